@@ -1,0 +1,1 @@
+"""The ports of the workflows, implemented on boto3."""

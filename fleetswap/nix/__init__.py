@@ -1,0 +1,1 @@
+"""Calls to the real nix: instantiate, realise, and nothing else."""

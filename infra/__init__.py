@@ -1,0 +1,1 @@
+"""What is deployed: the settings, and the stack's story from top to bottom."""
