@@ -1,0 +1,41 @@
+"""What every component of a stack must know: whose resources these are, where they are, and the one tag policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pulumi_aws as aws
+
+from fleetswap.domain import tags
+
+ENDPOINT_SERVICES = ("autoscaling", "ec2", "elbv2", "iam", "sts")
+"""The services that the AWS provider speaks to for this program, by the provider's names."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One stack's identity. `endpoint` is a local cloud's address; AWS itself if it is None."""
+
+    stack: str
+    service: str
+    region: str
+    endpoint: str | None = None
+    extra_tags: Mapping[str, str] = field(default_factory=dict)
+
+    def tags(self, name: str, *, release: str | None = None, image: str | None = None) -> dict[str, str]:
+        """The tags of one resource, by the policy."""
+        return tags.policy(self.stack, self.service, name=name, release=release, image=image, extra=self.extra_tags)
+
+    def provider(self) -> aws.Provider:
+        """The AWS provider that all resources of the stack use: explicit, so that no default one can be picked up."""
+        if self.endpoint is None:
+            return aws.Provider("aws", region=self.region)
+        return aws.Provider(
+            "aws",
+            region=self.region,
+            endpoints=[{service: self.endpoint for service in ENDPOINT_SERVICES}],
+            skip_credentials_validation=True,
+            skip_metadata_api_check=True,
+            skip_requesting_account_id=True,
+        )

@@ -1,0 +1,202 @@
+"""The disk image of a release, as an EBS snapshot: a dynamic provider over nix and the uploader.
+
+What a reviewer must see is an input, computed in the program: the store path, and which packages change since the live
+release. `create` builds and uploads; it adopts the finished snapshot of an image that this stack has already shipped.
+Nothing is decided here: see `fleetswap.workflows.upload`.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
+from pulumi.dynamic import UpdateResult
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.context import Context
+from fleetswap.aws.ebs import Ebs
+from fleetswap.domain.errors import FleetswapError, InputError
+from fleetswap.domain.ledger import Entry
+from fleetswap.nix import build
+from fleetswap.workflows import upload
+
+SCHEMA = 1
+"""Version of the inputs. A newer program must keep reading the states that older ones wrote."""
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""The paths in settings, ledger and state are relative to this, so that a state does not tie to one machine."""
+
+NIX_ROOTS = PROJECT_ROOT / ".work" / "nix"
+"""Where the links lie that keep built images from Nix's garbage collector."""
+
+REPLACING = ("identity", "stack", "region")
+"""Another value of these is another snapshot."""
+
+
+class NixInputs(BaseModel):
+    """See `fleetswap.domain.ledger.Nix`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    expression: str
+    attr: str | None
+    args: dict[str, str]
+    options: dict[str, str]
+
+
+class Inputs(BaseModel):
+    """The resource's inputs. No client, no secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int
+    stack: str
+    release: str
+    region: str
+    endpoint: str | None
+    identity: str
+    nix: NixInputs | None
+    file: str | None
+    changes: list[str]
+    tags: dict[str, str]
+
+    @classmethod
+    def of(cls, props: dict[str, Any]) -> Inputs:
+        """Read the inputs out of a resource's properties, which also hold its outputs."""
+        return cls.model_validate({key: value for key, value in props.items() if key in cls.model_fields})
+
+
+class DiskImageProvider(ResourceProvider):
+    """Creates, adopts, tags and deletes one snapshot. A repeat of `create` finds the snapshot that is there."""
+
+    serialize_as_secret_always = False
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse inputs that this version cannot read."""
+        return CheckResult(news, check_failures(Inputs, news))
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Another image is another snapshot; tags change in place; how to rebuild an image changes nothing."""
+        replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
+        others = [key for key in Inputs.model_fields if key not in REPLACING and _olds.get(key) != _news.get(key)]
+        return DiffResult(changes=bool(replaces or others), replaces=replaces, delete_before_replace=False)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Build (if Nix has not), upload (if this stack has not), and say what it took."""
+        inputs = Inputs.of(props)
+        ebs = Ebs(region=inputs.region, endpoint=inputs.endpoint)
+        started = time.monotonic()
+        path = bring(inputs)
+        built = time.monotonic()
+        uploaded = upload.upload(
+            upload.Order(
+                path=path,
+                identity=inputs.identity,
+                stack=inputs.stack,
+                tags=inputs.tags,
+                description=inputs.identity,
+            ),
+            ebs,
+            say=pulumi.log.info,
+        )
+        outs = {
+            **props,
+            "snapshot_id": uploaded.snapshot_id,
+            "volume_gib": uploaded.volume_gib,
+            "blocks": uploaded.blocks,
+            "adopted": uploaded.adopted,
+            "build_seconds": round(built - started, 1),
+            "upload_seconds": round(time.monotonic() - built, 1),
+        }
+        return CreateResult(uploaded.snapshot_id, outs)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """A snapshot that is gone, or can never be used, has no id."""
+        inputs = Inputs.of(props)
+        found = Ebs(region=inputs.region, endpoint=inputs.endpoint).exists(id_)
+        return ReadResult(id_ if found else "", props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Write the tags; everything else that is not a replacement is only remembered."""
+        inputs = Inputs.of(_news)
+        Ebs(region=inputs.region, endpoint=inputs.endpoint).tag(_id, inputs.tags)
+        outputs = {key: value for key, value in _olds.items() if key not in Inputs.model_fields}
+        return UpdateResult({**outputs, **_news})
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Delete the snapshot. One that another release's AMI still uses stays, with that release."""
+        inputs = Inputs.of(_props)
+        if not Ebs(region=inputs.region, endpoint=inputs.endpoint).delete(_id):
+            pulumi.log.info(f"{_id} stays: an AMI of another release uses it")
+
+
+class DiskImage(Resource, module="fleetswap", name="DiskImage"):
+    """The snapshot of a release's image."""
+
+    snapshot_id: pulumi.Output[str]
+    build_seconds: pulumi.Output[float]
+    upload_seconds: pulumi.Output[float]
+
+    def __init__(self, name: str, context: Context, entry: Entry, opts: pulumi.ResourceOptions | None = None) -> None:
+        image = entry.image
+        nix = image.nix
+        inputs = Inputs(
+            schema_version=SCHEMA,
+            stack=context.stack,
+            release=entry.release,
+            region=context.region,
+            endpoint=context.endpoint,
+            identity=image.identity,
+            nix=nix
+            and NixInputs(expression=nix.expression, attr=nix.attr, args=dict(nix.args), options=dict(nix.options)),
+            file=image.file,
+            changes=list(image.changes),
+            tags=context.tags(name, release=entry.release, image=image.identity),
+        )
+        outputs = dict.fromkeys(
+            ("snapshot_id", "volume_gib", "blocks", "adopted", "build_seconds", "upload_seconds"), None
+        )
+        super().__init__(DiskImageProvider(), name, {**inputs.model_dump(), **outputs}, opts)
+
+
+def bring(inputs: Inputs) -> Path:
+    """The raw disk on this machine. What comes out must be the image that the preview showed, or it is refused."""
+    if inputs.nix is None:
+        if inputs.file is None:
+            raise InputError(f"release {inputs.release} has neither a Nix expression nor a file: see fleetswap:image")
+        path = PROJECT_ROOT / inputs.file
+        identity = upload.identify(path)
+    else:
+        nix = inputs.nix
+        derivation = build.instantiate(
+            PROJECT_ROOT / nix.expression, attr=nix.attr, args=nix.args, options=nix.options
+        )
+        identity = str(derivation.out_path)
+        if identity == inputs.identity:
+            out = build.realise(
+                derivation, root=NIX_ROOTS / inputs.release, options=nix.options, say=pulumi.log.info
+            )
+            path = build.find_disk(out)
+    if identity != inputs.identity:
+        raise FleetswapError(
+            f"release {inputs.release} is {inputs.identity}, but its source now makes {identity}: "
+            "check out the commit that made it, or deploy the new image as a release of its own"
+        )
+    return path
+
+
+def check_failures(model: type[BaseModel], props: dict[str, Any]) -> list[CheckFailure]:
+    """What of the inputs does not fit the model; a value that is not known yet cannot be judged yet."""
+    given = {key: value for key, value in props.items() if key in model.model_fields}
+    try:
+        model.model_validate(given)
+    except ValidationError as error:
+        return [
+            CheckFailure(".".join(str(part) for part in detail["loc"]), detail["msg"])
+            for detail in error.errors()
+            if detail["input"] != pulumi.runtime.rpc.UNKNOWN
+        ]
+    return []

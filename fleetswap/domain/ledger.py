@@ -1,0 +1,147 @@
+"""The ledger: which releases a stack has, newest first, and which one is live.
+
+It is a stack output, so it is what the last successful `pulumi up` left: a failed update keeps the one before. An
+entry holds all that is needed to declare its release again, unchanged, whatever the settings say now. This module
+turns a ledger into plain values and back and never decides what should be in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+from fleetswap.domain.errors import InputError
+
+VERSION = 1
+"""Of the plain form. A reader refuses a newer one and must keep reading every older one."""
+
+
+@dataclass(frozen=True)
+class Nix:
+    """An image that `nix-instantiate` can name before anything is built. Paths are relative to the project's root."""
+
+    expression: str
+    attr: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A raw disk by its identity, with what it takes to make it again: a Nix expression, or a given file."""
+
+    identity: str
+    nix: Nix | None = None
+    file: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the machines of a release are made of besides the image. Another value makes another release."""
+
+    instance_types: tuple[str, ...]
+    on_demand_base: int
+    on_demand_percent: int
+    root_gib: int | None = None
+    policies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One release: immutable, so everything here is part of its id or follows from what is."""
+
+    release: str
+    image: Image
+    machine: Machine
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The releases, newest first; `live` has the traffic, `standby` had it before. Both name an entry or nothing."""
+
+    live: str | None = None
+    standby: str | None = None
+    entries: tuple[Entry, ...] = ()
+
+    def entry(self, release: str) -> Entry:
+        """The entry of a release; an unknown one is an `InputError` that lists those that can be had."""
+        for entry in self.entries:
+            if entry.release == release:
+                return entry
+        known = ", ".join(entry.release for entry in self.entries) or "none yet"
+        raise InputError(f"release {release!r} is not in the ledger: choose one of its releases ({known})")
+
+
+def release_id(service: str, identity: str, machine: Machine) -> str:
+    """`<service>-<8 hex>` from the image's identity and what else the machines are made of. Same parts, same id."""
+    parts = json.dumps([identity, asdict(machine)], sort_keys=True, separators=(",", ":"))
+    return f"{service}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
+
+
+def to_plain(ledger: Ledger) -> dict[str, Any]:
+    """The ledger as JSON-like values, for a stack output."""
+    plain = cast(dict[str, Any], _listed(asdict(ledger)))
+    return {"version": VERSION, **plain}
+
+
+def from_plain(value: Mapping[str, Any] | None) -> Ledger:
+    """Read a stack output back. Nothing at all is a new stack; anything else that does not fit is an `InputError`."""
+    if value is None:
+        return Ledger()
+    try:
+        # Pulumi hands every number back as a float.
+        if int(value["version"]) != VERSION:
+            raise InputError(
+                f"the stack's ledger has version {value['version']}, this program reads {VERSION}: "
+                "run the release of fleetswap that wrote it, or a newer one"
+            )
+        ledger = Ledger(
+            live=value["live"],
+            standby=value["standby"],
+            entries=tuple(_entry(entry) for entry in value["entries"]),
+        )
+        for release in (ledger.live, ledger.standby):
+            if release is not None:
+                ledger.entry(release)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the stack's output `ledger` cannot be read ({error!r}): "
+            "put back the last good one with `pulumi stack export` and `pulumi stack import`"
+        ) from error
+    return ledger
+
+
+def _entry(value: Mapping[str, Any]) -> Entry:
+    image, machine = value["image"], value["machine"]
+    nix = image["nix"]
+    return Entry(
+        release=str(value["release"]),
+        image=Image(
+            identity=str(image["identity"]),
+            nix=None if nix is None else Nix(nix["expression"], nix["attr"], dict(nix["args"]), dict(nix["options"])),
+            file=image["file"],
+            packages=dict(image["packages"]),
+            changes=tuple(image["changes"]),
+        ),
+        machine=Machine(
+            instance_types=tuple(machine["instance_types"]),
+            on_demand_base=int(machine["on_demand_base"]),
+            on_demand_percent=int(machine["on_demand_percent"]),
+            root_gib=None if machine["root_gib"] is None else int(machine["root_gib"]),
+            policies=tuple(machine["policies"]),
+        ),
+    )
+
+
+def _listed(value: object) -> object:
+    """Tuples as lists: Pulumi's serialiser takes no tuples."""
+    if isinstance(value, Mapping):
+        return {key: _listed(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_listed(item) for item in value]
+    return value

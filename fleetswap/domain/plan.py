@@ -1,0 +1,74 @@
+"""Which releases to declare: the wanted one, the live one, and older images that are only kept.
+
+The decision is a pure function of the ledger, the wanted release and the retention. It never looks at the fleet: a
+release that the real listener still uses is protected by AWS itself, which refuses to delete a target group in use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from fleetswap.domain.ledger import Entry, Ledger
+
+PREVIEW_PRIORITIES = 40_000
+"""Preview rules take the priorities 1 to 40,000; the rollout's own rule has 50,000, the last one that ELBv2 allows
+(CreateRule, API reference), so that a preview header always wins over the weights."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an update declares and the ledger that it leaves if it succeeds."""
+
+    wanted: Entry
+    standby: Entry | None
+    kept: tuple[Entry, ...]
+    retired: tuple[str, ...]
+    ledger: Ledger
+
+    @property
+    def running(self) -> tuple[Entry, ...]:
+        """The releases that have machines: the wanted one first."""
+        return (self.wanted,) if self.standby is None else (self.wanted, self.standby)
+
+
+def plan(ledger: Ledger, wanted: Entry, *, kept_images: int) -> Plan:
+    """Decide what an update declares.
+
+    `wanted` is taken from the ledger if it is there, so that a release that exists is declared just as it was. What
+    was live becomes the standby; if the wanted release is live already, the standby stays. Of the rest, the newest
+    `kept_images` are declared without machines and the others not at all, which deletes them once the rollout is over.
+    Planning twice from the ledger that a plan leaves changes nothing.
+    """
+    known = {entry.release: entry for entry in ledger.entries}
+    wanted = known.get(wanted.release, wanted)
+    standby_id = ledger.standby if ledger.live == wanted.release else ledger.live
+    standby = known[standby_id] if standby_id is not None else None
+
+    newest_first = ledger.entries if wanted.release in known else (wanted, *ledger.entries)
+    running = {wanted.release, standby_id}
+    rest = [entry for entry in newest_first if entry.release not in running]
+    kept = tuple(rest[:kept_images])
+    stay = running | {entry.release for entry in kept}
+    return Plan(
+        wanted=wanted,
+        standby=standby,
+        kept=kept,
+        retired=tuple(entry.release for entry in rest[kept_images:]),
+        ledger=Ledger(
+            live=wanted.release,
+            standby=standby_id,
+            entries=tuple(entry for entry in newest_first if entry.release in stay),
+        ),
+    )
+
+
+def preview_priority(release: str) -> int:
+    """The listener rule priority of a release's preview rule.
+
+    It comes from the release's id alone, because a candidate that failed keeps its rule until the next update and is in
+    no ledger: a "next free number" would collide with it. Two releases of one listener share a number once in 40,000
+    pairs; ELBv2 then refuses the second (PriorityInUse) before anything moves.
+    """
+    digest = hashlib.sha256(release.encode()).digest()
+    return 1 + int.from_bytes(digest[:4], "big") % PREVIEW_PRIORITIES

@@ -1,0 +1,279 @@
+"""The only reader of `pulumi.Config`: all settings of a stack, read once, checked together, refused together.
+
+Every key stands in docs/reference/settings.md and, commented, in Pulumi.prod.yaml. A key that is not known here is an
+error, because a misspelt safety setting must not be silently ignored.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config_env
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from fleetswap.domain import tags
+from fleetswap.domain.errors import InputError
+
+NAMESPACE = "fleetswap"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,13}[a-z0-9]$")]
+"""A service's name. ELBv2 allows 32 characters (CreateTargetGroup); 15 leave room for `-` and the release's 8 hex
+digits, and for the `-` and 7 hex digits that Pulumi puts behind a generated name."""
+
+
+class _Strict(BaseModel):
+    """No unknown keys, nothing changes after reading. Numbers may be strings, as `pulumi config set` writes them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class NixImage(_Strict):
+    """An image that Nix builds."""
+
+    expression: str
+    """Path of the expression, relative to the project's root."""
+    attr: str | None = None
+    """Attribute of the expression to build; the expression itself if not given."""
+    args: dict[str, str] = {}
+    """Arguments of the expression, passed with `--argstr`."""
+    options: dict[str, str] = {}
+    """Options of Nix, passed with `--option`."""
+
+    @field_validator("args", "options", mode="before")
+    @classmethod
+    def _as_strings(cls, value: object) -> object:
+        """`version: 2` is a number in YAML; for Nix it is a string either way."""
+        if not isinstance(value, Mapping):
+            return value
+        return {key: _plain(item) for key, item in value.items()}
+
+
+class ImageSettings(_Strict):
+    """Where the image comes from: exactly one of `nix` and `file`."""
+
+    nix: NixImage | None = None
+    """An image that Nix builds."""
+    file: str | None = None
+    """A raw disk that something else built; a path relative to the project's root."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> ImageSettings:
+        if (self.nix is None) == (self.file is None):
+            raise ValueError("give exactly one of `nix` and `file`")
+        return self
+
+
+class MachineSettings(_Strict):
+    """What the machines are made of besides the image. A change makes a new release."""
+
+    instance_types: tuple[str, ...] = Field(default=("c7i.large", "c7a.large", "m7i.large", "m7a.large"), min_length=1)
+    """Instance types that may serve; several, so that spot capacity is found in one of their pools."""
+    on_demand_base: int = Field(default=2, ge=0)
+    """Machines that are always on demand."""
+    on_demand_percent: int = Field(default=0, ge=0, le=100)
+    """Of the machines above the base, how many of a hundred are on demand; the others are spot."""
+    root_gib: int | None = Field(default=None, ge=1, le=16384)
+    """Size of the root volume in GiB; the image's own if not given."""
+    policies: tuple[str, ...] = ()
+    """ARNs of managed policies for the instance role."""
+
+
+class CapacitySettings(_Strict):
+    """How many machines. Changes apply in place."""
+
+    min: int = Field(default=2, ge=1)
+    """Least number of machines of the live release."""
+    max: int = Field(default=8, ge=1)
+    """Greatest number of machines of one release."""
+    cpu_percent: float = Field(default=50, gt=0, le=100)
+    """Target tracking keeps the average CPU near this."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CapacitySettings:
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) is greater than max ({self.max})")
+        return self
+
+
+class NetworkSettings(_Strict):
+    """The VPC. A change of these replaces the network, so it is for a new stack."""
+
+    cidr: str = "10.66.0.0/16"
+    """IPv4 range of the VPC, a /16 to /24."""
+    zones: tuple[str, str] = ("a", "b")
+    """Letters of the two availability zones."""
+
+    @field_validator("cidr")
+    @classmethod
+    def _is_a_network(cls, value: str) -> str:
+        network = ipaddress.IPv4Network(value)
+        if not 16 <= network.prefixlen <= 24:
+            raise ValueError(f"the prefix is /{network.prefixlen}, AWS and two subnets need /16 to /24")
+        return value
+
+
+class FrontSettings(_Strict):
+    """The load balancer's listener."""
+
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """Port of the listener; 443 with a certificate and 80 without, if not given."""
+    certificate_arn: str | None = None
+    """ACM certificate for HTTPS; HTTP without."""
+
+
+class HealthSettings(_Strict):
+    """The target group's health check (ELBv2's own limits) and where the service listens."""
+
+    port: int = Field(default=8080, ge=1, le=65535)
+    """Port of the service on the machine."""
+    path: str = Field(default="/healthz", pattern=r"^/\S*$", max_length=1024)
+    """Path of the health check."""
+    codes: str = Field(default="200", pattern=r"^\d{3}([,-]\d{3})*$")
+    """Statuses that are healthy, such as `200` or `200-299`."""
+    interval: int = Field(default=5, ge=5, le=300)
+    """Seconds between two checks."""
+    timeout: int = Field(default=3, ge=2, le=120)
+    """Seconds until a check has failed."""
+    healthy: int = Field(default=2, ge=2, le=10)
+    """Good checks in a row until an unhealthy target is healthy again."""
+    unhealthy: int = Field(default=2, ge=2, le=10)
+    """Bad checks in a row until a target is unhealthy."""
+    drain: int = Field(default=30, ge=0, le=3600)
+    """Seconds that a leaving target may finish its open requests in."""
+    grace: int = Field(default=60, ge=0, le=7200)
+    """Seconds after launch in which the auto scaling group ignores bad health."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> HealthSettings:
+        if self.timeout >= self.interval:
+            raise ValueError(f"timeout ({self.timeout} s) must be smaller than interval ({self.interval} s)")
+        return self
+
+
+class RolloutSettings(_Strict):
+    """The gate before traffic moves."""
+
+    deadline: float = Field(default=600, gt=0)
+    """Seconds from the start until a candidate that is not healthy is given up."""
+    readings: int = Field(default=3, ge=1)
+    """Good readings in a row that count as proof."""
+    interval: float = Field(default=2, gt=0)
+    """Seconds between two readings."""
+    probe_path: str = Field(default="/", pattern=r"^/\S*$")
+    """Path that is probed through the preview rule."""
+    probe_statuses: tuple[int, ...] = Field(default=(200,), min_length=1)
+    """Statuses that a probe accepts."""
+    probe_timeout: float = Field(default=5, gt=0)
+    """Seconds until a probe has failed."""
+
+
+class RetentionSettings(_Strict):
+    """What is kept besides the live release and its standby."""
+
+    images: int = Field(default=3, ge=0, le=50)
+    """Older releases whose AMI is kept without machines."""
+
+
+class Settings(_Strict):
+    """All settings of a stack."""
+
+    service: Name
+    """Name of the service; part of every release's id."""
+    image: ImageSettings
+    """The image to deploy."""
+    release: str | None = None
+    """A release of the ledger to put the traffic on, instead of the image: the rollback."""
+    machine: MachineSettings = MachineSettings()
+    """What the machines are made of besides the image."""
+    capacity: CapacitySettings = CapacitySettings()
+    """How many machines."""
+    network: NetworkSettings = NetworkSettings()
+    """The VPC."""
+    front: FrontSettings = FrontSettings()
+    """The listener."""
+    health: HealthSettings = HealthSettings()
+    """Health check and port of the service."""
+    rollout: RolloutSettings = RolloutSettings()
+    """The gate."""
+    retention: RetentionSettings = RetentionSettings()
+    """What is kept."""
+    tags: dict[str, str] = {}
+    """More tags for every resource."""
+    endpoint: str | None = Field(default=None, pattern=r"^http://127\.0\.0\.1:\d{1,5}$")
+    """Address of a local cloud; AWS if not given."""
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    """From `aws:region`."""
+
+    @field_validator("tags")
+    @classmethod
+    def _not_reserved(cls, value: dict[str, str]) -> dict[str, str]:
+        try:
+            tags.policy("", "", name="", extra=value)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @property
+    def listener_port(self) -> int:
+        """The port given, or the scheme's own."""
+        if self.front.port is not None:
+            return self.front.port
+        return 443 if self.front.certificate_arn else 80
+
+    @property
+    def stack(self) -> str:
+        """`project/stack`, as in the tag of the same meaning."""
+        return f"{pulumi.get_project()}/{pulumi.get_stack()}"
+
+
+def read() -> Settings:
+    """Read and check the settings of the current stack. All that is wrong is told in one `InputError`."""
+    # Pulumi has no public way to list a namespace's keys, and without one a misspelt key cannot be refused.
+    every = {**get_config_env(), **CONFIG.get()}
+    given = {key: value for key, value in every.items() if key.startswith(f"{NAMESPACE}:")}
+    region = pulumi.Config("aws").get("region")
+    return parse({key.removeprefix(f"{NAMESPACE}:"): value for key, value in given.items()}, region=region)
+
+
+def parse(given: Mapping[str, str], *, region: str | None) -> Settings:
+    """Check raw configuration, whose values are JSON where they are objects. Pure, so that tests can reach it."""
+    values: dict[str, Any] = {}
+    if region is not None:
+        values["region"] = region
+    for key, value in given.items():
+        if key == "region":
+            raise InputError("setting fleetswap:region is not a setting: use aws:region")
+        values[key] = _structured(value)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_problem(detail) for detail in error.errors())
+        raise InputError(f"the stack's settings are wrong, and nothing was touched: {problems}") from error
+
+
+def _structured(value: str) -> object:
+    """Objects and lists arrive as JSON text; everything else stays the text that it is."""
+    if value[:1] in {"{", "["}:
+        return json.loads(value)
+    return value
+
+
+def _problem(detail: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    key = "aws:region" if where == "region" else f"{NAMESPACE}:{where}"
+    if detail["type"] == "extra_forbidden":
+        return f"{key} is not a setting (docs/reference/settings.md lists them)"
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    return f"{key}: {detail['msg'].removeprefix('Value error, ')}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
