@@ -1,0 +1,68 @@
+# The builder of the demo image: parts and scripts in, $out/disk.raw and $out/packages out.
+#
+# The same inputs give the same bytes: fixed identifiers, fixed times, files in a fixed order, nothing compressed by a
+# tool whose version could tell. Nothing here needs root or a loop device. The order of things on the disk is chosen so
+# that another version differs in as few blocks as can be: what changes least comes first.
+set -eu
+
+mkdir root root/bin root/dev root/etc root/lib root/lib/modules root/proc root/sys root/tmp
+cp "$parts/busybox" root/bin/busybox
+cp "$parts"/modules/*.ko root/lib/modules/
+cp "$init" root/init
+cp "$dhcp" root/etc/dhcp
+# Each name that the scripts call, and no other: an applet that is missing fails in the build, not on the machine.
+for applet in cat chmod cut env hostname httpd insmod ip mkdir mount nc printf sed sh sleep tr udhcpc; do
+    "$parts/busybox" --list | grep -qx "$applet" || { echo "busybox has no $applet" >&2; exit 1; }
+    ln -s busybox "root/bin/$applet"
+done
+printf '%s\n' "$version" >root/version
+chmod -R u=rwX,go=rX root
+chmod 755 root/init root/etc/dhcp root/bin/busybox
+
+# An initrd in the order of these two lists, the version last. Uncompressed: it is small beside the kernel, and
+# unpacking costs an emulated machine more than reading.
+find root -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+(
+    cd root
+    { find . ! -path ./version | sort; echo ./version; } |
+        cpio --quiet --create --format=newc --reproducible --owner=+0:+0
+) >initrd
+
+# console: EC2's serial console, and QEMU's. panic=0: a machine that panics stays and shows why, as most AMIs do.
+printf '%s' "console=ttyS0 quiet panic=0 random.trust_cpu=on" >cmdline
+printf 'ID=fleetswap-demo\nPRETTY_NAME="Fleetswap demo %s"\nVERSION_ID=%s\n' "$version" "$version" >os-release
+
+# One EFI executable out of stub, command line, kernel and initrd: a unified kernel image (systemd-stub(7)). A section
+# must not touch the one before; so each starts at the next 64 KiB past it.
+end=$(objdump -h "$parts/linuxx64.efi.stub" | awk '$2 ~ /^\./ { print $3, $4 }' | {
+    last=0
+    while read -r size vma; do
+        here=$((0x$size + 0x$vma))
+        [ "$here" -le "$last" ] || last=$here
+    done
+    echo "$last"
+})
+set --
+for section in cmdline:cmdline linux:$parts/vmlinuz initrd:initrd osrel:os-release; do
+    name=${section%%:*} file=${section#*:}
+    address=$(((end + 0xffff) & ~0xffff))
+    set -- "$@" --add-section ".$name=$file" --change-section-vma ".$name=$(printf '0x%x' "$address")"
+    end=$((address + $(stat -c %s "$file")))
+done
+objcopy --enable-deterministic-archives "$@" "$parts/linuxx64.efi.stub" BOOTX64.EFI
+
+# A disk with one partition, the EFI system partition, and one MiB at each end for the partition tables.
+mib=1048576
+esp=$((($(stat -c %s BOOTX64.EFI) + 2 * mib - 1) / mib))
+mkdir "$out"
+truncate -s "$((esp + 2))M" "$out/disk.raw"
+sgdisk --set-alignment=2048 --disk-guid=F1EE75A9-0000-4000-8000-000000000001 \
+    --new="1:2048:+${esp}M" --typecode=1:EF00 --change-name=1:ESP \
+    --partition-guid=1:F1EE75A9-0000-4000-8000-000000000002 "$out/disk.raw" >sgdisk.log || { cat sgdisk.log >&2; exit 1; }
+# FAT16, in clusters of 4 sectors: the smallest that firmware reads without a detour, at this size.
+volume="$out/disk.raw@@1M"
+mformat -i "$volume" -T "$((esp * 2048))" -h 16 -s 63 -c 4 -N F1EE75A9 -v ESP ::
+mmd -i "$volume" ::/EFI ::/EFI/BOOT
+mcopy -i "$volume" BOOTX64.EFI ::/EFI/BOOT/BOOTX64.EFI
+
+printf '%s' "$manifest" >"$out/packages"
