@@ -34,7 +34,7 @@ class Context:
         return aws.Provider(
             "aws",
             region=self.region,
-            endpoints=[{service: self.endpoint for service in ENDPOINT_SERVICES}],
+            endpoints=[dict.fromkeys(ENDPOINT_SERVICES, self.endpoint)],
             skip_credentials_validation=True,
             skip_metadata_api_check=True,
             skip_requesting_account_id=True,

@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
-from pulumi.dynamic import UpdateResult
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.context import Context
@@ -171,14 +179,10 @@ def bring(inputs: Inputs) -> Path:
         identity = upload.identify(path)
     else:
         nix = inputs.nix
-        derivation = build.instantiate(
-            PROJECT_ROOT / nix.expression, attr=nix.attr, args=nix.args, options=nix.options
-        )
+        derivation = build.instantiate(PROJECT_ROOT / nix.expression, attr=nix.attr, args=nix.args, options=nix.options)
         identity = str(derivation.out_path)
         if identity == inputs.identity:
-            out = build.realise(
-                derivation, root=NIX_ROOTS / inputs.release, options=nix.options, say=pulumi.log.info
-            )
+            out = build.realise(derivation, root=NIX_ROOTS / inputs.release, options=nix.options, say=pulumi.log.info)
             path = build.find_disk(out)
     if identity != inputs.identity:
         raise FleetswapError(

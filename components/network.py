@@ -39,9 +39,7 @@ class Network(pulumi.ComponentResource):
         super().__init__("fleetswap:components:Network", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         context = args.context
-        self._vpc = ec2.Vpc(
-            name, cidr_block=args.cidr, enable_dns_hostnames=True, tags=context.tags(name), opts=child
-        )
+        self._vpc = ec2.Vpc(name, cidr_block=args.cidr, enable_dns_hostnames=True, tags=context.tags(name), opts=child)
         self.vpc_id = self._vpc.id
         self.subnet_ids = self._subnets(name, args)
         self.front_group_id, self.machine_group_id = self._groups(name, args)
@@ -59,9 +57,7 @@ class Network(pulumi.ComponentResource):
         context = args.context
         gateway = ec2.InternetGateway(name, vpc_id=self.vpc_id, tags=context.tags(name), opts=child)
         table = ec2.RouteTable(name, vpc_id=self.vpc_id, tags=context.tags(name), opts=child)
-        ec2.Route(
-            name, route_table_id=table.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id, opts=child
-        )
+        ec2.Route(name, route_table_id=table.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id, opts=child)
         ids = []
         for zone, block in zip(args.zones, ipaddress.IPv4Network(args.cidr).subnets(prefixlen_diff=1), strict=True):
             subnet = ec2.Subnet(

@@ -1,0 +1,101 @@
+"""The story of a stack, top to bottom: ledger, wanted release, plan, network, front door, releases, rollout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from components.context import Context
+from components.front_door import FrontDoor, FrontDoorArgs
+from components.network import Network, NetworkArgs
+from components.release import Bounds, Health, Release, ReleaseArgs
+from components.rollout import Rollout, RolloutArgs
+from fleetswap.domain.ledger import Ledger, from_plain, to_plain
+from fleetswap.domain.plan import plan
+from fleetswap.domain.rollout import Policy
+from infra.settings import Settings
+from infra.wanted import wanted_entry
+
+
+def deploy(settings: Settings) -> None:
+    """Declare the whole stack. Raises `InputError` before the first resource if something asked for is wrong."""
+    ledger = read_ledger()
+    decided = plan(ledger, wanted_entry(settings, ledger), kept_images=settings.retention.images)
+    context = Context(
+        stack=settings.stack,
+        service=settings.service,
+        region=settings.region,
+        endpoint=settings.endpoint,
+        extra_tags=settings.tags,
+    )
+    everything = pulumi.ResourceOptions(provider=context.provider())
+
+    network = Network(
+        settings.service,
+        NetworkArgs(
+            context=context,
+            cidr=settings.network.cidr,
+            zones=settings.network.zones,
+            front_port=settings.listener_port,
+            service_port=settings.health.port,
+        ),
+        opts=everything,
+    )
+    front = FrontDoor(
+        settings.service,
+        FrontDoorArgs(
+            context=context,
+            subnet_ids=network.subnet_ids,
+            security_group_id=network.front_group_id,
+            port=settings.listener_port,
+            certificate_arn=settings.front.certificate_arn,
+        ),
+        opts=everything,
+    )
+    running = {entry.release for entry in decided.running}
+    releases = {
+        entry.release: Release(
+            ReleaseArgs(
+                context=context,
+                entry=entry,
+                network=network,
+                listener_arn=front.listener_arn,
+                bounds=Bounds(max_size=settings.capacity.max, cpu_percent=settings.capacity.cpu_percent),
+                health=Health(**settings.health.model_dump()),
+                running=entry.release in running,
+            ),
+            opts=everything,
+        )
+        for entry in (*decided.running, *decided.kept)
+    }
+    rollout = Rollout(
+        settings.service,
+        RolloutArgs(
+            context=context,
+            listener_arn=front.listener_arn,
+            url=front.url,
+            candidate=decided.wanted.release,
+            standby=decided.standby.release if decided.standby else None,
+            sides=[release.side for release in releases.values() if release.side is not None],
+            policy=Policy(capacity=settings.capacity.min, **settings.rollout.model_dump()),
+        ),
+    )
+    disk = releases[decided.wanted.release].disk
+    pulumi.export("url", front.url)
+    pulumi.export("live", rollout.live)
+    pulumi.export("standby", decided.standby.release if decided.standby else "")
+    pulumi.export("seconds", {"build": disk.build_seconds, "upload": disk.upload_seconds, "rollout": rollout.seconds})
+    # Through the rollout, so that no ledger is ever written that the fleet did not reach.
+    pulumi.export("ledger", rollout.live.apply(lambda _live: to_plain(decided.ledger)))
+
+
+def read_ledger() -> Ledger:
+    """What the last successful update of this very stack left; empty for a new stack.
+
+    `readStackOutputs` answers synchronously, in a preview too, which is why the plan can be made before anything is
+    declared.
+    """
+    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    answer: dict[str, Any] = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value or {}
+    return from_plain(answer.get("outputs", {}).get("ledger"))

@@ -1,0 +1,86 @@
+"""What an update declares, and the ledger that it leaves, for any history of a stack."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetswap.domain.ledger import Entry, Image, Ledger, Machine
+from fleetswap.domain.plan import Plan, plan, preview_priority
+
+MACHINE = Machine(instance_types=("c7i.large",), on_demand_base=2, on_demand_percent=0)
+
+
+def entry(number: int) -> Entry:
+    return Entry(release=f"web-{number:08x}", image=Image(identity=f"/nix/store/{number}"), machine=MACHINE)
+
+
+def after(numbers: list[int], *, kept_images: int) -> tuple[Ledger, list[Plan]]:
+    ledger, plans = Ledger(), []
+    for number in numbers:
+        decided = plan(ledger, entry(number), kept_images=kept_images)
+        plans.append(decided)
+        ledger = decided.ledger
+    return ledger, plans
+
+
+histories = st.lists(st.integers(min_value=0, max_value=6), min_size=1, max_size=12)
+
+
+@given(histories, st.integers(min_value=0, max_value=4))
+def test_the_last_deployed_is_live_and_the_one_before_is_standby(numbers: list[int], kept: int) -> None:
+    """A rollback would go to a release that was not the one before."""
+    ledger, _ = after(numbers, kept_images=kept)
+    distinct = [number for index, number in enumerate(numbers) if index == 0 or numbers[index - 1] != number]
+    assert ledger.live == entry(distinct[-1]).release
+    assert ledger.standby == (entry(distinct[-2]).release if len(distinct) > 1 else None)
+
+
+@given(histories, st.integers(min_value=0, max_value=4))
+def test_what_is_live_is_always_declared_with_machines(numbers: list[int], kept: int) -> None:
+    """An update would delete the machines that carry the traffic while it deploys."""
+    ledger = Ledger()
+    for number in numbers:
+        decided = plan(ledger, entry(number), kept_images=kept)
+        assert ledger.live in {None, *(running.release for running in decided.running)}
+        ledger = decided.ledger
+
+
+@given(histories, st.integers(min_value=0, max_value=4))
+def test_planning_again_changes_nothing(numbers: list[int], kept: int) -> None:
+    """A second `up` of the same version would show a diff, or throw the standby away."""
+    ledger, plans = after(numbers, kept_images=kept)
+    again = plan(ledger, entry(numbers[-1]), kept_images=kept)
+    assert again.ledger == ledger
+    assert again.retired == ()
+    assert again.running == plans[-1].running
+    assert again.kept == plans[-1].kept
+
+
+@given(histories, st.integers(min_value=0, max_value=4))
+def test_every_entry_is_declared_once_or_retired(numbers: list[int], kept: int) -> None:
+    """A release would be declared twice (Pulumi refuses), or vanish from the ledger while it is still declared."""
+    ledger = Ledger()
+    for number in numbers:
+        decided = plan(ledger, entry(number), kept_images=kept)
+        declared = [item.release for item in (*decided.running, *decided.kept)]
+        assert len(declared) == len(set(declared))
+        assert set(declared) == {item.release for item in decided.ledger.entries}
+        assert len(decided.kept) <= kept
+        before = {item.release for item in ledger.entries} | {decided.wanted.release}
+        assert before == set(declared) | set(decided.retired)
+        ledger = decided.ledger
+
+
+def test_a_release_is_declared_as_it_was_whatever_the_settings_say_now() -> None:
+    """A rollback after a change of settings would change the release that it goes back to."""
+    ledger, _ = after([1, 2], kept_images=0)
+    recorded = ledger.entry("web-00000001")
+    asked = Entry(recorded.release, Image(identity=recorded.image.identity, changes=("other",)), MACHINE)
+    assert plan(ledger, asked, kept_images=0).wanted == recorded
+
+
+@given(st.text(min_size=1))
+def test_preview_rules_come_before_the_rollouts_rule(release: str) -> None:
+    """A preview rule behind the weights would never be reached, and no candidate could be probed."""
+    assert 1 <= preview_priority(release) < 50_000
