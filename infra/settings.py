@@ -257,10 +257,13 @@ def parse(given: Mapping[str, str], *, region: str | None) -> Settings:
 
 
 def _structured(value: str) -> object:
-    """Objects and lists arrive as JSON text; everything else stays the text that it is."""
-    if value[:1] in {"{", "["}:
+    """Objects and lists arrive as JSON text; everything else, broken JSON too, stays the text that it is."""
+    if value[:1] not in {"{", "["}:
+        return value
+    try:
         return json.loads(value)
-    return value
+    except json.JSONDecodeError:
+        return value
 
 
 def _problem(detail: ErrorDetails) -> str:
