@@ -20,9 +20,7 @@ GOOD: dict[str, Any] = {"service": "web", "image": {"nix": {"expression": "nix/d
 
 def raw(values: dict[str, Any]) -> dict[str, str]:
     """As the engine hands configuration over: objects as JSON, the rest as text."""
-    return {
-        key: json.dumps(value) if isinstance(value, (dict, list)) else str(value) for key, value in values.items()
-    }
+    return {key: json.dumps(value) if isinstance(value, (dict, list)) else str(value) for key, value in values.items()}
 
 
 def read(**changes: Any) -> Settings:

@@ -1,0 +1,1 @@
+"""Scripts of the project: set-up, the engine for machines without one, and pages made from code."""

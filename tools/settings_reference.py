@@ -1,0 +1,93 @@
+"""Print docs/reference/settings.md from the model that reads the settings, so that it cannot say anything else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from infra.settings import NAMESPACE, Settings
+
+HEAD = """# Settings
+
+Every key of a stack's `Pulumi.<stack>.yaml`, made from the model that reads them (`make fmt` writes this page, a test
+compares it). A key that is not here is refused with its name, before anything is touched; all that is wrong is told at
+once. Keys with a dot are keys inside the object before the dot.
+
+| key | type | default | limits | meaning |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def main() -> None:
+    """Write the page to standard output."""
+    sys.stdout.write(render())
+
+
+def render() -> str:
+    """The page."""
+    return HEAD + "".join(rows(Settings, f"{NAMESPACE}:"))
+
+
+def rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """One line a key, nested models after the key that holds them."""
+    for name, field in model.model_fields.items():
+        key = "aws:region" if prefix + name == f"{NAMESPACE}:region" else prefix + name
+        inner = _model_of(field)
+        kind = "object" if inner else _kind(field.annotation)
+        limits = "; ".join(_limit(item) for item in field.metadata)
+        cells = (f"`{key}`", kind, _default(field), limits, " ".join((field.description or "").split()))
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+        if inner:
+            yield from rows(inner, f"{key}.")
+
+
+def _model_of(field: FieldInfo) -> type[BaseModel] | None:
+    options = getattr(field.annotation, "__args__", (field.annotation,))
+    for option in options:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    return None
+
+
+def _kind(annotation: Any) -> str:  # noqa: ANN401 - an annotation can be anything
+    names = {"str": "text", "int": "whole number", "float": "number", "NoneType": ""}
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        return names.get(annotation.__name__, annotation.__name__)
+    origin = getattr(annotation, "__origin__", None)
+    inner = [_kind(item) for item in getattr(annotation, "__args__", ()) if item is not Ellipsis]
+    if origin is dict:
+        return "map of text"
+    if origin is tuple:
+        return f"list of {inner[0]}"
+    return next(part for part in inner if part)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None or isinstance(field.default, BaseModel):
+        return ""
+    if isinstance(field.default, tuple):
+        return f"`[{', '.join(str(item) for item in field.default)}]`"
+    return f"`{field.default}`"
+
+
+def _limit(constraint: Any) -> str:  # noqa: ANN401 - pydantic keeps constraints of many classes
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "at least", "max_length": "at most"}
+    parts = []
+    for attribute, sign in signs.items():
+        value = getattr(constraint, attribute, None)
+        if value is not None:
+            parts.append(f"{sign} {value}" + (" long" if attribute.endswith("length") else ""))
+    pattern = getattr(constraint, "pattern", None)
+    if pattern:
+        parts.append(f"`{pattern}`")
+    return ", ".join(parts)
+
+
+if __name__ == "__main__":
+    main()
