@@ -1,0 +1,136 @@
+"""Shows the block store's snapshots in EC2: DescribeSnapshots, DeleteSnapshot, tags.
+
+Decides how a stored snapshot looks in EC2 and when it may be deleted. The store keeps the snapshots; moto only shows
+them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from moto.ec2.exceptions import EC2ClientError, InvalidSnapshotIdError
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
+from moto.ec2.models.tags import TagBackend
+from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+
+from localcloud.backends import ACCOUNT_ID, LOCK, Moto, backend
+from localcloud.snapshots import StoreError
+
+if TYPE_CHECKING:
+    from localcloud import snapshots
+    from localcloud.patches import Patches
+
+NO_VOLUME = "vol-ffffffff"  # what EC2 shows as the volume of a snapshot that was made by the EBS direct API
+
+_create_tags, _delete_tags = TagBackend.create_tags, TagBackend.delete_tags
+_describe_snapshots = ElasticBlockStore.describe_snapshots
+
+
+class _NoVolume:
+    """The volume that a snapshot of the EBS direct API claims to be of."""
+
+    id = NO_VOLUME
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class StoredSnapshot(Snapshot):  # type: ignore[misc] # moto ships no types
+    """A snapshot of the block store, as EC2 shows it."""
+
+    def __init__(self, ec2: Moto, store: snapshots.SnapshotStore, stored: snapshots.Snapshot) -> None:
+        self._store = store
+        super().__init__(
+            ec2,
+            stored.id,
+            _NoVolume(stored.volume_size_gib),
+            stored.request.description,
+            encrypted=stored.encrypted,
+            kms_key_id=stored.key,
+        )
+        self.start_time = datetime.fromtimestamp(stored.start_time, UTC).replace(tzinfo=None)
+
+    @property
+    def status(self) -> str:
+        """`pending`, `completed` or `error`, as of now."""
+        return self._store.status(self.id)
+
+    @status.setter
+    def status(self, value: str) -> None:
+        """Ignored: moto's constructor calls every snapshot completed."""
+
+    @property
+    def progress(self) -> str:
+        """How much of the snapshot is there; EC2 shows 0 % until it is completed."""
+        return "100%" if self.status == "completed" else "0%"
+
+    @property
+    def state_message(self) -> str | None:
+        """Why the snapshot failed."""
+        return "No block was written within the timeout." if self.status == "error" else None
+
+
+def show(store: snapshots.SnapshotStore, stored: snapshots.Snapshot) -> None:
+    """Let EC2 show a snapshot. Showing it again is harmless."""
+    with LOCK:
+        ec2 = backend("ec2")
+        if stored.id not in ec2.snapshots:
+            ec2.snapshots[stored.id] = StoredSnapshot(ec2, store, stored)
+            ec2.create_tags([stored.id], dict(stored.tags))
+
+
+def patch(patches: Patches, store: snapshots.SnapshotStore) -> None:
+    """Make EC2's snapshot calls work on the store."""
+    patches.set(EC2Backend, "snapshot_store", store)
+    patches.methods(EBSBackend, delete_snapshot)
+    patches.methods(TagBackend, create_tags, delete_tags)
+    patches.methods(ElasticBlockStore, describe_snapshots)
+
+
+def delete_snapshot(self: Moto, snapshot_id: str) -> Moto:
+    """AWS refuses to delete a snapshot that a registered AMI uses; moto knows only the snapshots that it invents."""
+    if snapshot_id not in self.snapshots:
+        raise InvalidSnapshotIdError
+    for image in self.amis.values():
+        if any(mapping["Ebs"].get("SnapshotId") == snapshot_id for mapping in image.block_device_mappings):
+            raise EC2ClientError(
+                "InvalidSnapshot.InUse", f"The snapshot {snapshot_id} is currently in use by {image.id}"
+            )
+    try:
+        self.snapshot_store.delete(snapshot_id)
+    except StoreError as error:
+        if error.code != "ResourceNotFoundException":  # a snapshot of moto's own has no blocks to remove
+            raise
+    self.tags.pop(snapshot_id, None)
+    return self.snapshots.pop(snapshot_id)
+
+
+def create_tags(self: Moto, resource_ids: list[str], tags: dict[str, str]) -> Moto:
+    """Tags of snapshots outlive a restart, as the snapshots do; moto has nothing that lasts."""
+    done = _create_tags(self, resource_ids, tags)
+    _keep_tags(self, resource_ids)
+    return done
+
+
+def delete_tags(self: Moto, resource_ids: list[str], tags: dict[str, str]) -> Moto:
+    """As `create_tags`."""
+    done = _delete_tags(self, resource_ids, tags)
+    _keep_tags(self, resource_ids)
+    return done
+
+
+def _keep_tags(ec2: Moto, resource_ids: list[str]) -> None:
+    for resource_id in resource_ids:
+        if isinstance(ec2.snapshots.get(resource_id), StoredSnapshot):
+            ec2.snapshot_store.set_tags(resource_id, dict(ec2.tags[resource_id]))
+
+
+def describe_snapshots(self: Moto) -> Moto:
+    """AWS knows the owner filter; moto ignores it and would show our snapshots as anybody's."""
+    owners = self._get_param("OwnerIds", [])
+    answer = _describe_snapshots(self)
+    if owners and not {"self", ACCOUNT_ID} & set(owners):
+        answer.result["Snapshots"] = []
+    return answer

@@ -1,0 +1,178 @@
+"""Builds the local cloud and owns its start and stop: moto, the strict parts, the machines, one HTTP endpoint.
+
+Decides which part answers a request: EBS direct calls go to `ebs`, `/_localcloud/…` is its own, the rest is moto's.
+Never leaves loopback. The state of moto is in memory and gone when the process ends; snapshots last.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import threading
+import traceback
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, backend
+from localcloud.snapshots import SnapshotStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+DEFAULT_PORT = 4510
+TICK_SECONDS = 0.25
+
+# Moto reads these when it is imported: no invented AMIs (loading them takes seconds), and no credentials of the user.
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
+}
+
+
+class LocalCloud:
+    """One local cloud, its files below `directory`. Only one can run in a process, because moto's state is global.
+
+    With `machines` the instances and load balancers are real processes (see `machines`); without, only the control
+    plane runs. `store` may be given to control its clock.
+    """
+
+    def __init__(
+        self, directory: Path, port: int = DEFAULT_PORT, *, machines: bool = True, store: SnapshotStore | None = None
+    ) -> None:
+        os.environ.update(ENVIRONMENT)
+        # Importing moto takes a second and reads the environment, so it comes after the line above.
+        from localcloud import strict  # noqa: PLC0415
+        from localcloud.endpoint import LoopbackServer  # noqa: PLC0415
+        from localcloud.patches import Patches  # noqa: PLC0415
+
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._server = LoopbackServer(port, self._answer)  # first of all: a taken port must change nothing
+        self._patches = Patches()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.store = store or SnapshotStore(directory / "snapshots")
+        self.machines: Any = self._load_machines() if machines else None
+        with LOCK:
+            self._control = strict.Control(self._patches, self.store, self.machines)
+            self._ebs: WSGIApplication = self._control.ebs
+        self._moto = _moto()
+
+    @property
+    def port(self) -> int:
+        """The port that the endpoint listens at."""
+        return self._server.port
+
+    @property
+    def endpoint(self) -> str:
+        """The URL of every AWS API."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start the machines and answer requests, each in threads of their own."""
+        if self.machines is not None:
+            self.machines.start()
+        self._threads = [
+            threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True),
+            threading.Thread(target=self._tick, name="control", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End every machine, then the endpoint. Doing it again is harmless."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        try:
+            if self.machines is not None:
+                self.machines.stop()
+        finally:
+            if self._threads:
+                self._server.stop()
+            else:
+                self._server.server_close()
+            for thread in self._threads:
+                thread.join()
+            self._patches.undo()
+
+    def status(self) -> dict[str, Any]:
+        """What runs: instances that are not terminated, and load balancers."""
+        with LOCK:
+            instances = [
+                {
+                    "id": instance.id,
+                    "state": instance.state,
+                    "image": instance.image_id,
+                    "private_ip": instance.private_ip_address,
+                    "group": getattr(getattr(instance, "autoscaling_group", None), "name", None),
+                }
+                for reservation in backend("ec2").reservations.values()
+                for instance in reservation.instances
+                if instance.state != "terminated"
+            ]
+            balancers = [
+                {"name": balancer.name, "dns_name": balancer.dns_name, "arn": balancer.arn}
+                for balancer in backend("elbv2").load_balancers.values()
+            ]
+        return {
+            "pid": os.getpid(),
+            "port": self.port,
+            "endpoint": self.endpoint,
+            "directory": str(self._directory),
+            "account": ACCOUNT_ID,
+            "instances": instances,
+            "load_balancers": balancers,
+            "snapshots": [{"id": s.id, "status": self.store.status(s.id)} for s in self.store.all()],
+        }
+
+    def _load_machines(self) -> MachineHooks | None:
+        if importlib.util.find_spec("localcloud.machines") is None:
+            return None
+        module = importlib.import_module("localcloud.machines")
+        machines: MachineHooks = module.Machines(self._directory, self.store, self.port)
+        return machines
+
+    def _tick(self) -> None:
+        while not self._stopping.wait(TICK_SECONDS):
+            try:
+                with LOCK:
+                    self._control.tick()
+            except Exception:  # noqa: BLE001 - one wrong step must not stop all later ones; the log says what it was
+                traceback.print_exc()
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/_localcloud/status":
+            return _json(start_response, self.status())
+        if _is_ebs(environ):
+            return self._ebs(environ, start_response)
+        with LOCK:
+            return list(self._moto(environ, start_response))
+
+
+def _moto() -> WSGIApplication:
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415 - slow
+
+    application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
+    return application
+
+
+def _is_ebs(environ: WSGIEnvironment) -> bool:
+    """Whether a request is of the EBS direct API: signed for it, or (unsigned, to be refused) of its paths."""
+    authorization = environ.get("HTTP_AUTHORIZATION", "")
+    if "Credential=" in authorization:
+        scope = authorization.split("Credential=", 1)[1].split(",", 1)[0].split("/")
+        return len(scope) == 5 and scope[3] == "ebs"
+    return bool(environ["PATH_INFO"].split("/")[1:2] == ["snapshots"])
+
+
+def _json(start_response: StartResponse, shown: dict[str, Any]) -> list[bytes]:
+    start_response(f"200 {HTTPStatus.OK.phrase}", [("Content-Type", "application/json")])
+    return [json.dumps(shown, indent=2).encode()]
