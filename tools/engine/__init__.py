@@ -1,1 +1,1 @@
-"""The Pulumi engine for machines that lack it, and the stand-ins for the parts of its distribution that Python needs."""
+"""The Pulumi engine for machines that lack it, and stand-ins for the parts of its distribution that Python needs."""

@@ -1,0 +1,51 @@
+# Fleetswap. `make help` lists what can be done; all of it does its own set-up first.
+#
+#   VERSION=…  of `up` and `preview`: the version of the demo image; without it, what was deployed last
+#   PORT=…     of `up`: where the local cloud listens (4510)
+#
+# The two reach tools/local in its environment, never through a shell.
+
+export VERSION PORT
+python := .venv/bin/python
+sources := fleetswap components infra localcloud tools tests
+
+.PHONY: help up preview rollback status down test check lint fmt lock setup
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+up: setup ## deploy on this machine: builds the image, boots it, puts the traffic on it
+	@$(python) -m tools.local up
+
+preview: setup ## show what `up` would change
+	@$(python) -m tools.local preview
+
+rollback: setup ## put the traffic back on the release before
+	@$(python) -m tools.local rollback
+
+status: setup ## what runs, and the outputs of the stack
+	@$(python) -m tools.local status
+
+down: ## end every process of it and remove its state; the engine and the environment stay
+	@test ! -x $(python) || $(python) -m tools.local down
+
+test: setup ## every test
+	@$(python) -m pytest
+
+check: setup lint test ## everything that a change must pass
+
+lint: setup ## formatting, lint, types, layers
+	@.venv/bin/ruff format --check $(sources)
+	@.venv/bin/ruff check $(sources)
+	@.venv/bin/mypy $(sources)
+	@.venv/bin/lint-imports
+
+fmt: setup ## format the code
+	@.venv/bin/ruff format $(sources)
+	@.venv/bin/ruff check --fix-only $(sources)
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	@.venv/bin/uv pip compile --quiet --all-extras --generate-hashes --no-emit-index-url -o requirements.lock pyproject.toml
+
+setup:
+	@tools/setup

@@ -1,0 +1,99 @@
+"""The processes of the stack `local`: what environment they get, how we wait for them, and how we end stray ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+from tools.local.config import PASSPHRASE
+from tools.local.work import Work
+
+# The processes that pulumi leaves behind when it is killed; `down` ends them.
+LEFT_BEHIND = re.compile(r"(^|/)pulumi\0|pulumi\.dynamic|localcloud\.plugin|tools\.engine|run_program\.py")
+
+
+def environment(work: Work, base: Mapping[str, str], *, engine: Path | None) -> dict[str, str]:
+    """The environment of pulumi, or with `engine` None that of the local cloud.
+
+    Whatever of AWS or Pulumi the user has set is left out, so that this stack can reach neither a real account nor a
+    real backend. Plain-HTTP proxies are left out too, because all that is plain HTTP here is on this machine.
+    """
+    proxies = {"http_proxy", "all_proxy"}
+    env = {k: v for k, v in base.items() if not k.startswith(("AWS_", "PULUMI_")) and k.lower() not in proxies}
+    path = [str(work.root / ".venv" / "bin"), env.get("PATH", os.defpath), "/usr/sbin", "/sbin"]
+    env |= {
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    if engine is not None:
+        path.insert(0, str(engine))
+        env |= {
+            "PULUMI_HOME": str(work.pulumi_home),
+            "PULUMI_BACKEND_URL": work.state.as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
+    return env | {"PATH": os.pathsep.join(path)}
+
+
+def run(argv: list[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+    """Run `argv` to its end and return its exit status as a shell would.
+
+    Ctrl-C reaches it from the terminal, and a SIGTERM is handed on; either way we wait, because pulumi first ends the
+    operation it is in.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        for process in started:
+            process.send_signal(number)
+
+    def leave_it_to_the_child(_number: int, _frame: FrameType | None) -> None:
+        return
+
+    before = signal.signal(signal.SIGTERM, hand_on), signal.signal(signal.SIGINT, leave_it_to_the_child)
+    try:
+        started.append(subprocess.Popen(argv, cwd=cwd, env=dict(env)))
+        status = started[0].wait()
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
+    return status if status >= 0 else 128 - status
+
+
+def end_left_behind(work: Work, *, patience: float = 10.0) -> None:
+    """End the plugins and programs of this stack that outlived a killed pulumi. A repeat changes nothing.
+
+    They are known by their command, and by this stack's backend in their environment.
+    """
+    mark = f"PULUMI_BACKEND_URL={work.state.as_uri()}".encode()
+
+    def is_ours(process: Path) -> bool:
+        try:
+            command = (process / "cmdline").read_bytes().decode(errors="replace")
+            return bool(LEFT_BEHIND.search(command)) and mark in (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            return False  # it has ended, or is another user's
+
+    def ours() -> list[int]:
+        return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and is_ours(p)]
+
+    for number, until in ((signal.SIGTERM, patience), (signal.SIGKILL, patience)):
+        for pid in ours():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+        deadline = time.monotonic() + until
+        while ours() and time.monotonic() < deadline:
+            time.sleep(0.1)

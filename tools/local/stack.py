@@ -1,0 +1,199 @@
+"""The verbs of the Makefile on the stack `local`: up, rollback, preview, status, down.
+
+It decides whether the stack's state still belongs to the account of the local cloud, and starts the real `pulumi`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration
+from tools.local.process import end_left_behind, environment, run
+from tools.local.work import PROJECT, STACK, LocalError, Work, lock, read_json, write
+
+
+def cloud_status(port: int) -> dict[str, Any] | None:
+    """What the local cloud on `port` tells of itself; None where nothing, or something else, answers."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/_localcloud/status", timeout=5) as answer:
+            status = json.load(answer)
+    except (OSError, ValueError):
+        return None
+    return status if isinstance(status, dict) else None
+
+
+class Stack:
+    """The stack `local`: the verbs of the Makefile."""
+
+    def __init__(self, work: Work, base: Mapping[str, str]) -> None:
+        self._work = work
+        self._base = base
+        self._version = checked_version(base.get("VERSION"))
+        self._port = checked_port(base.get("PORT"))
+        self._committed = yaml.safe_load((work.root / f"Pulumi.{STACK}.yaml").read_text())
+
+    def up(self) -> int:
+        """Deploy: the version that is given, else what the last successful update deployed."""
+        with lock(self._work, "up"):
+            port = self._ensure_cloud()
+            chosen = read_json(self._work.chosen)
+            if self._version:
+                chosen = {"version": self._version}
+            return self._update(chosen, port)
+
+    def rollback(self) -> int:
+        """Put the traffic back on the release before."""
+        with lock(self._work, "rollback"):
+            if not self._is_cloud_running() or not self._work.has_stack:
+                raise LocalError("nothing to roll back to: nothing is deployed; run `make up`")
+            standby = self._output("standby")
+            if not standby:
+                raise LocalError("nothing to roll back to: there is no standby release; deploy another version first")
+            chosen = read_json(self._work.chosen) | {"release": standby}
+            return self._update(chosen, read_json(self._work.cloud_seen)["port"])
+
+    def preview(self) -> int:
+        """Show what `up` would do, and leave all as it is."""
+        with lock(self._work, "preview"):
+            port = self._ensure_cloud()
+            chosen = {"version": self._version} if self._version else read_json(self._work.chosen)
+            self._write_config(self._work.preview_config, chosen, port)
+            self._ensure_stack()
+            return self._pulumi("preview", "--config-file", str(self._work.preview_config), *self._plainness())
+
+    def status(self) -> int:
+        """Tell what runs."""
+        status = run(
+            [sys.executable, "-m", "localcloud", "status", "--dir", str(self._work.cloud)],
+            cwd=self._work.root,
+            env=self._cloud_env(),
+        )
+        if status == 0 and self._work.has_stack:
+            return self._pulumi("stack", "output")
+        return status
+
+    def down(self) -> int:
+        """End every process and remove the account and the stack. A repeat changes nothing."""
+        work = self._work
+        with lock(work, "down"):
+            if work.cloud.exists():
+                stop = [sys.executable, "-m", "localcloud", "stop", "--dir", str(work.cloud)]
+                status = run(stop, cwd=work.root, env=self._cloud_env())
+                if status != 0:
+                    return status
+            end_left_behind(work)
+            # The result links of Nix are what keeps the images in the store.
+            for folder in (work.cloud, work.state, work.preview_config.parent, work.folder / "nix", self._init_folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            for file in (work.config, work.chosen, work.cloud_seen):
+                file.unlink(missing_ok=True)
+        return 0
+
+    def _update(self, chosen: dict[str, Any], port: int) -> int:
+        """Run `pulumi up` with what was chosen, and remember that only when it went well."""
+        self._write_config(self._work.config, chosen, port)
+        self._ensure_stack()
+        config = str(self._work.config)
+        status = self._pulumi("up", "--yes", "--skip-preview", "--config-file", config, *self._plainness())
+        if status == 0:
+            write(self._work.chosen, json.dumps(chosen))
+        return status
+
+    def _write_config(self, path: Path, chosen: Mapping[str, Any], port: int) -> None:
+        config = configuration(self._committed, chosen, port=port)
+        write(path, f"# Made by tools/local for each run.\n{yaml.safe_dump(config, sort_keys=False)}")
+
+    @staticmethod
+    def _plainness() -> list[str]:
+        return [] if sys.stdout.isatty() else ["--non-interactive"]
+
+    def _seen_port(self) -> int | None:
+        """The port of the cloud that the stack's state belongs to, if it still runs."""
+        seen = read_json(self._work.cloud_seen)
+        if not seen:
+            return None
+        status = cloud_status(seen["port"])
+        return seen["port"] if status is not None and status.get("pid") == seen["pid"] else None
+
+    def _is_cloud_running(self) -> bool:
+        return self._seen_port() is not None
+
+    def _ensure_cloud(self) -> int:
+        """Start the local cloud if it does not run, and return its port. A new cloud starts with an empty stack."""
+        seen = self._seen_port()
+        if seen is not None:
+            if self._port not in (None, seen):
+                raise LocalError(f"the local cloud runs on port {seen}: `make down` first, or leave PORT out")
+            return seen
+        port = self._port or committed_port(self._committed)
+        start = [sys.executable, "-m", "localcloud", "start", "--dir", str(self._work.cloud), "--port", str(port)]
+        status = run(start, cwd=self._work.root, env=self._cloud_env())
+        if status != 0:
+            raise SystemExit(status)  # it has told why
+        told = cloud_status(port)
+        if told is None:
+            raise LocalError(f"the local cloud does not answer on port {port}: see {self._work.cloud}/log")
+        if self._work.state.exists():
+            sys.stderr.write("The local cloud is new, so its account is empty: the stack starts empty too.\n")
+            shutil.rmtree(self._work.state)
+            chosen = read_json(self._work.chosen)
+            chosen.pop("release", None)  # a release of the account that is gone
+            write(self._work.chosen, json.dumps(chosen))
+        # Last: killed before this, the next run finds the cloud unseen, and the stack is emptied all the same.
+        write(self._work.cloud_seen, json.dumps({"port": port, "pid": told.get("pid")}))
+        return port
+
+    @property
+    def _init_folder(self) -> Path:
+        return self._work.folder / "stack"
+
+    def _ensure_stack(self) -> None:
+        """Make the stack if there is none.
+
+        `stack init` writes the stack's settings beside Pulumi.yaml, whatever `--config-file` the others take; so it is
+        given a folder of its own, and the committed file stays as it is.
+        """
+        if self._work.has_stack:
+            return
+        self._work.state.mkdir(parents=True, exist_ok=True)
+        write(self._init_folder / "Pulumi.yaml", f"name: {PROJECT}\nruntime: python\n")
+        write(self._init_folder / f"Pulumi.{STACK}.yaml", f'encryptionsalt: "{SALT}"\n')
+        init = ["pulumi", "stack", "init", STACK, "--non-interactive"]
+        made = subprocess.run(
+            init, cwd=self._init_folder, env=self._pulumi_env(), capture_output=True, text=True, check=False
+        )
+        if made.returncode != 0:
+            raise LocalError(f"pulumi could not make the stack {STACK}: {made.stderr.strip() or made.stdout.strip()}")
+
+    def _output(self, name: str) -> str:
+        """An output of the stack; empty if it has none of that name, or an empty one."""
+        command = ["pulumi", "stack", "output", "--json", "--stack", STACK, "--non-interactive"]
+        answer = subprocess.run(
+            command, cwd=self._work.root, env=self._pulumi_env(), capture_output=True, text=True, check=False
+        )
+        if answer.returncode != 0:
+            raise LocalError(f"pulumi could not read the outputs of the stack {STACK}: {answer.stderr.strip()}")
+        return str(json.loads(answer.stdout).get(name) or "")
+
+    def _pulumi(self, verb: str, *args: str) -> int:
+        return run(["pulumi", *verb.split(), *args, "--stack", STACK], cwd=self._work.root, env=self._pulumi_env())
+
+    def _cloud_env(self) -> dict[str, str]:
+        return environment(self._work, self._base, engine=None)
+
+    def _pulumi_env(self) -> dict[str, str]:
+        find = [str(self._work.root / "tools" / "engine" / "find-or-build")]
+        found = subprocess.run(find, stdout=subprocess.PIPE, text=True, check=False)
+        if found.returncode != 0:
+            raise SystemExit(found.returncode)  # it has told why
+        return environment(self._work, self._base, engine=Path(found.stdout.strip()))

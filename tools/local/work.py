@@ -1,0 +1,105 @@
+"""Where the stack `local` keeps its things, how they are written, and who may change them.
+
+It knows no AWS and starts nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = "fleetswap"
+STACK = "local"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class LocalError(Exception):
+    """Something is wrong before pulumi was started; the message is the one line that the user sees."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where things lie. `FLEETSWAP_WORK` gives a test a work folder of its own; the engine is shared."""
+
+    root: Path
+    folder: Path
+
+    @property
+    def cloud(self) -> Path:
+        """Folder of the local cloud."""
+        return self.folder / "cloud"
+
+    @property
+    def cloud_seen(self) -> Path:
+        """Port and pid of the local cloud that the stack's state belongs to: its account lives in its memory."""
+        return self.folder / "cloud-seen.json"
+
+    @property
+    def state(self) -> Path:
+        """The state of the stack, in pulumi's own file backend."""
+        return self.folder / "state"
+
+    @property
+    def has_stack(self) -> bool:
+        """Whether the backend knows the stack; pulumi's layout of a file backend."""
+        return (self.state / ".pulumi" / "stacks" / PROJECT / f"{STACK}.json").exists()
+
+    @property
+    def chosen(self) -> Path:
+        """What the last successful update was told to deploy: `version` and `release`, each if it was given."""
+        return self.folder / "chosen.json"
+
+    @property
+    def config(self) -> Path:
+        """The configuration that an update gets."""
+        return self.folder / f"Pulumi.{STACK}.yaml"
+
+    @property
+    def preview_config(self) -> Path:
+        """The configuration that a preview gets, apart so that no update uses it."""
+        return self.folder / "preview" / f"Pulumi.{STACK}.yaml"
+
+    @property
+    def pulumi_home(self) -> Path:
+        """Pulumi's own folder, with the plugins it installs; shared by all work folders."""
+        return self.root / ".work" / "pulumi"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in `path`; empty if there is none."""
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write(path: Path, text: str) -> None:
+    """Write `text` so that whoever reads or is killed meets the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+
+
+@contextmanager
+def lock(work: Work, what: str) -> Iterator[None]:
+    """Hold the stack for `what`. Raises LocalError, naming the holder, where another process holds it."""
+    work.folder.mkdir(parents=True, exist_ok=True)
+    with (work.folder / "local.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise LocalError(f"the stack {STACK} is currently locked by {holder}: wait for it to end") from None
+        file.truncate(0)
+        file.write(f"`make {what}` (pid {os.getpid()})")
+        file.flush()
+        yield
