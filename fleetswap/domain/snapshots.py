@@ -1,0 +1,83 @@
+"""What an upload needs to know of an EBS snapshot, which finished one it may adopt, and how a call to AWS can fail.
+
+    CloudError        refused for good: trying again would not help
+    └── TryAgain      a throttle, a 5xx, a cut connection, an answer that cannot be believed: the same call may succeed
+        └── Absent    "does not exist": trying again helps only while the snapshot is new
+
+It decides nothing about time: how long to try again is the workflow's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleetswap.domain.errors import CloudError
+
+PENDING_MINUTES = 60
+"""EBS cancels a snapshot by itself if none of its blocks is written, or it is not completed, for this long: the
+service's own default (StartSnapshot, Timeout), far above the longest silence that an upload survives."""
+
+VISIBLE_SECONDS = 120
+"""A new snapshot may "not exist" for up to two minutes (awslabs/coldsnap issue 43)."""
+
+
+class TryAgain(CloudError):
+    """The call failed in a way that may pass."""
+
+
+class Absent(TryAgain):
+    """The snapshot does not exist: not yet, or not any more."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a snapshot is started with. The same `token` again means the same snapshot."""
+
+    token: str
+    volume_gib: int
+    tags: Mapping[str, str]
+    description: str
+    encrypted: bool
+    kms_key: str | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot as EC2 describes it. `state` is `pending`, `completed`, `error`, `recoverable` or `recovering`."""
+
+    snapshot_id: str
+    state: str
+    state_message: str
+    volume_gib: int
+    encrypted: bool
+    kms_key: str | None
+    started: datetime
+
+    @property
+    def completed(self) -> bool:
+        """Whether it can be read and registered."""
+        return self.state == "completed"
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it will never be of use unless somebody goes on with it."""
+        return self.state in ("pending", "error")
+
+
+def adoptable(found: Iterable[Snapshot], *, volume_gib: int, encrypted: bool, kms_key: str | None) -> Snapshot | None:
+    """The newest finished one that can stand for a new upload of `volume_gib`, or None.
+
+    One that is encrypted serves an order without encryption as well: an account may encrypt by default, and then an
+    upload would not make another. The opposite, or another key than the one asked for, does not serve.
+    """
+    fits = [
+        each
+        for each in found
+        if each.completed
+        and each.volume_gib >= volume_gib
+        and (each.encrypted or not encrypted)
+        and (kms_key is None or each.kms_key == kms_key)
+    ]
+    return max(fits, key=lambda each: (each.started, each.snapshot_id), default=None)

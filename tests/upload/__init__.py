@@ -1,0 +1,1 @@
+"""The uploader: what a snapshot holds afterwards, and what is left behind when something fails."""

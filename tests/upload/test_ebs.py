@@ -1,0 +1,254 @@
+"""The adapter on the wire: what each answer means, against a server that says what it is told to."""
+
+from __future__ import annotations
+
+import json
+import queue
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+import pytest
+
+from fleetswap.aws.ebs import DirectSnapshots
+from fleetswap.aws.session import Cloud
+from fleetswap.domain.blocks import digest, encode
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.snapshots import Absent, Start, TryAgain
+
+BLOCK = bytes(range(256)) * 2048
+DIGEST = digest(BLOCK)
+START = Start("token", 3, {"fleetswap:stack": "demo/local"}, "an image", encrypted=False, kms_key=None)
+
+
+class Wire(socketserver.ThreadingTCPServer):
+    """Answers request after request with the bytes it was told, then closes. Keeps what it was asked."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: queue.Queue[bytes] = queue.Queue()
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    server: Wire
+    timeout: ClassVar[float] = 60
+
+    def handle(self) -> None:
+        line = self.rfile.readline().decode().strip()
+        headers = {}
+        while field := self.rfile.readline().decode().strip():
+            name, value = field.split(":", 1)
+            headers[name.lower()] = value.strip()
+        body = self.rfile.read(int(headers.get("content-length", 0)))
+        self.server.asked.append((line, headers, body))
+        self.wfile.write(self.server.answers.get_nowait())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[Wire, DirectSnapshots]]:
+    """One for all tests: boto3 takes half a second to make the clients."""
+    with Wire() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "local")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server, DirectSnapshots(*Cloud("us-east-1", server.url).ebs_and_ec2(1))
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def wire(server: tuple[Wire, DirectSnapshots]) -> Wire:
+    server[0].answers = queue.Queue()
+    server[0].asked = []
+    return server[0]
+
+
+@pytest.fixture
+def port(server: tuple[Wire, DirectSnapshots]) -> DirectSnapshots:
+    return server[1]
+
+
+def answer(status: str, headers: dict[str, str] | None = None, body: bytes = b"") -> bytes:
+    fields = {"Content-Length": str(len(body)), "Connection": "close"} | (headers or {})
+    lines = [f"{name}: {value}" for name, value in fields.items()]
+    return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + body
+
+
+def error(status: str, code: str, message: str = "because", reason: str | None = None) -> bytes:
+    body = {"Message": message} | ({"Reason": reason} if reason else {})
+    return answer(status, {"x-amzn-ErrorType": code, "Content-Type": "application/json"}, json.dumps(body).encode())
+
+
+def put(port: DirectSnapshots) -> None:
+    port.put("snap-1", 7, BLOCK, DIGEST)
+
+
+GOOD = answer("201 Created", {"x-amz-Checksum": encode(DIGEST), "x-amz-Checksum-Algorithm": "SHA256"})
+
+
+def test_a_put_is_what_the_api_asks_for(wire: Wire, port: DirectSnapshots) -> None:
+    """EBS would refuse the block, or keep it without having checked it."""
+    wire.answers.put(GOOD)
+    put(port)
+    ((line, headers, body),) = wire.asked
+    assert line == "PUT /snapshots/snap-1/blocks/7 HTTP/1.1"
+    assert body == BLOCK
+    assert headers["x-amz-checksum"] == encode(DIGEST)
+    assert (headers["x-amz-checksum-algorithm"], headers["x-amz-data-length"]) == ("SHA256", "524288")
+
+
+def test_a_start_is_what_was_ordered(wire: Wire, port: DirectSnapshots) -> None:
+    """A snapshot would lack its tags, be encrypted otherwise, or be made twice when an answer is lost."""
+    good = answer("201 Created", body=b'{"SnapshotId": "snap-1", "BlockSize": 524288}')
+    key = "arn:aws:kms:us-east-1:123456789012:key/1"
+    wire.answers.put(good)
+    wire.answers.put(good)
+    assert port.start(START) == "snap-1"
+    port.start(Start("token", 3, {}, "", encrypted=True, kms_key=key))
+    plain, encrypted = (json.loads(body) for _, _, body in wire.asked)
+    assert plain == {
+        "VolumeSize": 3,
+        "ClientToken": "token",
+        "Timeout": 60,
+        "Tags": [{"Key": "fleetswap:stack", "Value": "demo/local"}],
+        "Description": "an image",
+    }
+    assert (encrypted["Encrypted"], encrypted["KmsKeyArn"]) == (True, key)
+
+
+def test_a_completion_is_what_the_api_asks_for(wire: Wire, port: DirectSnapshots) -> None:
+    """EBS would complete a snapshot without checking that it has every block."""
+    wire.answers.put(answer("202 Accepted", body=b'{"Status": "pending"}'))
+    port.complete("snap-1", 5, "abc=")
+    ((line, headers, _),) = wire.asked
+    assert line == "POST /snapshots/completion/snap-1 HTTP/1.1"
+    assert headers["x-amz-changedblockscount"] == "5"
+    assert headers["x-amz-checksum"] == "abc="
+    assert (headers["x-amz-checksum-algorithm"], headers["x-amz-checksum-aggregation-method"]) == ("SHA256", "LINEAR")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "Connection was closed"),
+        (GOOD[:9], "Connection was closed|Bad|bad|BadStatusLine"),
+        (b"HTTP/1.1 201 Created\r\n", "the answer was cut off"),
+        (answer("201 Created"), "the answer was cut off"),
+        (answer("201 Created", {"x-amz-Checksum": encode(digest(b""))}), "EBS got other data"),
+        (answer("200 OK", {"x-amz-Checksum": encode(DIGEST)}), "status 200 instead of 201"),
+        (answer("500 Internal Server Error"), "500"),
+        (answer("503 Service Unavailable", body=b"<html>busy</html>"), "503"),
+        (error("500 Internal Server Error", "InternalServerException"), "InternalServerException: because"),
+        (error("400 Bad Request", "RequestThrottledException", reason="RESOURCE_LEVEL_THROTTLE"), "RequestThrottled"),
+        (error("400 Bad Request", "ThrottlingException"), "ThrottlingException"),
+        (error("400 Bad Request", "ValidationException", reason="CONFLICTING_BLOCK_UPDATE"), "Validation"),
+        (error("400 Bad Request", "ValidationException", reason="WRITE_REQUEST_TIMEOUT"), "Validation"),
+        (answer("500 Internal Server Error", {"Content-Length": "99"}, b'{"Mess'), "block 7"),
+    ],
+)
+def test_what_may_pass_is_to_be_tried_again(wire: Wire, port: DirectSnapshots, raw: bytes, message: str) -> None:
+    """A fault of a moment would end the upload, or, worse, a block that EBS never got would count as written."""
+    wire.answers.put(raw)
+    with pytest.raises(TryAgain, match=message) as caught:
+        put(port)
+    assert str(caught.value).startswith("writing block 7 of snapshot snap-1: ")
+    assert "\n" not in str(caught.value)
+    assert len(wire.asked) == 1, "only the workflow tries again"
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (error("403 Forbidden", "AccessDeniedException"), "access denied: allow ebs:PutSnapshotBlock"),
+        (
+            error("403 Forbidden", "AccessDeniedException", "User: x is not authorized to perform: kms:Decrypt on y"),
+            "access denied: allow kms:Decrypt",
+        ),
+        (error("400 Bad Request", "ValidationException", reason="INVALID_BLOCK"), "ValidationException: because"),
+        (error("402 Payment Required", "ServiceQuotaExceededException"), "a quota of the account is used up"),
+        (error("400 Bad Request", "ConcurrentLimitExceededException"), "as many pending snapshots as it may have"),
+        (error("409 Conflict", "ConflictException"), "ConflictException: because"),
+        (error("403 Forbidden", "ExpiredTokenException"), "ExpiredTokenException: because"),
+    ],
+)
+def test_a_refusal_is_final(wire: Wire, port: DirectSnapshots, raw: bytes, message: str) -> None:
+    """A missing permission would be found only after minutes of trying, and without its name."""
+    wire.answers.put(raw)
+    with pytest.raises(CloudError, match=message) as caught:
+        put(port)
+    assert not isinstance(caught.value, TryAgain)
+    assert str(caught.value).startswith("writing block 7 of snapshot snap-1: ")
+
+
+def ec2_error(code: str) -> bytes:
+    body = f"<Response><Errors><Error><Code>{code}</Code><Message>because</Message></Error></Errors></Response>"
+    return answer("400 Bad Request", body=body.encode())
+
+
+@pytest.mark.parametrize(
+    ("call", "raw", "kind", "message"),
+    [
+        (put, error("404 Not Found", "ResourceNotFoundException"), Absent, "block 7 of snapshot snap-1"),
+        (lambda port: port.describe("snap-1"), ec2_error("InvalidSnapshot.NotFound"), Absent, "snapshot snap-1"),
+        (lambda port: port.delete("snap-1"), ec2_error("InvalidSnapshot.NotFound"), Absent, "snapshot snap-1"),
+        (lambda port: port.delete("snap-1"), ec2_error("InvalidSnapshot.InUse"), CloudError, "InUse: because"),
+        (lambda port: port.delete("snap-1"), ec2_error("UnauthorizedOperation"), CloudError, "allow ec2:DeleteSnap"),
+        (lambda port: port.find({}), ec2_error("UnauthorizedOperation"), CloudError, "allow ec2:DescribeSnapshots"),
+        (lambda port: port.find({}), ec2_error("RequestLimitExceeded"), TryAgain, "RequestLimitExceeded"),
+        (lambda port: port.find({}), answer("200 OK", body=b"<Descr"), TryAgain, "the answer cannot be read"),
+        (lambda port: port.start(START), answer("201 Created", body=b'{"Snap'), TryAgain, "the answer was cut off"),
+        (lambda port: port.start(START), answer("201 Created", body=b"{}"), TryAgain, "the answer was cut off"),
+        (
+            lambda port: port.start(START),
+            answer("201 Created", body=b'{"SnapshotId": "snap-1", "BlockSize": 512}'),
+            CloudError,
+            "snapshot snap-1 has blocks of 512 bytes",
+        ),
+        (
+            lambda port: port.start(START),
+            error("403 Forbidden", "AccessDeniedException"),
+            CloudError,
+            "allow ebs:StartSnapshot and ec2:CreateTags",
+        ),
+        (lambda port: port.complete("snap-1", 1, "x"), answer("200 OK", body=b"{}"), TryAgain, "200 instead of 202"),
+    ],
+)
+def test_the_other_calls_tell_the_same_way(
+    wire: Wire, port: DirectSnapshots, call: Callable[[DirectSnapshots], object], raw: bytes, kind: type, message: str
+) -> None:
+    """The start, the end or the clean-up of an upload would take a fault for a refusal, or the other way round."""
+    wire.answers.put(raw)
+    with pytest.raises(kind, match=message) as caught:
+        call(port)
+    assert type(caught.value) is kind
+
+
+def test_nobody_listening_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart of the endpoint would end an upload."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    with Wire() as server:
+        url = server.url
+    with pytest.raises(TryAgain, match="looking at snapshot snap-1: "):
+        DirectSnapshots(*Cloud("us-east-1", url).ebs_and_ec2(1)).describe("snap-1")
+
+
+def test_missing_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who is not logged in would wait, or read a traceback."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    with pytest.raises(CloudError, match="no AWS credentials: set AWS_PROFILE"):
+        DirectSnapshots(*Cloud("us-east-1", "http://127.0.0.1:9").ebs_and_ec2(1)).describe("snap-1")

@@ -1,0 +1,419 @@
+"""The workflow against a strict fake: contents, faults at every call, adoption, two at once, changed files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleetswap.domain.errors import CloudError, FleetswapError, InputError
+from fleetswap.domain.snapshots import Absent, Start, TryAgain, adoptable
+from fleetswap.workflows.image_file import identify
+from fleetswap.workflows.upload import Order, Uploaded, upload
+from tests.upload.fake import BLOCK, FakeClock, FakeSnapshots, disk_bytes, disk_file, nothing, read_back
+
+STACK = "demo/local"
+STORE_PATH = "/nix/store/abc-image"
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+
+
+def run(
+    path: Path,
+    port: FakeSnapshots,
+    *,
+    identity: str = STORE_PATH,
+    clock: FakeClock | None = None,
+    say: Callable[[str], None] = nothing,
+    encrypted: bool = False,
+    kms_key: str | None = None,
+    connections: int = 3,
+) -> Uploaded:
+    order = Order(path, identity, STACK, {"team": "a"}, "an image", encrypted, kms_key)
+    return upload(order, port, say, clock=clock or FakeClock(), connections=connections)
+
+
+def left(token: str, *, identity: str = STORE_PATH, stack: str = STACK, encrypted: bool = False, gib: int = 1) -> Start:
+    return Start(token, gib, {"fleetswap:stack": stack, "fleetswap:image": identity}, "", encrypted, None)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return disk_file(tmp_path / "image.raw")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from(["zero", "data", "same"]), min_size=1, max_size=5),
+    sectors=st.integers(min_value=2048, max_value=9 * 1024),
+    connections=st.integers(min_value=1, max_value=5),
+    seed=st.integers(0, 1000),
+)
+def test_holds_the_image(kinds: list[str], sectors: int, connections: int, seed: int) -> None:
+    """A machine would boot from other bytes than the image's, or from garbage where a zero block was left out."""
+    size = sectors * 512
+    content = disk_bytes(kinds, size, seed)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "image.raw")
+        path.write_bytes(content)
+        port = FakeSnapshots()
+        uploaded = run(path, port, connections=connections, identity=identify(path))
+    (held,) = port.of_state("completed")
+    assert read_back(held, size) == content.ljust(-(-size // BLOCK) * BLOCK, b"\0")
+    assert uploaded.snapshot_id == held.about.snapshot_id
+    assert (uploaded.blocks, uploaded.volume_gib, uploaded.adopted) == (len(held.blocks), 1, False)
+    assert uploaded.bytes_sent == len(held.blocks) * BLOCK
+
+
+def test_starts_what_was_ordered(image: Path) -> None:
+    """A snapshot would lack the tags by which it is found again, or be encrypted with another key."""
+    port = FakeSnapshots()
+    run(image, port, encrypted=True, kms_key=KEY)
+    (held,) = port.of_state("completed")
+    assert held.start.tags == {"team": "a", "fleetswap:stack": STACK, "fleetswap:image": STORE_PATH}
+    assert (held.start.description, held.start.encrypted, held.start.kms_key) == ("an image", True, KEY)
+
+
+def test_is_adopted_the_second_time(image: Path) -> None:
+    """Every `pulumi up` would pay for another copy of an image that is there already."""
+    port = FakeSnapshots()
+    first = run(image, port)
+    again = run(image, port)
+    assert (again.snapshot_id, again.adopted, again.bytes_sent) == (first.snapshot_id, True, 0)
+    assert port.calls.count("start") == 1
+
+
+def test_adopts_the_newest_of_its_own(image: Path) -> None:
+    """A stack would depend on a snapshot that another stack may delete, on another image, or on an older copy."""
+    port = FakeSnapshots()
+    port.add(left("a", identity="/nix/store/other"), state="completed")
+    port.add(left("b"), state="completed", age=1)
+    newest = port.add(left("c"), state="completed")
+    port.add(left("d", stack="demo/prod"), state="completed")
+    assert run(image, port).snapshot_id == newest.about.snapshot_id
+
+
+@pytest.mark.parametrize("misfit", [left("a"), left("a", encrypted=True)], ids=["plain", "other key"])
+def test_does_not_adopt_a_misfit(image: Path, misfit: Start) -> None:
+    """An order for an encrypted snapshot with a key would be answered with a plain one, or one of another key."""
+    port = FakeSnapshots()
+    old = port.add(misfit, state="completed")
+    uploaded = run(image, port, encrypted=True, kms_key=KEY)
+    assert not uploaded.adopted
+    assert old.about.snapshot_id in port.held, "a finished snapshot may be in use and is not ours to delete"
+
+
+def test_does_not_adopt_a_smaller_volume() -> None:
+    """A snapshot too small for the image cannot hold it, whatever its tags say."""
+    held = FakeSnapshots().add(left("a", gib=2), state="completed")
+    assert adoptable([held.about], volume_gib=2, encrypted=False, kms_key=None) is held.about
+    assert adoptable([held.about], volume_gib=3, encrypted=False, kms_key=None) is None
+
+
+@pytest.mark.parametrize("state", ["pending", "error"])
+def test_clears_what_was_left_unfinished(image: Path, state: str) -> None:
+    """Killed runs would pile up snapshots until the account's quota of pending ones is full."""
+    port = FakeSnapshots()
+    old = port.add(left("a"), state=state)
+    other = port.add(left("b", stack="demo/prod"), state=state)
+    run(image, port)
+    assert old.about.snapshot_id not in port.held
+    assert other.about.snapshot_id in port.held, "another stack's upload must not be touched"
+
+
+def test_adopts_what_is_finished_while_it_looks(image: Path) -> None:
+    """A snapshot that another upload finishes right now would be deleted under its release."""
+    port = FakeSnapshots()
+    old = port.add(left("a"))
+    old.reads_until_completed = 0
+    assert run(image, port).snapshot_id == old.about.snapshot_id
+
+
+def clean_calls(image: Path) -> list[str]:
+    port = FakeSnapshots()
+    port.add(left("a"))
+    run(image, port)
+    return port.calls
+
+
+def faulty(number: int, error: BaseException, *, lost: bool) -> FakeSnapshots:
+    """A port with something to clear first, whose call `number` fails: undone, or done and its answer lost."""
+    port = FakeSnapshots()
+    port.add(left("a"))
+
+    def fail(at: int, _: str) -> None:
+        if at == number:
+            raise error
+
+    if lost:
+        port.after = fail
+    else:
+        port.before = fail
+    return port
+
+
+def test_a_refusal_at_any_call_leaves_nothing_unfinished(image: Path) -> None:
+    """A failed deploy would leave a snapshot that costs money, or tell of the clean-up instead of the cause."""
+    content = image.read_bytes()
+    calls = clean_calls(image)
+    assert calls[:4] == ["find", "describe", "delete", "start"]
+    for number, name in enumerate(calls, 1):
+        refusal = CloudError(f"call {number} refused")
+        port = faulty(number, refusal, lost=False)
+        with pytest.raises(CloudError) as caught:
+            run(image, port)
+        assert caught.value is refusal, name
+        assert str(refusal) == f"call {number} refused", "nothing to add: the clean-up worked"
+        if number > 3:  # before that, the old one could not be cleared
+            assert not port.of_state("pending"), name
+        for held in port.of_state("completed"):
+            assert read_back(held, len(content))[: len(content)] == content
+        port.before = nothing
+        uploaded = run(image, port)
+        assert read_back(port.held[uploaded.snapshot_id], len(content))[: len(content)] == content
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["not done", "answer lost"])
+def test_a_passing_fault_at_any_call_does_not_matter(image: Path, *, lost: bool) -> None:
+    """A single 500, throttle or cut connection would fail a deploy, or do something twice."""
+    content = image.read_bytes()
+    for number, name in enumerate(clean_calls(image), 1):
+        port = faulty(number, TryAgain("503"), lost=lost)
+        uploaded = run(image, port)
+        assert [each.about.snapshot_id for each in port.held.values()] == [uploaded.snapshot_id], name
+        assert read_back(port.held[uploaded.snapshot_id], len(content))[: len(content)] == content
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a defect")], ids=["Ctrl-C", "defect"])
+def test_an_interruption_cleans_up_too(image: Path, error: BaseException) -> None:
+    """Ctrl-C or a defect in the middle of the blocks would leave the unfinished snapshot behind."""
+    number = clean_calls(image).index("put") + 3
+    port = faulty(number, error, lost=False)
+    with pytest.raises(type(error)) as caught:
+        run(image, port)
+    assert caught.value is error
+    assert not port.held
+
+
+def test_names_what_it_could_not_clean_up(image: Path) -> None:
+    """A snapshot that is left would go unnoticed, or the failed deletion would hide why the upload failed."""
+    port = FakeSnapshots()
+
+    def fail(_: int, name: str) -> None:
+        if name == "put":
+            raise CloudError("access denied: allow ebs:PutSnapshotBlock")
+        if name == "delete":
+            raise CloudError("access denied: allow ec2:DeleteSnapshot")
+
+    port.before = fail
+    with pytest.raises(
+        CloudError, match=r"^access denied: allow ebs:PutSnapshotBlock; snapshot snap-0001 could not be"
+    ):
+        run(image, port)
+
+
+def test_says_that_a_start_in_the_dark_may_have_worked(image: Path) -> None:
+    """A snapshot whose id nobody ever learned would be left without a word."""
+    port = FakeSnapshots()
+
+    def lose(_: int, name: str) -> None:
+        if name == "start":
+            raise TryAgain("timed out")
+
+    port.after = lose
+    with pytest.raises(CloudError, match=r"^timed out; nothing succeeded for 300 s, given up; an unfinished snapshot"):
+        run(image, port)
+    assert len(port.held) == 1, "each attempt must use the same token"
+
+
+def test_a_new_snapshot_may_not_exist_for_a_while(image: Path) -> None:
+    """Uploads would fail whenever EBS needs up to two minutes to know its own new snapshot (coldsnap issue 43)."""
+    port, clock = FakeSnapshots(), FakeClock()
+
+    def hide(_: int, name: str) -> None:
+        if name in ("put", "describe") and clock.now() < 100:
+            raise Absent("does not exist")
+
+    port.before = hide
+    assert not run(image, port, clock=clock).adopted
+
+
+def test_a_snapshot_that_is_deleted_meanwhile_is_not_waited_for(image: Path) -> None:
+    """An upload whose snapshot somebody deleted would try for ever, or end as a success."""
+    port, clock = FakeSnapshots(), FakeClock()
+
+    def vanish(number: int, name: str) -> None:
+        if number == 4:
+            assert name == "put"
+            clock.advance(200)
+            port.held.clear()
+
+    port.before = vanish
+    with pytest.raises(Absent, match=r"does not exist; another upload of the same image may have taken over"):
+        run(image, port, clock=clock)
+
+
+def test_deleted_right_after_completion_is_a_failure(image: Path) -> None:
+    """A snapshot that only looked completed for a moment would be registered as an AMI."""
+    port = FakeSnapshots(pending_reads=1)
+
+    def vanish(_: int, name: str) -> None:
+        if name == "describe" and port.calls.count("describe") == 3:
+            port.held.clear()
+
+    port.after = vanish
+    with pytest.raises(Absent):
+        run(image, port)
+
+
+def test_an_error_state_is_told_and_cleared(image: Path) -> None:
+    """A snapshot that EBS could not finish would be waited for, or taken for good."""
+    port = FakeSnapshots()
+
+    def spoil(_: int, name: str) -> None:
+        if name == "describe":
+            for held in port.held.values():
+                object.__setattr__(held.about, "state", "error")
+                object.__setattr__(held.about, "state_message", "no such key")
+
+    port.before = spoil
+    with pytest.raises(CloudError, match=r"EBS could not complete snapshot snap-0001 \(no such key\)"):
+        run(image, port)
+    assert not port.held
+
+
+def test_completion_is_not_waited_for_without_end(image: Path) -> None:
+    """A snapshot that never completes would hang the deploy."""
+    port, clock = FakeSnapshots(pending_reads=10**9), FakeClock()
+    with pytest.raises(CloudError, match=r"still not completed after 30 minutes"):
+        run(image, port, clock=clock)
+    assert not port.held
+
+
+@pytest.mark.parametrize("change", ["write", "grow", "cut", "replace", "remove"])
+def test_a_file_that_changes_is_an_error(image: Path, change: str) -> None:
+    """A snapshot would be completed from half of one image and half of another."""
+    port = FakeSnapshots()
+    spare = shutil.copy2(image, image.with_suffix(".spare"))
+
+    def disturb(number: int, name: str) -> None:
+        if number != 4:
+            return
+        assert name == "put"
+        if change == "write":
+            with image.open("r+b") as file:
+                file.seek(4 * BLOCK)
+                file.write(b"x")
+            os.utime(image, ns=(0, image.stat().st_mtime_ns + 1))
+        elif change == "grow":
+            os.truncate(image, 9 * BLOCK)
+        elif change == "cut":
+            os.truncate(image, 2 * BLOCK)
+        elif change == "replace":
+            Path(spare).replace(image)
+        else:
+            image.unlink()
+
+    port.before = disturb
+    with pytest.raises(FleetswapError, match=r"image\.raw changed while it was read: run again"):
+        run(image, port, connections=1)
+    assert not port.held
+
+
+def test_a_change_that_the_kernel_does_not_show_is_found(image: Path) -> None:
+    """A write within one tick of the file's clock would put wrong bytes under the hash of the right ones."""
+    identity = identify(image)
+    before = image.stat()
+    port = FakeSnapshots()
+
+    def disturb(number: int, _: str) -> None:
+        if number == 3:
+            with image.open("r+b") as file:
+                file.seek(4 * BLOCK)
+                file.write(b"changed")
+            os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    port.before = disturb
+    with pytest.raises(FleetswapError, match=f"is not {identity}: it changed since it was identified"):
+        run(image, port, identity=identity, connections=1)
+    assert not port.held
+
+
+def test_two_at_once_never_spoil_a_snapshot(image: Path) -> None:
+    """Two uploads of one image at once would end in a snapshot that is not the image, or in two losers."""
+    port = FakeSnapshots()
+    in_the_middle, go_on = threading.Event(), threading.Event()
+    earlier: list[BaseException] = []
+
+    def hold(_: int, name: str) -> None:
+        if name == "put" and not in_the_middle.is_set():
+            in_the_middle.set()
+            assert go_on.wait(60)
+
+    port.before = hold
+
+    def run_earlier() -> None:
+        try:
+            run(image, port, connections=1)
+        except BaseException as error:  # noqa: BLE001 (looked at below)
+            earlier.append(error)
+
+    thread = threading.Thread(target=run_earlier)
+    thread.start()
+    assert in_the_middle.wait(60)
+    later = run(image, port, connections=1)
+    go_on.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert len(earlier) == 1
+    assert isinstance(earlier[0], Absent)
+    (held,) = port.held.values()
+    assert held.about.snapshot_id == later.snapshot_id
+    assert read_back(held, 5 * BLOCK) == image.read_bytes()[: 5 * BLOCK]
+
+
+def test_progress_is_a_line_every_few_seconds(image: Path) -> None:
+    """A long upload would be silent, or flood the terminal with a line a block."""
+    port, clock, lines = FakeSnapshots(), FakeClock(), list[str]()
+
+    def slow(_: int, name: str) -> None:
+        if name == "put":
+            clock.advance(2)
+
+    port.before = slow
+    run(image, port, clock=clock, say=lines.append, connections=1)
+    assert lines[0] == "uploading image.raw to snapshot snap-0001: 6 blocks of 512 KiB"
+    assert "uploading 33 % (2 of 6 blocks, 0 MB/s)" in lines
+    assert 3 <= len(lines) <= 5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"identity": ""}, "identity"),
+        ({"kms_key": KEY}, "encrypted is not set"),
+        ({"encrypted": True, "kms_key": "alias/mine"}, "not the ARN of a key"),
+    ],
+)
+def test_a_wrong_order_is_refused_before_anything(image: Path, wrong: dict[str, object], message: str) -> None:
+    """A mistake in the settings would be found only by EBS, after the image was built."""
+    port = FakeSnapshots()
+    with pytest.raises(InputError, match=message):
+        run(image, port, **wrong)  # type: ignore[arg-type]
+    assert not port.calls
+
+
+def test_no_disk_creates_nothing(tmp_path: Path) -> None:
+    """A qcow2's container bytes would be uploaded as if they were a disk."""
+    path = tmp_path / "image.qcow2"
+    path.write_bytes(b"QFI\xfb" + bytes(1 << 20))
+    port = FakeSnapshots()
+    with pytest.raises(InputError, match=r"image\.qcow2 is a qcow2 file, not a raw disk: convert it"):
+        run(path, port)
+    assert not port.calls
