@@ -2,8 +2,8 @@
 #
 # What it is made of (kernel, busybox, EFI stub, scripts, version) are inputs in the sense of Nix: change one and the
 # store path changes. The tools that put it together (sh, cpio, objcopy, sgdisk, mtools) are the host's, because no
-# nixpkgs can be had where this must build; so it needs `sandbox = false`. ./README of the folder above says what to do
-# with nixpkgs.
+# nixpkgs can be had where this must build; so it needs `sandbox = false`. ../README.md says what to do
+# where there is nixpkgs.
 #
 #   version   what `/` answers. Two have a meaning: `broken` serves but fails its health check, `panic` never boots.
 #   parts     the folder that ./fetch-kernel filled, as a path or the text of an absolute one.
@@ -68,6 +68,7 @@ derivation {
   parts = checkedParts;
   init = ./init;
   dhcp = ./dhcp;
+  broken = ./broken;
   manifest = builtins.concatStringsSep "" (
     map (name: "${name} ${packages.${name}}\n") (builtins.attrNames packages)
   );
