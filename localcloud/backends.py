@@ -27,11 +27,16 @@ def backend(service: str) -> Moto:
 class TargetHealth(Protocol):
     """The health of one target, in ELBv2's words: `initial`, `healthy`, `unhealthy`, `unused`, `draining`."""
 
-    target_id: str
-    port: int
-    state: str
-    reason: str
-    description: str
+    @property
+    def target_id(self) -> str: ...  # noqa: D102 - the class says it
+    @property
+    def port(self) -> int: ...  # noqa: D102
+    @property
+    def state(self) -> str: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def description(self) -> str: ...  # noqa: D102
 
 
 class MachineHooks(Protocol):

@@ -57,12 +57,16 @@ class LocalCloud:
         self._patches = Patches()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.store = store or SnapshotStore(directory / "snapshots")
-        self.machines: Any = self._load_machines() if machines else None
-        with LOCK:
-            self._control = strict.Control(self._patches, self.store, self.machines)
-            self._ebs: WSGIApplication = self._control.ebs
-        self._moto = _moto()
+        try:
+            self.store = store or SnapshotStore(directory / "snapshots")
+            self.machines: Any = self._load_machines() if machines else None
+            with LOCK:
+                self._control = strict.Control(self._patches, self.store, self.machines)
+            self._moto = _moto()
+        except BaseException:  # whatever it was, the port is free again and moto as it was
+            self._server.server_close()
+            self._patches.undo()
+            raise
 
     @property
     def port(self) -> int:
@@ -152,7 +156,7 @@ class LocalCloud:
         if path == "/_localcloud/status":
             return _json(start_response, self.status())
         if _is_ebs(environ):
-            return self._ebs(environ, start_response)
+            return self._control.ebs(environ, start_response)
         with LOCK:
             return list(self._moto(environ, start_response))
 

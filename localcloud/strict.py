@@ -6,25 +6,35 @@ and what moto does instead.
 
 from __future__ import annotations
 
+import base64
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from moto.core.base_backend import BackendDict
+from moto.core.responses import ActionResult
+from moto.ec2.responses.general import General
 
-from localcloud import images, mirror
-from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, backend
+from localcloud import groups, images, launch, listeners, mirror, scaling, targets
+from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, Moto, backend
 from localcloud.ebs import EbsApi
 
 if TYPE_CHECKING:
     from localcloud.patches import Patches
     from localcloud.snapshots import Snapshot, SnapshotStore
 
+CONSOLE_BYTES = 65_536  # EC2 API reference, GetConsoleOutput
+
 
 class Control:
     """The control plane on top of moto: patched, empty but for the snapshots of the store. Made with `LOCK` held."""
 
-    def __init__(self, patches: Patches, store: SnapshotStore, machines: MachineHooks | None) -> None:  # noqa: ARG002
+    def __init__(self, patches: Patches, store: SnapshotStore, machines: MachineHooks | None) -> None:
         mirror.patch(patches, store)
-        images.patch(patches)
+        for module in (images, launch, scaling, groups, listeners):
+            module.patch(patches)
+        targets.patch(patches, machines)
+        patches.set(General, "machines", machines)
+        patches.methods(General, get_console_output)
         for backends in list(BackendDict._instances):
             for account in backends.values():
                 account.reset()
@@ -38,6 +48,16 @@ class Control:
 
     def tick(self) -> None:
         """Do what is due. Called about four times a second, with `LOCK` held."""
+        scaling.tick(backend("autoscaling"))
+
+
+def get_console_output(self: Moto) -> Moto:
+    """AWS answers with what the machine's console said, the last 64 KiB; moto with an invented text."""
+    instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
+    text = self.machines.console_output(instance.id) if self.machines else ""
+    last = text.encode()[-CONSOLE_BYTES:]
+    answer = {"InstanceId": instance.id, "Timestamp": datetime.now(UTC)}
+    return ActionResult(answer | ({"Output": base64.b64encode(last).decode()} if last else {}))
 
 
 def resolve_key(arn: str | None) -> str:

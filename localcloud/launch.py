@@ -1,0 +1,180 @@
+"""RunInstances as strict as EC2: what an instance is made of, and what is refused before one exists.
+
+Decides the volumes, the metadata options and the rest that an instance takes from its AMI and its launch template.
+Never starts a machine: whatever moto shows as running is the machines' to start.
+
+Moto's `run_instances` checks next to nothing, takes a few members of the launch template only, and leaves an instance
+behind when it fails half-way. AWS checks all of it first. Sources: EC2 API reference (RunInstances,
+RequestLaunchTemplateData, InstanceMetadataOptionsRequest), EC2 user guide ("Configure the instance metadata options").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instances import InstanceBackend
+from moto.ec2.utils import convert_tag_spec, filter_iam_instance_profiles
+
+if TYPE_CHECKING:
+    from localcloud.backends import Moto
+    from localcloud.patches import Patches
+
+_run_instances = InstanceBackend.run_instances
+
+
+def patch(patches: Patches) -> None:
+    """Make RunInstances strict, whoever calls it."""
+    patches.methods(InstanceBackend, run_instances)
+
+
+def run_instances(
+    self: Moto,
+    image_id: str | None,
+    count: int,
+    user_data: Moto,
+    security_group_names: list[str],
+    **kwargs: Any,  # noqa: ANN401 - moto's own arguments
+) -> Moto:
+    """AWS checks everything before it launches; moto launches, then fails and leaves an orphan."""
+    template = self._get_template_from_args(kwargs["launch_template"]).data if kwargs.get("launch_template") else {}
+    image = _image(self, image_id or template.get("ImageId"))
+    if kwargs.get("is_instance_type_default") and template.get("InstanceType"):
+        kwargs |= {"instance_type": template["InstanceType"], "is_instance_type_default": False}
+    _check_type(kwargs["instance_type"], image)
+    profile = _profile(self, kwargs, template)
+    kwargs["block_device_mappings"] = _devices(
+        self, image, template.get("BlockDeviceMappings", []), kwargs.get("block_device_mappings", [])
+    )
+    kwargs["metadata_options"] = _metadata_options(image, template, kwargs.get("metadata_options") or {})
+    _interfaces(kwargs, template)
+    tags = kwargs.get("tags") or {}
+    volume_tags = convert_tag_spec(template.get("TagSpecifications", [])).get("volume", {})
+    kwargs["tags"] = {**tags, "volume": {**volume_tags, **tags.get("volume", {})}}
+    if template.get("InstanceMarketOptions", {}).get("MarketType") == "spot":
+        kwargs["instance_market_options"] = "spot"
+    if template.get("Monitoring", {}).get("Enabled"):
+        kwargs["monitoring_state"] = "enabled"
+    before = set(self.reservations)
+    try:
+        reservation = _run_instances(self, image.id, count, user_data, security_group_names, **kwargs)
+        for instance in reservation.instances if profile is not None else []:
+            self.associate_iam_instance_profile(instance_id=instance.id, iam_instance_profile_arn=profile.arn)
+    except Exception:
+        for new in set(self.reservations) - before:
+            for instance in self.reservations.pop(new).instances:
+                instance.terminate()
+        raise
+    return reservation
+
+
+def _image(ec2: Moto, image_id: str | None) -> Moto:
+    if not image_id:
+        raise EC2ClientError("MissingParameter", "The request must contain the parameter ImageId")
+    image = ec2.amis.get(image_id)
+    if image is None:
+        raise InvalidAMIIdError([image_id])
+    if image.state != "available":
+        raise EC2ClientError("InvalidAMIID.Unavailable", f"The image ID '{image_id}' is {image.state}")
+    return image
+
+
+def _check_type(name: str, image: Moto) -> None:
+    kind = INSTANCE_TYPES.get(name)
+    if kind is None:
+        raise EC2ClientError("InvalidParameterValue", f"Invalid value '{name}' for InstanceType.")
+    architectures = kind["ProcessorInfo"]["SupportedArchitectures"]
+    if image.architecture not in architectures:
+        raise EC2ClientError(
+            "InvalidParameterValue",
+            f"The architecture '{','.join(architectures)}' of the specified instance type does not match the"
+            f" architecture '{image.architecture}' of the specified AMI.",
+        )
+    if kind["NetworkInfo"].get("EnaSupport") == "required" and not getattr(image, "ena_support", False):
+        raise EC2ClientError(
+            "InvalidParameterCombination",
+            f"Enhanced networking with the Elastic Network Adapter (ENA) is required for the '{name}' instance type."
+            " Ensure that you are using an AMI that is enabled for ENA.",
+        )
+    if image.boot_mode == "uefi" and "uefi" not in kind.get("SupportedBootModes", ["legacy-bios", "uefi"]):
+        raise EC2ClientError("Unsupported", f"The instance type '{name}' does not support the boot mode 'uefi'.")
+
+
+def _profile(ec2: Moto, kwargs: dict[str, Any], template: dict[str, Any]) -> Moto:
+    """The launch template's instance profile, checked; None if there is none or the request names its own."""
+    asked = template.get("IamInstanceProfile", {})
+    if not asked or kwargs.get("iam_instance_profile_name") or kwargs.get("iam_instance_profile_arn"):
+        return None
+    return filter_iam_instance_profiles(
+        ec2.account_id,
+        partition=ec2.partition,
+        iam_instance_profile_arn=asked.get("Arn"),
+        iam_instance_profile_name=asked.get("Name"),
+    )
+
+
+def _devices(
+    ec2: Moto, image: Moto, template: list[dict[str, Any]], request: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Every volume: the AMI's mappings, each changed by the launch template's, then by the request's."""
+    merged: dict[str, dict[str, Any]] = {}
+    removed: set[str] = set()
+    for mapping in (*image.block_device_mappings, *template, *request):
+        name = mapping["DeviceName"]
+        if mapping.get("NoDevice") is not None:
+            removed.add(name)
+        merged.setdefault(name, {}).update(mapping.get("Ebs", {}))
+    for name, ebs in merged.items():
+        if name not in removed:
+            _check_device(ec2, name, ebs)
+    return [{"DeviceName": name, "Ebs": ebs} for name, ebs in merged.items() if name not in removed and ebs]
+
+
+def _check_device(ec2: Moto, name: str, ebs: dict[str, Any]) -> None:
+    snapshot_id = ebs.get("SnapshotId")
+    if snapshot_id is None:
+        if ebs and not ebs.get("VolumeSize"):
+            raise EC2ClientError("MissingParameter", f"The device {name} has neither a size nor a snapshot")
+        return
+    snapshot = ec2.snapshots.get(snapshot_id)
+    if snapshot is None:
+        raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
+    if snapshot.status != "completed":
+        raise EC2ClientError("IncorrectState", f"The snapshot '{snapshot_id}' is {snapshot.status}, not completed.")
+    ebs["VolumeSize"] = int(ebs.get("VolumeSize") or snapshot.volume_size)
+    if ebs["VolumeSize"] < snapshot.volume_size:
+        raise EC2ClientError(
+            "InvalidBlockDeviceMapping",
+            f"Volume of size {ebs['VolumeSize']}GB is smaller than snapshot '{snapshot_id}', expect size >="
+            f" {snapshot.volume_size}GB",
+        )
+    if snapshot.encrypted:
+        ebs["Encrypted"] = True
+
+
+def _metadata_options(image: Moto, template: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    """An AMI with ImdsSupport v2.0 makes tokens required and two hops the default; then template, then request."""
+    defaults: dict[str, Any] = {}
+    if getattr(image, "imds_support", None) == "v2.0":
+        defaults = {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}
+    return {**defaults, **template.get("MetadataOptions", {}), **request}
+
+
+def _interfaces(kwargs: dict[str, Any], template: dict[str, Any]) -> None:
+    """Network interfaces of the template, unless the request has some; their groups become the instance's.
+
+    Moto forgets the groups of an interface when it shows the instance. The interface that comes with an instance goes
+    with it (API reference: InstanceNetworkInterfaceSpecification); moto leaves it behind.
+    """
+    interfaces = [dict(nic) for nic in kwargs.get("nics") or template.get("NetworkInterfaces", [])]
+    groups = [*(kwargs.get("security_group_ids") or [])]
+    interfaces = interfaces or [{"DeviceIndex": 0}]
+    for nic in interfaces:
+        if "NetworkInterfaceId" not in nic:
+            nic.setdefault("DeleteOnTermination", True)
+        groups += [group for group in nic.pop("Groups", []) if group not in groups]
+        if nic.pop("AssociatePublicIpAddress", False):
+            kwargs["associate_public_ip"] = True
+    kwargs["nics"] = interfaces
+    kwargs["security_group_ids"] = groups

@@ -1,0 +1,225 @@
+"""Load balancers, listeners and rules as strict as ELBv2, as far as the control plane goes.
+
+Decides which rules and actions are refused, which address a load balancer gets and which target groups it uses. Never
+forwards a request: the balancer of the machines reads what is stored here. Targets are in `targets`.
+
+Limits come from the Elastic Load Balancing API reference (CreateRule, TargetGroupTuple, CreateLoadBalancer) and the
+user guide for Application Load Balancers ("Quotas").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from moto.ec2.exceptions import InvalidSubnetIdError
+from moto.elbv2.exceptions import (
+    DuplicateListenerError,
+    DuplicateLoadBalancerName,
+    ELBClientError,
+    SubnetNotFoundError,
+    TargetGroupNotFoundError,
+)
+from moto.elbv2.models import ELBv2Backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localcloud.backends import Moto
+    from localcloud.patches import Patches
+
+ADDRESSES = "127.66.0."  # load balancer n has the address 127.66.0.n, which is also its DNS name
+MAX_TARGET_GROUPS = 5  # of one forward action
+MAX_WEIGHT = 999
+MAX_PRIORITY = 50_000
+MAX_RULES = 100  # of one load balancer, default rules not counted
+
+_create_load_balancer = ELBv2Backend.create_load_balancer
+_create_listener, _modify_listener = ELBv2Backend.create_listener, ELBv2Backend.modify_listener
+_create_rule, _modify_rule = ELBv2Backend.create_rule, ELBv2Backend.modify_rule
+_set_rule_priorities = ELBv2Backend.set_rule_priorities
+_delete_load_balancer, _delete_listener = ELBv2Backend.delete_load_balancer, ELBv2Backend.delete_listener
+_delete_rule = ELBv2Backend.delete_rule
+_validate_actions_of_moto = ELBv2Backend._validate_actions
+
+
+def patch(patches: Patches) -> None:
+    """Make ELBv2 strict."""
+    patches.methods(ELBv2Backend, create_load_balancer, describe_load_balancers, create_listener)
+    patches.methods(ELBv2Backend, create_rule, set_rule_priorities, _validate_actions)
+    for name, original in {
+        "modify_listener": _modify_listener,
+        "modify_rule": _modify_rule,
+        "delete_listener": _delete_listener,
+        "delete_rule": _delete_rule,
+        "delete_load_balancer": _delete_load_balancer,
+    }.items():
+        patches.set(ELBv2Backend, name, _linking(original))
+
+
+def _linking(original: Callable[..., Any]) -> Callable[..., Any]:
+    """AWS knows at any time which load balancers use a target group; moto only ever adds to the list."""
+
+    def changed(self: Moto, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - moto's own arguments
+        done = original(self, *args, **kwargs)
+        _link(self)
+        return done
+
+    return changed
+
+
+def _link(elbv2: Moto) -> None:
+    users: dict[str, list[str]] = {}
+    for balancer in elbv2.load_balancers.values():
+        for listener in balancer.listeners.values():
+            for rule in listener.rules.values():
+                for action in rule.actions:
+                    for arn in _forwarded(action.data):
+                        if balancer.arn not in users.setdefault(arn, []):
+                            users[arn].append(balancer.arn)
+    for group in elbv2.target_groups.values():
+        group.load_balancer_arns = users.get(group.arn, [])
+
+
+def _forwarded(action: dict[str, Any]) -> list[str]:
+    groups = [entry["TargetGroupArn"] for entry in (action.get("ForwardConfig") or {}).get("TargetGroups") or []]
+    single = action.get("TargetGroupArn")
+    return groups if single is None or single in groups else [single, *groups]
+
+
+def create_load_balancer(
+    self: Moto,
+    name: str,
+    security_groups: list[str],
+    subnet_ids: list[str],
+    subnet_mappings: list[dict[str, str]] | None = None,
+    scheme: str = "internet-facing",
+    loadbalancer_type: str | None = None,
+    ip_address_type: str = "ipv4",
+    tags: list[dict[str, str]] | None = None,
+) -> Moto:
+    """AWS checks name, subnets, zones, gateway and security groups; moto hardly any. It is active at once here."""
+    if any(balancer.name == name for balancer in self.load_balancers.values()):
+        raise DuplicateLoadBalancerName
+    chosen = [*subnet_ids, *(mapping["SubnetId"] for mapping in subnet_mappings or [])]
+    try:
+        subnets = [self.ec2_backend.get_subnet(subnet_id) for subnet_id in chosen]
+    except InvalidSubnetIdError:
+        raise SubnetNotFoundError from None
+    if (loadbalancer_type or "application") == "application":
+        _check_application(self, subnets, scheme)
+    for group in security_groups or []:
+        if self.ec2_backend.get_security_group_from_id(group) is None:
+            raise ELBClientError("InvalidSecurityGroup", f"The security group '{group}' does not exist")
+    address = _free_address(self)
+    balancer = _create_load_balancer(
+        self,
+        name,
+        security_groups,
+        subnet_ids,
+        subnet_mappings,
+        scheme=scheme,
+        loadbalancer_type=loadbalancer_type,
+        ip_address_type=ip_address_type,
+        tags=tags,
+    )
+    balancer.dns_name = address
+    balancer.state = "active"
+    return balancer
+
+
+def _check_application(elbv2: Moto, subnets: list[Moto], scheme: str) -> None:
+    zones = [subnet.availability_zone for subnet in subnets]
+    if len(set(zones)) < 2:
+        raise ELBClientError(
+            "ValidationError", "At least two subnets in two different Availability Zones must be specified"
+        )
+    if len(set(zones)) < len(zones):
+        raise ELBClientError("InvalidConfigurationRequest", "A load balancer takes one subnet per Availability Zone")
+    vpc_id = subnets[0].vpc_id
+    gateways = [gateway.vpc.id for gateway in elbv2.ec2_backend.internet_gateways.values() if gateway.vpc]
+    if scheme != "internal" and vpc_id not in gateways:
+        raise ELBClientError("InvalidSubnet", f"VPC {vpc_id} has no internet gateway")
+
+
+def _free_address(elbv2: Moto) -> str:
+    taken = {balancer.dns_name for balancer in elbv2.load_balancers.values()}
+    for number in range(1, 255):
+        if (address := f"{ADDRESSES}{number}") not in taken:
+            return address
+    raise ELBClientError("TooManyLoadBalancers", "The local cloud has addresses for 254 load balancers")
+
+
+def describe_load_balancers(self: Moto, arns: list[str] | None, names: list[str] | None) -> list[Moto]:
+    """AWS refuses what it does not know; moto answers with the one before in the list."""
+    found = list(self.load_balancers.values())
+    if arns or names:
+        found = [b for b in found if b.arn in (arns or []) or b.name in (names or [])]
+        if len(found) < len(set(arns or [])) + len(set(names or [])):
+            raise ELBClientError("LoadBalancerNotFound", f"One or more load balancers not found: {arns or names}")
+    return found
+
+
+def create_listener(self: Moto, load_balancer_arn: str, protocol: str, port: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
+    """AWS refuses a second listener at a port; moto compares the port with ARNs."""
+    balancer = self.load_balancers.get(load_balancer_arn)
+    if balancer is not None and any(str(listener.port) == str(port) for listener in balancer.listeners.values()):
+        raise DuplicateListenerError
+    listener = _create_listener(self, load_balancer_arn, protocol, port, *args, **kwargs)
+    _link(self)
+    return listener
+
+
+def create_rule(self: Moto, listener_arn: str, conditions: Moto, priority: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
+    """AWS checks the priority's range and the number of rules; moto neither."""
+    _check_priority(priority)
+    listener = self.describe_listeners(None, [listener_arn])[0]
+    balancer = self.load_balancers[listener.load_balancer_arn]
+    if sum(len(other.rules) - 1 for other in balancer.listeners.values()) >= MAX_RULES:
+        raise ELBClientError("TooManyRules", f"A load balancer has at most {MAX_RULES} rules")
+    if not conditions:
+        raise ELBClientError("ValidationError", "A rule must have at least one condition")
+    rule = _create_rule(self, listener_arn, conditions, int(priority), *args, **kwargs)
+    _link(self)
+    return rule
+
+
+def set_rule_priorities(self: Moto, rule_priorities: list[dict[str, Any]]) -> Moto:
+    """AWS checks the range of a priority; moto does not."""
+    for entry in rule_priorities:
+        _check_priority(entry["Priority"])
+        entry["Priority"] = int(entry["Priority"])
+    return _set_rule_priorities(self, rule_priorities)
+
+
+def _check_priority(priority: Moto) -> None:
+    if not 1 <= int(priority) <= MAX_PRIORITY:
+        raise ELBClientError("ValidationError", f"Priority must be between 1 and {MAX_PRIORITY} inclusive")
+
+
+def _validate_actions(self: Moto, actions: list[Moto]) -> None:
+    """AWS limits a forward to 5 target groups and weights to 0 to 999; moto takes anything."""
+    _validate_actions_of_moto(self, actions)
+    if not actions:
+        raise ELBClientError("ValidationError", "An action must be specified")
+    for action in actions:
+        if action.type == "forward":
+            _check_forward(self, action.data)
+
+
+def _check_forward(elbv2: Moto, action: dict[str, Any]) -> None:
+    entries = (action.get("ForwardConfig") or {}).get("TargetGroups") or []
+    arns = [entry["TargetGroupArn"] for entry in entries]
+    if not _forwarded(action):
+        raise ELBClientError("ValidationError", "You must specify a target group for a forward action")
+    if len(entries) > MAX_TARGET_GROUPS:
+        raise ELBClientError(
+            "TooManyTargetGroups", f"A forward action has at most {MAX_TARGET_GROUPS} target groups, not {len(entries)}"
+        )
+    if len(set(arns)) < len(arns):
+        raise ELBClientError("ValidationError", "A target group can be used only once in a forward action")
+    for entry in entries:
+        if not 0 <= int(entry.get("Weight", 1)) <= MAX_WEIGHT:
+            raise ELBClientError("ValidationError", f"A weight must be between 0 and {MAX_WEIGHT} inclusive")
+    for arn in _forwarded(action):
+        if arn not in elbv2.target_groups:
+            raise TargetGroupNotFoundError

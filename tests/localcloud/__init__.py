@@ -1,0 +1,1 @@
+"""Tests of the local cloud: that it judges as AWS does."""

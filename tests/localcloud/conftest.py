@@ -1,0 +1,34 @@
+"""A local cloud in this process, and clients of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localcloud.server import LocalCloud
+from localcloud.snapshots import SnapshotStore
+from tests.localcloud.clients import Clients
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
+    """A control plane without machines, at a free port; snapshots complete at once."""
+    store = SnapshotStore(tmp_path / "cloud" / "snapshots", settle_seconds=0.0)
+    cloud = LocalCloud(tmp_path / "cloud", 0, machines=False, store=store)
+    try:
+        cloud.start()
+        yield cloud
+    finally:
+        cloud.stop()
+
+
+@pytest.fixture
+def clients(cloud: LocalCloud) -> Iterator[Clients]:
+    """boto3 clients of `cloud` that try once."""
+    with Clients(cloud.endpoint) as clients:
+        yield clients
