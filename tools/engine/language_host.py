@@ -150,7 +150,9 @@ class Programs:
             process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL)
             self._running.add(process)
         try:
-            context.add_callback(lambda: self._end([process]))
+            # False: the call was cancelled before we came here, and nobody will call back.
+            if not context.add_callback(lambda: self._end([process])):
+                self._end([process])
             return process.wait()
         finally:
             with self._lock:

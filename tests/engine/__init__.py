@@ -1,0 +1,1 @@
+"""Tests of the engine's finding and building, its stand-ins, and the stack `local`."""

@@ -1,0 +1,233 @@
+"""The verbs of the Makefile on the stack `local`, with scripts for `pulumi` and the local cloud."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools.local import stack as stack_module
+from tools.local.stack import Stack
+from tools.local.work import LocalError, Work, lock
+
+Script = Callable[[Path, str], Path]
+
+PULUMI = """
+echo "$*" >>"$LOG"
+state=${PULUMI_BACKEND_URL#file://}/.pulumi/stacks/fleetswap
+case "$*" in
+  "stack init"*) mkdir -p "$state" && echo {} >"$state/local.json" ;;
+  "stack output --json"*) cat "$OUTPUTS" ;;
+  *) exit "${STATUS:-0}" ;;
+esac
+"""
+CONFIG = """
+config:
+  fleetswap:endpoint: http://127.0.0.1:4510
+  fleetswap:image: {nix: {expression: nix/demo, args: {version: "1"}}}
+"""
+
+
+class Machine:
+    """A project with scripts for what is slow, and a local cloud that can be stopped and started."""
+
+    def __init__(self, root: Path, script: Script) -> None:
+        self.work = Work(root=root, folder=root / ".work")
+        self.log = root / "log"
+        self.outputs = root / "outputs.json"
+        self.cloud: dict[str, Any] | None = None
+        (root / "Pulumi.local.yaml").write_text(CONFIG)
+        script(root / "engine/pulumi", PULUMI)
+        script(root / "tools/engine/find-or-build", f"echo {root}/engine")
+        # `python -m localcloud` takes this one, because it starts in the project's root.
+        (root / "localcloud").mkdir()
+        fake = f"import sys\nopen({str(self.log)!r}, 'a').write('localcloud ' + ' '.join(sys.argv[1:]) + '\\n')\n"
+        (root / "localcloud/__main__.py").write_text(fake)
+
+    def stack(self, **given: str) -> Stack:
+        """The stack as `make` sees it, with the variables that are given."""
+        base = {"PATH": os.environ["PATH"], "LOG": str(self.log), "OUTPUTS": str(self.outputs)}
+        return Stack(self.work, base | given)
+
+    def calls(self) -> list[str]:
+        """What was called since the last time."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return lines
+
+    def deployed(self, path: Path | None = None) -> tuple[str, str | None]:
+        """Version and release that the last configuration asked for."""
+        config = yaml.safe_load((path or self.work.config).read_text())["config"]
+        return config["fleetswap:image"]["nix"]["args"]["version"], config.get("fleetswap:release")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine whose local cloud answers as pid 1 of that cloud."""
+    made = Machine(tmp_path, script)
+    made.cloud = {"pid": 1}
+    monkeypatch.setattr(stack_module, "cloud_status", lambda _port: made.cloud)
+    return made
+
+
+def test_up_starts_the_cloud_makes_the_stack_and_deploys(machine: Machine) -> None:
+    """`make up` would not deploy, or would ask, or would take the committed file for its own."""
+    assert machine.stack().up() == 0
+    start, init, up = machine.calls()
+    assert start == f"localcloud start --dir {machine.work.cloud} --port 4510"
+    assert init.startswith("stack init local")
+    assert up.startswith(f"up --yes --skip-preview --config-file {machine.work.config} ")
+    assert up.endswith("--stack local")
+    assert (machine.work.root / "Pulumi.local.yaml").read_text() == CONFIG
+
+
+def test_version_sticks_until_another_is_given(machine: Machine) -> None:
+    """A plain `make up` after VERSION=2 would silently go back to version 1."""
+    machine.stack(VERSION="2").up()
+    machine.stack().up()
+    assert machine.deployed() == ("2", None)
+    machine.stack(VERSION="3").up()
+    assert machine.deployed() == ("3", None)
+
+
+def test_failed_version_does_not_stick(machine: Machine) -> None:
+    """A plain `make up` after a broken version would deploy the broken version again."""
+    machine.stack(VERSION="2").up()
+    assert machine.stack(VERSION="broken", STATUS="7").up() == 7
+    assert machine.deployed() == ("broken", None)
+    machine.stack().up()
+    assert machine.deployed() == ("2", None)
+
+
+def test_preview_does_not_stick_and_hands_on_the_status(machine: Machine) -> None:
+    """Looking at version 3 would deploy it with the next `make up`, or a failed preview would pass."""
+    machine.stack(VERSION="2").up()
+    assert machine.stack(VERSION="3", STATUS="5").preview() == 5
+    assert machine.deployed(machine.work.preview_config) == ("3", None)
+    assert machine.deployed() == ("2", None)
+    machine.stack().up()
+    assert machine.deployed() == ("2", None)
+
+
+def test_rollback_deploys_the_standby_until_a_version_is_given(machine: Machine) -> None:
+    """A rollback would do nothing, or would be undone by the next plain `make up`, or would hold for ever."""
+    machine.stack(VERSION="2").up()
+    machine.outputs.write_text('{"standby": "web-11111111"}')
+    machine.calls()
+    assert machine.stack().rollback() == 0
+    assert machine.deployed() == ("2", "web-11111111")
+    assert [call.split()[0] for call in machine.calls()] == ["stack", "up"]
+    machine.stack().up()
+    assert machine.deployed() == ("2", "web-11111111")
+    machine.stack(VERSION="3").up()
+    assert machine.deployed() == ("3", None)
+
+
+@pytest.mark.parametrize("outputs", ["{}", '{"standby": null}', '{"standby": ""}'])
+def test_rollback_without_a_standby_is_refused(machine: Machine, outputs: str) -> None:
+    """A rollback to nothing would deploy the image once more and look as if it had worked."""
+    machine.stack().up()
+    machine.outputs.write_text(outputs)
+    machine.calls()
+    with pytest.raises(LocalError, match="nothing to roll back to: there is no standby"):
+        machine.stack().rollback()
+    assert not any(call.startswith("up") for call in machine.calls())
+
+
+def test_rollback_with_nothing_deployed_is_refused(machine: Machine) -> None:
+    """A rollback before the first `make up` would end in an error of pulumi's about a stack."""
+    with pytest.raises(LocalError, match="nothing is deployed"):
+        machine.stack().rollback()
+    assert machine.calls() == []
+
+
+def test_new_cloud_gets_an_empty_stack(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """After a restart of the local cloud, pulumi would look for resources that are gone and fail in odd ways."""
+    machine.stack(VERSION="2").up()
+    machine.outputs.write_text('{"standby": "web-11111111"}')
+    machine.stack().rollback()
+    machine.calls()
+    machine.cloud = {"pid": 2}
+    machine.stack().up()
+    assert [call.split()[:2] for call in machine.calls()][1] == ["stack", "init"]
+    assert machine.deployed() == ("2", None)
+    assert capsys.readouterr().err == "The local cloud is new, so its account is empty: the stack starts empty too.\n"
+
+
+def test_cloud_that_runs_on_is_left_alone(machine: Machine) -> None:
+    """Each `make up` would empty the stack, or wait for the start of a cloud that runs."""
+    machine.stack().up()
+    machine.calls()
+    machine.stack().up()
+    assert [call.split()[0] for call in machine.calls()] == ["up"]
+    with pytest.raises(LocalError, match="the local cloud runs on port 4510: `make down` first"):
+        machine.stack(PORT="5000").up()
+
+
+def test_second_run_at_once_is_refused_and_names_the_first(machine: Machine) -> None:
+    """Two updates at once would write over each other's configuration."""
+    with lock(machine.work, "up"):
+        for verb in ("up", "preview", "rollback", "down"):
+            with pytest.raises(LocalError, match=rf"currently locked by `make up` \(pid {os.getpid()}\)"):
+                getattr(machine.stack(), verb)()
+    assert machine.calls() == []
+    assert machine.stack().up() == 0
+
+
+def test_down_leaves_only_the_caches(machine: Machine) -> None:
+    """`make down` would leave an account, a stack or images behind, or throw the engine away."""
+    machine.stack(VERSION="2").up()
+    machine.stack().preview()
+    for path in ("engine/bin", "pulumi/plugins", "nix", "cloud"):
+        (machine.work.folder / path).mkdir(parents=True, exist_ok=True)
+    machine.calls()
+    assert machine.stack().down() == 0
+    assert machine.calls() == [f"localcloud stop --dir {machine.work.cloud}"]
+    left = {path.name for path in machine.work.folder.iterdir()}
+    assert left == {"engine", "pulumi", "local.lock"}
+    assert machine.stack().down() == 0
+
+
+def test_down_ends_what_a_killed_pulumi_left_and_nothing_else(machine: Machine) -> None:
+    """A killed `make up` would leave plugins behind for ever, or `make down` would end another stack's."""
+    command = [sys.executable, "-c", "import time; time.sleep(600)", "pulumi.dynamic"]
+    ours = subprocess.Popen(command, env={"PULUMI_BACKEND_URL": machine.work.state.as_uri()})
+    other = subprocess.Popen(command, env={"PULUMI_BACKEND_URL": "file:///elsewhere"})
+    try:
+        # The environment is there to be read only after the start of the new program.
+        while b"PULUMI" not in Path(f"/proc/{ours.pid}/environ").read_bytes():
+            time.sleep(0.01)
+        machine.stack().down()
+        assert ours.wait() == -signal.SIGTERM
+        assert other.poll() is None
+    finally:
+        ours.kill()
+        other.kill()
+        ours.wait()
+        other.wait()
+
+
+def test_termination_is_handed_on_to_pulumi(machine: Machine, script: Script) -> None:
+    """A stopped `make up` would leave pulumi running, or kill it in the middle of an operation."""
+    root = machine.work.root
+    # Like pulumi, it ends on its own terms.
+    script(root / "engine/slow", 'trap "echo ended; exit 9" TERM; echo started; while :; do sleep 0.05; done')
+    code = (
+        "import os, sys; from pathlib import Path; from tools.local.process import run; "
+        f"sys.exit(run([{str(root / 'engine/slow')!r}], cwd=Path('/'), env=os.environ))"
+    )
+    runner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with runner:
+        assert runner.stdout is not None
+        assert runner.stdout.readline() == "started\n"
+        runner.terminate()
+        assert runner.stdout.readline() == "ended\n"
+    assert runner.returncode == 9

@@ -1,0 +1,157 @@
+"""What `tools/setup` refuses, and that it does nothing twice; on a project whose tools are scripts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = "awk bash cat comm cp cut dirname flock grep id mkdir paste readlink sed sh sha256sum sort tr"
+Script = Callable[[Path, str], Path]
+# Like `python -m venv`, makes an environment whose Python logs what it is asked to do.
+PYTHON = """
+case "$*" in
+  *sys.version_info*) exit "${TOO_OLD:-0}" ;;
+  "-m venv"*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+esac
+echo "$*" >>"$LOG"
+"""
+
+
+class Machine:
+    """A machine that is not Debian, with a copy of the set-up."""
+
+    def __init__(self, tmp: Path, script: Script) -> None:
+        self.project = tmp / "project"
+        self.bin = tmp / "bin"
+        self.log = tmp / "log"
+        self.script = script
+        self.bin.mkdir()
+        (self.project / "tools/engine").mkdir(parents=True)
+        for name in ("tools/setup", "requirements.lock", "pyproject.toml"):
+            shutil.copy(ROOT / name, self.project / name)
+        (self.project / "tools/debian-packages").write_text(
+            "# needs\nbalancer no-such-balancer # balances\novmf /no/OVMF.fd\n"
+        )
+        script(self.project / "tools/engine/find-or-build", 'echo "engine $*" >>"$LOG"')
+        for name in [
+            "awk",
+            "bash",
+            "cat",
+            "comm",
+            "cp",
+            "cut",
+            "dirname",
+            "flock",
+            "grep",
+            "id",
+            "mkdir",
+            "paste",
+            "readlink",
+            "sed",
+            "sh",
+            "sha256sum",
+            "sort",
+            "tr",
+        ]:
+            (self.bin / name).symlink_to(str(shutil.which(name)))
+
+    def is_complete(self) -> None:
+        """Install what the list asks for, and a Python."""
+        self.script(self.bin / "balancer", "exit 1")
+        (self.project / "tools/debian-packages").write_text("balancer balancer\n")
+        self.script(self.bin / "python3", PYTHON)
+
+    def setup(self, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run the set-up."""
+        return subprocess.run(
+            [self.project / "tools/setup"],
+            env={"PATH": str(self.bin), "LOG": str(self.log), **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def calls(self) -> list[str]:
+        """What was called since the last time."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def machine(tmp_path: Path, script: Script) -> Machine:
+    """A machine with only the usual tools."""
+    return Machine(tmp_path, script)
+
+
+def test_missing_python_is_told_first_and_nothing_is_created(machine: Machine) -> None:
+    """Set-up would fail somewhere in the middle, or leave half of an environment."""
+    done = machine.setup()
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there is no Python 3.11 or newer: install python3")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (machine.project / ".venv").exists()
+    assert not (machine.project / ".work").exists()
+
+
+def test_too_old_a_python_is_no_python(machine: Machine) -> None:
+    """Set-up would make an environment in which the program does not start."""
+    machine.is_complete()
+    assert "there is no Python 3.11" in machine.setup(TOO_OLD="1").stderr
+
+
+def test_missing_commands_are_told_where_they_cannot_be_installed(machine: Machine) -> None:
+    """On another system set-up would call apt-get, or go on without the commands."""
+    machine.script(machine.bin / "python3", PYTHON)
+    done = machine.setup()
+    assert done.returncode == 2
+    assert (
+        "error: missing: no-such-balancer (Debian: balancer), /no/OVMF.fd (Debian: ovmf): install them" in done.stderr
+    )
+    assert len(done.stderr.splitlines()) == 1
+    assert not (machine.project / ".work").exists()
+
+
+def test_set_up_is_done_once_for_a_lock_file(machine: Machine) -> None:
+    """Each `make up` would install everything again, or a new lock file would not be installed."""
+    machine.is_complete()
+    assert machine.setup().returncode == 0
+    first = machine.calls()
+    assert any("--require-hashes -r requirements.lock" in call for call in first)
+    assert any("--no-deps --no-build-isolation -e ." in call for call in first)
+    machine.setup()
+    assert machine.calls() == ["engine --check", "engine "]
+    with (machine.project / "requirements.lock").open("a") as lock:
+        lock.write("# changed\n")
+    machine.setup()
+    assert any("--require-hashes" in call for call in machine.calls())
+
+
+def test_failed_install_is_done_again(machine: Machine) -> None:
+    """A killed or failed install would count as done."""
+    machine.is_complete()
+    machine.script(machine.bin / "python3", PYTHON + 'case "$*" in *requirements.lock*) exit 1 ;; esac')
+    done = machine.setup()
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "error: pip could not install requirements.lock: see the lines above",
+    )
+    machine.is_complete()
+    machine.calls()
+    assert machine.setup().returncode == 0
+    assert any("--require-hashes" in call for call in machine.calls())
+
+
+def test_real_list_of_packages_is_complete_here() -> None:
+    """The list would name a package or a file that Debian does not have."""
+    lines = [line.split("#")[0].split() for line in (ROOT / "tools/debian-packages").read_text().splitlines()]
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    assert [
+        f"{e[0]}: {e[1]}" for e in lines if e and not Path(e[1]).exists() and not shutil.which(e[1], path=path)
+    ] == []
