@@ -14,7 +14,11 @@ import typer
 from localcloud import daemon
 from localcloud.server import DEFAULT_PORT
 
-app = typer.Typer(add_completion=False, help="AWS on this machine, for a first try, for tests and for rehearsals.")
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,  # the log's last line must say what went wrong, not draw a box
+    help="AWS on this machine, for a first try, for tests and for rehearsals.",
+)
 
 Directory = Annotated[Path, typer.Option("--dir", help="Where its state, log and pid file lie.")]
 Port = Annotated[int, typer.Option(help="The port of the endpoint, on 127.0.0.1.")]

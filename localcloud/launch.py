@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import InstanceBackend
+from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ec2.utils import convert_tag_spec, filter_iam_instance_profiles
 
 if TYPE_CHECKING:
@@ -22,11 +23,30 @@ if TYPE_CHECKING:
     from localcloud.patches import Patches
 
 _run_instances = InstanceBackend.run_instances
+_create_version = LaunchTemplates.create_launch_template_version
 
 
 def patch(patches: Patches) -> None:
     """Make RunInstances strict, whoever calls it."""
     patches.methods(InstanceBackend, run_instances)
+    patches.methods(LaunchTemplates, create_launch_template_version)
+
+
+def create_launch_template_version(self: Moto) -> Moto:
+    """AWS takes from the source version what the request does not name; moto ignores the source version."""
+    source = self._get_param("SourceVersion")
+    if source is None:
+        return _create_version(self)
+    name, template_id = self._get_param("LaunchTemplateName"), self._get_param("LaunchTemplateId")
+    find = self.ec2_backend.get_launch_template_by_name if name else self.ec2_backend.get_launch_template
+    template = find(name or template_id)
+    inherited = template.get_version(source).data
+    answer = _create_version(self)
+    version = template.versions[-1]
+    version.data = {**inherited, **version.data}
+    version.instance_tags = convert_tag_spec(version.data.get("TagSpecifications", [])).get("instance", {})
+    answer.result["LaunchTemplateVersion"]["LaunchTemplateData"] = version.data
+    return answer
 
 
 def run_instances(
@@ -63,8 +83,9 @@ def run_instances(
             self.associate_iam_instance_profile(instance_id=instance.id, iam_instance_profile_arn=profile.arn)
     except Exception:
         for new in set(self.reservations) - before:
-            for instance in self.reservations.pop(new).instances:
+            for instance in self.reservations[new].instances:
                 instance.terminate()
+            del self.reservations[new]
         raise
     return reservation
 

@@ -83,7 +83,7 @@ class LocalCloud:
         if self.machines is not None:
             self.machines.start()
         self._threads = [
-            threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True),
+            threading.Thread(target=self._server.serve_forever, args=(0.05,), name="endpoint", daemon=True),
             threading.Thread(target=self._tick, name="control", daemon=True),
         ]
         for thread in self._threads:

@@ -77,34 +77,43 @@ class Clients:
             region_name="us-east-1",
             aws_access_key_id="local",
             aws_secret_access_key="local",  # noqa: S106 - no secret: the local cloud takes anything
-            config=Config(retries={"total_max_attempts": 1}),
+            config=Config(
+                retries={"total_max_attempts": 1},
+                parameter_validation=False,  # it is the local cloud that must refuse
+            ),
         )
         self._made.append(client)
         return client
 
     @cached_property
     def ebs(self) -> EBSClient:
-        return self._client("ebs")
+        client: EBSClient = self._client("ebs")
+        return client
 
     @cached_property
     def ec2(self) -> EC2Client:
-        return self._client("ec2")
+        client: EC2Client = self._client("ec2")
+        return client
 
     @cached_property
     def autoscaling(self) -> AutoScalingClient:
-        return self._client("autoscaling")
+        client: AutoScalingClient = self._client("autoscaling")
+        return client
 
     @cached_property
     def elbv2(self) -> ElasticLoadBalancingv2Client:
-        return self._client("elbv2")
+        client: ElasticLoadBalancingv2Client = self._client("elbv2")
+        return client
 
     @cached_property
     def iam(self) -> IAMClient:
-        return self._client("iam")
+        client: IAMClient = self._client("iam")
+        return client
 
     @cached_property
     def cloudwatch(self) -> CloudWatchClient:
-        return self._client("cloudwatch")
+        client: CloudWatchClient = self._client("cloudwatch")
+        return client
 
     def put(self, snapshot_id: str, index: int, data: bytes) -> None:
         self.ebs.put_snapshot_block(
@@ -159,15 +168,14 @@ class Clients:
 
     def template(self, image_id: str, **data: Any) -> str:
         """A launch template of the image, with a root volume that names no size."""
-        return self.ec2.create_launch_template(
-            LaunchTemplateName=f"web-{image_id}",
-            LaunchTemplateData={
-                "ImageId": image_id,
-                "InstanceType": "t3.micro",
-                "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeType": "gp3", "Encrypted": True}}],
-                **data,
-            },
-        )["LaunchTemplate"]["LaunchTemplateId"]
+        wanted: Any = {
+            "ImageId": image_id,
+            "InstanceType": "t3.micro",
+            "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeType": "gp3", "Encrypted": True}}],
+            **data,
+        }
+        made = self.ec2.create_launch_template(LaunchTemplateName=f"web-{image_id}", LaunchTemplateData=wanted)
+        return made["LaunchTemplate"]["LaunchTemplateId"]
 
     def group(self, template_id: str, network: Network, **asked: Any) -> str:
         """An auto scaling group called `web`."""

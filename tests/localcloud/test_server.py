@@ -1,0 +1,115 @@
+"""The command line and the endpoint: started, refused, stopped, and nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from urllib.request import urlopen
+
+from localcloud.processes import Process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localcloud.server import LocalCloud
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "localcloud", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def pid(directory: Path) -> int:
+    return int((directory / "pid").read_text().split()[0])
+
+
+def test_it_starts_once_and_stops_with_its_children(tmp_path: Path) -> None:
+    """`make up` would start a second one, or `make down` leave processes behind."""
+    directory, port = tmp_path / "cloud", free_port()
+    try:
+        started = run("start", "--dir", directory, "--port", port)
+        assert started.returncode == 0, started.stderr
+        with urlopen(f"http://127.0.0.1:{port}/_localcloud/status") as answer:
+            shown = json.load(answer)
+        assert (shown["pid"], shown["port"], shown["instances"]) == (pid(directory), port, [])
+        again = run("start", "--dir", directory, "--port", port)
+        assert again.returncode == 0
+        assert "runs already" in again.stdout
+        assert json.loads(run("status", "--dir", directory).stdout)["pid"] == shown["pid"]
+        other = run("start", "--dir", tmp_path / "other", "--port", port)
+        assert other.returncode == 2
+        assert other.stderr.count("\n") == 1
+        assert f"Port {port} " in other.stderr
+        assert "--port" in other.stderr
+        assert not (tmp_path / "other").exists()
+        server = Process.of(pid(directory))
+    finally:
+        stopped = run("stop", "--dir", directory)
+    assert stopped.returncode == 0, stopped.stderr
+    assert server is not None
+    assert not server.alive
+    assert not (directory / "pid").exists()
+    assert run("stop", "--dir", directory).returncode == 0
+    assert run("status", "--dir", directory).returncode == 1
+
+
+def test_a_stop_after_a_crash_ends_the_recorded_children_and_nobody_else(tmp_path: Path) -> None:
+    """Machines of a killed local cloud would run for ever, or a stranger with an old pid would be killed."""
+    directory = tmp_path / "cloud"
+    directory.mkdir()
+    with (
+        subprocess.Popen(["sleep", "300"]) as child,
+        subprocess.Popen(["sleep", "300"]) as stranger,
+    ):
+        try:
+            recorded, other = Process.of(child.pid), Process.of(stranger.pid)
+            assert recorded is not None
+            assert other is not None
+            stale = Process(other.pid, other.start - 1)
+            (directory / "children").write_text(recorded.record() + stale.record())
+            (directory / "pid").write_text(stale.record() + "1\n")
+            assert run("stop", "--dir", directory).returncode == 0
+            assert child.wait(30) == -signal.SIGKILL
+            assert stranger.poll() is None
+            assert list(directory.iterdir()) == []
+        finally:
+            child.kill()
+            stranger.kill()
+
+
+def test_a_crash_at_the_start_shows_why(tmp_path: Path) -> None:
+    """A user would see no more than that it did not start."""
+    directory = tmp_path / "cloud"
+    directory.mkdir()
+    (directory / "snapshots").write_text("a file where a directory belongs")
+    failed = run("start", "--dir", directory, "--port", free_port())
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1
+    assert "snapshots" in failed.stderr
+    assert not (directory / "pid").exists()
+
+
+def test_a_failure_of_moto_is_an_error_in_the_log_not_the_end(cloud: LocalCloud) -> None:
+    """One bad request would take the connection, or the whole cloud, with it."""
+    connection = socket.create_connection(("127.0.0.1", cloud.port), timeout=30)
+    with connection, connection.makefile("rb") as answer:
+        request = b"GET /_localcloud/status HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+        for _ in range(2):  # the unread body must not be taken for the next request
+            connection.sendall(request)
+            assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
+            length = 0
+            while (line := answer.readline()) != b"\r\n":
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            assert json.loads(answer.read(length))["pid"] == os.getpid()

@@ -1,0 +1,263 @@
+"""Auto scaling groups: what they launch, retire, replace, refuse and tell."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from localcloud import scaling
+from localcloud.backends import LOCK, backend
+from tests.localcloud.clients import Clients, Network, refusal
+
+
+def shown(clients: Clients, name: str = "web") -> Any:
+    return clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"][0]
+
+
+def activities(clients: Clients, name: str = "web") -> list[Any]:
+    return list(clients.autoscaling.describe_scaling_activities(AutoScalingGroupName=name)["Activities"])
+
+
+def mixed(template: str, **distribution: Any) -> dict[str, Any]:
+    return {
+        "MixedInstancesPolicy": {
+            "LaunchTemplate": {
+                "LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"},
+                "Overrides": [{"InstanceType": "t3.micro"}, {"InstanceType": "t3a.micro"}],
+            },
+            "InstancesDistribution": {"SpotAllocationStrategy": "price-capacity-optimized", **distribution},
+        }
+    }
+
+
+def create(clients: Clients, network: Network, **asked: Any) -> None:
+    clients.autoscaling.create_auto_scaling_group(
+        **{
+            "AutoScalingGroupName": "web",
+            "MinSize": 0,
+            "MaxSize": 9,
+            "VPCZoneIdentifier": ",".join(network.subnets),
+            **asked,
+        }
+    )
+
+
+def target_group(clients: Clients, network: Network, *, in_use: bool = True) -> str:
+    arn = clients.elbv2.create_target_group(Name="web", Protocol="HTTP", Port=8080, VpcId=network.vpc)["TargetGroups"][
+        0
+    ]["TargetGroupArn"]
+    if in_use:
+        balancer = clients.elbv2.create_load_balancer(Name="web", Subnets=network.subnets)["LoadBalancers"][0]
+        clients.elbv2.create_listener(
+            LoadBalancerArn=balancer["LoadBalancerArn"],
+            Protocol="HTTP",
+            Port=80,
+            DefaultActions=[{"Type": "forward", "TargetGroupArn": arn}],
+        )
+    return arn
+
+
+def tick() -> None:
+    with LOCK:
+        scaling.tick(backend("autoscaling"))
+
+
+def test_a_group_fills_itself_over_its_subnets(clients: Clients) -> None:
+    """The size would not come from the image's snapshot, and one zone would hold the whole fleet."""
+    network = clients.network()
+    clients.group(clients.template(clients.image()), network, DesiredCapacity=4, MaxSize=4)
+    instances = clients.instances()
+    assert Counter(instance["SubnetId"] for instance in instances) == dict.fromkeys(network.subnets, 2)
+    group = shown(clients)
+    assert {i["InstanceId"] for i in group["Instances"]} == {i["InstanceId"] for i in instances}
+    assert {a["StatusCode"] for a in activities(clients)} == {"Successful"}
+    clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=2)
+    assert Counter(instance["SubnetId"] for instance in clients.instances()) == dict.fromkeys(network.subnets, 1)
+    assert [a["Description"].split(":")[0] for a in activities(clients)[:2]] == ["Terminating EC2 instance"] * 2
+
+
+def test_a_group_launches_the_version_it_names(clients: Clients) -> None:
+    """A release would run another image than the one it names."""
+    network = clients.network()
+    first, second = clients.image("web-1"), clients.image("web-2")
+    template = clients.template(first)
+    clients.ec2.create_launch_template_version(
+        LaunchTemplateId=template, SourceVersion="1", LaunchTemplateData={"ImageId": second}
+    )
+    versioned = {"LaunchTemplateId": template, "Version": "2"}
+    clients.group(template, network, DesiredCapacity=1, LaunchTemplate=versioned)
+    assert [instance["ImageId"] for instance in clients.instances()] == [second]
+    assert shown(clients)["Instances"][0]["LaunchTemplate"]["Version"] == "2"
+
+
+@pytest.mark.parametrize(("desired", "spot"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2)])
+def test_a_mixed_group_keeps_its_share_on_demand(clients: Clients, desired: int, spot: int) -> None:
+    """A group would run on Spot alone, or start too few machines, as it does in moto."""
+    network = clients.network()
+    template = clients.template(clients.image())
+    policy = mixed(template, OnDemandBaseCapacity=1, OnDemandPercentageAboveBaseCapacity=50)
+    create(clients, network, DesiredCapacity=desired, **policy)
+    lifecycles = Counter(instance.get("InstanceLifecycle", "on-demand") for instance in clients.instances())
+    assert (lifecycles["on-demand"], lifecycles["spot"]) == (desired - spot, spot)
+
+
+def test_an_update_keeps_what_it_does_not_name(clients: Clients) -> None:
+    """Changing the bounds would lose the mixed instances policy, as in moto."""
+    network = clients.network()
+    create(
+        clients, network, HealthCheckGracePeriod=0, DefaultInstanceWarmup=5, **mixed(clients.template(clients.image()))
+    )
+    clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName="web", MinSize=1, MaxSize=3)
+    group = shown(clients)
+    assert len(group["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]) == 2
+    assert (group["HealthCheckGracePeriod"], group["DefaultInstanceWarmup"]) == (0, 5)
+    assert (group["MinSize"], group["MaxSize"], group["DesiredCapacity"]) == (1, 3, 1)
+    assert len(clients.instances()) == 1
+    clients.autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName="web", **mixed(clients.template(clients.image("web-2")))
+    )
+    assert len(shown(clients)["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]) == 2
+
+
+def test_a_launch_that_fails_is_a_failed_activity_and_tried_again(clients: Clients) -> None:
+    """A rollout could not tell why no machine comes, or the call itself would fail, as in moto."""
+    network = clients.network()
+    image_id = clients.image()
+    template = clients.template(image_id)
+    clients.ec2.deregister_image(ImageId=image_id)
+    clients.group(template, network, DesiredCapacity=2)
+    assert clients.instances() == []
+    failed = activities(clients)[0]
+    assert failed["StatusCode"] == "Failed"
+    assert image_id in failed["StatusMessage"]
+    clients.ec2.create_launch_template_version(
+        LaunchTemplateId=template, SourceVersion="1", LaunchTemplateData={"ImageId": clients.image("web-2")}
+    )
+    versioned = {"LaunchTemplateId": template, "Version": "2"}
+    with LOCK:
+        group = backend("autoscaling").autoscaling_groups["web"]
+        group._set_launch_configuration(None, versioned, None)
+        scaling.book(group).retry_at = 0.0
+    tick()
+    assert len(clients.instances()) == 2
+
+
+def test_a_terminated_or_unhealthy_instance_is_replaced(clients: Clients) -> None:
+    """A fleet would shrink for good when a machine dies."""
+    network = clients.network()
+    clients.group(clients.template(clients.image()), network, DesiredCapacity=2)
+    before = {instance["InstanceId"] for instance in clients.instances()}
+    terminated, unhealthy = sorted(before)
+    clients.ec2.terminate_instances(InstanceIds=[terminated])
+    clients.autoscaling.set_instance_health(InstanceId=unhealthy, HealthStatus="Unhealthy")
+    tick()
+    after = {instance["InstanceId"] for instance in clients.instances()}
+    assert len(after) == 2
+    assert not after & before
+
+
+def test_capacity_and_bounds_are_checked(clients: Clients) -> None:
+    """A rollout that asks for more than the group's maximum would get it."""
+    network = clients.network()
+    template = clients.template(clients.image())
+    launch = {"LaunchTemplate": {"LaunchTemplateId": template}}
+    assert refusal(lambda: create(clients, network, MinSize=3, MaxSize=2, **launch)) == "ValidationError"
+    assert refusal(lambda: create(clients, network, MinSize=1, MaxSize=2, DesiredCapacity=0, **launch)) == (
+        "ValidationError"
+    )
+    assert refusal(lambda: create(clients, network, VPCZoneIdentifier="subnet-12345678", **launch)) == "ValidationError"
+    assert refusal(lambda: create(clients, network, TargetGroupARNs=["arn:none"], **launch)) == "ValidationError"
+    missing = {"LaunchTemplate": {"LaunchTemplateId": template, "Version": "7"}}
+    assert refusal(lambda: create(clients, network, **missing)) == "ValidationError"
+    create(clients, network, MinSize=1, MaxSize=2, **launch)
+    assert refusal(lambda: create(clients, network, MinSize=1, MaxSize=2, **launch)) == "AlreadyExists"
+    set_desired = clients.autoscaling.set_desired_capacity
+    for desired in (0, 3):
+        call = functools.partial(set_desired, AutoScalingGroupName="web", DesiredCapacity=desired)
+        assert refusal(call) == "ValidationError"
+    assert refusal(lambda: set_desired(AutoScalingGroupName="none", DesiredCapacity=1)) == "ValidationError"
+    update = clients.autoscaling.update_auto_scaling_group
+    assert refusal(lambda: update(AutoScalingGroupName="web", MinSize=5)) == "ValidationError"
+    assert shown(clients)["DesiredCapacity"] == 1
+
+
+def test_a_group_with_instances_is_deleted_only_by_force(clients: Clients) -> None:
+    """A destroy that AWS refuses would pass, or leave machines running."""
+    network = clients.network()
+    clients.group(clients.template(clients.image()), network, DesiredCapacity=1)
+    assert refusal(lambda: clients.autoscaling.delete_auto_scaling_group(AutoScalingGroupName="web")) == "ResourceInUse"
+    clients.autoscaling.delete_auto_scaling_group(AutoScalingGroupName="web", ForceDelete=True)
+    assert clients.instances() == []
+    assert refusal(lambda: activities(clients)) == "ValidationError"
+    kept = clients.autoscaling.describe_scaling_activities(AutoScalingGroupName="web", IncludeDeletedGroups=True)
+    assert len(kept["Activities"]) == 2
+
+
+def test_a_policy_answers_with_arn_and_alarms(clients: Clients) -> None:
+    """The AWS plugin could not store the policy's ARN, or two releases could not have a policy of one name."""
+    network = clients.network()
+    template = clients.template(clients.image())
+    config = {
+        "PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"},
+        "TargetValue": 50.0,
+    }
+    for name in ("one", "two"):
+        clients.group(template, network, AutoScalingGroupName=name)
+        made = clients.autoscaling.put_scaling_policy(
+            AutoScalingGroupName=name,
+            PolicyName="cpu",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingConfiguration=config,  # type: ignore[arg-type] # a literal's type is too wide
+        )
+        assert name in made["PolicyARN"]
+        assert len(made["Alarms"]) == 2
+    policies = clients.autoscaling.describe_policies(AutoScalingGroupName="one")["ScalingPolicies"]
+    assert [len(policy["Alarms"]) for policy in policies] == [2]
+    assert len(clients.cloudwatch.describe_alarms()["MetricAlarms"]) == 4
+    clients.autoscaling.delete_policy(AutoScalingGroupName="one", PolicyName="cpu")
+    left = clients.autoscaling.describe_policies()["ScalingPolicies"]
+    assert [policy["AutoScalingGroupName"] for policy in left] == ["two"]
+    assert len(clients.cloudwatch.describe_alarms()["MetricAlarms"]) == 2
+
+
+class Drains:
+    """Machines whose targets drain when told."""
+
+    def __init__(self) -> None:
+        self.empty = False
+
+    def target_health(self, target_group_arn: str) -> list[Any]:
+        del target_group_arn
+        return []
+
+    def console_output(self, instance_id: str) -> str:
+        del instance_id
+        return "panic"
+
+    def drained(self, target_group_arn: str, instance_id: str) -> bool:
+        del target_group_arn, instance_id
+        return self.empty
+
+
+def test_a_retired_instance_drains_before_it_ends(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scale-in would cut the requests that are under way."""
+    network = clients.network()
+    arn = target_group(clients, network)
+    clients.group(clients.template(clients.image()), network, DesiredCapacity=1, TargetGroupARNs=[arn])
+    registered = clients.elbv2.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+    assert [health["TargetHealth"]["State"] for health in registered] == ["initial"]
+    machines = Drains()
+    with LOCK:
+        monkeypatch.setattr(type(backend("elbv2")), "machines", machines)
+    clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=0)
+    tick()
+    assert [i["LifecycleState"] for i in shown(clients)["Instances"]] == ["Terminating"]
+    assert len(clients.instances()) == 1
+    assert activities(clients)[0]["StatusCode"] == "InProgress"
+    machines.empty = True
+    tick()
+    assert clients.instances() == []
+    assert activities(clients)[0]["StatusCode"] == "Successful"
