@@ -13,7 +13,6 @@ from typing import Any
 
 import pulumi
 from pulumi.dynamic import (
-    CheckFailure,
     CheckResult,
     CreateResult,
     DiffResult,
@@ -22,10 +21,13 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from components.checks import check_failures
 from components.context import Context
-from fleetswap.aws.ebs import Ebs
+from fleetswap.aws import snapshots
+from fleetswap.aws.ebs import DirectSnapshots
+from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.ledger import Entry
 from fleetswap.nix import build
@@ -95,7 +97,7 @@ class DiskImageProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Build (if Nix has not), upload (if this stack has not), and say what it took."""
         inputs = Inputs.of(props)
-        ebs = Ebs(region=inputs.region, endpoint=inputs.endpoint)
+        port = DirectSnapshots(*_cloud(inputs).ebs_and_ec2(upload.CONNECTIONS))
         started = time.monotonic()
         path = bring(inputs)
         built = time.monotonic()
@@ -107,8 +109,8 @@ class DiskImageProvider(ResourceProvider):
                 tags=inputs.tags,
                 description=inputs.identity,
             ),
-            ebs,
-            say=pulumi.log.info,
+            port,
+            pulumi.log.info,
         )
         outs = {
             **props,
@@ -123,21 +125,19 @@ class DiskImageProvider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """A snapshot that is gone, or can never be used, has no id."""
-        inputs = Inputs.of(props)
-        found = Ebs(region=inputs.region, endpoint=inputs.endpoint).exists(id_)
+        found = snapshots.exists(_cloud(Inputs.of(props)).ec2(), id_)
         return ReadResult(id_ if found else "", props)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Write the tags; everything else that is not a replacement is only remembered."""
         inputs = Inputs.of(_news)
-        Ebs(region=inputs.region, endpoint=inputs.endpoint).tag(_id, inputs.tags)
+        snapshots.write_tags(_cloud(inputs).ec2(), _id, inputs.tags, _olds.get("tags", {}))
         outputs = {key: value for key, value in _olds.items() if key not in Inputs.model_fields}
         return UpdateResult({**outputs, **_news})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Delete the snapshot. One that another release's AMI still uses stays, with that release."""
-        inputs = Inputs.of(_props)
-        if not Ebs(region=inputs.region, endpoint=inputs.endpoint).delete(_id):
+        if not snapshots.delete(_cloud(Inputs.of(_props)).ec2(), _id):
             pulumi.log.info(f"{_id} stays: an AMI of another release uses it")
 
 
@@ -192,15 +192,5 @@ def bring(inputs: Inputs) -> Path:
     return path
 
 
-def check_failures(model: type[BaseModel], props: dict[str, Any]) -> list[CheckFailure]:
-    """What of the inputs does not fit the model; a value that is not known yet cannot be judged yet."""
-    given = {key: value for key, value in props.items() if key in model.model_fields}
-    try:
-        model.model_validate(given)
-    except ValidationError as error:
-        return [
-            CheckFailure(".".join(str(part) for part in detail["loc"]), detail["msg"])
-            for detail in error.errors()
-            if detail["input"] != pulumi.runtime.rpc.UNKNOWN
-        ]
-    return []
+def _cloud(inputs: Inputs) -> Cloud:
+    return Cloud(inputs.region, inputs.endpoint)

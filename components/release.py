@@ -20,10 +20,8 @@ from components.machine_image import ROOT_DEVICE, MachineImage, MachineImageArgs
 from components.network import Network
 from components.rollout import Side
 from fleetswap.domain.ledger import Entry
+from fleetswap.domain.orders import PREVIEW_HEADER
 from fleetswap.domain.plan import preview_priority
-
-PREVIEW_HEADER = "X-Fleetswap-Release"
-"""A request that names a release in this header is answered by that release, whatever the weights say."""
 
 TRUST = json.dumps(
     {

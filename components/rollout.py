@@ -6,24 +6,113 @@ next preview and is mended by the next update. Nothing is decided here: see `fle
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 from pydantic import BaseModel, ConfigDict
 
+from components.checks import check_failures
 from components.context import Context
-from components.disk_image import check_failures
-from fleetswap.aws.balancer import AwsBalancer, HttpProber
-from fleetswap.aws.fleet import AwsFleet
-from fleetswap.domain import rollout as domain
+from fleetswap.aws.balancer import Balancer
+from fleetswap.aws.fleet import Fleet
+from fleetswap.aws.probe import HttpProber
+from fleetswap.aws.session import Cloud
+from fleetswap.domain import orders
+from fleetswap.domain.orders import Order, Policy
 from fleetswap.workflows import rollout as workflow
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
+
+
+class SideInputs(BaseModel):
+    """See `fleetswap.domain.orders.Side`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    release: str
+    group: str
+    target_group: str
+
+
+class Inputs(BaseModel):
+    """The resource's inputs. `live` is the release that is to have the traffic, first for the reader of a preview."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int
+    live: str
+    standby: str | None
+    service: str
+    region: str
+    endpoint: str | None
+    listener: str
+    url: str
+    sides: list[SideInputs]
+    policy: dict[str, Any]
+    tags: dict[str, str]
+
+    @classmethod
+    def of(cls, props: dict[str, Any]) -> Inputs:
+        """Read the inputs out of a resource's properties, which also hold its outputs."""
+        return cls.model_validate({key: value for key, value in props.items() if key in cls.model_fields})
+
+    @property
+    def order(self) -> Order:
+        """What is asked of the workflow."""
+        sides = {side.release: orders.Side(**side.model_dump()) for side in self.sides}
+        candidate = sides.pop(self.live)
+        policy = {**self.policy, "probe_statuses": tuple(self.policy["probe_statuses"])}
+        return Order(
+            service=self.service,
+            listener=self.listener,
+            url=self.url,
+            candidate=candidate,
+            others=tuple(sides.values()),
+            standby=self.standby,
+            policy=Policy(**policy),
+        )
+
+
+class RolloutProvider(ResourceProvider):
+    """Puts all the traffic on `live`. Every repeat starts from what the listener says, so it only mends."""
+
+    serialize_as_secret_always = False
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse inputs that this version cannot read."""
+        return CheckResult(news, check_failures(Inputs, news))
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Other inputs, or a fleet that is not what the inputs say. It never replaces: that would drop the traffic."""
+        changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields)
+        if not changed:
+            drift = _observe(Inputs.of(_news)).drift
+            changed = bool(drift)
+            for what in drift:
+                pulumi.log.warn(f"the fleet has drifted: {what}")
+        return DiffResult(changes=changed, replaces=[], delete_before_replace=False)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Roll out. On any failure the weights go back first, then the first error is raised."""
+        return CreateResult(f"{props['service']}-rollout", _roll_out(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """The real live release in place of the recorded one, so that a refresh shows a flip from outside."""
+        return ReadResult(id_, {**props, "live": _observe(Inputs.of(props)).live})
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """The same as `create`."""
+        return UpdateResult(_roll_out(_news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Take the service down: the rule first, then the machines."""
+        inputs = Inputs.of(_props)
+        balancer, fleet = _ports(inputs)
+        workflow.retire(inputs.order, balancer=balancer, fleet=fleet, clock=workflow.SystemClock(), say=pulumi.log.info)
 
 
 @dataclass(frozen=True)
@@ -34,3 +123,72 @@ class Side:
     group: pulumi.Output[str]
     target_group: pulumi.Output[str]
     complete_after: Sequence[pulumi.Resource]
+
+
+@dataclass(frozen=True)
+class RolloutArgs:
+    """`candidate` gets the traffic; of the other sides, `standby` is kept warm."""
+
+    context: Context
+    listener_arn: pulumi.Output[str]
+    url: pulumi.Output[str]
+    candidate: str
+    standby: str | None
+    sides: Sequence[Side]
+    policy: Policy
+
+
+class Rollout(Resource, module="fleetswap", name="Rollout"):
+    """The traffic of a service. Outputs the live release and the seconds that each phase took."""
+
+    live: pulumi.Output[str]
+    seconds: pulumi.Output[dict[str, float]]
+
+    def __init__(self, name: str, args: RolloutArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        complete = [resource for side in args.sides for resource in side.complete_after]
+        inputs = {
+            "schema_version": SCHEMA,
+            "live": args.candidate,
+            "standby": args.standby,
+            "service": args.context.service,
+            "region": args.context.region,
+            "endpoint": args.context.endpoint,
+            "listener": args.listener_arn,
+            "url": args.url,
+            "sides": [
+                {"release": side.release, "group": side.group, "target_group": side.target_group} for side in args.sides
+            ],
+            "policy": {**asdict(args.policy), "probe_statuses": list(args.policy.probe_statuses)},
+            "tags": args.context.tags(name),
+        }
+        super().__init__(
+            RolloutProvider(),
+            name,
+            {**inputs, "previous": None, "seconds": None},
+            pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=complete)),
+        )
+
+
+def _ports(inputs: Inputs) -> tuple[Balancer, Fleet]:
+    cloud = Cloud(inputs.region, inputs.endpoint)
+    return Balancer(cloud.elbv2(), tags=inputs.tags), Fleet(cloud.autoscaling(), cloud.ec2())
+
+
+def _observe(inputs: Inputs) -> workflow.Observed:
+    balancer, fleet = _ports(inputs)
+    return workflow.observe(inputs.order, balancer=balancer, fleet=fleet)
+
+
+def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
+    inputs = Inputs.of(props)
+    balancer, fleet = _ports(inputs)
+    outcome = workflow.roll_out(
+        inputs.order,
+        balancer=balancer,
+        fleet=fleet,
+        prober=HttpProber(),
+        clock=workflow.SystemClock(),
+        say=pulumi.log.info,
+    )
+    seconds = {phase: round(spent, 1) for phase, spent in outcome.phases.items()}
+    return {**props, "live": outcome.live, "previous": outcome.previous, "seconds": seconds}

@@ -12,8 +12,8 @@ from components.network import Network, NetworkArgs
 from components.release import Bounds, Health, Release, ReleaseArgs
 from components.rollout import Rollout, RolloutArgs
 from fleetswap.domain.ledger import Ledger, from_plain, to_plain
+from fleetswap.domain.orders import Policy
 from fleetswap.domain.plan import plan
-from fleetswap.domain.rollout import Policy
 from infra.settings import Settings
 from infra.wanted import wanted_entry
 
