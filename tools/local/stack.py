@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +193,13 @@ class Stack:
         return environment(self._work, self._base, engine=None)
 
     def _pulumi_env(self) -> dict[str, str]:
+        return environment(self._work, self._base, engine=self._engine)
+
+    @cached_property
+    def _engine(self) -> Path:
+        """The directory of `pulumi`, which the first to ask finds."""
         find = [str(self._work.root / "tools" / "engine" / "find-or-build")]
         found = subprocess.run(find, stdout=subprocess.PIPE, text=True, check=False)
         if found.returncode != 0:
             raise SystemExit(found.returncode)  # it has told why
-        return environment(self._work, self._base, engine=Path(found.stdout.strip()))
+        return Path(found.stdout.strip())
