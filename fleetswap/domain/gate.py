@@ -1,0 +1,195 @@
+"""The gate: turns evidence about a candidate into `promote`, `wait` or `abort`, with the reason in words.
+
+It does no I/O and knows no clock. What could not be read is unknown: it is never good, it does not count, and it does
+not undo the good readings before it. The gate never promotes on missing evidence: it waits, and aborts at the deadline.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+HEALTHY = "healthy"
+"""The one state of a target that takes requests (DescribeTargetHealth, TargetHealth.State)."""
+
+HOPELESS_AFTER = 3
+"""Failed launches after which a group that launched nothing is given up. A group retries by itself, so one failure says
+little (EC2 Auto Scaling, "Troubleshoot"); three of them, all for another reason than missing capacity, will not end."""
+
+CONSOLE_LINES = 5
+CONSOLE_CHARS = 600
+"""A panic shows in a console's last lines; an error must stay one readable line."""
+
+NAMED_TARGETS = 3
+"""Targets whose reason is told; of a large fleet the others have the same."""
+
+_ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]")
+"""ECMA-48 control sequences: OSC strings, CSI sequences, and the short ones. Firmware draws its screens with them."""
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]+")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine as the target group sees it: the words of DescribeTargetHealth."""
+
+    machine: str
+    state: str
+    reason: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine as its auto scaling group sees it; `state` is its LifecycleState."""
+
+    id: str
+    state: str
+
+    @property
+    def launched(self) -> bool:
+        """Whether it is on its way up or there, and not on its way out."""
+        return not self.state.startswith("Terminat")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A scaling activity that failed, with its StatusMessage."""
+
+    id: str
+    message: str
+
+    @property
+    def is_shortage(self) -> bool:
+        """Whether EC2 had no capacity, which can end by itself at any moment."""
+        return "capacity" in self.message.lower() or "maxspotinstancecount" in self.message.lower()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was seen of a candidate at one moment. `None` is unknown: AWS did not answer, or it was not asked."""
+
+    targets: tuple[Target, ...] | None
+    machines: tuple[Machine, ...] | None = None
+    failures: tuple[Failure, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a probe got: an HTTP status, or the reason why there was no answer."""
+
+    status: int | None
+    error: str = ""
+
+    @property
+    def words(self) -> str:
+        """For a message."""
+        return f"status {self.status}" if self.status is not None else f"no answer ({one_line(self.error)})"
+
+
+@dataclass(frozen=True)
+class Streak:
+    """Good and bad readings in a row. An unknown one changes neither."""
+
+    good: int = 0
+    bad: int = 0
+
+    def after(self, good: bool | None) -> Streak:  # noqa: FBT001 - one reading, the only argument
+        """The streak with one more reading."""
+        if good is None:
+            return self
+        return Streak(good=self.good + 1) if good else Streak(bad=self.bad + 1)
+
+
+class Verdict(StrEnum):
+    """What to do with a candidate."""
+
+    PROMOTE = "promote"
+    WAIT = "wait"
+    ABORT = "abort"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, its reason, and the streak to judge the next reading with."""
+
+    verdict: Verdict
+    reason: str
+    streak: Streak
+
+
+def judge(
+    reading: Reading,
+    streak: Streak,
+    *,
+    wanted: int,
+    readings: int,
+    failed_before: frozenset[str],
+    seconds_left: float,
+) -> Decision:
+    """Decide from one more reading.
+
+    `wanted` machines must be healthy in `readings` readings in a row. `failed_before` are the scaling activities that
+    had failed before this rollout began; they are no evidence about it. With no seconds left, waiting is aborting,
+    unless this very reading is good.
+    """
+    good = None if reading.targets is None else healthy(reading.targets) >= max(wanted, 1)
+    streak = replace(streak.after(good), bad=0)
+    new = tuple(failure for failure in reading.failures or () if failure.id not in failed_before)
+    reason = words(replace(reading, failures=new), wanted=wanted)
+    if good and streak.good >= readings:
+        return Decision(Verdict.PROMOTE, reason, streak)
+    nothing_launched = reading.machines is not None and not any(machine.launched for machine in reading.machines)
+    lasting = [failure for failure in new if not failure.is_shortage]
+    if not good and nothing_launched and len(lasting) >= HOPELESS_AFTER:
+        return Decision(Verdict.ABORT, f"no machine can be launched: {one_line(lasting[0].message)}", streak)
+    # A good reading may wait past the deadline: the next one that is not good ends it.
+    return Decision(Verdict.WAIT if good or seconds_left > 0 else Verdict.ABORT, reason, streak)
+
+
+def healthy(targets: tuple[Target, ...]) -> int:
+    """How many of the targets take requests."""
+    return sum(target.state == HEALTHY for target in targets)
+
+
+def suspects(reading: Reading) -> tuple[str, ...]:
+    """The machines whose console may say what is wrong, the most telling first: unhealthy, still starting, launched."""
+    targets = [target for target in reading.targets or () if target.state in {"unhealthy", "initial"}]
+    targets.sort(key=lambda target: target.state, reverse=True)
+    good = {target.machine for target in reading.targets or () if target.state == HEALTHY}
+    launched = [machine.id for machine in reading.machines or () if machine.launched and machine.id not in good]
+    return tuple(dict.fromkeys([target.machine for target in targets] + launched))
+
+
+def words(reading: Reading, *, wanted: int) -> str:
+    """A reading in one line: how many machines there are, and why the others do not serve."""
+    if reading.targets is None:
+        return "the health of the machines is unknown: AWS does not answer"
+    count = f"{healthy(reading.targets)} of {wanted} machines healthy"
+    if reading.machines is not None:
+        launched = sum(machine.launched for machine in reading.machines)
+        count = f"{launched} of {wanted} machines launched, {healthy(reading.targets)} healthy"
+    parts = [count]
+    waiting = [target for target in reading.targets if target.state not in {HEALTHY, "draining"}]
+    parts += [
+        f"{target.machine}: {one_line(f'{target.reason or target.state} {target.description}')}"
+        for target in waiting[:NAMED_TARGETS]
+    ]
+    if len(waiting) > NAMED_TARGETS:
+        parts.append(f"and {len(waiting) - NAMED_TARGETS} more")
+    messages = dict.fromkeys(one_line(failure.message) for failure in reading.failures or ())
+    parts += [f"launch failed: {message}" for message in list(messages)[:1]]
+    return "; ".join(parts)
+
+
+def console_tail(text: str) -> str:
+    """The last lines of a console that say something, as one bounded line without control characters."""
+    lines = [one_line(line) for line in re.split(r"[\r\n]+", _ESCAPES.sub("", text))]
+    tail = " | ".join([line for line in lines if line][-CONSOLE_LINES:])
+    return tail if len(tail) <= CONSOLE_CHARS else f"…{tail[1 - CONSOLE_CHARS :]}"
+
+
+def one_line(text: str) -> str:
+    """Text from outside as one line: no escapes, no control characters, no runs of blanks."""
+    return " ".join(_UNPRINTABLE.sub(" ", _ESCAPES.sub("", text)).split())

@@ -1,0 +1,337 @@
+"""The hands of the rollout against moto's ELBv2, Auto Scaling and EC2, where moto is like AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from fleetswap.aws.balancer import Balancer
+from fleetswap.aws.calls import explained
+from fleetswap.aws.fleet import Fleet
+from fleetswap.domain import tags
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.gate import Failure, Target
+from fleetswap.domain.orders import PRIORITY, Group, Unavailable
+
+REGION = "us-east-1"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Moto instead of AWS, and credentials that open nothing."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with mock_aws():
+        yield
+
+
+def client(service: str) -> Any:
+    return boto3.client(service, region_name=REGION)  # type: ignore[call-overload] # the service is a variable here
+
+
+class Site:
+    """A load balancer with a listener, two target groups, and groups of machines."""
+
+    def __init__(self) -> None:
+        ec2, elb = client("ec2"), client("elbv2")
+        self.elb = elb
+        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        self.subnets = [
+            ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"][
+                "SubnetId"
+            ]
+            for n, zone in enumerate("ab")
+        ]
+        balancer = elb.create_load_balancer(Name="web", Subnets=self.subnets)["LoadBalancers"][0]["LoadBalancerArn"]
+        self.target_groups = [
+            elb.create_target_group(Name=f"web-{n}", Protocol="HTTP", Port=8080, VpcId=vpc)["TargetGroups"][0][
+                "TargetGroupArn"
+            ]
+            for n in "ab"
+        ]
+        fixed = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}
+        self.listener = elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=[fixed])[
+            "Listeners"
+        ][0]["ListenerArn"]
+        image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+        ec2.create_launch_template(
+            LaunchTemplateName="web", LaunchTemplateData={"ImageId": image, "InstanceType": "t3.micro"}
+        )
+        client("autoscaling").create_auto_scaling_group(
+            AutoScalingGroupName="web-a",
+            MinSize=0,
+            MaxSize=4,
+            DesiredCapacity=0,
+            LaunchTemplate={"LaunchTemplateName": "web", "Version": "1"},
+            VPCZoneIdentifier=",".join(self.subnets),
+            TargetGroupARNs=[self.target_groups[0]],
+        )
+
+    def rules(self) -> list[Any]:
+        rules: list[Any] = self.elb.describe_rules(ListenerArn=self.listener)["Rules"]
+        return [rule for rule in rules if not rule["IsDefault"]]
+
+
+@pytest.fixture
+def site(aws: None) -> Site:
+    """A fresh account with one site."""
+    del aws
+    return Site()
+
+
+@pytest.fixture
+def balancer(site: Site) -> Balancer:
+    """The hand under test."""
+    return Balancer(site.elb, tags={tags.SERVICE: "web", tags.STACK: "fleetswap/local"})
+
+
+def test_forward_makes_one_rule_and_then_changes_it(site: Site, balancer: Balancer) -> None:
+    """Each rollout would leave a rule behind, or the weights would stay where they were."""
+    one, two = site.target_groups
+    assert balancer.rule(site.listener) is None
+    balancer.forward(site.listener, ((one, 100),))
+    balancer.forward(site.listener, ((two, 100),))
+    balancer.forward(site.listener, ((two, 100),))
+    rules = site.rules()
+    assert [rule["Priority"] for rule in rules] == [str(PRIORITY)]
+    assert rules[0]["Conditions"][0]["Values"] == ["/*"]
+    found = balancer.rule(site.listener)
+    assert found is not None
+    assert found.serving == {two}
+    tagged = site.elb.describe_tags(ResourceArns=[rules[0]["RuleArn"]])["TagDescriptions"][0]["Tags"]
+    assert {tag["Key"]: tag["Value"] for tag in tagged} == {tags.SERVICE: "web", tags.STACK: "fleetswap/local"}
+
+
+def test_restore_writes_the_former_actions_verbatim(site: Site, balancer: Balancer) -> None:
+    """A put-back would lose what else the rule did: its weights, its stickiness."""
+    one, two = site.target_groups
+    forward = {
+        "TargetGroups": [{"TargetGroupArn": one, "Weight": 30}, {"TargetGroupArn": two, "Weight": 70}],
+        "TargetGroupStickinessConfig": {"Enabled": True, "DurationSeconds": 60},
+    }
+    site.elb.create_rule(
+        ListenerArn=site.listener,
+        Priority=PRIORITY,
+        Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
+        Actions=[{"Type": "forward", "ForwardConfig": forward}],
+    )
+    former = site.rules()[0]["Actions"]
+    before = balancer.rule(site.listener)
+    assert before is not None
+    assert dict(before.weights) == {one: 30, two: 70}
+    balancer.forward(site.listener, ((two, 100),))
+    assert site.rules()[0]["Actions"] != former
+    balancer.restore(site.listener, before)
+    assert site.rules()[0]["Actions"] == former
+    balancer.restore(site.listener, None)
+    balancer.restore(site.listener, None)
+    assert site.rules() == []
+    balancer.restore(site.listener, before)
+    assert site.rules()[0]["Actions"] == former, "also if the rule was deleted meanwhile"
+
+
+@pytest.mark.parametrize("form", ["lone", "fixed"])
+def test_rules_of_another_form_are_read(site: Site, balancer: Balancer, form: str) -> None:
+    """A rule made by hand would crash the deploy, or be taken for one that serves."""
+    action = {
+        "lone": {"Type": "forward", "TargetGroupArn": site.target_groups[0]},
+        "fixed": {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}},
+    }[form]
+    site.elb.create_rule(
+        ListenerArn=site.listener,
+        Priority=PRIORITY,
+        Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
+        Actions=[action],
+    )
+    found = balancer.rule(site.listener)
+    assert found is not None
+    assert found.serving == ({site.target_groups[0]} if form == "lone" else set())
+
+
+def test_the_rule_is_found_among_many(site: Site, balancer: Balancer) -> None:
+    """Beside the preview rules of many releases, the rule would be missed and made again, which AWS refuses."""
+    balancer.forward(site.listener, ((site.target_groups[0], 100),))
+    for priority in range(1, 30):
+        site.elb.create_rule(
+            ListenerArn=site.listener,
+            Priority=priority,
+            Conditions=[
+                {"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": "X", "Values": [str(priority)]}}
+            ],
+            Actions=[{"Type": "forward", "TargetGroupArn": site.target_groups[1]}],
+        )
+    found = balancer.rule(site.listener)
+    assert found is not None
+    assert found.serving == {site.target_groups[0]}
+
+
+def test_rules_are_read_to_the_last_page(aws: None) -> None:
+    """A load balancer with many rules answers in pages; the rule on the second would be missed."""
+    del aws
+    elb = client("elbv2")
+    preview = {"Priority": "1", "RuleArn": "arn:1", "Actions": [], "IsDefault": False}
+    ours = {
+        "Priority": str(PRIORITY),
+        "RuleArn": "arn:2",
+        "IsDefault": False,
+        "Actions": [{"Type": "forward", "TargetGroupArn": "arn:tg"}],
+    }
+    with Stubber(elb) as stub:
+        stub.add_response("describe_rules", {"Rules": [preview], "NextMarker": "m"}, {"ListenerArn": "arn:l"})
+        stub.add_response("describe_rules", {"Rules": [ours]}, {"ListenerArn": "arn:l", "Marker": "m"})
+        found = Balancer(elb, tags={}).rule("arn:l")
+    assert found is not None
+    assert found.serving == {"arn:tg"}
+
+
+def test_a_rule_made_by_a_lost_answer_is_taken_over(aws: None) -> None:
+    """A first deploy whose CreateRule was retried would fail, although the rule is there."""
+    del aws
+    elb = client("elbv2")
+    ours = {
+        "Priority": str(PRIORITY),
+        "RuleArn": "arn:rule",
+        "IsDefault": False,
+        "Actions": [{"Type": "forward", "TargetGroupArn": "arn:tg"}],
+    }
+    with Stubber(elb) as stub:
+        stub.add_response("describe_rules", {"Rules": []})
+        stub.add_client_error("create_rule", "PriorityInUse", http_status_code=400)
+        stub.add_response("describe_rules", {"Rules": [ours]})
+        stub.add_response("modify_rule", {"Rules": [ours]})
+        Balancer(elb, tags={"k": "v"}).forward("arn:l", (("arn:tg", 100),))
+        stub.assert_no_pending_responses()
+
+
+def test_targets_carry_the_reason(aws: None) -> None:
+    """The gate would not know why a target is unhealthy."""
+    del aws
+    elb = client("elbv2")
+    answer = {
+        "TargetHealthDescriptions": [
+            {"Target": {"Id": "i-1", "Port": 8080}, "TargetHealth": {"State": "healthy"}},
+            {
+                "Target": {"Id": "i-2"},
+                "TargetHealth": {
+                    "State": "unhealthy",
+                    "Reason": "Target.ResponseCodeMismatch",
+                    "Description": "Health checks failed with these codes: [503]",
+                },
+            },
+        ]
+    }
+    with Stubber(elb) as stub:
+        stub.add_response("describe_target_health", answer, {"TargetGroupArn": "arn:tg"})
+        found = Balancer(elb, tags={}).targets("arn:tg")
+    assert found == (
+        Target("i-1", "healthy"),
+        Target("i-2", "unhealthy", "Target.ResponseCodeMismatch", "Health checks failed with these codes: [503]"),
+    )
+
+
+def test_groups_are_read_and_resized(site: Site) -> None:
+    """The candidate would not be scaled, or its bounds would be misread."""
+    assert site.rules() == []
+    fleet = Fleet(client("autoscaling"), client("ec2"))
+    assert fleet.group("nobody") is None
+    assert fleet.group("web-a") == Group(0, 0, 4, ())
+    fleet.resize("web-a", minimum=2, desired=2)
+    fleet.resize("web-a", minimum=2, desired=2)
+    group = fleet.group("web-a")
+    assert group is not None
+    assert (group.minimum, group.desired, len(group.machines)) == (2, 2, 2)
+    assert all(machine.launched for machine in group.machines)
+    fleet.resize("web-a", minimum=1, desired=None)
+    group = fleet.group("web-a")
+    assert group is not None
+    assert (group.minimum, group.desired) == (1, 2), "lowering the minimum leaves the scaling policy's figure alone"
+    targets = Balancer(site.elb, tags={}).targets(site.target_groups[0])
+    assert {target.machine for target in targets} == {machine.id for machine in group.machines}
+    assert isinstance(fleet.console(group.machines[0].id), str)
+
+
+def test_failed_activities_are_read(aws: None) -> None:
+    """A launch that fails would be waited for in silence until the deadline."""
+    del aws
+    scaling = client("autoscaling")
+    common = {"AutoScalingGroupName": "web-a", "Cause": "a user request", "StartTime": "2026-01-01T00:00:00Z"}
+    activities = [
+        {"ActivityId": "1", "StatusCode": "Failed", "StatusMessage": "no such AMI. Launching failed.", **common},
+        {"ActivityId": "2", "StatusCode": "Successful", **common},
+        {"ActivityId": "3", "StatusCode": "Failed", "Description": "Launching", **common},
+    ]
+    with Stubber(scaling) as stub:
+        stub.add_response("describe_scaling_activities", {"Activities": activities})
+        found = Fleet(scaling, client("ec2")).failures("web-a")
+    assert found == (Failure("1", "no such AMI. Launching failed."), Failure("3", "Launching"))
+
+
+def test_console_of_an_old_instance_type(aws: None) -> None:
+    """Instance types without `Latest` would have no console in the message at all."""
+    del aws
+    ec2 = client("ec2")
+    with Stubber(ec2) as stub:
+        stub.add_client_error("get_console_output", "UnsupportedOperation", http_status_code=400)
+        stub.add_response("get_console_output", {"Output": "Kernel panic"}, {"InstanceId": "i-1"})
+        assert Fleet(client("autoscaling"), ec2).console("i-1") == "Kernel panic"
+        stub.add_client_error("get_console_output", "InvalidInstanceID.NotFound", http_status_code=400)
+        with pytest.raises(CloudError, match=r"ec2:GetConsoleOutput on i-1 failed: InvalidInstanceID.NotFound"):
+            Fleet(client("autoscaling"), ec2).console("i-1")
+
+
+def failed(code: str, status: int, message: str = "") -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "ModifyRule")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        failed("Throttling", 400),
+        failed("RequestLimitExceeded", 503),
+        failed("TooManyRequestsException", 429),
+        failed("InternalFailure", 500),
+        failed("", 502),
+        failed("ResourceContention", 500),
+        failed("ScalingActivityInProgress", 400),
+        EndpointConnectionError(endpoint_url="http://x"),
+        ConnectTimeoutError(endpoint_url="http://x"),
+    ],
+    ids=str,
+)
+def test_what_passes_is_unavailable(error: Exception) -> None:
+    """A throttle would be taken for a refusal, and end a deploy or a put-back that only had to wait."""
+    with pytest.raises(Unavailable, match="elasticloadbalancing:ModifyRule on arn:rule") as caught, call():
+        raise error
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (failed("AccessDenied", 403, "User: arn:... is not authorized"), "give the deploying role that permission"),
+        (failed("UnauthorizedOperation", 403), "give the deploying role that permission"),
+        (failed("RuleNotFound", 400, "One or more\nrules not found"), "RuleNotFound: One or more rules not found"),
+        (failed("ValidationError", 400, "too big"), "ValidationError: too big"),
+        (NoCredentialsError(), "there are no AWS credentials"),
+    ],
+    ids=str,
+)
+def test_what_lasts_is_told_in_one_line(error: Exception, words: str) -> None:
+    """A missing permission would be retried for minutes, or told without its name."""
+    with pytest.raises(CloudError, match=words) as caught, call():
+        raise error
+    assert not isinstance(caught.value, Unavailable)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+def call() -> Any:
+    return explained("elasticloadbalancing:ModifyRule", "arn:rule")

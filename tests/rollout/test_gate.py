@@ -1,0 +1,126 @@
+"""The gate as a table from evidence to verdict."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetswap.domain import gate
+from fleetswap.domain.gate import Answer, Failure, Machine, Reading, Streak, Target, Verdict
+
+HEALTHY = Target("i-1", "healthy")
+SICK = Target("i-2", "unhealthy", "Target.ResponseCodeMismatch", "Health checks failed with these codes: [503]")
+YOUNG = Target("i-3", "initial", "Elb.InitialHealthChecking", "Initial health checks in progress")
+LEAVING = Target("i-4", "draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
+BAD_AMI = tuple(Failure(str(n), "The image id '[ami-1]' does not exist") for n in range(3))
+NO_SPOT = tuple(Failure(str(n), "InsufficientInstanceCapacity: not enough capacity") for n in range(3))
+
+
+@pytest.mark.parametrize(
+    ("reading", "streak", "left", "verdict", "after"),
+    [
+        (Reading((HEALTHY, HEALTHY)), Streak(), 9.0, Verdict.WAIT, 1),
+        (Reading((HEALTHY, HEALTHY)), Streak(2), 9.0, Verdict.PROMOTE, 3),
+        (Reading((HEALTHY, HEALTHY)), Streak(2), -1.0, Verdict.PROMOTE, 3),
+        (Reading((HEALTHY, HEALTHY)), Streak(1), -1.0, Verdict.WAIT, 2),
+        (Reading((HEALTHY, SICK)), Streak(2), 9.0, Verdict.WAIT, 0),
+        (Reading((HEALTHY, SICK)), Streak(2), 0.0, Verdict.ABORT, 0),
+        (Reading((HEALTHY, LEAVING)), Streak(2), 9.0, Verdict.WAIT, 0),
+        (Reading((HEALTHY, YOUNG)), Streak(2), 9.0, Verdict.WAIT, 0),
+        (Reading(()), Streak(2), 9.0, Verdict.WAIT, 0),
+        (Reading(None), Streak(2), 9.0, Verdict.WAIT, 2),
+        (Reading(None), Streak(2), 0.0, Verdict.ABORT, 2),
+        (Reading(None), Streak(3), 0.0, Verdict.ABORT, 3),
+        (Reading((), (), BAD_AMI), Streak(), 9.0, Verdict.ABORT, 0),
+        (Reading((), (), BAD_AMI[:2]), Streak(), 9.0, Verdict.WAIT, 0),
+        (Reading((), (), NO_SPOT), Streak(), 9.0, Verdict.WAIT, 0),
+        (Reading((), (Machine("i-1", "Pending"),), BAD_AMI), Streak(), 9.0, Verdict.WAIT, 0),
+        (Reading((), (Machine("i-1", "Terminating"),), BAD_AMI), Streak(), 9.0, Verdict.ABORT, 0),
+        (Reading((), None, BAD_AMI), Streak(), 9.0, Verdict.WAIT, 0),
+        (Reading((HEALTHY, HEALTHY), (), BAD_AMI), Streak(2), 9.0, Verdict.PROMOTE, 3),
+    ],
+)
+def test_verdicts(reading: Reading, streak: Streak, left: float, verdict: Verdict, after: int) -> None:
+    """Evidence would lead to the wrong verdict: a sick release promoted, a good one aborted, unknown taken for good."""
+    decision = gate.judge(reading, streak, wanted=2, readings=3, failed_before=frozenset(), seconds_left=left)
+    assert (decision.verdict, decision.streak.good) == (verdict, after)
+
+
+def test_old_failures_are_no_evidence() -> None:
+    """A group that failed to launch last week would never be deployed to again."""
+    old = frozenset(failure.id for failure in BAD_AMI)
+    decision = gate.judge(Reading((), (), BAD_AMI), Streak(), wanted=2, readings=3, failed_before=old, seconds_left=9)
+    assert decision.verdict is Verdict.WAIT
+    assert "launch failed" not in decision.reason
+
+
+@given(
+    st.lists(
+        st.one_of(st.none(), st.integers(0, 4)),
+        max_size=12,
+    ),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+def test_promotes_only_on_enough_good_readings_in_a_row(healths: list[int | None], wanted: int, readings: int) -> None:
+    """The gate would promote a flapping fleet, or count what it could not read."""
+    streak = Streak()
+    for index, health in enumerate(healths):
+        targets = None if health is None else (HEALTHY,) * health
+        decision = gate.judge(
+            Reading(targets), streak, wanted=wanted, readings=readings, failed_before=frozenset(), seconds_left=1
+        )
+        known = [value for value in healths[: index + 1] if value is not None]
+        proven = len(known) >= readings and all(value >= wanted for value in known[-readings:])
+        assert (decision.verdict is Verdict.PROMOTE) == (proven and health is not None)
+        streak = decision.streak
+
+
+def test_reason_names_the_machines() -> None:
+    """An operator could not tell from the message which machine is sick and why."""
+    reading = Reading(
+        (HEALTHY, SICK), (Machine("i-1", "InService"), Machine("i-2", "InService"), Machine("i-9", "Terminated"))
+    )
+    assert gate.words(reading, wanted=2) == (
+        "2 of 2 machines launched, 1 healthy; "
+        "i-2: Target.ResponseCodeMismatch Health checks failed with these codes: [503]"
+    )
+
+
+def test_reason_of_a_large_fleet_stays_short() -> None:
+    """A fleet of hundreds would bury the reason in one line of kilobytes."""
+    text = gate.words(Reading((SICK,) * 200), wanted=200)
+    assert text.count("ResponseCodeMismatch") == gate.NAMED_TARGETS
+    assert text.endswith("and 197 more")
+
+
+def test_suspects_come_sickest_first() -> None:
+    """The console shown would be that of a machine that is fine, or that has not booted yet."""
+    reading = Reading((HEALTHY, YOUNG, SICK), (Machine("i-1", "InService"), Machine("i-5", "Pending")))
+    assert gate.suspects(reading) == ("i-2", "i-3", "i-5")
+
+
+def test_console_tail_is_one_clean_line() -> None:
+    """Escapes of a console would reach the terminal, or the panic would be cut off."""
+    firmware = "\x1b[2J\x1b[01;01HBdsDxe: loading\r\n\r\n\x1b]0;title\x07"
+    text = f"{firmware}one\ttab\r\ntwo\nthree\n\x1b[31mfour\x1b[0m\nKernel panic\r\n"
+    assert gate.console_tail(text) == "one tab | two | three | four | Kernel panic"
+
+
+@given(st.text(max_size=3000))
+def test_console_tail_is_bounded_and_printable(text: str) -> None:
+    """Hostile console output would break the one-line error."""
+    tail = gate.console_tail(text)
+    assert len(tail) <= gate.CONSOLE_CHARS
+    assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in tail)
+
+
+def test_console_tail_keeps_the_end() -> None:
+    """The bound would cut off the panic and keep the firmware's banner."""
+    assert gate.console_tail("x" * 2000 + " the end").endswith(" the end")
+
+
+def test_no_answer_is_told_in_words() -> None:
+    """A probe without an answer would be reported as `status None`."""
+    assert Answer(None, "Connection\nrefused").words == "no answer (Connection refused)"

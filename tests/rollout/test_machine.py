@@ -1,0 +1,293 @@
+"""The state machine against a hostile world: any answers in any order, and what it may never ask for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.gate import HEALTHY, Answer, Failure, Machine, Reading, Target
+from fleetswap.domain.moves import (
+    Broke,
+    Compare,
+    Compared,
+    Confirm,
+    Confirmed,
+    Did,
+    End,
+    Event,
+    Explain,
+    Explained,
+    HealthRead,
+    Look,
+    Phase,
+    Probe,
+    Probed,
+    ReadHealth,
+    ReadRule,
+    Resize,
+    Restore,
+    Route,
+    RuleRead,
+    Seen,
+    State,
+    Unanswered,
+    Wait,
+)
+from fleetswap.domain.orders import Group, Order, Policy, Rule, Side
+from fleetswap.domain.rollout import begin, drift, step
+from tests.rollout.world import order, side
+
+POLICY = Policy(capacity=1, deadline=30, readings=2, interval=2, shift_deadline=10, patience=20)
+ORDER = order("new", "live", "old", standby="live", policy=POLICY)
+RULES = [
+    None,
+    Rule((("tg-live", 1),)),
+    Rule((("tg-new", 100),)),
+    Rule((("tg-live", 60), ("tg-new", 40))),
+    Rule((("tg-alien", 1),)),
+    Rule((("tg-live", 1), ("tg-new", 0))),
+    Rule((), verbatim="a maintenance page"),
+]
+
+counts = st.integers(0, 2)
+rules = st.sampled_from(RULES)
+target_lists = st.lists(
+    st.sampled_from([Target("i-1", HEALTHY), Target("i-2", "unhealthy", "Target.Timeout"), Target("i-3", "draining")]),
+    max_size=3,
+).map(tuple)
+answers = st.sampled_from([Answer(200), Answer(500), Answer(None, "refused")])
+groups = st.one_of(st.none(), st.builds(Group, counts, counts, st.integers(1, 4), st.just(())))
+failures = st.lists(st.builds(Failure, st.sampled_from("abcdef"), st.just("bad AMI")), max_size=4).map(tuple)
+errors: st.SearchStrategy[Event] = st.sampled_from([Unanswered("throttled"), Broke("interrupted")])
+
+
+def seen(rule: Rule | None, new: Group | None, live: Group | None, old: Group | None) -> Seen:
+    return Seen(rule, (("new", new), ("live", live), ("old", old)), (), ())
+
+
+looks = st.builds(
+    lambda rule, new, live, old, mine, theirs, failed: Seen(
+        rule, (("new", new), ("live", live), ("old", old)), (("tg-new", mine), ("tg-live", theirs)), failed
+    ),
+    rules,
+    groups,
+    groups,
+    groups,
+    target_lists,
+    target_lists,
+    failures,
+)
+ANSWERS: dict[type, st.SearchStrategy[Event]] = {
+    Look: looks,
+    Resize: st.just(Did()),
+    ReadHealth: st.builds(
+        HealthRead,
+        st.builds(Reading, st.none() | target_lists, st.none() | st.just((Machine("i-1", "Pending"),)), failures),
+    ),
+    Probe: st.builds(Probed, answers),
+    Route: st.just(Did()),
+    Confirm: st.builds(Confirmed, rules, st.booleans(), st.none() | target_lists, answers),
+    Explain: st.builds(Explained, st.just("i-1"), st.sampled_from(["", "panic"])),
+    Compare: st.builds(Compared, st.none() | counts, st.none() | counts),
+    Restore: st.just(Did()),
+    ReadRule: st.builds(RuleRead, rules),
+    Wait: st.just(Did()),
+}
+
+
+class Watch:
+    """Follows a run from outside and knows what may not be asked for."""
+
+    def __init__(self) -> None:
+        self.healthy_in_a_row = 0
+        self.probed_in_a_row = 0
+        self.confirmed_in_a_row = 0
+        self.back_in_a_row = 0
+        self.routed = False
+
+    def action(self, state: State) -> None:
+        action = state.doing
+        if isinstance(action, Route):
+            assert action.weights == (("tg-new", 100),)
+            assert self.healthy_in_a_row >= POLICY.readings, "shift without proof of health"
+            assert self.probed_in_a_row >= POLICY.readings, "shift without a probe"
+            assert not state.is_live_already
+            self.routed = True
+        if isinstance(action, Resize) and action.desired == 0:
+            if action.side == ORDER.candidate:
+                assert state.phase is Phase.CLEAN_UP
+                assert "tg-new" not in state.served, "what served would lose its machines"
+                assert not self.routed or self.back_in_a_row >= POLICY.readings, "scaled in under traffic"
+            elif action.side.target_group in state.served:
+                assert self.confirmed_in_a_row >= POLICY.readings or state.is_live_already
+            assert action.side.release != ORDER.standby or state.phase is Phase.CLEAN_UP
+        if isinstance(action, Restore):
+            assert self.routed, "weights written back that were never moved"
+            assert action.rule == state.before
+
+    def event(self, state: State, event: Event) -> None:
+        match event:
+            case HealthRead() if event.reading.targets is not None:
+                healthy = sum(target.state == HEALTHY for target in event.reading.targets)
+                self.healthy_in_a_row = self.healthy_in_a_row + 1 if healthy >= state.wanted else 0
+            case Probed():
+                self.probed_in_a_row = self.probed_in_a_row + 1 if event.answer.status == 200 else 0
+            case Confirmed():
+                holds = event.rule_known and event.rule is not None and event.rule.serving == {"tg-new"}
+                bad = event.answer.status != 200 or (
+                    event.targets is not None and not any(target.state == HEALTHY for target in event.targets)
+                )
+                if bad:
+                    self.confirmed_in_a_row = 0
+                elif holds and event.targets is not None:
+                    self.confirmed_in_a_row += 1
+            case RuleRead():
+                same = (event.rule.shares() if event.rule else None) == (
+                    state.before.shares() if state.before else None
+                )
+                self.back_in_a_row = self.back_in_a_row + 1 if same else 0
+            case _:
+                pass
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data(), st.integers(0, 100))
+def test_any_answers_in_any_order(data: st.DataObject, fault_percent: int) -> None:
+    """Some order of answers would make the machine hang, raise, or ask for what loses the traffic."""
+    state, now, watch = begin(ORDER, 0.0), 0.0, Watch()
+    for _ in range(400):
+        if isinstance(state.doing, End):
+            break
+        watch.action(state)
+        faulty = data.draw(st.integers(0, 99)) < fault_percent // 3
+        possible = errors if faulty else ANSWERS[type(state.doing)]
+        event = data.draw(possible)
+        watch.event(state, event)
+        now += state.doing.seconds if isinstance(state.doing, Wait) else data.draw(st.sampled_from([0.0, 0.5, 4.0]))
+        state = step(state, event, now)
+    assert isinstance(state.doing, End), "no end in sight"
+    assert state.phase is Phase.DONE
+    if state.doing.kind is None:
+        assert watch.confirmed_in_a_row >= POLICY.readings or state.is_live_already
+    else:
+        assert state.doing.reason
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_a_friendly_world_ends_in_success(data: st.DataObject) -> None:
+    """The machine would be safe only because it never deploys anything."""
+    rule = data.draw(rules)
+    size = Group(1, data.draw(st.integers(1, 3)), 5)
+    good = tuple(Target(f"i-{n}", HEALTHY) for n in range(5))
+    look = Seen(
+        rule, (("new", Group(0, 0, 5)), ("live", size), ("old", size)), (("tg-new", good), ("tg-alien", ())), ()
+    )
+    state, now = begin(ORDER, 0.0), 0.0
+    current = rule
+    for _ in range(100):
+        match state.doing:
+            case End():
+                break
+            case Look():
+                event: Event = look
+            case ReadHealth():
+                event = HealthRead(Reading(good))
+            case Probe():
+                event = Probed(Answer(200))
+            case Route(weights):
+                current, event = Rule(weights), Did()
+            case Confirm():
+                event = Confirmed(current, rule_known=True, targets=good, answer=Answer(200))
+            case _:
+                event = Did()
+        now += 0.1
+        state = step(state, event, now)
+    assert state.doing == End()
+    assert current is not None
+    assert current.serving == {"tg-new"}
+
+
+def test_an_event_out_of_place_is_a_defect() -> None:
+    """A driver that answers the wrong question would steer the machine with nonsense."""
+    with pytest.raises(TypeError, match="RuleRead cannot follow Look"):
+        step(begin(ORDER, 0.0), RuleRead(None), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        ({"capacity": 0}, "capacity"),
+        ({"capacity": 1, "readings": 0}, "readings"),
+        ({"capacity": 1.5}, "capacity"),
+        ({"capacity": 1, "deadline": 0}, "deadline"),
+        ({"capacity": 1, "interval": float("nan")}, "interval"),
+        ({"capacity": 1, "patience": float("inf")}, "patience"),
+        ({"capacity": 1, "probe_path": "healthz"}, "probe_path"),
+        ({"capacity": 1, "probe_path": "/a b"}, "probe_path"),
+        ({"capacity": 1, "probe_statuses": ()}, "probe_statuses"),
+        ({"capacity": 1, "probe_statuses": (99,)}, "probe_statuses"),
+    ],
+)
+def test_wrong_policies_are_refused_by_name(wrong: dict[str, object], names: str) -> None:
+    """A setting that can never succeed, or never wait, would show as a hanging or careless deploy."""
+    with pytest.raises(InputError, match=names):
+        Policy(**wrong)  # type: ignore[arg-type] # wrong on purpose
+
+
+def test_counts_that_went_through_pulumi_are_whole() -> None:
+    """Pulumi has only floats, and AWS refuses 2.0 machines."""
+    policy = Policy(capacity=2.0, readings=3.0, probe_statuses=(200.0,))  # type: ignore[arg-type] # as Pulumi does
+    assert repr((policy.capacity, policy.readings, policy.probe_statuses)) == "(2, 3, (200,))"
+
+
+@pytest.mark.parametrize(
+    ("candidate", "others", "standby"),
+    [
+        (side("new"), (side("new"),), None),
+        (side("new"), (Side("live", "asg-new", "tg-live"),), None),
+        (side("new"), (Side("live", "asg-live", "tg-new"),), None),
+        (side("new"), (side("live"),), "old"),
+        (side("new"), (side("live"),), "new"),
+    ],
+)
+def test_wrong_orders_are_refused(candidate: Side, others: tuple[Side, ...], standby: str | None) -> None:
+    """Two releases on one group or target group would be scaled against each other."""
+    with pytest.raises(InputError):
+        Order("web", "arn", "http://127.0.0.1", candidate, others, standby, POLICY)
+
+
+def test_an_address_of_another_kind_is_refused() -> None:
+    """A probe could be made to read a local file."""
+    with pytest.raises(InputError, match="http"):
+        Order("web", "arn", "file:///etc/passwd", side("new"), (), None, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("rule", "new", "live", "old", "words"),
+    [
+        (RULES[2], Group(1, 2, 5), Group(2, 2, 5), Group(0, 0, 5), ()),
+        (RULES[2], Group(1, 2, 5), None, None, ()),
+        (RULES[0], Group(1, 1, 5), None, None, ("the traffic is on nothing instead of new",)),
+        (RULES[3], Group(1, 1, 5), None, None, ("the traffic is on live and new instead of new",)),
+        (RULES[4], Group(1, 1, 5), None, None, ("the traffic is on tg-alien instead of new",)),
+        (RULES[2], None, None, None, ("auto scaling group asg-new of new is gone",)),
+        (RULES[2], Group(0, 0, 5), None, None, ("new has 0 machines and at least 0, instead of at least 1",)),
+        (RULES[2], Group(3, 3, 5), None, None, ("new has 3 machines and at least 3, instead of at least 1",)),
+        (RULES[2], Group(1, 1, 5), Group(1, 3, 5), None, ("standby live is not pinned to its 3 machines",)),
+        (RULES[2], Group(1, 1, 5), None, Group(0, 2, 5), ("old has 2 machines instead of none",)),
+    ],
+)
+def test_drift(
+    rule: Rule | None, new: Group | None, live: Group | None, old: Group | None, words: tuple[str, ...]
+) -> None:
+    """A change from outside would not show in the preview, or a healthy stack would always show one."""
+    assert drift(ORDER, seen(rule, new, live, old)) == words
+
+
+def test_a_lone_target_group_has_all_whatever_its_weight() -> None:
+    """AWS may return another weight than was written; the put-back would then wait for ever."""
+    assert Rule((("tg-a", 1),)).shares() == Rule((("tg-a", 100), ("tg-b", 0))).shares()
+    assert Rule((("tg-a", 1), ("tg-b", 1))).shares() != Rule((("tg-a", 1), ("tg-b", 2))).shares()

@@ -1,0 +1,276 @@
+"""Stand-in for a load balancer and its fleet, on a clock of its own: machines boot, rules take effect, calls fail.
+
+It behaves: groups launch and end machines to their desired capacity, targets are healthy when their machine has booted,
+a group refuses sizes outside its bounds, and every moment's traffic is recorded, so that tests can judge states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.gate import Answer, Failure, Machine, Target
+from fleetswap.domain.orders import Group, Order, Policy, Rule, Side, Unavailable
+
+LISTENER = "arn:listener"
+CALL_SECONDS = 0.01
+LAG = 0.5
+"""Seconds for which a machine that has ended still reads as healthy."""
+POLICY = Policy(capacity=2, deadline=120, readings=3, interval=2, shift_deadline=20, patience=60)
+
+
+def side(name: str) -> Side:
+    return Side(release=name, group=f"asg-{name}", target_group=f"tg-{name}")
+
+
+def order(candidate: str, *others: str, standby: str | None = None, policy: Policy = POLICY) -> Order:
+    return Order(
+        service="web",
+        listener=LISTENER,
+        url="http://127.0.0.1:80",
+        candidate=side(candidate),
+        others=tuple(side(name) for name in others),
+        standby=standby,
+        policy=policy,
+    )
+
+
+@dataclass
+class Boot:
+    """One simulated machine."""
+
+    id: str
+    born: float
+
+
+@dataclass
+class Release:
+    """How a release's machines behave, and its group."""
+
+    minimum: int = 0
+    desired: int = 0
+    maximum: int = 8
+    boot: float = 6.0
+    healthy: bool = True
+    status: int = 200
+    """What it answers through its preview rule."""
+    loaded_status: int = 200
+    """What it answers with real traffic."""
+    cannot_launch: str = ""
+    console: str = ""
+    machines: list[Boot] = field(default_factory=list)
+    ended: list[tuple[float, Boot]] = field(default_factory=list)
+    """Machines that are gone, and since when: the target group takes `LAG` to notice."""
+    failures: list[Failure] = field(default_factory=list)
+
+
+@dataclass
+class Fault:
+    """What goes wrong at one call: before it takes effect, or after."""
+
+    error: BaseException
+    after: bool = False
+
+
+class World:
+    """Balancer, fleet, prober and clock in one; each of them is a view on it."""
+
+    def __init__(self, **releases: Release) -> None:
+        self.releases = releases
+        self.rule_now: Rule | None = None
+        self.time = 1000.0
+        self.calls = 0
+        self.names = [""]
+        self.faults: dict[int, Fault] = {}
+        self.broken_calls: dict[str, BaseException] = {}
+        self.traffic: list[tuple[float, frozenset[str]]] = []
+        self.dark: list[str] = []
+        self.log: list[str] = []
+        self._born = 0
+        self.tick()
+        for release in releases.values():
+            for machine in release.machines:
+                machine.born = -1000.0
+
+    # The world itself
+
+    def put_traffic(self, **weights: int) -> None:
+        pairs = tuple((f"tg-{name}", weight) for name, weight in weights.items())
+        self.rule_now = Rule(pairs, verbatim=f"verbatim {sorted(weights.items())}")
+        self.tick()
+
+    def tick(self) -> None:
+        for release in self.releases.values():
+            while len(release.machines) > release.desired:
+                release.ended.append((self.time, release.machines.pop()))
+            if release.cannot_launch and len(release.machines) < release.desired:
+                if not release.failures or self.time - float(release.failures[0].id) >= 10:
+                    release.failures.insert(0, Failure(str(self.time), release.cannot_launch))
+                continue
+            while len(release.machines) < release.desired:
+                self._born += 1
+                release.machines.append(Boot(f"i-{self._born:04}", self.time))
+        serving = self.serving()
+        if not self.traffic or self.traffic[-1][1] != serving:
+            self.traffic.append((self.time, serving))
+        for name in serving:
+            known = self.releases.get(name.removeprefix("tg-"))
+            if known is not None and not self._healthy(known):
+                self.dark.append(f"{self.time}: {name} has traffic and no healthy machine")
+
+    def serving(self) -> frozenset[str]:
+        return self.rule_now.serving if self.rule_now else frozenset()
+
+    def size(self, name: str) -> tuple[int, int]:
+        return self.releases[name].minimum, self.releases[name].desired
+
+    def _healthy(self, release: Release) -> int:
+        return sum(release.healthy and self.time - machine.born >= release.boot for machine in release.machines)
+
+    def _call(self, name: str) -> Iterator[None]:
+        """A generator of two steps: raise before, or after, the effect."""
+        self.calls += 1
+        self.names.append(name)
+        self.time += CALL_SECONDS
+        self.tick()
+        fault = self.faults.get(self.calls)
+        if name in self.broken_calls:
+            raise self.broken_calls[name]
+        if fault and not fault.after:
+            raise fault.error
+        yield
+        self.tick()
+        if fault and fault.after:
+            raise fault.error
+        yield
+
+    # Balancer
+
+    def rule(self, listener: str) -> Rule | None:
+        assert listener == LISTENER
+        call = self._call("rule")
+        next(call)
+        found = self.rule_now
+        next(call)
+        return found
+
+    def forward(self, listener: str, weights: tuple[tuple[str, int], ...]) -> None:
+        assert listener == LISTENER
+        call = self._call("forward")
+        next(call)
+        self.rule_now = Rule(weights, verbatim="ours")
+        next(call)
+
+    def restore(self, listener: str, rule: Rule | None) -> None:
+        assert listener == LISTENER
+        call = self._call("restore")
+        next(call)
+        self.rule_now = rule
+        next(call)
+
+    def targets(self, target_group: str) -> tuple[Target, ...]:
+        call = self._call("targets")
+        next(call)
+        release = self.releases[target_group.removeprefix("tg-")]
+        found = []
+        for machine in release.machines:
+            if self.time - machine.born < release.boot:
+                found.append(Target(machine.id, "initial", "Elb.InitialHealthChecking", "Initial health checks"))
+            elif release.healthy:
+                found.append(Target(machine.id, "healthy"))
+            else:
+                found.append(
+                    Target(machine.id, "unhealthy", "Target.ResponseCodeMismatch", "Health checks failed with [503]")
+                )
+        late = [
+            machine for end, machine in release.ended if self.time - end < LAG and end - machine.born > release.boot
+        ]
+        next(call)
+        return tuple(found) + tuple(
+            Target(machine.id, "healthy" if release.healthy else "unhealthy") for machine in late
+        )
+
+    # Fleet
+
+    def group(self, name: str) -> Group | None:
+        call = self._call("group")
+        next(call)
+        release = self.releases.get(name.removeprefix("asg-"))
+        next(call)
+        if release is None:
+            return None
+        machines = tuple(Machine(machine.id, "InService") for machine in release.machines)
+        return Group(release.minimum, release.desired, release.maximum, machines)
+
+    def resize(self, name: str, *, minimum: int, desired: int | None) -> None:
+        call = self._call("resize")
+        next(call)
+        release = self.releases[name.removeprefix("asg-")]
+        wanted = release.desired if desired is None else desired
+        wanted = max(wanted, minimum) if desired is None else wanted
+        if not minimum <= wanted <= release.maximum:
+            raise CloudError(f"ValidationError: {name}: {minimum} <= {wanted} <= {release.maximum} does not hold")
+        release.minimum, release.desired = minimum, wanted
+        next(call)
+
+    def failures(self, name: str) -> tuple[Failure, ...]:
+        call = self._call("failures")
+        next(call)
+        found = tuple(self.releases[name.removeprefix("asg-")].failures)
+        next(call)
+        return found
+
+    def console(self, machine: str) -> str:
+        call = self._call("console")
+        next(call)
+        found = [
+            release.console for release in self.releases.values() for booted in release.machines if booted.id == machine
+        ]
+        next(call)
+        return "".join(found)
+
+    # Prober
+
+    def get(self, url: str, *, release: str | None, timeout: float) -> Answer:
+        assert timeout > 0
+        assert url == "http://127.0.0.1:80/"
+        call = self._call("get")
+        next(call)
+        names = [release] if release else sorted(name.removeprefix("tg-") for name in self.serving())
+        next(call)
+        if not names:
+            return Answer(503)
+        asked = self.releases[names[0]]
+        if not self._healthy(asked):
+            return Answer(503)
+        return Answer(asked.status if release else asked.loaded_status)
+
+    # Clock
+
+    def now(self) -> float:
+        call = self._call("now")
+        next(call)
+        next(call)
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        call = self._call("sleep")
+        next(call)
+        end = self.time + seconds
+        while self.time < end:
+            self.time = min(end, self.time + 1.0)
+            self.tick()
+        next(call)
+
+    def say(self, text: str) -> None:
+        self.log.append(text)
+
+
+def running(count: int, **behaviour: object) -> Release:
+    """A release whose machines run already."""
+    return replace(Release(minimum=count, desired=count), **behaviour)  # type: ignore[arg-type] # names of its fields
+
+
+REFUSED = CloudError("AWS refuses autoscaling:UpdateAutoScalingGroup on asg: give the deploying role that permission")
+THROTTLED = Unavailable("AWS does not answer for now (Throttling)")
