@@ -135,6 +135,24 @@ def test_adopts_what_is_finished_while_it_looks(image: Path) -> None:
     assert run(image, port).snapshot_id == old.about.snapshot_id
 
 
+def test_never_deletes_what_is_finished_while_it_looks(image: Path) -> None:
+    """A finished snapshot that does not suit this order may suit another one, and be in use already."""
+    port = FakeSnapshots()
+    old = port.add(left("a"))
+    old.reads_until_completed = 0
+    uploaded = run(image, port, encrypted=True)
+    assert not uploaded.adopted
+    assert old.about.snapshot_id in port.held
+
+
+def test_the_mark_is_not_the_users_to_change(image: Path) -> None:
+    """A tag of the user's would hide the snapshot from the next upload, or pass it off as another stack's."""
+    port = FakeSnapshots()
+    upload(Order(image, STORE_PATH, STACK, {"fleetswap:stack": "x", "a": "b"}), port, nothing, clock=FakeClock())
+    (held,) = port.of_state("completed")
+    assert held.start.tags == {"a": "b", "fleetswap:stack": STACK, "fleetswap:image": STORE_PATH}
+
+
 def clean_calls(image: Path) -> list[str]:
     port = FakeSnapshots()
     port.add(left("a"))
@@ -232,6 +250,63 @@ def test_says_that_a_start_in_the_dark_may_have_worked(image: Path) -> None:
     assert len(port.held) == 1, "each attempt must use the same token"
 
 
+def test_a_refused_start_has_started_nothing(image: Path) -> None:
+    """A user whose key does not exist would be sent looking for a snapshot that never was."""
+    port = FakeSnapshots()
+
+    def refuse(_: int, name: str) -> None:
+        if name == "start":
+            raise Absent("no such key")
+
+    port.before = refuse
+    with pytest.raises(CloudError, match=r"^no such key$"):
+        run(image, port)
+
+
+def test_a_refused_completion_is_told_at_once(image: Path) -> None:
+    """A wrong count would be answered by minutes of waiting for a snapshot that nothing completes."""
+    port, clock = FakeSnapshots(), FakeClock()
+
+    def spoil(_: int, name: str) -> None:
+        if name == "complete":
+            del next(iter(port.held.values())).blocks[0]
+
+    port.before = spoil
+    with pytest.raises(CloudError, match="wrong changed blocks count"):
+        run(image, port, clock=clock)
+    assert clock.now() == 0
+    assert not port.held
+
+
+def test_a_finished_snapshot_is_left_to_be_adopted(image: Path) -> None:
+    """A failure of the last look would throw away a finished snapshot, perhaps one that another upload just adopted."""
+    port = FakeSnapshots(pending_reads=0)
+
+    def refuse(_: int, name: str) -> None:
+        if name == "describe" and port.calls.count("describe") == 2:
+            raise CloudError("access denied")
+
+    port.before = refuse
+    with pytest.raises(CloudError, match=r"^access denied$"):
+        run(image, port)
+    (held,) = port.of_state("completed")
+    assert run(image, port).snapshot_id == held.about.snapshot_id
+
+
+def test_one_stale_read_neither_proves_nor_ends_anything(image: Path) -> None:
+    """EC2's answers are eventually consistent: one of them would decide about an upload."""
+    port, clock = FakeSnapshots(pending_reads=0), FakeClock()
+
+    def stale(_: int, name: str) -> None:
+        clock.advance(200 if name == "complete" else 0)  # long past the time for which a new snapshot may not exist
+        if name == "describe" and port.calls.count("describe") == 3:
+            raise Absent("does not exist")
+
+    port.before = stale
+    run(image, port, clock=clock)
+    assert port.calls.count("describe") == 2 + 1 + 3
+
+
 def test_a_new_snapshot_may_not_exist_for_a_while(image: Path) -> None:
     """Uploads would fail whenever EBS needs up to two minutes to know its own new snapshot (coldsnap issue 43)."""
     port, clock = FakeSnapshots(), FakeClock()
@@ -322,6 +397,21 @@ def test_a_file_that_changes_is_an_error(image: Path, change: str) -> None:
 
     port.before = disturb
     with pytest.raises(FleetswapError, match=r"image\.raw changed while it was read: run again"):
+        run(image, port, connections=1)
+    assert not port.held
+    assert port.calls.count("put") < 6, "it was noticed at once, not only in the end"
+
+
+def test_a_change_after_the_last_read_is_an_error(image: Path) -> None:
+    """A build that still writes when the last block is on its way would be taken for finished."""
+    port = FakeSnapshots()
+
+    def disturb(_: int, name: str) -> None:
+        if name == "put" and port.calls.count("put") == 6:
+            os.utime(image, ns=(0, image.stat().st_mtime_ns + 1))
+
+    port.before = disturb
+    with pytest.raises(FleetswapError, match=r"image\.raw changed while it was read"):
         run(image, port, connections=1)
     assert not port.held
 
