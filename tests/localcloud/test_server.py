@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
+
+import pytest
 
 from localcloud.processes import Process
 
@@ -100,12 +103,12 @@ def test_a_crash_at_the_start_shows_why(tmp_path: Path) -> None:
     assert not (directory / "pid").exists()
 
 
-def test_a_failure_of_moto_is_an_error_in_the_log_not_the_end(cloud: LocalCloud) -> None:
-    """One bad request would take the connection, or the whole cloud, with it."""
+def test_a_body_that_nobody_reads_is_not_the_next_request(cloud: LocalCloud) -> None:
+    """A client that keeps its connection would get the answer to something that it did not ask."""
     connection = socket.create_connection(("127.0.0.1", cloud.port), timeout=30)
     with connection, connection.makefile("rb") as answer:
-        request = b"GET /_localcloud/status HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
-        for _ in range(2):  # the unread body must not be taken for the next request
+        request = b"GET /_localcloud/status HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab\r\n"
+        for _ in range(2):
             connection.sendall(request)
             assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
             length = 0
@@ -113,3 +116,24 @@ def test_a_failure_of_moto_is_an_error_in_the_log_not_the_end(cloud: LocalCloud)
                 if line.lower().startswith(b"content-length:"):
                     length = int(line.split(b":")[1])
             assert json.loads(answer.read(length))["pid"] == os.getpid()
+
+
+def test_a_failure_of_the_stand_in_is_logged_and_survived(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One request that moto cannot handle would take the connection, or the whole cloud, with it, or say nothing."""
+
+    def broken(*_: object) -> list[bytes]:
+        raise RuntimeError("moto does not know that")
+
+    monkeypatch.setattr(cloud, "_moto", broken)
+    connection = http.client.HTTPConnection("127.0.0.1", cloud.port, timeout=30)
+    try:
+        for path, status in (("/", 500), ("/_localcloud/status", 200)):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == status
+    finally:
+        connection.close()
+    assert "moto does not know that" in capsys.readouterr().err

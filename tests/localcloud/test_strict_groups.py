@@ -79,6 +79,17 @@ def test_a_group_fills_itself_over_its_subnets(clients: Clients) -> None:
     assert [a["Description"].split(":")[0] for a in activities(clients)[:2]] == ["Terminating EC2 instance"] * 2
 
 
+def test_a_scale_in_keeps_the_zones_even(clients: Clients) -> None:
+    """A scale-in would take the oldest wherever it is, and could leave the whole fleet in one zone."""
+    network = clients.network()
+    clients.group(clients.template(clients.image()), network, DesiredCapacity=3)
+    first = network.subnets[0]
+    oldest = min((i for i in clients.instances() if i["SubnetId"] == first), key=lambda i: i["PrivateIpAddress"])
+    clients.ec2.terminate_instances(InstanceIds=[oldest["InstanceId"]])  # now the other zone's is the oldest
+    clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=2)
+    assert Counter(instance["SubnetId"] for instance in clients.instances()) == dict.fromkeys(network.subnets, 1)
+
+
 def test_a_group_launches_the_version_it_names(clients: Clients) -> None:
     """A release would run another image than the one it names."""
     network = clients.network()

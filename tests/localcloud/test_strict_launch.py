@@ -26,9 +26,7 @@ def test_an_instance_takes_everything_from_its_template(clients: Clients) -> Non
         UserData="aGVsbG8=",
         IamInstanceProfile={"Name": "web"},
         MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
-        NetworkInterfaces=[
-            {"DeviceIndex": 0, "Groups": [network.group], "SubnetId": network.subnets[1], "DeleteOnTermination": True}
-        ],
+        NetworkInterfaces=[{"DeviceIndex": 0, "Groups": [network.group], "SubnetId": network.subnets[1]}],
         TagSpecifications=[
             {"ResourceType": "instance", "Tags": [{"Key": "a", "Value": "b"}]},
             {"ResourceType": "volume", "Tags": [{"Key": "c", "Value": "d"}]},
