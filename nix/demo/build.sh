@@ -12,7 +12,7 @@ cp "$init" root/init
 cp "$dhcp" root/etc/dhcp
 cp "$broken" root/etc/broken
 # Each name that the scripts call, and no other: an applet that is missing fails in the build, not on the machine.
-for applet in cat cut httpd ip mkdir modprobe mount nc printf sed sh sleep tr udhcpc; do
+for applet in cat cut grep httpd ip mkdir modprobe mount nc printf sed sh sleep tr udhcpc; do
     "$parts/busybox" --list | grep -qx "$applet" || { echo "busybox has no $applet" >&2; exit 1; }
     ln -s busybox "root/bin/$applet"
 done
@@ -52,7 +52,8 @@ for section in cmdline:cmdline linux:$parts/vmlinuz initrd:initrd osrel:os-relea
     set -- "$@" --add-section ".$name=$file" --change-section-vma ".$name=$(printf '0x%x' "$address")"
     end=$((address + $(stat -c %s "$file")))
 done
-objcopy "$@" "$parts/linuxx64.efi.stub" BOOTX64.EFI
+# -p keeps the time in the header of the stub; without it objcopy writes the time of the build.
+objcopy -p "$@" "$parts/linuxx64.efi.stub" BOOTX64.EFI
 
 # A disk with one partition, the EFI system partition, and one MiB at each end for the partition tables.
 mib=1048576

@@ -1,0 +1,238 @@
+"""Names and builds an image with the real nix: instantiate, evaluate its manifest, realise, find the disk.
+
+Instantiating is quick and builds nothing, so a preview may do it. Nix decides what is built and where it lies; this
+module never looks into an expression, never chooses nix's settings (the caller hands them over), and deletes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetswap.domain.errors import FleetswapError, InputError
+
+DISK_SUFFIXES = (".raw", ".img", ".vhd", ".qcow2")
+"""What an image is called, by its makers in nixpkgs. Whether it can be read is the uploader's to say."""
+
+SAY_EVERY = 2.0
+"""Seconds between two progress lines out of a build log, which may have thousands of lines."""
+
+TERM_TRIES = 20
+"""How often nix is asked to stop, a second apart, before it is killed."""
+
+LAST_LINES = 3
+"""How much of a failed build's log goes into the one line of the error."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """An image that nix can build: its derivation, and the store path that it will have. The same each time."""
+
+    drv_path: Path
+    out_path: Path
+
+
+def instantiate(
+    expression: Path, *, attr: str | None, args: Mapping[str, str], options: Mapping[str, str] | None = None
+) -> Derivation:
+    """Name the image of `expression` (a file, or a folder with a default.nix), or of its attribute `attr`.
+
+    `args` are handed over as strings (`--argstr`), `options` as nix settings (`--option`). Builds nothing. An
+    expression that does not evaluate, or that is not exactly one derivation with one output, is an `InputError`.
+    """
+    selection = ["--attr", attr] if attr else []
+    made = _evaluate(expression, [*selection, *_pairs("--argstr", args)], options)
+    # A derivation of several outputs is printed as `path!output`; warnings go to stderr.
+    drvs = [line for line in made.splitlines() if line]
+    if len(drvs) != 1:
+        raise InputError(
+            f"{expression} is {len(drvs)} derivations, not one: name the image with the setting `attr` of its nix image"
+        )
+    drv = drvs[0].partition("!")[0]
+    queried = _run(["nix-store", *_pairs("--option", options), "--query", "--outputs", drv])
+    if queried.returncode != 0:
+        raise InputError(f"{expression}: nix cannot say the outputs of {drv}: {_reason(queried.stderr)}")
+    outputs = queried.stdout.split()
+    if len(outputs) != 1:
+        raise InputError(f"{expression}: {drv} has {len(outputs)} outputs, not one: name a derivation that is a disk")
+    return Derivation(Path(drv), Path(outputs[0]))
+
+
+def evaluate_packages(
+    expression: Path, *, attr: str | None, args: Mapping[str, str], options: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The image's manifest, package to version, out of the derivation's attribute `packages`; `{}` if it has none.
+
+    Builds nothing. An attribute of another shape, or one that does not evaluate, is an `InputError`.
+    """
+    path = f"{attr}.packages" if attr else "packages"
+    arguments = ["--eval", "--json", "--strict", "--attr", path, *_pairs("--argstr", args)]
+    try:
+        value = json.loads(_evaluate(expression, arguments, options))
+    except _NoPackages:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(version, str) for version in value.values()):
+        raise InputError(f"{expression}: attribute {path!r} must be a set of package = version, all of them strings")
+    return value
+
+
+def realise(
+    derivation: Derivation,
+    *,
+    root: Path | None,
+    say: Callable[[str], None],
+    options: Mapping[str, str] | None = None,
+) -> Path:
+    """Build the image, or find it built, and answer with its store path.
+
+    `root` is a link that will keep the image from nix's garbage collector, until someone deletes the link. `say` gets
+    what is being built, and the log's latest line now and then. A build that fails is a `FleetswapError` with the end
+    of its log. A repeat finds what is there; a build that was cut short starts again.
+    """
+    command = ["nix-store", *_pairs("--option", options), "--realise", str(derivation.drv_path)]
+    if root is not None:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        command += ["--add-root", str(root), "--indirect"]
+    with _start(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            log = _follow(process, say)
+        except BaseException:
+            _end(process)
+            raise
+    if process.returncode != 0:
+        raise FleetswapError(
+            f"nix could not build {derivation.drv_path}: {_build_failure(log)}: "
+            f"see `nix-store --read-log {derivation.drv_path}`"
+        )
+    return derivation.out_path
+
+
+def find_disk(out: Path) -> Path:
+    """The disk of a build's output: the file itself, or the only file in the folder that is named like one."""
+    if out.is_file():
+        return out
+    kinds = ", ".join(f"*{suffix}" for suffix in DISK_SUFFIXES)
+    if not out.is_dir():
+        raise InputError(f"{out} is neither a file nor a folder: build the image first")
+    disks = sorted(path for path in out.iterdir() if path.suffix in DISK_SUFFIXES and path.is_file())
+    if not disks:
+        there = ", ".join(sorted(path.name for path in out.iterdir())) or "nothing"
+        raise InputError(f"{out} holds no disk ({kinds}) but {there}: name a derivation whose output is one")
+    if len(disks) > 1:
+        names = ", ".join(disk.name for disk in disks)
+        raise InputError(f"{out} holds {len(disks)} disks ({names}): name a derivation whose output is one")
+    return disks[0]
+
+
+def packages(out: Path) -> dict[str, str]:
+    """The manifest that a build left in its output: the file `packages`, a line "name version" each; `{}` without."""
+    manifest = out / "packages"
+    if not manifest.is_file():
+        return {}
+    return dict(line.split(" ", 1) for line in manifest.read_text().splitlines() if line)
+
+
+class _NoPackages(InputError):
+    """The expression evaluates, but its derivation has no attribute `packages`."""
+
+
+def _evaluate(expression: Path, arguments: list[str], options: Mapping[str, str] | None) -> str:
+    """What nix-instantiate prints. The error names the file, since nix's own first line seldom does."""
+    if not expression.exists():
+        raise InputError(f"{expression} does not exist: name a Nix expression, relative to the project's root")
+    done = _run(["nix-instantiate", *_pairs("--option", options), *arguments, str(expression)])
+    if done.returncode != 0:
+        reason = _reason(done.stderr)
+        kind = _NoPackages if reason.startswith("attribute 'packages' in selection path") else InputError
+        raise kind(f"{expression} does not evaluate: {reason}: `nix-instantiate --show-trace {expression}` says where")
+    return done.stdout
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    with _start(command, stdout=subprocess.PIPE) as process:
+        try:
+            stdout, stderr = process.communicate()
+        except BaseException:
+            _end(process)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+def _start(command: list[str], *, stdout: int) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",  # a build log may hold anything
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{command[0]} is not on PATH: install nix (Debian: nix-bin; elsewhere: see nixos.org)"
+        ) from error
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Stop nix, which stops its builders before it ends. Killed, it would leave them running: that comes last.
+
+    It can miss a signal that arrives just as it goes to sleep (Nix 2.8, seen with a builder that prints nothing), so it
+    is asked again each second.
+    """
+    for _ in range(TERM_TRIES):
+        process.terminate()
+        try:
+            process.wait(1)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+    process.kill()
+    process.wait()
+
+
+def _follow(process: subprocess.Popen[str], say: Callable[[str], None]) -> list[str]:
+    """Read the log to its end, passing some of it on; answers with its last lines."""
+    last: deque[str] = deque(maxlen=1000)
+    next_at = time.monotonic() + SAY_EVERY
+    if process.stderr is not None:  # it is a pipe; this only tells mypy
+        for line in process.stderr:
+            text = line.rstrip()
+            if not text:
+                continue
+            last.append(text)
+            if text.startswith("building '") or time.monotonic() >= next_at:
+                say(text)
+                next_at = time.monotonic() + SAY_EVERY
+    return list(last)
+
+
+def _reason(stderr: str) -> str:
+    """The message of nix's error: its first `error:` that says something (a bare one heads a trace), on one line."""
+    lines = [line.strip() for line in stderr.splitlines()]
+    for line in lines:
+        if line.startswith("error: "):
+            return line.removeprefix("error: ").rstrip(":;")
+    return next((line for line in reversed(lines) if line), "it gave no reason")
+
+
+def _build_failure(log: list[str]) -> str:
+    """Nix's reason and the end of the builder's own words, on one line."""
+    reason = _reason("\n".join(log))
+    at = next((number for number, line in enumerate(log) if line.strip().startswith("error: ")), len(log))
+    # After its error, nix quotes the end of the builder's log behind `>`, unless it has shown that log already.
+    words = [line.strip().removeprefix("> ") for line in log[at:] if line.strip().startswith("> ")]
+    if not words:
+        starts = [number for number, line in enumerate(log[:at]) if line.startswith("building '")]
+        words = log[starts[-1] + 1 : at] if starts else []
+    return " | ".join([reason, *words[-LAST_LINES:]])
+
+
+def _pairs(flag: str, values: Mapping[str, str] | None) -> list[str]:
+    """`--option name value` for each, by name, so that the same settings make the same command."""
+    return [part for name, value in sorted((values or {}).items()) for part in (flag, name, value)]

@@ -1,0 +1,1 @@
+"""The demo image and the calls to nix, with the real nix and real machines."""
