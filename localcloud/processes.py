@@ -49,10 +49,10 @@ class Process:
         return Process.of(self.pid) == self
 
     def signal(self, number: signal.Signals, *, group: bool = False) -> None:
-        """Send a signal to the process, or to the group that it leads. Harmless when it is gone."""
+        """Send a signal to the process, with `group` to all of the group if it leads one. Harmless when it is gone."""
         if self.alive:
             with contextlib.suppress(ProcessLookupError):  # it ended just now
-                (os.killpg if group else os.kill)(self.pid, number)
+                (os.killpg if group and os.getpgid(self.pid) == self.pid else os.kill)(self.pid, number)
 
     def wait(self, seconds: float) -> bool:
         """Wait for its end; whether it came in time."""
