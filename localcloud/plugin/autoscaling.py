@@ -170,6 +170,10 @@ class Group(Kind):
             "trafficSources": [],
             "suspendedProcesses": [item["ProcessName"] for item in group.get("SuspendedProcesses", [])],
             "enabledMetrics": [item["Metric"] for item in group.get("EnabledMetrics", [])],
+            # AWS tells "Default" where nothing was given
+            "terminationPolicies": None
+            if found["terminationPolicies"] == ["Default"]
+            else found["terminationPolicies"],
             "predictedCapacity": 0,
             "warmPoolSize": 0,
             "tags": [
@@ -357,6 +361,8 @@ class Policy(Kind):
         policy = answer["ScalingPolicies"][0]
         inputs = self.schema.inputs
         found = {key: from_api(policy.get(api), inputs[key].type, _POLICY_RENAMES) for key, api in _POLICY.items()}
+        if "Enabled" not in policy:
+            del found["enabled"]  # moto does not tell
         return {
             **found,
             "id": name,

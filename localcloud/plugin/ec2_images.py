@@ -279,6 +279,9 @@ class LaunchTemplate(Kind):
         for name in _TEMPLATE_DATA:
             api = self.renames.get(name) or name[0].upper() + name[1:]
             found[name] = from_api(data.get(api), inputs[name].type, self._renames(name))
+        # moto lists the template's own tags here too; AWS does not, and no machine part has this type
+        own = [item for item in found["tagSpecifications"] or [] if item.get("resourceType") != "launch-template"]
+        found["tagSpecifications"] = own or None
         return {
             **found,
             "name": template["LaunchTemplateName"],

@@ -228,6 +228,8 @@ class _SecurityGroupRule(Kind):
             rule: dict[str, Any] = {"IpProtocol": new["ipProtocol"]}
             names = {"fromPort": "FromPort", "toPort": "ToPort", "description": "Description", **self.sources}
             rule |= {api: new[name] for name, api in names.items() if name in new}
+            if new["ipProtocol"] == "-1":
+                rule |= {"FromPort": -1, "ToPort": -1}  # AWS takes the rule without, moto does not
             call.client("ec2").modify_security_group_rules(
                 GroupId=new["securityGroupId"],
                 SecurityGroupRules=[{"SecurityGroupRuleId": resource_id, "SecurityGroupRule": rule}],

@@ -144,9 +144,11 @@ def condition_props(conditions: list[dict[str, Any]]) -> list[Props]:
     return found
 
 
-_CONDITION_SETS = {f"conditions.{name}.{values}" for name in _CONDITIONS for values in ("values", "regexValues")} | {
+_CONDITION_SETS = {
     "conditions",
     "conditions.queryStrings",
+    *(f"conditions.{name}.values" for name in _CONDITIONS),
+    *(f"conditions.{name}.regexValues" for name in ("hostHeader", "httpHeader", "pathPattern")),
 }
 
 

@@ -178,7 +178,7 @@ def _inputs_of(kind: Kind, inputs: Props, filled: Props, state: Props, *, import
         value = state.get(name)
         if name in inputs:
             if value is not None:
-                found[name] = value
+                found[name] = inputs[name] if value == filled[name] else value
             continue
         if name not in kind.supported or name == "region" or compare.is_zero(value):
             continue
