@@ -23,9 +23,11 @@ from typing import Protocol
 from fleetswap.domain import blocks, tags
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError
 from fleetswap.domain.snapshots import PENDING_MINUTES, VISIBLE_SECONDS, Absent, Snapshot, Start, TryAgain, adoptable
-from fleetswap.workflows.image_file import IDENTITY_PREFIX, ImageFile
+from fleetswap.workflows.image_file import IDENTITY_PREFIX, ImageFile, identify
 from fleetswap.workflows.retry import Clock, GaveUp, Patience, SystemClock
 from fleetswap.workflows.send import send
+
+__all__ = ["CONNECTIONS", "Order", "Snapshots", "Uploaded", "identify", "upload"]
 
 CONNECTIONS = 32
 """Blocks on their way at once. boto3 on one core sends no more than 800 blocks a second, and answers take 10 to 100 ms;

@@ -8,6 +8,7 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from typing import ClassVar
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -124,6 +125,16 @@ def test_a_start_is_what_was_ordered(wire: Wire, port: DirectSnapshots) -> None:
         "Description": "an image",
     }
     assert (encrypted["Encrypted"], encrypted["KmsKeyArn"]) == (True, key)
+
+
+def test_only_own_snapshots_are_looked_for(wire: Wire, port: DirectSnapshots) -> None:
+    """Anybody could plant an image: a public snapshot with the right tags would be adopted."""
+    wire.answers.put(answer("200 OK", body=b"<DescribeSnapshotsResponse><snapshotSet/></DescribeSnapshotsResponse>"))
+    assert port.find({"fleetswap:stack": "demo/local"}) == []
+    ((_, _, body),) = wire.asked
+    asked = parse_qs(body.decode())
+    assert asked["Owner.1"] == ["self"]
+    assert (asked["Filter.1.Name"], asked["Filter.1.Value.1"]) == (["tag:fleetswap:stack"], ["demo/local"])
 
 
 def test_a_completion_is_what_the_api_asks_for(wire: Wire, port: DirectSnapshots) -> None:

@@ -40,17 +40,19 @@ def test_the_others_stop_after_the_first_error() -> None:
     """Threads that wait between attempts would hold up a failure that is certain by their own patience."""
     stop = threading.Event()
     waiting = threading.Event()
+    told: list[bool] = []
 
     def put(index: int, _: bytes) -> None:
         if index == 0:
             waiting.set()
-            assert stop.wait(30), "not told to stop"
+            told.append(stop.wait(10))
             raise Stopped
         assert waiting.wait(30)
         raise ValueError("the first")
 
     with pytest.raises(ValueError, match="the first"):
         send([b"", b""], put, connections=2, stop=stop, sent=nothing)
+    assert told == [True]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError()], ids=["Ctrl-C", "reading fails"])

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError
 from fleetswap.domain.snapshots import Absent, Start, TryAgain, adoptable
-from fleetswap.workflows.image_file import identify
-from fleetswap.workflows.upload import Order, Uploaded, upload
+from fleetswap.workflows.upload import Order, Uploaded, identify, upload
 from tests.upload.fake import BLOCK, FakeClock, FakeSnapshots, disk_bytes, disk_file, nothing, read_back
 
 STACK = "demo/local"
