@@ -52,13 +52,13 @@ class NixInputs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     expression: str
-    attr: str | None
+    attr: str | None = None
     args: dict[str, str]
     options: dict[str, str]
 
 
 class Inputs(BaseModel):
-    """The resource's inputs. No client, no secret."""
+    """The resource's inputs. No client, no secret. What is None has a default: Pulumi leaves it out on the way here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,10 +66,10 @@ class Inputs(BaseModel):
     stack: str
     release: str
     region: str
-    endpoint: str | None
+    endpoint: str | None = None
     identity: str
-    nix: NixInputs | None
-    file: str | None
+    nix: NixInputs | None = None
+    file: str | None = None
     changes: list[str]
     tags: dict[str, str]
 

@@ -6,6 +6,7 @@ the weights, and one preview rule a release. So no resource declared here can ev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -19,13 +20,14 @@ TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 @dataclass(frozen=True)
 class FrontDoorArgs:
-    """With a certificate the listener speaks HTTPS."""
+    """With a certificate the listener speaks HTTPS. `after` is what must exist before: the way to the internet."""
 
     context: Context
     subnet_ids: list[pulumi.Output[str]]
     security_group_id: pulumi.Output[str]
     port: int
     certificate_arn: str | None
+    after: Sequence[pulumi.Resource]
 
 
 class FrontDoor(pulumi.ComponentResource):
@@ -45,7 +47,8 @@ class FrontDoor(pulumi.ComponentResource):
             subnets=args.subnet_ids,
             drop_invalid_header_fields=True,
             tags=args.context.tags(name),
-            opts=child,
+            # ELBv2 refuses an internet-facing load balancer in a VPC without an internet gateway (InvalidSubnet).
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.after),
         )
         secure = args.certificate_arn is not None
         listener = lb.Listener(

@@ -34,6 +34,8 @@ class Network(pulumi.ComponentResource):
     front_group_id: pulumi.Output[str]
     machine_group_id: pulumi.Output[str]
     vpc_id: pulumi.Output[str]
+    way_out: list[pulumi.Resource]
+    """What makes the subnets public. A load balancer must be created after it and deleted before it."""
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("fleetswap:components:Network", name, None, opts)
@@ -57,7 +59,10 @@ class Network(pulumi.ComponentResource):
         context = args.context
         gateway = ec2.InternetGateway(name, vpc_id=self.vpc_id, tags=context.tags(name), opts=child)
         table = ec2.RouteTable(name, vpc_id=self.vpc_id, tags=context.tags(name), opts=child)
-        ec2.Route(name, route_table_id=table.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id, opts=child)
+        route = ec2.Route(
+            name, route_table_id=table.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id, opts=child
+        )
+        self.way_out = [route]
         ids = []
         for zone, block in zip(args.zones, ipaddress.IPv4Network(args.cidr).subnets(prefixlen_diff=1), strict=True):
             subnet = ec2.Subnet(
@@ -68,7 +73,9 @@ class Network(pulumi.ComponentResource):
                 tags=context.tags(f"{name}-{zone}"),
                 opts=child,
             )
-            ec2.RouteTableAssociation(f"{name}-{zone}", subnet_id=subnet.id, route_table_id=table.id, opts=child)
+            self.way_out.append(
+                ec2.RouteTableAssociation(f"{name}-{zone}", subnet_id=subnet.id, route_table_id=table.id, opts=child)
+            )
             ids.append(subnet.id)
         return ids
 

@@ -223,7 +223,7 @@ class Release(pulumi.ComponentResource):
                     autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
                         launch_template_id=template.id,
                         # A number, never `$Latest`: what a release launches must not change under it.
-                        version=pulumi.Output.concat(template.latest_version),
+                        version=pulumi.Output.format("{0}", template.latest_version),
                     )
                 ),
                 overrides=[

@@ -45,10 +45,10 @@ class Inputs(BaseModel):
 
     schema_version: int
     live: str
-    standby: str | None
+    standby: str | None = None
     service: str
     region: str
-    endpoint: str | None
+    endpoint: str | None = None
     listener: str
     url: str
     sides: list[SideInputs]
@@ -101,8 +101,8 @@ class RolloutProvider(ResourceProvider):
         return CreateResult(f"{props['service']}-rollout", _roll_out(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """The real live release in place of the recorded one, so that a refresh shows a flip from outside."""
-        return ReadResult(id_, {**props, "live": _observe(Inputs.of(props)).live})
+        """`serving` is what the listener says, so that a refresh shows a flip from outside."""
+        return ReadResult(id_, {**props, "serving": _observe(Inputs.of(props)).live or ""})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """The same as `create`."""
@@ -139,9 +139,9 @@ class RolloutArgs:
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
-    """The traffic of a service. Outputs the live release and the seconds that each phase took."""
+    """The traffic of a service. Outputs the release that has it and the seconds that each phase took."""
 
-    live: pulumi.Output[str]
+    serving: pulumi.Output[str]
     seconds: pulumi.Output[dict[str, float]]
 
     def __init__(self, name: str, args: RolloutArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -164,7 +164,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
         super().__init__(
             RolloutProvider(),
             name,
-            {**inputs, "previous": None, "seconds": None},
+            {**inputs, "serving": None, "previous": None, "seconds": None},
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=complete)),
         )
 
@@ -191,4 +191,4 @@ def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
         say=pulumi.log.info,
     )
     seconds = {phase: round(spent, 1) for phase, spent in outcome.phases.items()}
-    return {**props, "live": outcome.live, "previous": outcome.previous, "seconds": seconds}
+    return {**props, "serving": outcome.live, "previous": outcome.previous or "", "seconds": seconds}

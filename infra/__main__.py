@@ -1,12 +1,17 @@
 """The Pulumi program: read the settings, deploy the stack, and tell an error in one line."""
 
+import sys
+
 import pulumi
 
 from fleetswap.domain.errors import FleetswapError
 from infra import settings, stack
 
+BAIL = 32
+"""Exit status that says "what is wrong has been told" (pulumi-language-python, ErrorBail): no traceback, no echo."""
+
 try:
     stack.deploy(settings.read())
 except FleetswapError as error:
-    # Without a traceback: the message names the setting and the remedy.
-    raise pulumi.RunError(str(error)) from None
+    pulumi.log.error(str(error))
+    sys.exit(BAIL)

@@ -50,6 +50,7 @@ def deploy(settings: Settings) -> None:
             security_group_id=network.front_group_id,
             port=settings.listener_port,
             certificate_arn=settings.front.certificate_arn,
+            after=network.way_out,
         ),
         opts=everything,
     )
@@ -83,11 +84,11 @@ def deploy(settings: Settings) -> None:
     )
     disk = releases[decided.wanted.release].disk
     pulumi.export("url", front.url)
-    pulumi.export("live", rollout.live)
+    pulumi.export("live", rollout.serving)
     pulumi.export("standby", decided.standby.release if decided.standby else "")
     pulumi.export("seconds", {"build": disk.build_seconds, "upload": disk.upload_seconds, "rollout": rollout.seconds})
     # Through the rollout, so that no ledger is ever written that the fleet did not reach.
-    pulumi.export("ledger", rollout.live.apply(lambda _live: to_plain(decided.ledger)))
+    pulumi.export("ledger", rollout.serving.apply(lambda _live: to_plain(decided.ledger)))
 
 
 def read_ledger() -> Ledger:

@@ -84,8 +84,8 @@ def release_id(service: str, identity: str, machine: Machine) -> str:
 
 
 def to_plain(ledger: Ledger) -> dict[str, Any]:
-    """The ledger as JSON-like values, for a stack output."""
-    plain = cast(dict[str, Any], _listed(asdict(ledger)))
+    """The ledger as JSON-like values, for a stack output. What is None is left out: the engine drops it anyway."""
+    plain = cast(dict[str, Any], _plain(asdict(ledger)))
     return {"version": VERSION, **plain}
 
 
@@ -101,8 +101,8 @@ def from_plain(value: Mapping[str, Any] | None) -> Ledger:
                 "run the release of fleetswap that wrote it, or a newer one"
             )
         ledger = Ledger(
-            live=value["live"],
-            standby=value["standby"],
+            live=value.get("live"),
+            standby=value.get("standby"),
             entries=tuple(_entry(entry) for entry in value["entries"]),
         )
         for release in (ledger.live, ledger.standby):
@@ -118,13 +118,13 @@ def from_plain(value: Mapping[str, Any] | None) -> Ledger:
 
 def _entry(value: Mapping[str, Any]) -> Entry:
     image, machine = value["image"], value["machine"]
-    nix = image["nix"]
+    nix = image.get("nix")
     return Entry(
         release=str(value["release"]),
         image=Image(
             identity=str(image["identity"]),
-            nix=None if nix is None else Nix(nix["expression"], nix["attr"], dict(nix["args"]), dict(nix["options"])),
-            file=image["file"],
+            nix=None if nix is None else Nix(nix["expression"], nix.get("attr"), dict(nix["args"]), dict(nix["options"])),
+            file=image.get("file"),
             packages=dict(image["packages"]),
             changes=tuple(image["changes"]),
         ),
@@ -132,16 +132,16 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             instance_types=tuple(machine["instance_types"]),
             on_demand_base=int(machine["on_demand_base"]),
             on_demand_percent=int(machine["on_demand_percent"]),
-            root_gib=None if machine["root_gib"] is None else int(machine["root_gib"]),
+            root_gib=None if machine.get("root_gib") is None else int(machine["root_gib"]),
             policies=tuple(machine["policies"]),
         ),
     )
 
 
-def _listed(value: object) -> object:
-    """Tuples as lists: Pulumi's serialiser takes no tuples."""
+def _plain(value: object) -> object:
+    """Tuples as lists, which Pulumi's serialiser needs, and without what is None."""
     if isinstance(value, Mapping):
-        return {key: _listed(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
-        return [_listed(item) for item in value]
+        return [_plain(item) for item in value]
     return value

@@ -42,7 +42,9 @@ def ledgers(draw: st.DrawFn) -> Ledger:
 @given(ledgers())
 def test_a_ledger_comes_back_as_it_went(ledger: Ledger) -> None:
     """A release could not be declared again just as it was, so an unrelated update would replace machines."""
+    # Pulumi hands numbers back as floats, and leaves out what is null.
     through_state = json.loads(json.dumps(to_plain(ledger)), parse_int=float)
+    assert "null" not in json.dumps(to_plain(Ledger()))
     assert from_plain(through_state) == ledger
 
 
@@ -56,7 +58,8 @@ def test_a_new_stack_has_an_empty_ledger() -> None:
     [
         {"version": 2, "live": None, "standby": None, "entries": []},
         {"version": 1, "live": "web-gone", "standby": None, "entries": []},
-        {"version": 1, "live": None, "entries": []},
+        {"version": 1, "live": None},
+        {"version": 1, "entries": [{"release": "x", "image": {}, "machine": {}}]},
         {"version": 1, "live": None, "standby": None, "entries": [{"release": "x"}]},
         {},
     ],

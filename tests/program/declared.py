@@ -50,7 +50,7 @@ class _Recorder(Mocks):
 
     def call(self, args: MockCallArgs) -> dict[str, Any]:
         assert args.token == "pulumi:pulumi:readStackOutputs", args.token
-        assert args.args == {"name": f"organization/{PROJECT}/{STACK}"}
+        assert args.args["name"] == f"organization/{PROJECT}/{STACK}", args.args
         return {"outputs": self._outputs}
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
@@ -62,7 +62,7 @@ class _Recorder(Mocks):
 def declare(values: dict[str, str], *, ledger: dict[str, Any] | None = None) -> Program:
     """Run the program with these settings; `ledger` is what the stack's last update left."""
     recorder = _Recorder(ledger)
-    set_mocks(recorder, project=PROJECT, stack=STACK, preview=False)
+    set_mocks(recorder, project=PROJECT, stack=STACK, preview=False, organization="organization")
     options: dict[tuple[str, str], tuple[pulumi.ResourceOptions, bool]] = {}
     outputs: dict[str, Any] = {}
 
