@@ -118,7 +118,7 @@ def with_name(
     if mode == "disable":
         return props, [("name", "missing, and automatic names are switched off (pulumi:autonaming)")]
     digits = hashlib.sha256(seed + resource_name.encode()).hexdigest() if seed else secrets.token_hex(16)
-    name = wish if mode in {"propose", "enforce"} else f"{resource_name}-{digits[:_RANDOM_DIGITS]}"
+    name = wish or f"{resource_name}-{digits[:_RANDOM_DIGITS]}"
     if len(name) > kind.name_length:
         reason = f"the automatic name {name!r} is longer than {kind.name_length} characters: give a name or namePrefix"
         return props, [("name", reason)]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
 from localcloud.plugin import compare, schema
 from localcloud.plugin.wire import Props
@@ -176,6 +176,8 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, ClientError):
         message = error.response.get("Error", {}).get("Message", "")
         return " ".join(f"{error.operation_name}, {code(error)}: {message}".split())
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
+        return f"{error} Is the local cloud running? `python -m localcloud start` starts it."
     if isinstance(error, BotoCoreError):
         return " ".join(f"{type(error).__name__}: {error}".split())
     return " ".join(str(error).split()) or type(error).__name__

@@ -185,7 +185,7 @@ def _kind(urn: str, context: grpc.ServicerContext) -> Kind:
 
 
 def _failures(found: Iterable[check.Failure]) -> list[Message]:
-    return [proto.CheckFailure(property=path, reason=f"{path}: {reason}") for path, reason in found]
+    return [proto.CheckFailure(property=path, reason=reason) for path, reason in found]
 
 
 def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:

@@ -33,6 +33,15 @@ def cloud_status(port: int) -> dict[str, Any] | None:
     return status if isinstance(status, dict) else None
 
 
+def summary(outputs: Mapping[str, Any]) -> str:
+    """What a person wants to know after an update: where it answers, what is live, and how long each phase took."""
+    seconds = outputs["seconds"]
+    phases = {"build": seconds["build"], "upload": seconds["upload"], **seconds["rollout"]}
+    standby = f", standby {outputs['standby']}" if outputs["standby"] else ""
+    took = ", ".join(f"{name} {spent:g} s" for name, spent in phases.items())
+    return f"{outputs['url']} is served by {outputs['live']}{standby}\n(the last rollout: {took})\n"
+
+
 class Stack:
     """The stack `local`: the verbs of the Makefile."""
 
@@ -57,7 +66,7 @@ class Stack:
         with lock(self._work, "rollback"):
             if not self._is_cloud_running() or not self._work.has_stack:
                 raise LocalError("nothing to roll back to: nothing is deployed; run `make up`")
-            standby = self._output("standby")
+            standby = self._outputs().get("standby")
             if not standby:
                 raise LocalError("nothing to roll back to: there is no standby release; deploy another version first")
             chosen = read_json(self._work.chosen) | {"release": standby}
@@ -105,9 +114,12 @@ class Stack:
         self._write_config(self._work.config, chosen, port)
         self._ensure_stack()
         config = str(self._work.config)
-        status = self._pulumi("up", "--yes", "--skip-preview", "--config-file", config, *self._plainness())
+        # The outputs hold the whole ledger: what a person wants to know of them is told below.
+        quietly = ("--suppress-outputs", *self._plainness())
+        status = self._pulumi("up", "--yes", "--skip-preview", "--config-file", config, *quietly)
         if status == 0:
             write(self._work.chosen, json.dumps(chosen))
+            sys.stdout.write(summary(self._outputs()))
         return status
 
     def _write_config(self, path: Path, chosen: Mapping[str, Any], port: int) -> None:
@@ -116,7 +128,7 @@ class Stack:
 
     @staticmethod
     def _plainness() -> list[str]:
-        return [] if sys.stdout.isatty() else ["--non-interactive"]
+        return [] if sys.stdout.isatty() else ["--non-interactive", "--suppress-progress"]
 
     def _seen_port(self) -> int | None:
         """The port of the cloud that the stack's state belongs to, if it still runs."""
@@ -176,15 +188,16 @@ class Stack:
         if made.returncode != 0:
             raise LocalError(f"pulumi could not make the stack {STACK}: {made.stderr.strip() or made.stdout.strip()}")
 
-    def _output(self, name: str) -> str:
-        """An output of the stack; empty if it has none of that name, or an empty one."""
+    def _outputs(self) -> dict[str, Any]:
+        """The outputs of the stack."""
         command = ["pulumi", "stack", "output", "--json", "--stack", STACK, "--non-interactive"]
         answer = subprocess.run(
             command, cwd=self._work.root, env=self._pulumi_env(), capture_output=True, text=True, check=False
         )
         if answer.returncode != 0:
             raise LocalError(f"pulumi could not read the outputs of the stack {STACK}: {answer.stderr.strip()}")
-        return str(json.loads(answer.stdout).get(name) or "")
+        outputs: dict[str, Any] = json.loads(answer.stdout)
+        return outputs
 
     def _pulumi(self, verb: str, *args: str) -> int:
         return run(["pulumi", *verb.split(), *args, "--stack", STACK], cwd=self._work.root, env=self._pulumi_env())

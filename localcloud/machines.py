@@ -1,0 +1,138 @@
+"""Makes real what the control plane shows: machines, load balancers, replacement of what is unhealthy.
+
+Decides when to look: four times a second, and when something happened. One thread does all of it, because the kernel
+ends a child process with the thread that started it. A step that fails is logged, and done again at the next look.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from localcloud import desired, fleet
+from localcloud.backends import LOCK, backend
+from localcloud.balancer import Balancer
+from localcloud.children import Children
+from localcloud.hypervisor import Hypervisor, Volumes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localcloud.health import TargetHealth
+
+TICK_SECONDS = 0.25
+
+ACCELERATOR = "LOCALCLOUD_ACCEL"
+"""Environment variable: `tcg` (emulation, the default) or `kvm`."""
+
+_LOG = logging.getLogger("localcloud")
+log = logging.getLogger(__name__)
+
+
+class Machines:
+    """Everything that runs. What happens is told in the file `log` of `directory`."""
+
+    def __init__(self, directory: Path, snapshots: Volumes, endpoint_port: int) -> None:
+        """Prepare `directory`; nothing runs before `start`. The endpoint's port is not needed yet."""
+        del endpoint_port
+        directory = directory.absolute()
+        accelerator = os.environ.get(ACCELERATOR, "tcg")
+        if accelerator not in {"tcg", "kvm"}:
+            raise ValueError(f"{ACCELERATOR} is {accelerator!r}: set it to tcg or kvm, or unset it")
+        self._wake = threading.Event()
+        self._stopping = False
+        self._children = Children(directory / "children")
+        self._balancer = Balancer(directory, self._children, self._wake.set)
+        self._hypervisor = Hypervisor(
+            directory, snapshots, self._children, accelerator=accelerator, changed=self._wake.set
+        )
+        self._log = logging.FileHandler(directory / "log", delay=True)
+        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._thread = threading.Thread(target=self._loop, name="machines", daemon=True)
+        self._last_failure = ""
+
+    def start(self) -> None:
+        """Begin to look after everything."""
+        _LOG.setLevel(logging.INFO)
+        _LOG.addHandler(self._log)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End every machine and load balancer, and wait for them. Doing it again is harmless."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        else:
+            self._end()
+        _LOG.removeHandler(self._log)
+        self._log.close()
+
+    def target_health(self, target_group_arn: str) -> list[TargetHealth]:
+        """Health of every target of a group, draining ones too. Answers from memory."""
+        return self._balancer.target_health(target_group_arn)
+
+    def drained(self, target_group_arn: str, instance_id: str) -> bool:
+        """Whether a deregistered target has no request left. Answers from memory."""
+        return self._balancer.drained(target_group_arn, instance_id)
+
+    def console_output(self, instance_id: str) -> str:
+        """The end of what an instance's console said, at most 64 KiB."""
+        return self._hypervisor.console_output(instance_id)
+
+    def answers(self) -> dict[str, dict[str, int]]:
+        """Answers by class per target group."""
+        return self._balancer.answers()
+
+    def status(self) -> dict[str, Any]:
+        """Process ids of the machines, and what is not as it should be."""
+        return {
+            "machines": self._hypervisor.running(),
+            "problems": [*self._balancer.problems(), *self._hypervisor.problems()],
+        }
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            try:
+                self._look()
+                self._last_failure = ""
+            except Exception as error:
+                # The same failure four times a second would fill the disk.
+                if repr(error) != self._last_failure:
+                    self._last_failure = repr(error)
+                    log.exception("a step failed")
+            self._wake.wait(TICK_SECONDS)
+            self._wake.clear()
+        self._end()
+
+    def _end(self) -> None:
+        for end in (self._hypervisor.stop, self._balancer.stop, self._children.end_all):
+            try:
+                end()
+            except Exception:  # whatever one left, the next may end
+                log.exception("stopping failed")
+
+    def _look(self) -> None:
+        cloud = desired.read()
+        self._balancer.follow(cloud)
+        self._set_off(self._hypervisor.follow(cloud, may_stop=self._balancer.quiet))
+        fleet.replace(fleet.unhealthy(cloud, self.target_health, time.time()))
+
+    def _set_off(self, instance_ids: list[str]) -> None:
+        """A machine that went off by itself: its instance is stopped, or terminated if it was launched so."""
+        with LOCK:
+            for instance_id in instance_ids:
+                instance = backend("ec2").get_instance_by_id(instance_id)
+                if instance is None or instance.state != "running":
+                    continue
+                if instance.instance_initiated_shutdown_behavior == "terminate":
+                    backend("ec2").terminate_instances([instance_id])
+                else:
+                    instance.stop()
+                instance.state_reason.code = "Client.InstanceInitiatedShutdown"
+                instance.state_reason.message = "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
