@@ -61,7 +61,7 @@ class Engine:
 
     def checked(self, type_name: str, inputs: dict[str, Any], old: Any = None, name: str = "thing") -> dict[str, Any]:
         answer = self.check(type_name, inputs, old, name)
-        assert [failure.reason for failure in answer.failures] == []
+        assert [f"{failure.property}: {failure.reason}" for failure in answer.failures] == []
         return wire.decode(answer.inputs)
 
     def create(self, type_name: str, inputs: dict[str, Any], name: str = "thing", *, preview: bool = False) -> Made:

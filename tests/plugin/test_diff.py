@@ -245,6 +245,7 @@ def test_sets_are_compared_as_sets(items: list[int], random: Any) -> None:
     kind, rules = ListType(ScalarType("int")), compare.Rules(sets=frozenset({"x"}))
     assert compare.matches(items, shuffled, kind, rules, "x")
     assert not compare.matches([*items, 7], shuffled, kind, rules, "x")
+    assert not compare.matches([*items, 7], [*shuffled, 8], kind, rules, "x")
     assert list(compare.differences(items, shuffled, items, kind, rules, "x", "x")) == []
     assert list(compare.differences(items, [*shuffled, 7], items, kind, rules, "x", "x")) != []
 

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from pulumi.runtime import proto
 
 from localcloud.plugin import operations, registry, wire
+from localcloud.plugin.config import Clients
 from localcloud.plugin.kind import Call, OperationError
 from localcloud.plugin.wire import UNKNOWN
 from tests.plugin.conftest import Engine, Made, NoClients, provider_config
@@ -203,12 +204,32 @@ def test_capacity_moved_by_others_stays(
     assert found["AutoScalingGroups"][0]["MaxSize"] == 3
 
 
+def test_ignored_property_is_not_sent(engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any]) -> None:
+    """Broken: an update of a listener's port puts back the action that someone else owns (pulumi-aws#5772)."""
+    _, balancer = front_door(make)
+    listener = make(LISTENER, listener_inputs(balancer.id, "declared"))
+    by_hand = {"ContentType": "text/plain", "MessageBody": "by hand", "StatusCode": "200"}
+    aws("elbv2").modify_listener(
+        ListenerArn=listener.id, DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": by_hand}]
+    )
+    seen = engine.read(LISTENER, listener)
+    engine.update(LISTENER, seen, listener_inputs(balancer.id, "declared", port=81), ("defaultActions",))
+    found = aws("elbv2").describe_listeners(ListenerArns=[listener.id])["Listeners"][0]
+    assert found["Port"] == 81
+    assert found["DefaultActions"][0]["FixedResponseConfig"]["MessageBody"] == "by hand"
+
+
 def test_failed_launch_fails_the_group_and_leaves_nothing(
     engine: Engine, make: Callable[..., Made], group_inputs: dict[str, Any]
 ) -> None:
     """Broken: a group that cannot launch is waited for until the end of time, without the reason, or is left there."""
     template = make(TEMPLATE, {"imageId": "ami-00000000", "instanceType": "t3.micro"}, "broken")
-    inputs = {**group_inputs, "launchTemplate": {"id": template.id, "version": "1"}, "name": "cannot-launch"}
+    inputs = {
+        **group_inputs,
+        "launchTemplate": {"id": template.id, "version": "1"},
+        "name": "cannot-launch",
+        "waitForCapacityTimeout": "9s",
+    }
     with pytest.raises(grpc.RpcError) as failed:
         engine.create(GROUP, inputs)
     message = failed.value.details()
@@ -324,6 +345,15 @@ def test_default_tags_reach_aws(stub: Any, endpoint: str, aws: Callable[[str], A
         engine.delete(VPC, vpc)
     finally:
         stub.Configure(proto.ConfigureRequest(args=wire.encode(provider_config(endpoint))))
+
+
+def test_cloud_that_is_not_there_is_named() -> None:
+    """Broken: with the local cloud stopped, the user sees a failed connection and not what to do about it."""
+    endpoints = dict.fromkeys(("ec2", "autoscaling", "elbv2", "iam", "sts"), "http://127.0.0.1:1")
+    credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    clients = Clients("us-east-1", endpoints, credentials, max_retries=1)
+    with pytest.raises(OperationError, match=r'reading EC2 VPC \(vpc-1\): .*"http://127.0.0.1:1/" Is the local cloud'):
+        operations.read(registry.find(VPC), "vpc-1", {}, {}, Call(clients, "us-east-1"))
 
 
 def test_waiting_ends() -> None:
