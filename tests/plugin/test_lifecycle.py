@@ -442,8 +442,8 @@ def test_lifecycle(engine: Engine, world: World, case: Case) -> None:
         refreshed = engine.read(case.type_name, made)
         assert refreshed.id == made.id
         different = {key for key in made.state if made.state[key] != refreshed.state.get(key)}
-        assert different <= set()
-        assert {key for key in made.inputs if made.inputs[key] != refreshed.inputs.get(key)} <= set()
+        assert different == set()
+        assert {key for key in made.inputs if made.inputs[key] != refreshed.inputs.get(key)} == set()
 
         imported = engine.imported(case.type_name, case.import_id(world, made))
         assert imported.id == made.id
