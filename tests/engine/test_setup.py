@@ -39,6 +39,8 @@ class Machine:
             "# needs\nbalancer no-such-balancer # balances\novmf /no/OVMF.fd\n"
         )
         script(self.project / "tools/engine/find-or-build", 'echo "engine $*" >>"$LOG"')
+        (self.project / "nix/demo").mkdir(parents=True)
+        script(self.project / "nix/demo/fetch-kernel", 'echo "kernel $*" >>"$LOG"')
         for name in [
             "awk",
             "bash",

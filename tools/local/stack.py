@@ -50,7 +50,9 @@ class Stack:
         self._base = base
         self._version = checked_version(base.get("VERSION"))
         self._port = checked_port(base.get("PORT"))
-        self._committed = yaml.safe_load((work.root / f"Pulumi.{STACK}.yaml").read_text())
+        # Tests deploy other settings than the committed ones.
+        settings = base.get("FLEETSWAP_SETTINGS") or work.root / f"Pulumi.{STACK}.yaml"
+        self._committed = yaml.safe_load(Path(settings).read_text())
 
     def up(self) -> int:
         """Deploy: the version that is given, else what the last successful update deployed."""

@@ -1,0 +1,117 @@
+"""The story of a fleet, in order, with the real engine, real nix, real machines, and users who never stop asking.
+
+Each test goes on from where the one before left the stack, as a fleet's life does; a deploy takes long enough.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+
+import pytest
+
+from tests.e2e.load import Load
+from tests.e2e.stack import LocalStack, Ran
+
+pytestmark = [pytest.mark.e2e]
+
+QUICK = {"deadline": 45, "readings": 2, "interval": 0.5}
+PATIENT = {**QUICK, "deadline": 240}
+
+
+def under_load(stack: LocalStack, verb: str, *, version: str = "") -> tuple[Ran, Load]:
+    """Run a verb while users ask; the load begins before and ends after it."""
+    with Load(stack.url) as load:
+        time.sleep(1)
+        ran = stack.run(verb, version=version)
+        time.sleep(2)
+    print(load.report())
+    return ran, load
+
+
+def test_one_command_deploys_an_image_that_answers(stack: LocalStack) -> None:
+    """Nothing would work: no image, no snapshot, no AMI, no machine, or no way to it."""
+    stack.set(rollout=PATIENT)
+    ran = stack.run("up")
+    assert ran.status == 0
+    assert re.search(rf"{stack.url[:-1]} is served by web-[0-9a-f]{{8}}\n", ran.said)
+    for phase in ("build", "upload", "gate", "probe", "shift"):
+        assert re.search(rf"\b{phase} [\d.]+ s", ran.said), phase
+    assert re.fullmatch(r"version 1 on i-[0-9a-f]+", stack.get())
+
+
+def test_deploying_the_same_again_changes_nothing(stack: LocalStack) -> None:
+    """Every unrelated deploy would touch the fleet, and no preview could be trusted."""
+    machines = stack.groups()
+    ran = stack.run("up")
+    assert ran.status == 0
+    assert re.search(r"Resources:\n +\d+ unchanged\n", ran.said)
+    assert stack.groups() == machines
+
+
+def test_a_swap_loses_no_request(stack: LocalStack) -> None:
+    """A deploy would be seen by users."""
+    ran, load = under_load(stack, "up", version="2")
+    assert ran.status == 0
+    assert load.failures == {}
+    assert set(load.versions) == {"1", "2"}
+    assert stack.get().startswith("version 2 ")
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("broken", r"Target\.ResponseCodeMismatch Health checks failed with these codes: \[503\]"),
+        ("panic", r"Kernel panic - not syncing"),
+    ],
+)
+def test_a_bad_image_leaves_the_old_one_alone(stack: LocalStack, version: str, reason: str) -> None:
+    """A candidate that is not fit would get traffic, or fail without saying why, or leave its machines running."""
+    stack.set(rollout=QUICK)
+    before = Counter(stack.groups())
+    ran, load = under_load(stack, "up", version=version)
+    assert ran.status != 0
+    assert re.search(reason, ran.said)
+    assert load.failures == {}
+    assert set(load.versions) == {"2"}
+    assert Counter(stack.groups()) == before
+
+
+def test_the_preview_shows_the_swap_and_nothing_else(stack: LocalStack) -> None:
+    """A reviewer would not see what a change does, or would see noise."""
+    machines = stack.groups()
+    ran = stack.run("preview", version="3")
+    assert ran.status == 0
+    shown = dict(re.findall(r"^ ([+~-])  \S+:Release (web-\w+)", ran.said, flags=re.MULTILINE))
+    assert set(shown) == {"+", "-"}
+    updates = re.findall(r"^ ~  (\S+)", ran.said, flags=re.MULTILINE)
+    assert updates == ["pulumi-python:dynamic/fleetswap:Rollout"]
+    assert not re.search(r"replace", ran.said)
+    assert stack.groups() == machines
+
+
+def test_a_rollback_goes_to_the_release_before(stack: LocalStack) -> None:
+    """The way back would be closed just when it is needed, or cost users their requests."""
+    ran, load = under_load(stack, "rollback")
+    assert ran.status == 0
+    assert load.failures == {}
+    assert set(load.versions) == {"1", "2"}
+    assert stack.get().startswith("version 1 ")
+
+
+def test_after_a_failure_the_next_good_version_goes_out(stack: LocalStack) -> None:
+    """A failed deploy would block the stack, or leave its candidate behind for ever."""
+    stack.set(rollout=PATIENT)
+    ran, load = under_load(stack, "up", version="3")
+    assert ran.status == 0
+    assert load.failures == {}
+    assert stack.get().startswith("version 3 ")
+    assert len(set(stack.groups())) == 2
+
+
+def test_down_leaves_no_process(stack: LocalStack) -> None:
+    """Machines or servers would go on running on the user's computer."""
+    assert stack.processes()
+    assert stack.run("down").status == 0
+    assert stack.processes() == []
