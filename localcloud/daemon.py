@@ -152,7 +152,7 @@ def _refuse_taken(port: int) -> None:
         except OSError as error:
             raise Refused(
                 f"Port {port} of 127.0.0.1 is not free ({error.strerror}): end what listens there, or choose another"
-                " with --port."
+                " with --port (PORT=… with make)."
             ) from None
 
 

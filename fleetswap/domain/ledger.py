@@ -123,7 +123,9 @@ def _entry(value: Mapping[str, Any]) -> Entry:
         release=str(value["release"]),
         image=Image(
             identity=str(image["identity"]),
-            nix=None if nix is None else Nix(nix["expression"], nix.get("attr"), dict(nix["args"]), dict(nix["options"])),
+            nix=None
+            if nix is None
+            else Nix(nix["expression"], nix.get("attr"), dict(nix["args"]), dict(nix["options"])),
             file=image.get("file"),
             packages=dict(image["packages"]),
             changes=tuple(image["changes"]),
