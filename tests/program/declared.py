@@ -1,4 +1,4 @@
-"""Runs the program against Pulumi's mocks and records what it declares: the inputs and the options, never the answers."""
+"""Runs the program against Pulumi's mocks and records what it declares: inputs and options, never the answers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,201 @@
+"""What the program declares, read off the inputs that it registers; the mock's answers are never asserted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+
+from fleetswap.domain.errors import InputError
+from tests.program.declared import Declared, Program, declare
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMITTED = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]
+
+
+def local(version: str = "1", **changes: Any) -> dict[str, str]:
+    """The settings of the stack `local`, as the engine hands them over."""
+    values = {key.removeprefix("fleetswap:"): value for key, value in COMMITTED.items() if key != "aws:region"}
+    values["image"] = json.loads(json.dumps(values["image"]))
+    values["image"]["nix"]["args"]["version"] = version
+    values |= changes
+    return {key: json.dumps(value) if isinstance(value, (dict, list)) else str(value) for key, value in values.items()}
+
+
+@pytest.fixture(scope="module")
+def first() -> Program:
+    return declare(local("1"))
+
+
+@pytest.fixture(scope="module")
+def second(first: Program) -> Program:
+    return declare(local("2"), ledger=first.outputs["ledger"])
+
+
+def releases(program: Program) -> list[str]:
+    return [resource.name for resource in program.of("Release")]
+
+
+def test_a_new_image_is_declared_beside_the_live_one(first: Program, second: Program) -> None:
+    """A deploy would change or delete the release that carries the traffic."""
+    (live,) = releases(first)
+    assert set(releases(second)) > {live}
+    assert len(releases(second)) == 2
+    candidate = next(name for name in releases(second) if name != live)
+    rollout = second.one("Rollout").inputs
+    assert (rollout["live"], rollout["standby"]) == (candidate, live)
+    assert {side["release"] for side in rollout["sides"]} == {candidate, live}
+
+
+def test_the_live_release_is_declared_just_as_it_was(first: Program, second: Program) -> None:
+    """A preview would show changes of machines that nobody asked to change."""
+    for was in first.resources:
+        if "Rollout" not in was.type:
+            assert second.one(was.type.rsplit(":", 1)[1], was.name).inputs == was.inputs
+
+
+def test_the_oldest_release_goes_and_the_ledger_says_so(second: Program) -> None:
+    """Releases would pile up, or the standby would be thrown away by the deploy after it."""
+    third = declare(local("3"), ledger=second.outputs["ledger"])
+    ledger = third.outputs["ledger"]
+    assert ledger["standby"] == second.outputs["ledger"]["live"]
+    assert set(releases(third)) == {ledger["live"], ledger["standby"]}
+    assert [entry["release"] for entry in ledger["entries"]] == [ledger["live"], ledger["standby"]]
+
+
+def test_an_image_that_is_only_kept_has_no_machines(second: Program) -> None:
+    """Keeping an old AMI would cost machines, or forgetting its machines would forget its AMI."""
+    third = declare(local("3", retention={"images": 1}), ledger=second.outputs["ledger"])
+    kept = second.outputs["ledger"]["standby"]
+    assert kept in releases(third)
+    assert kept in {ami.name for ami in third.of("Ami")}
+    assert kept not in {group.name for group in third.of("Group")}
+    assert kept not in {side["release"] for side in third.one("Rollout").inputs["sides"]}
+
+
+def test_a_release_named_in_the_settings_is_the_rollback(first: Program, second: Program) -> None:
+    """The one config line that undoes a deploy would not, or would build something to do it."""
+    (old,) = releases(first)
+    back = declare(local("2", release=old), ledger=second.outputs["ledger"])
+    assert back.one("Rollout").inputs["live"] == old
+    assert set(releases(back)) == set(releases(second))
+    with pytest.raises(InputError, match="web-00000000"):
+        declare(local("2", release="web-00000000"), ledger=second.outputs["ledger"])
+
+
+def test_another_kind_of_machine_is_another_release(first: Program) -> None:
+    """A change of instance types would replace what launches under a running fleet."""
+    other = declare(local("1", machine={"instance_types": ["m7i.large"]}), ledger=first.outputs["ledger"])
+    assert len(releases(other)) == 2
+
+
+def test_bounds_change_in_place(first: Program) -> None:
+    """To allow the fleet one machine more would deploy a new release."""
+    wider = declare(local("1", capacity={"min": 2, "max": 9}), ledger=first.outputs["ledger"])
+    assert releases(wider) == releases(first)
+    assert wider.one("Group").inputs["maxSize"] == 9
+
+
+def test_groups_are_declared_empty_and_their_size_belongs_to_the_rollout(second: Program) -> None:
+    """An update would set the size of a running fleet, in the worst case to zero."""
+    for group in second.of("Group"):
+        assert (group.inputs["minSize"], group.inputs["desiredCapacity"]) == (0, 0)
+        assert set(group.options.ignore_changes or []) == {"minSize", "desiredCapacity"}
+        assert group.inputs["healthCheckType"] == "ELB"
+
+
+def test_only_the_rollout_can_write_weights(second: Program) -> None:
+    """Another resource could put the weights back to an older value while it changes something else."""
+    assert second.one("Listener").inputs["defaultActions"][0]["type"] == "fixed-response"
+    assert second.one("Listener").inputs["defaultActions"][0]["fixedResponse"]["statusCode"] == "503"
+    for rule in second.of("ListenerRule"):
+        assert rule.inputs["priority"] < 50_000
+        (condition,) = rule.inputs["conditions"]
+        assert condition["httpHeader"]["values"] == [rule.name]
+        assert "forward" not in rule.inputs["actions"][0]
+
+
+def test_machines_are_reached_by_the_load_balancer_only(first: Program) -> None:
+    """The machines would be open to the world, or to each other."""
+    (ingress,) = [rule for rule in first.of("SecurityGroupIngressRule") if "machines" in rule.inputs["securityGroupId"]]
+    assert "cidrIpv4" not in ingress.inputs
+    assert ingress.inputs["referencedSecurityGroupId"] == "web-front-id"
+    assert ingress.inputs["fromPort"] == ingress.inputs["toPort"] == 8080
+    assert not [rule for rule in first.of("SecurityGroupEgressRule") if "machines" in rule.inputs["securityGroupId"]]
+    assert all(not subnet.inputs.get("mapPublicIpOnLaunch") for subnet in first.of("Subnet"))
+
+
+def test_machines_have_imdsv2_and_an_encrypted_disk(first: Program) -> None:
+    """A forged request could read the role's credentials (IMDSv1), or a disk lie in plain."""
+    template = first.one("LaunchTemplate").inputs
+    assert template["metadataOptions"]["httpTokens"] == "required"
+    (device,) = template["blockDeviceMappings"]
+    assert device["ebs"]["encrypted"] == "true"
+    assert device["ebs"]["volumeType"] == "gp3"
+    ami = first.one("Ami").inputs
+    assert (ami["bootMode"], ami["enaSupport"], ami["imdsSupport"]) == ("uefi", True, "v2.0")
+    assert ami["rootDeviceName"] == device["deviceName"]
+
+
+def test_the_fleet_is_a_mix_with_spot(first: Program) -> None:
+    """The fleet would be all on demand, or stop when one spot pool runs dry."""
+    policy = first.one("Group").inputs["mixedInstancesPolicy"]
+    assert policy["instancesDistribution"]["spotAllocationStrategy"] == "price-capacity-optimized"
+    assert policy["instancesDistribution"]["onDemandBaseCapacity"] == 1
+    assert len(policy["launchTemplate"]["overrides"]) > 1
+    specification = policy["launchTemplate"]["launchTemplateSpecification"]
+    assert str(specification["version"]).isdigit()
+    tracking = first.one("Policy").inputs["targetTrackingConfiguration"]
+    assert tracking["targetValue"] == 50
+
+
+def test_everything_that_can_be_tagged_carries_the_policy(second: Program) -> None:
+    """Live and standby could not be found without the state, nor the costs of the service."""
+    untaggable = {"Policy", "Route", "RouteTableAssociation", "Rollout"}
+    for resource in second.resources:
+        kind = resource.type.rsplit(":", 1)[1]
+        if not resource.custom or kind in untaggable or resource.type.startswith("pulumi:"):
+            continue
+        tags = resource.inputs["tags"]
+        if kind == "Group":
+            assert all(tag["propagateAtLaunch"] for tag in tags)
+            tags = {tag["key"]: tag["value"] for tag in tags}
+        assert tags["fleetswap:stack"] == "fleetswap/local", resource
+        assert tags["fleetswap:service"] == "web", resource
+        if resource.name in releases(second):
+            assert tags["fleetswap:release"] == resource.name, resource
+
+
+def test_every_resource_has_its_component_as_parent(first: Program) -> None:
+    """The preview would be a flat list in which no release can be seen."""
+
+    def parent(resource: Declared) -> pulumi.Resource | None:
+        return resource.options.parent
+
+    alone = {resource.type for resource in first.resources if resource.custom and parent(resource) is None}
+    assert alone == {"pulumi:providers:aws", "pulumi-python:dynamic/fleetswap:Rollout"}
+
+
+def test_no_name_is_given_to_what_may_have_to_be_replaced(second: Program) -> None:
+    """A replacement could not exist beside what it replaces, so traffic would be lost in between."""
+    for kind in ("LoadBalancer", "TargetGroup", "Group", "LaunchTemplate", "Ami", "Role", "InstanceProfile"):
+        for resource in second.of(kind):
+            assert "name" not in resource.inputs, resource
+
+
+def test_nothing_is_declared_twice(second: Program) -> None:
+    """The engine would refuse the whole update."""
+    counted = Counter((resource.type, resource.name) for resource in second.resources)
+    assert set(counted.values()) == {1}
+
+
+def test_the_preview_names_the_packages_that_change(first: Program, second: Program) -> None:
+    """A reviewer would see a store path and not what is in it."""
+    (live,) = releases(first)
+    disk = next(disk for disk in second.of("DiskImage") if disk.name != live)
+    assert disk.inputs["changes"] == ["fleetswap-demo 1 → 2"]
