@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localcloud.children import Children
     from localcloud.desired import Cloud, Listener, TargetGroup
 
-RETRY_SECONDS = 5.0  # between attempts to start an HAProxy whose port is taken
+RETRY_SECONDS = 2.0  # between attempts to start an HAProxy that does not get so far as to answer
 CUT_SECONDS = 5.0  # what a target that went without draining is given to end its requests
 
 log = logging.getLogger(__name__)
@@ -326,7 +326,8 @@ class Balancer:
         front = self._fronts.get(listener.arn)
         if front is not None and not front.haproxy.running:
             del self._fronts[listener.arn]
-            self._retry_at[listener.arn] = time.monotonic() + RETRY_SECONDS
+            pause = 0.0 if front.haproxy.answering() else RETRY_SECONDS
+            self._retry_at[listener.arn] = time.monotonic() + pause
             raise Refused(f"HAProxy ended: {front.haproxy.problem}")
         if front is None:
             if time.monotonic() < self._retry_at.get(listener.arn, 0.0):

@@ -11,14 +11,15 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localcloud.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+START_SECONDS = 1.0
 KILL_AFTER = 3.0  # seconds; QEMU and HAProxy end within some 10 ms when asked
 
 
@@ -38,6 +39,10 @@ class Child:
                 stderr=output,
             )
         self.pid = self._process.pid
+        # Until it is no longer setpriv (nor, just before that, a copy of this process), the kernel has not been told.
+        not_yet, deadline = {"setpriv", _name("thread-self")}, time.monotonic() + START_SECONDS
+        while self.running and _name(str(self.pid)) in not_yet and time.monotonic() < deadline:
+            time.sleep(0.001)
         self._kill_at: float | None = None
 
     @property
@@ -77,7 +82,7 @@ class Children:
         self._lock = threading.Lock()
 
     def start(self, command: Sequence[str], *, cwd: Path, log: Path) -> Child:
-        """Start a process in `cwd`. Raises OSError if there is no such program."""
+        """Start a process in `cwd`; whoever it is, it ends with this thread. A program that is missing ends at once."""
         child = Child(command, cwd=cwd, log=log)
         with self._lock:
             self._children = [*(other for other in self._children if other.running), child]
@@ -95,6 +100,10 @@ class Children:
                 time.sleep(0.02)
             self._children = []
             self._record.unlink(missing_ok=True)
+
+
+def _name(process: str) -> str:
+    return Path(f"/proc/{process}/comm").read_text(encoding="utf-8", errors="replace").strip()
 
 
 def connect(path: Path, seconds: float) -> socket.socket:

@@ -135,13 +135,13 @@ class Listener:
 
 @dataclass(frozen=True)
 class AutoScalingGroup:
-    """What health replacement needs of an auto scaling group; `members` are those in service, with their own health."""
+    """What health replacement needs of an auto scaling group; `members` are the instances in service."""
 
     name: str
     health_check_type: str
     grace_seconds: float
     target_groups: tuple[str, ...]
-    members: Mapping[str, str]
+    members: frozenset[str]
     suspended: frozenset[str] = frozenset()
 
 
@@ -332,16 +332,12 @@ def _group(group: Moto) -> AutoScalingGroup:
         health_check_type=group.health_check_type or "EC2",
         grace_seconds=float(group.health_check_grace_period or 0),
         target_groups=tuple(group.target_group_arns or ()),
-        members={
-            state.instance.id: state.health_status
-            for state in group.instance_states
-            if state.lifecycle_state == "InService"
-        },
+        members=frozenset(state.instance.id for state in group.instance_states if state.lifecycle_state == "InService"),
         suspended=frozenset(process["ProcessName"] for process in group.suspended_processes),
     )
 
 
 def user_data(instance: Moto) -> bytes | None:
     """The user data of moto's instance as the guest sees it: decoded. None if it has none."""
-    value = instance.user_data
-    return base64.b64decode(value) if value else None
+    value = instance.user_data  # of the request: a type of moto's own; of a launch template: a string; both encoded
+    return base64.b64decode(value if isinstance(value, str) else value.as_bytes()) if value else None

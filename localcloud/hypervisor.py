@@ -194,15 +194,16 @@ class Hypervisor:
             if _monitor(machine.folder, f"hostfwd_remove net0 tcp:{instance.address}:{port}") is not None:
                 machine.ports -= {port}
         machine.refused &= wanted
-        for port in wanted - machine.ports - machine.refused:
+        for port in wanted - machine.ports:
             answer = _monitor(machine.folder, f"hostfwd_add net0 tcp:{instance.address}:{port}-:{port}")
             if answer is None:
                 return  # its monitor does not answer yet
-            if answer:
+            if not answer:
+                machine.ports |= {port}
+                machine.refused.discard(port)
+            elif port not in machine.refused:  # tried again until whatever has the port, has gone
                 log.warning("instance %s: port %s: %s", instance.id, port, answer)
                 machine.refused.add(port)
-            else:
-                machine.ports |= {port}
 
     def _halt(self, machine: _Machine, instance_id: str, *, destroy: bool) -> None:
         if machine.qemu is not None and not machine.qemu.end():

@@ -1,0 +1,334 @@
+"""Real HAProxies route to real HTTP servers as an Application Load Balancer would."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localcloud import desired
+from localcloud.balancer import Balancer
+from localcloud.children import Children
+from localcloud.desired import Rule, SecurityGroup
+from tests.localcloud.balancer_world import Load, World, fixed, forward, header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SUBNETS = itertools.count(200)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A balancer with one listener that nothing is behind yet."""
+    world = World(Balancer(tmp_path, Children(tmp_path / "children")), next(_SUBNETS))
+    try:
+        yield world
+    finally:
+        world.close()
+
+
+def healthy(world: World, *arns: str) -> None:
+    """Follow until all targets of the groups get requests, and ask through the listener's own HAProxy."""
+    world.serving()
+    names = {name for arn in arns for name in world.groups[arn].targets}
+    world.settle(lambda: not any(world.balancer.quiet(name) for name in names), f"health of {names}")
+
+
+def test_the_first_rule_that_matches_wins(world: World) -> None:
+    """A preview header would not reach its release, or anybody's request would."""
+    query = {"Field": "query-string", "QueryStringConfig": {"Values": [{"Key": "release", "Value": "v?"}]}}
+    plain = {"Field": "query-string", "QueryStringConfig": {"Values": [{"Value": "just*"}]}}
+    host = {"Field": "host-header", "HostHeaderConfig": {"Values": ["*.Example.com"]}}
+    method = {"Field": "http-request-method", "HttpRequestMethodConfig": {"Values": ["DELETE"]}}
+    world.rules(
+        Rule((header("X-Release", "web-7f3a*", "exactly.this"),), (fixed("header"),)),
+        Rule(({"Field": "path-pattern", "Values": ["/a?c/*"]}, header("X-Also", "yes")), (fixed("both"),)),
+        Rule(({"Field": "path-pattern", "PathPatternConfig": {"Values": ["/img/*.png"]}},), (fixed("path"),)),
+        Rule((host,), (fixed("host"),)),
+        Rule((query,), (fixed("query"),)),
+        Rule((plain,), (fixed("value"),)),
+        Rule((method,), (fixed("method"),)),
+        Rule((), (fixed("default"),)),
+    )
+    world.serving()
+    expected: list[tuple[str, str, dict[str, str]]] = [
+        ("header", "/", {"x-RELEASE": "WEB-7f3a91bc"}),
+        ("header", "/img/x.png", {"X-Release": "exactly.this"}),
+        ("default", "/", {"X-Release": "exactly-this"}),
+        ("default", "/", {"X-Release": "not web-7f3a"}),
+        ("default", "/", {"X-Releases": "web-7f3a"}),
+        ("both", "/abc/d", {"X-Also": "yes"}),
+        ("default", "/abc/d", {"X-Also": "no"}),
+        ("default", "/abbc/d", {"X-Also": "yes"}),
+        ("path", "/img/a/b.png?x=1", {}),
+        ("default", "/IMG/a.png", {}),
+        ("default", "/img/a.jpg", {}),
+        ("host", "/", {"Host": "www.EXAMPLE.com:80"}),
+        ("default", "/", {"Host": "example.com"}),
+        ("query", "/?a=b&Release=V1", {}),
+        ("default", "/?release=v12", {}),
+        ("value", "/?anything=Just%20so", {}),
+    ]
+    for body, path, headers in expected:
+        assert (body, path, headers) == (world.ask(path, headers)[1], path, headers)
+    assert world.ask(method="DELETE") == (200, "method")
+
+
+def test_a_fixed_response_is_given_byte_for_byte(world: World) -> None:
+    """A text could end the routing table's literal, and rewrite the routes."""
+    text = 'no "release"\\\n]] is } live — yet\t\x01'
+    world.rules(Rule((), (fixed(text, "418"),)))
+    world.serving()
+    connection = world.connect()
+    assert world.ask(over=connection) == (418, text)
+    assert world.ask(over=connection) == (418, text)
+
+
+def test_requests_are_split_by_weight(world: World) -> None:
+    """A canary would get more, or less, of the traffic than the rollout gave it."""
+    world.group("blue", "b1")
+    world.group("green", "g1")
+    world.split(blue=90, green=10)
+    healthy(world, "blue", "green")
+    seen = world.answers(600)
+    assert 20 <= seen["g1"] <= 120  # 60 expected; outside with a probability of 1e-7
+    assert sum(seen.values()) == seen["b1"] + seen["g1"]
+    world.split(blue=0, green=5)
+    world.follow()
+    assert world.answers(50) == {"g1": 50}
+    world.split(blue=0, green=0)
+    world.follow()
+    assert world.ask()[0] == 503
+
+
+def test_a_kept_connection_follows_at_its_next_request(world: World) -> None:
+    """Clients that keep a connection would stay on the old release after a rollback."""
+    world.group("blue", "b1")
+    world.group("green", "g1")
+    world.split(blue=1, green=0)
+    world.rules(Rule((header("X-Release", "green"),), (forward({"green": 1}),)), Rule((), (forward({"blue": 1}),)))
+    healthy(world, "blue", "green")
+    connection = world.connect()
+    assert world.ask(over=connection)[1] == "b1"
+    assert world.ask(headers={"X-Release": "green"}, over=connection)[1] == "g1"
+    world.split(green=1)
+    world.follow()
+    assert world.ask(over=connection)[1] == "g1"
+
+
+def test_a_target_sees_who_asked(world: World) -> None:
+    """The application would log the load balancer as its only client."""
+    world.group("blue", "b1")
+    world.split(blue=1)
+    healthy(world, "blue")
+    seen = world.ask("/headers", {"X-Forwarded-For": "192.0.2.7"})[1].lower()
+    assert "x-forwarded-for: 192.0.2.7, 127." in seen
+    assert "x-forwarded-proto: http\n" in seen
+    assert f"x-forwarded-port: {world.listener.port}\n" in seen
+    assert "x-forwarded-for: 127." in world.ask("/headers")[1].lower()
+
+
+def test_only_healthy_targets_get_requests_unless_there_are_none(world: World) -> None:
+    """A sick machine would get traffic; or, if all are called sick, nobody would."""
+    world.group("blue", "b1", "b2")
+    world.servers["b2"].health = 0  # never healthy: it is new
+    world.split(blue=1)
+    healthy_names = {"b1"}
+    world.serving()
+    world.settle(lambda: not world.balancer.quiet("b1"), "health of b1")
+    assert set(world.answers(20)) == healthy_names
+    world.servers["b2"].health = 200
+    world.settle(lambda: set(world.answers(10)) == {"b1", "b2"}, "b2 is healthy")
+    world.servers["b1"].health = 500
+    world.settle(lambda: set(world.answers(10)) == {"b2"}, "b1 is unhealthy")
+    world.servers["b2"].health = 500
+    world.settle(lambda: set(world.answers(10)) == {"b1", "b2"}, "the group fails open")
+
+
+def test_a_group_whose_targets_are_all_new_answers_503(world: World) -> None:
+    """Machines that still boot would get traffic."""
+    world.group("blue", "b1", check=replace(world_check(), interval=60.0))
+    world.servers["b1"].health = 500
+    world.split(blue=1)
+    world.serving()
+    world.settle(lambda: world.servers["b1"].seen["GET /healthz"], "a check")
+    world.follow()
+    status, page = world.ask()
+    assert (status, "503 Service Temporarily Unavailable" in page) == (503, True)
+
+
+def world_check() -> desired.HealthCheck:
+    return desired.HealthCheck("/healthz", interval=0.1, timeout=1.0)
+
+
+def test_a_target_that_breaks_off_is_a_502_and_is_asked_once(world: World) -> None:
+    """A payment could be made twice, because the load balancer sent it again."""
+    world.group("blue", "b1", "b2")
+    world.split(blue=1)
+    healthy(world, "blue")
+    assert world.ask("/cut", method="POST", body="pay")[0] == 502
+    assert sum(server.seen["POST /cut"] for server in world.servers.values()) == 1
+
+
+def test_a_draining_target_ends_what_it_has_and_gets_no_more(world: World) -> None:
+    """A scale-in would cut requests off, or send new ones to a machine that is about to end."""
+    world.group("blue", "b1")
+    world.split(blue=1)
+    healthy(world, "blue")
+    answered: list[tuple[int, str]] = []
+    asking = threading.Thread(target=lambda: answered.append(world.ask("/slow")))
+    asking.start()
+    world.settle(lambda: world.servers["b1"].seen["GET /slow"], "the slow request")
+    world.add("blue", "b2")
+    world.settle(lambda: "b2" in world.answers(4), "health of b2")
+    world.deregister("blue", "b1")
+    world.follow()
+    assert world.answers(20) == {"b2": 20}
+    world.follow()
+    assert not world.balancer.drained("blue", "b1")
+    assert not world.balancer.quiet("b1")
+    world.servers["b1"].slow.set()
+    asking.join()
+    assert answered == [(200, "b1")]
+    world.settle(lambda: world.balancer.drained("blue", "b1"), "the end of draining")
+    assert world.balancer.quiet("b1")
+    assert not world.balancer.drained("blue", "b2")
+
+
+def test_a_target_whose_delay_is_over_is_cut(world: World) -> None:
+    """One request that never ends would keep a machine for ever."""
+    world.group("blue", "b1")
+    world.split(blue=1)
+    healthy(world, "blue")
+    answered: list[int] = []
+    asking = threading.Thread(target=lambda: answered.append(world.ask("/slow")[0]))
+    asking.start()
+    world.settle(lambda: world.servers["b1"].seen["GET /slow"], "the slow request")
+    world.deregister("blue", "b1", delay=0.0)
+    world.follow()
+    world.forget("blue", "b1")
+    world.settle(lambda: not asking.is_alive(), "the cut")
+    assert answered == [502]
+    world.settle(lambda: world.balancer.quiet("b1"), "the end")
+
+
+def test_no_request_fails_while_everything_changes(world: World) -> None:
+    """A deploy would lose requests: shifting weights, adding and deleting rules, scaling out and in."""
+    world.group("blue", "b1", "b2")
+    world.split(blue=1)
+    healthy(world, "blue")
+    with Load(world) as load:
+        for round_ in range(3):
+            green, machine = f"green{round_}", f"g{round_}"
+            world.group(green, machine)
+            preview = Rule((header("X-Release", green),), (forward({green: 1}),))
+            live = next(rule for rule in world.listener.rules if not rule.conditions)
+            world.rules(preview, live)
+            world.settle(lambda name=machine: not world.balancer.quiet(name), "health of the candidate")  # type: ignore[misc] # bound now
+            old = next(arn for arn in live.target_groups)
+            for weights in ({old: 90, green: 10}, {old: 50, green: 50}, {old: 0, green: 100}, {green: 1}):
+                world.rules(preview, Rule((), (forward(weights),)))
+                world.settle(load.more(), "traffic")
+            for name in list(world.groups[old].targets):
+                world.deregister(old, name)
+                world.settle(lambda arn=old, name=name: world.balancer.drained(arn, name), "draining")  # type: ignore[misc] # bound now
+                world.forget(old, name)
+                world.servers[name].close()
+                del world.servers[name]
+            del world.groups[old]
+            extra = f"x{round_}"
+            world.add(green, extra)
+            world.settle(lambda name=extra: not world.balancer.quiet(name), "scaling out")  # type: ignore[misc] # bound now
+            world.settle(load.more(), "traffic")
+    assert set(load.answers) == {"b1", "b2", "g0", "x0", "g1", "x1", "g2", "x2"}
+    assert world.balancer.problems() == []
+
+
+def test_backends_and_slots_are_used_again(world: World) -> None:
+    """After some deploys the balancer would run out of room, and the next release get no traffic."""
+    world.group("g", "m0")
+    world.split(g=1)
+    healthy(world, "g")
+    for n in range(1, 45):  # more than there are slots or backends
+        world.groups = {f"g{n}": replace(world.groups.popitem()[1], arn=f"g{n}")}
+        world.rules(Rule((), (forward({f"g{n}": 1}),)))
+        world.follow()
+    world.settle(lambda: world.ask() == (200, "m0"), "traffic for the last group")
+    assert world.balancer.problems() == []
+
+
+def test_what_is_not_supported_changes_nothing_and_is_told(world: World) -> None:
+    """A rule that this balancer cannot follow would take the live release off the air, or be dropped in silence."""
+    world.group("blue", "b1")
+    world.split(blue=1)
+    healthy(world, "blue")
+    for rule in (
+        Rule(({"Field": "source-ip", "SourceIpConfig": {"Values": ["10.0.0.0/8"]}},), (fixed("x"),)),
+        Rule((header("A", "b"),), ({"Type": "redirect", "RedirectConfig": {"StatusCode": "HTTP_301"}},)),
+        Rule((header("A", "b"),), (forward({"blue": 1}, TargetGroupStickinessConfig={"Enabled": True}),)),
+    ):
+        live = world.listener.rules[-1]
+        world.rules(rule, live)
+        world.follow()
+        assert "supported" in world.balancer.problems()[0]
+        assert world.ask() == (200, "b1")
+        world.rules(live)
+        world.follow()
+        assert world.balancer.problems() == []
+    world.group("blue", "b2", attributes={"stickiness.enabled": "true"})
+    world.follow()
+    assert "stickiness" in world.balancer.problems()[0]
+
+
+def test_a_taken_port_is_told_and_used_once_it_is_free(world: World) -> None:
+    """A user would see nothing but timeouts, or another program's answers."""
+    with socket.socket() as taken:
+        taken.bind((world.listener.address, world.listener.port))
+        taken.listen()
+        world.settle(world.balancer.problems, "the problem")
+        problem = world.balancer.problems()[0]
+        assert f"{world.listener.address}:{world.listener.port}" in problem
+        assert "cannot bind socket" in problem
+    world.settle(lambda: not world.balancer.problems() and not world.refused(), "the port")
+
+
+def test_a_listener_that_no_security_group_opens_is_closed(world: World) -> None:
+    """A deploy would work here and be unreachable in AWS."""
+    world.serving()
+    world.security_groups["sg-lb"] = SecurityGroup("sg-lb")
+    world.settle(world.refused, "the closed port")
+    assert "no security group" in world.balancer.problems()[0]
+
+
+def test_an_haproxy_that_dies_comes_back_with_its_routes(world: World) -> None:
+    """One crash would take the service off the air until the next restart."""
+    world.group("blue", "b1")
+    world.split(blue=1)
+    healthy(world, "blue")
+    record = (next(Path(world.balancer._directory).parent.glob("children"))).read_text()
+    os.kill(int(record.split()[0]), signal.SIGKILL)
+    world.settle(world.balancer.problems, "the loss")
+    world.settle(lambda: not world.refused() and world.ask() == (200, "b1"), "the listener")
+
+
+def test_answers_are_counted_by_target_group(world: World) -> None:
+    """The metrics of a release would be those of another."""
+    world.group("blue", "b1")
+    world.group("green", "g1")
+    world.split(blue=1)
+    world.rules(Rule((header("X-Release", "green"),), (forward({"green": 1}),)), *world.listener.rules)
+    healthy(world, "blue", "green")
+    before = world.balancer.answers()
+    world.answers(5)
+    world.ask("/cut", {"X-Release": "green"})
+    after = world.balancer.answers()
+    assert after["blue"]["2xx"] - before["blue"]["2xx"] == 5
+    assert after["green"]["5xx"] - before["green"]["5xx"] == 1

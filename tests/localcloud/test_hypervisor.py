@@ -1,0 +1,200 @@
+"""Machines follow their instances: real QEMUs, with empty disks, whose firmware says what it finds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localcloud.children import Children
+from localcloud.desired import Cloud, Instance, Permission, Root, SecurityGroup
+from localcloud.hypervisor import Hypervisor
+from localcloud.processes import Process
+from tests.localcloud.balancer_world import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ROOT = Root("snap-0a", 1, encrypted=True, uefi=False)
+INSTANCE = Instance("i-0a", "running", "10.211.1.4", ("sg-1",), root=ROOT)
+GROUP = SecurityGroup("sg-1", (Permission(8080, 8080, cidr="0.0.0.0/0"),))
+
+
+class EmptyVolumes:
+    """Volumes of zeros; remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, int, bool]] = []
+        self.broken = False
+
+    def materialize(self, snapshot_id: str, dest: Path, *, size_gib: int, encrypted: bool) -> None:
+        if self.broken:
+            raise ValueError(f"{snapshot_id} is not completed")
+        self.made.append((snapshot_id, size_gib, encrypted))
+        with dest.open("wb") as disk:
+            disk.truncate(size_gib * 2**30)
+
+
+class Host:
+    """A hypervisor and what it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.volumes = EmptyVolumes()
+        self.children = Children(folder / "children")
+        self.hypervisor = Hypervisor(folder, self.volumes, self.children)
+        self.instances = {INSTANCE.id: INSTANCE}
+        self.groups = {GROUP.id: GROUP}
+        self.snapshots = frozenset({"snap-0a"})
+        self.may_stop = True
+        self.went_off: list[str] = []
+
+    def follow(self) -> None:
+        cloud = Cloud(dict(self.instances), dict(self.groups), image_snapshots=self.snapshots)
+        self.went_off += self.hypervisor.follow(cloud, may_stop=lambda _: self.may_stop)
+
+    def settle(self, true: Callable[[], object], what: str) -> None:
+        def followed() -> object:
+            self.follow()
+            return true()
+
+        until(followed, what)
+
+    def running(self, instance_id: str = INSTANCE.id) -> int:
+        """Its process id, once it runs."""
+        self.settle(lambda: instance_id in self.hypervisor.running(), "the machine")
+        return self.hypervisor.running()[instance_id]
+
+    def becomes(self, state: str, instance_id: str = INSTANCE.id) -> None:
+        self.instances[instance_id] = replace(self.instances[instance_id], state=state)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A hypervisor with one instance that should run."""
+    # Longer than a Unix socket's address may be: the folder of a project may be anywhere.
+    folder = tmp_path / ("deep-" * 20)
+    folder.mkdir()
+    host = Host(folder)
+    try:
+        yield host
+    finally:
+        host.hypervisor.stop()
+        host.children.end_all()
+
+
+def opened(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
+def test_a_machine_starts_and_its_console_is_read(host: Host) -> None:
+    """A deploy of an image that cannot boot would fail without a word of why."""
+    host.running()
+    host.settle(lambda: "No bootable device" in host.hypervisor.console_output(INSTANCE.id), "the BIOS's complaint")
+    assert host.volumes.made == [("snap-0a", 1, True)]
+    assert host.hypervisor.console_output("i-unknown") == ""
+
+
+def test_a_uefi_image_gets_uefi_firmware(host: Host) -> None:
+    """An AMI with the wrong boot mode would boot here and never in AWS."""
+    host.instances[INSTANCE.id] = replace(INSTANCE, root=replace(ROOT, uefi=True))
+    host.running()
+    host.settle(lambda: "BdsDxe" in host.hypervisor.console_output(INSTANCE.id), "the firmware's name")
+
+
+def test_ports_follow_the_security_groups(host: Host) -> None:
+    """A port that no security group opens would answer, or one that is opened later stay closed."""
+    host.running()
+    host.settle(lambda: opened("127.211.1.4", 8080), "the open port")
+    host.groups[GROUP.id] = replace(GROUP, ingress=(Permission(9090, 9091, group="sg-2"),))
+    host.settle(lambda: opened("127.211.1.4", 9091) and not opened("127.211.1.4", 8080), "the other ports")
+
+
+def test_a_port_that_something_else_has_is_told_and_taken_when_it_is_free(host: Host) -> None:
+    """A machine would boot and never be reached, without a reason."""
+    with socket.socket() as taken:
+        taken.bind(("127.211.1.4", 8080))
+        host.running()
+        host.settle(host.hypervisor.problems, "the problem")
+        assert "i-0a: port 8080" in host.hypervisor.problems()[0]
+    host.settle(lambda: opened("127.211.1.4", 8080) and not host.hypervisor.problems(), "the port")
+
+
+def test_a_terminated_machine_ends_when_its_requests_have(host: Host) -> None:
+    """A scale-in would cut requests off; or leave machines, and their disks, behind."""
+    machine = Process.of(host.running())
+    assert machine is not None
+    host.becomes("terminated")
+    host.may_stop = False
+    host.follow()
+    assert machine.alive
+    host.may_stop = True
+    host.settle(lambda: not machine.alive and not list(host.folder.rglob("root.qcow2")), "its end")
+    assert host.went_off == []
+    assert list(host.folder.glob("volumes/*"))
+    host.snapshots = frozenset()  # the AMI is deregistered
+    host.follow()
+    assert list(host.folder.glob("volumes/*")) == []
+
+
+def test_a_stopped_machine_starts_again_with_its_disk(host: Host) -> None:
+    """Stopping an instance would wipe it."""
+    first = host.running()
+    overlay = next(host.folder.rglob("root.qcow2"))
+    inode = overlay.stat().st_ino
+    host.becomes("stopped")
+    host.settle(lambda: not host.hypervisor.running(), "its end")
+    host.becomes("running")
+    assert host.running() != first
+    assert overlay.stat().st_ino == inode
+    assert host.went_off == []
+
+
+def test_a_machine_that_goes_off_by_itself_is_reported_once(host: Host) -> None:
+    """A machine that panicked would count as running for ever."""
+    os.kill(host.running(), signal.SIGKILL)
+    host.settle(lambda: host.went_off, "the report")
+    host.follow()
+    assert host.went_off == [INSTANCE.id]
+    assert host.hypervisor.running() == {}
+
+
+def test_machines_of_one_image_share_its_volume(host: Host) -> None:
+    """Every machine of a fleet would take the image's time and disk space again."""
+    host.instances["i-0b"] = replace(INSTANCE, id="i-0b", private_ip="10.211.1.5")
+    host.running()
+    host.running("i-0b")
+    assert host.volumes.made == [("snap-0a", 1, True)]
+    host.instances["i-0c"] = replace(INSTANCE, id="i-0c", root=replace(ROOT, size_gib=2), private_ip="10.211.1.6")
+    host.running("i-0c")
+    assert host.volumes.made[1:] == [("snap-0a", 2, True)]
+
+
+def test_a_volume_that_cannot_be_made_stops_its_own_machine_only(host: Host) -> None:
+    """One bad snapshot would keep every other machine from starting."""
+    host.volumes.broken = True
+    host.settle(lambda: host.went_off == [INSTANCE.id], "the report")
+    host.volumes.broken = False
+    host.instances["i-0b"] = replace(INSTANCE, id="i-0b", private_ip="10.211.1.5")
+    host.running("i-0b")
+
+
+def test_children_die_with_the_process_that_started_them(tmp_path: Path) -> None:
+    """A local cloud that was killed would leave its machines running, and their ports taken."""
+    program = (
+        "import os, signal, sys; from pathlib import Path; from localcloud.children import Children;"
+        "folder = Path(sys.argv[1]); children = Children(folder / 'children');"
+        "child = children.start(['sleep', '600'], cwd=folder, log=folder / 'log');"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run(["python", "-c", program, str(tmp_path)], check=False)
+    child = Process.parse((tmp_path / "children").read_text())
+    assert child is not None
+    until(lambda: not child.alive, "the child's death")

@@ -1,0 +1,179 @@
+"""Fleets of real machines, booted from snapshots that went through the EBS API, behind a real load balancer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import pytest
+
+from fleetswap.nix import build
+from localcloud.machines import Machines
+from localcloud.processes import Process
+from localcloud.server import LocalCloud
+from localcloud.snapshots import SnapshotStore
+from tests.localcloud.clients import BLOCK, Clients
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROJECT = Path(__file__).parents[2]
+NIX_OPTIONS = {"sandbox": "false", "substitute": "false", "build-users-group": ""}
+SECONDS = 120.0  # a machine boots within ten on two idle cores; these may be busy
+PORT = 8066
+
+
+def until(true: Callable[[], Any], what: str) -> Any:
+    """Wait for something that must happen; what it was."""
+    deadline = time.monotonic() + SECONDS
+    while not (found := true()):
+        assert time.monotonic() < deadline, f"never came: {what}"
+        time.sleep(0.1)
+    return found
+
+
+def disk(version: str) -> bytes:
+    """A version of the demo image."""
+    parts = PROJECT / ".work" / "kernel"
+    subprocess.run([PROJECT / "nix" / "demo" / "fetch-kernel", parts], check=True)
+    derivation = build.instantiate(
+        PROJECT / "nix" / "demo", attr=None, args={"version": version, "parts": str(parts)}, options=NIX_OPTIONS
+    )
+    out = build.realise(derivation, root=None, say=lambda _: None, options=NIX_OPTIONS)
+    return build.find_disk(out).read_bytes()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
+    """A local cloud with machines."""
+    store = SnapshotStore(tmp_path / "cloud" / "snapshots", settle_seconds=0.0)
+    cloud = LocalCloud(tmp_path / "cloud", 0, store=store)
+    try:
+        cloud.start()
+        yield cloud
+    finally:
+        cloud.stop()
+
+
+class Service:
+    """A load balancer whose only rule forwards to one target group, and groups of machines of demo versions."""
+
+    def __init__(self, cloud: LocalCloud, clients: Clients) -> None:
+        self.machines: Machines = cloud.machines
+        self.clients = clients
+        self.network = clients.network()
+        vpc = self.network.vpc
+        self.front = clients.ec2.create_security_group(GroupName="lb", Description="lb", VpcId=vpc)["GroupId"]
+        anyone: Any = [{"IpProtocol": "tcp", "FromPort": PORT, "ToPort": PORT, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+        clients.ec2.authorize_security_group_ingress(GroupId=self.front, IpPermissions=anyone)
+        pairs = [{"GroupId": self.front}]
+        from_front: Any = [{"IpProtocol": "tcp", "FromPort": 8080, "ToPort": 8080, "UserIdGroupPairs": pairs}]
+        clients.ec2.authorize_security_group_ingress(GroupId=self.network.group, IpPermissions=from_front)
+        self.target_group = clients.elbv2.create_target_group(
+            Name="web",
+            Protocol="HTTP",
+            Port=8080,
+            VpcId=vpc,
+            HealthCheckPath="/healthz",
+            HealthCheckIntervalSeconds=5,
+            HealthCheckTimeoutSeconds=4,
+            UnhealthyThresholdCount=10,
+        )["TargetGroups"][0]["TargetGroupArn"]
+        balancer = clients.elbv2.create_load_balancer(
+            Name="web", Subnets=self.network.subnets, SecurityGroups=[self.front]
+        )["LoadBalancers"][0]
+        self.url = f"http://{balancer['DNSName']}:{PORT}/"
+        clients.elbv2.create_listener(
+            LoadBalancerArn=balancer["LoadBalancerArn"],
+            Protocol="HTTP",
+            Port=PORT,
+            DefaultActions=[{"Type": "forward", "TargetGroupArn": self.target_group}],
+        )
+
+    def fleet(self, name: str, version: str, **asked: Any) -> None:
+        """An auto scaling group of machines of a version."""
+        data = disk(version)
+        blocks = {
+            number: data[number * BLOCK :][:BLOCK].ljust(BLOCK, b"\0") for number in range(-(-len(data) // BLOCK))
+        }
+        image = self.clients.image(f"demo-{version}", self.clients.snapshot(blocks))
+        template = self.clients.template(
+            image, SecurityGroupIds=[self.network.group], MetadataOptions={"HttpTokens": "required"}
+        )
+        self.clients.group(template, self.network, AutoScalingGroupName=name, **asked)
+
+    def health(self) -> dict[str, tuple[str, str | None]]:
+        """State and reason of each target."""
+        found = self.clients.elbv2.describe_target_health(TargetGroupArn=self.target_group)
+        return {
+            one["Target"]["Id"]: (one["TargetHealth"]["State"], one["TargetHealth"].get("Reason"))
+            for one in found["TargetHealthDescriptions"]
+        }
+
+    def ask(self) -> str:
+        """What a user gets."""
+        try:
+            with urlopen(self.url, timeout=30) as answer:
+                return str(answer.read().decode().strip())
+        except HTTPError as error:
+            with error:
+                return str(error.code)
+        except URLError as error:
+            return str(error)
+
+    def told(self, group: str) -> list[str]:
+        """Causes of a group's activities."""
+        found = self.clients.autoscaling.describe_scaling_activities(AutoScalingGroupName=group)
+        return [activity["Cause"] for activity in found["Activities"]]
+
+
+@pytest.fixture
+def service(cloud: LocalCloud, clients: Clients) -> Service:
+    """See `Service`."""
+    return Service(cloud, clients)
+
+
+def test_a_fleet_boots_serves_heals_and_ends(service: Service, cloud: LocalCloud, tmp_path: Path) -> None:
+    """A deploy would be judged by machines that are not really there."""
+    service.fleet("web", "machines", DesiredCapacity=2, TargetGroupARNs=[service.target_group], HealthCheckType="ELB")
+    service.fleet("dead", "panic", DesiredCapacity=1)
+    dead = service.clients.instances("dead")[0]["InstanceId"]
+
+    def console_of(instance_id: str) -> str:
+        return service.clients.ec2.get_console_output(InstanceId=instance_id).get("Output", "")
+
+    until(lambda: [state for state, _ in service.health().values()] == ["healthy"] * 2, "two healthy machines")
+    first, second = service.health()
+    answers = Counter(service.ask() for _ in range(10))
+    assert set(answers) == {f"version machines on {name}" for name in (first, second)}
+    assert f"serving on :8080 as {first}" in console_of(first)
+
+    # An image that panics stays, as most do, and its console says why.
+    until(lambda: "Kernel panic" in console_of(dead), "the panic")
+    service.clients.autoscaling.set_desired_capacity(AutoScalingGroupName="dead", DesiredCapacity=0)
+
+    # A machine that dies is replaced, and the other one serves all the while.
+    pid = service.machines.status()["machines"][first]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: first not in service.health() and len(service.health()) == 2, "the replacement")
+    assert {service.ask() for _ in range(10)} == {f"version machines on {second}"}
+
+    # Scaling to nothing, under load: every request before the end is answered.
+    service.clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=0)
+    answers = Counter()
+    while service.machines.status()["machines"]:
+        answers[service.ask()] += 1
+    assert set(answers) <= {f"version machines on {second}", "503"}
+    assert service.machines.status() == {"machines": {}, "problems": []}
+
+    records = (tmp_path / "cloud" / "children").read_text().splitlines()
+    cloud.stop()
+    assert not any(process.alive for line in records if (process := Process.parse(line)))
+    assert not (tmp_path / "cloud" / "children").exists()
