@@ -158,8 +158,9 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             region=context.region,
             endpoint=context.endpoint,
             identity=image.identity,
-            nix=nix
-            and NixInputs(expression=nix.expression, attr=nix.attr, args=dict(nix.args), options=dict(nix.options)),
+            nix=None
+            if nix is None
+            else NixInputs(expression=nix.expression, attr=nix.attr, args=dict(nix.args), options=dict(nix.options)),
             file=image.file,
             changes=list(image.changes),
             tags=context.tags(name, release=entry.release, image=image.identity),

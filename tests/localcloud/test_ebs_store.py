@@ -15,7 +15,7 @@ from localcloud.snapshots import BLOCK_SIZE, Request, SnapshotStore, StoreError,
 from tests.localcloud.clients import block
 
 GIB = 2**30
-TOKEN = "once"  # noqa: S105 - a client token is no secret
+TOKEN = "once"
 
 
 class Clock:

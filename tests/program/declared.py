@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks
 from pulumi.runtime.mocks import test as with_pulumi
+from pulumi.runtime.stack import Stack
 
 from infra import settings, stack
 
@@ -48,10 +49,10 @@ class _Recorder(Mocks):
         self.inputs: dict[tuple[str, str], dict[str, Any]] = {}
         self._outputs = {} if ledger is None else {"ledger": ledger}
 
-    def call(self, args: MockCallArgs) -> dict[str, Any]:
+    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         assert args.token == "pulumi:pulumi:readStackOutputs", args.token
         assert args.args["name"] == f"organization/{PROJECT}/{STACK}", args.args
-        return {"outputs": self._outputs}
+        return {"outputs": self._outputs}, None
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.inputs[args.typ, args.name] = args.inputs
@@ -69,11 +70,13 @@ def declare(values: dict[str, str], *, ledger: dict[str, Any] | None = None) -> 
     def remember(args: pulumi.ResourceTransformationArgs) -> None:
         options[args.type_, args.name] = (args.opts, isinstance(args.resource, pulumi.CustomResource))
 
-    @with_pulumi
+    @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
         pulumi.runtime.register_stack_transformation(remember)
         stack.deploy(settings.parse(values, region="us-east-1"))
-        exported = pulumi.runtime.get_root_resource().outputs
+        root = pulumi.runtime.get_root_resource()
+        assert isinstance(root, Stack)
+        exported = root.outputs
         return pulumi.Output.from_input(exported).apply(outputs.update)
 
     program()

@@ -36,7 +36,7 @@ def test_defaults_are_enough() -> None:
     assert read(front={"certificate_arn": "arn:aws:acm:x"}).listener_port == 443
 
 
-@pytest.mark.parametrize("name", ["Pulumi.local.yaml", "Pulumi.prod.yaml"])
+@pytest.mark.parametrize("name", ["Pulumi.local.yaml", "Pulumi.prod.yaml", "Pulumi.staging.yaml"])
 def test_the_files_that_we_ship_are_read(name: str) -> None:
     """The commented example would be refused by the program that it documents."""
     config = yaml.safe_load((ROOT / name).read_text())["config"]

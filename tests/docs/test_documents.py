@@ -1,0 +1,50 @@
+"""What the documents say can be done, and where they point to, exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("nix/**/*.md")])
+TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    """A reader would be sent to a page that is not there."""
+    for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        if not link.startswith("https://"):
+            assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_make_knows_what_the_documents_tell_to_run(path: Path) -> None:
+    """A reader would run a command that does not exist."""
+    for code in re.findall(r"```\n(.*?)```|`([^`\n]+)`", path.read_text(), flags=re.DOTALL):
+        for target in re.findall(r"^make ([a-z]+)", "\n".join(code), flags=re.MULTILINE):
+            assert target in TARGETS, target
+
+
+def test_ci_runs_the_test_command_that_the_readme_names() -> None:
+    """What lands would be judged by other tests than those that a reader is told to run."""
+    assert "\nmake test\n" in (ROOT / ".ci/run").read_text()
+    assert "| `make test` |" in (ROOT / "README.md").read_text()
+
+
+def test_the_readme_names_every_verb_of_make_that_a_user_needs() -> None:
+    """A verb would exist that nobody knows of."""
+    readme = (ROOT / "README.md").read_text()
+    for target in TARGETS - {"help", "fmt", "lint", "lock", "setup"}:
+        assert f"make {target}" in readme, target
+
+
+def test_stand_ins_say_so_in_their_first_line_and_in_the_readme() -> None:
+    """A user could take what stands in for AWS or Pulumi for the real thing."""
+    readme = (ROOT / "README.md").read_text()
+    for name in ("localcloud/plugin/__init__.py", "tools/engine/language_host.py"):
+        assert "tand-in" in (ROOT / name).read_text().split("\n", 1)[0], name
+    for name in ("localcloud/", "localcloud/plugin/", "tools/engine/language_host.py", "pulumi-resource-pulumi-python"):
+        assert name in readme, name
