@@ -52,7 +52,7 @@ class _Recorder(Mocks):
     def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         assert args.token == "pulumi:pulumi:readStackOutputs", args.token
         assert args.args["name"] == f"organization/{PROJECT}/{STACK}", args.args
-        return {"outputs": self._outputs}, None
+        return {"outputs": self._outputs}, []
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.inputs[args.typ, args.name] = args.inputs
