@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from tools.local import stack as stack_module
-from tools.local.stack import Stack
+from tools.local.stack import Stack, summary
 from tools.local.work import LocalError, Work, lock
 
 Script = Callable[[Path, str], Path]
@@ -43,6 +44,7 @@ class Machine:
         self.work = Work(root=root, folder=root / ".work")
         self.log = root / "log"
         self.outputs = root / "outputs.json"
+        self.has_outputs(standby="")
         self.cloud: dict[str, Any] | None = None
         (root / "Pulumi.local.yaml").write_text(CONFIG)
         script(root / "engine/pulumi", PULUMI)
@@ -56,6 +58,11 @@ class Machine:
         """The stack as `make` sees it, with the variables that are given."""
         base = {"PATH": os.environ["PATH"], "LOG": str(self.log), "OUTPUTS": str(self.outputs)}
         return Stack(self.work, base | given)
+
+    def has_outputs(self, **outputs: str | None) -> None:
+        """Let the stack have these outputs, beside those that it always has."""
+        always = {"url": "http://here", "live": "web-00000000", "seconds": {"build": 1, "upload": 2, "rollout": {}}}
+        self.outputs.write_text(json.dumps(always | outputs))
 
     def calls(self) -> list[str]:
         """What was called since the last time."""
@@ -81,11 +88,12 @@ def machine(tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch) -> 
 def test_up_starts_the_cloud_makes_the_stack_and_deploys(machine: Machine) -> None:
     """`make up` would not deploy, or would ask, or would take the committed file for its own."""
     assert machine.stack().up() == 0
-    start, init, up = machine.calls()
+    start, init, up, outputs = machine.calls()
     assert start == f"localcloud start --dir {machine.work.cloud} --port 4510"
     assert init.startswith("stack init local")
     assert up.startswith(f"up --yes --skip-preview --config-file {machine.work.config} ")
     assert up.endswith("--stack local")
+    assert outputs.startswith("stack output --json")
     assert (machine.work.root / "Pulumi.local.yaml").read_text() == CONFIG
 
 
@@ -120,22 +128,22 @@ def test_preview_does_not_stick_and_hands_on_the_status(machine: Machine) -> Non
 def test_rollback_deploys_the_standby_until_a_version_is_given(machine: Machine) -> None:
     """A rollback would do nothing, or would be undone by the next plain `make up`, or would hold for ever."""
     machine.stack(VERSION="2").up()
-    machine.outputs.write_text('{"standby": "web-11111111"}')
+    machine.has_outputs(standby="web-11111111")
     machine.calls()
     assert machine.stack().rollback() == 0
     assert machine.deployed() == ("2", "web-11111111")
-    assert [call.split()[0] for call in machine.calls()] == ["stack", "up"]
+    assert [call.split()[0] for call in machine.calls()] == ["stack", "up", "stack"]
     machine.stack().up()
     assert machine.deployed() == ("2", "web-11111111")
     machine.stack(VERSION="3").up()
     assert machine.deployed() == ("3", None)
 
 
-@pytest.mark.parametrize("outputs", ["{}", '{"standby": null}', '{"standby": ""}'])
-def test_rollback_without_a_standby_is_refused(machine: Machine, outputs: str) -> None:
+@pytest.mark.parametrize("outputs", [{}, {"standby": None}, {"standby": ""}])
+def test_rollback_without_a_standby_is_refused(machine: Machine, outputs: dict[str, str | None]) -> None:
     """A rollback to nothing would deploy the image once more and look as if it had worked."""
     machine.stack().up()
-    machine.outputs.write_text(outputs)
+    machine.has_outputs(**outputs)
     machine.calls()
     with pytest.raises(LocalError, match="nothing to roll back to: there is no standby"):
         machine.stack().rollback()
@@ -152,7 +160,7 @@ def test_rollback_with_nothing_deployed_is_refused(machine: Machine) -> None:
 def test_new_cloud_gets_an_empty_stack(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """After a restart of the local cloud, pulumi would look for resources that are gone and fail in odd ways."""
     machine.stack(VERSION="2").up()
-    machine.outputs.write_text('{"standby": "web-11111111"}')
+    machine.has_outputs(standby="web-11111111")
     machine.stack().rollback()
     machine.calls()
     machine.cloud = {"pid": 2}
@@ -167,7 +175,7 @@ def test_cloud_that_runs_on_is_left_alone(machine: Machine) -> None:
     machine.stack().up()
     machine.calls()
     machine.stack().up()
-    assert [call.split()[0] for call in machine.calls()] == ["up"]
+    assert [call.split()[0] for call in machine.calls()] == ["up", "stack"]
     with pytest.raises(LocalError, match="the local cloud runs on port 4510: `make down` first"):
         machine.stack(PORT="5000").up()
 
@@ -231,3 +239,16 @@ def test_termination_is_handed_on_to_pulumi(machine: Machine, script: Script) ->
         runner.terminate()
         assert runner.stdout.readline() == "ended\n"
     assert runner.returncode == 9
+
+
+def test_summary_says_what_is_served_and_what_each_phase_took() -> None:
+    """A user would have to read a ledger to learn where the fleet answers."""
+    outputs = {
+        "url": "http://here",
+        "live": "web-1",
+        "standby": "web-0",
+        "seconds": {"build": 1.5, "upload": 2.0, "rollout": {"gate": 9}},
+    }
+    assert summary(outputs) == (
+        "http://here is served by web-1, standby web-0\n(the last rollout: build 1.5 s, upload 2 s, gate 9 s)\n"
+    )

@@ -37,7 +37,7 @@ def summary(outputs: Mapping[str, Any]) -> str:
     """What a person wants to know after an update: where it answers, what is live, and how long each phase took."""
     seconds = outputs["seconds"]
     phases = {"build": seconds["build"], "upload": seconds["upload"], **seconds["rollout"]}
-    standby = f", standby {outputs['standby']}" if outputs["standby"] else ""
+    standby = f", standby {outputs['standby']}" if outputs.get("standby") else ""
     took = ", ".join(f"{name} {spent:g} s" for name, spent in phases.items())
     return f"{outputs['url']} is served by {outputs['live']}{standby}\n(the last rollout: {took})\n"
 
