@@ -169,13 +169,14 @@ def world_check() -> desired.HealthCheck:
     return desired.HealthCheck("/healthz", interval=0.1, timeout=1.0)
 
 
-def test_a_target_that_breaks_off_is_a_502_and_is_asked_once(world: World) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_target_that_breaks_off_is_a_502_and_is_asked_once(world: World, method: str) -> None:
     """A payment could be made twice, because the load balancer sent it again."""
     world.group("blue", "b1", "b2")
     world.split(blue=1)
     healthy(world, "blue")
-    assert world.ask("/cut", method="POST", body="pay")[0] == 502
-    assert sum(server.seen["POST /cut"] for server in world.servers.values()) == 1
+    assert world.ask("/cut", method=method, body="pay" if method == "POST" else None)[0] == 502
+    assert sum(server.seen[f"{method} /cut"] for server in world.servers.values()) == 1
 
 
 def test_a_draining_target_ends_what_it_has_and_gets_no_more(world: World) -> None:
@@ -183,6 +184,8 @@ def test_a_draining_target_ends_what_it_has_and_gets_no_more(world: World) -> No
     world.group("blue", "b1")
     world.split(blue=1)
     healthy(world, "blue")
+    idle = world.connect()
+    assert world.ask(over=idle) == (200, "b1")
     answered: list[tuple[int, str]] = []
     asking = threading.Thread(target=lambda: answered.append(world.ask("/slow")))
     asking.start()
@@ -201,6 +204,29 @@ def test_a_draining_target_ends_what_it_has_and_gets_no_more(world: World) -> No
     world.settle(lambda: world.balancer.drained("blue", "b1"), "the end of draining")
     assert world.balancer.quiet("b1")
     assert not world.balancer.drained("blue", "b2")
+    assert world.ask(over=idle) == (200, "b2")
+
+
+def test_a_target_that_goes_without_draining_still_ends_its_requests(world: World) -> None:
+    """A forced deletion of the old release would cut the last requests off."""
+    world.group("blue", "b1")
+    world.group("green", "g1")
+    world.split(blue=1)
+    world.rules(Rule((header("X-Release", "green"),), (forward({"green": 1}),)), *world.listener.rules)
+    healthy(world, "blue", "green")
+    answered: list[tuple[int, str]] = []
+    asking = threading.Thread(target=lambda: answered.append(world.ask("/slow")))
+    asking.start()
+    world.settle(lambda: world.servers["b1"].seen["GET /slow"], "the slow request")
+    world.split(green=1)
+    del world.groups["blue"], world.instances["b1"]
+    world.follow()
+    world.follow()
+    assert not world.balancer.quiet("b1")
+    world.servers["b1"].slow.set()
+    asking.join()
+    assert answered == [(200, "b1")]
+    world.settle(lambda: world.balancer.quiet("b1"), "the end")
 
 
 def test_a_target_whose_delay_is_over_is_cut(world: World) -> None:

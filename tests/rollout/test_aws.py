@@ -61,7 +61,7 @@ class Site:
         self.listener = elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=[fixed])[
             "Listeners"
         ][0]["ListenerArn"]
-        image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+        image = ec2.register_image(Name="web")["ImageId"]
         ec2.create_launch_template(
             LaunchTemplateName="web", LaunchTemplateData={"ImageId": image, "InstanceType": "t3.micro"}
         )
