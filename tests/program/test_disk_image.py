@@ -1,0 +1,125 @@
+"""The provider of the disk image, against the strict local cloud: found again, shared, refused, and gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.disk_image import DiskImageProvider
+from fleetswap.domain.errors import FleetswapError, InputError
+from fleetswap.workflows.upload import identify
+from localcloud.server import LocalCloud
+from tests.localcloud.clients import Clients
+from tests.upload.fake import disk_file
+
+provider = DiskImageProvider()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    return disk_file(tmp_path / "disk.raw")
+
+
+def inputs(cloud: LocalCloud, disk: Path, **changes: Any) -> dict[str, Any]:
+    """As they arrive in the provider: what is None is left out."""
+    return {
+        "schema_version": 1,
+        "stack": "fleetswap/test",
+        "release": "web-00000001",
+        "region": "us-east-1",
+        "endpoint": cloud.endpoint,
+        "identity": identify(disk),
+        "file": str(disk),
+        "changes": [],
+        "tags": {"Name": "web-00000001", "fleetswap:stack": "fleetswap/test", "fleetswap:service": "web"},
+    } | changes
+
+
+def test_a_repeat_finds_the_snapshot_that_is_there(cloud: LocalCloud, disk: Path) -> None:
+    """A deploy that died after the upload would upload again, and leave a snapshot that nobody owns."""
+    first = provider.create(inputs(cloud, disk))
+    again = provider.create(inputs(cloud, disk))
+    assert again.id == first.id
+    assert (first.outs or {})["adopted"] is False
+    assert (again.outs or {})["adopted"] is True
+
+
+def test_a_snapshot_that_an_ami_uses_stays(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
+    """Forgetting one of two releases of an image would fail for ever, or take the other's disk away."""
+    made = provider.create(inputs(cloud, disk))
+    ami = clients.ec2.register_image(
+        Name="web",
+        RootDeviceName="/dev/xvda",
+        Architecture="x86_64",
+        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": made.id}}],
+    )["ImageId"]
+    provider.delete(made.id, made.outs or {})
+    assert provider.read(made.id, made.outs or {}).id == made.id
+    clients.ec2.deregister_image(ImageId=ami)
+    provider.delete(made.id, made.outs or {})
+    assert provider.read(made.id, made.outs or {}).id == ""
+    provider.delete(made.id, made.outs or {})
+
+
+def test_tags_change_in_place(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
+    """A new cost tag would upload every image anew, or an old one would stay for ever."""
+    old = inputs(cloud, disk)
+    made = provider.create(old)
+    new = old | {"tags": {**old["tags"], "team": "web"}}
+    del new["tags"]["Name"]
+    assert provider.diff(made.id, made.outs or {}, new).replaces == []
+    updated = provider.update(made.id, made.outs or {}, new)
+    (snapshot,) = clients.ec2.describe_snapshots(SnapshotIds=[made.id])["Snapshots"]
+    tags = {tag["Key"]: tag["Value"] for tag in snapshot["Tags"]}
+    assert tags["team"] == "web"
+    assert "Name" not in tags
+    assert (updated.outs or {})["snapshot_id"] == made.id
+
+
+@pytest.mark.parametrize(
+    ("changes", "changed", "replaces"),
+    [
+        ({}, False, []),
+        ({"identity": "sha256:other"}, True, ["identity"]),
+        ({"region": "eu-central-1"}, True, ["region"]),
+        ({"endpoint": "http://127.0.0.1:1"}, True, []),
+        ({"file": "moved.raw"}, True, []),
+    ],
+)
+def test_what_changes_a_snapshot(
+    cloud: LocalCloud,
+    disk: Path,
+    changes: dict[str, str],
+    changed: object,
+    replaces: list[str],
+) -> None:
+    """An image would be shipped again for nothing, or not at all."""
+    old = inputs(cloud, disk)
+    diff = provider.diff("snap-1", {**old, "snapshot_id": "snap-1"}, old | changes)
+    assert (diff.changes, diff.replaces) == (changed, replaces)
+
+
+def test_an_image_that_is_not_the_previewed_one_is_refused(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
+    """Another disk than the one in the preview would be deployed under its name."""
+    asked = inputs(cloud, disk)
+    disk_file(disk, seed=1)
+    with pytest.raises(FleetswapError, match="its source now makes"):
+        provider.create(asked)
+    assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+
+
+def test_a_file_that_is_no_disk_makes_nothing(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
+    """A snapshot of a file's bytes would be registered, and fail only when a machine does not boot."""
+    asked = inputs(cloud, disk)
+    disk.write_bytes(bytes(4 << 20))
+    with pytest.raises(InputError, match="not a disk"):
+        provider.create(asked)
+    assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+
+
+def test_inputs_of_another_shape_are_told(cloud: LocalCloud, disk: Path) -> None:
+    """A state of a newer program would be misread, and its snapshot deleted for it."""
+    failures = provider.check({}, inputs(cloud, disk, changes="one", nix={"expression": 1})).failures
+    assert {failure.property for failure in failures} == {"changes", "nix.expression", "nix.args", "nix.options"}
