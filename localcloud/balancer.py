@@ -105,7 +105,6 @@ class Front:
         Answers the targets that got no slot.
         """
         backend, left_out = self._backends[arn], []
-        backend.draining_until |= {target: until for target, (_, until) in group.draining.items()}
         for target, server in sorted(wanted.items(), key=lambda item: not item[1].ready):
             slot = backend.slots.get(target)
             if slot is None:
@@ -117,6 +116,10 @@ class Front:
                 slot = backend.slots[target] = _Slot(number, server)
             slot.server, slot.leaving = server, None
             self.haproxy.set(backend.name, slot.number, server)
+        known = backend.draining_until | {target: until for target, (_, until) in group.draining.items()}
+        backend.draining_until = {
+            target: until for target, until in known.items() if target in backend.slots and target not in group.targets
+        }
         self._dismiss(backend, [target for target in backend.slots if target not in wanted])
         return left_out
 
@@ -127,7 +130,8 @@ class Front:
 
     def sweep(self) -> None:
         """Empty the slots of what has left and has no request any more; after its time, end its requests."""
-        busy = self._busy = self.haproxy.in_flight() if any(self._unready()) else {}
+        # To ask costs some 30 ms, so it is done only when the answer matters.
+        busy = self._busy = self.haproxy.in_flight() if self._anything_leaves() else {}
         for backend in self._backends.values():
             for target, slot in list(backend.slots.items()):
                 if slot.leaving is None:
@@ -144,7 +148,7 @@ class Front:
             del self._backends[arn]
 
     def active(self) -> set[tuple[str, str]]:
-        """Target groups and targets that get, or still have, requests. As of the last sweep."""
+        """Target groups and targets that get requests or, leaving, still have some. As of the last sweep."""
         return {
             (arn, target)
             for arn, backend in self._backends.items()
@@ -157,8 +161,11 @@ class Front:
         counted = self.haproxy.answers()
         return {arn: counted[backend.name] for arn, backend in self._backends.items() if backend.name in counted}
 
-    def _unready(self) -> Iterable[bool]:
-        return (not slot.server.ready for backend in self._backends.values() for slot in backend.slots.values())
+    def _anything_leaves(self) -> bool:
+        return any(
+            backend.draining_until or any(slot.leaving is not None for slot in backend.slots.values())
+            for backend in self._backends.values()
+        )
 
     def _dismiss(self, backend: _Backend, targets: Iterable[str]) -> None:
         for target in targets:
@@ -356,6 +363,8 @@ class Balancer:
 
 
 def _check_supported(group: TargetGroup) -> None:
+    if group.target_type != "instance":
+        raise routes.Unsupported(f"target group {group.arn} has targets of type {group.target_type}, not instance")
     if (group.protocol, group.check.protocol) != ("HTTP", "HTTP"):
         raise routes.Unsupported(f"target group {group.arn} and its health check must use the protocol HTTP here")
     if group.attributes.get("stickiness.enabled", "false").lower() == "true":

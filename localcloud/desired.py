@@ -101,6 +101,7 @@ class TargetGroup:
     port: int
     check: HealthCheck
     protocol: str = "HTTP"
+    target_type: str = "instance"
     targets: Mapping[str, int] = field(default_factory=dict)
     draining: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -284,6 +285,7 @@ def _target_group(group: Moto) -> TargetGroup:
         arn=group.arn,
         port=int(group.port or 0),
         protocol=group.protocol or "",
+        target_type=group.target_type,
         check=HealthCheck(
             path=group.health_check_path or "/",
             port=None if check_port in {None, "traffic-port"} else int(check_port),
