@@ -133,8 +133,8 @@ class HealthSettings(_Strict):
     """Port of the service on the machine."""
     path: str = Field(default="/healthz", pattern=r"^/\S*$", max_length=1024)
     """Path of the health check."""
-    codes: str = Field(default="200", pattern=r"^\d{3}([,-]\d{3})*$")
-    """Statuses that are healthy, such as `200` or `200-299`."""
+    codes: str = Field(default="200", pattern=r"^[2-4]\d\d(-[2-4]\d\d)?(,[2-4]\d\d(-[2-4]\d\d)?)*$")
+    """Statuses that are healthy, such as `200`, `200,204` or `200-299` (ELBv2 Matcher: 200 to 499)."""
     interval: int = Field(default=5, ge=5, le=300)
     """Seconds between two checks."""
     timeout: int = Field(default=3, ge=2, le=120)

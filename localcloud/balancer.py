@@ -184,13 +184,21 @@ def _free(backend: _Backend) -> int | None:
 class Balancer:
     """All load balancers. `follow` and `stop` belong to one thread; the rest may be called from any."""
 
-    def __init__(self, directory: Path, children: Children, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        children: Children,
+        changed: Callable[[], None] = lambda: None,
+        forwards: Callable[[str, int], bool] = lambda _instance_id, _port: True,
+    ) -> None:
+        """`forwards` tells whether a port of an instance leads to its machine, and not to whatever has the address."""
         self._directory = directory / "balancer"
         shutil.rmtree(self._directory, ignore_errors=True)
         self._children = children
         self._checker = Checker(changed)
         self._fronts: dict[str, Front] = {}
         self._ending: list[HAProxy] = []
+        self._forwards = forwards
         self._retry_at: dict[str, float] = {}
         self._problems: dict[str, str] = {}
         self._active: frozenset[tuple[str, str]] = frozenset()
@@ -287,7 +295,8 @@ class Balancer:
                     check_port,
                     f"{instance.private_ip}:{check_port}",
                     group.check,
-                    reachable=cloud.reaches(listeners[arn], instance, check_port)
+                    reachable=self._forwards(target, check_port)
+                    and cloud.reaches(listeners[arn], instance, check_port)
                     and cloud.reaches(listeners[arn], instance, port),
                 )
         return probes

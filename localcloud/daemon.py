@@ -16,7 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from localcloud.processes import Process
 
@@ -52,16 +52,23 @@ def start(directory: Path, port: int) -> str:
         command = [sys.executable, "-m", "localcloud", "serve", "--dir", str(directory), "--port", str(port)]
         # In a session of its own, so that a Ctrl-C at the terminal does not reach it.
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _await_answer(directory, port, child)
+    except BaseException:  # Ctrl-C too: nobody would know of a server that has not written its pid yet
+        child.kill()
+        child.wait()
+        raise
+    return f"The local cloud runs: http://127.0.0.1:{port} (pid {child.pid}, log {directory / 'log'})."
+
+
+def _await_answer(directory: Path, port: int, child: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not _answers(port, child.pid):
         if child.poll() is not None:
             raise Refused(f"The local cloud ended before it answered: {_last_line(directory)}")
         if time.monotonic() > deadline:
-            child.kill()
-            child.wait()
             raise Refused(f"The local cloud did not answer within {START_SECONDS:.0f} s: see {directory / 'log'}.")
         time.sleep(0.05)
-    return f"The local cloud runs: http://127.0.0.1:{port} (pid {child.pid}, log {directory / 'log'})."
 
 
 def stop(directory: Path) -> str:
@@ -163,10 +170,11 @@ def _answers(port: int, pid: int) -> bool:
 
 def _ask(port: int) -> dict[str, Any] | None:
     try:
-        with urlopen(f"http://127.0.0.1:{port}/_localcloud/status", timeout=5) as answer:
+        # Without the proxies of the environment: they would be asked for an address of this machine.
+        with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/_localcloud/status", timeout=5) as answer:
             shown: dict[str, Any] = json.load(answer)
             return shown
-    except (URLError, ConnectionError, TimeoutError):
+    except (URLError, ConnectionError, TimeoutError, ValueError):
         return None
 
 

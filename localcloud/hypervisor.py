@@ -125,6 +125,11 @@ class Hypervisor:
             if machine.qemu is not None and machine.qemu.running
         }
 
+    def forwards(self, instance_id: str, port: int) -> bool:
+        """Whether a port at the instance's address leads into its machine."""
+        machine = self._machines.get(instance_id)
+        return machine is not None and port in machine.ports
+
     def problems(self) -> list[str]:
         """Ports that could not be opened on this machine."""
         return [

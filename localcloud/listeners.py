@@ -9,6 +9,7 @@ user guide for Application Load Balancers ("Quotas").
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from moto.ec2.exceptions import InvalidSubnetIdError
@@ -160,13 +161,30 @@ def describe_load_balancers(self: Moto, arns: list[str] | None, names: list[str]
 
 
 def create_listener(self: Moto, load_balancer_arn: str, protocol: str, port: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
-    """AWS refuses a second listener at a port; moto compares the port with ARNs."""
+    """AWS refuses a second listener at a port; moto compares the port with ARNs.
+
+    A port that another program of this machine has is refused here: whatever listens there would answer in our place.
+    """
     balancer = self.load_balancers.get(load_balancer_arn)
     if balancer is not None and any(str(listener.port) == str(port) for listener in balancer.listeners.values()):
         raise DuplicateListenerError
+    if balancer is not None:
+        _refuse_taken(balancer.dns_name, int(port))
     listener = _create_listener(self, load_balancer_arn, protocol, port, *args, **kwargs)
     _link(self)
     return listener
+
+
+def _refuse_taken(address: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise ELBClientError(
+                "ValidationError",
+                f"Port {port} of {address} is not free on this machine ({error.strerror}): end what listens there",
+            ) from None
 
 
 def create_rule(self: Moto, listener_arn: str, conditions: Moto, priority: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments

@@ -45,7 +45,13 @@ class Machines:
         self._wake = threading.Event()
         self._stopping = False
         self._children = Children(directory / "children")
-        self._balancer = Balancer(directory, self._children, self._wake.set)
+        self._balancer = Balancer(
+            directory,
+            self._children,
+            self._wake.set,
+            # Late, because the two need each other.
+            lambda instance_id, port: self._hypervisor.forwards(instance_id, port),
+        )
         self._hypervisor = Hypervisor(
             directory, snapshots, self._children, accelerator=accelerator, changed=self._wake.set
         )

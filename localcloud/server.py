@@ -133,6 +133,8 @@ class LocalCloud:
             "account": ACCOUNT_ID,
             "instances": instances,
             "load_balancers": balancers,
+            # Ports that could not be bound, rules that are not supported, and the like.
+            "problems": self.machines.status()["problems"] if self.machines is not None else [],
             "snapshots": [{"id": s.id, "status": self.store.status(s.id)} for s in self.store.all()],
         }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import PORT, LocalStack, Ran
+from tests.e2e.stack import LISTENER_PORT, PORT, LocalStack, Ran
 
 pytestmark = [pytest.mark.e2e]
 
@@ -53,6 +53,14 @@ def test_a_taken_port_is_told(fresh: LocalStack) -> None:
     with socket.create_server(("127.0.0.1", PORT)):
         ran = fresh.run("up")
     assert_refused(ran, f"Port {PORT}")
+
+
+def test_a_taken_listener_port_is_told(fresh: LocalStack) -> None:
+    """Whatever listens there would answer in the fleet's place, and the deploy would look as if it had worked."""
+    with socket.create_server(("0.0.0.0", LISTENER_PORT)):  # noqa: S104 - as a careless server does
+        ran = fresh.run("up")
+    assert_refused(ran, f"port {LISTENER_PORT}")
+    assert "The local cloud runs" not in ran.said
 
 
 def test_a_second_up_is_told_that_the_stack_is_locked(fresh: LocalStack, tmp_path: Path) -> None:

@@ -57,6 +57,12 @@ def configuration(committed: Mapping[str, Any], chosen: Mapping[str, Any], *, po
     return result
 
 
+def listener_port(committed: Mapping[str, Any]) -> int:
+    """The port that the fleet is to answer at."""
+    front = committed["config"].get(f"{PROJECT}:front") or {}
+    return int(front.get("port") or 80)
+
+
 def committed_port(committed: Mapping[str, Any]) -> int:
     """The port of the local cloud that the committed configuration names."""
     return urlsplit(committed["config"].get(f"{PROJECT}:endpoint", "")).port or DEFAULT_PORT

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -17,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration
+from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration, listener_port
 from tools.local.process import end_left_behind, environment, run
 from tools.local.work import PROJECT, STACK, LocalError, Work, lock, read_json, write
 
@@ -31,6 +32,19 @@ def cloud_status(port: int) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return status if isinstance(status, dict) else None
+
+
+def refuse_taken(port: int) -> None:
+    """Refuse to begin if the fleet could not answer at its port. Load balancer 1 of a local cloud has this address."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.66.0.1", port))
+        except OSError as error:
+            raise LocalError(
+                f"port {port} of 127.66.0.1 is not free ({error.strerror}): end what listens there, or set another"
+                f" {PROJECT}:front.port in Pulumi.{STACK}.yaml"
+            ) from None
 
 
 def summary(outputs: Mapping[str, Any]) -> str:
@@ -151,6 +165,7 @@ class Stack:
                 raise LocalError(f"the local cloud runs on port {seen}: `make down` first, or leave PORT out")
             return seen
         port = self._port or committed_port(self._committed)
+        refuse_taken(listener_port(self._committed))
         start = [sys.executable, "-m", "localcloud", "start", "--dir", str(self._work.cloud), "--port", str(port)]
         status = run(start, cwd=self._work.root, env=self._cloud_env())
         if status != 0:
