@@ -28,6 +28,7 @@ from components.context import Context
 from fleetswap.aws import snapshots
 from fleetswap.aws.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
+from fleetswap.domain import tags
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.ledger import Entry
 from fleetswap.nix import build
@@ -97,8 +98,15 @@ class DiskImageProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Build (if Nix has not), upload (if this stack has not), and say what it took."""
         inputs = Inputs.of(props)
-        port = DirectSnapshots(*_cloud(inputs).ebs_and_ec2(upload.CONNECTIONS))
+        cloud = _cloud(inputs)
         started = time.monotonic()
+        # Before anything is built: the source of an older release is not in this checkout any more.
+        found = snapshots.finished(cloud.ec2(), {tags.STACK: inputs.stack, tags.IMAGE: inputs.identity})
+        if found is not None:
+            pulumi.log.info(f"snapshot {found.snapshot_id} already holds the image: nothing to build or to send")
+            outs = {"snapshot_id": found.snapshot_id, "volume_gib": found.volume_gib, "adopted": True}
+            return CreateResult(found.snapshot_id, {**props, **outs, "build_seconds": 0, "upload_seconds": 0})
+        port = DirectSnapshots(*cloud.ebs_and_ec2(upload.CONNECTIONS))
         path = bring(inputs)
         built = time.monotonic()
         uploaded = upload.upload(
@@ -116,7 +124,6 @@ class DiskImageProvider(ResourceProvider):
             **props,
             "snapshot_id": uploaded.snapshot_id,
             "volume_gib": uploaded.volume_gib,
-            "blocks": uploaded.blocks,
             "adopted": uploaded.adopted,
             "build_seconds": round(built - started, 1),
             "upload_seconds": round(time.monotonic() - built, 1),
@@ -165,9 +172,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             changes=list(image.changes),
             tags=context.tags(name, release=entry.release, image=image.identity),
         )
-        outputs = dict.fromkeys(
-            ("snapshot_id", "volume_gib", "blocks", "adopted", "build_seconds", "upload_seconds"), None
-        )
+        outputs = dict.fromkeys(("snapshot_id", "volume_gib", "adopted", "build_seconds", "upload_seconds"), None)
         super().__init__(DiskImageProvider(), name, {**inputs.model_dump(), **outputs}, opts)
 
 

@@ -47,7 +47,9 @@ class MachineImage(pulumi.ComponentResource):
                 )
             ],
             tags=args.context.tags(name, release=args.release, image=args.identity),
-            opts=pulumi.ResourceOptions(parent=self),
+            # The disk of a release never changes. Its id is unknown in a preview that only changes the disk's tags, and
+            # would show there as a replacement of the AMI.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["ebsBlockDevices"]),
         )
         self.ami_id = ami.id
         self.register_outputs({"amiId": self.ami_id})

@@ -100,6 +100,7 @@ class Release(pulumi.ComponentResource):
     def _run(self) -> Side:
         """Declare what makes the image a fleet; the side that comes back is complete once all of it exists."""
         target_group, rule = self._target_group()
+        instances = self._instances(self._launch_template())
         group = autoscaling.Group(
             self._name,
             min_size=0,
@@ -113,14 +114,16 @@ class Release(pulumi.ComponentResource):
             # The rollout waits for capacity, with reasons; and what a deleted release still runs is ended at once.
             wait_for_capacity_timeout="0",
             force_delete=True,
-            mixed_instances_policy=self._instances(self._launch_template()),
+            mixed_instances_policy=instances,
             tags=[
                 autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
                 for key, value in self._tags.items()
             ],
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["desiredCapacity", "minSize"], depends_on=[rule]),
+            opts=pulumi.ResourceOptions(
+                parent=self, ignore_changes=["desiredCapacity", "minSize"], depends_on=[rule, *self._permissions]
+            ),
         )
-        policy = autoscaling.Policy(
+        autoscaling.Policy(
             self._name,
             autoscaling_group_name=group.name,
             policy_type="TargetTrackingScaling",
@@ -134,9 +137,7 @@ class Release(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
-        return Side(
-            release=self._name, group=group.name, target_group=target_group.arn, complete_after=[group, rule, policy]
-        )
+        return Side(release=self._name, group=group.name, target_group=target_group.arn)
 
     def _target_group(self) -> tuple[lb.TargetGroup, lb.ListenerRule]:
         health = self._args.health
@@ -179,8 +180,11 @@ class Release(pulumi.ComponentResource):
 
     def _launch_template(self) -> ec2.LaunchTemplate:
         role = iam.Role(self._name, assume_role_policy=TRUST, tags=self._tags, opts=self._child)
-        for index, policy_arn in enumerate(self._args.entry.machine.policies):
+        # No machine may boot before its role can do what it must.
+        self._permissions = [
             iam.RolePolicyAttachment(f"{self._name}-{index}", role=role.name, policy_arn=policy_arn, opts=self._child)
+            for index, policy_arn in enumerate(self._args.entry.machine.policies)
+        ]
         profile = iam.InstanceProfile(self._name, role=role.name, tags=self._tags, opts=self._child)
         return ec2.LaunchTemplate(
             self._name,

@@ -21,6 +21,7 @@ from fleetswap.aws.fleet import Fleet
 from fleetswap.aws.probe import HttpProber
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import orders
+from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.orders import Order, Policy
 from fleetswap.workflows import rollout as workflow
 
@@ -117,12 +118,11 @@ class RolloutProvider(ResourceProvider):
 
 @dataclass(frozen=True)
 class Side:
-    """A release that traffic can be put on, once everything in `complete_after` exists."""
+    """A release that traffic can be put on."""
 
     release: str
     group: pulumi.Output[str]
     target_group: pulumi.Output[str]
-    complete_after: Sequence[pulumi.Resource]
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,6 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
     seconds: pulumi.Output[dict[str, float]]
 
     def __init__(self, name: str, args: RolloutArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        complete = [resource for side in args.sides for resource in side.complete_after]
         inputs = {
             "schema_version": SCHEMA,
             "live": args.candidate,
@@ -165,7 +164,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             RolloutProvider(),
             name,
             {**inputs, "serving": None, "previous": None, "seconds": None},
-            pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=complete)),
+            opts,
         )
 
 
@@ -182,13 +181,20 @@ def _observe(inputs: Inputs) -> workflow.Observed:
 def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
     inputs = Inputs.of(props)
     balancer, fleet = _ports(inputs)
-    outcome = workflow.roll_out(
-        inputs.order,
-        balancer=balancer,
-        fleet=fleet,
-        prober=HttpProber(),
-        clock=workflow.SystemClock(),
-        say=pulumi.log.info,
-    )
+    try:
+        outcome = workflow.roll_out(
+            inputs.order,
+            balancer=balancer,
+            fleet=fleet,
+            prober=HttpProber(),
+            clock=workflow.SystemClock(),
+            say=pulumi.log.info,
+        )
+    except FleetswapError:
+        raise
+    except Exception as error:
+        # Pulumi shows a provider's error without its notes, and those say what could not be put back.
+        told = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
+        raise FleetswapError("; ".join(told)) from error
     seconds = {phase: round(spent, 1) for phase, spent in outcome.phases.items()}
     return {**props, "serving": outcome.live, "previous": outcome.previous or "", "seconds": seconds}

@@ -236,6 +236,10 @@ def read() -> Settings:
     # Pulumi has no public way to list a namespace's keys, and without one a misspelt key cannot be refused.
     every = {**get_config_env(), **CONFIG.get()}
     given = {key: value for key, value in every.items() if key.startswith(f"{NAMESPACE}:")}
+    unused = sorted(key for key in every if key.startswith("aws:") and key != "aws:region")
+    if unused:
+        # Ignored, they would deploy to another account than the one that they name.
+        raise InputError(f"not used by this program: {', '.join(unused)}: choose the account with AWS_PROFILE instead")
     region = pulumi.Config("aws").get("region")
     return parse({key.removeprefix(f"{NAMESPACE}:"): value for key, value in given.items()}, region=region)
 

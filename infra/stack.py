@@ -81,6 +81,8 @@ def deploy(settings: Settings) -> None:
             sides=[release.side for release in releases.values() if release.side is not None],
             policy=Policy(capacity=settings.capacity.min, **settings.rollout.model_dump()),
         ),
+        # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
+        opts=pulumi.ResourceOptions(depends_on=[network, front, *releases.values()]),
     )
     disk = releases[decided.wanted.release].disk
     pulumi.export("url", front.url)

@@ -7,7 +7,8 @@ that rule and nothing else, and never decides who gets traffic. It implements `f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -62,7 +63,12 @@ class Balancer:
     def targets(self, target_group: str) -> tuple[Target, ...]:
         """The targets and their health. Raises `Unavailable` or `CloudError`."""
         with explained("elasticloadbalancing:DescribeTargetHealth", target_group):
-            answer = self._client.describe_target_health(TargetGroupArn=target_group)
+            try:
+                answer = self._client.describe_target_health(TargetGroupArn=target_group)
+            except ClientError as error:
+                if code(error) == "TargetGroupNotFound":  # deleted by hand: it has no targets
+                    return ()
+                raise
         return tuple(
             Target(
                 machine=item["Target"]["Id"],
@@ -74,7 +80,7 @@ class Balancer:
         )
 
     def _find(self, listener: str) -> Mapping[str, Any] | None:
-        with explained("elasticloadbalancing:DescribeRules", listener):
+        with explained("elasticloadbalancing:DescribeRules", listener), _absent_if("ListenerNotFound"):
             for page in self._client.get_paginator("describe_rules").paginate(ListenerArn=listener):
                 for rule in page["Rules"]:
                     if rule["Priority"] == str(PRIORITY):
@@ -103,6 +109,16 @@ class Balancer:
                 raise Unavailable(f"the rule {PRIORITY} of {listener} exists, but is not seen yet")
         with explained("elasticloadbalancing:ModifyRule", found["RuleArn"]):
             self._client.modify_rule(RuleArn=found["RuleArn"], Actions=actions)
+
+
+@contextmanager
+def _absent_if(expected: str) -> Iterator[None]:
+    """Take the error of a thing that does not exist for an answer: there is nothing."""
+    try:
+        yield
+    except ClientError as error:
+        if code(error) != expected:
+            raise
 
 
 def _weights(actions: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:

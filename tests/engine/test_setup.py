@@ -128,7 +128,7 @@ def test_set_up_is_done_once_for_a_lock_file(machine: Machine) -> None:
     assert any("--require-hashes -r requirements.lock" in call for call in first)
     assert any("--no-deps --no-build-isolation -e ." in call for call in first)
     machine.setup()
-    assert machine.calls() == ["engine --check", "engine "]
+    assert machine.calls() == ["engine --check", "kernel .work/kernel", "engine "]
     with (machine.project / "requirements.lock").open("a") as lock:
         lock.write("# changed\n")
     machine.setup()

@@ -53,8 +53,12 @@ def run(argv: list[str], *, cwd: Path, env: Mapping[str, str]) -> int:
     operation it is in.
     """
     started: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
+        # The process may run already while we do not hold it yet.
+        if not started:
+            early.append(number)
         for process in started:
             process.send_signal(number)
 
@@ -64,6 +68,8 @@ def run(argv: list[str], *, cwd: Path, env: Mapping[str, str]) -> int:
     before = signal.signal(signal.SIGTERM, hand_on), signal.signal(signal.SIGINT, leave_it_to_the_child)
     try:
         started.append(subprocess.Popen(argv, cwd=cwd, env=dict(env)))
+        for number in early:
+            started[0].send_signal(number)
         status = started[0].wait()
     finally:
         signal.signal(signal.SIGTERM, before[0])

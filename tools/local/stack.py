@@ -173,6 +173,9 @@ class Stack:
         told = cloud_status(port)
         if told is None:
             raise LocalError(f"the local cloud does not answer on port {port}: see {self._work.cloud}/log")
+        known = read_json(self._work.cloud_seen)
+        if known and told.get("pid") == known["pid"]:
+            return port  # it only answered too late when we first asked
         if self._work.state.exists():
             sys.stderr.write("The local cloud is new, so its account is empty: the stack starts empty too.\n")
             shutil.rmtree(self._work.state)
