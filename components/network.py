@@ -6,6 +6,7 @@ The machines have no public address and no way out: what a machine needs is in i
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -18,13 +19,13 @@ ANYWHERE = "0.0.0.0/0"
 
 @dataclass(frozen=True)
 class NetworkArgs:
-    """`cidr` is cut into two halves, one a zone. `front_port` is open to the world, `service_port` to the front."""
+    """`cidr` is cut into two halves, one a zone. `front_port` is open to the world, `service_ports` to the front."""
 
     context: Context
     cidr: str
     zones: tuple[str, str]
     front_port: int
-    service_port: int
+    service_ports: Sequence[int]
 
 
 class Network(pulumi.ComponentResource):
@@ -102,24 +103,25 @@ class Network(pulumi.ComponentResource):
             tags=context.tags(f"{name}-world-to-front"),
             opts=child,
         )
-        vpc.SecurityGroupEgressRule(
-            f"{name}-front-to-machines",
-            security_group_id=front.id,
-            referenced_security_group_id=machines.id,
-            ip_protocol="tcp",
-            from_port=args.service_port,
-            to_port=args.service_port,
-            tags=context.tags(f"{name}-front-to-machines"),
-            opts=child,
-        )
-        vpc.SecurityGroupIngressRule(
-            f"{name}-machines-from-front",
-            security_group_id=machines.id,
-            referenced_security_group_id=front.id,
-            ip_protocol="tcp",
-            from_port=args.service_port,
-            to_port=args.service_port,
-            tags=context.tags(f"{name}-machines-from-front"),
-            opts=child,
-        )
+        for port in args.service_ports:
+            vpc.SecurityGroupEgressRule(
+                f"{name}-front-to-machines-{port}",
+                security_group_id=front.id,
+                referenced_security_group_id=machines.id,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                tags=context.tags(f"{name}-front-to-machines-{port}"),
+                opts=child,
+            )
+            vpc.SecurityGroupIngressRule(
+                f"{name}-machines-from-front-{port}",
+                security_group_id=machines.id,
+                referenced_security_group_id=front.id,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                tags=context.tags(f"{name}-machines-from-front-{port}"),
+                opts=child,
+            )
         return front.id, machines.id

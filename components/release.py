@@ -32,24 +32,10 @@ TRUST = json.dumps(
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What may change in place: the size that the fleet may reach, and how its load is followed."""
+class Tuning:
+    """What may change in place: `drain` and `grace` are seconds, see the settings of these names."""
 
-    max_size: int
     cpu_percent: float
-
-
-@dataclass(frozen=True)
-class Health:
-    """The target group's health check and the service's port; the meaning is ELBv2's (TargetGroup.HealthCheck…)."""
-
-    port: int
-    path: str
-    codes: str
-    interval: int
-    timeout: int
-    healthy: int
-    unhealthy: int
     drain: int
     grace: int
 
@@ -62,8 +48,7 @@ class ReleaseArgs:
     entry: Entry
     network: Network
     listener_arn: pulumi.Output[str]
-    bounds: Bounds
-    health: Health
+    tuning: Tuning
     running: bool
 
 
@@ -104,13 +89,13 @@ class Release(pulumi.ComponentResource):
         group = autoscaling.Group(
             self._name,
             min_size=0,
-            max_size=self._args.bounds.max_size,
+            max_size=self._args.entry.max_size,
             desired_capacity=0,
             vpc_zone_identifiers=self._args.network.subnet_ids,
             target_group_arns=[target_group.arn],
             health_check_type="ELB",
-            health_check_grace_period=self._args.health.grace,
-            default_instance_warmup=self._args.health.grace,
+            health_check_grace_period=self._args.tuning.grace,
+            default_instance_warmup=self._args.tuning.grace,
             # The rollout waits for capacity, with reasons; and what a deleted release still runs is ended at once.
             wait_for_capacity_timeout="0",
             force_delete=True,
@@ -133,21 +118,21 @@ class Release(pulumi.ComponentResource):
                         predefined_metric_type="ASGAverageCPUUtilization"
                     )
                 ),
-                target_value=self._args.bounds.cpu_percent,
+                target_value=self._args.tuning.cpu_percent,
             ),
             opts=self._child,
         )
         return Side(release=self._name, group=group.name, target_group=target_group.arn)
 
     def _target_group(self) -> tuple[lb.TargetGroup, lb.ListenerRule]:
-        health = self._args.health
+        health = self._args.entry.health
         target_group = lb.TargetGroup(
             self._name,
             port=health.port,
             protocol="HTTP",
             target_type="instance",
             vpc_id=self._args.network.vpc_id,
-            deregistration_delay=health.drain,
+            deregistration_delay=self._args.tuning.drain,
             health_check=lb.TargetGroupHealthCheckArgs(
                 protocol="HTTP",
                 port="traffic-port",

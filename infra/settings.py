@@ -89,7 +89,7 @@ class CapacitySettings(_Strict):
     min: int = Field(default=2, ge=1)
     """Least number of machines of the live release."""
     max: int = Field(default=8, ge=1)
-    """Greatest number of machines of one release."""
+    """Greatest number of machines of one release. A greater one applies in place, a smaller one to the next release."""
     cpu_percent: float = Field(default=50, gt=0, le=100)
     """Target tracking keeps the average CPU near this."""
 
@@ -127,7 +127,10 @@ class FrontSettings(_Strict):
 
 
 class HealthSettings(_Strict):
-    """The target group's health check (ELBv2's own limits) and where the service listens."""
+    """The target group's health check (ELBv2's own limits) and where the service listens.
+
+    All but `drain` and `grace` belong to the image, so a change makes a new release.
+    """
 
     port: int = Field(default=8080, ge=1, le=65535)
     """Port of the service on the machine."""

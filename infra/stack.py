@@ -9,7 +9,7 @@ import pulumi
 from components.context import Context
 from components.front_door import FrontDoor, FrontDoorArgs
 from components.network import Network, NetworkArgs
-from components.release import Bounds, Health, Release, ReleaseArgs
+from components.release import Release, ReleaseArgs, Tuning
 from components.rollout import Rollout, RolloutArgs
 from fleetswap.domain.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.orders import Policy
@@ -21,7 +21,12 @@ from infra.wanted import wanted_entry
 def deploy(settings: Settings) -> None:
     """Declare the whole stack. Raises `InputError` before the first resource if something asked for is wrong."""
     ledger = read_ledger()
-    decided = plan(ledger, wanted_entry(settings, ledger), kept_images=settings.retention.images)
+    decided = plan(
+        ledger,
+        wanted_entry(settings, ledger),
+        kept_images=settings.retention.images,
+        max_size=settings.capacity.max,
+    )
     context = Context(
         stack=settings.stack,
         service=settings.service,
@@ -38,7 +43,7 @@ def deploy(settings: Settings) -> None:
             cidr=settings.network.cidr,
             zones=settings.network.zones,
             front_port=settings.listener_port,
-            service_port=settings.health.port,
+            service_ports=sorted({entry.health.port for entry in decided.running}),
         ),
         opts=everything,
     )
@@ -62,8 +67,7 @@ def deploy(settings: Settings) -> None:
                 entry=entry,
                 network=network,
                 listener_arn=front.listener_arn,
-                bounds=Bounds(max_size=settings.capacity.max, cpu_percent=settings.capacity.cpu_percent),
-                health=Health(**settings.health.model_dump()),
+                tuning=Tuning(settings.capacity.cpu_percent, settings.health.drain, settings.health.grace),
                 running=entry.release in running,
             ),
             opts=everything,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.disk_image import PROJECT_ROOT
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.ledger import Entry, Image, Ledger, Machine, Nix, release_id
+from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine, Nix, release_id
 from fleetswap.domain.packages import changes
 from fleetswap.nix import build
 from fleetswap.workflows import upload
@@ -20,8 +20,10 @@ def wanted_entry(settings: Settings, ledger: Ledger) -> Entry:
     if settings.release is not None:
         return ledger.entry(settings.release)
     machine = Machine(**settings.machine.model_dump())
+    health = HealthCheck(**settings.health.model_dump(exclude={"drain", "grace"}))
     image = _image(settings.image, ledger)
-    return Entry(release_id(settings.service, image.identity, machine), image, machine)
+    release = release_id(settings.service, image.identity, machine, health)
+    return Entry(release, image, machine, health, max_size=settings.capacity.max)
 
 
 def _image(source: ImageSettings, ledger: Ledger) -> Image:

@@ -52,12 +52,34 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class HealthCheck:
+    """Where the machines serve, and how ELBv2 checks them. It goes with the image: another value, another release.
+
+    Were it shared, a version that moves its health check would make the live one unhealthy before it is replaced.
+    """
+
+    port: int
+    path: str
+    codes: str
+    interval: int
+    timeout: int
+    healthy: int
+    unhealthy: int
+
+
+@dataclass(frozen=True)
 class Entry:
-    """One release: immutable, so everything here is part of its id or follows from what is."""
+    """One release: immutable, so everything here is part of its id or follows from what is, but for `max_size`.
+
+    `max_size` is the greatest size that its group was ever allowed. It grows in place and never shrinks, because AWS
+    takes machines from a group at once when its maximum falls below its size, and refuses one below its minimum.
+    """
 
     release: str
     image: Image
     machine: Machine
+    health: HealthCheck
+    max_size: int
 
 
 @dataclass(frozen=True)
@@ -77,9 +99,9 @@ class Ledger:
         raise InputError(f"release {release!r} is not in the ledger: choose one of its releases ({known})")
 
 
-def release_id(service: str, identity: str, machine: Machine) -> str:
+def release_id(service: str, identity: str, machine: Machine, health: HealthCheck) -> str:
     """`<service>-<8 hex>` from the image's identity and what else the machines are made of. Same parts, same id."""
-    parts = json.dumps([identity, asdict(machine)], sort_keys=True, separators=(",", ":"))
+    parts = json.dumps([identity, asdict(machine), asdict(health)], sort_keys=True, separators=(",", ":"))
     return f"{service}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
 
 
@@ -117,7 +139,7 @@ def from_plain(value: Mapping[str, Any] | None) -> Ledger:
 
 
 def _entry(value: Mapping[str, Any]) -> Entry:
-    image, machine = value["image"], value["machine"]
+    image, machine, health = value["image"], value["machine"], value["health"]
     nix = image.get("nix")
     return Entry(
         release=str(value["release"]),
@@ -137,6 +159,16 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             root_gib=None if machine.get("root_gib") is None else int(machine["root_gib"]),
             policies=tuple(machine["policies"]),
         ),
+        health=HealthCheck(
+            port=int(health["port"]),
+            path=str(health["path"]),
+            codes=str(health["codes"]),
+            interval=int(health["interval"]),
+            timeout=int(health["timeout"]),
+            healthy=int(health["healthy"]),
+            unhealthy=int(health["unhealthy"]),
+        ),
+        max_size=int(value["max_size"]),
     )
 
 

@@ -7,7 +7,7 @@ release that the real listener still uses is protected by AWS itself, which refu
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleetswap.domain.ledger import Entry, Ledger
 
@@ -32,20 +32,22 @@ class Plan:
         return (self.wanted,) if self.standby is None else (self.wanted, self.standby)
 
 
-def plan(ledger: Ledger, wanted: Entry, *, kept_images: int) -> Plan:
+def plan(ledger: Ledger, wanted: Entry, *, kept_images: int, max_size: int) -> Plan:
     """Decide what an update declares.
 
     `wanted` is taken from the ledger if it is there, so that a release that exists is declared just as it was. What
     was live becomes the standby; if the wanted release is live already, the standby stays. Of the rest, the newest
     `kept_images` are declared without machines and the others not at all, which deletes them once the rollout is over.
+    Every release may grow to `max_size`, and none has its maximum taken back.
     Planning twice from the ledger that a plan leaves changes nothing.
     """
-    known = {entry.release: entry for entry in ledger.entries}
+    entries = tuple(replace(entry, max_size=max(entry.max_size, max_size)) for entry in ledger.entries)
+    known = {entry.release: entry for entry in entries}
     wanted = known.get(wanted.release, wanted)
     standby_id = ledger.standby if ledger.live == wanted.release else ledger.live
     standby = known[standby_id] if standby_id is not None else None
 
-    newest_first = ledger.entries if wanted.release in known else (wanted, *ledger.entries)
+    newest_first = entries if wanted.release in known else (wanted, *entries)
     running = {wanted.release, standby_id}
     rest = [entry for entry in newest_first if entry.release not in running]
     kept = tuple(rest[:kept_images])

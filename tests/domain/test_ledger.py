@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.ledger import Entry, Image, Ledger, Machine, Nix, from_plain, release_id, to_plain
+from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine, Nix, from_plain, release_id, to_plain
 
 texts = st.text(max_size=8)
 maps = st.dictionaries(texts, texts, max_size=3)
@@ -20,6 +20,16 @@ machines = st.builds(
     on_demand_percent=st.integers(0, 100),
     root_gib=st.none() | st.integers(1, 99),
     policies=st.lists(texts, max_size=2).map(tuple),
+)
+checks = st.builds(
+    HealthCheck,
+    port=st.integers(1, 9),
+    path=texts,
+    codes=texts,
+    interval=st.integers(5, 9),
+    timeout=st.integers(2, 4),
+    healthy=st.integers(2, 9),
+    unhealthy=st.integers(2, 9),
 )
 images = st.builds(
     Image,
@@ -34,7 +44,7 @@ images = st.builds(
 @st.composite
 def ledgers(draw: st.DrawFn) -> Ledger:
     names = draw(st.lists(texts, unique=True, max_size=4))
-    entries = tuple(Entry(name, draw(images), draw(machines)) for name in names)
+    entries = tuple(Entry(name, draw(images), draw(machines), draw(checks), draw(st.integers(1, 9))) for name in names)
     chosen = st.none() | st.sampled_from(names) if names else st.none()
     return Ledger(live=draw(chosen), standby=draw(chosen), entries=entries)
 
@@ -70,7 +80,9 @@ def test_a_damaged_ledger_is_refused(damaged: dict[str, object]) -> None:
         from_plain(damaged)
 
 
-@given(texts, machines, machines)
-def test_a_release_is_what_its_machines_are_made_of(identity: str, one: Machine, other: Machine) -> None:
+@given(texts, st.tuples(machines, checks), st.tuples(machines, checks))
+def test_a_release_is_what_its_machines_are_made_of(
+    identity: str, one: tuple[Machine, HealthCheck], other: tuple[Machine, HealthCheck]
+) -> None:
     """Two different machines would share a release, and one of them would never be deployed."""
-    assert (release_id("web", identity, one) == release_id("web", identity, other)) == (one == other)
+    assert (release_id("web", identity, *one) == release_id("web", identity, *other)) == (one == other)

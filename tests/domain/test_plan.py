@@ -5,20 +5,21 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.domain.ledger import Entry, Image, Ledger, Machine
+from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine
 from fleetswap.domain.plan import Plan, plan, preview_priority
 
 MACHINE = Machine(instance_types=("c7i.large",), on_demand_base=2, on_demand_percent=0)
+HEALTH = HealthCheck(port=8080, path="/", codes="200", interval=5, timeout=3, healthy=2, unhealthy=2)
 
 
 def entry(number: int) -> Entry:
-    return Entry(release=f"web-{number:08x}", image=Image(identity=f"/nix/store/{number}"), machine=MACHINE)
+    return Entry(f"web-{number:08x}", Image(identity=f"/nix/store/{number}"), MACHINE, HEALTH, max_size=4)
 
 
 def after(numbers: list[int], *, kept_images: int) -> tuple[Ledger, list[Plan]]:
     ledger, plans = Ledger(), []
     for number in numbers:
-        decided = plan(ledger, entry(number), kept_images=kept_images)
+        decided = plan(ledger, entry(number), kept_images=kept_images, max_size=4)
         plans.append(decided)
         ledger = decided.ledger
     return ledger, plans
@@ -41,7 +42,7 @@ def test_what_is_live_is_always_declared_with_machines(numbers: list[int], kept:
     """An update would delete the machines that carry the traffic while it deploys."""
     ledger = Ledger()
     for number in numbers:
-        decided = plan(ledger, entry(number), kept_images=kept)
+        decided = plan(ledger, entry(number), kept_images=kept, max_size=4)
         assert ledger.live in {None, *(running.release for running in decided.running)}
         ledger = decided.ledger
 
@@ -50,7 +51,7 @@ def test_what_is_live_is_always_declared_with_machines(numbers: list[int], kept:
 def test_planning_again_changes_nothing(numbers: list[int], kept: int) -> None:
     """A second `up` of the same version would show a diff, or throw the standby away."""
     ledger, plans = after(numbers, kept_images=kept)
-    again = plan(ledger, entry(numbers[-1]), kept_images=kept)
+    again = plan(ledger, entry(numbers[-1]), kept_images=kept, max_size=4)
     assert again.ledger == ledger
     assert again.retired == ()
     assert again.running == plans[-1].running
@@ -62,7 +63,7 @@ def test_every_entry_is_declared_once_or_retired(numbers: list[int], kept: int) 
     """A release would be declared twice (Pulumi refuses), or vanish from the ledger while it is still declared."""
     ledger = Ledger()
     for number in numbers:
-        decided = plan(ledger, entry(number), kept_images=kept)
+        decided = plan(ledger, entry(number), kept_images=kept, max_size=4)
         declared = [item.release for item in (*decided.running, *decided.kept)]
         assert len(declared) == len(set(declared))
         assert set(declared) == {item.release for item in decided.ledger.entries}
@@ -76,8 +77,16 @@ def test_a_release_is_declared_as_it_was_whatever_the_settings_say_now() -> None
     """A rollback after a change of settings would change the release that it goes back to."""
     ledger, _ = after([1, 2], kept_images=0)
     recorded = ledger.entry("web-00000001")
-    asked = Entry(recorded.release, Image(identity=recorded.image.identity, changes=("other",)), MACHINE)
-    assert plan(ledger, asked, kept_images=0).wanted == recorded
+    asked = Entry(recorded.release, Image(identity=recorded.image.identity, changes=("other",)), MACHINE, HEALTH, 4)
+    assert plan(ledger, asked, kept_images=0, max_size=4).wanted == recorded
+
+
+def test_a_maximum_grows_in_place_and_never_shrinks() -> None:
+    """Lowering the maximum would take machines from the live release, or be refused by AWS for good."""
+    ledger, _ = after([1, 2], kept_images=0)
+    grown = plan(ledger, entry(2), kept_images=0, max_size=9)
+    assert {running.max_size for running in grown.running} == {9}
+    assert plan(grown.ledger, entry(2), kept_images=0, max_size=3).ledger == grown.ledger
 
 
 @given(st.text(min_size=1))

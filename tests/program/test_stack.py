@@ -99,6 +99,18 @@ def test_bounds_change_in_place(first: Program) -> None:
     wider = declare(local("1", capacity={"min": 2, "max": 9}), ledger=first.outputs["ledger"])
     assert releases(wider) == releases(first)
     assert wider.one("Group").inputs["maxSize"] == 9
+    narrower = declare(local("1", capacity={"min": 2, "max": 3}), ledger=wider.outputs["ledger"])
+    assert narrower.one("Group").inputs["maxSize"] == 9
+
+
+def test_a_moved_health_check_does_not_touch_the_live_release(first: Program) -> None:
+    """A version that moves its health check would make the live one unhealthy before it has taken over."""
+    (live,) = releases(first)
+    moved = declare(local("2", health={"path": "/ready", "port": 9090}), ledger=first.outputs["ledger"])
+    paths = {group.name: group.inputs["healthCheck"]["path"] for group in moved.of("TargetGroup")}
+    assert paths.pop(live) == "/healthz"
+    assert set(paths.values()) == {"/ready"}
+    assert {rule.inputs["fromPort"] for rule in moved.of("SecurityGroupEgressRule")} == {8080, 9090}
 
 
 def test_groups_are_declared_empty_and_their_size_belongs_to_the_rollout(second: Program) -> None:
