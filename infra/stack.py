@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
+from pulumi.runtime import get_root_resource
+from pulumi.runtime.sync_await import _sync_await
 
 from components.context import Context
 from components.front_door import FrontDoor, FrontDoorArgs
@@ -103,6 +105,11 @@ def read_ledger() -> Ledger:
     `readStackOutputs` answers synchronously, in a preview too, which is why the plan can be made before anything is
     declared.
     """
+    # The engine writes the state when it registers the stack itself. Who reads a file backend meanwhile meets
+    # half a file ("failed to load checkpoint: EOF"), so the stack must be registered first.
+    root = get_root_resource()
+    if root is not None:
+        _sync_await(root.urn.future())
     name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     answer: dict[str, Any] = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value or {}
     return from_plain(answer.get("outputs", {}).get("ledger"))
