@@ -44,6 +44,8 @@ import os, sys, time
 from pathlib import Path
 import pulumi
 from file_provider import File
+from pulumi.runtime import get_root_resource
+from pulumi.runtime.sync_await import _sync_await
 
 config = pulumi.Config()
 mode = config.require("mode")
@@ -57,6 +59,7 @@ if mode == "bail":
 if mode == "hang":
     Path("../pid").write_text(f"{os.getpid()}\\n")
     time.sleep(600)
+_sync_await(get_root_resource().urn.future())  # see infra/stack.py: before this the state may be half-written
 before = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": stack}).value["outputs"]
 File("file", str(Path("../made").resolve()), config.require_secret("text"))
 pulumi.export("stack", stack)
