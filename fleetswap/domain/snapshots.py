@@ -2,6 +2,7 @@
 
     CloudError        refused for good: trying again would not help
     └── TryAgain      a throttle, a 5xx, a cut connection, an answer that cannot be believed: the same call may succeed
+        ├── Throttled a quota is used up for this moment: the same call succeeds at a slower pace
         └── Absent    "does not exist": trying again helps only while the snapshot is new
 
 It decides nothing about time: how long to try again is the workflow's business.
@@ -25,6 +26,10 @@ VISIBLE_SECONDS = 120
 
 class TryAgain(CloudError):
     """The call failed in a way that may pass."""
+
+
+class Throttled(TryAgain):
+    """A quota of requests is used up for this moment: not a failure, but a sign to go slower."""
 
 
 class Absent(TryAgain):
