@@ -49,6 +49,18 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Page:
+    """One answer of ListSnapshotBlocks: blocks that the snapshot has, each with the token that GetSnapshotBlock wants.
+
+    Ascending; `next` is the token of the next page, None on the last one. A page may be empty and yet not the last.
+    """
+
+    blocks: list[tuple[int, str]]
+    next: str | None
+    volume_gib: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A snapshot as EC2 describes it. `state` is `pending`, `completed`, `error`, `recoverable` or `recovering`."""
 

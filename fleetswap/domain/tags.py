@@ -22,6 +22,12 @@ RELEASE = "fleetswap:release"
 IMAGE = "fleetswap:image"
 """The image's identity: its Nix store path, or `sha256:…` of a given file."""
 
+LINEAGE = "fleetswap:lineage"
+"""The name under which images follow one another: a snapshot's parent is one of the same lineage, in any stack."""
+
+PARENT = "fleetswap:parent"
+"""The snapshot that a snapshot was started from, or `none`. Only with the same parent can an upload be resumed."""
+
 RESERVED_PREFIXES = ("aws:", "fleetswap:")
 """`aws:` is reserved by AWS (Tagging best practices), `fleetswap:` by this policy."""
 
