@@ -101,7 +101,7 @@ class CapacitySettings(_Strict):
 
 
 class NetworkSettings(_Strict):
-    """The VPC. A change of these replaces the network, so it is for a new stack."""
+    """The VPC. A change is refused once a fleet stands on it, because AWS would replace the network."""
 
     cidr: str = "10.66.0.0/16"
     """IPv4 range of the VPC, a /16 to /24."""

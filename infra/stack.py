@@ -10,10 +10,11 @@ from pulumi.runtime.sync_await import _sync_await
 
 from components.context import Context
 from components.front_door import FrontDoor, FrontDoorArgs
-from components.network import Network, NetworkArgs
+from components.network import Network as NetworkComponent
+from components.network import NetworkArgs
 from components.release import Release, ReleaseArgs, Tuning
 from components.rollout import Rollout, RolloutArgs
-from fleetswap.domain.ledger import Ledger, from_plain, to_plain
+from fleetswap.domain.ledger import Ledger, Network, from_plain, to_plain
 from fleetswap.domain.orders import Policy
 from fleetswap.domain.plan import plan
 from infra.settings import Settings
@@ -22,7 +23,7 @@ from infra.wanted import wanted_entry
 
 def deploy(settings: Settings) -> None:
     """Declare the whole stack. Raises `InputError` before the first resource if something asked for is wrong."""
-    ledger = read_ledger()
+    ledger = read_ledger().on(Network(settings.network.cidr, settings.network.zones))
     decided = plan(
         ledger,
         wanted_entry(settings, ledger),
@@ -38,7 +39,7 @@ def deploy(settings: Settings) -> None:
     )
     everything = pulumi.ResourceOptions(provider=context.provider())
 
-    network = Network(
+    network = NetworkComponent(
         settings.service,
         NetworkArgs(
             context=context,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 from fleetswap.domain.errors import InputError
@@ -83,12 +83,34 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Network:
+    """Where the fleet stands. AWS cannot change these in place, and to replace them would take the live fleet down."""
+
+    cidr: str
+    zones: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Ledger:
-    """The releases, newest first; `live` has the traffic, `standby` had it before. Both name an entry or nothing."""
+    """The releases, newest first; `live` has the traffic, `standby` had it before. Both name an entry or nothing.
+
+    `network` is None in a new stack, and in a ledger that an older program wrote.
+    """
 
     live: str | None = None
     standby: str | None = None
     entries: tuple[Entry, ...] = ()
+    network: Network | None = None
+
+    def on(self, network: Network) -> Ledger:
+        """The same ledger on `network`; another one than it stands on is an `InputError`."""
+        if self.network not in (None, network):
+            there = f"{self.network.cidr} in zones {', '.join(self.network.zones)}" if self.network else ""
+            raise InputError(
+                f"fleetswap:network cannot change under a running fleet, which stands on {there}:"
+                " put the setting back, or deploy a new stack"
+            )
+        return replace(self, network=network)
 
     def entry(self, release: str) -> Entry:
         """The entry of a release; an unknown one is an `InputError` that lists those that can be had."""
@@ -126,6 +148,7 @@ def from_plain(value: Mapping[str, Any] | None) -> Ledger:
             live=value.get("live"),
             standby=value.get("standby"),
             entries=tuple(_entry(entry) for entry in value["entries"]),
+            network=_network(value.get("network")),
         )
         for release in (ledger.live, ledger.standby):
             if release is not None:
@@ -136,6 +159,10 @@ def from_plain(value: Mapping[str, Any] | None) -> Ledger:
             "put back the last good one with `pulumi stack export` and `pulumi stack import`"
         ) from error
     return ledger
+
+
+def _network(value: Mapping[str, Any] | None) -> Network | None:
+    return None if value is None else Network(str(value["cidr"]), tuple(str(zone) for zone in value["zones"]))
 
 
 def _entry(value: Mapping[str, Any]) -> Entry:

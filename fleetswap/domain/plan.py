@@ -57,7 +57,8 @@ def plan(ledger: Ledger, wanted: Entry, *, kept_images: int, max_size: int) -> P
         standby=standby,
         kept=kept,
         retired=tuple(entry.release for entry in rest[kept_images:]),
-        ledger=Ledger(
+        ledger=replace(
+            ledger,
             live=wanted.release,
             standby=standby_id,
             entries=tuple(entry for entry in newest_first if entry.release in stay),

@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine, Nix, from_plain, release_id, to_plain
+from fleetswap.domain.ledger import (
+    Entry,
+    HealthCheck,
+    Image,
+    Ledger,
+    Machine,
+    Network,
+    Nix,
+    from_plain,
+    release_id,
+    to_plain,
+)
 
 texts = st.text(max_size=8)
 maps = st.dictionaries(texts, texts, max_size=3)
@@ -46,7 +57,8 @@ def ledgers(draw: st.DrawFn) -> Ledger:
     names = draw(st.lists(texts, unique=True, max_size=4))
     entries = tuple(Entry(name, draw(images), draw(machines), draw(checks), draw(st.integers(1, 9))) for name in names)
     chosen = st.none() | st.sampled_from(names) if names else st.none()
-    return Ledger(live=draw(chosen), standby=draw(chosen), entries=entries)
+    networks = st.none() | st.builds(Network, cidr=texts, zones=st.lists(texts, max_size=2).map(tuple))
+    return Ledger(live=draw(chosen), standby=draw(chosen), entries=entries, network=draw(networks))
 
 
 @given(ledgers())
@@ -86,3 +98,13 @@ def test_a_release_is_what_its_machines_are_made_of(
 ) -> None:
     """Two different machines would share a release, and one of them would never be deployed."""
     assert (release_id("web", identity, *one) == release_id("web", identity, *other)) == (one == other)
+
+
+def test_a_network_is_kept_once_a_fleet_stands_on_it() -> None:
+    """A changed CIDR would replace the VPC under the live fleet, or a new stack and an old ledger be refused."""
+    here, elsewhere = Network("10.0.0.0/16", ("a", "b")), Network("10.1.0.0/16", ("a", "b"))
+    ledger = Ledger().on(here)
+    assert ledger.network == here
+    assert ledger.on(here) == ledger
+    with pytest.raises(InputError, match=r"stands on 10\.0\.0\.0/16 in zones a, b"):
+        ledger.on(elsewhere)

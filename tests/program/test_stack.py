@@ -211,3 +211,9 @@ def test_the_preview_names_the_packages_that_change(first: Program, second: Prog
     (live,) = releases(first)
     disk = next(disk for disk in second.of("DiskImage") if disk.name != live)
     assert disk.inputs["changes"] == ["fleetswap-demo 1 → 2"]
+
+
+def test_the_network_cannot_change_under_a_fleet(first: Program) -> None:
+    """A new CIDR would replace the VPC, and with it take down what is live."""
+    with pytest.raises(InputError, match="network cannot change"):
+        declare(local("2", network={"cidr": "10.99.0.0/16"}), ledger=first.outputs["ledger"])
