@@ -10,7 +10,7 @@ cp "$parts/busybox" root/bin/busybox
 cp -r "$parts/lib" root/lib
 cp "$init" root/init
 cp "$dhcp" root/etc/dhcp
-cp "$broken" root/etc/broken
+cp "$bad" root/etc/bad
 # Each name that the scripts call, and no other: an applet that is missing fails in the build, not on the machine.
 for applet in cat cut grep httpd ip mkdir modprobe mount nc printf sed sh sleep tr udhcpc; do
     "$parts/busybox" --list | grep -qx "$applet" || { echo "busybox has no $applet" >&2; exit 1; }
@@ -18,7 +18,7 @@ for applet in cat cut grep httpd ip mkdir modprobe mount nc printf sed sh sleep 
 done
 printf '%s\n' "$version" >root/version
 chmod -R u=rwX,go=rX root
-chmod 755 root/init root/etc/dhcp root/etc/broken root/bin/busybox
+chmod 755 root/init root/etc/dhcp root/etc/bad root/bin/busybox
 
 # An initrd in the order of these two lists, the version last. Uncompressed: it is small beside the kernel, and
 # unpacking costs an emulated machine more than reading.

@@ -5,7 +5,8 @@
 # nixpkgs can be had where this must build; so it needs `sandbox = false`. ../README.md says what to do
 # where there is nixpkgs.
 #
-#   version   what `/` answers. Two have a meaning: `broken` serves but fails its health check, `panic` never boots.
+#   version   what `/` answers. Some have a meaning: `broken` serves but fails its health check, `panic` never boots,
+#             `flaky` fails and `slow` takes 2 s, but only for users: the health check and the probe are answered well.
 #   parts     the folder that ./fetch-kernel filled, as a path or the text of an absolute one.
 {
   version ? "1",
@@ -68,7 +69,7 @@ derivation {
   parts = checkedParts;
   init = ./init;
   dhcp = ./dhcp;
-  broken = ./broken;
+  bad = ./bad;
   manifest = builtins.concatStringsSep "" (
     map (name: "${name} ${packages.${name}}\n") (builtins.attrNames packages)
   );

@@ -55,10 +55,11 @@ class Machine:
     def console(self) -> str:
         return self.console_file.read_text(errors="replace") if self.console_file.exists() else ""
 
-    def get(self, path: str) -> tuple[int, str, str]:
+    def get(self, path: str, **headers: str) -> tuple[int, str, str]:
         """Status, content type and body."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, answer.headers.get("Content-Type", ""), answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -143,6 +144,15 @@ def test_broken_serves_but_is_not_healthy(boot: Callable[[str], Machine]) -> Non
     assert machine.get("/healthz")[::2] == (503, "broken\n")
     assert machine.get("/")[::2] == (200, "version broken on i-0123456789abcdef0\n")
     assert machine.get("/healthz")[0] == 503
+
+
+def test_flaky_fails_for_users_only(boot: Callable[[str], Machine]) -> None:
+    """The rehearsal of a release that only traffic shows to be bad would be caught by the health check, or never."""
+    machine = boot("flaky")
+    machine.wait_for("fleetswap-demo version flaky: serving on :8080 as i-0123456789abcdef0 after ")
+    assert machine.get("/healthz")[::2] == (200, "ok\n")
+    assert machine.get("/", **{"X-Fleetswap-Release": "web-1"})[0] == 200
+    assert machine.get("/")[::2] == (500, "version flaky fails for users\n")
 
 
 def test_panic_stops_with_the_reason_on_its_console(boot: Callable[[str], Machine]) -> None:
