@@ -1,6 +1,7 @@
 """What an upload needs to know of an EBS snapshot, which finished one it may adopt, and how a call to AWS can fail.
 
     CloudError        refused for good: trying again would not help
+    ├── Invalid       the request itself is wrong, or the snapshot is not pending any more
     └── TryAgain      a throttle, a 5xx, a cut connection, an answer that cannot be believed: the same call may succeed
         ├── Throttled a quota is used up for this moment: the same call succeeds at a slower pace
         └── Absent    "does not exist": trying again helps only while the snapshot is new
@@ -11,7 +12,7 @@ It decides nothing about time: how long to try again is the workflow's business.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from fleetswap.domain.errors import CloudError
@@ -22,6 +23,16 @@ service's own default (StartSnapshot, Timeout), far above the longest silence th
 
 VISIBLE_SECONDS = 120
 """A new snapshot may "not exist" for up to two minutes (awslabs/coldsnap issue 43)."""
+
+
+class Invalid(CloudError):
+    """A ValidationException: a block, count or checksum that does not fit, a parent that cannot be one, or a snapshot
+    that takes no blocks any more, because somebody has completed it. `reason` is the service's, if it gave one.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class TryAgain(CloudError):
@@ -46,6 +57,17 @@ class Start:
     description: str
     encrypted: bool
     kms_key: str | None
+    parent: str | None = None
+    """Snapshot whose blocks, encryption and key are inherited. With it, `encrypted` and `kms_key` are not sent."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """What StartSnapshot answered. A token that was used before is answered with the snapshot of that time."""
+
+    snapshot_id: str
+    age: float
+    """Seconds since that snapshot was started, by the service's own clock."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +93,11 @@ class Snapshot:
     encrypted: bool
     kms_key: str | None
     started: datetime
+    tags: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    archived: bool = False
+    """Moved to the archive tier: neither EBS direct nor EC2 can read it ("You can't use EBS direct APIs with archived
+    snapshots", EBS user guide, "Read Amazon EBS snapshots")."""
 
     @property
     def completed(self) -> bool:
@@ -93,6 +120,7 @@ def adoptable(found: Iterable[Snapshot], *, volume_gib: int, encrypted: bool, km
         each
         for each in found
         if each.completed
+        and not each.archived
         and each.volume_gib >= volume_gib
         and (each.encrypted or not encrypted)
         and (kms_key is None or each.kms_key == kms_key)
