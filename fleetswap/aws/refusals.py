@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.snapshots import Absent, Throttled, TryAgain
+from fleetswap.domain.snapshots import Absent, Invalid, Throttled, TryAgain
 
 THROTTLES = frozenset(
     {
@@ -91,6 +91,8 @@ def refusal(
     passing = code in PASSING or (code == "ValidationException" and reason in PASSING_REASONS)
     if passing or status == 408 or status >= 500:
         return TryAgain(text)
+    if code == "ValidationException":
+        return Invalid(text, reason)
     return CloudError(_final(doing, permissions, code, message, text))
 
 

@@ -11,8 +11,8 @@ An entry is the SHA-256 of the image's block of that index, as EBS has it (the l
 zero bytes: the snapshot does not have the block (a hole that was skipped). The header names the snapshot that the map
 describes: a snapshot of a *volume* holds its ancestor's map, stale, and a copy has another id; neither is believed.
 
-The header, big-endian: magic (16 bytes), version, block size (4 each), image size, block count, map blocks (8 each), the
-snapshot's id (64, filled up with zeros), SHA-256 of everything before the header, zeros, and in the last 32 bytes
+The header, big-endian: magic (16 bytes), version, block size (4 each), image size, block count, map blocks (8 each),
+the snapshot's id (64, filled up with zeros), SHA-256 of everything before the header, zeros, and in the last 32 bytes
 SHA-256 of the header before it. So a change of any byte is noticed, and each refusal says which check failed.
 """
 
