@@ -1,0 +1,296 @@
+"""The test of rates: its promise computed exactly, what it catches, and what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.rates import (
+    LEAST_BAD,
+    SHARES,
+    Bad,
+    Counts,
+    Limit,
+    Stretch,
+    Trials,
+    evidence_of,
+    judge,
+    share,
+    upper_bound,
+)
+from tools import rates_power
+
+STRICT = Limit(alpha=0.05, ratio=1.0, tolerated=0.0)
+"""The limit that aborts most readily; a high alpha so that the probabilities are not tiny."""
+
+
+def stretch(n_c: int, b_c: int, n_l: int, b_l: int) -> Stretch:
+    return Stretch(Counts(n_c, b_c), Counts(n_l, b_l))
+
+
+def aborts(*stretches: Stretch, limit: Limit = STRICT) -> bool:
+    return judge(Bad.ERRORS, stretches, limit).abort
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.05, 0.001])
+@pytest.mark.parametrize("q", [0.01, 0.05, 0.25, 0.5, 0.9])
+def test_evidence_keeps_its_promise_when_looked_at_after_every_event(q: float, alpha: float) -> None:
+    """Good releases would be aborted more often than stated: each further look would add to the error."""
+    caught = _ever([q] * 160, alpha)
+    assert 0 < caught <= alpha
+
+
+@pytest.mark.parametrize("q", [[0.05] * 40 + [0.25] * 40 + [0.5] * 60, [0.9, 0.01] * 60], ids=["steps", "jumps"])
+def test_evidence_keeps_its_promise_when_weights_change(q: Sequence[float]) -> None:
+    """A trouble that both releases share during a later step would look like the candidate's."""
+    assert 0 < _ever(q, 0.01) <= 0.01
+
+
+def _ever(shares: Sequence[float], alpha: float) -> float:
+    """The exact probability that the evidence ever reaches 1/alpha, if every event is as likely as it may be."""
+    states, caught = {0: 1.0}, 0.0
+    for number, q in enumerate(shares, 1):
+        after: dict[int, float] = {}
+        for bad, probability in states.items():
+            after[bad] = after.get(bad, 0.0) + probability * (1 - q)
+            after[bad + 1] = after.get(bad + 1, 0.0) + probability * q
+        states = {}
+        totals = {each: shares[:number].count(each) for each in dict.fromkeys(shares[:number])}
+        for bad, probability in after.items():
+            # The likelihood ratio needs the number of bad events in all, and of events of each share.
+            trials = [Trials(bad if n == 0 else 0, total, each) for n, (each, total) in enumerate(totals.items())]
+            if evidence_of(trials) >= math.log(1 / alpha):
+                caught += probability
+            else:
+                states[bad] = probability
+    return caught
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.5, 3.0])
+@pytest.mark.parametrize("rate", [0.002, 0.05, 0.3, 1.0])
+@pytest.mark.parametrize(
+    "looks",
+    [
+        [(n, n) for n in range(1, 41)],
+        [(n, 4 * n) for n in range(3, 37, 3)],
+        [(n, 19 * n) for n in range(1, 15)],
+        [(5, 5), (10, 100), (60, 110), (61, 130)],
+        [(40, 10)],
+    ],
+    ids=["1:1", "1:4", "1:19", "uneven", "once"],
+)
+def test_good_releases_are_aborted_less_often_than_stated(
+    looks: list[tuple[int, int]], rate: float, ratio: float
+) -> None:
+    """The stated false-abort rate would be wrong for real requests, of which none is bad twice."""
+    limit = Limit(alpha=0.05, ratio=ratio, tolerated=0.0)
+    assert rates_power.false_abort(looks, rate, rate / ratio, limit) <= limit.alpha
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5])
+def test_good_releases_survive_a_random_split(rate: float) -> None:
+    """The load balancer divides requests by chance; the promise would hold only for an exact split."""
+    weight, limit = 0.25, Limit(alpha=0.3, ratio=1.0, tolerated=0.0)
+    states, caught = {(0, 0, 0): 1.0}, 0.0
+    for number in range(1, 25):
+        after: dict[tuple[int, int, int], float] = {}
+        for (n_c, b_c, b_l), probability in states.items():
+            for key, chance in {
+                (n_c + 1, b_c + 1, b_l): weight * rate,
+                (n_c + 1, b_c, b_l): weight * (1 - rate),
+                (n_c, b_c, b_l + 1): (1 - weight) * rate,
+                (n_c, b_c, b_l): (1 - weight) * (1 - rate),
+            }.items():
+                after[key] = after.get(key, 0.0) + probability * chance
+        states = {}
+        for (n_c, b_c, b_l), probability in after.items():
+            if aborts(stretch(n_c, b_c, number - n_c, b_l), limit=limit):
+                caught += probability
+            elif probability > 1e-12:
+                states[n_c, b_c, b_l] = probability
+    assert 0 < caught <= limit.alpha
+
+
+def test_the_ceiling_keeps_its_promise() -> None:
+    """A first deploy, which has no live to be compared with, would be aborted at its ceiling too often."""
+    limit = Limit(alpha=0.05, tolerated=0.0, ceiling=0.1)
+    assert 0 < rates_power.false_abort([(n, 0) for n in range(1, 200)], 0.1, 0.0, limit) <= limit.alpha / SHARES
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2])
+def test_the_former_rate_of_live_keeps_its_promise(rate: float) -> None:
+    """In the bake, a candidate just as good as live would be aborted because live was lucky in the canary."""
+    limit, caught = Limit(alpha=0.2, ratio=1.0, tolerated=0.0), 0.0
+    for b_l, chance in rates_power._binomial(30, rate):
+        states = {0: 1.0}
+        for number in range(1, 41):
+            after: dict[int, float] = {}
+            for bad, probability in states.items():
+                after[bad] = after.get(bad, 0.0) + probability * (1 - rate)
+                after[bad + 1] = after.get(bad + 1, 0.0) + probability * rate
+            states = {}
+            for bad, probability in after.items():
+                if number % 4 == 0 and aborts(stretch(0, 0, 30, b_l), stretch(number, bad, 0, 0), limit=limit):
+                    caught += probability * chance
+                elif probability > 1e-12:
+                    states[bad] = probability
+    assert 0 < caught <= limit.alpha / SHARES
+
+
+@pytest.mark.parametrize("total", [1, 7, 60])
+@pytest.mark.parametrize("alpha", [0.1, 0.001])
+def test_the_bound_of_a_rate_holds(total: int, alpha: float) -> None:
+    """The rate that live had would be believed from too few requests."""
+    for rate in (0.001, 0.02, 0.3, 0.9, 0.999):
+        wrong = sum(
+            chance for bad, chance in rates_power._binomial(total, rate) if upper_bound(bad, total, alpha) < rate
+        )
+        assert wrong <= alpha * 1.000001
+    assert upper_bound(total, total, alpha) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "weight", "within"),
+    [(1.0, 5, 6), (0.5, 5, 18), (0.5, 50, 60), (0.1, 25, 210)],
+)
+def test_bad_releases_are_caught_soon(bad: float, weight: int, within: int) -> None:
+    """A release that fails under traffic would be noticed only after it has failed many users."""
+    assert rates_power.quantiles(bad, 0.001, weight, (0.99,), most=within)[0] is not None
+
+
+def test_bad_releases_are_caught_without_live() -> None:
+    """A first deploy that fails every other request would be left in place, if only live could convict it."""
+    limit = Limit(ceiling=0.05)
+    for number in range(1, 40):
+        if aborts(Stretch(Counts(number, number // 2), None), limit=limit):
+            break
+    else:
+        pytest.fail("20 errors of 40 requests were let pass at a ceiling of 5 %")
+    assert number < 25
+
+
+def test_a_bad_release_is_caught_in_the_bake() -> None:
+    """With all the traffic moved there is no live to compare with, and errors would pass unseen."""
+    canary = stretch(200, 0, 2000, 2)
+    assert not aborts(canary, Stretch(Counts(1000, 3), Counts(0, 0)), limit=Limit())
+    finding = judge(Bad.ERRORS, [canary, Stretch(Counts(1000, 60), Counts(0, 0))], Limit())
+    assert finding.abort
+    assert "than 1.5 times the rate that live had before" in finding.reason
+
+
+def test_a_shared_trouble_convicts_no_one() -> None:
+    """A database that fails both releases for a minute, at a time of more canary weight, would abort the deploy."""
+    calm, trouble = stretch(50, 0, 4950, 0), stretch(500, 250, 500, 250)
+    assert not aborts(calm, trouble)
+    assert aborts(stretch(550, 250, 5450, 250)), "as one stretch they would: that is why stretches are kept apart"
+
+
+def test_a_tolerated_rate_is_no_reason() -> None:
+    """Of a very busy service, a difference that no one can notice would abort the deploy."""
+    busy = stretch(1_000_000, 300, 1_000_000, 100)
+    assert aborts(busy, limit=Limit(tolerated=0.0))
+    assert not aborts(busy, limit=Limit(tolerated=0.001))
+    assert aborts(stretch(1_000_000, 3000, 1_000_000, 1000), limit=Limit(tolerated=0.001))
+
+
+counts = st.tuples(st.integers(0, 400), st.integers(0, 400)).map(sorted).map(lambda pair: (pair[1], pair[0]))
+limits = st.builds(
+    Limit,
+    alpha=st.sampled_from([0.5, 0.05, 0.001]),
+    ratio=st.sampled_from([1.0, 1.5, 4.0]),
+    tolerated=st.sampled_from([0.0, 0.001, 0.1]),
+    ceiling=st.sampled_from([None, 0.01, 0.3]),
+)
+
+
+@given(st.lists(st.tuples(counts, counts), min_size=1, max_size=4), limits)
+def test_any_counts_have_an_answer(pairs: list[tuple[tuple[int, int], tuple[int, int]]], limit: Limit) -> None:
+    """Counts that no one thought of (none of one side, none of both) would end the deploy with a traceback."""
+    finding = judge(Bad.ERRORS, [stretch(*c, *pair) for c, pair in pairs], limit)
+    assert finding.known
+    assert finding.reason.startswith("5xx: candidate ")
+    assert "\n" not in finding.reason
+    assert not (finding.abort and sum(c[1] for c, _ in pairs) < LEAST_BAD)
+
+
+@given(counts, counts, limits)
+def test_one_error_never_aborts(candidate: tuple[int, int], live: tuple[int, int], limit: Limit) -> None:
+    """A single failed request would undo a deploy."""
+    assert not aborts(stretch(max(candidate[0], 1), 1, *live), limit=limit)
+
+
+@given(counts, counts, st.integers(0, 50), limits)
+def test_worse_is_never_better(candidate: tuple[int, int], live: tuple[int, int], more: int, limit: Limit) -> None:
+    """More errors of the candidate would save it, or more of live convict it."""
+    n_c, b_c = candidate
+    n_l, b_l = live
+    if aborts(stretch(n_c, b_c, n_l, b_l), limit=limit):
+        assert aborts(stretch(n_c, min(b_c + more, n_c), n_l, b_l), limit=limit)
+        assert aborts(stretch(n_c, b_c, n_l, max(b_l - more, 0)), limit=limit)
+    else:
+        assert not aborts(stretch(n_c, max(b_c - more, 0), n_l, b_l), limit=limit)
+        assert not aborts(stretch(n_c, b_c, n_l, min(b_l + more, n_l)), limit=limit)
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.sampled_from([1.0, 1.5, 4.0]))
+def test_a_share_is_a_probability(n_c: int, n_l: int, ratio: float) -> None:
+    """A share outside 0 to 1 would make a nonsense of the evidence."""
+    assert 0 <= share(n_c, n_l, ratio) <= 1
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        Stretch(Counts(None, 0), Counts(9, 0)),
+        Stretch(Counts(9, None), Counts(9, 0)),
+        Stretch(Counts(9, 0), Counts(None, 0)),
+        Stretch(Counts(9, 0), Counts(9, None)),
+        Stretch(Counts(0, 3), Counts(9, 0)),
+    ],
+    ids=["candidate's requests", "candidate's errors", "live's requests", "live's errors", "errors before requests"],
+)
+def test_unknown_is_neither_good_nor_evidence(unknown: Stretch) -> None:
+    """What CloudWatch has not told would count as no errors, or as no requests."""
+    finding = judge(Bad.ERRORS, [unknown], Limit())
+    assert not finding.known
+    assert not finding.abort
+    assert "1 of 1 periods unknown" in finding.reason
+    worse = judge(Bad.ERRORS, [unknown, stretch(100, 50, 2000, 1)], Limit())
+    assert worse.abort, "what is known still convicts"
+
+
+def test_slow_answers_are_a_count_of_their_own() -> None:
+    """A release that answers slowly but without errors would pass."""
+    slow = Stretch(Counts(100, 0, 40), Counts(1900, 0, 10))
+    assert not judge(Bad.ERRORS, [slow], Limit()).abort
+    finding = judge(Bad.SLOW, [slow], Limit())
+    assert finding.abort
+    assert finding.reason.startswith("slow: candidate 40 of 100 (40 %), live 10 of 1,900 (0.5 %); more than 1.5 times")
+
+
+def test_the_words() -> None:
+    """The engineer who is woken up would not see the figures that the decision was made from."""
+    finding = judge(Bad.ERRORS, [stretch(60, 3, 1200, 0), stretch(60, 4, 1200, 1)], Limit())
+    assert finding.reason.startswith("5xx: candidate 7 of 120 (5.8 %), live 1 of 2,400 (0.04 %); ")
+    assert "more than 1.5 times the rate of live (by chance at most once in" in finding.reason
+    assert judge(Bad.ERRORS, [stretch(0, 0, 0, 0)], Limit()).reason == "5xx: candidate no requests"
+    first = judge(Bad.ERRORS, [Stretch(Counts(400, 400), None)], Limit(ceiling=0.05))
+    assert first.reason == (
+        "5xx: candidate 400 of 400 (100 %); more than the ceiling of 5.0 % (by chance less than once in 1,000,000,000)"
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"alpha": 0.0}, {"alpha": 0.6}, {"ratio": 0.9}, {"ratio": math.inf}, {"tolerated": 1.0}, {"ceiling": 0.0}],
+    ids=str,
+)
+def test_limits_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    """A slip in a setting would abort every deploy, or none."""
+    with pytest.raises(InputError, match="rates: "):
+        Limit(**wrong)
