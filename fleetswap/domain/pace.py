@@ -39,14 +39,14 @@ DOUBLING = 1.0
 FIRST_DOUBLING = 0.5
 """After t seconds of growing, the rate is up by GROWTH * (2 ** (t / DOUBLING) - 1) requests a second; before the first
 throttle by the other constant. An amount and not a part, for the sake of fairness. So a quota of 1,000/s is met after
-about 3 s with 4 % too much, a few throttled requests in 3,000, and one that rose from 300/s to 1,000/s is found in 7."""
+about 3 s with 4 % too much, a few throttled requests in 3,000, and a rise from 300/s to 1,000/s is found in 7 s."""
 
 FEW = 8
 """Requests that may be on their way before the first throttle whatever the rate; and answers that make a sample."""
 
 CLIMBED = 0.9
-"""Where the rate goes at least, as a part of what it was, after it grew for long: during a long climb the bucket was full
-and something was lost, and the measurement tells too little. If it was right all the same, the next fall comes soon."""
+"""Where the rate goes at least, as a part of what it was, after it grew for a while: during a long climb the bucket was
+full, something was lost, and the measurement tells too little. If it was right all the same, the next fall is near."""
 
 MEASURABLE = 10
 """Acknowledged requests between two throttles from which a rate is told: one more or less is then a tenth."""

@@ -56,6 +56,12 @@ class GaveUp(CloudError):
     """The time budget is spent; the last failure might have passed, and may have been a success with a lost answer."""
 
 
+def pause(failures: int) -> float:
+    """Seconds to wait after the last of `failures` failures in a row."""
+    longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(max(failures - 1, 0), 16))
+    return random.uniform(0, longest)  # noqa: S311 (jitter, not a secret)
+
+
 class Patience:
     """The time budget of a piece of work: it ends `seconds` after the last success of any of its calls.
 
@@ -70,26 +76,34 @@ class Patience:
         self._seconds = seconds
         self._last_success = clock.now()
 
-    def call(self, attempt: Callable[[], T], *, absent_until: float | None = None) -> T:
-        """Make a call until it succeeds, fails for good, or the budget is spent: then `GaveUp` says the last failure.
+    def renew(self) -> None:
+        """Something succeeded."""
+        self._last_success = self._clock.now()
 
-        `Absent` is final after `absent_until` (a time of the clock), and at once without it.
+    def bear(self, error: TryAgain, *, began: float, absent_until: float | None) -> None:
+        """Return if the call that failed with `error` may be made again; else raise what to tell the user.
+
+        `began` is when the call was made for the first time: idle time is not silence. `Absent` is final after
+        `absent_until` (a time of the clock), and at once without it.
         """
+        now = self._clock.now()
+        if isinstance(error, Absent) and (absent_until is None or now >= absent_until):
+            raise error
+        if now - max(began, self._last_success) >= self._seconds:
+            raise GaveUp(f"{error}; nothing succeeded for {self._seconds:.0f} s, given up") from error
+
+    def call(self, attempt: Callable[[], T], *, absent_until: float | None = None) -> T:
+        """Make a call until it succeeds, fails for good, or the budget is spent: then `GaveUp` says the last failure."""
         began = self._clock.now()
-        for failures in itertools.count():
+        for failures in itertools.count(1):
             if self._stop.is_set():
                 raise Stopped
             try:
                 result = attempt()
             except TryAgain as error:
-                now = self._clock.now()
-                if isinstance(error, Absent) and (absent_until is None or now >= absent_until):
-                    raise
-                if now - max(began, self._last_success) >= self._seconds:
-                    raise GaveUp(f"{error}; nothing succeeded for {self._seconds:.0f} s, given up") from error
-                longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failures, 16))
-                self._clock.wait(random.uniform(0, longest), self._stop)  # noqa: S311 (jitter, not a secret)
+                self.bear(error, began=began, absent_until=absent_until)
+                self._clock.wait(pause(failures), self._stop)
             else:
-                self._last_success = self._clock.now()
+                self.renew()
                 return result
         raise AssertionError("unreachable: the loop ends by return or raise")
