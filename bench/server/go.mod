@@ -1,0 +1,3 @@
+module fleetswap.dev/bench/server
+
+go 1.24
