@@ -1,7 +1,7 @@
-"""Tells a raw disk image from everything else that people hand in for one.
+"""Tells a disk image from everything else that people hand in for one.
 
 It decides from the first and last bytes alone, by the published layouts, and never reads a file. What it lets through
-has a partition table that is whole and fits in the file; whether a system boots from it only a boot can tell.
+has a partition table that is whole and fits on the disk; whether a system boots from it only a boot can tell.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Literal
 
+from fleetswap.domain import qcow2, vhd
 from fleetswap.domain.blocks import GIB, MAX_VOLUME_GIB, volume_gib
 from fleetswap.domain.errors import InputError
 
@@ -26,18 +27,21 @@ HEAD_BYTES = 65_536
 TAIL_BYTES = 512
 """How much of its end: a VHD's footer."""
 
+Format = Literal["raw", "vhd", "qcow2"]
+"""What a file can be that holds a disk and is read here."""
+
 CONTAINERS = (
     # Defined in QEMU docs/interop/qcow2.rst, MS-VHDX 2.1, VMware "Virtual Disk Format 5.0", QEMU block/vdi.c.
-    (0, b"QFI\xfb", "qcow2"),
+    (0, qcow2.MARK, "qcow2"),
     (0, b"vhdxfile", "VHDX"),
     (0, b"KDMV", "VMDK"),
     (0, b"COWD", "VMDK"),
     (0, b"# Disk DescriptorFile", "VMDK"),
     (64, b"\x7f\x10\xda\xbe", "VDI"),
     # "Virtual Hard Disk Image Format Specification", Microsoft 2006: a dynamic disk begins with a copy of its footer.
-    (0, b"conectix", "VHD"),
+    (0, vhd.MARK, "VHD"),
 )
-"""Formats that hold a disk: offset, mark, name."""
+"""Formats that hold a disk and are no disk: offset, mark, name. Some are read all the same, see `tell`."""
 
 COMPRESSED = (
     (b"\x1f\x8b", "gzip", "gunzip"),  # RFC 1952
@@ -65,17 +69,31 @@ PROTECTIVE = 0xEE
 
 @dataclass(frozen=True)
 class Disk:
-    """What is known of a raw disk image: its size in bytes and which partition table it has."""
+    """What is known of a disk: its size in bytes and which partition table it has."""
 
     size: int
     table: Literal["gpt", "mbr"]
 
 
-def inspect(head: bytes, tail: bytes, size: int, *, name: str) -> Disk:
-    """Say what disk an image holds, from its first `HEAD_BYTES` and last `TAIL_BYTES` (fewer if it is smaller).
+def tell(head: bytes, tail: bytes) -> Format:
+    """The format of a file, from its first bytes and its last 512. "raw" is what begins and ends like no other.
 
-    `size` is the file's in bytes, `name` what the user calls it. Raises `InputError`, one line with the remedy, for
-    all that is not a raw disk with a whole partition table.
+    A mark decides, whatever else the file has: no boot code begins like a qcow2 file, and no disk ends in a VHD's
+    footer unless somebody put one there. So a container's own bytes are never taken for a disk.
+    """
+    if head.startswith(qcow2.MARK):
+        return "qcow2"
+    # A fixed VHD is the disk with a footer behind it, so its beginning looks like a raw disk.
+    if head.startswith(vhd.MARK) or tail[-TAIL_BYTES:].startswith(vhd.MARK):
+        return "vhd"
+    return "raw"
+
+
+def inspect(head: bytes, tail: bytes, size: int, *, name: str) -> Disk:
+    """Say what disk these are the first `HEAD_BYTES` and last `TAIL_BYTES` of (fewer if it is smaller).
+
+    `size` is the disk's in bytes, `name` what the user calls the file. Raises `InputError`, one line with the remedy,
+    for all that is not a disk with a whole partition table: also for a container, so one inside of another is refused.
     """
     if size == 0:
         raise InputError(f"image {name} is empty: build it again")
@@ -108,8 +126,7 @@ def _refuse_formats(head: bytes, tail: bytes, name: str) -> None:
     for offset, mark, what in CONTAINERS:
         if head.startswith(mark, offset):
             raise InputError(f"image {name} is a {what} file, {convert}")
-    # A fixed VHD is the disk with a footer behind it, so its beginning looks like a raw disk.
-    if tail[-TAIL_BYTES:].startswith(b"conectix"):
+    if tail[-TAIL_BYTES:].startswith(vhd.MARK):
         raise InputError(f"image {name} is a VHD file, {convert}")
     for mark, what, tool in COMPRESSED:
         if head.startswith(mark):

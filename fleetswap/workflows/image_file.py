@@ -1,40 +1,73 @@
-"""Reads a disk image from a file, block by block, and notices if it changes meanwhile.
+"""The disk that an image file holds, block by block, whatever the file's format; and the name of that disk.
 
-It decides nothing about the content (`fleetswap.domain.disk` does) and never writes.
+It decides nothing about the content (`fleetswap.domain.disk` does) nor about the layout of a format
+(`fleetswap.workflows.decode`), notices if the file changes meanwhile, and never writes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
-from fleetswap.domain import blocks, disk
-from fleetswap.domain.errors import FleetswapError, InputError
+from fleetswap.domain import blocks, disk, vhd
+from fleetswap.domain.errors import InputError
+from fleetswap.workflows.decode import ZEROS, Decoder, DynamicVhd, Plain, Qcow2
+from fleetswap.workflows.open_file import OpenFile
 
 IDENTITY_PREFIX = "sha256:"
 """How the identity of an image begins that is named by its content; any other is a Nix store path."""
 
 
+class Source(Protocol):
+    """A disk to upload. All of it may be called from any thread."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the disk."""
+
+    @property
+    def format(self) -> str:
+        """Of the file: raw, vhd, qcow2."""
+
+    def read(self, index: int, into: bytearray) -> None:
+        """Fill all 512 KiB of `into` with block `index`; zeros past the disk's end."""
+
+    def is_hole(self, index: int) -> bool:
+        """Whether nothing was ever written to the block. See `fleetswap.workflows.decode` for what that means."""
+
+    def is_zero(self, index: int) -> bool:
+        """Whether the block is known to be zeros without reading it. False says nothing."""
+
+    def check_unchanged(self) -> None:
+        """Raise `FleetswapError` if the file was written to, or replaced, since it was opened."""
+
+
 class ImageFile:
-    """An open raw disk image. A context manager; `InputError` if it is not a raw disk or cannot be opened."""
+    """An open disk image: a `Source` and a context manager. `InputError` if it is no disk or cannot be opened.
+
+    Memory: what its decoder keeps (`fleetswap.workflows.decode`), nothing for a raw disk.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open and inspect `path`; reads 64 KiB."""
+        """Open and inspect `path`; reads its tables, and the disk's first and last block."""
         self.path = path
-        self._fd = _open(path)
+        self._file = OpenFile(path)
         try:
-            self._opened = os.fstat(self._fd)
-            self.size = self._opened.st_size
-            head = self._read(min(self.size, disk.HEAD_BYTES), 0)
-            tail = self._read(min(self.size, disk.TAIL_BYTES), max(0, self.size - disk.TAIL_BYTES))
-            self.disk = disk.inspect(head, tail, self.size, name=str(path))
-        except BaseException:
-            os.close(self._fd)
-            raise
+            self.format, self._decoder = _decode(self._file)
+            self.size = self._decoder.size
+            self.disk = self._inspect()
+        except BaseException as error:
+            with self._file:
+                if isinstance(error, InputError):
+                    self.check_unchanged()  # a file that is being written to looks damaged: then say that
+                raise
 
     def __enter__(self) -> ImageFile:
         return self
@@ -42,14 +75,40 @@ class ImageFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._fd)
+        self._file.__exit__(kind, error, trace)
+
+    def read(self, index: int, into: bytearray) -> None:
+        """See `Source`. For a raw disk this is one preadv(2) into the buffer and one fstat(2).
+
+        Raises `InputError` if the file contradicts itself there, `FleetswapError` if it changed or cannot be read.
+        """
+        offset, length = self._extent(index)
+        if len(into) != blocks.BLOCK_SIZE:
+            raise ValueError(f"a buffer of {len(into)} bytes for a block")
+        with memoryview(into) as view:
+            try:
+                self._decoder.fill(offset, view[:length])
+            except InputError:
+                self.check_unchanged()  # a file that is being written to looks damaged: then say that
+                raise
+            view[length:] = ZEROS[length:]
+        self._file.check_open()
+
+    def is_hole(self, index: int) -> bool:
+        """See `Source`."""
+        return self._decoder.is_hole(*self._extent(index))
+
+    def is_zero(self, index: int) -> bool:
+        """See `Source`. A hole always is."""
+        return self._decoder.is_zero(*self._extent(index))
 
     def blocks(self) -> Iterator[bytes]:
         """All blocks in ascending order, the last one maybe shorter. Raises `FleetswapError` if the file changed."""
-        for offset in range(0, self.size, blocks.BLOCK_SIZE):
-            data = self._read(min(blocks.BLOCK_SIZE, self.size - offset), offset)
+        block = bytearray(blocks.BLOCK_SIZE)
+        for index in range(blocks.block_count(self.size)):
+            self.read(index, block)
             self.check_unchanged()
-            yield data
+            yield bytes(block[: self._extent(index)[1]])
 
     def check_unchanged(self) -> None:
         """Raise `FleetswapError` unless the path still leads to the file that was opened, not written to since.
@@ -57,60 +116,50 @@ class ImageFile:
         The kernel stamps writes with a coarse clock (4 ms or so); a change that it cannot tell is left to the caller
         to find by the content's hash.
         """
-        try:
-            there = self.path.stat()
-        except OSError as error:
-            raise self._changed() from error
-        if not _same(os.fstat(self._fd), self._opened) or not _same(there, self._opened):
-            raise self._changed()
+        self._file.check_unchanged()
 
-    def _read(self, length: int, offset: int) -> bytes:
-        try:
-            data = os.pread(self._fd, length, offset)
-            # A read may stop short for no reason; only an empty one means the end of the file.
-            while len(data) < length and (more := os.pread(self._fd, length - len(data), offset + len(data))):
-                data += more
-        except OSError as error:
-            raise FleetswapError(f"image {self.path} cannot be read at byte {offset}: {error.strerror}") from error
-        if len(data) < length:
-            raise self._changed()
-        return data
+    def _extent(self, index: int) -> tuple[int, int]:
+        """First byte and length of a block of the disk."""
+        offset = index * blocks.BLOCK_SIZE
+        if not 0 <= offset < self.size:
+            raise IndexError(f"block {index} of a disk of {self.size} bytes")
+        return offset, min(blocks.BLOCK_SIZE, self.size - offset)
 
-    def _changed(self) -> FleetswapError:
-        return FleetswapError(f"image {self.path} changed while it was read: run again when nothing writes to it")
+    def _inspect(self) -> disk.Disk:
+        head = tail = b""
+        if self.size > 0:
+            block = bytearray(blocks.BLOCK_SIZE)
+            self.read(0, block)
+            head = bytes(block[: min(self.size, disk.HEAD_BYTES)])
+            last = blocks.block_count(self.size) - 1
+            self.read(last, block)
+            tail = bytes(block[: self._extent(last)[1]][-disk.TAIL_BYTES :])
+        return disk.inspect(head, tail, self.size, name=str(self.path))
 
 
 def identify(path: Path) -> str:
-    """The identity of an image file: `sha256:` and the hex digest that `sha256sum` prints. Reads all of the file.
+    """The identity of an image file: `sha256:` and the hex digest of the disk that it holds. Reads all of it.
 
-    Raises `InputError` if it is not a raw disk, `FleetswapError` if it changes meanwhile.
+    For a raw image that is what `sha256sum` prints; for another, what it prints of the raw image that
+    `qemu-img convert` makes. Raises `InputError` if it is no disk, `FleetswapError` if it changes meanwhile.
     """
     whole = hashlib.sha256()
-    with ImageFile(path) as image:
-        for block in image.blocks():
-            whole.update(block)
+    block = bytearray(blocks.BLOCK_SIZE)
+    with ImageFile(path) as image, memoryview(block) as view:
+        for index in range(blocks.block_count(image.size)):
+            image.read(index, block)
+            whole.update(view[: image.size - index * blocks.BLOCK_SIZE])
+            image.check_unchanged()
     return IDENTITY_PREFIX + whole.hexdigest()
 
 
-def _open(path: Path) -> int:
-    try:
-        # Looked at before it is opened: opening a pipe would wait for a writer.
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise InputError(f"image {path} is a directory: name the disk image in it")
-        if not stat.S_ISREG(mode):
-            raise InputError(f"image {path} is not a regular file: give a file")
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise InputError(f"image {path} does not exist: build it, or correct the path") from None
-    except OSError as error:
-        raise InputError(f"image {path} cannot be opened: {error.strerror}") from error
-
-
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) == (
-        other.st_dev,
-        other.st_ino,
-        other.st_size,
-        other.st_mtime_ns,
-    )
+def _decode(file: OpenFile) -> tuple[disk.Format, Decoder]:
+    head = file.read(min(file.size, disk.HEAD_BYTES), 0)
+    tail = file.read(min(file.size, disk.TAIL_BYTES), max(0, file.size - disk.TAIL_BYTES))
+    kind = disk.tell(head, tail)
+    if kind == "qcow2":
+        return kind, Qcow2(file, head)
+    if kind == "vhd":
+        footer = vhd.parse_footer(tail, head, file.size, name=file.name)
+        return kind, DynamicVhd(file, footer) if footer.kind == vhd.DYNAMIC else Plain(file, footer.size)
+    return kind, Plain(file, file.size)
