@@ -56,9 +56,9 @@ class GaveUp(CloudError):
     """The time budget is spent; the last failure might have passed, and may have been a success with a lost answer."""
 
 
-def pause(failures: int) -> float:
-    """Seconds to wait after the last of `failures` failures in a row."""
-    longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(max(failures - 1, 0), 16))
+def pause(failures: int, *, first: float = FIRST_WAIT) -> float:
+    """Seconds to wait after the last of `failures` failures in a row; `first` is the longest wait after one."""
+    longest = min(LONGEST_WAIT, first * 2 ** min(max(failures - 1, 0), 16))
     return random.uniform(0, longest)  # noqa: S311 (jitter, not a secret)
 
 
@@ -93,7 +93,7 @@ class Patience:
             raise GaveUp(f"{error}; nothing succeeded for {self._seconds:.0f} s, given up") from error
 
     def call(self, attempt: Callable[[], T], *, absent_until: float | None = None) -> T:
-        """Make a call until it succeeds, fails for good, or the budget is spent: then `GaveUp` says the last failure."""
+        """Make a call until it succeeds, fails for good, or the budget is spent (`GaveUp`, with the last failure)."""
         began = self._clock.now()
         for failures in itertools.count(1):
             if self._stop.is_set():
