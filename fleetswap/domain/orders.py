@@ -26,11 +26,15 @@ class Unavailable(CloudError):
 
 @dataclass(frozen=True)
 class Side:
-    """One release as the rollout sees it: its id, the name of its auto scaling group, the ARN of its target group."""
+    """One release as the rollout sees it: its id, the name of its auto scaling group, the ARN of its target group.
+
+    `image` is the id of its AMI, which its machines must run; None if that is not to be checked.
+    """
 
     release: str
     group: str
     target_group: str
+    image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class Rule:
     """The rule that carries the weights, as the listener has it.
 
     `weights` are pairs of target group and weight. `verbatim` is what the balancer needs to write the very same
-    actions again; for everyone else it is opaque.
+    actions again, and the switch to have them written; for everyone else it is opaque.
     """
 
     weights: tuple[tuple[str, int], ...]
@@ -151,9 +155,28 @@ def shares(rule: Rule | None) -> frozenset[tuple[str, float]] | None:
 
 @dataclass(frozen=True)
 class Group:
-    """An auto scaling group: its bounds, its desired capacity, and the machines that it has now."""
+    """An auto scaling group: its bounds, its desired capacity, its machines, and what its tags say (`marks`)."""
 
     minimum: int
     desired: int
     maximum: int
     machines: tuple[Machine, ...] = ()
+    pin: int | None = None
+    """The minimum that it is to have again: a rollout has raised it, and has not put it back yet (`marks.PIN`)."""
+    abort: str | None = None
+    """The reason why its rollout is to stop (`marks.ABORT`)."""
+    scale_in: str | None = None
+    """When AWS will scale it in by a scheduled action, or has (`marks.SCALE_IN`)."""
+    on_demand_percent: int | None = None
+    """OnDemandPercentageAboveBaseCapacity; None for a group without a mixed instances policy."""
+    on_demand_pin: int | None = None
+    """The percentage that it is to have again (`marks.ON_DEMAND`)."""
+
+
+@dataclass(frozen=True)
+class Armed:
+    """The dead man's switch as it stands: in `seconds` (less than 0: due) it writes `rule`; `run` is who armed it."""
+
+    rule: Rule
+    seconds: float
+    run: str

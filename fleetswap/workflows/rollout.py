@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from fleetswap.domain import gate
 from fleetswap.domain.errors import Aborted, CloudError, FleetswapError, InputError
-from fleetswap.domain.gate import Answer, Failure, Reading, Target
+from fleetswap.domain.gate import Answer, Reading
 from fleetswap.domain.moves import (
     Action,
     Broke,
@@ -44,8 +44,9 @@ from fleetswap.domain.moves import (
     Unanswered,
     Wait,
 )
-from fleetswap.domain.orders import Group, Order, Rule, Unavailable
+from fleetswap.domain.orders import Order, Unavailable
 from fleetswap.domain.rollout import begin, drift, step
+from fleetswap.workflows.ports import Balancer, Clock, Fleet, Prober
 
 SAY_EVERY = 5.0
 """Least seconds between two lines about the same waiting. What changes faster than this is noise in a terminal."""
@@ -62,55 +63,6 @@ RETIRE_PAUSE = 2.0
 
 T = TypeVar("T")
 Say = Callable[[str], None]
-
-
-class Balancer(Protocol):
-    """The load balancer. Raises `Unavailable` for what may succeed later, `CloudError` for a refusal."""
-
-    def rule(self, listener: str) -> Rule | None:
-        """The rule that carries the weights, or None."""
-
-    def forward(self, listener: str, weights: tuple[tuple[str, int], ...]) -> None:
-        """Write the weights, making the rule if there is none. Repeating it changes nothing."""
-
-    def restore(self, listener: str, rule: Rule | None) -> None:
-        """Write the rule's own former actions; None deletes the rule. Repeating it changes nothing."""
-
-    def targets(self, target_group: str) -> tuple[Target, ...]:
-        """The targets and their health."""
-
-
-class Fleet(Protocol):
-    """The auto scaling groups. Raises as `Balancer` does."""
-
-    def group(self, name: str) -> Group | None:
-        """The group, or None if it does not exist."""
-
-    def resize(self, name: str, *, minimum: int, desired: int | None) -> None:
-        """Write the minimum and, unless None, the desired capacity. Repeating it changes nothing."""
-
-    def failures(self, name: str) -> tuple[Failure, ...]:
-        """The newest scaling activities that failed."""
-
-    def console(self, machine: str) -> str:
-        """The end of the machine's console; empty if it has none."""
-
-
-class Prober(Protocol):
-    """An HTTP client that follows no redirects. It never raises for an answer that does not come."""
-
-    def get(self, url: str, *, release: str | None, timeout: float) -> Answer:
-        """GET with the preview header of `release`, or without; `timeout` in seconds."""
-
-
-class Clock(Protocol):
-    """Seconds that only go forward, and a way to wait."""
-
-    def now(self) -> float:
-        """Seconds since some moment."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
 
 
 class SystemClock:

@@ -1,0 +1,55 @@
+"""The tags by which one rollout speaks to the next, to a hand, and to whoever has lost the state.
+
+Only keys, and how their values are written and read. Tags are the memory of a rollout that died: each change that must
+be undone is written down in a tag before it is made, so that whoever comes next can undo it. Nothing here decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PIN = "fleetswap:pin"
+"""On a group whose minimum a rollout has raised: the minimum that it is to have again."""
+
+ON_DEMAND = "fleetswap:on-demand"
+"""On a group that a rollout has switched to on-demand machines: the percentage that it is to have again."""
+
+SCALE_IN = "fleetswap:scale-in"
+"""On a standby that AWS will scale in, or has: the time of the scheduled action, ISO 8601 in UTC."""
+
+ABORT = "fleetswap:abort"
+"""On a candidate's group: stop this rollout; the value is the reason, with its time (`fleetswap abort`)."""
+
+LIVE = "fleetswap:live"
+STANDBY = "fleetswap:standby"
+"""On the listener's rule: the release that the last finished rollout made live, and its standby."""
+
+ROLLED_BACK = "fleetswap:rolled-back-from"
+"""On the listener's rule: the release from which `fleetswap rollback --now` took the traffic; see `RolledBack`."""
+
+STANDBY_ACTION = "fleetswap-standby"
+"""Name of the scheduled action that scales a standby in (PutScheduledUpdateGroupAction)."""
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """The value of `ROLLED_BACK`: `<release> <time>`. Blanks are allowed in a tag's value (ELBv2 AddTags)."""
+
+    release: str
+    at: str = ""
+
+    @classmethod
+    def read(cls, value: str) -> RolledBack:
+        """A tag's value; a lone release is one without a time."""
+        release, _, at = value.partition(" ")
+        return cls(release, at)
+
+    @property
+    def value(self) -> str:
+        """As it is written."""
+        return f"{self.release} {self.at}".strip()
+
+
+def number(value: str | None) -> int | None:
+    """The number in a tag; None for a tag that is not there, or that no rollout has written."""
+    return int(value) if value is not None and value.isascii() and value.isdigit() else None
