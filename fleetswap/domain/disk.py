@@ -150,7 +150,7 @@ def _check_gpt(head: bytes, size: int, name: str) -> None:
     end = (max(other_lba, last_usable) + 1) * SECTOR
     if end > size:
         raise InputError(
-            f"image {name} is cut off: its GPT is of a disk of {end} bytes or more, the file has {size};"
+            f"image {name} is cut off: its GPT is of a disk of {end} bytes or more, and it has {size};"
             " copy or build it again"
         )
     entries = head[entries_lba * SECTOR : entries_lba * SECTOR + entry_count * entry_size]
@@ -178,5 +178,5 @@ def _check_mbr(head: bytes, size: int, name: str) -> None:
     end = max(first + sectors for _, first, sectors in used) * SECTOR
     if end > size:
         raise InputError(
-            f"image {name} is cut off: its partitions end at byte {end}, the file has {size}; copy or build it again"
+            f"image {name} is cut off: its partitions end at byte {end}, and it has {size}; copy or build it again"
         )

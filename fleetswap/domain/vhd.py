@@ -186,5 +186,5 @@ def check_table(table: Sequence[int], header: Header, file_size: int, *, name: s
 
 
 def _checksum(data: bytes, at: int) -> int:
-    """Of all bytes but the checksum's own: "a one's complement of the sum of all the bytes in the footer without the checksum field" (spec)."""
+    """Of `data`: "a one's complement of the sum of all the bytes in the footer without the checksum field" (spec)."""
     return ~(sum(data) - sum(data[at : at + 4])) & 0xFFFF_FFFF

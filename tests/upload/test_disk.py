@@ -128,10 +128,10 @@ def test_what_is_no_disk_is_refused(tmp_path: Path, content: bytes, message: str
 def test_a_cut_off_disk_is_refused(gpt: Path, tmp_path: Path) -> None:
     """Half a download would be uploaded as an image, and fail at boot or, worse, later."""
     os.truncate(gpt, 3 * MIB)
-    refused(gpt, "is cut off: its GPT is of a disk of 4194304 bytes or more, the file has 3145728")
+    refused(gpt, "is cut off: its GPT is of a disk of 4194304 bytes or more, and it has 3145728")
     mbr = disk_file(tmp_path / "mbr.raw")
     os.truncate(mbr, 2 * MIB)
-    refused(mbr, "is cut off: its partitions end at byte 2621952, the file has 2097152")
+    refused(mbr, "is cut off: its partitions end at byte 2621952, and it has 2097152")
 
 
 @pytest.mark.parametrize(
