@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict
 from components.checks import check_failures
 from components.context import Context
 from fleetswap.aws import snapshots
-from fleetswap.aws.ebs import DirectSnapshots
+from fleetswap.aws.ebs import BotoPuts, DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.errors import FleetswapError, InputError
@@ -118,6 +118,7 @@ class DiskImageProvider(ResourceProvider):
                 description=inputs.identity,
             ),
             port,
+            BotoPuts(port),
             pulumi.log.info,
         )
         outs = {

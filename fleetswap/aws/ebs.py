@@ -1,4 +1,4 @@
-"""EBS direct and EC2 over boto3, as `fleetswap.workflows.upload.Snapshots` wants them.
+"""EBS direct and EC2 over boto3, as `fleetswap.workflows.snapshot_port.Snapshots` wants them.
 
 It decides what an answer means: success, a failure that may pass, or a refusal, each in one line that names the
 snapshot, the block and, where one is missing, the permission. It makes one attempt a call; it never tries again, never
@@ -7,9 +7,9 @@ waits and never reads a file.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import (
@@ -21,42 +21,21 @@ from botocore.exceptions import (
     NoCredentialsError,
 )
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
-from fleetswap.domain.blocks import BLOCK_SIZE, encode
+from fleetswap.aws.refusals import one_line, refusal
+from fleetswap.domain.blocks import BLOCK_SIZE, digest, encode
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.snapshots import PENDING_MINUTES, Absent, Snapshot, Start, TryAgain
+from fleetswap.domain.snapshots import PENDING_MINUTES, Absent, Page, Snapshot, Start, Started, TryAgain
 
 if TYPE_CHECKING:
     from mypy_boto3_ebs import EBSClient
-    from mypy_boto3_ebs.type_defs import StartSnapshotRequestTypeDef
+    from mypy_boto3_ebs.type_defs import StartSnapshotRequestTypeDef, StartSnapshotResponseTypeDef
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef, SnapshotTypeDef
 
-THROTTLES = frozenset(
-    {
-        # EBS direct: the first is the snapshot's limit, the second the account's (API reference, PutSnapshotBlock).
-        "RequestThrottledException",
-        "ThrottlingException",
-        # EC2 (API reference, "Error codes"); the others are what a proxy or an older front end says.
-        "RequestLimitExceeded",
-        "Throttling",
-        "RequestThrottled",
-        "TooManyRequestsException",
-    }
-)
-
-PASSING_REASONS = frozenset({"CONFLICTING_BLOCK_UPDATE", "WRITE_REQUEST_TIMEOUT"})
-"""Reasons of a ValidationException that the request itself is innocent of: an earlier attempt at the same block, whose
-answer was lost, is still being written; or the write took too long (API reference, ValidationException)."""
-
-DENIALS = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"})
-
-QUOTAS = {
-    "ServiceQuotaExceededException": "a quota of the account is used up",
-    "ConcurrentLimitExceededException": "the account has as many pending snapshots as it may have (100 by default)",
-}
-
-ABSENT = frozenset({"ResourceNotFoundException", "InvalidSnapshot.NotFound"})
+PAGE_BLOCKS = 4_096
+"""Blocks of one page of ListSnapshotBlocks. It takes 100 to 10,000; this is 2 GiB, and a few MiB of memory."""
 
 
 class DirectSnapshots:
@@ -73,8 +52,15 @@ class DirectSnapshots:
             pages = self._ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters)
             return [_snapshot(each) for page in pages for each in page["Snapshots"]]
 
-    def start(self, start: Start) -> str:
-        """Start a snapshot and return its id. The same token again, with the same rest, gives the same snapshot."""
+    def start(self, start: Start) -> Started:
+        """Start a snapshot, or be told again of the one that this token has started.
+
+        A repeat with the same token and the same parameters is answered with the result of the first; with other
+        parameters it is a ConflictException (EBS user guide, "Ensure idempotency in StartSnapshot API requests"). For
+        how long, and what is answered when that snapshot is gone, no document says: `age` tells an old one.
+        A parent excludes Encrypted and KmsKeyArn, and the child gets the parent's key; with encryption by default, a
+        plain parent is a ValidationException (user guide, "Encryption outcomes for EBS direct APIs").
+        """
         request: StartSnapshotRequestTypeDef = {
             "VolumeSize": start.volume_gib,
             "ClientToken": start.token,
@@ -83,11 +69,14 @@ class DirectSnapshots:
         }
         if start.description:
             request["Description"] = start.description
-        # Left out if not asked for: false would not win over an account that encrypts by default anyway.
-        if start.encrypted:
-            request["Encrypted"] = True
-        if start.kms_key is not None:
-            request["KmsKeyArn"] = start.kms_key
+        if start.parent is not None:
+            request["ParentSnapshotId"] = start.parent
+        else:
+            # Left out if not asked for: false would not win over an account that encrypts by default anyway.
+            if start.encrypted:
+                request["Encrypted"] = True
+            if start.kms_key is not None:
+                request["KmsKeyArn"] = start.kms_key
         with _speaking("starting a snapshot", "ebs:StartSnapshot", "ec2:CreateTags"):
             answer = self._ebs.start_snapshot(**request)
             _expect(answer["ResponseMetadata"]["HTTPStatusCode"], 201, "starting a snapshot")
@@ -99,7 +88,7 @@ class DirectSnapshots:
                     f"snapshot {snapshot_id} has blocks of {answer['BlockSize']} bytes, not {BLOCK_SIZE}:"
                     " delete it, and use a newer Fleetswap"
                 )
-            return snapshot_id
+            return Started(snapshot_id, _age(answer))
 
     def put(self, snapshot_id: str, index: int, block: bytes, digest: bytes) -> None:
         """Write a block; to write it again is harmless.
@@ -123,7 +112,12 @@ class DirectSnapshots:
                 raise TryAgain(f"{doing}: " + ("EBS got other data" if echoed else "the answer was cut off"))
 
     def complete(self, snapshot_id: str, block_count: int, checksum: str) -> None:
-        """Seal a snapshot. Refused with a ValidationException if it is not pending, so a repeat may be refused."""
+        """Seal a snapshot.
+
+        `block_count` is "the number of blocks that were written to the snapshot" (API reference, ChangedBlocksCount):
+        each index once, and none that is only inherited. "You cannot write new blocks to a snapshot after it has been
+        completed" (CompleteSnapshot); whether a repeat is refused no document says, so it is taken to be possible.
+        """
         doing = f"completing snapshot {snapshot_id}"
         with _speaking(doing, "ebs:CompleteSnapshot"):
             answer = self._ebs.complete_snapshot(
@@ -135,8 +129,44 @@ class DirectSnapshots:
             )
             _expect(answer["ResponseMetadata"]["HTTPStatusCode"], 202, doing)
 
+    def list_blocks(self, snapshot_id: str, start: int, page: str | None) -> Page:
+        """A page of the blocks that a completed snapshot has, its parents' too, from index `start` or after `page`.
+
+        Ascending, each once; a page may be empty and yet have a next one (API reference, ListSnapshotBlocks; EBS user
+        guide, "Frequently asked questions for EBS direct APIs": page tokens live for an hour, block tokens for 7 days).
+        """
+        doing = f"listing the blocks of snapshot {snapshot_id}"
+        with _speaking(doing, "ebs:ListSnapshotBlocks"):
+            if page is None:
+                answer = self._ebs.list_snapshot_blocks(
+                    SnapshotId=snapshot_id, StartingBlockIndex=start, MaxResults=PAGE_BLOCKS
+                )
+            else:
+                answer = self._ebs.list_snapshot_blocks(SnapshotId=snapshot_id, NextToken=page, MaxResults=PAGE_BLOCKS)
+            _expect(answer["ResponseMetadata"]["HTTPStatusCode"], 200, doing)
+            if "Blocks" not in answer or "VolumeSize" not in answer:
+                raise TryAgain(f"{doing}: the answer was cut off")
+            if answer.get("BlockSize", BLOCK_SIZE) != BLOCK_SIZE:
+                raise CloudError(f"{doing}: it has blocks of {answer['BlockSize']} bytes, not {BLOCK_SIZE}")
+            blocks = [(each["BlockIndex"], each["BlockToken"]) for each in answer["Blocks"]]
+            return Page(blocks, answer.get("NextToken"), answer["VolumeSize"])
+
+    def get(self, snapshot_id: str, index: int, token: str) -> bytes:
+        """A whole block of a completed snapshot. Only the whole length with the checksum that came with it counts."""
+        doing = f"reading block {index} of snapshot {snapshot_id}"
+        with _speaking(doing, "ebs:GetSnapshotBlock"):
+            answer = self._ebs.get_snapshot_block(SnapshotId=snapshot_id, BlockIndex=index, BlockToken=token)
+            with closing(answer["BlockData"]) as body:
+                data = body.read()
+            _expect(answer["ResponseMetadata"]["HTTPStatusCode"], 200, doing)
+            if len(data) != BLOCK_SIZE or answer.get("DataLength") != BLOCK_SIZE:
+                raise TryAgain(f"{doing}: the answer was cut off after {len(data)} bytes")
+            if answer.get("ChecksumAlgorithm") != "SHA256" or answer.get("Checksum") != encode(digest(data)):
+                raise TryAgain(f"{doing}: the data does not have the checksum that came with it")
+            return data
+
     def describe(self, snapshot_id: str) -> Snapshot:
-        """What EC2 knows of a snapshot."""
+        """What EC2 knows of a snapshot, of this account or of one that shares it."""
         doing = f"looking at snapshot {snapshot_id}"
         with _speaking(doing, "ec2:DescribeSnapshots"):
             found = self._ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
@@ -159,7 +189,19 @@ def _snapshot(answer: SnapshotTypeDef) -> Snapshot:
         encrypted=answer["Encrypted"],
         kms_key=answer.get("KmsKeyId"),
         started=answer["StartTime"],
+        tags={tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])},
+        owner=answer.get("OwnerId", ""),
+        archived=answer.get("StorageTier") == "archive",
     )
+
+
+def _age(answer: StartSnapshotResponseTypeDef) -> float:
+    """Seconds from the snapshot's start to this answer, both by the service's clock; 0 if it does not tell."""
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    try:
+        return max(0.0, (parsedate_to_datetime(date or "") - answer["StartTime"]).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return 0.0
 
 
 def _expect(status: int, wanted: int, doing: str) -> None:
@@ -174,37 +216,45 @@ def _speaking(doing: str, *permissions: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refusal(error, doing, permissions) from error
-    except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
-        raise TryAgain(f"{doing}: {_one_line(error)}") from error
+    except (HTTPClientError, ConnectionError, IncompleteReadError, HTTPError) as error:
+        raise TryAgain(f"{doing}: {one_line(error)}") from error
     except ResponseParserError as error:
-        raise TryAgain(f"{doing}: the answer cannot be read ({_one_line(error)})") from error
+        raise TryAgain(f"{doing}: the answer cannot be read ({one_line(error)})") from error
     except NoCredentialsError as error:
         raise CloudError(f"{doing}: no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`") from error
     except BotoCoreError as error:
-        raise CloudError(f"{doing}: {_one_line(error)}") from error
+        raise CloudError(f"{doing}: {one_line(error)}") from error
 
 
 def _refusal(error: ClientError, doing: str, permissions: tuple[str, ...]) -> CloudError:
-    code = error.response.get("Error", {}).get("Code", "")
-    message = _one_line(error.response.get("Error", {}).get("Message", "") or "no reason given")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    text = f"{doing}: {code}: {message}"
-    if code in ABSENT:
-        return Absent(text)
-    if code in THROTTLES or status in (408, 429) or status >= 500:
-        return TryAgain(text)
-    # botocore puts the members of a modelled error beside "Error"; its types know nothing of them.
-    if code == "ValidationException" and error.response.get("Reason") in PASSING_REASONS:
-        return TryAgain(text)
-    if code in DENIALS:
-        # AWS often says which action it was, e.g. one on the KMS key; then it knows better.
-        told = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
-        missing = told.group(1) if told else " and ".join(permissions)
-        return CloudError(f"{doing}: access denied: allow {missing} ({message})")
-    if code in QUOTAS:
-        return CloudError(f"{doing}: {QUOTAS[code]}: wait, clean up, or ask for more in Service Quotas ({message})")
-    return CloudError(text)
+    told = error.response.get("Error", {})
+    reason = error.response.get("Reason")  # botocore puts the members of a modelled error beside "Error"
+    return refusal(
+        doing,
+        permissions,
+        code=told.get("Code", ""),
+        message=told.get("Message", ""),
+        reason=reason if isinstance(reason, str) else None,
+        status=error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
+    )
 
 
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
+class BotoPuts:
+    """Until `puts` is there: blocks over boto3."""
+
+    def __init__(self, port: DirectSnapshots) -> None:
+        self._port = port
+
+    def connect(self) -> BotoPuts:
+        """A connection."""
+        return self
+
+    def put(
+        self, snapshot_id: str, index: int, block: bytes | bytearray, digest: bytes, sent: Callable[[], None]
+    ) -> None:
+        """Write a block."""
+        self._port.put(snapshot_id, index, bytes(block), digest)
+        sent()
+
+    def close(self) -> None:
+        """Nothing to close."""

@@ -44,12 +44,20 @@ class Finished:
 
 
 def finished(ec2: EC2Client, tags: Mapping[str, str]) -> Finished | None:
-    """The newest completed, unencrypted snapshot of this account that carries all of `tags`; None if there is none."""
+    """The newest completed snapshot of this account that carries all of `tags`; None if there is none.
+
+    Encrypted or not: an account that encrypts by default has no others. One in the archive tier cannot be registered.
+    """
     wanted: list[FilterTypeDef] = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
-    wanted += [{"Name": "status", "Values": ["completed"]}, {"Name": "encrypted", "Values": ["false"]}]
+    wanted += [{"Name": "status", "Values": ["completed"]}]
     with explained("ec2:DescribeSnapshots", tags[IMAGE]):
         pages = ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=wanted)
-        found = [snapshot for page in pages for snapshot in page["Snapshots"]]
+        found = [
+            snapshot
+            for page in pages
+            for snapshot in page["Snapshots"]
+            if snapshot["State"] == "completed" and snapshot.get("StorageTier") != "archive"
+        ]
     if not found:
         return None
     newest = max(found, key=lambda snapshot: snapshot["StartTime"])

@@ -16,7 +16,7 @@ from fleetswap.aws.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.blocks import digest, encode
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.snapshots import Absent, Start, TryAgain
+from fleetswap.domain.snapshots import Absent, Start, Started, Throttled, TryAgain
 
 BLOCK = bytes(range(256)) * 2048
 DIGEST = digest(BLOCK)
@@ -114,7 +114,7 @@ def test_a_start_is_what_was_ordered(wire: Wire, port: DirectSnapshots) -> None:
     key = "arn:aws:kms:us-east-1:123456789012:key/1"
     wire.answers.put(good)
     wire.answers.put(good)
-    assert port.start(START) == "snap-1"
+    assert port.start(START) == Started("snap-1", 0.0)
     port.start(Start("token", 3, {}, "", encrypted=True, kms_key=key))
     plain, encrypted = (json.loads(body) for _, _, body in wire.asked)
     assert plain == {
@@ -215,7 +215,7 @@ def ec2_error(code: str) -> bytes:
         (lambda port: port.delete("snap-1"), ec2_error("InvalidSnapshot.InUse"), CloudError, "InUse: because"),
         (lambda port: port.delete("snap-1"), ec2_error("UnauthorizedOperation"), CloudError, "allow ec2:DeleteSnap"),
         (lambda port: port.find({}), ec2_error("UnauthorizedOperation"), CloudError, "allow ec2:DescribeSnapshots"),
-        (lambda port: port.find({}), ec2_error("RequestLimitExceeded"), TryAgain, "RequestLimitExceeded"),
+        (lambda port: port.find({}), ec2_error("RequestLimitExceeded"), Throttled, "RequestLimitExceeded"),
         (lambda port: port.find({}), answer("200 OK", body=b"<Descr"), TryAgain, "the answer cannot be read"),
         (lambda port: port.start(START), answer("201 Created", body=b'{"Snap'), TryAgain, "the answer was cut off"),
         (lambda port: port.start(START), answer("201 Created", body=b"{}"), TryAgain, "the answer was cut off"),

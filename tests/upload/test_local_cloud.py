@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from fleetswap.aws.ebs import DirectSnapshots
+from fleetswap.aws.ebs import BotoPuts, DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.blocks import digest, linear_checksum
 from fleetswap.domain.errors import CloudError
@@ -69,16 +69,19 @@ def test_the_image_comes_back_whole(endpoint: str, port: DirectSnapshots, tmp_pa
     """What the fake accepts, the API would not, or it would hold other bytes than the image's."""
     path = disk_file(tmp_path / "image.raw", size=9 * BLOCK + 1024)
     order = Order(path, identify(path), "demo/local", {"Name": "image"}, "an image")
-    first = upload(order, port, nothing, connections=8)
+    first = upload(order, port, BotoPuts(port), nothing, connections=8)
     held = read_back(endpoint, first.snapshot_id)
     content = path.read_bytes().ljust(10 * BLOCK, b"\0")
     assert b"".join(held[index] for index in range(10)) == content
-    assert len(held) == 10
-    again = upload(order, port, nothing, connections=8)
+    assert sorted(held) == [*range(10), 2047]
+    again = upload(order, port, BotoPuts(port), nothing, connections=8)
     assert (again.snapshot_id, again.adopted) == (first.snapshot_id, True)
     ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name="us-east-1")
     (about,) = ec2.describe_snapshots(SnapshotIds=[first.snapshot_id])["Snapshots"]
-    assert {tag["Key"]: tag["Value"] for tag in about["Tags"]} == {"Name": "image"} | order.mark
+    assert {tag["Key"]: tag["Value"] for tag in about["Tags"]} == {
+        "Name": "image",
+        "fleetswap:parent": "none",
+    } | order.mark
     assert (about["State"], about["VolumeSize"], about["Description"]) == ("completed", 1, "an image")
 
 
@@ -86,10 +89,10 @@ def test_an_unfinished_upload_is_replaced(port: DirectSnapshots, tmp_path: Path)
     """After a killed run the next one would fail, or leave the killed one's snapshot."""
     path = disk_file(tmp_path / "image.raw", seed=7)
     order = Order(path, identify(path), "demo/local")
-    killed = port.start(Start("killed", 1, order.mark, "", encrypted=False, kms_key=None))
+    killed = port.start(Start("killed", 1, order.mark, "", encrypted=False, kms_key=None)).snapshot_id
     block = bytes(BLOCK)
     port.put(killed, 0, block, digest(block))
-    uploaded = upload(order, port, nothing, connections=8)
+    uploaded = upload(order, port, BotoPuts(port), nothing, connections=8)
     assert not uploaded.adopted
     assert [each.snapshot_id for each in port.find(order.mark)] == [uploaded.snapshot_id]
     with pytest.raises(Absent):
@@ -102,16 +105,16 @@ def test_an_encrypted_snapshot_is_what_it_says(port: DirectSnapshots, tmp_path: 
     """An order for encryption would be forgotten on the way, or its snapshot never be adopted again."""
     path = disk_file(tmp_path / "image.raw", seed=8)
     order = Order(path, identify(path), "demo/local", encrypted=True)
-    uploaded = upload(order, port, nothing, connections=8)
+    uploaded = upload(order, port, BotoPuts(port), nothing, connections=8)
     assert port.describe(uploaded.snapshot_id).encrypted
-    assert upload(order, port, nothing).adopted
+    assert upload(order, port, BotoPuts(port), nothing).adopted
 
 
 def test_the_api_catches_what_the_fake_catches(port: DirectSnapshots) -> None:
     """If the local cloud were looser than the fake, the tests against it would prove nothing."""
     mark = {"fleetswap:stack": "demo/strict"}
-    snapshot_id = port.start(Start("strict", 1, mark, "", encrypted=False, kms_key=None))
-    assert port.start(Start("strict", 1, mark, "", encrypted=False, kms_key=None)) == snapshot_id
+    snapshot_id = port.start(Start("strict", 1, mark, "", encrypted=False, kms_key=None)).snapshot_id
+    assert port.start(Start("strict", 1, mark, "", encrypted=False, kms_key=None)).snapshot_id == snapshot_id
     with pytest.raises(CloudError, match="ConflictException"):
         port.start(Start("strict", 2, mark, "", encrypted=False, kms_key=None))
     block = b"x" * BLOCK

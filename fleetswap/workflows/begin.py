@@ -1,0 +1,208 @@
+"""The beginning of an upload: a finished snapshot to adopt, an unfinished one to go on in, or a new one.
+
+It decides which unfinished snapshots of the same image are of use (the others are deleted: they belong to killed runs)
+and which client token starts a new one. It never touches a finished snapshot, and sends no block.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from functools import partial
+
+from fleetswap.domain import blocks, tags
+from fleetswap.domain.blockmap import Layout
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.snapshots import (
+    PENDING_MINUTES,
+    VISIBLE_SECONDS,
+    Absent,
+    Snapshot,
+    Start,
+    Started,
+    TryAgain,
+    adoptable,
+)
+from fleetswap.workflows.order import AUTO, NONE, Order
+from fleetswap.workflows.parent import NoParent, Parent, Search
+from fleetswap.workflows.retry import Clock, GaveUp, Patience
+from fleetswap.workflows.seal import Seal, Target, add_note
+from fleetswap.workflows.snapshot_port import Snapshots
+
+GENERATIONS = 8
+"""Client tokens that are tried in turn when EBS answers with snapshots that are gone. Then a random one: two runs at
+once may not meet in it, but an image that was shipped and destroyed often need not be looked for for ever."""
+
+SHARED_SECONDS = 2.0
+"""A snapshot that is older than this when StartSnapshot answers with it was perhaps started by somebody else. The age
+comes from a `Date` in whole seconds."""
+
+
+class Beginning:
+    """Finds or makes the snapshot of an order; asked again, another one, if the last was deleted meanwhile."""
+
+    def __init__(
+        self,
+        order: Order,
+        layout: Layout,
+        port: Snapshots,
+        search: Search,
+        *,
+        patience: Callable[[], Patience],
+        starting: Patience,
+        clock: Clock,
+        say: Callable[[str], None],
+    ) -> None:
+        """`patience` gives the budget for looking around, `starting` is that of StartSnapshot."""
+        self._order = order
+        self._layout = layout
+        self._port = port
+        self._search = search
+        self._patience = patience
+        self._starting = starting
+        self._clock = clock
+        self._say = say
+        self._generation = 0
+        self._gone: set[str] = set()
+
+    def begin(self, *, join: bool) -> Snapshot | Target:
+        """A finished snapshot, or one to write to. Other unfinished ones are gone; without `join`, all of them."""
+        patience = self._patience()
+        found = patience.call(lambda: self._port.find(self._order.mark))
+        found = [each for each in found if each.snapshot_id not in self._gone]
+        if (finished := self._fit(found)) is not None:
+            return finished
+        taken: Target | None = None
+        for each in sorted(found, key=lambda each: (each.started, each.snapshot_id), reverse=True):
+            if not each.unfinished:
+                continue
+            try:
+                # Looked at once more, right before it is deleted: another upload may have finished it since.
+                now = patience.call(partial(self._port.describe, each.snapshot_id))
+                if (finished := self._fit([now])) is not None:
+                    return finished
+                if taken is None and join and (taken := self._joined(now)) is not None:
+                    continue
+                if now.unfinished:
+                    patience.call(partial(self._port.delete, each.snapshot_id))
+            except Absent:
+                pass  # somebody else has deleted it
+            self._gone.add(each.snapshot_id)
+        return taken or self._start()
+
+    def lost(self, snapshot_id: str) -> None:
+        """The snapshot is gone: it must not be found again, whatever a late answer of EC2 says."""
+        self._gone.add(snapshot_id)
+
+    def _fit(self, found: list[Snapshot]) -> Snapshot | None:
+        # One made before there were maps serves as well, so only the image must fit.
+        size = blocks.volume_gib(self._layout.size)
+        return adoptable(found, volume_gib=size, encrypted=self._order.encrypted, kms_key=self._order.kms_key)
+
+    def _joined(self, now: Snapshot) -> Target | None:
+        """The unfinished snapshot as a target; None if this order would have made another one."""
+        order = self._order
+        named = now.tags.get(tags.PARENT)
+        parent_id = None if named == NONE else named
+        same = (
+            now.state == "pending"
+            and named is not None
+            and order.allows(parent_id)
+            and now.tags.get(tags.LINEAGE, "") == order.lineage
+            and now.volume_gib == self._layout.volume_gib
+            and (now.encrypted or not order.encrypted)
+            and (order.kms_key is None or now.kms_key == order.kms_key)
+        )
+        if not same:
+            return None
+        parent = None
+        if parent_id is not None:
+            try:
+                parent = self._search.named(parent_id)
+            except (NoParent, CloudError) as reason:
+                self._say(f"unfinished snapshot {now.snapshot_id} is given up, because its parent is: {reason}")
+                return None
+        self._say(f"going on in the unfinished snapshot {now.snapshot_id}")
+        return Target(now.snapshot_id, parent, shared=True, absent_until=self._clock.now() + VISIBLE_SECONDS)
+
+    def _start(self) -> Snapshot | Target:
+        parent, refused = self._choose(), None
+        while True:
+            generation = str(self._generation) if self._generation < GENERATIONS else uuid.uuid4().hex
+            parent_id = parent.snapshot_id if parent is not None else None
+            start = self._order.start(self._layout.volume_gib, parent_id, generation)
+            try:
+                started = self._call_start(start)
+            except GaveUp:
+                raise
+            except CloudError as refusal:
+                # An account that encrypts by default refuses a plain parent; the parent may be gone, or its key closed.
+                if parent is None or self._order.parent != AUTO:
+                    raise
+                parent, refused = None, f"snapshot {parent_id} cannot be the parent ({refusal})"
+                continue
+            if refused is not None:
+                self._say(f"every block is sent: {refused}")
+                refused = None
+            if (begun := self._look(started, parent)) is not None:
+                return begun
+            self._generation += 1
+
+    def _choose(self) -> Parent | None:
+        if self._order.parent == NONE:
+            return None
+        if self._order.parent != AUTO:
+            return self._search.asked_for(self._order.parent)
+        return self._search.newest(self._order.lineage, self._say) if self._order.lineage else None
+
+    def _look(self, started: Started, parent: Parent | None) -> Snapshot | Target | None:
+        """What StartSnapshot answered with; None if it is an old snapshot that is of no use."""
+        if started.snapshot_id in self._gone:
+            return None
+        new_for = max(0.0, VISIBLE_SECONDS - started.age)
+        shared = started.age >= SHARED_SECONDS
+        target = Target(started.snapshot_id, parent, shared, absent_until=self._clock.now() + new_for)
+        if not shared:
+            return target
+        try:
+            now = self._patience().call(lambda: self._port.describe(target.snapshot_id))
+            if (finished := self._fit([now])) is not None:
+                return finished
+            if now.state == "pending":
+                return target
+            if now.state == "error":
+                self._patience().call(lambda: self._port.delete(target.snapshot_id))
+        except Absent:
+            if new_for:
+                return target
+        except BaseException as first:
+            Seal(target, self._port, self._clock, seconds=0).clean_up(first)
+            raise
+        self._gone.add(target.snapshot_id)
+        return None
+
+    def _call_start(self, start: Start) -> Started:
+        """Start. If that fails in the dark, there may be a snapshot whose id nobody knows, and it says so."""
+        dark = False
+
+        def attempt() -> Started:
+            nonlocal dark
+            try:
+                return self._port.start(start)
+            except CloudError as error:
+                dark = dark or (isinstance(error, TryAgain) and not isinstance(error, Absent))
+                raise
+            except BaseException:
+                dark = True
+                raise
+
+        try:
+            return self._starting.call(attempt)
+        except BaseException as first:
+            if dark:
+                add_note(
+                    first,
+                    "an unfinished snapshot of the image may exist all the same: the next upload goes on in it,"
+                    f" or EBS gives it up by itself after {PENDING_MINUTES} minutes",
+                )
+            raise

@@ -1,0 +1,95 @@
+"""What an upload is asked to do: its words, and which of them contradict each other. It reads and sends nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleetswap.domain import tags
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.snapshots import PENDING_MINUTES, Start
+
+AUTO = "auto"
+NONE = "none"
+HOLES = "holes"
+
+SAMPLES = 8
+"""Unchanged blocks that are read back from a parent. Eight find a parent half of which is wrong in 255 of 256 cases;
+a map that does not belong to its snapshot at all is found by the first."""
+
+_SNAPSHOT = re.compile(r"snap-[0-9a-f]+")
+
+
+@dataclass(frozen=True)
+class Order:
+    """An image to upload.
+
+    `identity` says what the image is: its Nix store path, or `identify(path)`. `stack` says whose it is. Both go into
+    the tags, whatever `tags` says. `kms_key` is a key's ARN, for encrypted snapshots only; without it EBS takes the
+    account's default key. Wrong values raise `InputError`.
+
+    `lineage` names the images that follow one another, in any stack; without it the snapshot begins none and has no
+    parent. `parent` is `auto` (the newest of the lineage, if it can be trusted), `none`, or a snapshot's id, and then
+    whatever is wrong with it is an error. `sparse`: `none` sends every block; `holes` skips what the file never had
+    written, where nothing is inherited (such a block reads as garbage from an encrypted volume). `samples` is how many
+    blocks of a parent are read back. `journal` is a folder for what a killed upload needs to go on.
+    """
+
+    path: Path
+    identity: str
+    stack: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+    encrypted: bool = False
+    kms_key: str | None = None
+    lineage: str = ""
+    parent: str = AUTO
+    sparse: str = NONE
+    samples: int = SAMPLES
+    journal: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.identity or not self.stack:
+            raise InputError("an upload needs the identity of its image and the name of its stack")
+        if self.kms_key is not None and not self.encrypted:
+            raise InputError("kms_key is given but encrypted is not set: set it, or leave the key out")
+        if self.kms_key is not None and ":key/" not in self.kms_key:
+            raise InputError(f"kms_key {self.kms_key} is not the ARN of a key (arn:aws:kms:…:key/…), as EBS needs it")
+        if self.parent not in (AUTO, NONE) and not _SNAPSHOT.fullmatch(self.parent):
+            raise InputError(f"parent {self.parent} is neither auto nor none nor the id of a snapshot (snap-…)")
+        if self.sparse not in (NONE, HOLES):
+            raise InputError(f"sparse {self.sparse} is neither none nor holes")
+        if self.samples < 0:
+            raise InputError(f"samples {self.samples} is negative: give how many blocks of a parent are read back")
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """The tags that tell this stack's snapshots of this image."""
+        return {tags.STACK: self.stack, tags.IMAGE: self.identity}
+
+    def allows(self, parent: str | None) -> bool:
+        """Whether a snapshot with this parent (None: with none) is what was ordered."""
+        if self.parent == AUTO:
+            return True
+        return parent == (None if self.parent == NONE else self.parent)
+
+    def start(self, volume_gib: int, parent: str | None, generation: str) -> Start:
+        """What the snapshot is started with.
+
+        The client token is made of all of it, so that two runs of one order get one snapshot, and EBS never sees
+        a token with other parameters (ConflictException). How long EBS remembers a token is documented nowhere; another
+        `generation` leads away from one whose snapshot is gone.
+        """
+        marked = dict(self.tags) | self.mark | {tags.PARENT: parent or NONE}
+        if self.lineage:
+            marked[tags.LINEAGE] = self.lineage
+        encrypted = self.encrypted and parent is None
+        kms_key = self.kms_key if encrypted else None
+        # `sparse` is not sent, but two runs that differ in it must not share a snapshot.
+        said = [volume_gib, sorted(marked.items()), self.description, encrypted, kms_key, parent, PENDING_MINUTES]
+        token = hashlib.sha256(json.dumps([*said, self.sparse, generation]).encode()).hexdigest()
+        return Start(token, volume_gib, marked, self.description, encrypted, kms_key, parent)

@@ -1,0 +1,167 @@
+"""Finds the parent of the next snapshot, and makes sure that it holds what its block map says.
+
+It decides what is asked of a candidate, in this order: EC2's description, the map, the whole list of its blocks against
+the map, and a few blocks that the image has unchanged, read back. It never starts or changes a snapshot. What it costs:
+a request for each 4,096 blocks of the list and each 16,384 of the map, and one for each sample.
+
+Memory: what the parent's map takes (32 bytes a block), one page of the list, two blocks.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from fleetswap.domain import blockmap
+from fleetswap.domain.blockmap import BadMap, BlockMap
+from fleetswap.domain.blocks import BLOCK_SIZE, block_count, digest
+from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.lineage import Wanted, candidates, disagreement, unfit
+from fleetswap.domain.snapshots import Snapshot
+from fleetswap.domain.tags import LINEAGE
+from fleetswap.workflows.image_file import ImageFile
+from fleetswap.workflows.retry import GaveUp, Patience
+from fleetswap.workflows.snapshot_port import Snapshots
+
+TRIES = 8
+"""Blocks of the image that are hashed for each sample that is wanted, until an unchanged one is found."""
+
+
+class NoParent(Exception):
+    """A snapshot cannot be the parent; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A snapshot that was looked at, and its map."""
+
+    snapshot_id: str
+    block_map: BlockMap
+
+
+class Search:
+    """The search for the parent of one image."""
+
+    def __init__(
+        self, port: Snapshots, patience: Callable[[], Patience], image: ImageFile, wanted: Wanted, *, samples: int
+    ) -> None:
+        """`patience` gives the time budget of one candidate."""
+        self._port = port
+        self._patience = patience
+        self._image = image
+        self._wanted = wanted
+        self._samples = samples
+
+    def newest(self, lineage: str, say: Callable[[str], None]) -> Parent | None:
+        """The best parent in a lineage; or None, and `say` got one line with the reason.
+
+        Whatever is wrong with a candidate, refused or silent: the image is then sent whole, which is always right.
+        """
+        mark = {LINEAGE: lineage}
+        found = [each for each in self._patience().call(lambda: self._port.find(mark)) if not each.unfinished]
+        reasons = []
+        for each in candidates(found, self._wanted):
+            try:
+                return self._look(each)
+            except NoParent as reason:
+                reasons.append(str(reason))
+            except CloudError as error:
+                reasons.append(f"snapshot {each.snapshot_id} cannot be read ({error})")
+                if isinstance(error, GaveUp):
+                    break  # the others would be as silent
+        if not found:
+            say(f"every block is sent: lineage {lineage} has no finished snapshot yet")
+        elif not reasons:
+            last = max(found, key=lambda each: each.started)
+            say(f"every block is sent: snapshot {last.snapshot_id} {unfit(last, self._wanted)}")
+        else:
+            say(f"every block is sent: {reasons[0]}")
+        return None
+
+    def named(self, snapshot_id: str) -> Parent:
+        """The snapshot as a parent. `NoParent` says why it cannot be, `CloudError` that it cannot be read."""
+        patience = self._patience()
+        snapshot = patience.call(lambda: self._port.describe(snapshot_id))
+        if (reason := unfit(snapshot, self._wanted)) is not None:
+            raise NoParent(f"snapshot {snapshot_id} {reason}")
+        return self._look(snapshot)
+
+    def asked_for(self, snapshot_id: str) -> Parent:
+        """The parent that the user named: `InputError` if it cannot be one."""
+        try:
+            return self.named(snapshot_id)
+        except NoParent as reason:
+            raise InputError(f"{reason}: name another parent, or none") from reason
+
+    def _look(self, snapshot: Snapshot) -> Parent:
+        patience = self._patience()
+        try:
+            block_map = read_map(self._port, patience, snapshot.snapshot_id, snapshot.volume_gib)
+            self._check(snapshot.snapshot_id, block_map, patience)
+        except BadMap as reason:
+            raise NoParent(f"snapshot {snapshot.snapshot_id} cannot be the parent: its block map {reason}") from reason
+        return Parent(snapshot.snapshot_id, block_map)
+
+    def _check(self, snapshot_id: str, block_map: BlockMap, patience: Patience) -> None:
+        unchanged = self._unchanged(block_map)
+        tokens = {}
+        listed = bytearray(block_map.count)
+        for index, token in listing(self._port, patience, snapshot_id, 0):
+            if index >= block_map.count:
+                break
+            listed[index] = 1
+            if index in unchanged:
+                tokens[index] = token
+        if (wrong := disagreement(block_map, listed)) is not None:
+            there = "has" if listed[wrong] else "lacks"
+            raise BadMap(f"does not agree with the snapshot, which {there} block {wrong}")
+        for index, token in tokens.items():
+            data = patience.call(partial(self._port.get, snapshot_id, index, token))
+            if digest(data) != block_map.digest(index):
+                raise BadMap(f"does not agree with the snapshot, whose block {index} has other content")
+
+    def _unchanged(self, block_map: BlockMap) -> set[int]:
+        """Indexes of a few blocks that the image has as the map says, drawn at random."""
+        count = min(block_map.count, block_count(self._image.size))
+        buffer = bytearray(BLOCK_SIZE)
+        chosen: set[int] = set()
+        for index in random.sample(range(count), min(count, self._samples * TRIES)):
+            if len(chosen) == self._samples:
+                break
+            self._image.read(index, buffer)
+            if digest(buffer) == block_map.digest(index):
+                chosen.add(index)
+        return chosen
+
+
+def read_map(port: Snapshots, patience: Patience, snapshot_id: str, volume_gib: int) -> BlockMap:
+    """The block map of a completed snapshot, out of the snapshot itself. `BadMap` unless all of it checks."""
+    last = blockmap.last_block(volume_gib)
+    token = dict(listing(port, patience, snapshot_id, last)).get(last)
+    if token is None:
+        raise BadMap("is missing")
+    block = patience.call(lambda: port.get(snapshot_id, last, token))
+    header = blockmap.read_header(block, snapshot_id=snapshot_id, volume_gib=volume_gib)
+    first = last + 1 - header.map_blocks
+    blob = bytearray(header.map_blocks * BLOCK_SIZE)
+    read = 0
+    for index, each in listing(port, patience, snapshot_id, first):
+        data = patience.call(partial(port.get, snapshot_id, index, each))
+        blob[(index - first) * BLOCK_SIZE : (index - first + 1) * BLOCK_SIZE] = data
+        read += 1
+    if read < header.map_blocks:
+        raise BadMap(f"is cut off: {header.map_blocks - read} of its blocks are not in the snapshot")
+    return blockmap.decode(blob, snapshot_id=snapshot_id, volume_gib=volume_gib)
+
+
+def listing(port: Snapshots, patience: Patience, snapshot_id: str, first: int) -> Iterator[tuple[int, str]]:
+    """The blocks that a snapshot has from index `first` on, each with its token, page by page."""
+    page: str | None = None
+    while True:
+        answer = patience.call(partial(port.list_blocks, snapshot_id, first, page))
+        yield from answer.blocks
+        page = answer.next
+        if page is None:
+            return
