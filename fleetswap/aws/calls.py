@@ -6,6 +6,7 @@ It decides from the error alone, makes no call and retries nothing: botocore's s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -78,5 +79,9 @@ def _meaning(error: ClientError, permission: str, thing: str) -> CloudError:
     if name in PASSING or status >= 500 or status == 429:
         return Unavailable(f"AWS does not answer to {permission} on {thing} for now ({name or status})")
     if name in DENIED:
+        # AWS often says which action it was, e.g. iam:PassRole of another call; then it knows better.
+        told = re.search(r"not authorized to perform: ([\w-]+:\w+)(?: on resource: (\S+))?", message)
+        if told and told.group(1) != permission:
+            permission, thing = told.group(1), told.group(2) or thing
         return CloudError(f"AWS refuses {permission} on {thing}: give the deploying role that permission")
     return CloudError(f"{permission} on {thing} failed: {name}: {message}")

@@ -1,22 +1,34 @@
 """The rollout's hand on the machines: auto scaling groups' minimum and desired capacity, their failures, and consoles.
 
-It writes a group's minimum and desired capacity and nothing else; launching, replacing and ending machines is the
-group's own work. It never decides how many there should be. It implements `fleetswap.workflows.rollout.Fleet`.
+It writes a group's minimum and desired capacity, the tags of the rollout, the one scheduled action of a standby, and
+the share of on-demand machines; launching, replacing and ending machines is the group's own work. It never decides how
+many there should be. It implements `fleetswap.workflows.ports.Fleet`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
 from fleetswap.aws.calls import code, explained
-from fleetswap.domain.gate import Failure, Machine
+from fleetswap.domain import marks
+from fleetswap.domain.gate import Failure, Machine, one_line
 from fleetswap.domain.orders import Group
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_autoscaling.type_defs import TagTypeDef
     from mypy_boto3_ec2 import EC2Client
+
+SOONEST_SECONDS = 5
+"""A start that has passed when the request arrives is refused (PutScheduledUpdateGroupAction)."""
+
+FILTER_VALUES = 200
+"""Values that one filter may have (EC2 API reference, DescribeInstances)."""
 
 RECENT = 20
 """Scaling activities that are looked at, newest first: more than a group can fail at during one rollout's patience."""
@@ -34,18 +46,128 @@ class Fleet:
         self._ec2 = ec2
 
     def group(self, name: str) -> Group | None:
-        """The group, or None if it does not exist. Raises `Unavailable` or `CloudError`."""
-        with explained("autoscaling:DescribeAutoScalingGroups", name):
-            found = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
-        if not found:
+        """The group with what its tags say, or None if it does not exist. Raises `Unavailable` or `CloudError`."""
+        group = self._describe(name)
+        if group is None:
             return None
-        group = found[0]
+        tags = {tag["Key"]: tag.get("Value", "") for tag in group.get("Tags", ())}
+        distribution = group.get("MixedInstancesPolicy", {}).get("InstancesDistribution", {})
         return Group(
             minimum=group["MinSize"],
             desired=group["DesiredCapacity"],
             maximum=group["MaxSize"],
             machines=tuple(Machine(item["InstanceId"], item["LifecycleState"]) for item in group.get("Instances", ())),
+            pin=marks.number(tags.get(marks.PIN)),
+            abort=tags.get(marks.ABORT),
+            scale_in=tags.get(marks.SCALE_IN),
+            on_demand_percent=distribution.get("OnDemandPercentageAboveBaseCapacity"),
+            on_demand_pin=marks.number(tags.get(marks.ON_DEMAND)),
         )
+
+    def tag(self, name: str, tags: Mapping[str, str]) -> None:
+        """Write tags of the group; machines do not inherit them. Repeating it changes nothing.
+
+        Raises `Unavailable` or `CloudError`. Values are cut to the 256 characters that a tag can hold.
+        """
+        wanted: list[TagTypeDef] = [
+            {**_tag(name, key), "Value": one_line(value)[:256], "PropagateAtLaunch": False}
+            for key, value in tags.items()
+        ]
+        with explained("autoscaling:CreateOrUpdateTags", name):
+            self._autoscaling.create_or_update_tags(Tags=wanted)
+
+    def untag(self, name: str, keys: Sequence[str]) -> None:
+        """Remove tags of the group, which may be gone. Repeating it changes nothing.
+
+        Raises `Unavailable` or `CloudError`.
+        """
+        with explained("autoscaling:DeleteTags", name):
+            try:
+                self._autoscaling.delete_tags(Tags=[_tag(name, key) for key in keys])
+            except ClientError as error:
+                # One code stands for all that is wrong with a request; whether the group is gone is seen by looking.
+                if code(error) != "ValidationError" or self._describe(name) is not None:
+                    raise
+
+    def schedule_scale_in(self, name: str, seconds: float) -> None:
+        """Let AWS itself scale the group to 0 machines in so many seconds, instead of when it would by now.
+
+        The tag is written first, so that no planned action is without its tag. Raises `Unavailable` or `CloudError`.
+        The time is this machine's: an hour's warmth does not depend on a minute.
+        """
+        at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=max(math.ceil(seconds), SOONEST_SECONDS))
+        self.tag(name, {marks.SCALE_IN: at.isoformat()})
+        with explained("autoscaling:PutScheduledUpdateGroupAction", name):
+            self._autoscaling.put_scheduled_update_group_action(
+                AutoScalingGroupName=name,
+                ScheduledActionName=marks.STANDBY_ACTION,
+                StartTime=at,
+                MinSize=0,
+                DesiredCapacity=0,
+            )
+
+    def cancel_scale_in(self, name: str) -> None:
+        """Forget what `schedule_scale_in` planned. Repeating it changes nothing. Raises `Unavailable` or `CloudError`.
+
+        A plan whose time came at this very moment may still be carried out: the group tells.
+        """
+        with explained("autoscaling:DeleteScheduledAction", name):
+            try:
+                self._autoscaling.delete_scheduled_action(
+                    AutoScalingGroupName=name, ScheduledActionName=marks.STANDBY_ACTION
+                )
+            except ClientError as error:
+                if code(error) != "ValidationError" or self._has_scale_in(name):  # as in `untag`
+                    raise
+        self.untag(name, [marks.SCALE_IN])
+
+    def images(self, machines: Sequence[str]) -> dict[str, str]:
+        """The AMI of each machine; one that EC2 does not know (yet) is left out.
+
+        Raises `Unavailable` or `CloudError`.
+        """
+        found = {}
+        with explained("ec2:DescribeInstances", ", ".join(machines[:1])):
+            for first in range(0, len(machines), FILTER_VALUES):
+                # A filter: one unknown id in InstanceIds fails the whole call, and new ids are unknown for a while.
+                wanted = list(machines[first : first + FILTER_VALUES])
+                pages = self._ec2.get_paginator("describe_instances").paginate(
+                    Filters=[{"Name": "instance-id", "Values": wanted}]
+                )
+                for page in pages:
+                    for reservation in page["Reservations"]:
+                        for instance in reservation["Instances"]:
+                            found[instance["InstanceId"]] = instance["ImageId"]
+        return found
+
+    def on_demand(self, name: str, percent: int) -> None:
+        """Write the share of on-demand machines above the base; the rest of the mixed instances policy stays.
+
+        A group without such a policy launches on-demand machines only, and is left alone. Machines that run are not
+        replaced (user guide, "Auto Scaling groups with multiple instance types"). Raises `Unavailable` or `CloudError`.
+        """
+        group = self._describe(name)
+        policy: Mapping[str, Any] = (group or {}).get("MixedInstancesPolicy", {})
+        if not policy:
+            return
+        distribution = {**policy.get("InstancesDistribution", {}), "OnDemandPercentageAboveBaseCapacity": percent}
+        whole = {**_without_names(policy), "InstancesDistribution": distribution}
+        with explained("autoscaling:UpdateAutoScalingGroup", name):
+            self._autoscaling.update_auto_scaling_group(
+                AutoScalingGroupName=name, MixedInstancesPolicy=cast("Any", whole)
+            )
+
+    def _describe(self, name: str) -> Mapping[str, Any] | None:
+        with explained("autoscaling:DescribeAutoScalingGroups", name):
+            found = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
+        return cast("Mapping[str, Any]", found[0]) if found else None
+
+    def _has_scale_in(self, name: str) -> bool:
+        with explained("autoscaling:DescribeScheduledActions", name):
+            answer = self._autoscaling.describe_scheduled_actions(
+                AutoScalingGroupName=name, ScheduledActionNames=[marks.STANDBY_ACTION]
+            )
+        return bool(answer["ScheduledUpdateGroupActions"])
 
     def resize(self, name: str, *, minimum: int, desired: int | None) -> None:
         """Write the minimum and, unless None, the desired capacity, in one call. Repeating it changes nothing.
@@ -83,3 +205,17 @@ class Fleet:
                 if code(error) not in NO_LATEST:
                     raise
             return self._ec2.get_console_output(InstanceId=machine).get("Output", "")
+
+
+def _tag(group: str, key: str) -> TagTypeDef:
+    return {"ResourceId": group, "ResourceType": "auto-scaling-group", "Key": key}
+
+
+def _without_names(described: Any) -> Any:  # noqa: ANN401 - JSON of any shape, and JSON comes back
+    """A policy as it may be written: it is described with id and name of a launch template, and takes only one."""
+    if isinstance(described, dict):
+        both = "LaunchTemplateId" in described
+        return {
+            key: _without_names(value) for key, value in described.items() if not (both and key == "LaunchTemplateName")
+        }
+    return [_without_names(value) for value in described] if isinstance(described, list) else described

@@ -30,7 +30,7 @@ What CloudWatch does not know yet is None: unknown, never zero; a stretch with a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -120,19 +120,42 @@ class Trials:
     most: float
 
 
-def judge(kind: Bad, stretches: Sequence[Stretch], limit: Limit) -> Finding:
+def stretches(candidate: Mapping[int, Counts], live: Mapping[int, Counts] | None) -> list[Stretch]:
+    """Pair what both releases did by the start of the period. One that live lacks, it had no requests in."""
+    nothing = Counts(0, 0, 0)
+    return [Stretch(counts, None if live is None else live.get(start, nothing)) for start, counts in candidate.items()]
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """All counts together, as for a least number of requests. What is unknown once, is unknown."""
+    several = list(counts)
+
+    def add(numbers: Sequence[int | None]) -> int | None:
+        known = [number for number in numbers if number is not None]
+        return sum(known) if len(known) == len(numbers) else None
+
+    return Counts(
+        requests=add([each.requests for each in several]),
+        errors=add([each.errors for each in several]),
+        slow=add([each.slow for each in several]),
+    )
+
+
+def judge(kind: Bad, seen: Sequence[Stretch], limit: Limit) -> Finding:
     """Judge all that was counted since the candidate's first request, as far as it is known now.
 
-    The same counts always give the same finding. More bad requests of the candidate never make it better, more of live
-    never make it worse.
+    The same counts always give the same finding, and none at all is unknown. More bad requests of the candidate never
+    make it better, more of live never make it worse.
     """
-    known = [figures for stretch in stretches if (figures := _figures(kind, stretch)) is not None]
+    known = [figures for stretch in seen if (figures := _figures(kind, stretch)) is not None]
     shared = [figures for figures in known if figures[2]]
     alone = [figures for figures in known if not figures[2]]
     threshold = math.log(SHARES / limit.alpha)
+    if not seen:
+        return Finding(abort=False, known=False, reason=f"{kind}: no figures yet")
     words = f"{kind}: {_words(known, shared)}"
-    if len(known) < len(stretches):
-        words += f"; {len(stretches) - len(known)} of {len(stretches)} periods unknown"
+    if len(known) < len(seen):
+        words += f"; {len(seen) - len(known)} of {len(seen)} periods unknown"
     why = ""
     if sum(bad for _, bad, _, _ in known) >= LEAST_BAD:
         why = (
@@ -140,7 +163,7 @@ def judge(kind: Bad, stretches: Sequence[Stretch], limit: Limit) -> Finding:
             or _against_former(shared, alone, limit)
             or _against_ceiling(known, limit, threshold)
         )
-    return Finding(bool(why), len(known) == len(stretches), f"{words}; {why}" if why else words)
+    return Finding(bool(why), len(known) == len(seen), f"{words}; {why}" if why else words)
 
 
 def _figures(kind: Bad, stretch: Stretch) -> tuple[int, int, int, int] | None:

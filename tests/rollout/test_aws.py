@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
-from fleetswap.aws.balancer import Balancer
+from fleetswap.aws.balancer import Balancer, tag_value
 from fleetswap.aws.calls import explained
 from fleetswap.aws.fleet import Fleet
-from fleetswap.domain import tags
+from fleetswap.aws.notifier import Topic
+from fleetswap.domain import marks, tags
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.gate import Answer, Failure, Target
+from fleetswap.domain.notices import Ending, Notice
 from fleetswap.domain.orders import PRIORITY, Group, Order, Policy, Side, Unavailable
 from fleetswap.workflows.rollout import Outcome, SystemClock, observe, retire, roll_out
 
@@ -297,6 +302,244 @@ def test_deploy_swap_and_go_back(site: Site, balancer: Balancer) -> None:
     retire(order, balancer=balancer, fleet=fleet, clock=SystemClock())
     assert site.rules() == []
     assert fleet.group("web-a") == fleet.group("web-b") == Group(0, 0, 4, ())
+
+
+def test_the_tags_of_the_rule(site: Site, balancer: Balancer) -> None:
+    """Live, standby and a hand's rollback would be forgotten, or the tags of the tag policy would be lost."""
+    balancer.tag(site.listener, {marks.LIVE: "web-a"})
+    assert balancer.tags(site.listener) == {}, "there is no rule yet"
+    balancer.forward(site.listener, ((site.target_groups[0], 100),))
+    own = {tags.SERVICE: "web", tags.STACK: "fleetswap/local"}
+    balancer.tag(site.listener, {marks.LIVE: "web-a", marks.ROLLED_BACK: "web-b 2026-11-24T12:00:00+00:00"})
+    balancer.tag(site.listener, {marks.LIVE: "web-a"})
+    assert balancer.tags(site.listener) == {
+        **own,
+        marks.LIVE: "web-a",
+        marks.ROLLED_BACK: "web-b 2026-11-24T12:00:00+00:00",
+    }
+    balancer.tag(site.listener, {marks.LIVE: "web-b"}, remove=[marks.ROLLED_BACK, marks.STANDBY])
+    assert balancer.tags(site.listener) == {**own, marks.LIVE: "web-b"}
+
+
+def test_what_a_tag_may_hold() -> None:
+    """A reason with a bracket or of a thousand letters would be refused, and with it the clean-up of a rollout."""
+    assert tag_value("5xx: 7 of 120 (5.8 %),\nlive é") == "5xx: 7 of 120 5.8 live é"
+    assert len(tag_value("x" * 1000)) == 256
+
+
+def test_stickiness_is_reset_with_the_weights(site: Site, balancer: Balancer) -> None:
+    """Users whom a cookie holds to the old release would stay there, whatever the weights say."""
+    one, two = site.target_groups
+    forward = {
+        "TargetGroups": [{"TargetGroupArn": one, "Weight": 1}],
+        "TargetGroupStickinessConfig": {"Enabled": True, "DurationSeconds": 60},
+    }
+    site.elb.create_rule(
+        ListenerArn=site.listener,
+        Priority=PRIORITY,
+        Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
+        Actions=[{"Type": "forward", "ForwardConfig": forward}],
+    )
+    balancer.forward(site.listener, ((one, 95), (two, 5)))
+    now = site.rules()[0]["Actions"][0]["ForwardConfig"]
+    assert not now.get("TargetGroupStickinessConfig", {}).get("Enabled", False)
+
+
+def test_a_rule_is_what_modify_rule_takes(site: Site, balancer: Balancer) -> None:
+    """The dead man's switch would send a request that ELBv2 refuses, on the one day that it is needed."""
+    one, two = site.target_groups
+    balancer.forward(site.listener, ((one, 100),))
+    before = balancer.rule(site.listener)
+    assert before is not None
+    balancer.forward(site.listener, ((one, 95), (two, 5)))
+    site.elb.modify_rule(**json.loads(before.verbatim))
+    again = balancer.rule(site.listener)
+    assert again is not None
+    assert again.shares() == before.shares()
+
+
+def test_the_tags_of_a_group_are_its_memory(site: Site) -> None:
+    """A pin would never be released, and `fleetswap abort` would not be heard."""
+    fleet = Fleet(client("autoscaling"), client("ec2"))
+    group = fleet.group("web-a")
+    assert group is not None
+    assert (group.pin, group.abort, group.scale_in, group.on_demand_pin) == (None, None, None, None)
+    fleet.tag("web-a", {marks.PIN: "2", marks.ABORT: "says\nme", marks.ON_DEMAND: "0", "other": "x" * 999})
+    group = fleet.group("web-a")
+    assert group is not None
+    assert (group.pin, group.abort, group.on_demand_pin) == (2, "says me", 0)
+    fleet.untag("web-a", [marks.PIN, marks.ABORT, marks.SCALE_IN])
+    fleet.untag("web-a", [marks.PIN])
+    group = fleet.group("web-a")
+    assert group is not None
+    assert (group.pin, group.abort, group.on_demand_pin) == (None, None, 0)
+    assert site.rules() == []
+
+
+def test_machines_do_not_inherit_the_tags(aws: None) -> None:
+    """Each machine launched during a rollout would carry its pin for ever."""
+    del aws
+    scaling = client("autoscaling")
+    tag = {"ResourceId": "web-a", "ResourceType": "auto-scaling-group", "Key": marks.PIN}
+    with Stubber(scaling) as stub:
+        stub.add_response("create_or_update_tags", {}, {"Tags": [{**tag, "Value": "1", "PropagateAtLaunch": False}]})
+        Fleet(scaling, client("ec2")).tag("web-a", {marks.PIN: "1"})
+        stub.add_client_error("delete_tags", "ValidationError", http_status_code=400, expected_params={"Tags": [tag]})
+        stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": []})
+        Fleet(scaling, client("ec2")).untag("web-a", [marks.PIN])
+
+
+def test_a_standby_is_scaled_in_by_aws_itself(site: Site) -> None:
+    """A warm standby would cost money until someone deploys again, or be scaled in under the traffic."""
+    scaling = client("autoscaling")
+    fleet = Fleet(scaling, client("ec2"))
+    assert site.rules() == []
+    fleet.cancel_scale_in("web-a")
+    fleet.schedule_scale_in("web-a", 7200)
+    fleet.schedule_scale_in("web-a", 3600)
+    planned = scaling.describe_scheduled_actions(AutoScalingGroupName="web-a")["ScheduledUpdateGroupActions"]
+    assert [(plan["ScheduledActionName"], plan["MinSize"], plan["DesiredCapacity"]) for plan in planned] == [
+        (marks.STANDBY_ACTION, 0, 0)
+    ]
+    assert "MaxSize" not in planned[0], "the greatest size is the program's"
+    group = fleet.group("web-a")
+    assert group is not None
+    assert group.scale_in is not None
+    seconds = (datetime.fromisoformat(group.scale_in) - datetime.now(UTC)).total_seconds()
+    assert 3000 < seconds <= 3601
+    fleet.cancel_scale_in("web-a")
+    fleet.cancel_scale_in("web-a")
+    assert scaling.describe_scheduled_actions(AutoScalingGroupName="web-a")["ScheduledUpdateGroupActions"] == []
+    group = fleet.group("web-a")
+    assert group is not None
+    assert group.scale_in is None
+
+
+def test_a_planned_scale_in_is_never_without_its_tag(aws: None) -> None:
+    """A deployer that dies between the two would leave a plan that no one knows of."""
+    del aws
+    scaling = client("autoscaling")
+    with Stubber(scaling) as stub:
+        stub.add_client_error("create_or_update_tags", "Throttling", http_status_code=400)
+        with pytest.raises(Unavailable):
+            Fleet(scaling, client("ec2")).schedule_scale_in("web-a", 60)
+        stub.add_client_error("delete_scheduled_action", "ValidationError", http_status_code=400)
+        stub.add_response(
+            "describe_scheduled_actions", {"ScheduledUpdateGroupActions": [{"AutoScalingGroupName": "x"}]}
+        )
+        with pytest.raises(CloudError, match="autoscaling:DeleteScheduledAction on web-a failed"):
+            Fleet(scaling, client("ec2")).cancel_scale_in("web-a")
+        stub.assert_no_pending_responses()
+
+
+def test_images_of_machines(site: Site) -> None:
+    """A candidate whose machines run another image would pass."""
+    assert site.rules() == []
+    fleet = Fleet(client("autoscaling"), client("ec2"))
+    fleet.resize("web-a", minimum=2, desired=2)
+    group = fleet.group("web-a")
+    assert group is not None
+    machines = [machine.id for machine in group.machines]
+    image = client("ec2").describe_images(Filters=[{"Name": "name", "Values": ["web"]}])["Images"][0]["ImageId"]
+    assert fleet.images([*machines, "i-0123456789abcdef0"]) == dict.fromkeys(machines, image)
+    assert fleet.images([]) == {}, "no ids would ask for all machines of the account"
+
+
+def test_images_of_a_large_fleet(aws: None) -> None:
+    """A filter of more than 200 values is refused."""
+    del aws
+    ec2 = client("ec2")
+    ids = [f"i-{number}" for number in range(201)]
+    with Stubber(ec2) as stub:
+        for some in (ids[:200], ids[200:]):
+            answer = {"Reservations": [{"Instances": [{"InstanceId": some[0], "ImageId": "ami-1"}]}]}
+            stub.add_response("describe_instances", answer, {"Filters": [{"Name": "instance-id", "Values": some}]})
+        assert Fleet(client("autoscaling"), ec2).images(ids) == {"i-0": "ami-1", "i-200": "ami-1"}
+        stub.assert_no_pending_responses()
+
+
+def test_the_share_of_on_demand_machines(aws: None) -> None:
+    """The fallback from spot would lose the instance types, or be refused for naming a launch template twice."""
+    del aws
+    scaling = client("autoscaling")
+    described = {"LaunchTemplateId": "lt-1", "LaunchTemplateName": "web", "Version": "3"}
+    written = {"LaunchTemplateId": "lt-1", "Version": "3"}
+    named = {"LaunchTemplateName": "arm", "Version": "1"}
+
+    def policy(template: dict[str, str], percent: int) -> dict[str, Any]:
+        overrides = [
+            {"InstanceType": "t3.micro", "LaunchTemplateSpecification": template},
+            {"InstanceType": "t4g.micro", "LaunchTemplateSpecification": named},
+        ]
+        return {
+            "LaunchTemplate": {"LaunchTemplateSpecification": template, "Overrides": overrides},
+            "InstancesDistribution": {
+                "OnDemandBaseCapacity": 1,
+                "OnDemandPercentageAboveBaseCapacity": percent,
+                "SpotAllocationStrategy": "price-capacity-optimized",
+            },
+        }
+
+    group = {
+        "AutoScalingGroupName": "web-a",
+        "MinSize": 0,
+        "MaxSize": 4,
+        "DesiredCapacity": 0,
+        "DefaultCooldown": 300,
+        "AvailabilityZones": [],
+        "HealthCheckType": "ELB",
+        "CreatedTime": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    fleet = Fleet(scaling, client("ec2"))
+    with Stubber(scaling) as stub:
+        whole = {**group, "MixedInstancesPolicy": policy(described, 20)}
+        stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [whole]})
+        stub.add_response(
+            "update_auto_scaling_group",
+            {},
+            {"AutoScalingGroupName": "web-a", "MixedInstancesPolicy": policy(written, 100)},
+        )
+        fleet.on_demand("web-a", 100)
+        stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [whole]})
+        found = fleet.group("web-a")
+        assert found is not None
+        assert found.on_demand_percent == 20
+        stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [group]})
+        fleet.on_demand("web-a", 100)  # a group of one launch template has no policy to change
+        stub.assert_no_pending_responses()
+
+
+def test_people_are_told(aws: None) -> None:
+    """The message would not arrive, or could not be filtered for what has gone wrong."""
+    del aws
+    sns = client("sns")
+    notice = Notice(Ending.ABORTED, "wéb", "web-b", "web-a", "5xx: candidate 7 of 120", "web-a", ("alarm web-5xx: OK",))
+    asked = {
+        "TopicArn": "arn:aws:sns:us-east-1:1:ops",
+        "Subject": "w?b: rollout of web-b aborted",
+        "Message": notice.text,
+        "MessageAttributes": {
+            "service": {"DataType": "String", "StringValue": "wéb"},
+            "ending": {"DataType": "String", "StringValue": "aborted"},
+            "release": {"DataType": "String", "StringValue": "web-b"},
+        },
+    }
+    with Stubber(sns) as stub:
+        stub.add_response("publish", {"MessageId": "1"}, asked)
+        Topic(sns, "arn:aws:sns:us-east-1:1:ops").tell(notice)
+        stub.add_response("publish", {"MessageId": "2"}, {**asked, "Subject": ANY, "Message": ANY})
+        Topic(sns, "arn:aws:sns:us-east-1:1:ops").tell(replace(notice, reason="é" * 200_000))
+        stub.add_client_error("publish", "NotFound", http_status_code=404, service_message="Topic does not exist")
+        with pytest.raises(CloudError, match="sns:Publish on arn:aws:sns:us-east-1:1:ops failed: NotFound: Topic"):
+            Topic(sns, "arn:aws:sns:us-east-1:1:ops").tell(notice)
+
+
+def test_a_published_message_fits(aws: None) -> None:
+    """A long console, or a service with a long name, would make the one message fail."""
+    del aws
+    sns = client("sns")
+    arn = sns.create_topic(Name="ops")["TopicArn"]
+    Topic(sns, arn).tell(Notice(Ending.FAILED, "w" * 300, "web-b", None, "é" * 200_000, "nothing"))
 
 
 def test_failed_activities_are_read(aws: None) -> None:

@@ -1,0 +1,183 @@
+"""The dead man's switch: an EventBridge Scheduler one-shot schedule that puts the old weights back if no one is left.
+
+It writes, reads and deletes the one schedule of a service, and decides nothing: not when it fires, nor what it puts
+back. It implements `fleetswap.workflows.ports.Switch`.
+
+The schedule calls ELBv2's ModifyRule itself (a universal target), with the request that the rule was read as, so no
+code of ours has to run. It fires within the minute after its time (EventBridge Scheduler user guide, "Schedule types":
+"60 seconds precision"), and is deleted by the service afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from fleetswap.aws.balancer import weights_of
+from fleetswap.aws.calls import code, explained
+from fleetswap.domain.orders import Armed, Rule, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_scheduler.type_defs import UpdateScheduleInputTypeDef
+
+GROUP = "default"
+"""The schedule group that every account has."""
+
+TARGET = "arn:{partition}:scheduler:::aws-sdk:elasticloadbalancingv2:modifyRule"
+"""A universal target: service and API action in the names of the AWS SDK (user guide, "Using universal targets")."""
+
+DESCRIPTION = "Fleetswap: puts the traffic back if the deploying machine dies. Run: "
+"""For whoever finds it in the console; what follows is the run that the schedule belongs to."""
+
+RETRIED_SECONDS = 300
+RETRIES = 20
+"""How long, and how often, the service tries again if ELBv2 throttles it. Its default is a day; by then another
+deployer has done newer work, which a late try would undo. 60 s is the least that it accepts (RetryPolicy)."""
+
+TRIES = 3
+"""Tries of creating what another deployer creates or deletes at this moment; two would do for two deployers."""
+
+
+class Switch:
+    """The schedule of one service. Safe to share between threads, as the client is."""
+
+    def __init__(self, client: EventBridgeSchedulerClient, *, name: str, role: str) -> None:
+        """`role` is the ARN of what the service acts as: it must trust scheduler.amazonaws.com and may ModifyRule."""
+        self._client = client
+        self._name = name
+        self._role = role
+
+    def arm(self, seconds: float, rule: Rule, run: str) -> None:
+        """Put `rule` back in so many seconds, instead of whatever the schedule would do by now; it is then `run`'s.
+
+        Repeating it only moves the time. Raises `Unavailable` or `CloudError`; then the schedule may have been written
+        or not.
+        """
+        for _ in range(TRIES):
+            present, now = self._look()
+            request = self._request(now + timedelta(seconds=math.ceil(seconds)), rule, run)
+            with explained("scheduler:UpdateSchedule" if present else "scheduler:CreateSchedule", self._name):
+                try:
+                    if present:
+                        self._client.update_schedule(**request)
+                    else:
+                        self._client.create_schedule(**request)
+                    return
+                except ClientError as error:
+                    if code(error) == ("ResourceNotFoundException" if present else "ConflictException"):
+                        continue  # it fired, or was made, since we looked
+                    if code(error) == "ConflictException":
+                        raise Unavailable(f"schedule {self._name} is being changed by someone else") from error
+                    raise self._about_role(error) from error
+        raise Unavailable(f"schedule {self._name} comes and goes: someone else deploys the same service")
+
+    def disarm(self, run: str | None) -> None:
+        """Delete the schedule, unless it is of another run; with None, whosever it is. Repeating it changes nothing.
+
+        Raises `Unavailable` or `CloudError`.
+        """
+        if run is not None:
+            found, _ = self._look()
+            if found is None or _run_of(found) != run:
+                return
+        with explained("scheduler:DeleteSchedule", self._name):
+            try:
+                self._client.delete_schedule(Name=self._name, GroupName=GROUP)
+            except ClientError as error:
+                if code(error) == "ConflictException":
+                    raise Unavailable(f"schedule {self._name} is being changed by someone else") from error
+                if code(error) != "ResourceNotFoundException":  # gone already is what was wanted
+                    raise
+
+    def armed(self) -> Armed | None:
+        """What the schedule will do, or None if there is none. Raises `Unavailable` or `CloudError`.
+
+        Of a schedule that is none of ours, time and weights are unknown: it is never due, and writes no weights.
+        """
+        found, now = self._look()
+        if found is None:
+            return None
+        at = _time_of(found.get("ScheduleExpression", ""))
+        request = _request_of(found.get("Target", {}).get("Input", ""))
+        return Armed(
+            rule=Rule(weights=weights_of(request.get("Actions", [])), verbatim=json.dumps(request, sort_keys=True)),
+            seconds=math.inf if at is None else (at - now).total_seconds(),
+            run=_run_of(found),
+        )
+
+    def _look(self) -> tuple[Mapping[str, Any] | None, datetime]:
+        """The schedule, and the time of the service: a deployer's clock may be wrong, and the switch fires by AWS's."""
+        with explained("scheduler:GetSchedule", self._name):
+            try:
+                answer: Mapping[str, Any] = self._client.get_schedule(Name=self._name, GroupName=GROUP)
+            except ClientError as error:
+                if code(error) != "ResourceNotFoundException":
+                    raise
+                return None, _service_time(error.response)
+        return answer, _service_time(answer)
+
+    def _request(self, at: datetime, rule: Rule, run: str) -> UpdateScheduleInputTypeDef:
+        return {
+            "Name": self._name,
+            "GroupName": GROUP,
+            "Description": f"{DESCRIPTION}{run}",
+            "ScheduleExpression": f"at({at:%Y-%m-%dT%H:%M:%S})",
+            "ScheduleExpressionTimezone": "UTC",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "ActionAfterCompletion": "DELETE",
+            "State": "ENABLED",
+            "Target": {
+                "Arn": TARGET.format(partition=self._role.split(":")[1]),
+                "RoleArn": self._role,
+                "Input": rule.verbatim,
+                "RetryPolicy": {"MaximumEventAgeInSeconds": RETRIED_SECONDS, "MaximumRetryAttempts": RETRIES},
+            },
+        }
+
+    def _about_role(self, error: ClientError) -> Exception:
+        """A role that was made a moment ago is not known everywhere yet; one that trusts no scheduler never will be."""
+        if code(error) == "ValidationException" and "assume" in error.response["Error"].get("Message", ""):
+            return Unavailable(
+                f"EventBridge Scheduler may not assume {self._role}: its trust policy must name scheduler.amazonaws.com"
+            )
+        return error
+
+
+def _service_time(answer: Mapping[str, Any]) -> datetime:
+    """The `Date` that an answer was sent at; this machine's time if it has none."""
+    try:
+        date: str = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+        return parsedate_to_datetime(date)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def _run_of(schedule: Mapping[str, Any]) -> str:
+    """The run that a schedule belongs to; empty for one that is none of ours."""
+    description: str = schedule.get("Description", "")
+    return description.removeprefix(DESCRIPTION) if description.startswith(DESCRIPTION) else ""
+
+
+def _time_of(expression: str) -> datetime | None:
+    """The time of an `at(...)` in UTC; None for what someone else has made of the schedule."""
+    try:
+        return datetime.strptime(expression, "at(%Y-%m-%dT%H:%M:%S)").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _request_of(text: str) -> Mapping[str, Any]:
+    """The request that a schedule sends; empty for what is none."""
+    try:
+        request = json.loads(text)
+    except ValueError:
+        return {}
+    return request if isinstance(request, dict) else {}
