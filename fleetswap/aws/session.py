@@ -5,17 +5,31 @@ It never reads settings or credentials itself (the AWS SDK's default chain finds
 
 from __future__ import annotations
 
+import os
+import ssl
 import threading
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.httpsession import get_cert_path
+
+from fleetswap.domain.errors import InputError
 
 if TYPE_CHECKING:
+    import boto3.session
+    from botocore.credentials import Credentials
     from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_ebs import EBSClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_sns import SNSClient
+
+    from fleetswap.aws.puts import BlockPuts
 
 CONNECT_SECONDS = 5
 """A healthy endpoint accepts in milliseconds; a dead address should cost a retry, not botocore's default minute."""
@@ -26,6 +40,9 @@ READ_SECONDS = 30
 CONTROL_ATTEMPTS = 6
 """Attempts of a control-plane call in botocore's standard mode: about 20 s of back-off, enough for its throttles."""
 
+
+MODELS = Path(__file__).parent / "models"
+"""Service models that are looked for here before botocore's own: a small EC2, see `tools/trim_models.py`."""
 
 USER_AGENT = "fleetswap"
 """Added to the user agent, so that CloudTrail tells these calls from a person's."""
@@ -38,9 +55,21 @@ class Cloud:
         """`endpoint` is one URL for every service (the local cloud); None means AWS."""
         self.region = region
         self.endpoint = endpoint
-        self._session = boto3.session.Session(region_name=region)
         # Clients are thread-safe, making one out of a session is not (boto3 guide, "Multithreading").
         self._lock = threading.Lock()
+
+    @cached_property
+    def _session(self) -> boto3.session.Session:
+        import boto3.session  # noqa: PLC0415 (3 MiB that an upload does without)
+
+        return boto3.session.Session(region_name=self.region)
+
+    @cached_property
+    def _small_session(self) -> botocore.session.Session:
+        """Finds the models in `MODELS` before botocore's own."""
+        session = botocore.session.Session()
+        session.get_component("data_loader").search_paths.insert(0, str(MODELS))
+        return session
 
     def autoscaling(self) -> AutoScalingClient:
         """Auto Scaling; botocore retries."""
@@ -57,13 +86,64 @@ class Cloud:
         with self._lock:
             return self._session.client("elbv2", endpoint_url=self.endpoint, config=control())
 
+    def cloudwatch(self) -> CloudWatchClient:
+        """CloudWatch; botocore retries."""
+        with self._lock:
+            return self._session.client("cloudwatch", endpoint_url=self.endpoint, config=control())
+
+    def scheduler(self) -> EventBridgeSchedulerClient:
+        """EventBridge Scheduler; botocore retries."""
+        with self._lock:
+            return self._session.client("scheduler", endpoint_url=self.endpoint, config=control())
+
+    def sns(self) -> SNSClient:
+        """SNS; botocore retries."""
+        with self._lock:
+            return self._session.client("sns", endpoint_url=self.endpoint, config=control())
+
     def ebs_and_ec2(self, connections: int) -> tuple[EBSClient, EC2Client]:
-        """The two clients of an upload, for `connections` threads. Nothing is retried here: the upload does that."""
+        """The two clients of an upload, for `connections` threads. Nothing is retried here: the upload does that.
+
+        EC2's knows only the calls that `tools/trim_models.py` names.
+        """
         config = once(connections)
         with self._lock:
-            ebs = self._session.client("ebs", endpoint_url=self.endpoint, config=config)
-            ec2 = self._session.client("ec2", endpoint_url=self.endpoint, config=config)
-        return ebs, ec2
+            make = partial(
+                self._small_session.create_client,
+                region_name=self.region,
+                endpoint_url=self.endpoint,
+                config=config,
+            )
+            # botocore's types know nothing of the services; boto3's do, and make the same clients.
+            return cast("EBSClient", make("ebs")), cast("EC2Client", make("ec2"))
+
+    def puts(self, ebs: EBSClient) -> BlockPuts:
+        """Where an upload writes its blocks to: the endpoint and region of that client.
+
+        Raises `InputError` if the file of certificate authorities cannot be read.
+        """
+        from fleetswap.aws.puts import BlockPuts  # noqa: PLC0415 (it needs this module's constants)
+        from fleetswap.aws.signing import Signer  # noqa: PLC0415
+
+        return BlockPuts(ebs.meta.endpoint_url, Signer(ebs.meta.region_name, _credentials), self._trust)
+
+    def _trust(self) -> ssl.SSLContext:
+        """Whom TLS trusts: the authorities that botocore would, which is AWS_CA_BUNDLE or what it ships."""
+        told = self._small_session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+        path = Path(str(told or get_cert_path(True)))  # noqa: FBT003 (botocore's way to ask for what it ships)
+        try:
+            if path.is_dir():
+                return ssl.create_default_context(capath=path)
+            return ssl.create_default_context(cafile=path)
+        except OSError as error:  # ssl.SSLError is one
+            raise InputError(
+                f"the certificate authorities {path} cannot be read ({error.strerror or error}): correct AWS_CA_BUNDLE"
+            ) from error
+
+
+def _credentials() -> Credentials | None:
+    """What the SDK's chain finds now. A session of its own, because a session remembers what it has found."""
+    return botocore.session.Session().get_credentials()
 
 
 def control() -> Config:
