@@ -10,6 +10,10 @@ Facts of the wire, all from botocore's model `ebs/2019-11-02` (protocol rest-jso
 - an error names itself in the header `x-amzn-ErrorType`; its body has `Message` and mostly `Reason`
 - times are seconds since the epoch
 Signatures are not verified, but a request without one is refused, as in AWS.
+
+From the user guide, "EBS direct APIs FAQ": block tokens live for 7 days, page tokens for an hour; a page token's
+StartingBlockIndex is ignored; a list may be empty, or shorter than asked for, and yet not the last (here only when a
+rule of `faults` says so). MaxResults below 100 is refused: the FAQ says "no", and that such a request gets 100 results.
 """
 
 from __future__ import annotations
@@ -21,17 +25,22 @@ import hmac
 import json
 import re
 import secrets
+import struct
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
-from localcloud.snapshots import BLOCK_SIZE, DEFAULT_TIMEOUT_MINUTES, Request, Snapshot, SnapshotStore, StoreError
+from localcloud.blocks import BLOCK_SIZE
+from localcloud.faults import Faults
+from localcloud.records import DEFAULT_TIMEOUT_MINUTES, Request, Snapshot, StoreError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from localcloud.snapshots import SnapshotStore
 
 ERROR_STATUS: Final = {
     "AccessDeniedException": 403,
@@ -45,11 +54,14 @@ ERROR_STATUS: Final = {
     "UnknownOperationException": 404,
     "ValidationException": 400,
 }
-TOKEN_SECONDS = 7 * 24 * 3600  # user guide: block tokens and page tokens expire after 7 days
+BLOCK_TOKEN_SECONDS = 7 * 24 * 3600
+PAGE_TOKEN_SECONDS = 3600
+MAX_TOKEN = 64  # user guide: a client token has up to 64 characters (botocore's model would take 255)
 MAX_RESULTS = range(100, 10_001)  # API reference: ListSnapshotBlocks, MaxResults
 
 _SNAPSHOT_ID = r"(?P<snapshot>snap-[0-9a-f]+)"
 _INDEX = r"(?P<index>[0-9]+)"
+_TOKEN = struct.Struct(">Qd")
 
 
 @dataclass(frozen=True)
@@ -72,15 +84,12 @@ class Answer:
     raw: bool = False
 
 
-def _invalid(reason: str, message: str) -> StoreError:
-    return StoreError("ValidationException", reason, message)
-
-
 class EbsApi:
     """The WSGI application of the EBS direct API.
 
     `on_start` is told of every snapshot that StartSnapshot answers with, so that EC2 can show it; `resolve_key` turns
-    the KMS key asked for (None: the account's default) into the ARN of one that exists, or raises LookupError.
+    the KMS key asked for (None: the account's default) into the ARN of one that exists, or raises LookupError;
+    `by_default` tells whether the account encrypts by default. `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -90,11 +99,17 @@ class EbsApi:
         owner_id: str,
         on_start: Callable[[Snapshot], None],
         resolve_key: Callable[[str | None], str],
+        by_default: Callable[[], bool] = lambda: False,
+        faults: Faults | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._owner_id = owner_id
         self._on_start = on_start
         self._resolve_key = resolve_key
+        self._by_default = by_default
+        self._faults = faults or Faults()
+        self._clock = clock
         self._secret = secrets.token_bytes(32)
         self._routes: list[tuple[str, re.Pattern[str], Callable[[Call], Answer]]] = [
             ("POST", re.compile("/snapshots"), self._start),
@@ -142,30 +157,30 @@ class EbsApi:
 
     def _start(self, call: Call) -> Answer:
         asked = _json_object(call.body)
-        encrypted = _member(asked, "Encrypted", bool, default=False)
-        key = _member(asked, "KmsKeyArn", str, default=None)
-        if encrypted:
-            try:
-                key = self._resolve_key(key)
-            except LookupError:
-                raise _invalid("INVALID_CUSTOMER_KEY", f"The key '{key}' does not exist.") from None
         request = Request(
             volume_size_gib=_member(asked, "VolumeSize", int),
             parent=_member(asked, "ParentSnapshotId", str, default=None),
             tags=_tags(_member(asked, "Tags", list, default=[])),
             description=_member(asked, "Description", str, default=""),
-            encrypted=encrypted,
-            kms_key_arn=key,
+            encrypted=_member(asked, "Encrypted", bool, default=None),
+            kms_key_arn=_member(asked, "KmsKeyArn", str, default=None),
             timeout_minutes=_member(asked, "Timeout", int, default=DEFAULT_TIMEOUT_MINUTES),
         )
         if len(request.description) > 255:
-            raise _invalid("INVALID_PARAMETER_VALUE", "A description has at most 255 characters.")
-        snapshot = self._store.start(request, client_token=_member(asked, "ClientToken", str, default=None))
-        self._on_start(snapshot)
+            raise invalid("INVALID_PARAMETER_VALUE", "A description has at most 255 characters.")
+        token = _member(asked, "ClientToken", str, default=None)
+        if token is not None and not re.fullmatch(rf"\S{{1,{MAX_TOKEN}}}", token, re.ASCII):
+            raise invalid("INVALID_PARAMETER_VALUE", f"A client token has 1 to {MAX_TOKEN} characters, no space.")
+        by_default = self._by_default()
+        snapshot = self._store.start(
+            request, client_token=token, key=self._key(request, by_default=by_default), by_default=by_default
+        )
+        if not snapshot.dead:
+            self._on_start(snapshot)
         shown = {
             "SnapshotId": snapshot.id,
             "OwnerId": self._owner_id,
-            "Status": self._store.status(snapshot.id),
+            "Status": "pending" if snapshot.dead else self._store.status(snapshot.id),
             "StartTime": snapshot.start_time,
             "VolumeSize": snapshot.volume_size_gib,
             "BlockSize": BLOCK_SIZE,
@@ -177,9 +192,19 @@ class EbsApi:
         }
         return _json_answer(201, {key: value for key, value in shown.items() if value is not None})
 
+    def _key(self, request: Request, *, by_default: bool) -> str | None:
+        """The key of a snapshot without a parent (user guide, "Encryption outcomes: No parent snapshot")."""
+        wanted = request.encrypted or (request.encrypted is None and (by_default or request.kms_key_arn))
+        if request.parent is not None or not wanted:
+            return None
+        try:
+            return self._resolve_key(request.kms_key_arn)
+        except LookupError:
+            raise invalid("INVALID_CUSTOMER_KEY", f"The key '{request.kms_key_arn}' does not exist.") from None
+
     def _put(self, call: Call) -> Answer:
         if _number(call.headers, "x-amz-data-length") != BLOCK_SIZE:
-            raise _invalid("INVALID_PARAMETER_VALUE", f"x-amz-Data-Length must be {BLOCK_SIZE}.")
+            raise invalid("INVALID_PARAMETER_VALUE", f"x-amz-Data-Length must be {BLOCK_SIZE}.")
         checksum = _checksum(call.headers)
         self._store.put(call.path["snapshot"], int(call.path["index"]), call.body, checksum)
         return Answer(
@@ -194,15 +219,15 @@ class EbsApi:
         if "x-amz-checksum" in call.headers:
             checksum = _checksum(call.headers)
             if call.headers.get("x-amz-checksum-aggregation-method") != "LINEAR":
-                raise _invalid("INVALID_PARAMETER_VALUE", "x-amz-Checksum-Aggregation-Method must be LINEAR.")
+                raise invalid("INVALID_PARAMETER_VALUE", "x-amz-Checksum-Aggregation-Method must be LINEAR.")
         return _json_answer(202, {"Status": self._store.complete(call.path["snapshot"], count, checksum)})
 
     def _get(self, call: Call) -> Answer:
         snapshot_id, index = call.path["snapshot"], int(call.path["index"])
         data, digest = self._store.get(snapshot_id, index)
-        given = call.query.get("blockToken", "")
-        if not hmac.compare_digest(given.encode(), self._block_token(snapshot_id, index, digest).encode()):
-            raise _invalid("INVALID_BLOCK_TOKEN", f"The token is not that of block {index} of '{snapshot_id}'.")
+        scope = f"block|{snapshot_id}|{index}|{digest.hex()}"
+        if self._read_token(call.query.get("blockToken", ""), scope) is None:
+            raise invalid("INVALID_BLOCK_TOKEN", f"The token is not, or no longer, that of block {index}.")
         return Answer(
             200,
             data,
@@ -216,63 +241,92 @@ class EbsApi:
 
     def _list(self, call: Call) -> Answer:
         snapshot_id = call.path["snapshot"]
-        blocks = [
-            {"BlockIndex": index, "BlockToken": self._block_token(snapshot_id, index, digest)}
-            for index, digest in self._store.list_blocks(snapshot_id)
-        ]
-        return self._page(call, snapshot_id, "Blocks", blocks)
+        until = self._until(BLOCK_TOKEN_SECONDS, "ListSnapshotBlocks")
+
+        def shown(found: tuple[int, bytes]) -> dict[str, Any]:
+            index, digest = found
+            return {"BlockIndex": index, "BlockToken": self._block_token(snapshot_id, index, digest, until)}
+
+        return self._page(call, snapshot_id, "Blocks", self._store.list_blocks(snapshot_id), shown, until)
 
     def _changed(self, call: Call) -> Answer:
         second = call.path["snapshot"]
         first = call.query.get("firstSnapshotId")
         if first is None:
-            raise _invalid("INVALID_SNAPSHOT_ID", "firstSnapshotId is required.")
-        blocks = []
-        for index, before, after in self._store.list_changed(first, second):
+            raise invalid("INVALID_SNAPSHOT_ID", "firstSnapshotId is required.")
+        until = self._until(BLOCK_TOKEN_SECONDS, "ListChangedBlocks")
+
+        def shown(found: tuple[int, bytes | None, bytes | None]) -> dict[str, Any]:
+            index, before, after = found
             block: dict[str, Any] = {"BlockIndex": index}
             if before is not None:
-                block["FirstBlockToken"] = self._block_token(first, index, before)
+                block["FirstBlockToken"] = self._block_token(first, index, before, until)
             if after is not None:
-                block["SecondBlockToken"] = self._block_token(second, index, after)
-            blocks.append(block)
-        return self._page(call, second, "ChangedBlocks", blocks)
+                block["SecondBlockToken"] = self._block_token(second, index, after, until)
+            return block
 
-    def _page(self, call: Call, snapshot_id: str, name: str, blocks: list[dict[str, Any]]) -> Answer:
+        return self._page(call, second, "ChangedBlocks", self._store.list_changed(first, second), shown, until)
+
+    def _page(
+        self,
+        call: Call,
+        snapshot_id: str,
+        name: str,
+        blocks: list[Any],
+        show: Callable[[Any], dict[str, Any]],
+        until: float,
+    ) -> Answer:
+        operation = "ListSnapshotBlocks" if name == "Blocks" else "ListChangedBlocks"
         # The reference names no default; the largest page is taken.
         limit = _number(call.query, "maxResults", default=MAX_RESULTS[-1])
         if limit not in MAX_RESULTS:
-            raise _invalid("INVALID_PARAMETER_VALUE", "MaxResults must be 100 to 10000.")
+            raise invalid("INVALID_PARAMETER_VALUE", "MaxResults must be 100 to 10000.")
         start = _number(call.query, "startingBlockIndex", default=0)
-        scope = f"{name}|{call.query.get('firstSnapshotId')}|{snapshot_id}"
+        scope = f"page|{name}|{call.query.get('firstSnapshotId')}|{snapshot_id}"
         if "pageToken" in call.query:
-            start = self._read_page_token(call.query["pageToken"], scope)
-        left = [block for block in blocks if block["BlockIndex"] >= start]
+            found = self._read_token(call.query["pageToken"], scope)
+            if found is None:
+                raise invalid("INVALID_PAGE_TOKEN", "The page token is not, or no longer, one of this list.")
+            start = found
+        left = [block for block in blocks if block[0] >= start]
+        if left and self._faults.page("empty-page", operation):
+            limit = 0
+        elif left and (rule := self._faults.page("short-page", operation)):
+            limit = rule.random.randint(1, limit)
         shown: dict[str, Any] = {
-            name: left[:limit],
-            "ExpiryTime": time.time() + TOKEN_SECONDS,
+            name: [show(block) for block in left[:limit]],
+            "ExpiryTime": until,
             "VolumeSize": self._store.find(snapshot_id).volume_size_gib,
             "BlockSize": BLOCK_SIZE,
         }
         if len(left) > limit:
-            shown["NextToken"] = self._page_token(left[limit]["BlockIndex"], scope)
+            until = self._until(PAGE_TOKEN_SECONDS, operation)
+            shown["NextToken"] = self._token(scope, left[limit][0], until)
         return _json_answer(200, shown)
 
-    # Tokens match ^[A-Za-z0-9+/=]+$ and have at most 256 characters (botocore: BlockToken, PageToken).
+    # Tokens match ^[A-Za-z0-9+/=]+$ and have at most 256 characters (botocore: BlockToken, PageToken). Ours are a
+    # number, when they expire, and a signature of both and of what they are for.
 
-    def _sign(self, text: str) -> bytes:
-        return hmac.new(self._secret, text.encode(), hashlib.sha256).digest()
+    def _until(self, seconds: float, operation: str) -> float:
+        rule = self._faults.page("token-seconds", operation)
+        return self._clock() + (rule.seconds if rule else seconds)
 
-    def _block_token(self, snapshot_id: str, index: int, digest: bytes) -> str:
-        return base64.b64encode(self._sign(f"block|{snapshot_id}|{index}|{digest.hex()}")).decode()
+    def _token(self, scope: str, number: int, until: float) -> str:
+        head = _TOKEN.pack(number, until)
+        return base64.b64encode(head + hmac.new(self._secret, head + scope.encode(), hashlib.sha256).digest()).decode()
 
-    def _page_token(self, start: int, scope: str) -> str:
-        return base64.b64encode(start.to_bytes(8, "big") + self._sign(f"page|{scope}|{start}")).decode()
+    def _read_token(self, token: str, scope: str) -> int | None:
+        """The number in a token; None if it is of something else, or has expired."""
+        head = _base64(token)[: _TOKEN.size]
+        if len(head) < _TOKEN.size:
+            return None
+        number, until = _TOKEN.unpack(head)
+        if not hmac.compare_digest(token.encode(), self._token(scope, number, until).encode()):
+            return None
+        return int(number) if self._clock() < until else None
 
-    def _read_page_token(self, token: str, scope: str) -> int:
-        start = int.from_bytes(_base64(token)[:8], "big")
-        if not hmac.compare_digest(token.encode(), self._page_token(start, scope).encode()):
-            raise _invalid("INVALID_PAGE_TOKEN", "The page token is not one of this list.")
-        return start
+    def _block_token(self, snapshot_id: str, index: int, digest: bytes, until: float) -> str:
+        return self._token(f"block|{snapshot_id}|{index}|{digest.hex()}", index, until)
 
 
 def _refusal(error: StoreError) -> Answer:
@@ -290,7 +344,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     except ValueError:
         asked = None
     if not isinstance(asked, dict):
-        raise _invalid("INVALID_PARAMETER_VALUE", "The body is not a JSON object.")
+        raise invalid("INVALID_PARAMETER_VALUE", "The body is not a JSON object.")
     return asked
 
 
@@ -301,10 +355,10 @@ def _member(asked: dict[str, Any], name: str, kind: type, default: Any = _REQUIR
     value = asked.get(name)
     if value is None:
         if default is _REQUIRED:
-            raise _invalid("INVALID_PARAMETER_VALUE", f"{name} is required.")
+            raise invalid("INVALID_PARAMETER_VALUE", f"{name} is required.")
         return default
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise _invalid("INVALID_PARAMETER_VALUE", f"{name} must be of type {kind.__name__}.")
+        raise invalid("INVALID_PARAMETER_VALUE", f"{name} must be of type {kind.__name__}.")
     return value
 
 
@@ -313,11 +367,11 @@ def _tags(given: list[Any]) -> tuple[tuple[str, str], ...]:
     tags = []
     for tag in given:
         if not isinstance(tag, dict) or not isinstance(tag.get("Key"), str) or not tag["Key"]:
-            raise _invalid("INVALID_TAG", "A tag needs a Key.")
+            raise invalid("INVALID_TAG", "A tag needs a Key.")
         tags.append((tag["Key"], str(tag.get("Value") or "")))
     keys = [key for key, _ in tags]
     if len(keys) > 50 or len(set(keys)) < len(keys) or any(key.lower().startswith("aws:") for key in keys):
-        raise _invalid("INVALID_TAG", "At most 50 tags, each key once, none that begins with 'aws:'.")
+        raise invalid("INVALID_TAG", "At most 50 tags, each key once, none that begins with 'aws:'.")
     return tuple(tags)
 
 
@@ -326,7 +380,7 @@ def _number(given: dict[str, str], name: str, default: int | None = None) -> int
     if text is None and default is not None:
         return default
     if text is None or not re.fullmatch("[0-9]{1,18}", text):
-        raise _invalid("INVALID_PARAMETER_VALUE", f"{name} must be a number.")
+        raise invalid("INVALID_PARAMETER_VALUE", f"{name} must be a number.")
     return int(text)
 
 
@@ -334,10 +388,10 @@ def _base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise _invalid("INVALID_PARAMETER_VALUE", "A token or checksum is not base64.") from None
+        raise invalid("INVALID_PARAMETER_VALUE", "A token or checksum is not base64.") from None
 
 
 def _checksum(headers: dict[str, str]) -> bytes:
     if headers.get("x-amz-checksum-algorithm") != "SHA256" or "x-amz-checksum" not in headers:
-        raise _invalid("INVALID_PARAMETER_VALUE", "x-amz-Checksum with the algorithm SHA256 is required.")
+        raise invalid("INVALID_PARAMETER_VALUE", "x-amz-Checksum with the algorithm SHA256 is required.")
     return _base64(headers["x-amz-checksum"])

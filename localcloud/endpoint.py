@@ -10,11 +10,14 @@ import contextlib
 import socket
 import sys
 import threading
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import ThreadedWSGIServer
+
+from localcloud.inject import CUT, PAUSE
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -55,6 +58,7 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc] # moto ships no types
     disable_nagle_algorithm = True  # or a small answer waits 40 ms for the client's delayed acknowledgement
     wbufsize = 1 << 16  # headers and a small body leave in one packet
     server: LoopbackServer
+    _headers_buffer: list[bytes]  # of http.server: what `end_headers` would send
 
     def setup(self) -> None:
         super().setup()
@@ -73,7 +77,7 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc] # moto ships no types
             self.send_error(411)
             self.close_connection = True
             return
-        environ = self.make_environ()
+        environ: dict[str, Any] = self.make_environ()
         body = _Body(self.rfile, int(self.headers.get("Content-Length") or 0))
         environ["wsgi.input"] = body
         started: list[tuple[str, list[tuple[str, str]]]] = []
@@ -87,20 +91,41 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc] # moto ships no types
             print(f"{self.command} {self.path}", traceback.format_exc(), sep="\n", file=sys.stderr, flush=True)  # noqa: T201 - stderr is the log
             data = b"The local cloud failed; its log says why."
             started[:] = [("500 Internal Server Error", [("Content-Type", "text/plain")])]
+        cut = environ.get(CUT, "")
+        if cut == "before":  # with the body unread, as a front end does it that dies
+            self.close_connection = True
+            return
         body.drain()
-        self._answer(*started[0], data)
+        self._answer(*started[0], data, cut, environ.get(PAUSE, 0.0))
 
-    def _answer(self, status: str, headers: list[tuple[str, str]], data: bytes) -> None:
+    def _answer(self, status: str, headers: list[tuple[str, str]], data: bytes, cut: str, pause: float) -> None:
         code, _, phrase = status.partition(" ")
         self.send_response(int(code), phrase)
         for name, value in headers:
             if name.lower() not in {"content-length", "connection", "transfer-encoding"}:
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
+        if cut == "in-headers":
+            # Without the end of the last header that was begun: some clients take what is there for all of them.
+            head, self._headers_buffer = b"".join(self._headers_buffer), []
+            self.wfile.write(head[: head.rindex(b"Content-Length") + 7])
+            self._hang_up()
+            return
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+        half = len(data) // 2
+        self.wfile.write(b"" if self.command == "HEAD" else data[:half])
+        if cut:
+            self._hang_up()
+            return
+        if pause:
+            self.wfile.flush()
+            time.sleep(pause)
+        self.wfile.write(b"" if self.command == "HEAD" else data[half:])
         self.wfile.flush()
+
+    def _hang_up(self) -> None:
+        self.wfile.flush()
+        self.close_connection = True
 
 
 class LoopbackServer(ThreadedWSGIServer):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from localcloud.backends import Moto
     from localcloud.patches import Patches
 
+NO_CAPACITY = "InsufficientInstanceCapacity"
+
 _run_instances = InstanceBackend.run_instances
 _create_version = LaunchTemplates.create_launch_template_version
 
@@ -64,6 +66,11 @@ def run_instances(
         kwargs |= {"instance_type": template["InstanceType"], "is_instance_type_default": False}
     _check_type(kwargs["instance_type"], image)
     profile = _profile(self, kwargs, template)
+    spot = (
+        template.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
+        or kwargs.get("instance_market_options") == "spot"
+    )
+    _check_capacity(self, kwargs, spot=spot)
     kwargs["block_device_mappings"] = _devices(
         self, image, template.get("BlockDeviceMappings", []), kwargs.get("block_device_mappings", [])
     )
@@ -72,7 +79,7 @@ def run_instances(
     tags = kwargs.get("tags") or {}
     volume_tags = convert_tag_spec(template.get("TagSpecifications", [])).get("volume", {})
     kwargs["tags"] = {**tags, "volume": {**volume_tags, **tags.get("volume", {})}}
-    if template.get("InstanceMarketOptions", {}).get("MarketType") == "spot":
+    if spot:
         kwargs["instance_market_options"] = "spot"
     if template.get("Monitoring", {}).get("Enabled"):
         kwargs["monitoring_state"] = "enabled"
@@ -120,6 +127,22 @@ def _check_type(name: str, image: Moto) -> None:
         )
     if image.boot_mode == "uefi" and "uefi" not in kind.get("SupportedBootModes", ["legacy-bios", "uefi"]):
         raise EC2ClientError("Unsupported", f"The instance type '{name}' does not support the boot mode 'uefi'.")
+
+
+def _check_capacity(ec2: Moto, kwargs: dict[str, Any], *, spot: bool) -> None:
+    """Fail as `faults` says that EC2 has no capacity. Words: user guide, "Insufficient instance capacity"."""
+    kind, subnet = kwargs["instance_type"], kwargs.get("subnet_id")
+    placed = ec2.get_subnet(subnet).availability_zone if subnet else kwargs.get("placement")
+    zone = placed or f"{ec2.region_name}a"
+    if not ec2.faults.capacity(kind, "spot" if spot else "on-demand", zone):
+        return
+    message = (
+        "There is no Spot capacity available that matches your request."
+        if spot
+        else f"We currently do not have sufficient {kind} capacity in the Availability Zone you requested ({zone})."
+        " Our system will be working on provisioning additional capacity."
+    )
+    raise EC2ClientError(NO_CAPACITY, message)
 
 
 def _profile(ec2: Moto, kwargs: dict[str, Any], template: dict[str, Any]) -> Moto:
@@ -170,7 +193,7 @@ def _check_device(ec2: Moto, name: str, ebs: dict[str, Any]) -> None:
             f"Volume of size {ebs['VolumeSize']}GB is smaller than snapshot '{snapshot_id}', expect size >="
             f" {snapshot.volume_size}GB",
         )
-    if snapshot.encrypted:
+    if snapshot.encrypted or ec2.ebs_encryption_by_default:
         ebs["Encrypted"] = True
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from localcloud import desired
+from localcloud import desired, spot
 from localcloud.backends import ACCOUNT_ID, LOCK, REGION, Moto, backend
 
 if TYPE_CHECKING:
@@ -96,6 +96,10 @@ def tree(instance: Moto, credentials: Mapping[str, str] | None) -> dict[str, str
         "services/domain": "amazonaws.com",
         "services/partition": "aws",
     }
+    interruption = spot.notice(instance)
+    if interruption is not None:
+        plain["spot/instance-action"] = _json(interruption)
+        plain["spot/termination-time"] = interruption["time"]
     profile = _profile(instance)
     if profile is not None:
         plain["iam/info"] = _json(

@@ -16,7 +16,8 @@ from moto.ec2.models.tags import TagBackend
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 
 from localcloud.backends import ACCOUNT_ID, LOCK, Moto, backend
-from localcloud.snapshots import StoreError
+from localcloud.records import Snapshot as Stored
+from localcloud.records import StoreError
 
 if TYPE_CHECKING:
     from localcloud import snapshots
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 NO_VOLUME = "vol-ffffffff"  # what EC2 shows as the volume of a snapshot that was made by the EBS direct API
 
 _create_tags, _delete_tags = TagBackend.create_tags, TagBackend.delete_tags
+_add_permission = EBSBackend.add_create_volume_permission
 _describe_snapshots = ElasticBlockStore.describe_snapshots
 
 
@@ -40,7 +42,7 @@ class _NoVolume:
 class StoredSnapshot(Snapshot):  # type: ignore[misc] # moto ships no types
     """A snapshot of the block store, as EC2 shows it."""
 
-    def __init__(self, ec2: Moto, store: snapshots.SnapshotStore, stored: snapshots.Snapshot) -> None:
+    def __init__(self, ec2: Moto, store: snapshots.SnapshotStore, stored: Stored) -> None:
         self._store = store
         super().__init__(
             ec2,
@@ -51,6 +53,16 @@ class StoredSnapshot(Snapshot):  # type: ignore[misc] # moto ships no types
             kms_key_id=stored.key,
         )
         self.start_time = datetime.fromtimestamp(stored.start_time, UTC).replace(tzinfo=None)
+        self._stored = stored
+
+    @property
+    def owner_id(self) -> str:
+        """The account that the snapshot is of."""
+        return self._stored.owner or ACCOUNT_ID
+
+    @owner_id.setter
+    def owner_id(self, value: str) -> None:
+        """Ignored: moto's constructor calls every snapshot ours."""
 
     @property
     def status(self) -> str:
@@ -72,7 +84,7 @@ class StoredSnapshot(Snapshot):  # type: ignore[misc] # moto ships no types
         return "No block was written within the timeout." if self.status == "error" else None
 
 
-def show(store: snapshots.SnapshotStore, stored: snapshots.Snapshot) -> None:
+def show(store: snapshots.SnapshotStore, stored: Stored) -> None:
     """Let EC2 show a snapshot. Showing it again is harmless."""
     with LOCK:
         ec2 = backend("ec2")
@@ -84,7 +96,7 @@ def show(store: snapshots.SnapshotStore, stored: snapshots.Snapshot) -> None:
 def patch(patches: Patches, store: snapshots.SnapshotStore) -> None:
     """Make EC2's snapshot calls work on the store."""
     patches.set(EC2Backend, "snapshot_store", store)
-    patches.methods(EBSBackend, delete_snapshot)
+    patches.methods(EBSBackend, delete_snapshot, add_create_volume_permission)
     patches.methods(TagBackend, create_tags, delete_tags)
     patches.methods(ElasticBlockStore, describe_snapshots)
 
@@ -93,6 +105,8 @@ def delete_snapshot(self: Moto, snapshot_id: str) -> Moto:
     """AWS refuses to delete a snapshot that a registered AMI uses; moto knows only the snapshots that it invents."""
     if snapshot_id not in self.snapshots:
         raise InvalidSnapshotIdError
+    if self.snapshots[snapshot_id].owner_id != ACCOUNT_ID:
+        raise EC2ClientError("UnauthorizedOperation", "You are not authorized to perform this operation.")
     for image in self.amis.values():
         if any(mapping["Ebs"].get("SnapshotId") == snapshot_id for mapping in image.block_device_mappings):
             raise EC2ClientError(
@@ -128,9 +142,28 @@ def _keep_tags(ec2: Moto, resource_ids: list[str]) -> None:
 
 
 def describe_snapshots(self: Moto) -> Moto:
-    """AWS knows the owner filter; moto ignores it and would show our snapshots as anybody's."""
-    owners = self._get_param("OwnerIds", [])
+    """AWS knows the owner filter, and shows what others share; moto shows everybody's snapshots as ours."""
+    owners = {ACCOUNT_ID if owner == "self" else owner for owner in self._get_param("OwnerIds", [])}
     answer = _describe_snapshots(self)
-    if owners and not {"self", ACCOUNT_ID} & set(owners):
-        answer.result["Snapshots"] = []
+    answer.result["Snapshots"] = [
+        snapshot
+        for snapshot in answer.result["Snapshots"]
+        if (not owners or snapshot.owner_id in owners) and not _hidden(snapshot)
+    ]
     return answer
+
+
+def _hidden(snapshot: Moto) -> bool:
+    return isinstance(snapshot, StoredSnapshot) and snapshot._stored.owner is not None and not snapshot._stored.shared
+
+
+def add_create_volume_permission(self: Moto, snapshot_id: str, user_ids: list[str], groups: list[str]) -> None:
+    """AWS shares no encrypted snapshot with all, and none of the default key with anybody; moto any.
+
+    API reference: ModifySnapshotAttribute.
+    """
+    snapshot = self.get_snapshot(snapshot_id)
+    default = backend("kms").describe_key("alias/aws/ebs").arn if snapshot.encrypted else None
+    if snapshot.encrypted and (groups or snapshot.kms_key_id == default):
+        raise EC2ClientError("OperationNotPermitted", "Encrypted snapshots with EBS default key cannot be shared")
+    _add_permission(self, snapshot_id, user_ids, groups)

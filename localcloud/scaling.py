@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from moto.autoscaling.models import ASG_NAME_TAG, AutoScalingBackend, FakeAutoScalingGroup, InstanceState
 from moto.core.exceptions import ServiceException
+from moto.ec2.exceptions import EC2ClientError
 
 from localcloud import targets
 from localcloud.backends import backend
+from localcloud.launch import NO_CAPACITY
 
 if TYPE_CHECKING:
     from localcloud.backends import Moto
@@ -228,14 +230,37 @@ def _run(group: Moto) -> Moto:
     if group.ec2_launch_template is None:  # AWS gives new accounts no launch configurations either
         raise ServiceException("ValidationError", "The local cloud launches from launch templates only")
     version = group.ec2_launch_template.get_version(group.launch_template_version)
-    spot, overrides = _next_is_spot(group), _overrides(group)
-    instance_type = version.instance_type
-    if overrides:
-        # On-Demand goes by the order of the list; Spot spreads over all of it, as price-capacity-optimized does when
-        # every pool is equally good.
-        spots = sum(1 for state in _live(group) if state.instance.lifecycle == "spot")
-        instance_type = overrides[spots % len(overrides) if spot else 0].get("InstanceType") or instance_type
-    subnet, zone = _place(group)
+    spot = _next_is_spot(group)
+    lacking: EC2ClientError | None = None
+    # What EC2 lacks in one place and of one type it may have elsewhere: Auto Scaling tries them all before it gives up
+    # (user guide, "Availability Zone distribution" and "Allocation strategies").
+    for instance_type in _types(group, version.instance_type, spot=spot):
+        for subnet, zone in _places(group):
+            try:
+                return _run_as(group, version, instance_type, subnet, zone, spot=spot)
+            except EC2ClientError as error:
+                if error.code != NO_CAPACITY:
+                    raise
+                lacking = error
+    if lacking is None:
+        raise ServiceException("ValidationError", "The group has no place to launch an instance")
+    if spot:
+        raise ServiceException(NO_CAPACITY, f"Could not launch Spot Instances. {NO_CAPACITY} - {lacking.message}")
+    raise lacking
+
+
+def _types(group: Moto, instance_type: str, *, spot: bool) -> list[str]:
+    """Instance types in the order in which they are tried.
+
+    On-Demand goes by the order of the overrides; Spot spreads over all of them, as price-capacity-optimized does when
+    every pool is equally good.
+    """
+    wanted = [override.get("InstanceType") or instance_type for override in _overrides(group)] or [instance_type]
+    first = sum(1 for state in _live(group) if state.instance.lifecycle == "spot") % len(wanted) if spot else 0
+    return [*wanted[first:], *wanted[:first]]
+
+
+def _run_as(group: Moto, version: Moto, instance_type: str, subnet: str | None, zone: str, *, spot: bool) -> Moto:
     reservation = group.ec2_backend.run_instances(
         version.image_id,
         1,
@@ -273,14 +298,14 @@ def _next_is_spot(group: Moto) -> bool:
     return sum(1 for state in _live(group) if state.instance.lifecycle != "spot") >= on_demand
 
 
-def _place(group: Moto) -> tuple[str | None, str]:
-    """The subnet (or just the zone) with the fewest instances of the group, the first of the list among equals."""
+def _places(group: Moto) -> list[tuple[str | None, str]]:
+    """The group's subnets (or just zones) with their zones, those with the fewest of its instances first."""
     if not group.vpc_zone_identifier:
         zones = Counter(state.availability_zone for state in _live(group))
-        return None, min(group.availability_zones, key=lambda zone: zones[zone])
+        return [(None, zone) for zone in sorted(group.availability_zones, key=lambda zone: zones[zone])]
     used = Counter(state.instance.subnet_id for state in _live(group))
-    subnet_id = min(group.vpc_zone_identifier.split(","), key=lambda subnet: used[subnet.strip()]).strip()
-    return subnet_id, group.ec2_backend.get_subnet(subnet_id).availability_zone
+    subnets = sorted((name.strip() for name in group.vpc_zone_identifier.split(",")), key=lambda name: used[name])
+    return [(subnet, group.ec2_backend.get_subnet(subnet).availability_zone) for subnet in subnets]
 
 
 def _launch_template(self: Moto) -> dict[str, Any] | None:

@@ -1,20 +1,21 @@
 """Builds the local cloud and owns its start and stop: moto, the strict parts, the machines, one HTTP endpoint.
 
-Decides which part answers a request: EBS direct calls go to `ebs`, `/_localcloud/…` is its own, the rest is moto's.
+Decides which part answers a request: EBS direct calls go to `ebs`, `/_localcloud/…` to `admin`, the rest is moto's.
 Never leaves loopback. The state of moto is in memory and gone when the process ends; snapshots last.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import threading
 import traceback
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from localcloud import admin, calls
 from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, backend
+from localcloud.faults import Faults
+from localcloud.inject import Injector
 from localcloud.snapshots import SnapshotStore
 
 if TYPE_CHECKING:
@@ -56,13 +57,16 @@ class LocalCloud:
         self._server = LoopbackServer(port, self._answer)  # first of all: a taken port must change nothing
         self._patches = Patches()
         self._stopping = threading.Event()
+        self.faults = Faults()
         self._threads: list[threading.Thread] = []
         try:
             self.store = store or SnapshotStore(directory / "snapshots")
             self.machines: Any = self._load_machines() if machines else None
             with LOCK:
-                self._control = strict.Control(self._patches, self.store, self.machines)
+                self._control = strict.Control(self._patches, self.store, self.machines, self.faults)
             self._moto = _moto()
+            self._injector = Injector(self._serve, self.faults, self._stopping.wait)
+            self._admin = admin.Admin(self.faults, self.store, self.status, self._kill)
         except BaseException:  # whatever it was, the port is free again and moto as it was
             self._server.server_close()
             self._patches.undo()
@@ -145,6 +149,14 @@ class LocalCloud:
         machines: MachineHooks = module.Machines(self._directory, self.store, self.port)
         return machines
 
+    def _kill(self, instance_id: str) -> None:
+        """End the machine of an instance; without machines, the instance stops as if its machine had ended."""
+        if self.machines is not None:
+            self.machines.kill(instance_id)
+            return
+        with LOCK:
+            backend("ec2").stop_instances([instance_id])
+
     def _tick(self) -> None:
         while not self._stopping.wait(TICK_SECONDS):
             try:
@@ -154,10 +166,12 @@ class LocalCloud:
                 traceback.print_exc()
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if path == "/_localcloud/status":
-            return _json(start_response, self.status())
-        if _is_ebs(environ):
+        if environ["PATH_INFO"].startswith(admin.PREFIX):
+            return self._admin(environ, start_response)
+        return self._injector(environ, start_response)
+
+    def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if calls.service(environ) == "ebs":
             return self._control.ebs(environ, start_response)
         with LOCK:
             return list(self._moto(environ, start_response))
@@ -168,17 +182,3 @@ def _moto() -> WSGIApplication:
 
     application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
     return application
-
-
-def _is_ebs(environ: WSGIEnvironment) -> bool:
-    """Whether a request is of the EBS direct API: signed for it, or (unsigned, to be refused) of its paths."""
-    authorization = environ.get("HTTP_AUTHORIZATION", "")
-    if "Credential=" in authorization:
-        scope = authorization.split("Credential=", 1)[1].split(",", 1)[0].split("/")
-        return len(scope) == 5 and scope[3] == "ebs"
-    return bool(environ["PATH_INFO"].split("/")[1:2] == ["snapshots"])
-
-
-def _json(start_response: StartResponse, shown: dict[str, Any]) -> list[bytes]:
-    start_response(f"200 {HTTPStatus.OK.phrase}", [("Content-Type", "application/json")])
-    return [json.dumps(shown, indent=2).encode()]

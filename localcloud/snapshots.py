@@ -14,120 +14,70 @@ A block is in place before the record that names it is written, so a killed proc
 names, and the next start removes it.
 
 The rules come from the API reference of EBS direct (StartSnapshot, PutSnapshotBlock, CompleteSnapshot,
-ListChangedBlocks), the user guide's "EBS direct APIs FAQ" (a snapshot can be read only when it is completed) and
-botocore's model `ebs/2019-11-02` (names and reasons of the errors).
+ListChangedBlocks), the user guide ("EBS direct APIs FAQ": a snapshot can be read only when it is completed, and public
+ones not at all; "Encryption outcomes for EBS direct APIs": a table of what StartSnapshot encrypts and refuses; "Ensure
+idempotency in StartSnapshot API requests") and botocore's model `ebs/2019-11-02` (names and reasons of the errors).
+
+Where AWS says nothing, the store does the nastier thing that it may do:
+
+- A client token whose snapshot was deleted: the guide promises "the result of the original request", so the dead
+  snapshot's id is answered, for as long as the process lives. `after_delete` selects `conflict` or `new` instead.
+- A parent that another account shares: whether StartSnapshot takes one is documented nowhere (of snapshots of volumes
+  the guide says that such a child is a full one), so it is refused with AccessDeniedException; one that is not shared
+  does not exist.
+- KmsKeyArn together with an unencrypted parent: the table's cells are merged ambiguously; refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import shutil
-import struct
 import threading
 import time
 import uuid
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+from localcloud import records
+from localcloud.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, Blocks
+from localcloud.records import Request, Snapshot, State, StoreError, invalid, unknown
 
-BLOCK_SIZE = 524_288  # the only size there is (API reference: PutSnapshotBlock, DataLength)
-BLOCKS_PER_GIB = 2**30 // BLOCK_SIZE
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
 MAX_VOLUME_GIB = 65_536  # API reference: StartSnapshot, VolumeSize
 MAX_PENDING = 100  # quota "Pending snapshots per account"
-DEFAULT_TIMEOUT_MINUTES = 60
 TIMEOUT_MINUTES = range(10, 4_321)  # API reference: StartSnapshot, Timeout
 SETTLE_SECONDS = 0.3  # CompleteSnapshot answers `pending`; clients must poll, so the local cloud makes them, briefly
 
-_RECORD = struct.Struct(">I32s")
-_ZERO_DIGEST = hashlib.sha256(bytes(BLOCK_SIZE)).digest()
-_PAGE = 4_096
-_GARBAGE_STEP = 16 * _PAGE
-
-State = Literal["pending", "completed", "error"]
-
-
-class StoreError(Exception):
-    """A request that EBS refuses. `code` is the exception's name in the API, `reason` its `Reason`, if it has one."""
-
-    def __init__(self, code: str, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.message = message
-
-
-def _invalid(reason: str, message: str) -> StoreError:
-    return StoreError("ValidationException", reason, message)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What StartSnapshot asks for. Two requests with one client token must be equal (user guide: idempotency)."""
-
-    volume_size_gib: int
-    parent: str | None = None
-    tags: tuple[tuple[str, str], ...] = ()
-    description: str = ""
-    encrypted: bool = False
-    kms_key_arn: str | None = None
-    timeout_minutes: int = DEFAULT_TIMEOUT_MINUTES
-
-
-@dataclass
-class Snapshot:
-    """One snapshot. `key` is the KMS key that it is encrypted with, asked for or inherited from the parent."""
-
-    id: str
-    request: Request
-    start_time: float
-    encrypted: bool
-    key: str | None
-    lineage: str
-    client_token: str | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-    sealed_at: float | None = None
-    failed: bool = False
-    inherited: dict[int, bytes] = field(default_factory=dict, repr=False)
-    written: dict[int, bytes] = field(default_factory=dict, repr=False)
-    touched_at: float = 0.0
-
-    @property
-    def volume_size_gib(self) -> int:
-        """The size of the volume that the snapshot stands for, in GiB."""
-        return self.request.volume_size_gib
-
-    def digest(self, index: int) -> bytes | None:
-        """Digest of a block, or None if the snapshot lacks it."""
-        return self.written.get(index) or self.inherited.get(index)
-
-    def blocks(self) -> dict[int, bytes]:
-        """Digest of every block that a volume made of the snapshot gets from it, by index."""
-        return {**self.inherited, **self.written}
+AfterDelete = Literal["id", "conflict", "new"]
 
 
 class SnapshotStore:
     """All snapshots below `root`. Safe for many threads; one process at a time.
 
-    `clock` gives seconds since the epoch; `settle_seconds` is how long a snapshot stays pending after CompleteSnapshot.
+    `clock` gives seconds since the epoch; `settle_seconds` is how long a snapshot stays pending after CompleteSnapshot;
+    `after_delete` is what a client token gets whose snapshot was deleted: the dead `id`, a `conflict`, or a `new` one.
     """
 
     def __init__(
-        self, root: Path, *, clock: Callable[[], float] = time.time, settle_seconds: float = SETTLE_SECONDS
+        self,
+        root: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        settle_seconds: float = SETTLE_SECONDS,
+        after_delete: AfterDelete = "id",
     ) -> None:
         self._root = root
         self._clock = clock
         self._settle = settle_seconds
         self._lock = threading.RLock()
         self._snapshots: dict[str, Snapshot] = {}
-        self._tokens: dict[str, str] = {}
-        self._references: dict[bytes, int] = {}
-        (root / "blocks").mkdir(parents=True, exist_ok=True)
-        self._load()
+        self._tokens: dict[str, Snapshot] = {}
+        self._after_delete = after_delete
+        self._blocks = Blocks(root / "blocks")
+        for snapshot in records.load(root):
+            self._adopt(snapshot)
+        self._blocks.sweep()
 
     # Reading
 
@@ -139,12 +89,9 @@ class SnapshotStore:
     def find(self, snapshot_id: str) -> Snapshot:
         """The snapshot of this id. Raises StoreError ResourceNotFoundException."""
         with self._lock:
-            try:
-                return self._snapshots[snapshot_id]
-            except KeyError:
-                raise StoreError(
-                    "ResourceNotFoundException", "SNAPSHOT_NOT_FOUND", f"The snapshot '{snapshot_id}' does not exist."
-                ) from None
+            if snapshot_id not in self._snapshots:
+                raise unknown(snapshot_id)
+            return self._snapshots[snapshot_id]
 
     def status(self, snapshot_id: str) -> State:
         """`pending` until shortly after CompleteSnapshot; `error` when no block came for the timeout asked for."""
@@ -157,7 +104,7 @@ class SnapshotStore:
                 return "completed" if now >= snapshot.sealed_at + self._settle else "pending"
             if now > snapshot.touched_at + snapshot.request.timeout_minutes * 60:
                 snapshot.failed = True
-                self._save(snapshot)
+                records.save(self._root, snapshot)
                 return "error"
             return "pending"
 
@@ -174,7 +121,7 @@ class SnapshotStore:
         with self._lock:
             first, second = self._completed(first_id), self._completed(second_id)
             if first.lineage != second.lineage:
-                raise _invalid("UNRELATED_SNAPSHOTS", f"'{first_id}' and '{second_id}' are of different volumes.")
+                raise invalid("UNRELATED_SNAPSHOTS", f"'{first_id}' and '{second_id}' are of different volumes.")
             before, after = first.blocks(), second.blocks()
             return [
                 (index, before.get(index), after.get(index))
@@ -187,84 +134,77 @@ class SnapshotStore:
         with self._lock:
             digest = self._completed(snapshot_id).digest(index)
             if digest is None:
-                raise _invalid("INVALID_BLOCK", f"'{snapshot_id}' has no block {index}.")
-            self._hold([digest])  # so that nobody removes it while it is read, outside the lock
+                raise invalid("INVALID_BLOCK", f"'{snapshot_id}' has no block {index}.")
+            self._blocks.hold([digest])  # so that nobody removes it while it is read, outside the lock
         try:
-            return self._block_path(digest).read_bytes(), digest
+            return self._blocks.read(digest), digest
         finally:
-            self._release([digest])
+            self._blocks.release([digest])
 
     def materialize(self, snapshot_id: str, dest: Path, *, size_gib: int, encrypted: bool) -> None:
         """Write the raw disk of a volume of `size_gib` GiB made of the snapshot to `dest`, sparse where it can be.
 
         A block that the snapshot lacks reads as zeros from a plain volume, and as garbage from an encrypted one, as in
-        EBS (coldsnap issues 395 and 470). The garbage is the same each time. To save time and disk, only one page in
-        sixteen of such a block is garbage, and past the snapshot's own size only the block's first page. `dest` appears
-        complete or not at all. Raises StoreError when the snapshot is not completed or larger than the volume.
+        EBS (coldsnap issues 395 and 470). The garbage is the same each time (see `Blocks.volume` for how much of it).
+        `dest` appears complete or not at all. Raises StoreError when the snapshot is not completed or larger than the
+        volume.
         """
         with self._lock:
             snapshot = self._completed(snapshot_id)
             if size_gib < snapshot.volume_size_gib:
-                raise _invalid(
+                raise invalid(
                     "INVALID_VOLUME_SIZE",
                     f"A volume of {size_gib} GiB is smaller than '{snapshot_id}' ({snapshot.volume_size_gib} GiB).",
                 )
             blocks = snapshot.blocks()
-            self._hold(blocks.values())  # so that nobody removes them while they are copied, outside the lock
-        partial = dest.with_name(f"{dest.name}.{uuid.uuid4().hex}.partial")
+            self._blocks.hold(blocks.values())  # so that nobody removes them while they are copied, outside the lock
         try:
-            with partial.open("wb") as out:
-                out.truncate(size_gib * 2**30)
-                for index, digest in blocks.items():
-                    if digest != _ZERO_DIGEST:
-                        self._copy_block(digest, out.fileno(), index * BLOCK_SIZE)
-                if encrypted:
-                    garbage = hashlib.shake_256(snapshot_id.encode()).digest(_PAGE)
-                    for index in range(size_gib * BLOCKS_PER_GIB):
-                        step = _GARBAGE_STEP if index < snapshot.volume_size_gib * BLOCKS_PER_GIB else BLOCK_SIZE
-                        for offset in range(0, 0 if index in blocks else BLOCK_SIZE, step):
-                            os.pwrite(out.fileno(), garbage, index * BLOCK_SIZE + offset)
-            partial.replace(dest)
+            self._blocks.volume(
+                dest,
+                blocks,
+                size_gib=size_gib,
+                own_gib=snapshot.volume_size_gib,
+                garbage=snapshot_id if encrypted else None,
+            )
         finally:
-            partial.unlink(missing_ok=True)
-            self._release(blocks.values())
+            self._blocks.release(blocks.values())
 
     # Writing
 
-    def start(self, request: Request, *, client_token: str | None = None) -> Snapshot:
+    def start(
+        self, request: Request, *, client_token: str | None = None, key: str | None = None, by_default: bool = False
+    ) -> Snapshot:
         """A new pending snapshot. With a client token seen before and an equal request: the snapshot made then.
 
-        Raises StoreError: ConflictException (token used for another request), ResourceNotFoundException (no such
-        parent), ValidationException, ConcurrentLimitExceededException.
+        `key` is the KMS key of a snapshot without a parent, None for an unencrypted one; `by_default` says whether the
+        account encrypts by default. Raises StoreError: ConflictException (token used for another request),
+        ResourceNotFoundException (no such parent), AccessDeniedException (another account's parent),
+        ValidationException, ConcurrentLimitExceededException.
         """
         with self._lock:
-            if client_token is not None and client_token in self._tokens:
-                known = self._snapshots[self._tokens[client_token]]
-                if known.request != request:
+            known = self._tokens.get(client_token or "")
+            if known is not None and not (known.dead and self._after_delete == "new"):
+                if known.request != request or (known.dead and self._after_delete == "conflict"):
                     raise StoreError(
                         "ConflictException", "", f"The client token was used for '{known.id}' with other parameters."
                     )
                 return known
-            parent = self._check(request)
+            parent = self._check(request, by_default=by_default)
             now = self._clock()
             snapshot_id = f"snap-0{uuid.uuid4().hex[:16]}"
             snapshot = Snapshot(
                 id=snapshot_id,
                 request=request,
                 start_time=now,
-                encrypted=parent.encrypted if parent else request.encrypted,
-                key=parent.key if parent else request.kms_key_arn,
+                encrypted=parent.encrypted if parent else key is not None,
+                key=parent.key if parent else key,
                 lineage=parent.lineage if parent else snapshot_id,
                 client_token=client_token,
                 tags=dict(request.tags),
                 inherited=parent.blocks() if parent else {},
                 touched_at=now,
             )
-            directory = self._root / snapshot.id
-            directory.mkdir()
-            (directory / "inherited").write_bytes(b"".join(_RECORD.pack(*item) for item in snapshot.inherited.items()))
-            (directory / "written").touch()
-            self._save(snapshot)
+            records.create(self._root, snapshot)
             self._adopt(snapshot)
             return snapshot
 
@@ -275,31 +215,30 @@ class SnapshotStore:
         index), INVALID_SNAPSHOT_ID (not pending), ResourceNotFoundException.
         """
         if len(data) != BLOCK_SIZE:
-            raise _invalid("INVALID_BLOCK", f"A block has {BLOCK_SIZE} bytes, not {len(data)}.")
+            raise invalid("INVALID_BLOCK", f"A block has {BLOCK_SIZE} bytes, not {len(data)}.")
         digest = hashlib.sha256(data).digest()
         if digest != checksum:
-            raise _invalid("INVALID_BLOCK", f"The checksum does not match the data of block {index}.")
+            raise invalid("INVALID_BLOCK", f"The checksum does not match the data of block {index}.")
         with self._lock:
             snapshot = self._pending(snapshot_id)
             if not 0 <= index < snapshot.volume_size_gib * BLOCKS_PER_GIB:
-                raise _invalid(
+                raise invalid(
                     "INVALID_BLOCK", f"Block {index} lies outside a volume of {snapshot.volume_size_gib} GiB."
                 )
-            self._hold([digest])  # before the file is looked for: nobody may remove it from here on
+            self._blocks.hold([digest])  # before the file is looked for: nobody may remove it from here on
         try:
-            self._write_block(digest, data)
+            self._blocks.write(digest, data)
             with self._lock:
                 self._pending(snapshot_id)  # it may have been sealed or deleted meanwhile
-                with (self._root / snapshot_id / "written").open("ab") as log:
-                    log.write(_RECORD.pack(index, digest))
+                records.append(self._root, snapshot_id, index, digest)
                 replaced = snapshot.written.get(index)
                 snapshot.written[index] = digest
                 snapshot.touched_at = self._clock()
         except BaseException:  # whatever stopped the write, the block is not the snapshot's
-            self._release([digest])
+            self._blocks.release([digest])
             raise
         if replaced is not None:
-            self._release([replaced])
+            self._blocks.release([replaced])
 
     def complete(self, snapshot_id: str, changed_blocks: int, checksum: bytes | None = None) -> State:
         """Seal the snapshot; it is completed shortly after. Sealing a sealed one again with a right count is harmless.
@@ -313,15 +252,15 @@ class SnapshotStore:
             if snapshot.sealed_at is None:
                 self._pending(snapshot_id)
             if changed_blocks != len(snapshot.written):
-                raise _invalid(
+                raise invalid(
                     "INVALID_PARAMETER_VALUE",
                     f"ChangedBlocksCount is {changed_blocks}, but {len(snapshot.written)} blocks were written.",
                 )
             if checksum is not None and checksum != linear_checksum(snapshot.written):
-                raise _invalid("INVALID_PARAMETER_VALUE", "The checksum does not match the blocks written.")
+                raise invalid("INVALID_PARAMETER_VALUE", "The checksum does not match the blocks written.")
             if snapshot.sealed_at is None:
                 snapshot.sealed_at = self._clock()
-                self._save(snapshot)
+                records.save(self._root, snapshot)
             return self.status(snapshot_id)
 
     def set_tags(self, snapshot_id: str, tags: dict[str, str]) -> None:
@@ -329,38 +268,51 @@ class SnapshotStore:
         with self._lock:
             snapshot = self.find(snapshot_id)
             snapshot.tags = dict(tags)
-            self._save(snapshot)
+            records.save(self._root, snapshot)
 
     def delete(self, snapshot_id: str) -> None:
         """Remove the snapshot, and the blocks that no other one needs: children keep what they inherited."""
         with self._lock:
             snapshot = self.find(snapshot_id)
-            directory = self._root / snapshot_id
-            (directory / "meta.json").unlink()  # from here on a restart knows that it is to go
-            shutil.rmtree(directory)
+            records.remove(self._root, snapshot_id)
             del self._snapshots[snapshot_id]
-            if snapshot.client_token is not None:
-                self._tokens.pop(snapshot.client_token, None)
-            self._release([*snapshot.inherited.values(), *snapshot.written.values()])
+            snapshot.dead = True
+            self._blocks.release([*snapshot.inherited.values(), *snapshot.written.values()])
+
+    def give(self, snapshot_id: str, owner: str | None, *, shared: bool) -> None:
+        """Make a snapshot that of another account, which shares it or does not; None makes it this account's again."""
+        with self._lock:
+            snapshot = self.find(snapshot_id)
+            snapshot.owner, snapshot.shared = owner, shared
+            records.save(self._root, snapshot)
 
     # Within
 
-    def _check(self, request: Request) -> Snapshot | None:
+    def _check(self, request: Request, *, by_default: bool) -> Snapshot | None:
         if not 1 <= request.volume_size_gib <= MAX_VOLUME_GIB:
-            raise _invalid("INVALID_VOLUME_SIZE", f"A volume has 1 to {MAX_VOLUME_GIB} GiB.")
+            raise invalid("INVALID_VOLUME_SIZE", f"A volume has 1 to {MAX_VOLUME_GIB} GiB.")
         if request.timeout_minutes not in TIMEOUT_MINUTES:
-            raise _invalid("INVALID_PARAMETER_VALUE", "Timeout must be 10 to 4320 minutes.")
-        if request.kms_key_arn and not request.encrypted:
-            raise _invalid("INVALID_PARAMETER_VALUE", "KmsKeyArn needs Encrypted.")
+            raise invalid("INVALID_PARAMETER_VALUE", "Timeout must be 10 to 4320 minutes.")
         if sum(1 for snapshot_id in self._snapshots if self.status(snapshot_id) == "pending") >= MAX_PENDING:
             raise StoreError("ConcurrentLimitExceededException", "", f"There are {MAX_PENDING} pending snapshots.")
         if request.parent is None:
+            if request.encrypted is False and (by_default or request.kms_key_arn):
+                raise invalid("INVALID_PARAMETER_VALUE", "The snapshot would be encrypted, but Encrypted is false.")
             return None
-        if request.encrypted:
-            raise _invalid("INVALID_PARAMETER_VALUE", "Encrypted and ParentSnapshotId exclude each other.")
+        if request.encrypted is not None or request.kms_key_arn:
+            raise invalid("INVALID_PARAMETER_VALUE", "Encrypted and KmsKeyArn exclude ParentSnapshotId.")
         parent = self._completed(request.parent)
+        if parent.owner is not None:
+            raise StoreError(
+                "AccessDeniedException", "UNAUTHORIZED_ACCOUNT", f"The snapshot '{parent.id}' is of another account."
+            )
+        if by_default and not parent.encrypted:
+            raise invalid(
+                "INVALID_PARAMETER_VALUE",
+                f"The account encrypts by default, and the parent '{parent.id}' is not encrypted: copy it first.",
+            )
         if request.volume_size_gib < parent.volume_size_gib:
-            raise _invalid(
+            raise invalid(
                 "INVALID_VOLUME_SIZE",
                 f"A volume of {request.volume_size_gib} GiB is smaller than its parent '{parent.id}'.",
             )
@@ -368,113 +320,27 @@ class SnapshotStore:
 
     def _completed(self, snapshot_id: str) -> Snapshot:
         state = self.status(snapshot_id)
+        if (found := self._snapshots[snapshot_id]).owner is not None and not found.shared:
+            raise unknown(snapshot_id)
         if state != "completed":
-            raise _invalid("INVALID_SNAPSHOT_ID", f"The snapshot '{snapshot_id}' is {state}, not completed.")
+            raise invalid("INVALID_SNAPSHOT_ID", f"The snapshot '{snapshot_id}' is {state}, not completed.")
         return self._snapshots[snapshot_id]
 
     def _pending(self, snapshot_id: str) -> Snapshot:
         snapshot = self.find(snapshot_id)
+        if snapshot.owner is not None:
+            raise unknown(snapshot_id)
         if snapshot.sealed_at is not None or self.status(snapshot_id) != "pending":
-            raise _invalid("INVALID_SNAPSHOT_ID", f"The snapshot '{snapshot_id}' is not pending.")
+            raise invalid("INVALID_SNAPSHOT_ID", f"The snapshot '{snapshot_id}' is not pending.")
         return snapshot
-
-    def _block_path(self, digest: bytes) -> Path:
-        name = digest.hex()
-        return self._root / "blocks" / name[:2] / name
-
-    def _write_block(self, digest: bytes, data: bytes) -> None:
-        path = self._block_path(digest)
-        if path.exists():
-            return
-        path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f"{uuid.uuid4().hex}.partial")
-        try:
-            partial.write_bytes(data)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-    def _copy_block(self, digest: bytes, out: int, offset: int) -> None:
-        with self._block_path(digest).open("rb") as block:
-            os.lseek(out, offset, os.SEEK_SET)
-            left = BLOCK_SIZE
-            while left:
-                copied = os.sendfile(out, block.fileno(), None, left)
-                if copied == 0:
-                    raise OSError(f"block {digest.hex()} is shorter than {BLOCK_SIZE} bytes")
-                left -= copied
-
-    def _hold(self, digests: Iterable[bytes]) -> None:
-        with self._lock:
-            for digest in digests:
-                self._references[digest] = self._references.get(digest, 0) + 1
-
-    def _release(self, digests: Iterable[bytes]) -> None:
-        with self._lock:
-            for digest in digests:
-                self._references[digest] -= 1
-                if self._references[digest] == 0:
-                    del self._references[digest]
-                    self._block_path(digest).unlink(missing_ok=True)
 
     def _adopt(self, snapshot: Snapshot) -> None:
         self._snapshots[snapshot.id] = snapshot
         if snapshot.client_token is not None:
-            self._tokens[snapshot.client_token] = snapshot.id
-        self._hold((*snapshot.inherited.values(), *snapshot.written.values()))
-
-    def _save(self, snapshot: Snapshot) -> None:
-        path = self._root / snapshot.id / "meta.json"
-        kept = {
-            key: getattr(snapshot, key)
-            for key in (
-                "id",
-                "start_time",
-                "encrypted",
-                "key",
-                "lineage",
-                "client_token",
-                "tags",
-                "sealed_at",
-                "failed",
-            )
-        }
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps({**kept, "request": asdict(snapshot.request)}), encoding="utf-8")
-        partial.replace(path)
-
-    def _load(self) -> None:
-        for directory in sorted(self._root.glob("snap-*")):
-            meta = directory / "meta.json"
-            if not meta.exists():  # killed between the directory and its meta.json, or while being deleted
-                shutil.rmtree(directory)
-                continue
-            kept = json.loads(meta.read_text(encoding="utf-8"))
-            asked = kept.pop("request")
-            asked["tags"] = tuple((key, value) for key, value in asked["tags"])
-            written = directory / "written"
-            self._adopt(
-                Snapshot(
-                    **kept,
-                    request=Request(**asked),
-                    inherited=dict(_records(directory / "inherited")),
-                    written=dict(_records(written)),
-                    touched_at=written.stat().st_mtime,
-                )
-            )
-        for path in (self._root / "blocks").glob("*/*"):
-            if path.suffix or bytes.fromhex(path.name) not in self._references:
-                path.unlink()
+            self._tokens[snapshot.client_token] = snapshot
+        self._blocks.hold((*snapshot.inherited.values(), *snapshot.written.values()))
 
 
 def linear_checksum(digests: dict[int, bytes]) -> bytes:
     """The LINEAR aggregate of blocks: SHA-256 over their digests in order of index."""
     return hashlib.sha256(b"".join(digest for _, digest in sorted(digests.items()))).digest()
-
-
-def _records(path: Path) -> Iterator[tuple[int, bytes]]:
-    data = path.read_bytes()
-    whole = len(data) - len(data) % _RECORD.size
-    if whole < len(data):  # a killed process left half a record; what is appended next must not be read as its end
-        os.truncate(path, whole)
-    yield from _RECORD.iter_unpack(data[:whole])

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 
 from moto.core.base_backend import BackendDict
 from moto.core.responses import ActionResult
+from moto.ec2.models import EC2Backend
 from moto.ec2.responses.general import General
 
-from localcloud import groups, images, launch, listeners, mirror, scaling, targets
+from localcloud import groups, images, launch, listeners, mirror, scaling, spot, targets
 from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, Moto, backend
 from localcloud.ebs import EbsApi
 
 if TYPE_CHECKING:
+    from localcloud.faults import Faults
     from localcloud.patches import Patches
-    from localcloud.snapshots import Snapshot, SnapshotStore
+    from localcloud.records import Snapshot
+    from localcloud.snapshots import SnapshotStore
 
 CONSOLE_BYTES = 65_536  # EC2 API reference, GetConsoleOutput
 
@@ -28,12 +31,13 @@ CONSOLE_BYTES = 65_536  # EC2 API reference, GetConsoleOutput
 class Control:
     """The control plane on top of moto: patched, empty but for the snapshots of the store. Made with `LOCK` held."""
 
-    def __init__(self, patches: Patches, store: SnapshotStore, machines: MachineHooks | None) -> None:
+    def __init__(self, patches: Patches, store: SnapshotStore, machines: MachineHooks | None, faults: Faults) -> None:
         mirror.patch(patches, store)
         for module in (images, launch, scaling, groups, listeners):
             module.patch(patches)
         targets.patch(patches, machines)
         patches.set(General, "machines", machines)
+        patches.set(EC2Backend, "faults", faults)
         patches.methods(General, get_console_output)
         for backends in list(BackendDict._instances):
             for account in backends.values():
@@ -44,10 +48,18 @@ class Control:
         def show(snapshot: Snapshot) -> None:
             mirror.show(store, snapshot)
 
-        self.ebs = EbsApi(store, owner_id=ACCOUNT_ID, on_start=show, resolve_key=resolve_key)
+        self.ebs = EbsApi(
+            store,
+            owner_id=ACCOUNT_ID,
+            on_start=show,
+            resolve_key=resolve_key,
+            by_default=encrypts_by_default,
+            faults=faults,
+        )
 
     def tick(self) -> None:
         """Do what is due. Called about four times a second, with `LOCK` held."""
+        spot.tick(backend("ec2"))
         scaling.tick(backend("autoscaling"))
 
 
@@ -63,10 +75,17 @@ def get_console_output(self: Moto) -> Moto:
 def resolve_key(arn: str | None) -> str:
     """The ARN of a KMS key that exists; None stands for the account's default key for EBS. Raises LookupError."""
     with LOCK:
+        ec2 = backend("ec2")
         if arn is None:
-            default: str = backend("ec2")._create_default_encryption_key()
+            default: str = ec2.default_kms_key_id or ec2._create_default_encryption_key()
             return default
         keys = backend("kms").keys
         if arn.rpartition("/")[2] not in keys:
             raise LookupError(arn)
         return arn
+
+
+def encrypts_by_default() -> bool:
+    """Whether the account encrypts new volumes and snapshots (EC2 API: EnableEbsEncryptionByDefault)."""
+    with LOCK:
+        return bool(backend("ec2").ebs_encryption_by_default)

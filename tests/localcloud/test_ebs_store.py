@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localcloud import snapshots
-from localcloud.snapshots import BLOCK_SIZE, Request, SnapshotStore, StoreError, linear_checksum
+from localcloud.blocks import BLOCK_SIZE
+from localcloud.records import Request, StoreError
+from localcloud.snapshots import SnapshotStore, linear_checksum
 from tests.localcloud.clients import block
 
 GIB = 2**30

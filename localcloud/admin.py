@@ -1,0 +1,110 @@
+"""The local cloud's own endpoint, `/_localcloud/…`: what runs, which faults to make, and what AWS does on its own.
+
+Decides how a request is read and answered, in JSON; the rest is done elsewhere.
+
+| request | what it does |
+|---|---|
+| `GET status` | what runs |
+| `GET faults` | the rules, and how often each was met and came true |
+| `POST faults` | add a rule, or a list of them (see `faults`); answers them with their ids |
+| `DELETE faults`, `DELETE faults/ID` | remove all, or one |
+| `POST instances/ID/interrupt` | a spot interruption; `{"seconds": 5}` is the warning's length, else 120 |
+| `POST instances/ID/kill` | its machine dies, as of a power cut |
+| `POST snapshots/ID/owner` | `{"owner": "999999999999", "shared": true}`: it is that account's now; owner null gives it back |
+"""  # noqa: E501 - a table's row is one line
+
+from __future__ import annotations
+
+import json
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from localcloud import spot
+from localcloud.backends import LOCK
+from localcloud.faults import BadRule, Faults
+from localcloud.records import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from localcloud.snapshots import SnapshotStore
+
+PREFIX = "/_localcloud/"
+
+
+class Bad(Exception):
+    """A request that is wrong; the message is one line."""
+
+
+class Admin:
+    """A WSGI application. `status` tells what runs; `kill` ends the machine of an instance, if it has one."""
+
+    def __init__(
+        self,
+        faults: Faults,
+        store: SnapshotStore,
+        status: Callable[[], dict[str, Any]],
+        kill: Callable[[str], None],
+    ) -> None:
+        self._faults = faults
+        self._store = store
+        self._kill = kill
+        self._routes: list[tuple[str, str, Callable[..., Any]]] = [
+            ("GET", "status", lambda _: status()),
+            ("GET", "faults", lambda _: {"rules": faults.shown()}),
+            ("POST", "faults", lambda asked: {"rules": [rule.shown() for rule in faults.add(asked)]}),
+            ("DELETE", "faults", lambda _: {"removed": faults.remove()}),
+            ("DELETE", r"faults/(\d+)", lambda _, rule_id: {"removed": faults.remove(int(rule_id))}),
+            ("POST", r"instances/([^/]+)/interrupt", self._interrupt),
+            ("POST", r"instances/([^/]+)/kill", self._kill_machine),
+            ("POST", r"snapshots/([^/]+)/owner", self._own),
+        ]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request whose path begins with `PREFIX`."""
+        try:
+            status, shown = HTTPStatus.OK, self._dispatch(environ)
+        except (BadRule, Bad, ValueError) as error:
+            status, shown = HTTPStatus.BAD_REQUEST, {"error": str(error)}
+        except (LookupError, StoreError, spot.NoInstance) as error:
+            status, shown = HTTPStatus.NOT_FOUND, {"error": str(error)}
+        start_response(f"{status.value} {status.phrase}", [("Content-Type", "application/json")])
+        return [json.dumps(shown, indent=2).encode()]
+
+    def _dispatch(self, environ: WSGIEnvironment) -> dict[str, Any]:
+        path, length = environ["PATH_INFO"].removeprefix(PREFIX), int(environ.get("CONTENT_LENGTH") or 0)
+        asked = json.loads(environ["wsgi.input"].read(length)) if length else {}
+        for method, pattern, handle in self._routes:
+            found = re.fullmatch(pattern, path)
+            if found and method == environ["REQUEST_METHOD"]:
+                answer: dict[str, Any] = handle(asked, *found.groups())
+                return answer
+        raise LookupError(f"The local cloud has no {environ['REQUEST_METHOD']} {environ['PATH_INFO']}.")
+
+    def _interrupt(self, asked: dict[str, Any], instance_id: str) -> dict[str, Any]:
+        seconds = _member(asked, "seconds", (int, float), spot.NOTICE_SECONDS)
+        spot.interrupt(instance_id, float(seconds))
+        return {"instance": instance_id, "seconds": seconds}
+
+    def _kill_machine(self, _: object, instance_id: str) -> dict[str, Any]:
+        with LOCK:
+            spot.find(instance_id)
+        self._kill(instance_id)
+        return {"instance": instance_id}
+
+    def _own(self, asked: dict[str, Any], snapshot_id: str) -> dict[str, Any]:
+        owner = _member(asked, "owner", (str, type(None)), None)
+        shared = _member(asked, "shared", (bool,), default=False)
+        self._store.give(snapshot_id, owner, shared=shared)
+        return {"snapshot": snapshot_id, "owner": owner, "shared": shared}
+
+
+def _member(asked: object, name: str, kinds: tuple[type, ...], default: Any) -> Any:  # noqa: ANN401 - JSON
+    if not isinstance(asked, dict):
+        raise Bad("The body must be a JSON object.")
+    value = asked.get(name, default)
+    if not isinstance(value, kinds):
+        raise Bad(f"{name} must be of type {kinds[0].__name__}, not {value!r}.")
+    return value

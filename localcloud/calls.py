@@ -1,0 +1,203 @@
+"""Which operation of which AWS service a request asks for, and how that service words a refusal.
+
+Decides from the signature's scope, the path and the body, as botocore's models describe them (ec2, query, json and
+rest-json protocols). Never answers a request and never verifies a signature.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+_BY_SIGNING_NAME: Final = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request's service and operation, in botocore's names; empty if it cannot be told."""
+
+    service: str
+    operation: str
+    protocol: str  # ec2, query, json or rest-json
+    form: str = ""  # the body, unless it is a block's
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing, by its name."""
+        return self.operation.startswith(("Describe", "Get", "List"))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error in a service's words. `reason` is EBS direct's."""
+
+    status: int
+    code: str
+    message: str
+    reason: str = ""
+
+
+def service(environ: WSGIEnvironment) -> str:
+    """The service of a request: that of its signature, and of an unsigned one EBS direct if it has such a path."""
+    authorization = environ.get("HTTP_AUTHORIZATION", "")
+    if "Credential=" in authorization:
+        scope = authorization.split("Credential=", 1)[1].split(",", 1)[0].split("/")
+        name = scope[3] if len(scope) == 5 else ""
+        return _BY_SIGNING_NAME.get(name, name)
+    return "ebs" if environ["PATH_INFO"].split("/")[1:2] == ["snapshots"] else ""
+
+
+def identify(environ: WSGIEnvironment) -> Call:
+    """What a request asks for. A body that says it is read, and put back for whoever reads it next."""
+    name = service(environ)
+    target = environ.get("HTTP_X_AMZ_TARGET", "")
+    if target or environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = BytesIO(body)
+        form = body.decode("utf-8", errors="replace")
+        if target:
+            return Call(name, target.rpartition(".")[2], "json", form)
+        action = parse_qs(form).get("Action", [""])[0]
+        return Call(name, action, "ec2" if name == "ec2" else "query", form)
+    for method, pattern, operation in _paths(name):
+        if method == environ["REQUEST_METHOD"] and pattern.fullmatch(environ["PATH_INFO"]):
+            return Call(name, operation, "rest-json")
+    return Call(name, parse_qs(environ.get("QUERY_STRING", "")).get("Action", [""])[0], "query")
+
+
+@functools.cache
+def _paths(name: str) -> tuple[tuple[str, re.Pattern[str], str], ...]:
+    """(method, path, operation) of a service of the rest-json protocol; none of any other."""
+    from botocore.exceptions import UnknownServiceError  # noqa: PLC0415 - botocore is slow to import
+    from botocore.session import get_session  # noqa: PLC0415
+
+    try:
+        model = get_session().get_service_model(name) if name else None
+    except UnknownServiceError:
+        return ()
+    if model is None or model.protocol != "rest-json":
+        return ()
+    found = []
+    for operation in model.operation_names:
+        http = model.operation_model(operation).http
+        literal = re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(http["requestUri"].partition("?")[0]))
+        found.append((http["method"], re.compile(literal), operation))
+    return tuple(found)
+
+
+_WORDS: Final[dict[str, dict[str, Refusal]]] = {
+    # EC2 API reference, "Common client error codes".
+    "ec2": {
+        "throttle": Refusal(503, "RequestLimitExceeded", "Request limit exceeded."),
+        "error-500": Refusal(500, "InternalError", "An internal error has occurred"),
+        "error-503": Refusal(503, "Unavailable", "The server is overloaded and can't handle the request."),
+        "access-denied": Refusal(403, "UnauthorizedOperation", "You are not authorized to perform this operation."),
+        "expired-token": Refusal(400, "RequestExpired", "Request has expired."),
+    },
+    # EBS direct API reference, "Common errors"; the reasons are botocore's enumerations.
+    "ebs": {
+        "throttle": Refusal(400, "RequestThrottledException", "Rate exceeded.", "ACCOUNT_THROTTLED"),
+        "error-500": Refusal(500, "InternalServerException", "An internal error has occurred."),
+        "error-503": Refusal(503, "ServiceUnavailable", "The service is unavailable."),
+        "access-denied": Refusal(403, "AccessDeniedException", "User is not authorized to perform: ebs:{operation}"),
+        "expired-token": Refusal(403, "ExpiredTokenException", "The security token included in the request is expired"),
+        "not-found": Refusal(404, "ResourceNotFoundException", "The snapshot does not exist.", "SNAPSHOT_NOT_FOUND"),
+    },
+    # Common errors of the query APIs (Auto Scaling, Elastic Load Balancing, SNS, IAM, STS).
+    "query": {
+        "throttle": Refusal(400, "Throttling", "Rate exceeded"),
+        "error-500": Refusal(500, "InternalFailure", "The request processing has failed because of an unknown error."),
+        "error-503": Refusal(503, "ServiceUnavailable", "The request has failed due to a temporary failure."),
+        "access-denied": Refusal(403, "AccessDenied", "User is not authorized to perform: {service}:{operation}"),
+        "expired-token": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
+    },
+    "json": {
+        "throttle": Refusal(400, "ThrottlingException", "Rate exceeded"),
+        "error-500": Refusal(500, "InternalServerException", "An internal error has occurred."),
+        "error-503": Refusal(503, "ServiceUnavailableException", "The service is unavailable."),
+        "access-denied": Refusal(
+            400, "AccessDeniedException", "User is not authorized to perform: {service}:{operation}"
+        ),
+        "expired-token": Refusal(400, "ExpiredTokenException", "The security token included in the request is expired"),
+    },
+}
+_WORDS["rest-json"] = {
+    **_WORDS["json"],
+    "throttle": Refusal(429, "ThrottlingException", "Rate exceeded"),
+    "access-denied": Refusal(403, "AccessDeniedException", "User is not authorized to perform: {service}:{operation}"),
+}
+
+# What is not found, by a word of the operation's name; the first that fits.
+_MISSING: Final[dict[str, dict[str, tuple[int, str]]]] = {
+    "ec2": {
+        "Snapshot": (400, "InvalidSnapshot.NotFound"),
+        "Image": (400, "InvalidAMIID.NotFound"),
+        "LaunchTemplate": (400, "InvalidLaunchTemplateId.NotFound"),
+        "SecurityGroup": (400, "InvalidGroup.NotFound"),
+        "Subnet": (400, "InvalidSubnetID.NotFound"),
+        "Volume": (400, "InvalidVolume.NotFound"),
+        "Vpc": (400, "InvalidVpcID.NotFound"),
+        "": (400, "InvalidInstanceID.NotFound"),
+    },
+    "elbv2": {
+        "Rule": (400, "RuleNotFound"),
+        "Listener": (400, "ListenerNotFound"),
+        "Target": (400, "TargetGroupNotFound"),
+        "": (400, "LoadBalancerNotFound"),
+    },
+    "autoscaling": {"": (400, "ValidationError")},
+    "iam": {"": (404, "NoSuchEntity")},
+    "sns": {"": (404, "NotFound")},
+    "": {"": (404, "ResourceNotFoundException")},
+}
+
+
+def refusal(call: Call, fault: str) -> Refusal:
+    """How the service of a call words a fault such as `throttle` (see `faults.REFUSALS`)."""
+    words = _WORDS.get(call.service) or _WORDS[call.protocol]
+    if fault in words:
+        found = words[fault]
+        message = found.message.format(service=call.service, operation=call.operation)
+        return Refusal(found.status, found.code, message, found.reason)
+    missing = _MISSING.get(call.service) or _MISSING[""]
+    status, code = next(found for word, found in missing.items() if word in call.operation)
+    return Refusal(status, code, "What the request names does not exist")
+
+
+def answer(call: Call, refused: Refusal) -> tuple[list[tuple[str, str]], bytes]:
+    """Headers and body of a refusal, as the call's protocol has them."""
+    request_id = secrets.token_hex(16)
+    code, message = escape(refused.code), escape(refused.message)
+    if call.protocol == "ec2":
+        body = (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
+            f"<RequestID>{request_id}</RequestID></Response>"
+        )
+        return [("Content-Type", "text/xml;charset=UTF-8")], body.encode()
+    if call.protocol == "query":
+        side = "Sender" if refused.status < 500 else "Receiver"
+        body = (
+            f"<ErrorResponse><Error><Type>{side}</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+            f"<RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+        return [("Content-Type", "text/xml"), ("x-amzn-RequestId", request_id)], body.encode()
+    shown = {"__type": refused.code, "message": refused.message, "Message": refused.message}
+    if refused.reason:
+        shown["Reason"] = refused.reason
+    headers = [
+        ("Content-Type", "application/x-amz-json-1.0" if call.protocol == "json" else "application/json"),
+        ("x-amzn-ErrorType", refused.code),
+        ("x-amzn-RequestId", request_id),
+    ]
+    return headers, json.dumps(shown).encode()
