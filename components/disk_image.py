@@ -26,13 +26,14 @@ from pydantic import BaseModel, ConfigDict
 from components.checks import check_failures
 from components.context import Context
 from fleetswap.aws import snapshots
-from fleetswap.aws.ebs import BotoPuts, DirectSnapshots
+from fleetswap.aws.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
-from fleetswap.domain import tags
+from fleetswap.domain import blockmap, tags
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.ledger import Entry
 from fleetswap.nix import build
 from fleetswap.workflows import upload
+from fleetswap.workflows.image_file import ImageFile
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
@@ -45,6 +46,22 @@ NIX_ROOTS = PROJECT_ROOT / ".work" / "nix"
 
 REPLACING = ("identity", "stack", "region")
 """Another value of these is another snapshot."""
+
+HOW = ("lineage", "shipping", "root_gib")
+"""These say how a snapshot is made and checked; of one that is there they change nothing."""
+
+JOURNALS = PROJECT_ROOT / ".work" / "uploads"
+"""Where an upload that was killed left word of what EBS has already."""
+
+
+class Shipping(BaseModel):
+    """How the image is sent; see `fleetswap.workflows.upload.Order`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sparse: str = upload.NONE
+    samples: int = upload.SAMPLES
+    connections: int = upload.CONNECTIONS
 
 
 class NixInputs(BaseModel):
@@ -73,6 +90,9 @@ class Inputs(BaseModel):
     file: str | None = None
     changes: list[str]
     tags: dict[str, str]
+    lineage: str = ""
+    shipping: Shipping = Shipping()
+    root_gib: int | None = None
 
     @classmethod
     def of(cls, props: dict[str, Any]) -> Inputs:
@@ -92,7 +112,8 @@ class DiskImageProvider(ResourceProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another image is another snapshot; tags change in place; how to rebuild an image changes nothing."""
         replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
-        others = [key for key in Inputs.model_fields if key not in REPLACING and _olds.get(key) != _news.get(key)]
+        silent = {*REPLACING, *HOW}
+        others = [key for key in Inputs.model_fields if key not in silent and _olds.get(key) != _news.get(key)]
         return DiffResult(changes=bool(replaces or others), replaces=replaces, delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -103,12 +124,16 @@ class DiskImageProvider(ResourceProvider):
         # Before anything is built: the source of an older release is not in this checkout any more.
         found = snapshots.finished(cloud.ec2(), {tags.STACK: inputs.stack, tags.IMAGE: inputs.identity})
         if found is not None:
+            _check_root(inputs, found.volume_gib)
             pulumi.log.info(f"snapshot {found.snapshot_id} already holds the image: nothing to build or to send")
             outs = {"snapshot_id": found.snapshot_id, "volume_gib": found.volume_gib, "adopted": True}
+            outs |= {"parent": "", "blocks": 0, "blocks_sent": 0}
             return CreateResult(found.snapshot_id, {**props, **outs, "build_seconds": 0, "upload_seconds": 0})
-        port = DirectSnapshots(*cloud.ebs_and_ec2(upload.CONNECTIONS))
         path = bring(inputs)
         built = time.monotonic()
+        with ImageFile(path) as image:
+            _check_root(inputs, blockmap.layout(image.size).volume_gib)
+        ebs, ec2 = cloud.ebs_and_ec2(inputs.shipping.connections)
         uploaded = upload.upload(
             upload.Order(
                 path=path,
@@ -116,16 +141,24 @@ class DiskImageProvider(ResourceProvider):
                 stack=inputs.stack,
                 tags=inputs.tags,
                 description=inputs.identity,
+                lineage=inputs.lineage,
+                sparse=inputs.shipping.sparse,
+                samples=inputs.shipping.samples,
+                journal=JOURNALS,
             ),
-            port,
-            BotoPuts(port),
+            DirectSnapshots(ebs, ec2),
+            cloud.puts(ebs),
             pulumi.log.info,
+            connections=inputs.shipping.connections,
         )
         outs = {
             **props,
             "snapshot_id": uploaded.snapshot_id,
             "volume_gib": uploaded.volume_gib,
             "adopted": uploaded.adopted,
+            "parent": uploaded.parent or "",
+            "blocks": uploaded.blocks,
+            "blocks_sent": uploaded.blocks_sent,
             "build_seconds": round(built - started, 1),
             "upload_seconds": round(time.monotonic() - built, 1),
         }
@@ -156,7 +189,14 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
     build_seconds: pulumi.Output[float]
     upload_seconds: pulumi.Output[float]
 
-    def __init__(self, name: str, context: Context, entry: Entry, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: Context,
+        entry: Entry,
+        shipping: Shipping,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         image = entry.image
         nix = image.nix
         inputs = Inputs(
@@ -172,8 +212,23 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             file=image.file,
             changes=list(image.changes),
             tags=context.tags(name, release=entry.release, image=image.identity),
+            lineage=context.service,
+            shipping=shipping,
+            root_gib=entry.machine.root_gib,
         )
-        outputs = dict.fromkeys(("snapshot_id", "volume_gib", "adopted", "build_seconds", "upload_seconds"), None)
+        outputs = dict.fromkeys(
+            (
+                "snapshot_id",
+                "volume_gib",
+                "adopted",
+                "parent",
+                "blocks",
+                "blocks_sent",
+                "build_seconds",
+                "upload_seconds",
+            ),
+            None,
+        )
         super().__init__(DiskImageProvider(), name, {**inputs.model_dump(), **outputs}, opts)
 
 
@@ -197,6 +252,15 @@ def bring(inputs: Inputs) -> Path:
             "check out the commit that made it, or deploy the new image as a release of its own"
         )
     return path
+
+
+def _check_root(inputs: Inputs, volume_gib: int) -> None:
+    """EC2 refuses a volume that is smaller than its snapshot, but only when a machine is launched."""
+    if inputs.root_gib is not None and inputs.root_gib < volume_gib:
+        raise InputError(
+            f"fleetswap:machine.root_gib is {inputs.root_gib}, but the volume of release {inputs.release} has"
+            f" {volume_gib} GiB (the image and its block map): raise it, or leave it out"
+        )
 
 
 def _cloud(inputs: Inputs) -> Cloud:

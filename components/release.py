@@ -15,7 +15,7 @@ import pulumi
 from pulumi_aws import autoscaling, ec2, iam, lb
 
 from components.context import Context
-from components.disk_image import DiskImage
+from components.disk_image import DiskImage, Shipping
 from components.machine_image import ROOT_DEVICE, MachineImage, MachineImageArgs
 from components.network import Network
 from components.rollout import Side
@@ -49,6 +49,7 @@ class ReleaseArgs:
     network: Network
     listener_arn: pulumi.Output[str]
     tuning: Tuning
+    shipping: Shipping
     running: bool
 
 
@@ -66,7 +67,7 @@ class Release(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self._tags = args.context.tags(self._name, release=self._name, image=args.entry.image.identity)
 
-        self.disk = DiskImage(self._name, args.context, args.entry, opts=self._child)
+        self.disk = DiskImage(self._name, args.context, args.entry, args.shipping, opts=self._child)
         self.ami_id = MachineImage(
             self._name,
             MachineImageArgs(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
+from fleetswap.workflows import upload
 
 NAMESPACE = "fleetswap"
 
@@ -59,13 +60,25 @@ class ImageSettings(_Strict):
     nix: NixImage | None = None
     """An image that Nix builds."""
     file: str | None = None
-    """A raw disk that something else built; a path relative to the project's root."""
+    """A disk that something else built: raw, VHD or qcow2; a path relative to the project's root."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> ImageSettings:
         if (self.nix is None) == (self.file is None):
             raise ValueError("give exactly one of `nix` and `file`")
         return self
+
+
+class UploadSettings(_Strict):
+    """How images are shipped into EBS. A change changes no release, only how the next image is sent."""
+
+    sparse: Literal["none", "holes"] = "none"
+    """`none` sends every block. `holes` skips what the file never had written, where nothing is inherited; on an
+    encrypted volume such a block reads as garbage, so it is for images made by tools that leave real holes."""
+    samples: int = Field(default=upload.SAMPLES, ge=0, le=1000)
+    """Unchanged blocks that are read back from the parent snapshot before it is trusted."""
+    connections: int = Field(default=upload.CONNECTIONS, ge=1, le=1000)
+    """Requests on their way at once, at most."""
 
 
 class MachineSettings(_Strict):
@@ -191,6 +204,8 @@ class Settings(_Strict):
     """The image to deploy."""
     release: str | None = None
     """A release of the ledger to put the traffic on, instead of the image: the rollback."""
+    upload: UploadSettings = UploadSettings()
+    """How images are shipped."""
     machine: MachineSettings = MachineSettings()
     """What the machines are made of besides the image."""
     capacity: CapacitySettings = CapacitySettings()

@@ -9,6 +9,7 @@ from pulumi.runtime import get_root_resource
 from pulumi.runtime.sync_await import _sync_await
 
 from components.context import Context
+from components.disk_image import Shipping
 from components.front_door import FrontDoor, FrontDoorArgs
 from components.network import Network as NetworkComponent
 from components.network import NetworkArgs
@@ -71,6 +72,7 @@ def deploy(settings: Settings) -> None:
                 network=network,
                 listener_arn=front.listener_arn,
                 tuning=Tuning(settings.capacity.cpu_percent, settings.health.drain, settings.health.grace),
+                shipping=Shipping(**settings.upload.model_dump()),
                 running=entry.release in running,
             ),
             opts=everything,

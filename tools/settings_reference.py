@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -58,6 +58,8 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - an annotation can be anythi
     if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
         return names.get(annotation.__name__, annotation.__name__)
     origin = getattr(annotation, "__origin__", None)
+    if origin is Literal:
+        return " or ".join(f"`{choice}`" for choice in annotation.__args__)
     inner = [_kind(item) for item in getattr(annotation, "__args__", ()) if item is not Ellipsis]
     if origin is dict:
         return "map of text"

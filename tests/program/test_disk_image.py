@@ -86,12 +86,13 @@ def test_tags_change_in_place(cloud: LocalCloud, clients: Clients, disk: Path) -
         ({"region": "eu-central-1"}, True, ["region"]),
         ({"endpoint": "http://127.0.0.1:1"}, True, []),
         ({"file": "moved.raw"}, True, []),
+        ({"lineage": "web", "shipping": {"sparse": "holes"}, "root_gib": 9}, False, []),
     ],
 )
 def test_what_changes_a_snapshot(
     cloud: LocalCloud,
     disk: Path,
-    changes: dict[str, str],
+    changes: dict[str, Any],
     changed: object,
     replaces: list[str],
 ) -> None:
@@ -123,3 +124,28 @@ def test_inputs_of_another_shape_are_told(cloud: LocalCloud, disk: Path) -> None
     """A state of a newer program would be misread, and its snapshot deleted for it."""
     failures = provider.check({}, inputs(cloud, disk, changes="one", nix={"expression": 1})).failures
     assert {failure.property for failure in failures} == {"changes", "nix.expression", "nix.args", "nix.options"}
+
+
+def test_the_next_image_is_sent_as_a_difference(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
+    """Each deploy would send the whole image again, or another service's snapshot would be the parent."""
+    first = provider.create(inputs(cloud, disk, lineage="web"))
+    other = disk_file(disk.with_name("other.raw"), seed=5)
+    provider.create(inputs(cloud, other, lineage="other"))
+    content = bytearray(disk.read_bytes())
+    content[-1] ^= 1
+    disk.write_bytes(content)
+    second = provider.create(inputs(cloud, disk, lineage="web"))
+    outs = second.outs or {}
+    assert outs["parent"] == first.id
+    assert outs["blocks_sent"] == 2  # the last block, and the map
+    (snapshot,) = clients.ec2.describe_snapshots(SnapshotIds=[second.id])["Snapshots"]
+    assert {tag["Key"]: tag["Value"] for tag in snapshot["Tags"]}["fleetswap:lineage"] == "web"
+
+
+def test_a_root_volume_that_is_too_small_is_refused_in_time(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
+    """EC2 would refuse every launch, minutes after the upload."""
+    with disk.open("r+b") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(InputError, match="root_gib is 1, but the volume of release web-00000001 has 2 GiB"):
+        provider.create(inputs(cloud, disk, root_gib=1))
+    assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
