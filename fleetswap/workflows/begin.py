@@ -94,6 +94,9 @@ class Beginning:
         """The snapshot is gone: it must not be found again, whatever a late answer of EC2 says."""
         self._gone.add(snapshot_id)
 
+    def _is_marked(self, snapshot: Snapshot) -> bool:
+        return self._order.mark.items() <= snapshot.tags.items()
+
     def _fit(self, found: list[Snapshot]) -> Snapshot | None:
         # One made before there were maps serves as well, so only the image must fit.
         size = blocks.volume_gib(self._layout.size)
@@ -127,6 +130,10 @@ class Beginning:
 
     def _start(self) -> Snapshot | Target:
         parent, refused = self._choose(), None
+        # Another run of this order may have finished since it was looked for: then its snapshot is the best parent.
+        own = [parent.snapshot] if parent is not None and self._is_marked(parent.snapshot) else []
+        if (finished := self._fit(own)) is not None:
+            return finished
         while True:
             generation = str(self._generation) if self._generation < GENERATIONS else uuid.uuid4().hex
             parent_id = parent.snapshot_id if parent is not None else None

@@ -37,8 +37,13 @@ class NoParent(Exception):
 class Parent:
     """A snapshot that was looked at, and its map."""
 
-    snapshot_id: str
+    snapshot: Snapshot
     block_map: BlockMap
+
+    @property
+    def snapshot_id(self) -> str:
+        """Its id."""
+        return self.snapshot.snapshot_id
 
 
 class Search:
@@ -102,7 +107,7 @@ class Search:
             self._check(snapshot.snapshot_id, block_map, patience)
         except BadMap as reason:
             raise NoParent(f"snapshot {snapshot.snapshot_id} cannot be the parent: its block map {reason}") from reason
-        return Parent(snapshot.snapshot_id, block_map)
+        return Parent(snapshot, block_map)
 
     def _check(self, snapshot_id: str, block_map: BlockMap, patience: Patience) -> None:
         unchanged = self._unchanged(block_map)
