@@ -1,0 +1,413 @@
+"""Reads the blocks of a finished snapshot, many at once, at the pace of the quota, in bounded memory.
+
+It decides how many requests are on their way and what each failure leads to. It never decides what the bytes ought to
+be, and keeps none of them.
+
+The calling thread lists the blocks, page by page, and puts them into a short queue; threads get them and deliver each
+to a function, in whatever order they come. A block that failed goes back into the queue; no thread sleeps with it. A
+thread is started only when none is idle, so that there are hardly more than requests on their way.
+
+Memory: `CONNECTIONS` blocks of 512 KiB (twice that for a moment, while a client joins an answer), and one page of the
+list, whatever the size of the snapshot.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from fleetswap.domain import blockmap
+from fleetswap.domain.blockmap import BadMap, BlockMap
+from fleetswap.domain.blocks import BLOCK_SIZE
+from fleetswap.domain.errors import CloudError, FleetswapError
+from fleetswap.domain.pace import Pace
+from fleetswap.domain.snapshots import Page, Throttled, TryAgain
+from fleetswap.workflows.retry import Clock, Patience, Stopped, pause
+
+CONNECTIONS = 32
+"""Requests on their way at once, at most: with answers after 30 ms that is the quota of 1,000 GetSnapshotBlock a second
+(Service Quotas, "Amazon EBS endpoints and quotas")."""
+
+FIRST_PATIENCE_SECONDS = 30.0
+"""Silence until the first answers: a wrong endpoint or region is likelier then than an outage."""
+
+PATIENCE_SECONDS = 300.0
+"""Silence after which a read is given up. As long as an upload's, because what was read would be lost."""
+
+BLOCK_ATTEMPTS = 16
+"""Failures, throttles not counted, after which a block is given up although others are read meanwhile. Where three
+requests in ten fail by chance, one block in a hundred million has as many."""
+
+FIRST_WAIT = 0.05
+"""Seconds: the longest wait of a block after its first failure; see `fleetswap.workflows.retry.pause`."""
+
+TELL_SECONDS = 0.25
+"""Least time between two calls of `tell`."""
+
+LEAST_WAIT = 0.001
+"""Seconds that the pace is waited for, at least: less may round to nothing on a clock that has run for long."""
+
+IDLE_SECONDS = 0.05
+"""How long a thread that finds nothing to do looks away, at most."""
+
+
+class Mismatch(FleetswapError):
+    """A snapshot does not hold what its block map says, or what a file holds. Nothing was changed."""
+
+    exit_status = 4
+
+
+class Reads(Protocol):
+    """Reading a snapshot: one attempt a call, safe to use from several threads.
+
+    A failure that may pass is raised as `TryAgain`, a quota as `Throttled`, a snapshot that does not exist as `Absent`,
+    all else as `CloudError`.
+    """
+
+    def list_blocks(self, snapshot_id: str, start: int, page: str | None) -> Page:
+        """A page of the blocks that a completed snapshot has, its parents' too, from index `start` or after `page`."""
+
+    def get(self, snapshot_id: str, index: int, token: str) -> bytes:
+        """A whole block of a completed snapshot, checked against the checksum that came with it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far a read is: it has passed `done` of the disk's `total` blocks, and got `blocks` of them."""
+
+    done: int = 0
+    total: int = 0
+    blocks: int = 0
+    bytes: int = 0
+    throttled: int = 0
+    """Attempts that met a quota."""
+
+    retried: int = 0
+    """Attempts that were made again, those that were throttled too."""
+
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a snapshot says of itself: its volume, and its block map or why it has none that can be believed."""
+
+    volume_gib: int
+    block_map: BlockMap | None
+    problem: str = ""
+    """In words that follow "its block map"."""
+
+
+def look(port: Reads, snapshot_id: str, patience: Patience) -> Look:
+    """The volume and the block map of a completed snapshot. Raises `CloudError` if it cannot be read."""
+    volume_gib = patience.call(lambda: port.list_blocks(snapshot_id, 0, None)).volume_gib
+    try:
+        return Look(volume_gib, read_map(port, patience, snapshot_id, volume_gib))
+    except BadMap as reason:
+        return Look(volume_gib, None, str(reason))
+
+
+def read_map(port: Reads, patience: Patience, snapshot_id: str, volume_gib: int) -> BlockMap:
+    """The block map of a completed snapshot, out of the snapshot itself. `BadMap` unless all of it checks."""
+    last = blockmap.last_block(volume_gib)
+    token = dict(listing(port, patience, snapshot_id, last)).get(last)
+    if token is None:
+        raise BadMap("is missing")
+    block = patience.call(lambda: port.get(snapshot_id, last, token))
+    header = blockmap.read_header(block, snapshot_id=snapshot_id, volume_gib=volume_gib)
+    first = last + 1 - header.map_blocks
+    blob = bytearray(header.map_blocks * BLOCK_SIZE)
+    read = 0
+    for index, each in listing(port, patience, snapshot_id, first):
+        data = patience.call(partial(port.get, snapshot_id, index, each))
+        blob[(index - first) * BLOCK_SIZE : (index - first + 1) * BLOCK_SIZE] = data
+        read += 1
+    if read < header.map_blocks:
+        raise BadMap(f"is cut off: {header.map_blocks - read} of its blocks are not in the snapshot")
+    return blockmap.decode(blob, snapshot_id=snapshot_id, volume_gib=volume_gib)
+
+
+def listing(
+    port: Reads, patience: Patience, snapshot_id: str, first: int, end: int | None = None
+) -> Iterator[tuple[int, str]]:
+    """The blocks that a snapshot has from index `first` on and before `end`, each with its token, ascending.
+
+    Each page is asked for by the index that it begins at, because a page's token lives for an hour only, and whoever
+    takes the blocks may be slow. Only an empty page leads on by its token.
+    """
+    start, page = first, None
+    while end is None or start < end:
+        answer = patience.call(partial(port.list_blocks, snapshot_id, start, page))
+        page = answer.next
+        for index, token in answer.blocks:
+            if index < start:
+                continue  # told already
+            if end is not None and index >= end:
+                return
+            yield index, token
+            start, page = index + 1, None
+        if answer.next is None:
+            return
+
+
+def read_back(
+    port: Reads,
+    snapshot_id: str,
+    blocks: Iterable[tuple[int, str]],
+    deliver: Callable[[int, bytes], None],
+    *,
+    patience: Patience,
+    clock: Clock,
+    stop: threading.Event,
+    total: int,
+    tell: Callable[[Reading], None],
+    connections: int = CONNECTIONS,
+) -> Reading:
+    """Get all of `blocks` (from `listing`, consumed on the calling thread), and deliver each once, in any order.
+
+    `deliver` is called in any of the threads, several at a time; `tell` on the calling thread, once more at the end.
+    `total` is the disk's size in blocks, for `tell`. The first error is raised: `GaveUp` if nothing succeeded for the
+    time of `patience`, `CloudError` for a block that alone cannot be read, or what `deliver` raised. Once this has
+    returned or raised, `deliver` is not called any more, though an answer may still be on its way to nowhere.
+    """
+    return _Reader(port, snapshot_id, deliver, patience, clock, stop, total, tell, connections).run(blocks)
+
+
+@dataclass(order=True)
+class _Item:
+    """A block to get; ordered by when it may be asked for."""
+
+    due: float
+    index: int
+    token: str = field(compare=False)
+    began: float | None = field(default=None, compare=False)
+    """When it was asked for for the first time, and how many blocks had been read by then."""
+    read_before: int = field(default=0, compare=False)
+    failures: int = field(default=0, compare=False)
+
+
+class _Reader:
+    """One run. What its threads share is under one lock, that of `_change`."""
+
+    def __init__(
+        self,
+        port: Reads,
+        snapshot_id: str,
+        deliver: Callable[[int, bytes], None],
+        patience: Patience,
+        clock: Clock,
+        stop: threading.Event,
+        total: int,
+        tell: Callable[[Reading], None],
+        connections: int,
+    ) -> None:
+        self._port = port
+        self._snapshot_id = snapshot_id
+        self._deliver_to = deliver
+        self._patience = patience
+        self._clock = clock
+        self._stop = stop
+        self._total = total
+        self._tell_to = tell
+        self._connections = connections
+        self._began = self._told = clock.now()
+        self._pace = Pace(clock.now())
+        self._turn = threading.Lock()  # one at a time waits for the pace
+        self._change = threading.Condition()
+        self._fresh: deque[_Item] = deque()
+        self._again: list[_Item] = []
+        self._closed = False
+        self._threads = self._idle = self._handed_out = self._on_their_way = self._delivering = 0
+        self._reached = self._blocks = self._bytes = self._throttled = self._retried = 0
+        self._error: BaseException | None = None
+        self._over = threading.Event()
+
+    def run(self, blocks: Iterable[tuple[int, str]]) -> Reading:
+        try:
+            for index, token in blocks:
+                self._offer(_Item(0.0, index, token))
+            with self._change:
+                self._closed = True
+                self._see_if_over()
+            while not self._over.wait(TELL_SECONDS):
+                self._tell()
+        except Stopped:
+            pass  # a thread has failed
+        except BaseException:
+            self._stop.set()
+            raise
+        finally:
+            with self._change:
+                while self._delivering:
+                    self._change.wait()
+        if self._error is not None:
+            raise self._error
+        if self._stop.is_set():
+            raise Stopped
+        reading = self._reading()
+        self._tell_to(reading)
+        return reading
+
+    def _offer(self, item: _Item) -> None:
+        """Put a block into the queue when there is room."""
+        while not self._room():
+            self._tell()
+        with self._change:
+            self._fresh.append(item)
+            self._reached = item.index + 1
+            alone = not self._idle and self._threads < self._connections
+            if not alone:
+                self._change.notify()
+        if alone:
+            # Daemons, so that Ctrl-C need not wait for answers.
+            threading.Thread(target=self._serve, name=f"read-{self._threads}", daemon=True).start()
+            self._threads += 1
+        if self._clock.now() - self._told >= TELL_SECONDS:
+            self._tell()
+
+    def _room(self) -> bool:
+        with self._change:
+            if len(self._fresh) >= 2 * self._connections and not self._stop.is_set():
+                self._change.wait(TELL_SECONDS)
+            if self._stop.is_set():
+                raise Stopped
+            return len(self._fresh) < 2 * self._connections
+
+    def _serve(self) -> None:
+        """What each thread does."""
+        try:
+            while (item := self._take()) is not None:
+                data = self._get(item)
+                if data is not None:
+                    self._deliver(item.index, data)
+                    self._done(len(data))
+        except Stopped:
+            pass  # whoever stopped it has the reason
+        except BaseException as error:  # noqa: BLE001 (raised by the calling thread)
+            with self._change:
+                if self._error is None and not self._stop.is_set():
+                    self._error = error
+                self._stop.set()
+                self._over.set()
+                self._change.notify_all()
+
+    def _take(self) -> _Item | None:
+        """The next block, when there is one; None when all are done."""
+        while True:
+            with self._change:
+                if self._stop.is_set():
+                    raise Stopped
+                if self._over.is_set():
+                    return None
+                now = self._clock.now()
+                if (item := self._next(now)) is not None:
+                    self._handed_out += 1
+                    self._change.notify_all()  # there is room
+                    return item
+                if not self._again:
+                    self._idle += 1
+                    self._change.wait(IDLE_SECONDS)
+                    self._idle -= 1
+                    continue
+                due = self._again[0].due - now
+            self._clock.wait(min(due, IDLE_SECONDS), self._stop)
+
+    def _next(self, now: float) -> _Item | None:
+        if self._again and self._again[0].due <= now:
+            return heapq.heappop(self._again)
+        return self._fresh.popleft() if self._fresh else None
+
+    def _get(self, item: _Item) -> bytes | None:
+        """One attempt. None if it failed and the block is in the queue again."""
+        epoch = self._await_turn()
+        if item.began is None:
+            item.began, item.read_before = self._clock.now(), self._blocks
+        try:
+            data = self._port.get(self._snapshot_id, item.index, item.token)
+        except TryAgain as error:
+            self._try_again(item, error, epoch)
+            return None
+        with self._change:
+            self._on_their_way -= 1
+            self._pace.acknowledged(self._clock.now(), epoch)
+        self._patience.renew()
+        return data
+
+    def _try_again(self, item: _Item, error: TryAgain, epoch: int) -> None:
+        now = self._clock.now()
+        throttled = isinstance(error, Throttled)
+        with self._change:
+            self._on_their_way -= 1
+            if throttled:
+                self._pace.throttled(now, epoch)
+            else:
+                self._pace.failed()
+        self._patience.bear(error, began=item.began or now, absent_until=None)
+        item.failures += not throttled
+        if item.failures >= BLOCK_ATTEMPTS and self._blocks > item.read_before:
+            raise CloudError(
+                f"{error}; {item.failures} attempts failed while other blocks were read: given up"
+            ) from error
+        item.due = now if throttled else now + pause(item.failures, first=FIRST_WAIT)
+        with self._change:
+            self._handed_out -= 1
+            self._retried += 1
+            self._throttled += throttled
+            heapq.heappush(self._again, item)
+            self._change.notify()
+
+    def _await_turn(self) -> int:
+        """Return when the pace lets a request go, with its epoch."""
+        with self._turn:
+            while True:
+                if self._stop.is_set():
+                    raise Stopped
+                with self._change:
+                    seconds = self._pace.ask(self._clock.now(), self._on_their_way)
+                    if seconds <= 0:
+                        self._on_their_way += 1
+                        return self._pace.epoch
+                self._clock.wait(max(seconds, LEAST_WAIT), self._stop)
+
+    def _deliver(self, index: int, data: bytes) -> None:
+        with self._change:
+            if self._stop.is_set():
+                raise Stopped
+            self._delivering += 1
+        try:
+            self._deliver_to(index, data)
+        finally:
+            with self._change:
+                self._delivering -= 1
+                self._change.notify_all()
+
+    def _done(self, size: int) -> None:
+        with self._change:
+            self._handed_out -= 1
+            self._blocks += 1
+            self._bytes += size
+            self._see_if_over()
+
+    def _see_if_over(self) -> None:
+        if self._closed and not self._fresh and not self._again and not self._handed_out:
+            self._over.set()
+            self._change.notify_all()
+
+    def _tell(self) -> None:
+        self._told = self._clock.now()
+        self._tell_to(self._reading())
+
+    def _reading(self) -> Reading:
+        with self._change:
+            over = self._over.is_set() and self._error is None
+            waiting = len(self._fresh) + len(self._again) + self._handed_out
+            done = self._total if over else min(self._total, self._reached) - waiting
+            seconds = self._clock.now() - self._began
+            return Reading(
+                max(0, done), self._total, self._blocks, self._bytes, self._throttled, self._retried, seconds
+            )
