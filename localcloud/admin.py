@@ -74,14 +74,15 @@ class Admin:
         return [json.dumps(shown, indent=2).encode()]
 
     def _dispatch(self, environ: WSGIEnvironment) -> dict[str, Any]:
-        path, length = environ["PATH_INFO"].removeprefix(PREFIX), int(environ.get("CONTENT_LENGTH") or 0)
+        path, method = environ["PATH_INFO"].removeprefix(PREFIX), environ["REQUEST_METHOD"]
+        length = int(environ.get("CONTENT_LENGTH") or 0) if method == "POST" else 0
         asked = json.loads(environ["wsgi.input"].read(length)) if length else {}
-        for method, pattern, handle in self._routes:
+        for wanted, pattern, handle in self._routes:
             found = re.fullmatch(pattern, path)
-            if found and method == environ["REQUEST_METHOD"]:
+            if found and method == wanted:
                 answer: dict[str, Any] = handle(asked, *found.groups())
                 return answer
-        raise LookupError(f"The local cloud has no {environ['REQUEST_METHOD']} {environ['PATH_INFO']}.")
+        raise LookupError(f"The local cloud has no {method} {environ['PATH_INFO']}.")
 
     def _interrupt(self, asked: dict[str, Any], instance_id: str) -> dict[str, Any]:
         seconds = _member(asked, "seconds", (int, float), spot.NOTICE_SECONDS)

@@ -7,6 +7,7 @@ knows HAProxy. Sources: ELBv2 API reference (TargetHealth), user guide ("Health 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 FIRST_SECONDS = 1.0
 """Pause between checks of a target that has not been healthy yet. AWS waits the interval, but every node of a load
 balancer checks on its own; so a machine counts as healthy soon after it is, there as here."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,17 @@ class Checker:
         for key in [key for key in self._tasks if key not in wanted]:
             self._tasks.pop(key).cancel()
         for key in wanted - set(self._tasks):
-            self._tasks[key] = self._loop.create_task(self._watch(key))
+            self._tasks[key] = self._loop.create_task(self._keep_watching(key))
+
+    async def _keep_watching(self, key: Key) -> None:
+        while True:
+            try:
+                await self._watch(key)
+            except Exception:  # a target that nobody checks would look the same for ever
+                log.exception("checking %s", key)
+                await asyncio.sleep(FIRST_SECONDS)
+            else:
+                return
 
     async def _watch(self, key: Key) -> None:
         while True:

@@ -10,6 +10,7 @@ user guide for Application Load Balancers ("Quotas").
 from __future__ import annotations
 
 import socket
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from moto.ec2.exceptions import InvalidSubnetIdError
@@ -20,7 +21,7 @@ from moto.elbv2.exceptions import (
     SubnetNotFoundError,
     TargetGroupNotFoundError,
 )
-from moto.elbv2.models import ELBv2Backend
+from moto.elbv2.models import ELBv2Backend, FakeAction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ def patch(patches: Patches) -> None:
     patches.methods(ELBv2Backend, create_load_balancer, describe_load_balancers, create_listener)
     patches.methods(ELBv2Backend, create_rule, set_rule_priorities, _validate_actions)
     for name, original in {
-        "modify_listener": _modify_listener,
+        "modify_listener": modify_listener,
         "modify_rule": _modify_rule,
         "delete_listener": _delete_listener,
         "delete_rule": _delete_rule,
@@ -173,6 +174,21 @@ def create_listener(self: Moto, load_balancer_arn: str, protocol: str, port: Mot
     listener = _create_listener(self, load_balancer_arn, protocol, port, *args, **kwargs)
     _link(self)
     return listener
+
+
+def modify_listener(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
+    """AWS checks actions and port as when a listener is created; moto neither."""
+    asked = signature(_modify_listener).bind(self, *args, **kwargs).arguments
+    listener = self.describe_listeners(None, [asked["arn"]])[0]
+    if asked.get("actions"):
+        self._validate_actions([FakeAction(action) for action in asked["actions"]])
+    port = asked.get("port")
+    if port is not None and str(port) != str(listener.port):
+        balancer = self.load_balancers[listener.load_balancer_arn]
+        if any(str(other.port) == str(port) for other in balancer.listeners.values()):
+            raise DuplicateListenerError
+        _refuse_taken(balancer.dns_name, int(port))
+    return _modify_listener(self, *args, **kwargs)
 
 
 def _refuse_taken(address: str, port: int) -> None:

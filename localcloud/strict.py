@@ -15,7 +15,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
 from moto.ec2.responses.general import General
 
-from localcloud import groups, images, launch, listeners, mirror, scaling, spot, targets
+from localcloud import groups, images, launch, listeners, mirror, network, policies, scaling, spot, targets
 from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, Moto, backend
 from localcloud.ebs import EbsApi
 
@@ -33,7 +33,7 @@ class Control:
 
     def __init__(self, patches: Patches, store: SnapshotStore, machines: MachineHooks | None, faults: Faults) -> None:
         mirror.patch(patches, store)
-        for module in (images, launch, scaling, groups, listeners):
+        for module in (images, launch, scaling, groups, listeners, network, policies):
             module.patch(patches)
         targets.patch(patches, machines)
         patches.set(General, "machines", machines)

@@ -8,11 +8,13 @@ Moto calls every registered target healthy, forgets a deregistered one at once, 
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from moto.elbv2.exceptions import TargetGroupNotFoundError
+from moto.elbv2.exceptions import TargetGroupNotFoundError, ValidationError
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup
 
 from localcloud.backends import MachineHooks, TargetHealth, backend
@@ -23,7 +25,19 @@ if TYPE_CHECKING:
     from localcloud.backends import Moto
     from localcloud.patches import Patches
 
+MATCHER = range(200, 500)  # API reference: Matcher, HttpCode
+DELAY = "deregistration_delay.timeout_seconds"
+_LIMITS = {  # API reference: CreateTargetGroup
+    "healthcheck_interval_seconds": range(5, 301),
+    "healthcheck_timeout_seconds": range(2, 121),
+    "healthy_threshold_count": range(2, 11),
+    "unhealthy_threshold_count": range(2, 11),
+}
+
 _deregister = FakeTargetGroup.deregister
+_create_target_group = ELBv2Backend.create_target_group
+_modify_target_group = ELBv2Backend.modify_target_group
+_modify_attributes = ELBv2Backend.modify_target_group_attributes
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,8 @@ class Health:
 def patch(patches: Patches, machines: MachineHooks | None) -> None:
     """Make target health real; `machines` knows it."""
     patches.set(ELBv2Backend, "machines", machines)
-    patches.methods(ELBv2Backend, describe_target_health)
+    patches.methods(ELBv2Backend, describe_target_health, create_target_group, modify_target_group)
+    patches.methods(ELBv2Backend, modify_target_group_attributes)
     patches.methods(FakeTargetGroup, deregister, deregister_terminated_instances)
 
 
@@ -97,11 +112,52 @@ def draining(target_group: Moto) -> dict[str, float]:
     return until
 
 
+def create_target_group(self: Moto, name: str, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
+    """AWS checks the health check's numbers and status codes; moto takes `200-299-300`."""
+    _check_health_check((kwargs.get("matcher") or {}).get("HttpCode"), kwargs)
+    return _create_target_group(self, name, **kwargs)
+
+
+def modify_target_group(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
+    """As `create_target_group`."""
+    asked = signature(_modify_target_group).bind(self, *args, **kwargs).arguments
+    renamed = {
+        "healthcheck_interval_seconds": asked.get("health_check_interval"),
+        "healthcheck_timeout_seconds": asked.get("health_check_timeout"),
+    }
+    _check_health_check(asked.get("http_codes"), {**asked, **renamed})
+    return _modify_target_group(self, *args, **kwargs)
+
+
+def _check_health_check(codes: str | None, asked: dict[str, Any]) -> None:
+    if codes is not None:
+        ranges = [part.partition("-") for part in codes.split(",")]
+        if not re.fullmatch(r"\d{3}(-\d{3})?(,\d{3}(-\d{3})?)*", codes) or not all(
+            int(first) in MATCHER and int(last or first) in MATCHER and int(first) <= int(last or first)
+            for first, _, last in ranges
+        ):
+            raise ValidationError(f"Health check matcher HTTP code '{codes}' must be within '200-499' inclusive")
+    for name, limits in _LIMITS.items():
+        value = asked.get(name)
+        if value is not None and int(value) not in limits:
+            words = name.replace("healthcheck", "health check").replace("_", " ")
+            raise ValidationError(f"The {words} '{value}' must be between {limits[0]} and {limits[-1]}")
+
+
+def modify_target_group_attributes(self: Moto, target_group_arn: str, attributes: dict[str, Any]) -> None:
+    """AWS takes a deregistration delay of 0 to 3600 seconds; moto refuses 3600 itself."""
+    if attributes.get(DELAY) == "3600":
+        _modify_attributes(self, target_group_arn, {**attributes, DELAY: "3599"})
+        self.target_groups[target_group_arn].attributes[DELAY] = "3600"
+    else:
+        _modify_attributes(self, target_group_arn, attributes)
+
+
 def deregister(self: Moto, targets: list[dict[str, Any]]) -> None:
     """AWS lets a target drain when a load balancer uses its group; moto forgets it at once."""
     _deregister(self, targets)
     if self.load_balancer_arns:
-        delay = float(self.attributes["deregistration_delay.timeout_seconds"])
+        delay = float(self.attributes[DELAY])
         for target in targets:
             draining(self)[target["Id"]] = time.monotonic() + delay
 
