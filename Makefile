@@ -12,7 +12,7 @@ sources := fleetswap components infra localcloud tools tests
 .PHONY: help up preview rollback status down test check lint fmt lock setup
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 up: setup ## deploy on this machine: builds the image, boots it, puts the traffic on it
 	@$(python) -m tools.local up
@@ -44,6 +44,10 @@ fmt: setup ## format the code, and write the page of settings
 	@$(python) -m tools.settings_reference > docs/reference/settings.md
 	@.venv/bin/ruff format $(sources)
 	@.venv/bin/ruff check --fix-only $(sources)
+
+.PHONY: bench-upload
+bench-upload: setup ## coldsnap and Fleetswap in turn against one server; ARGS=--quick takes minutes less
+	@$(python) -m bench upload $(ARGS)
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --all-extras --generate-hashes --no-emit-index-url -o requirements.lock pyproject.toml
