@@ -1,0 +1,124 @@
+"""The cases of the benchmark: one for each line of the table of figures to reach.
+
+It decides what is uploaded, how, against what, and what counts as reached; it runs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench.figures import Changed, Cpu, Goal, Peak, Seconds, Share, Undisturbed
+from bench.images import BLOCKS_A_GIB
+from bench.stand_in import Settings
+
+Image = Literal["dense", "sparse", "large", "changed"]
+
+TIMEOUT = 240.0
+"""Seconds that a run may take: coldsnap at a quota of 100/s does not get there in any time."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row. `ours` and `peer` are more arguments of the two uploaders; a `peer` of None is not run."""
+
+    name: str
+    title: str
+    goal: Goal
+    image: Image = "dense"
+    settings: Settings = field(default_factory=Settings)
+    tls: bool = False
+    ours: tuple[str, ...] = ("--no-parent",)
+    peer: tuple[str, ...] | None = ()
+    parent: Image | None = None
+    """What we upload before, unmeasured, to have a parent."""
+    undisturbed: bool = False
+    """Whether ours is also run without the server's faults."""
+    zeros_may_lack: bool = False
+    once: bool = False
+    """Whether one run is enough: the figure hardly varies, and the run is long."""
+    slow: bool = False
+    """Whether --quick leaves it out."""
+    timeout: float = TIMEOUT
+
+
+def _quota(quota: float, limit: float = 0.95, throttled: float | None = None) -> tuple[Settings, Share]:
+    return Settings(rate=quota), Share(limit, quota, throttled)
+
+
+def cases() -> list[Case]:
+    """All of them, in the order of the table."""
+    at_1000, all_of_1000 = _quota(1000, throttled=0.01)
+    at_300, all_of_300 = _quota(300)
+    at_100, all_of_100 = _quota(100)
+    _, most_of_1000 = _quota(1000, 0.90)
+    _, every_block = _quota(1000)
+    few, many = ("--no-parent", "--connections", "64"), ("--no-parent", "--connections", "160")
+    return [
+        Case("cpu", "CPU, no limit, plain", Cpu(0.80)),
+        Case("cpu-tls", "CPU, no limit, TLS", Cpu(0.95), tls=True),
+        Case("memory", "peak memory, 64 connections, plain", Peak(64), ours=few),
+        Case(
+            "memory-large",
+            "the same, 64 GiB",
+            Peak(64),
+            image="large",
+            ours=few,
+            peer=None,
+            once=True,
+            slow=True,
+            timeout=900,
+        ),
+        Case(
+            "memory-tls", "peak memory, 160 connections, TLS", Peak(128), tls=True, ours=many, peer=("--workers", "160")
+        ),
+        Case(
+            "memory-tls-large",
+            "the same, 64 GiB",
+            Peak(128),
+            image="large",
+            tls=True,
+            ours=many,
+            peer=None,
+            once=True,
+            slow=True,
+            timeout=900,
+        ),
+        Case("quota-1000", "quota 1,000/s", all_of_1000, settings=at_1000),
+        Case("quota-300", "quota 300/s", all_of_300, settings=at_300, slow=True),
+        Case("quota-100", "quota 100/s", all_of_100, settings=at_100, slow=True),
+        Case("faults-10", "10 % of the puts fail", Undisturbed(1.5), settings=Settings(fail=0.10), undisturbed=True),
+        Case("faults-20", "20 % of the puts fail", Undisturbed(1.5), settings=Settings(fail=0.20), undisturbed=True),
+        Case(
+            "latency",
+            "latency 100 ms, quota 1,000/s, TLS",
+            most_of_1000,
+            settings=Settings(rate=1000, latency_ms=100),
+            tls=True,
+        ),
+        Case(
+            "sparse",
+            "4 GiB, 1 GiB of data, every block sent, quota 1,000/s",
+            every_block,
+            image="sparse",
+            settings=Settings(rate=1000),
+        ),
+        Case(
+            "holes",
+            "the same with holes skipped, no limit",
+            Seconds(0.35),
+            image="sparse",
+            ours=("--no-parent", "--sparse", "holes"),
+            peer=("--omit-zero-blocks",),
+            zeros_may_lack=True,
+        ),
+        Case(
+            "changed",
+            "1 % of the blocks changed, quota 1,000/s",
+            Changed(0.02, BLOCKS_A_GIB, 0.15),
+            image="changed",
+            settings=Settings(rate=1000),
+            ours=(),
+            parent="dense",
+        ),
+    ]

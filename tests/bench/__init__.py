@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: that what they print follows from what was measured."""
