@@ -1,0 +1,464 @@
+"""What works without the state: finding a service by tags, its status, the way back by hand, and stopping a rollout.
+
+Against moto through the real hands; where moto has no machines that can be ill, a balancer that says so is put before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from fleetswap.aws.balancer import Balancer
+from fleetswap.aws.finder import Finder
+from fleetswap.aws.fleet import Fleet
+from fleetswap.aws.switch import Switch
+from fleetswap.domain import marks, tags
+from fleetswap.domain.errors import Aborted, CloudError, InputError
+from fleetswap.domain.gate import Target
+from fleetswap.domain.marks import RolledBack
+from fleetswap.domain.orders import Rule, Unavailable
+from fleetswap.domain.sites import Site
+from fleetswap.workflows.now import Pace, abort, find, rollback_now, status
+
+STACK = "acme/fleetswap/prod"
+REGION = "us-east-1"
+
+
+@cache
+def client(service: str) -> Any:
+    """One for all tests: making it takes longer than a test. Moto answers whichever is asked while it is on."""
+    return boto3.client(service, region_name=REGION)  # type: ignore[call-overload] # the service is a variable here
+
+
+class Clock:
+    """Time that passes only while someone waits; `then` is what happens meanwhile."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.then: Callable[[], None] = lambda: None
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.time += seconds
+        self.then()
+
+
+class World:
+    """A service with three releases, as the program makes it."""
+
+    def __init__(self) -> None:
+        self.elb, self.scaling, ec2 = client("elbv2"), client("autoscaling"), client("ec2")
+        self.vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        self.subnets = [
+            ec2.create_subnet(VpcId=self.vpc, CidrBlock=f"10.0.{n}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"][
+                "SubnetId"
+            ]
+            for n, zone in enumerate("ab")
+        ]
+        image = ec2.register_image(Name="web")["ImageId"]
+        ec2.create_launch_template(
+            LaunchTemplateName="web", LaunchTemplateData={"ImageId": image, "InstanceType": "t3.micro"}
+        )
+        self.arns: dict[str, str] = {}
+        self.listener = self.front("web", STACK)
+        for name in "abc":
+            self.release(f"web-{name}")
+        self.balancer = Balancer(self.elb, tags=tags.policy(STACK, "web", name="web"))
+        self.fleet = Fleet(self.scaling, ec2)
+        self.switch = Switch(client("scheduler"), name="fleetswap-web-1", role="arn:aws:iam::123456789012:role/switch")
+        self.clock = Clock()
+        self.said: list[str] = []
+
+    def tagged(self, stack: str, release: str | None = None) -> list[dict[str, str]]:
+        given = tags.policy(stack, "web", name="x", release=release)
+        return [{"Key": key, "Value": value} for key, value in given.items()]
+
+    def front(self, name: str, stack: str) -> str:
+        balancer = self.elb.create_load_balancer(Name=name, Subnets=self.subnets, Tags=self.tagged(stack))
+        fixed = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}
+        listeners = self.elb.create_listener(
+            LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"],
+            Protocol="HTTP",
+            Port=80,
+            DefaultActions=[fixed],
+            Tags=self.tagged(stack),
+        )
+        arn: str = listeners["Listeners"][0]["ListenerArn"]
+        return arn
+
+    def release(self, name: str) -> None:
+        made = self.elb.create_target_group(Name=name, Protocol="HTTP", Port=8080, VpcId=self.vpc)
+        self.arns[name] = made["TargetGroups"][0]["TargetGroupArn"]
+        self.scaling.create_auto_scaling_group(
+            AutoScalingGroupName=f"{name}-1f2e",
+            MinSize=0,
+            MaxSize=4,
+            DesiredCapacity=0,
+            LaunchTemplate={"LaunchTemplateName": "web", "Version": "1"},
+            VPCZoneIdentifier=",".join(self.subnets),
+            TargetGroupARNs=[self.arns[name]],
+            Tags=[
+                {**tag, "ResourceId": f"{name}-1f2e", "ResourceType": "auto-scaling-group", "PropagateAtLaunch": True}
+                for tag in self.tagged(STACK, release=name)
+            ],
+        )
+
+    @property
+    def site(self) -> Site:
+        return find(Finder(self.elb, self.scaling), "web", None)
+
+    def size(self, name: str, minimum: int, desired: int) -> None:
+        self.fleet.resize(f"{name}-1f2e", minimum=minimum, desired=desired)
+
+    def sizes(self, name: str) -> tuple[int, int]:
+        group = self.fleet.group(f"{name}-1f2e")
+        assert group is not None
+        return group.minimum, group.desired
+
+    def group_tags(self, name: str) -> dict[str, str]:
+        group = self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[f"{name}-1f2e"])["AutoScalingGroups"][
+            0
+        ]
+        return {tag["Key"]: tag["Value"] for tag in group["Tags"]}
+
+    def weigh(self, **weights: int) -> None:
+        pairs = tuple((self.arns[f"web-{name}"], weight) for name, weight in weights.items())
+        self.balancer.forward(self.listener, pairs)
+
+    def serving(self) -> set[str]:
+        rule = self.balancer.rule(self.listener)
+        assert rule is not None
+        return {name for name, arn in self.arns.items() if arn in rule.serving}
+
+    def settled(self) -> None:
+        """As a rollout from a to b leaves it."""
+        self.size("web-b", 1, 3)
+        self.size("web-a", 2, 2)
+        self.weigh(b=100)
+        self.balancer.tag(self.listener, {marks.LIVE: "web-b", marks.STANDBY: "web-a"})
+
+    def back(self, to: str | None = None, *, balancer: Any = None, switch: Any = None) -> Any:
+        return rollback_now(
+            self.site,
+            to,
+            balancer=balancer or self.balancer,
+            fleet=self.fleet,
+            switch=switch or self.switch,
+            clock=self.clock,
+            pace=Pace(health_deadline=8, shift_deadline=6),
+            say=self.said.append,
+        )
+
+
+class Ill:
+    """A balancer some of whose target groups have machines that are ill, and which may be slow to believe."""
+
+    def __init__(self, world: World, *ill: str) -> None:
+        self._world = world
+        self._ill = {world.arns[name] for name in ill}
+        self.throttled = 0
+        self.deaf = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world.balancer, name)
+
+    def targets(self, target_group: str) -> tuple[Target, ...]:
+        if self.throttled:
+            self.throttled -= 1
+            raise Unavailable("AWS does not answer to elasticloadbalancing:DescribeTargetHealth for now (Throttling)")
+        found = self._world.balancer.targets(target_group)
+        if target_group in self._ill:
+            return tuple(Target(target.machine, "unhealthy", "Target.Timeout", "Request timed out") for target in found)
+        return found
+
+    def forward(self, listener: str, weights: tuple[tuple[str, int], ...]) -> None:
+        if self.deaf:
+            self.deaf -= 1
+            return
+        self._world.balancer.forward(listener, weights)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A fresh account with one service."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with mock_aws():
+        yield World()
+
+
+def test_a_service_is_found_by_its_tags(world: World) -> None:
+    """Without the state there would be no way back: nothing tells which listener and groups are the service's."""
+    site = world.site
+    assert (site.stack, site.service, site.listener) == (STACK, "web", world.listener)
+    assert [(side.release, side.group, side.target_group) for side in site.sides] == [
+        (name, f"{name}-1f2e", world.arns[name]) for name in ("web-a", "web-b", "web-c")
+    ]
+    finder = Finder(world.elb, world.scaling)
+    with pytest.raises(InputError, match="tags of service shop"):
+        find(finder, "shop", None)
+    other = world.front("staging", "acme/fleetswap/staging")
+    with pytest.raises(InputError, match=r"several stacks .*prod, .*staging.: name one with --stack"):
+        find(finder, "web", None)
+    staging = find(finder, "web", "acme/fleetswap/staging")
+    assert (staging.listener, staging.sides) == (other, ()), "another stack's releases are not its own"
+    with pytest.raises(InputError, match=r"of stack acme/fleetswap/test .stacks: "):
+        find(finder, "web", "acme/fleetswap/test")
+
+
+def test_a_service_among_many_load_balancers(world: World) -> None:
+    """More load balancers than one call may ask about would hide the service, or fail the command."""
+    for number in range(21):
+        world.elb.create_load_balancer(Name=f"other-{number}", Subnets=world.subnets)
+    assert world.site.listener == world.listener
+
+
+def test_the_listener_with_the_rule_is_taken(world: World) -> None:
+    """Of a load balancer that also redirects from port 80, the wrong listener would get the weights."""
+    world.settled()
+    balancer = world.elb.describe_listeners(ListenerArns=[world.listener])["Listeners"][0]["LoadBalancerArn"]
+    for port in (81, 79, 8080):
+        world.elb.create_listener(
+            LoadBalancerArn=balancer,
+            Protocol="HTTP",
+            Port=port,
+            DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}],
+            Tags=world.tagged(STACK),
+        )
+    assert world.site.listener == world.listener
+
+
+def test_status_tells_what_is_real(world: World) -> None:
+    """Who is woken at night would not see who has the traffic, what is pinned, and what will happen by itself."""
+    world.settled()
+    rule = world.balancer.rule(world.listener)
+    assert rule is not None
+    world.switch.arm(300, rule, "run-1")
+    world.fleet.tag("web-b-1f2e", {marks.PIN: "1", marks.ABORT: "because"})
+    world.fleet.schedule_scale_in("web-a-1f2e", 3600)
+    world.balancer.tag(world.listener, {marks.ROLLED_BACK: "web-c 2026-11-24T12:00:00+00:00"})
+    world.weigh(b=95, c=5)
+    now = status(world.site, balancer=world.balancer, fleet=world.fleet, switch=world.switch)
+    assert {each.release: (each.weight, each.desired, each.healthy) for each in now.releases} == {
+        "web-a": (0, 2, 2),
+        "web-b": (95, 3, 3),
+        "web-c": (5, 0, 0),
+    }
+    assert [each.release for each in now.serving] == ["web-b", "web-c"]
+    assert (now.live, now.standby, now.unknown, now.strangers) == ("web-b", "web-a", (), ())
+    assert now.rolled_back == RolledBack("web-c", "2026-11-24T12:00:00+00:00")
+    assert now.switch is not None
+    assert now.switch.run == "run-1"
+    b, a = now.release("web-b").group, now.release("web-a").group
+    assert a is not None
+    assert b is not None
+    assert (b.pin, b.abort) == (1, "because")
+    assert a.scale_in is not None
+
+
+def test_status_tells_what_it_could_not_read(world: World) -> None:
+    """A missing permission for one thing would hide all the others."""
+    world.settled()
+
+    class Refused:
+        def armed(self) -> None:
+            raise CloudError("AWS refuses scheduler:GetSchedule on fleetswap-web-1")
+
+    now = status(world.site, balancer=world.balancer, fleet=world.fleet, switch=Refused())  # type: ignore[arg-type] # only armed is called
+    assert now.unknown == ("AWS refuses scheduler:GetSchedule on fleetswap-web-1",)
+    assert now.live == "web-b"
+
+
+def test_back_to_a_warm_standby(world: World) -> None:
+    """The one command for a bad night would move nothing, or lose machines, or leave a switch that undoes it."""
+    world.settled()
+    world.fleet.schedule_scale_in("web-a-1f2e", 3600)
+    old = Rule(((world.arns["web-b"], 100),), json.dumps({"RuleArn": "arn:old", "Actions": []}))
+    world.switch.arm(60, old, "a run that died")
+    done = world.back()
+    assert (done.live, done.left, done.machines, done.warnings) == ("web-a", "web-b", 3, ())
+    assert world.serving() == {"web-a"}
+    assert world.sizes("web-a") == (1, 3), "as many as served, and the least number of the one that served"
+    assert world.sizes("web-b") == (1, 3), "what was left keeps its machines"
+    assert world.switch.armed() is None
+    planned = world.scaling.describe_scheduled_actions(AutoScalingGroupName="web-a-1f2e")
+    assert planned["ScheduledUpdateGroupActions"] == [], "AWS would scale in what has the traffic"
+    written = world.balancer.tags(world.listener)
+    assert (written[marks.LIVE], written[marks.STANDBY]) == ("web-a", "web-b")
+    told = RolledBack.read(written[marks.ROLLED_BACK])
+    assert told.release == "web-b"
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(told.at)).total_seconds()) < 60
+    with pytest.raises(InputError, match="web-a has all the traffic already"):
+        world.back("web-a")
+
+
+def test_back_to_a_cold_standby(world: World) -> None:
+    """AWS has scaled the standby in: traffic would move to a release without machines."""
+    world.settled()
+    world.size("web-a", 0, 0)
+    done = world.back()
+    assert (done.live, done.machines) == ("web-a", 3)
+    assert world.sizes("web-a") == (1, 3)
+    assert any("scaling from 0 to 3 machines" in line for line in world.said)
+
+
+def test_out_of_a_canary_that_no_one_attends(world: World) -> None:
+    """The deployer is gone in the middle of a canary: the hand's way back would go to the old standby, not to live."""
+    world.settled()
+    world.size("web-c", 3, 3)
+    world.size("web-b", 3, 3)
+    world.fleet.tag("web-b-1f2e", {marks.PIN: "1"})
+    world.weigh(b=75, c=25)
+    done = world.back()
+    assert (done.live, done.left) == ("web-b", "web-c")
+    assert world.serving() == {"web-b"}
+    assert world.sizes("web-b") == (1, 3), "the pin is released"
+    assert marks.PIN not in world.group_tags("web-b")
+    assert "rolled back by hand to web-b" in world.group_tags("web-c")[marks.ABORT], "a rollout that still runs stops"
+    assert RolledBack.read(world.balancer.tags(world.listener)[marks.ROLLED_BACK]).release == "web-c"
+
+
+def test_back_to_a_named_release(world: World) -> None:
+    """The standby may be as bad as live, and the one before it still has its group."""
+    world.settled()
+    assert world.back("web-c").live == "web-c"
+    assert world.serving() == {"web-c"}
+    with pytest.raises(
+        InputError, match=r"release web-z of web has no auto scaling group .there are: web-a, web-b, we"
+    ):
+        world.back("web-z")
+
+
+def test_back_without_tags(world: World) -> None:
+    """Of a fleet that an older version deployed, or after the switch has fired, the tags say nothing, or what was."""
+    world.size("web-a", 1, 1)
+    world.size("web-b", 1, 1)
+    world.weigh(b=100)
+    assert world.back().live == "web-a", "the only other one with machines"
+    world.balancer.tag(world.listener, {marks.LIVE: "web-b", marks.STANDBY: "web-a"})  # and a switch put back a
+    assert world.back().live == "web-b"
+    world.size("web-c", 1, 1)
+    world.balancer.tag(world.listener, {}, remove=[marks.LIVE, marks.STANDBY])
+    with pytest.raises(InputError, match=r"no tag says which release to go back to .there are: web-a, web-c.: name"):
+        world.back()
+
+
+def test_an_ill_standby_gets_no_traffic(world: World) -> None:
+    """The way back would lead from a half-broken release to a wholly broken one."""
+    world.settled()
+    with pytest.raises(Aborted, match="web-a is not healthy after 8 s: 0 of 3 machines healthy; i-"):
+        world.back(balancer=Ill(world, "web-a"))
+    assert world.serving() == {"web-b"}
+    assert world.sizes("web-b") == (1, 3)
+
+
+def test_a_small_standby_is_better_than_an_ill_release(world: World) -> None:
+    """No machine of live answers; waiting for the last machine of the standby would lengthen the night."""
+    world.settled()
+    world.scaling.update_auto_scaling_group(AutoScalingGroupName="web-a-1f2e", MaxSize=2)
+    done = world.back(balancer=Ill(world, "web-b"))
+    assert done.machines == 2
+    assert "web-a may have only 2 machines, 3 serve now" in done.warnings
+    assert world.serving() == {"web-a"}
+
+
+def test_more_health_than_now_is_enough_at_the_deadline(world: World) -> None:
+    """EC2 gives two of three machines, live has none that is healthy: the traffic would stay there for ever."""
+    world.settled()
+
+    class TwoOfThree(Ill):
+        def targets(self, target_group: str) -> tuple[Target, ...]:
+            return super().targets(target_group)[:2]
+
+    done = world.back(balancer=TwoOfThree(world, "web-b"))
+    assert world.serving() == {"web-a"}
+    assert "more than the 0 that have the traffic now" in done.warnings[0]
+
+
+def test_throttles_are_waited_for(world: World) -> None:
+    """In a bad night AWS throttles, and the command would end half-way."""
+    world.settled()
+    balancer = Ill(world)
+    balancer.throttled = 5
+    balancer.deaf = 2
+    done = world.back(balancer=balancer)
+    assert world.serving() == {"web-a"}
+    assert done.seconds > 0
+    balancer = Ill(world)
+    balancer.deaf = 10_000
+    with pytest.raises(CloudError, match="does not keep the weight on web-b: run this again"):
+        world.back(balancer=balancer)
+
+
+def test_a_switch_that_cannot_be_reached_is_no_reason_to_stay(world: World) -> None:
+    """The deployer's role lacks a permission for the scheduler, and the traffic would stay on a broken release."""
+    world.settled()
+
+    class Refused:
+        def armed(self) -> None:
+            raise CloudError("AWS refuses scheduler:GetSchedule on x")
+
+        def disarm(self, run: str | None) -> None:
+            assert run is None
+            raise CloudError("AWS refuses scheduler:DeleteSchedule on x")
+
+    done = world.back(switch=Refused())
+    assert world.serving() == {"web-a"}
+    assert done.warnings == ("AWS refuses scheduler:GetSchedule on x", "AWS refuses scheduler:DeleteSchedule on x")
+
+
+def test_someone_else_moves_the_traffic_meanwhile(world: World) -> None:
+    """A rollout that is being put back writes its own weights: the hand's must be the last ones."""
+    world.settled()
+    times = iter(range(3))
+
+    def other() -> None:
+        if next(times, None) is not None:
+            world.weigh(b=100)
+
+    world.clock.then = other
+    world.back()
+    assert world.serving() == {"web-a"}
+
+
+def test_abort_tells_the_candidate(world: World) -> None:
+    """A rollout would not hear that it is to stop, or what has the traffic would be told so."""
+    world.settled()
+    told = abort(world.site, "wrong\nbranch", balancer=world.balancer, fleet=world.fleet, clock=world.clock)
+    assert told == ("web-a",), "only a rollout back to the standby can be running"
+    world.size("web-c", 1, 1)
+    assert abort(world.site, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock) == ("web-c",)
+    value = world.group_tags("web-c")[marks.ABORT]
+    assert value.startswith("x (20")
+    world.weigh(b=95, a=5)
+    assert abort(world.site, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock) == ("web-a",)
+    assert marks.ABORT not in world.group_tags("web-b")
+
+
+def test_abort_without_a_rollout(world: World) -> None:
+    """An engineer would believe that something was stopped."""
+    world.size("web-b", 1, 1)
+    world.weigh(b=100)
+    with pytest.raises(InputError, match="no rollout of web can be running"):
+        abort(world.site, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock)
+
+
+def test_repeating_a_way_back_that_failed(world: World) -> None:
+    """The first try moved nothing; the second must not take what it left for the order of things."""
+    world.settled()
+    balancer = Ill(world)
+    balancer.deaf = 10_000
+    with pytest.raises(CloudError):
+        world.back(balancer=balancer)
+    assert world.back().live == "web-a"
