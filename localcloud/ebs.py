@@ -108,7 +108,7 @@ class EbsApi:
         self._on_start = on_start
         self._resolve_key = resolve_key
         self._by_default = by_default
-        self._faults = faults or Faults()
+        self._faults = Faults() if faults is None else faults
         self._clock = clock
         self._secret = secrets.token_bytes(32)
         self._routes: list[tuple[str, re.Pattern[str], Callable[[Call], Answer]]] = [

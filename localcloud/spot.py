@@ -58,5 +58,6 @@ def tick(ec2: Moto) -> None:
     ]
     for instance in due:
         ec2.terminate_instances([instance.id])
+        backend("autoscaling").notify_terminate_instances([instance.id])
         instance.state_reason.code = "Server.SpotInstanceTermination"
         instance.state_reason.message = "Server.SpotInstanceTermination: Spot instance termination"

@@ -70,7 +70,8 @@ class Clients:
         for client in self._made:
             client.close()
 
-    def _client(self, name: str) -> Any:
+    def client(self, name: str) -> Any:
+        """A new client of any service."""
         client = boto3.client(
             name,  # type: ignore[call-overload] # any service's name
             endpoint_url=self._endpoint,
@@ -87,32 +88,32 @@ class Clients:
 
     @cached_property
     def ebs(self) -> EBSClient:
-        client: EBSClient = self._client("ebs")
+        client: EBSClient = self.client("ebs")
         return client
 
     @cached_property
     def ec2(self) -> EC2Client:
-        client: EC2Client = self._client("ec2")
+        client: EC2Client = self.client("ec2")
         return client
 
     @cached_property
     def autoscaling(self) -> AutoScalingClient:
-        client: AutoScalingClient = self._client("autoscaling")
+        client: AutoScalingClient = self.client("autoscaling")
         return client
 
     @cached_property
     def elbv2(self) -> ElasticLoadBalancingv2Client:
-        client: ElasticLoadBalancingv2Client = self._client("elbv2")
+        client: ElasticLoadBalancingv2Client = self.client("elbv2")
         return client
 
     @cached_property
     def iam(self) -> IAMClient:
-        client: IAMClient = self._client("iam")
+        client: IAMClient = self.client("iam")
         return client
 
     @cached_property
     def cloudwatch(self) -> CloudWatchClient:
-        client: CloudWatchClient = self._client("cloudwatch")
+        client: CloudWatchClient = self.client("cloudwatch")
         return client
 
     def put(self, snapshot_id: str, index: int, data: bytes) -> None:

@@ -154,3 +154,15 @@ def test_a_target_that_is_no_longer_followed_is_left_alone(checker: Checker, ser
     seen = server.seen["GET /healthz"]
     until(lambda: server.seen["GET /other"] > 8, "more of them")
     assert server.seen["GET /healthz"] == seen
+
+
+def test_a_check_that_breaks_is_told_and_done_again(
+    checker: Checker, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A target's health would stand still for ever, and nobody be told why."""
+    monkeypatch.setattr("localcloud.health.FIRST_SECONDS", 0.05)
+    here = probe(int(server.server_address[1]))
+    checker.follow({KEY: replace(here, check=replace(FAST, codes="200-299-300"))})
+    until(lambda: any("checking" in record.message and record.exc_info for record in caplog.records), "a log line")
+    checker.follow({KEY: here})
+    until(lambda: (checker.state(KEY) or ("",))[0] == "healthy", "the checks that follow")

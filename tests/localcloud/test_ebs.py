@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -104,11 +105,98 @@ def test_a_parent_must_be_completed_known_and_no_larger(clients: Clients) -> Non
     start = clients.ebs.start_snapshot
     parent = clients.snapshot(VolumeSize=2)
     pending = start(VolumeSize=1)["SnapshotId"]
+    gone = clients.snapshot()
+    clients.ec2.delete_snapshot(SnapshotId=gone)
     assert refusal(lambda: start(VolumeSize=1, ParentSnapshotId=parent)) == "ValidationException"
     assert refusal(lambda: start(VolumeSize=1, ParentSnapshotId=pending)) == "ValidationException"
-    assert refusal(lambda: start(VolumeSize=2, ParentSnapshotId=parent, Encrypted=True)) == "ValidationException"
+    assert refusal(lambda: start(VolumeSize=1, ParentSnapshotId=gone)) == "ResourceNotFoundException"
     assert refusal(lambda: start(VolumeSize=2, ParentSnapshotId="snap-0")) == "ResourceNotFoundException"
     assert start(VolumeSize=3, ParentSnapshotId=parent)["ParentSnapshotId"] == parent
+
+
+def test_a_child_outlives_its_parent(clients: Clients) -> None:
+    """Deleting an old image's snapshot would break what was uploaded on top of it."""
+    parent = clients.snapshot({0: block(0), 1: block(1)})
+    child = clients.ebs.start_snapshot(VolumeSize=1, ParentSnapshotId=parent)["SnapshotId"]
+    clients.ec2.delete_snapshot(SnapshotId=parent)
+    clients.put(child, 1, block(2))
+    clients.ebs.complete_snapshot(SnapshotId=child, ChangedBlocksCount=1)
+    listed = clients.ebs.list_snapshot_blocks(SnapshotId=child)["Blocks"]
+    assert [entry["BlockIndex"] for entry in listed] == [0, 1]
+
+
+@pytest.mark.parametrize("by_default", [False, True])
+@pytest.mark.parametrize("parent", [None, "plain", "encrypted"])
+def test_encryption_comes_out_as_in_aws_s_table(clients: Clients, parent: str | None, *, by_default: bool) -> None:
+    """An upload that AWS refuses, or encrypts, would be taken, or left plain.
+
+    User guide, "Encryption outcomes for EBS direct APIs"; the cell of a plain parent with a key is read as a refusal.
+    """
+    kms = clients.client("kms")
+    mine = kms.create_key()["KeyMetadata"]["Arn"]
+    always: dict[str, Any] = {"VolumeSize": 1}
+    if parent is not None:
+        always["ParentSnapshotId"] = clients.snapshot({}, Encrypted=parent == "encrypted")
+    if by_default:
+        clients.ec2.enable_ebs_encryption_by_default()
+    for encrypted, key in itertools.product((None, False, True), (None, mine)):
+        asked = {**always, "Encrypted": encrypted, "KmsKeyArn": key}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        if parent is not None:
+            refused = encrypted is not None or key is not None or (parent == "plain" and by_default)
+            becomes = parent == "encrypted"
+        else:
+            refused = encrypted is False and (key is not None or by_default)
+            becomes = encrypted or (encrypted is None and (key is not None or by_default))
+        if refused:
+            assert refusal(lambda asked=asked: clients.ebs.start_snapshot(**asked)) == "ValidationException"  # type: ignore[misc] # mypy cannot tell a lambda with a default
+            continue
+        made = clients.ebs.start_snapshot(**asked)
+        (shown,) = clients.ec2.describe_snapshots(SnapshotIds=[made["SnapshotId"]])["Snapshots"]
+        assert shown["Encrypted"] == becomes
+        assert ("KmsKeyArn" in made) == becomes
+        if becomes:
+            expected = key or kms.describe_key(KeyId="alias/aws/ebs")["KeyMetadata"]["Arn"]
+            assert made["KmsKeyArn"] == shown["KmsKeyId"] == expected
+
+
+def test_the_default_key_is_the_account_s_choice(clients: Clients) -> None:
+    """A snapshot would be encrypted with a key that the account does not use."""
+    mine = clients.client("kms").create_key()["KeyMetadata"]["Arn"]
+    clients.ec2.modify_ebs_default_kms_key_id(KmsKeyId=mine)
+    assert clients.ebs.start_snapshot(VolumeSize=1, Encrypted=True)["KmsKeyArn"] == mine
+
+
+def test_another_account_s_snapshot_is_no_parent(cloud: LocalCloud, clients: Clients) -> None:
+    """An uploader that takes a shared snapshot for its own lineage would look right."""
+    snapshot_id = clients.snapshot()
+    start = clients.ebs.start_snapshot
+    cloud.store.give(snapshot_id, "999999999999", shared=True)
+    assert refusal(lambda: start(VolumeSize=1, ParentSnapshotId=snapshot_id)) == "AccessDeniedException"
+    assert clients.ebs.list_snapshot_blocks(SnapshotId=snapshot_id)["Blocks"]
+    assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+    (shown,) = clients.ec2.describe_snapshots()["Snapshots"]
+    assert shown["OwnerId"] == "999999999999"
+    assert refusal(lambda: clients.ec2.delete_snapshot(SnapshotId=snapshot_id)) == "UnauthorizedOperation"
+    cloud.store.give(snapshot_id, "999999999999", shared=False)
+    assert refusal(lambda: start(VolumeSize=1, ParentSnapshotId=snapshot_id)) == "ResourceNotFoundException"
+    assert refusal(lambda: clients.ebs.list_snapshot_blocks(SnapshotId=snapshot_id)) == "ResourceNotFoundException"
+    assert clients.ec2.describe_snapshots()["Snapshots"] == []
+    cloud.store.give(snapshot_id, None, shared=False)
+    start(VolumeSize=1, ParentSnapshotId=snapshot_id)
+
+
+def test_an_encrypted_snapshot_is_not_shared_with_just_anybody(clients: Clients) -> None:
+    """A snapshot that nobody else could read would count as shared."""
+    snapshot_id = clients.snapshot(Encrypted=True)
+
+    def share(**to: Any) -> object:
+        return clients.ec2.modify_snapshot_attribute(
+            SnapshotId=snapshot_id, Attribute="createVolumePermission", OperationType="add", **to
+        )
+
+    assert refusal(lambda: share(UserIds=["999999999999"])) == "OperationNotPermitted"
+    assert refusal(lambda: share(GroupNames=["all"])) == "OperationNotPermitted"
 
 
 def test_a_child_inherits_blocks_and_key(clients: Clients) -> None:
@@ -147,6 +235,19 @@ def test_a_client_token_makes_a_start_repeatable(clients: Clients) -> None:
     assert start(VolumeSize=1, ClientToken="t", Description="d")["SnapshotId"] == first
     assert refusal(lambda: start(VolumeSize=2, ClientToken="t", Description="d")) == "ConflictException"
     assert start(VolumeSize=1, ClientToken="u", Description="d")["SnapshotId"] != first
+    assert refusal(lambda: start(VolumeSize=1, ClientToken="t" * 65)) == "ValidationException"
+    assert refusal(lambda: start(VolumeSize=1, ClientToken="t t")) == "ValidationException"
+
+
+def test_a_client_token_remembers_the_dead(clients: Clients) -> None:
+    """An uploader that goes on in a snapshot that is gone could not be caught."""
+    start = clients.ebs.start_snapshot
+    first = start(VolumeSize=1, ClientToken="t")["SnapshotId"]
+    clients.ec2.delete_snapshot(SnapshotId=first)
+    again = start(VolumeSize=1, ClientToken="t")
+    assert (again["SnapshotId"], again["Status"]) == (first, "pending")
+    assert refusal(lambda: put(clients, first)) == "ResourceNotFoundException"
+    assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
 
 
 def test_a_completed_snapshot_takes_no_block_and_a_pending_one_gives_none(clients: Clients) -> None:
@@ -189,7 +290,14 @@ def test_a_list_comes_in_pages_and_tokens_are_checked(clients: Clients) -> None:
         248,
         249,
     ]
+    ahead = listing(SnapshotId=snapshot_id, MaxResults=100, NextToken=first["NextToken"], StartingBlockIndex=248)
+    assert ahead["Blocks"][0]["BlockIndex"] == 100
+    assert refusal(lambda: listing(SnapshotId=snapshot_id, MaxResults=99)) == "ValidationException"
+    assert refusal(lambda: listing(SnapshotId=snapshot_id, MaxResults=10_001)) == "ValidationException"
     assert refusal(lambda: listing(SnapshotId=snapshot_id, NextToken="AAAA")) == "ValidationException"
+    assert refusal(lambda: listing(SnapshotId=snapshot_id, NextToken=first["Blocks"][0]["BlockToken"])) == (
+        "ValidationException"
+    )
     one, two = first["Blocks"][0]["BlockToken"], first["Blocks"][1]["BlockToken"]
     assert one != two
     get = clients.ebs.get_snapshot_block

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from localcloud import snapshots
 from localcloud.blocks import BLOCK_SIZE
 from localcloud.records import Request, StoreError
-from localcloud.snapshots import SnapshotStore, linear_checksum
+from localcloud.snapshots import AfterDelete, SnapshotStore, linear_checksum
 from tests.localcloud.clients import block
 
 GIB = 2**30
@@ -199,6 +199,20 @@ def test_a_restart_finds_everything_and_drops_what_a_crash_left(tmp_path: Path) 
     assert SnapshotStore(tmp_path).find(pending.id).written == {1: digest(block(1)), 2: digest(block(2))}
     assert not orphan.exists()
     assert not (tmp_path / "snap-0123").exists()
+
+
+@pytest.mark.parametrize(("after_delete", "same"), [("id", True), ("new", False), ("conflict", None)])
+def test_a_dead_token_does_what_was_chosen(tmp_path: Path, after_delete: AfterDelete, *, same: bool | None) -> None:
+    """Of the things that AWS may do with the token of a deleted snapshot, only one could be tried."""
+    store = SnapshotStore(tmp_path, after_delete=after_delete)
+    first = store.start(Request(volume_size_gib=1), client_token=TOKEN)
+    store.delete(first.id)
+    if same is None:
+        with pytest.raises(StoreError) as caught:
+            store.start(Request(volume_size_gib=1), client_token=TOKEN)
+        assert caught.value.code == "ConflictException"
+    else:
+        assert (store.start(Request(volume_size_gib=1), client_token=TOKEN).id == first.id) == same
 
 
 def test_at_most_a_hundred_snapshots_are_pending(store: SnapshotStore) -> None:

@@ -11,6 +11,8 @@ from tests.localcloud.clients import Clients, refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localcloud.server import LocalCloud
+
 
 def running(clients: Clients) -> list[Any]:
     shown = clients.ec2.describe_instances()["Reservations"]
@@ -103,3 +105,62 @@ def test_a_launch_that_fails_leaves_nothing(
     assert refusal(lambda: call(MinCount=1, MaxCount=1, LaunchTemplate=launch, SubnetId=network.subnets[0])) == code
     assert running(clients) == []
     assert clients.ec2.describe_volumes()["Volumes"] == []
+
+
+def fleet(clients: Clients, **asked: Any) -> list[Any]:
+    """The activities of a group that was to launch two instances, newest first."""
+    clients.group(clients.template(clients.image()), clients.network(), DesiredCapacity=2, **asked)
+    return clients.autoscaling.describe_scaling_activities(AutoScalingGroupName="web")["Activities"]
+
+
+def test_a_group_without_capacity_fails_in_aws_s_words_and_tries_again(cloud: LocalCloud, clients: Clients) -> None:
+    """A rollout would never meet what EC2 cannot give."""
+    cloud.faults.add({"fault": "capacity", "instance_type": "t3.*", "lifecycle": "on-demand"})
+    (failed,) = fleet(clients)
+    assert failed["StatusCode"] == "Failed"
+    assert failed["StatusMessage"].startswith("We currently do not have sufficient t3.micro capacity in the")
+    assert failed["StatusMessage"].endswith(" Launching EC2 instance failed.")
+    assert clients.instances() == []
+    cloud.faults.remove()
+    clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=1)
+    assert len(clients.instances()) == 1
+
+
+def test_a_group_goes_where_there_is_capacity(cloud: LocalCloud, clients: Clients) -> None:
+    """A shortage in one zone or of one type would fail a group that AWS places elsewhere."""
+    cloud.faults.add({"fault": "capacity", "zone": "us-east-1a"})
+    assert {activity["StatusCode"] for activity in fleet(clients)} == {"Successful"}
+    assert {instance["Placement"]["AvailabilityZone"] for instance in clients.instances()} == {"us-east-1b"}
+
+
+def test_spot_capacity_may_lack_alone(cloud: LocalCloud, clients: Clients) -> None:
+    """The fallback from Spot to On-Demand could not be tried."""
+    cloud.faults.add({"fault": "capacity", "lifecycle": "spot"})
+    template = clients.template(clients.image())
+    mixed: Any = {
+        "LaunchTemplate": {"LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"}},
+        "InstancesDistribution": {"OnDemandBaseCapacity": 1, "OnDemandPercentageAboveBaseCapacity": 0},
+    }
+    clients.autoscaling.create_auto_scaling_group(
+        AutoScalingGroupName="web",
+        MinSize=0,
+        MaxSize=2,
+        DesiredCapacity=2,
+        MixedInstancesPolicy=mixed,
+        VPCZoneIdentifier=",".join(clients.network().subnets),
+    )
+    activities = clients.autoscaling.describe_scaling_activities(AutoScalingGroupName="web")["Activities"]
+    assert [activity["StatusCode"] for activity in activities] == ["Failed", "Successful"]
+    assert activities[0]["StatusMessage"] == (
+        "Could not launch Spot Instances. InsufficientInstanceCapacity - There is no Spot capacity available that"
+        " matches your request. Launching EC2 instance failed."
+    )
+
+
+def test_volumes_are_encrypted_when_the_account_says_so(clients: Clients) -> None:
+    """What an encrypted volume makes of missing blocks would not show."""
+    clients.ec2.enable_ebs_encryption_by_default()
+    image = clients.image()
+    made = clients.ec2.run_instances(ImageId=image, InstanceType="t3.micro", MinCount=1, MaxCount=1)
+    filters: Any = [{"Name": "attachment.instance-id", "Values": [made["Instances"][0]["InstanceId"]]}]
+    assert [volume["Encrypted"] for volume in clients.ec2.describe_volumes(Filters=filters)["Volumes"]] == [True]

@@ -138,6 +138,85 @@ def test_one_port_has_one_listener(clients: Clients) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("actions", "code"),
+    [
+        ([forward(("arn", 1000))], "ValidationError"),
+        ([forward(("arn", 1), ("arn", 1))], "ValidationError"),
+        ([forward(*[("arn", 1)] * 6)], "TooManyTargetGroups"),
+        ([forward(("arn:none", 1))], "TargetGroupNotFound"),
+        ([{"Type": "forward"}], "ValidationError"),
+    ],
+)
+def test_a_listener_is_not_modified_to_what_it_cannot_do(clients: Clients, actions: list[Any], code: str) -> None:
+    """A weight or a target group that CreateListener refuses would come in through ModifyListener."""
+    network = clients.network()
+    arn, (group,) = listener(clients, network), target_groups(clients, network, 1)
+    for entry in actions[0].get("ForwardConfig", {}).get("TargetGroups", []):
+        entry["TargetGroupArn"] = entry["TargetGroupArn"] if ":" in entry["TargetGroupArn"] else group
+    modify = clients.elbv2.modify_listener
+    assert refusal(lambda: modify(ListenerArn=arn, DefaultActions=actions)) == code
+    shown = clients.elbv2.describe_listeners(ListenerArns=[arn])["Listeners"][0]
+    assert shown["DefaultActions"][0]["Type"] == "fixed-response"
+    modify(ListenerArn=arn, DefaultActions=[forward((group, 999))])
+    modify(ListenerArn=arn, Port=81)
+    clients.elbv2.create_listener(
+        LoadBalancerArn=shown["LoadBalancerArn"], Protocol="HTTP", Port=82, DefaultActions=[FIXED]
+    )
+    assert refusal(lambda: modify(ListenerArn=arn, Port=82)) == "DuplicateListener"
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "fine"),
+    [
+        ("Matcher", {"HttpCode": "200-299-300"}, {"HttpCode": "200-299,301"}),
+        ("Matcher", {"HttpCode": "200,,301"}, {"HttpCode": "200"}),
+        ("Matcher", {"HttpCode": "500"}, {"HttpCode": "200-499"}),
+        ("Matcher", {"HttpCode": "299-200"}, {"HttpCode": "200,201,202"}),
+        ("HealthCheckIntervalSeconds", 4, 300),
+        ("HealthCheckTimeoutSeconds", 1, 2),
+        ("HealthyThresholdCount", 11, 10),
+        ("UnhealthyThresholdCount", 1, 2),
+    ],
+    ids=str,
+)
+def test_a_health_check_that_aws_refuses_is_refused(clients: Clients, member: str, value: Any, fine: Any) -> None:
+    """A health check that never can be done would be stored, and its targets never be judged."""
+    vpc = clients.network().vpc
+
+    def create(asked: Any) -> Any:
+        return clients.elbv2.create_target_group(
+            Name="tg", Protocol="HTTP", Port=8080, VpcId=vpc, HealthCheckTimeoutSeconds=2, **{member: asked}
+        )
+
+    if member == "HealthCheckTimeoutSeconds":
+        arn = clients.elbv2.create_target_group(Name="tg", Protocol="HTTP", Port=8080, VpcId=vpc)
+    else:
+        assert refusal(lambda: create(value)) == "ValidationError"
+        arn = create(fine)
+    group = arn["TargetGroups"][0]["TargetGroupArn"]
+    modify = clients.elbv2.modify_target_group
+    assert refusal(lambda: modify(TargetGroupArn=group, **{member: value})) == "ValidationError"
+    assert dict(modify(TargetGroupArn=group, **{member: fine})["TargetGroups"][0])[member] == fine
+
+
+def test_a_deregistration_delay_is_at_most_an_hour(clients: Clients) -> None:
+    """The longest delay that AWS takes would be refused, or a longer one taken."""
+    (group,) = target_groups(clients, clients.network(), 1)
+    elbv2, key = clients.elbv2, "deregistration_delay.timeout_seconds"
+
+    def delay(seconds: int) -> object:
+        return elbv2.modify_target_group_attributes(
+            TargetGroupArn=group, Attributes=[{"Key": key, "Value": str(seconds)}]
+        )
+
+    assert refusal(lambda: delay(3601)) == "ValidationError"
+    for seconds in (0, 3600):
+        delay(seconds)
+        shown = elbv2.describe_target_group_attributes(TargetGroupArn=group)["Attributes"]
+        assert {entry["Key"]: entry["Value"] for entry in shown}[key] == str(seconds)
+
+
 class Machines:
     def target_health(self, target_group_arn: str) -> list[Health]:
         del target_group_arn
