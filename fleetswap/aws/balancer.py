@@ -121,6 +121,11 @@ class Balancer:
             with explained("elasticloadbalancing:RemoveTags", arn):
                 self._client.remove_tags(ResourceArns=[arn], TagKeys=list(remove))
 
+    def _tagged(self) -> Any:  # noqa: ANN401 - a part of a request
+        """The tags of a new rule; an empty list of tags is refused."""
+        tags = [{"Key": key, "Value": value} for key, value in self._tags.items()]
+        return {"Tags": tags} if tags else {}
+
     def _find(self, listener: str) -> Mapping[str, Any] | None:
         with explained("elasticloadbalancing:DescribeRules", listener), _absent_if("ListenerNotFound"):
             for page in self._client.get_paginator("describe_rules").paginate(ListenerArn=listener):
@@ -139,7 +144,7 @@ class Balancer:
                         Priority=PRIORITY,
                         Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
                         Actions=actions,
-                        Tags=[{"Key": key, "Value": value} for key, value in self._tags.items()],
+                        **self._tagged(),
                     )
                     return
                 except ClientError as error:

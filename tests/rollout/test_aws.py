@@ -198,6 +198,12 @@ def test_rules_are_read_to_the_last_page(aws: None) -> None:
     assert found.serving == {"arn:tg"}
 
 
+def test_a_rule_without_tags(site: Site) -> None:
+    """A way back by hand, after someone has deleted the rule, would be refused for an empty list."""
+    Balancer(site.elb, tags={}).forward(site.listener, ((site.target_groups[0], 100),))
+    assert len(site.rules()) == 1
+
+
 def test_a_rule_made_by_a_lost_answer_is_taken_over(aws: None) -> None:
     """A first deploy whose CreateRule was retried would fail, although the rule is there."""
     del aws
