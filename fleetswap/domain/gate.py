@@ -73,6 +73,9 @@ class Reading:
     targets: tuple[Target, ...] | None
     machines: tuple[Machine, ...] | None = None
     failures: tuple[Failure, ...] | None = None
+    abort: str | None = None
+    """Why the rollout is to stop, if someone says so on the group."""
+    on_demand_percent: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,19 @@
-"""The state of a rollout, and the words of its machine: actions, which it asks for, and events, which come back.
+"""The words of the rollout's machine: actions, which it asks for, and events, which come back.
 
 Only values; nothing here decides. Every action is safe to repeat.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fleetswap.domain.gate import Answer, Failure, Reading, Streak, Target
-from fleetswap.domain.orders import Group, Order, Rule, Side
+from fleetswap.domain.evidence import Evidence
+from fleetswap.domain.gate import Answer, Failure, Reading, Target
+from fleetswap.domain.orders import Armed, Group, Rule, Side
 
-# What the machine asks its hands to do. Each is safe to repeat.
-
-
-@dataclass(frozen=True)
-class Look:
-    """Read the rule, every group, the targets of the candidate and of what serves, and the failed activities."""
+# Changes. The answer to each is `Did`.
 
 
 @dataclass(frozen=True)
@@ -29,15 +26,58 @@ class Resize:
 
 
 @dataclass(frozen=True)
-class ReadHealth:
-    """Read the candidate's targets, and what its group does if fewer than `wanted` are healthy."""
+class Tag:
+    """Write a tag of a group."""
 
-    wanted: int
+    side: Side
+    key: str
+    value: str
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Ask the candidate through its preview rule."""
+class Untag:
+    """Take tags off a group."""
+
+    side: Side
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OnDemand:
+    """Write the percentage of a group's machines that are on demand."""
+
+    side: Side
+    percent: int
+
+
+@dataclass(frozen=True)
+class ScheduleScaleIn:
+    """Let AWS scale a group to 0 in so many seconds."""
+
+    side: Side
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CancelScaleIn:
+    """Do not let AWS scale a group in."""
+
+    side: Side
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Set the dead man's switch, or push it out: in so many seconds it writes `rule`. It takes over another run's."""
+
+    seconds: float
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Disarm:
+    """Delete the dead man's switch; that of another run only if `anyones`."""
+
+    anyones: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,8 +88,70 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Restore:
+    """Write the actions of the rule as they were before; without a rule before, delete it."""
+
+    rule: Rule | None
+
+
+@dataclass(frozen=True)
+class TagRule:
+    """Write tags of the rule, and take others off it."""
+
+    tags: tuple[tuple[str, str], ...]
+    remove: tuple[str, ...] = ()
+
+
+Change = Resize | Tag | Untag | OnDemand | ScheduleScaleIn | CancelScaleIn | Arm | Disarm | Route | Restore | TagRule
+
+# Readings.
+
+
+@dataclass(frozen=True)
+class Look:
+    """Read the rule, every group, the targets of the candidate and of what serves, and the switch.
+
+    The first look also reads the rule's tags, the alarms, and the activities that failed before.
+    """
+
+    first: bool = True
+
+
+@dataclass(frozen=True)
+class ReadHealth:
+    """Read the candidate's targets, and what its group does if fewer than `wanted` are healthy."""
+
+    wanted: int
+
+
+@dataclass(frozen=True)
+class ReadImages:
+    """Read which images these machines run."""
+
+    machines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Ask the candidate through its preview rule."""
+
+
+@dataclass(frozen=True)
 class Confirm:
     """Read the rule and the candidate's targets, and ask the plain address."""
+
+
+@dataclass(frozen=True)
+class ReadEvidence:
+    """Read all that speaks for or against the candidate; requests are counted since so many seconds ago.
+
+    `live` is the target group that had the traffic before, with which the candidate is compared; `shared` tells that it
+    still has some of it, so that its health matters, too.
+    """
+
+    seconds: float
+    live: str | None
+    shared: bool
 
 
 @dataclass(frozen=True)
@@ -61,16 +163,9 @@ class Explain:
 
 @dataclass(frozen=True)
 class Compare:
-    """Count the healthy targets of what served before and of the candidate."""
+    """Read the rule, and count the healthy targets of what served before and of the candidate."""
 
     before: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Restore:
-    """Write the actions of the rule as they were before; without a rule before, delete it."""
-
-    rule: Rule | None
 
 
 @dataclass(frozen=True)
@@ -105,19 +200,24 @@ class End:
     problems: tuple[str, ...] = ()
 
 
-Action = Look | Resize | ReadHealth | Probe | Route | Confirm | Explain | Compare | Restore | ReadRule | Wait | End
+Action = (
+    Change | Look | ReadHealth | ReadImages | Probe | Confirm | ReadEvidence | Explain | Compare | ReadRule | Wait | End
+)
 
 # What comes back.
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The answer to `Look`. A group that does not exist is None."""
+    """The answer to `Look`. A group that does not exist is None; `armed` is None without a switch, too."""
 
     rule: Rule | None
     groups: tuple[tuple[str, Group | None], ...]
     targets: tuple[tuple[str, tuple[Target, ...]], ...]
     failures: tuple[Failure, ...]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    alarms: Mapping[str, str] = field(default_factory=dict)
+    armed: Armed | None = None
 
     def group(self, release: str) -> Group | None:
         """The group of a release."""
@@ -141,6 +241,13 @@ class HealthRead:
 
 
 @dataclass(frozen=True)
+class ImagesRead:
+    """The answer to `ReadImages`; a machine that EC2 does not know is missing."""
+
+    images: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Probed:
     """The answer to `Probe`."""
 
@@ -158,6 +265,13 @@ class Confirmed:
 
 
 @dataclass(frozen=True)
+class EvidenceRead:
+    """The answer to `ReadEvidence`."""
+
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
 class Explained:
     """The answer to `Explain`: the machine and its console's end, or empty text."""
 
@@ -171,6 +285,8 @@ class Compared:
 
     before: int | None
     candidate: int | None
+    rule: Rule | None = None
+    rule_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,76 +310,17 @@ class Broke:
     why: str
 
 
-Event = Seen | Did | HealthRead | Probed | Confirmed | Explained | Compared | RuleRead | Unanswered | Broke
-
-
-class Phase(StrEnum):
-    """Where a rollout is. The last three are the put-back."""
-
-    LOOK = "look"
-    SCALE = "scale"
-    GATE = "gate"
-    PROBE = "probe"
-    SHIFT = "shift"
-    SETTLE = "settle"
-    COMPARE = "compare"
-    PUT_BACK = "put back"
-    CLEAN_UP = "clean up"
-    DONE = "done"
-
-    @property
-    def is_back(self) -> bool:
-        """Whether the rollout has failed and is being undone."""
-        return self in {Phase.COMPARE, Phase.PUT_BACK, Phase.CLEAN_UP}
-
-
-@dataclass(frozen=True)
-class State:
-    """All that a rollout knows. `doing` is the action in flight: a new process could go on from here."""
-
-    order: Order
-    started: float
-    deadline: float
-    doing: Action
-    streak: Streak
-    ending: End
-    phase: Phase = Phase.LOOK
-    first: Seen | None = None
-    """The world before anything was touched."""
-    latest: Seen | None = None
-    wanted: int = 0
-    eager: bool = True
-    """Whether the candidate was healthy from the first reading on."""
-    suspects: tuple[str, ...] = ()
-    queue: tuple[Resize, ...] = ()
-    touched: tuple[Resize, ...] = ()
-    """Sizes that were written, or may have been."""
-    moved: bool = False
-    """Whether the weights were written, or may have been."""
-    leaving: bool = False
-    """Whether what served before is being scaled in: from then on there is no way back."""
-    refusals: int = 0
-
-    @property
-    def before(self) -> Rule | None:
-        """The rule before anything was touched."""
-        return self.first.rule if self.first else None
-
-    @property
-    def served(self) -> frozenset[str]:
-        """The target groups that had traffic before."""
-        return self.before.serving if self.before else frozenset()
-
-    @property
-    def previous(self) -> str | None:
-        """The release that had the traffic before; if several shared it, all of them in one text."""
-        return " and ".join(sorted(self.order.release_of(arn) for arn in self.served)) or None
-
-    @property
-    def is_live_already(self) -> bool:
-        """Whether the candidate had all the traffic before."""
-        return self.served == {self.order.candidate.target_group}
-
-    def wait(self, seconds: float, why: str, then: Action) -> State:
-        """The state that waits before `then`."""
-        return replace(self, doing=Wait(seconds, why, then))
+Event = (
+    Seen
+    | Did
+    | HealthRead
+    | ImagesRead
+    | Probed
+    | Confirmed
+    | EvidenceRead
+    | Explained
+    | Compared
+    | RuleRead
+    | Unanswered
+    | Broke
+)

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleetswap.domain.moves import End, Kind
+from fleetswap.domain.state import State
+
 SUBJECT_CHARS = 100
 """Greatest length of a subject (SNS Publish); it may hold no line breaks or control characters."""
 
@@ -54,3 +57,25 @@ class Notice:
             *(f"Evidence: {line}" for line in self.evidence),
         ]
         return "\n".join(line for line in lines if line)
+
+
+def notice_of(state: State, end: End, now: float) -> Notice:
+    """What is told about a rollout that ended in this state."""
+    return Notice(
+        ending=_ending(state, end),
+        service=state.order.service,
+        release=state.order.candidate.release,
+        previous=state.previous,
+        reason="; ".join(part for part in (end.reason, *end.problems) if part),
+        serving=state.now_on or state.previous or "nothing",
+        evidence=state.evidence,
+        seconds=now - state.started,
+    )
+
+
+def _ending(state: State, end: End) -> Ending:
+    if end.kind is None:
+        return Ending.SUCCEEDED
+    if state.moved and not end.problems and state.now_on is None:
+        return Ending.ROLLED_BACK
+    return Ending.ABORTED if end.kind is Kind.ABORTED and not end.problems else Ending.FAILED

@@ -9,15 +9,26 @@ from dataclasses import dataclass
 
 from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.gate import Machine
+from fleetswap.domain.policy import Policy
+
+__all__ = [
+    "PREVIEW_HEADER",
+    "PRIORITY",
+    "Armed",
+    "Group",
+    "Order",
+    "Policy",
+    "Rule",
+    "Side",
+    "Unavailable",
+    "shares",
+]
 
 PRIORITY = 50_000
 """Of the rule that carries the weights: the last one that ELBv2 allows (CreateRule), so that preview rules win."""
 
 PREVIEW_HEADER = "X-Fleetswap-Release"
 """Request header that a release's preview rule matches; its value is the release's id."""
-
-ALL = 100
-"""The weights of a rule sum to this; ELBv2 allows 0 to 999 for each target group (TargetGroupTuple)."""
 
 
 class Unavailable(CloudError):
@@ -38,63 +49,15 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Policy:
-    """How a rollout is judged and how long it may take. A value that makes no sense is an `InputError`."""
-
-    capacity: int
-    """Least number of machines of the live release; also how many a first deploy starts with."""
-    deadline: float = 600.0
-    """Seconds from the start until a candidate that is not healthy, or fails its probe, is given up."""
-    readings: int = 3
-    """Good readings in a row that count as proof; as many bad answers in a row after the shift put it back."""
-    interval: float = 2.0
-    """Seconds between two readings."""
-    quick: float = 0.2
-    """Seconds between two readings of what was good from the first one on: a warm standby, a rule just written."""
-    probe_path: str = "/"
-    """Path that is probed, through the preview rule and, after the shift, without it."""
-    probe_statuses: tuple[int, ...] = (200,)
-    """HTTP statuses that a probe accepts."""
-    probe_timeout: float = 5.0
-    """Seconds until a probe has failed."""
-    shift_deadline: float = 60.0
-    """Seconds until the new weights must be seen to hold."""
-    patience: float = 300.0
-    """Seconds that the clean-up after a shift may be tried for, and the put-back after a failure."""
-
-    def __post_init__(self) -> None:
-        """Refuse what can never succeed, or would not wait at all. Counts become ints: Pulumi hands on 2 as 2.0."""
-        object.__setattr__(self, "capacity", _whole("capacity", self.capacity))
-        object.__setattr__(self, "readings", _whole("readings", self.readings))
-        statuses = tuple(_whole("probe_statuses", status) for status in self.probe_statuses)
-        object.__setattr__(self, "probe_statuses", statuses)
-        for name in ("capacity", "readings"):
-            if getattr(self, name) < 1:
-                raise InputError(f"rollout policy: {name} is {getattr(self, name)}, it must be 1 or more")
-        for name in ("deadline", "interval", "quick", "probe_timeout", "shift_deadline", "patience"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InputError(f"rollout policy: {name} is {getattr(self, name)}, it must be a time above 0 s")
-        if not self.probe_path.startswith("/") or any(char.isspace() for char in self.probe_path):
-            raise InputError(f"rollout policy: probe_path {self.probe_path!r} must start with / and hold no blanks")
-        if not self.probe_statuses or any(not 100 <= status <= 599 for status in self.probe_statuses):
-            raise InputError(
-                f"rollout policy: probe_statuses {self.probe_statuses} must be HTTP statuses, at least one"
-            )
-
-
-def _whole(name: str, number: float) -> int:
-    if int(number) != number:
-        raise InputError(f"rollout policy: {name} is {number}, it must be a whole number")
-    return int(number)
-
-
-@dataclass(frozen=True)
 class Order:
     """What is asked for: `candidate` gets all the traffic of `listener`.
 
     `others` are the other declared releases that may have machines. Of them `standby` is kept warm, which is: its
     size stays what it is and its group's minimum is raised to it, because target tracking would shrink a group without
     traffic, and going back to it must need no launch. The others are scaled to 0.
+
+    `trusted`: the candidate is one of the last releases that were live, so it needs no canary. `switch_role` is the
+    role of the dead man's switch; without one there is none.
     """
 
     service: str
@@ -104,6 +67,8 @@ class Order:
     others: tuple[Side, ...]
     standby: str | None
     policy: Policy
+    trusted: bool = False
+    switch_role: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse an order that names a release twice, or a standby that is not among the others."""
@@ -120,6 +85,10 @@ class Order:
     def sides(self) -> tuple[Side, ...]:
         """All releases of the order, the candidate first."""
         return (self.candidate, *self.others)
+
+    def side_of(self, target_group: str) -> Side | None:
+        """The side of a target group, if the order knows it."""
+        return next((side for side in self.sides if side.target_group == target_group), None)
 
     def release_of(self, target_group: str) -> str:
         """The release of a target group; of one that is not in the order, its ARN, which is all that is known."""
@@ -171,6 +140,11 @@ class Group:
     """OnDemandPercentageAboveBaseCapacity; None for a group without a mixed instances policy."""
     on_demand_pin: int | None = None
     """The percentage that it is to have again (`marks.ON_DEMAND`)."""
+
+    @property
+    def floor(self) -> int:
+        """The minimum without the pin."""
+        return self.minimum if self.pin is None else self.pin
 
 
 @dataclass(frozen=True)

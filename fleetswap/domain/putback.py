@@ -1,34 +1,40 @@
 """The put-back: what a rollout that failed does, in which order, until the world is as it was.
 
-The weights go back first, and the candidate loses its machines only when they are seen to be back. They do not go back
-to a release that has no healthy machine while the candidate has some, or that is being scaled in. The first reason
-stays the reason; what cannot be put back is told with it. It never decides that a rollout has failed.
+The weights go back first, and the candidate loses its machines only when they are seen to be back; the dead man's
+switch goes last, because until then it may have to help. They do not go back to a release that has no healthy machine
+while the candidate has some, or that is being scaled in; and what someone else has moved meanwhile is left as it is.
+The first reason stays the reason; what cannot be put back is told with it. It never decides that a rollout has failed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetswap.domain import gate
+from fleetswap.domain import undo
 from fleetswap.domain.gate import Streak
 from fleetswap.domain.moves import (
     Broke,
+    CancelScaleIn,
+    Change,
     Compare,
     Compared,
     Did,
+    Disarm,
     End,
     Event,
     Kind,
-    Phase,
     ReadRule,
-    Resize,
     Restore,
+    Route,
     RuleRead,
-    State,
+    ScheduleScaleIn,
     Unanswered,
     Wait,
 )
 from fleetswap.domain.orders import PRIORITY, Rule, shares
+from fleetswap.domain.state import Phase, State
+from fleetswap.domain.strategy import ALL
 
 PUT_BACK_PAUSE = 1.0
 """Seconds between two tries of the put-back: short, because users wait; long enough not to feed a throttle."""
@@ -41,16 +47,23 @@ def fail(state: State, kind: Kind, why: str, now: float) -> State:
     """Begin to undo. The first reason stays the reason, whatever comes after it."""
     ending = state.ending if state.ending.kind else End(kind, why)
     deadline = now + state.order.policy.patience
-    state = replace(state, phase=Phase.COMPARE, ending=ending, refusals=0, streak=Streak(), deadline=deadline)
+    state = replace(state, phase=Phase.COMPARE, ending=ending, refusals=0, streak=Streak(), deadline=deadline, queue=())
     if state.first is None:
         return _end(state)
     if not state.moved:
         return replace(state, doing=ReadRule())
     if state.leaving:
-        return _stay(state, f"{state.previous} was being scaled in already")
-    if not state.served:
-        return replace(state, phase=Phase.PUT_BACK, doing=Restore(state.before))
-    return replace(state, doing=Compare(tuple(sorted(state.served))))
+        return _stay(state, f"{state.previous} was being scaled in already", now)
+    if any(isinstance(change, ScheduleScaleIn) and change.side == state.home_side for change in state.touched):
+        # What gets traffic again must not be scaled in by AWS some time later, whatever becomes of us.
+        return state.change(CancelScaleIn(state.home_side), now) if state.home_side else _compare(state)
+    return _compare(state)
+
+
+def leave(state: State, why: str) -> State:
+    """End at once, and touch nothing more: someone newer is at work, who puts right what we leave."""
+    ending = End(Kind.ABORTED, why)
+    return _end(replace(state, ending=ending, now_on="what the other rollout decides"))
 
 
 def step_back(state: State, event: Event, now: float) -> State:  # noqa: PLR0911 - one case an event
@@ -60,29 +73,69 @@ def step_back(state: State, event: Event, now: float) -> State:  # noqa: PLR0911
     if isinstance(event, (Unanswered, Broke)):
         return _stumble(state, event, now)
     match event:
+        case Did() if state.phase is Phase.COMPARE:
+            return _compare(state.changed())
         case Compared():
-            if event.before == 0 and event.candidate:
-                return _stay(state, f"{state.previous} has no healthy machine")
-            return replace(state, phase=Phase.PUT_BACK, doing=Restore(state.before))
+            return _compared(state, event, now)
         case Did() if state.phase is Phase.PUT_BACK:
             return replace(state, doing=ReadRule())
         case RuleRead() if state.phase is Phase.COMPARE:
-            candidate = state.order.candidate
-            if event.rule and candidate.target_group in event.rule.serving - state.served:
-                return _stay(state, "someone else moved it there")
-            return _enter_clean_up(state, event.rule)
+            return _was_never_moved(state, event.rule, now)
         case RuleRead():
             return _is_back(state, event.rule, now)
         case Did():
-            return _next_in_clean_up(replace(state, queue=state.queue[1:], refusals=0))
+            return _next_in_clean_up(state.changed(), now)
         case _:
             raise TypeError(f"{type(event).__name__} cannot follow {type(state.doing).__name__}")
 
 
+def _compare(state: State) -> State:
+    return replace(state, doing=Compare(tuple(sorted(state.served))))
+
+
+def _compared(state: State, event: Compared, now: float) -> State:
+    candidate = state.order.candidate
+    if event.rule_known and not state.is_ours(event.rule):
+        return _leave_to_others(state, event.rule, now)
+    had = any(target_group == candidate.target_group for weights in state.written for target_group, _ in weights)
+    if had and state.served and event.before == 0 and event.candidate:
+        alone: list[Change] = []
+        if shares(state.expected) != shares(Rule(((candidate.target_group, ALL),))):
+            alone = [Route(((candidate.target_group, ALL),))]  # users are on machines that do not answer
+        return _stay(state, f"{state.previous} has no healthy machine", now, alone)
+    return _restore(state)
+
+
+def _restore(state: State) -> State:
+    rule = state.home
+    action = Route(rule.weights) if rule is not None and rule.serving and not rule.verbatim else Restore(rule)
+    return replace(state, phase=Phase.PUT_BACK, doing=action)
+
+
+def _was_never_moved(state: State, rule: Rule | None, now: float) -> State:
+    candidate = state.order.candidate
+    if rule and candidate.target_group in rule.serving - state.served:
+        return _leave_to_others(state, rule, now)
+    return _enter_clean_up(state, rule, now)
+
+
+def _leave_to_others(state: State, rule: Rule | None, now: float) -> State:
+    """Someone else moved the traffic, and it stays there; what is ours is undone."""
+    serving = rule.serving if rule else frozenset()
+    on = " and ".join(sorted(state.order.release_of(arn) for arn in serving)) or "nothing"
+    if state.order.candidate.target_group in serving:
+        return _stay(state, "someone else moved it there", now, rule=rule)
+    reason = f"{state.ending.reason}; the traffic stays on {on}, where someone else moved it"
+    state = replace(state, ending=replace(state.ending, reason=reason), now_on=on)
+    return _clean_up(state, undo.changes(state, serving), now)
+
+
 def _stumble(state: State, event: Unanswered | Broke, now: float) -> State:
     """A call of the put-back failed: try again until refused too often or out of time, then tell, and go on."""
+    if state.phase is Phase.COMPARE and isinstance(state.doing, CancelScaleIn):
+        return _compare(state)  # tried again when the weights are back
     if isinstance(state.doing, Compare):
-        return replace(state, phase=Phase.PUT_BACK, doing=Restore(state.before))  # not knowing is no reason to stay
+        return _restore(state)  # not knowing is no reason to stay
     refusals = state.refusals + isinstance(event, Broke)
     if refusals < PUT_BACK_REFUSALS and now < state.deadline:
         # What was refused may never have been needed: the rule tells. What was not answered must be done again.
@@ -91,74 +144,71 @@ def _stumble(state: State, event: Unanswered | Broke, now: float) -> State:
         return replace(state, refusals=refusals).wait(PUT_BACK_PAUSE, f"putting back: {event.why}", again)
     if state.phase is not Phase.CLEAN_UP:
         return _lost(state, event.why)
-    resize = state.queue[0]
-    size = "its former size" if resize.desired is None else f"{resize.desired} machines"
-    problem = f"could not put back {resize.side.release} to {size} ({event.why}): run `pulumi up` again"
-    return _next_in_clean_up(replace(_problem(state, problem), queue=state.queue[1:], refusals=0))
+    problem = f"could not {undo.words(state.queue[0])} ({event.why}): run `pulumi up` again"
+    return _next_in_clean_up(replace(_problem(state, problem), queue=state.queue[1:], refusals=0), now)
 
 
 def _is_back(state: State, rule: Rule | None, now: float) -> State:
-    back = shares(rule) == shares(state.before)
+    back = shares(rule) == shares(state.home)
     state = replace(state, streak=state.streak.after(back))
     if state.streak.good >= state.order.policy.readings:
-        return _enter_clean_up(state, rule)
+        return _enter_clean_up(state, rule, now)
+    if not back and not state.is_ours(rule):
+        return _leave_to_others(state, rule, now)
     if now >= state.deadline:
         return _lost(state, "the listener's rule does not change")
     if back:
         seconds = PUT_BACK_PAUSE if state.refusals else state.order.policy.quick
         return state.wait(seconds, "putting back: the weights are back", ReadRule())
-    return state.wait(PUT_BACK_PAUSE, "putting back: the weights are not seen to be back yet", Restore(state.before))
+    again = _restore(state)
+    return state.wait(PUT_BACK_PAUSE, "putting back: the weights are not seen to be back yet", again.doing)
 
 
 def _lost(state: State, why: str) -> State:
-    """The weights cannot be put back, or not be read. The candidate may have the traffic, so it keeps its machines."""
+    """The weights cannot be put back, or not be read. The candidate may have the traffic, so it keeps its machines.
+
+    The switch stays armed: it may succeed where we did not.
+    """
     candidate = state.order.candidate.release
     if not state.moved:
         problem = f"could not see that {candidate} has no traffic ({why}), so it keeps its machines"
     else:
         where = f"the traffic on {state.previous}" if state.served else f"rule {PRIORITY} of the listener"
         problem = f"could not put back {where} ({why}), and {candidate} keeps its machines"
-    return _end(_problem(state, f"{problem}: run `pulumi up` again"))
+        if state.armed_until is not None:
+            problem += "; the dead man's switch will try"
+    return _end(_problem(replace(state, now_on="unknown"), f"{problem}: run `pulumi up` again"))
 
 
-def _stay(state: State, why: str) -> State:
-    reason = f"{state.ending.reason}; the traffic stays on {state.order.candidate.release}, because {why}"
-    return _end(replace(state, ending=replace(state.ending, reason=f"{reason}: run `pulumi up` again")))
+def _stay(state: State, why: str, now: float, first: Sequence[Change] = (), rule: Rule | None = None) -> State:
+    """The traffic is better off on the candidate. The switch must not move it then."""
+    candidate = state.order.candidate
+    reason = f"{state.ending.reason}; the traffic stays on {candidate.release}, because {why}"
+    ending = replace(state.ending, reason=f"{reason}: run `pulumi up` again")
+    serving = rule.serving if rule else frozenset({candidate.target_group})
+    state = replace(state, ending=ending, now_on=candidate.release)
+    changes = undo.changes(state, serving)
+    disarm = [change for change in changes if isinstance(change, Disarm)]
+    rest = [change for change in changes if not isinstance(change, Disarm)]
+    return _clean_up(state, [*first, *disarm, *rest], now)
 
 
-def _enter_clean_up(state: State, rule: Rule | None) -> State:
-    """Give every group that was touched its former size; the candidate goes to 0, unless it was of use before.
-
-    A release that serves never loses machines here: only its minimum goes back, because scaling goes on meanwhile.
-    """
-    first, order = state.first, state.order
-    queue = []
-    touched = {resize.side for resize in state.touched}
-    for side in order.sides:
-        group = first.group(side.release) if first else None
-        if first is None or group is None or (side not in touched and side != order.candidate):
-            continue
-        was_warm = gate.healthy(first.targets_of(side.target_group)) > 0
-        if side.target_group in state.served:
-            if side in touched:
-                queue.append(Resize(side, group.minimum, None))
-        elif side == order.candidate and not was_warm:
-            if side in touched or (group.minimum, group.desired) != (0, 0):
-                queue.append(Resize(side, 0, 0))
-        elif side in touched:
-            changed = any(other.desired is not None for other in state.touched if other.side == side)
-            queue.append(Resize(side, group.minimum, group.desired if changed else None))
+def _enter_clean_up(state: State, rule: Rule | None, now: float) -> State:
     reason = state.ending.reason
     if state.previous is None:
         reason += "; nothing has the traffic, as before"
-    elif shares(rule) == shares(state.before):
+    elif shares(rule) == shares(state.home):
         reason += f"; {state.previous} {'has all the traffic again' if state.moved else 'keeps all the traffic'}"
-    ending = replace(state.ending, reason=reason)
-    return _next_in_clean_up(replace(state, phase=Phase.CLEAN_UP, queue=tuple(queue), refusals=0, ending=ending))
+    state = replace(state, ending=replace(state.ending, reason=reason))
+    return _clean_up(state, undo.changes(state, rule.serving if rule else frozenset()), now)
 
 
-def _next_in_clean_up(state: State) -> State:
-    return replace(state, doing=state.queue[0]) if state.queue else _end(state)
+def _clean_up(state: State, changes: Sequence[Change], now: float) -> State:
+    return _next_in_clean_up(replace(state, phase=Phase.CLEAN_UP, queue=tuple(changes), refusals=0), now)
+
+
+def _next_in_clean_up(state: State, now: float) -> State:
+    return state.change(state.queue[0], now) if state.queue else _end(state)
 
 
 def _end(state: State) -> State:

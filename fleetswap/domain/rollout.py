@@ -1,51 +1,67 @@
 """The state machine of a rollout: it decides what to do next, from what was seen so far.
 
-    look → scale → gate → probe → (look again) → shift → settle → done
-      └───────┴───────┴───────┴────────┴───────────┴───────┴─→ put back → done
+    look → scale → gate → probe → (look → shift → hold)* → bake → settle → done
+      └──────┴───────┴──────┴───────┴───────┴──────┴────────┴──────┴──→ put back → done
 
 `begin` makes the first state, `step` makes the next one from an event, and `state.doing` is what to do now. It is pure:
 no I/O, no clock (`now` is given), so that a simulator can try every order of events. What it holds to:
 
-- The candidate gets traffic only after the gate and its probe, and only if no one else moved the traffic meanwhile.
-- What had the traffic loses no machine before the new weights are seen to hold.
+- What a rollout that died has left is put right first: the traffic is brought home, its switch is taken over.
+- The candidate gets traffic only after the gate and its probe, only if no one else moved the traffic meanwhile, and
+  only with the dead man's switch armed, if there is one.
+- The weights of a rule sum to 100. Live keeps its machines, held at their number, until the candidate has proved
+  itself and the switch is disarmed; only then is what had the traffic scaled in.
 - After a failure the weights go back first, and the candidate loses its machines only when they are seen to be back.
   They do not go back to a release that has no healthy machine while the candidate has some, or that is being scaled in.
 - Reality is what the listener's rule says, never a ledger. What the order does not know is left alone, and put back.
 
-It never reads a setting, a tag or a ledger, and never decides what is a release.
+It never reads a setting or a ledger, and never decides what is a release. What is decided where: `start` (may it begin,
+and where does the traffic belong), `capacity`, `gate` (is it healthy), `canary` (the steps), `evidence`, `pins`,
+`settle`, `putback`, `drift`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetswap.domain import gate
+from fleetswap.domain import canary, capacity, evidence, gate, pins, settle, start
+from fleetswap.domain.drift import drift
 from fleetswap.domain.gate import Reading, Streak, Verdict
 from fleetswap.domain.moves import (
+    Arm,
     Broke,
+    Change,
     Confirm,
     Confirmed,
     Did,
+    Disarm,
     End,
     Event,
+    EvidenceRead,
     Explain,
     Explained,
     HealthRead,
+    ImagesRead,
     Kind,
     Look,
-    Phase,
     Probe,
     Probed,
+    ReadEvidence,
     ReadHealth,
-    Resize,
+    ReadImages,
+    ReadRule,
     Route,
+    RuleRead,
     Seen,
-    State,
     Unanswered,
     Wait,
 )
-from fleetswap.domain.orders import ALL, Order, Policy, Side, shares
-from fleetswap.domain.putback import fail, step_back
+from fleetswap.domain.orders import Order, Policy, Side, shares
+from fleetswap.domain.policy import Check
+from fleetswap.domain.putback import fail, leave, step_back
+from fleetswap.domain.state import Phase, State
+from fleetswap.domain.strategy import ALL
 
 __all__ = ["Order", "Phase", "Policy", "Side", "State", "begin", "drift", "step"]
 
@@ -53,93 +69,158 @@ LOOK_SECONDS = 30.0
 """How long the first look may go unanswered. Nothing is touched yet, so there is nothing to be patient for."""
 
 
-def begin(order: Order, now: float) -> State:
-    """The first state. Times are seconds of any clock that only goes forward."""
-    return State(order=order, started=now, deadline=now + LOOK_SECONDS, doing=Look(), streak=Streak(), ending=End())
+def begin(order: Order, now: float, run: str = "") -> State:
+    """The first state. Times are seconds of any clock that only goes forward; `run` tells this run from all others."""
+    return State(
+        order=order,
+        run=run,
+        started=now,
+        deadline=now + LOOK_SECONDS,
+        doing=Look(),
+        streak=Streak(),
+        ending=End(),
+    )
 
 
-def step(state: State, event: Event, now: float) -> State:  # noqa: C901, PLR0911, PLR0912 - one case an event
+def step(state: State, event: Event, now: float) -> State:  # noqa: PLR0911 - one case a kind of event
     """The next state. An event that cannot follow what is being done is a defect of the caller: `TypeError`."""
     if state.phase.is_back:
         return step_back(state, event, now)
     if isinstance(event, Broke):
         return fail(state, Kind.BROKE, event.why, now)
+    if state.moved and state.armed_until is not None and now >= state.armed_until:
+        reason = "the dead man's switch was due before this rollout was done: the deploying machine was held up"
+        return fail(state, Kind.ABORTED, reason, now)
     if isinstance(state.doing, Wait):
         return replace(state, doing=state.doing.then)
     if isinstance(event, Unanswered):
         if now >= state.deadline:
             return fail(state, Kind.CLOUD, event.why, now)
         return state.wait(state.order.policy.interval, event.why, state.doing)
+    return _answered(state, event, now)
+
+
+def _answered(state: State, event: Event, now: float) -> State:  # noqa: C901, PLR0911 - one case an event
     match event:
         case Seen() if state.phase is Phase.LOOK:
             return _first_look(state, event, now)
         case Seen():
-            return _last_look(state, event, now)
+            return _look_before_a_step(state, event, now)
         case Did():
-            return _did(state, now)
+            return _did(state.changed(), now)
         case HealthRead():
             return _judge(state, event.reading, now)
+        case ImagesRead():
+            return _images(state, event, now)
         case Explained():
             return _explained(state, event, now)
         case Probed():
             return _probed(state, event, now)
         case Confirmed():
             return _confirmed(state, event, now)
+        case EvidenceRead():
+            return _weigh(state, event, now)
+        case RuleRead() if state.phase is Phase.RECOVER:
+            return _is_home(state, event, now)
+        case RuleRead() if state.phase is Phase.SETTLE:
+            return _still_holds(state, event, now)
         case _:
             raise TypeError(f"{type(event).__name__} cannot follow {type(state.doing).__name__}")
 
 
-# Forward
+# Changes, one after the other
 
 
-def _first_look(state: State, seen: Seen, now: float) -> State:
-    state = replace(state, first=seen, latest=seen, deadline=state.started + state.order.policy.deadline)
-    return _scale(state, seen, now)
-
-
-def _scale(state: State, seen: Seen, now: float) -> State:
-    """Give the candidate as many machines as what serves has now, and pin them."""
-    candidate = state.order.candidate
-    group = seen.group(candidate.release)
-    if group is None:
-        return fail(state, Kind.CLOUD, f"auto scaling group {candidate.group} of {candidate.release} is gone", now)
-    wanted = _demand(state.order, seen)
-    if wanted > group.maximum:
-        return fail(
-            state,
-            Kind.INPUT,
-            f"release {candidate.release} needs {wanted} machines, as many as serve now, but may have only"
-            f" {group.maximum}: raise the greatest capacity",
-            now,
-        )
-    state = replace(state, wanted=wanted, latest=seen, phase=Phase.SCALE, streak=Streak())
-    minimum = state.order.policy.capacity if state.is_live_already else wanted
-    if group.desired >= wanted and (group.minimum >= wanted or state.is_live_already):
-        return _enter_gate(state)
-    return _resize(state, Resize(candidate, minimum, max(wanted, group.desired)))
-
-
-def _demand(order: Order, seen: Seen) -> int:
-    """How many machines carry the traffic now, and never fewer than the settings' capacity.
-
-    The group's desired capacity says it; of a release that is not in the order, the targets that are not leaving.
-    """
-    demand = order.policy.capacity
-    for target_group in seen.rule.serving if seen.rule else ():
-        group = seen.group(order.release_of(target_group))
-        if group is not None:
-            demand = max(demand, group.desired)
-        else:
-            demand = max(demand, sum(target.state != "draining" for target in seen.targets_of(target_group)))
-    return demand
+def _make(state: State, changes: Sequence[Change], now: float) -> State:
+    """Make the changes, then go on in the present phase."""
+    state = replace(state, queue=tuple(changes))
+    return state.change(state.queue[0], now) if state.queue else _after_changes(state, now)
 
 
 def _did(state: State, now: float) -> State:
-    if state.phase is Phase.SCALE:
-        return _enter_gate(state)
-    if state.phase is Phase.SHIFT:
-        return replace(state, doing=Confirm(), streak=Streak())
-    return _next_in_settle(replace(state, queue=state.queue[1:]), now)
+    return state.change(state.queue[0], now) if state.queue else _after_changes(state, now)
+
+
+def _after_changes(state: State, now: float) -> State:
+    match state.phase:
+        case Phase.LOOK:
+            return _begin_or_refuse(state, now)
+        case Phase.RECOVER:
+            return replace(state, doing=ReadRule(), streak=Streak())
+        case Phase.SCALE | Phase.GATE:
+            return _enter_gate(state)
+        case Phase.SHIFT:
+            return replace(state, doing=Confirm(), streak=Streak())
+        case Phase.SETTLE if not state.verified:
+            return replace(state, doing=ReadRule(), streak=Streak())
+        case _:
+            return replace(state, phase=Phase.DONE, doing=End(), deadline=now)
+
+
+# The start
+
+
+def _first_look(state: State, seen: Seen, now: float) -> State:
+    home = start.home(state.order, seen)
+    deadline = state.started + state.order.policy.deadline
+    state = replace(state, first=seen, latest=seen, home=home, deadline=deadline, written=(), moved=False, since=None)
+    take_over, bring_home = start.take_over(state, seen), start.bring_home(state, seen)
+    if not bring_home:
+        return _make(state, take_over, now)
+    if state.recovered:
+        reason = "someone else moves the traffic; it is left as it is now"
+        return fail(replace(state, home=seen.rule), Kind.ABORTED, reason, now)
+    found = () if seen.rule is None else (seen.rule.weights,)
+    state = replace(state, phase=Phase.RECOVER, recovered=True, moved=True, written=found)
+    state = replace(state, deadline=now + state.order.policy.shift_deadline)
+    return _make(state, [*take_over, *bring_home], now)
+
+
+def _is_home(state: State, event: RuleRead, now: float) -> State:
+    """The traffic is home when it is seen there several times; then everything begins anew."""
+    policy = state.order.policy
+    good = shares(event.rule) == shares(state.home)
+    state = replace(state, streak=state.streak.after(good))
+    if state.streak.good >= policy.readings:
+        return replace(state, phase=Phase.LOOK, doing=Look(), deadline=now + LOOK_SECONDS)
+    if not good and now >= state.deadline:
+        return fail(state, Kind.ABORTED, f"the traffic does not go back to {state.previous}", now)
+    return state.wait(policy.quick, f"bringing the traffic back to {state.previous}", ReadRule())
+
+
+def _begin_or_refuse(state: State, now: float) -> State:
+    seen = state.first
+    if seen is None:
+        raise TypeError("nothing was looked at")
+    refused = start.refusal(state, seen)
+    if refused:
+        return fail(state, *refused, now)
+    return _scale(replace(state, steps=canary.steps(state, seen)), seen, now)
+
+
+# Machines
+
+
+def _scale(state: State, seen: Seen, now: float) -> State:
+    """Give the candidate as many machines as what serves has now, and hold them there."""
+    order, policy, candidate = state.order, state.order.policy, state.order.candidate
+    group = seen.group(candidate.release)
+    if group is None:
+        return fail(state, Kind.CLOUD, f"auto scaling group {candidate.group} of {candidate.release} is gone", now)
+    wanted = max(state.wanted, capacity.demand(order, seen, state.served))
+    if wanted > group.maximum:
+        reason = (
+            f"release {candidate.release} needs {wanted} machines, as many as serve now, but may have only"
+            f" {group.maximum}: raise the greatest capacity"
+        )
+        return fail(state, Kind.ABORTED if state.moved else Kind.INPUT, reason, now)
+    changes = capacity.changes(state, seen, wanted)
+    deadline = state.deadline
+    if state.moved:  # in the middle of a canary: it takes as long as it takes, and the switch must know
+        deadline = now + policy.deadline
+        changes = [*_arm(state, policy.deadline + policy.switch_margin), *changes]
+    state = replace(state, wanted=wanted, latest=seen, phase=Phase.SCALE, streak=Streak(), deadline=deadline)
+    return _make(state, changes, now)
 
 
 def _enter_gate(state: State) -> State:
@@ -148,31 +229,57 @@ def _enter_gate(state: State) -> State:
 
 def _judge(state: State, reading: Reading, now: float) -> State:
     policy, first = state.order.policy, state.first
+    if reading.abort is not None:
+        return fail(state, Kind.ABORTED, evidence.stopped(reading.abort), now)
+    failed_before = frozenset(failure.id for failure in first.failures) if first else frozenset()
     decision = gate.judge(
         reading,
         state.streak,
         wanted=state.wanted,
         readings=policy.readings,
-        failed_before=frozenset(failure.id for failure in first.failures) if first else frozenset(),
+        failed_before=failed_before,
         seconds_left=state.deadline - now,
     )
     eager = state.eager and decision.streak.good > 0
     suspects = gate.suspects(reading) or state.suspects
     state = replace(state, streak=decision.streak, eager=eager, suspects=suspects)
     match decision.verdict:
-        case Verdict.PROMOTE if state.is_live_already:
-            return _enter_settle(state, now)
         case Verdict.PROMOTE:
-            return replace(state, phase=Phase.PROBE, doing=Probe(), streak=Streak())
+            healthy = tuple(target.machine for target in reading.targets or () if target.state == gate.HEALTHY)
+            if state.order.candidate.image is None or state.is_live_already:
+                return _enter_probe(state, now)
+            return replace(state, doing=ReadImages(healthy))
         case Verdict.WAIT:
-            return state.wait(policy.quick if eager else policy.interval, decision.reason, ReadHealth(state.wanted))
+            return _wait_for_machines(state, reading, decision.reason, now)
         case Verdict.ABORT:
-            waited = f" after {now - state.started:.0f} s"
-            reason = f"release {state.order.candidate.release} is not healthy{waited}: {decision.reason}"
-            state = replace(state, ending=End(Kind.ABORTED, reason))
-            if not state.suspects:
-                return fail(state, Kind.ABORTED, reason, now)
-            return replace(state, doing=Explain(state.suspects))
+            return _not_healthy(state, decision.reason, now)
+
+
+def _wait_for_machines(state: State, reading: Reading, why: str, now: float) -> State:
+    """A shortage may end by itself; for how long that is hoped for, and what comes then, is the policy's."""
+    policy, first = state.order.policy, state.first
+    failed_before = {failure.id for failure in first.failures} if first else set()
+    new = tuple(failure for failure in reading.failures or () if failure.id not in failed_before)
+    short = capacity.is_short(reading, state.wanted, new)
+    if short:
+        since = now if state.short_since is None else state.short_since
+        state = replace(state, short_since=since)
+        if now - since >= policy.shortage_patience:
+            if not capacity.can_go_on_demand(state, reading):
+                return _not_healthy(state, f"EC2 has no capacity: {why}", now)
+            changes = pins.to_on_demand(state.order.candidate, reading.on_demand_percent or 0)
+            return _make(replace(state, short_since=None), changes, now)
+    elif reading.machines is not None:
+        state = replace(state, short_since=None)
+    return state.wait(policy.quick if state.eager else policy.interval, why, ReadHealth(state.wanted))
+
+
+def _not_healthy(state: State, why: str, now: float) -> State:
+    reason = f"release {state.order.candidate.release} is not healthy after {now - state.started:.0f} s: {why}"
+    state = replace(state, ending=End(Kind.ABORTED, reason))
+    if not state.suspects:
+        return fail(state, Kind.ABORTED, reason, now)
+    return replace(state, doing=Explain(state.suspects))
 
 
 def _explained(state: State, event: Explained, now: float) -> State:
@@ -182,125 +289,203 @@ def _explained(state: State, event: Explained, now: float) -> State:
     return fail(replace(state, ending=End(Kind.ABORTED, reason)), Kind.ABORTED, reason, now)
 
 
+def _images(state: State, event: ImagesRead, now: float) -> State:
+    doing, candidate = state.doing, state.order.candidate
+    if not isinstance(doing, ReadImages) or candidate.image is None:
+        raise TypeError("no images were asked for")
+    finding = evidence.images(
+        event.images,
+        doing.machines,
+        image=candidate.image,
+        release=candidate.release,
+        report_only=state.order.policy.reports_only(Check.IMAGE),
+    )
+    state = replace(state, evidence=(finding.words,))
+    if finding.verdict is Verdict.PROMOTE:
+        return _enter_probe(state, now)
+    if finding.verdict is Verdict.ABORT or now >= state.deadline:
+        return fail(state, Kind.ABORTED, finding.words, now)
+    return state.wait(state.order.policy.interval, finding.words, ReadHealth(state.wanted))
+
+
+def _enter_probe(state: State, now: float) -> State:
+    if state.is_live_already:
+        return _enter_settle(state, now)
+    if state.moved:  # it has traffic already, and was probed before
+        return replace(state, doing=Look(first=False), streak=Streak())
+    return replace(state, phase=Phase.PROBE, doing=Probe(), streak=Streak())
+
+
 def _probed(state: State, event: Probed, now: float) -> State:
     policy = state.order.policy
     good = event.answer.status in policy.probe_statuses
     state = replace(state, streak=state.streak.after(good))
-    if state.streak.good >= policy.readings:
-        return replace(state, doing=Look())
     why = f"probe of {policy.probe_path} on {state.order.candidate.release}: {event.answer.words}"
+    if state.streak.good >= policy.readings or policy.reports_only(Check.PROBE):
+        found = why if good else f"(report only) {why}"
+        return replace(state, doing=Look(first=False), evidence=(*state.evidence, found), streak=Streak())
     if not good and now >= state.deadline:
         return fail(state, Kind.ABORTED, f"{why}, expected {_any_of(policy.probe_statuses)}", now)
     return state.wait(policy.quick if good else policy.interval, why, Probe())
 
 
-def _last_look(state: State, seen: Seen, now: float) -> State:
-    """The last look before the shift: time has passed since the first."""
-    if shares(seen.rule) != shares(state.before):
-        reason = "someone else moved the traffic during this rollout; it is left as it is now"
-        return fail(state, Kind.ABORTED, reason, now)
-    if _demand(state.order, seen) > state.wanted:
+# Weights
+
+
+def _look_before_a_step(state: State, seen: Seen, now: float) -> State:  # noqa: PLR0911 - one reason after the other
+    """The look before weights are written: time has passed since the one before it."""
+    policy, candidate = state.order.policy, state.order.candidate
+    group = seen.group(candidate.release)
+    if seen.armed is not None and seen.armed.run != state.run:
+        return leave(state, "another rollout of this service has begun, and took over")
+    if group is not None and group.abort is not None:
+        return fail(state, Kind.ABORTED, evidence.stopped(group.abort), now)
+    if shares(seen.rule) != shares(state.expected):
+        state = replace(state, streak=state.streak.after(False))  # noqa: FBT003 - one reading, its only argument
+        if not state.is_ours(seen.rule) or state.streak.bad >= policy.readings:
+            reason = "someone else moved the traffic during this rollout; it is left as it is now"
+            return fail(state, Kind.ABORTED, reason, now)
+        return state.wait(policy.quick, "reading the weights once more", Look(first=False))
+    if capacity.demand(state.order, seen, state.served) > state.wanted:
         return _scale(state, seen, now)
-    candidate = state.order.candidate
     if gate.healthy(seen.targets_of(candidate.target_group)) < state.wanted:
         if now >= state.deadline:
-            reason = f"release {candidate.release} did not stay healthy"
-            return fail(state, Kind.ABORTED, reason, now)
-        return _enter_gate(state)
-    return replace(
-        state,
-        latest=seen,
-        phase=Phase.SHIFT,
-        doing=Route(((candidate.target_group, ALL),)),
-        moved=True,
-        deadline=now + state.order.policy.shift_deadline,
-    )
+            return fail(state, Kind.ABORTED, f"release {candidate.release} did not stay healthy", now)
+        return _enter_gate(replace(state, latest=seen))
+    steps = state.steps if state.moved else canary.steps(state, seen)
+    return _shift(replace(state, latest=seen, steps=steps), seen, now)
+
+
+def _shift(state: State, seen: Seen, now: float) -> State:
+    """Hold live where it is, arm the switch, write the weights."""
+    policy, candidate, this = state.order.policy, state.order.candidate, state.steps[0]
+    changes: list[Change] = [
+        *pins.pin_live(state, seen),
+        *pins.pin_candidate(state, seen),
+        *_arm(state, canary.switch_seconds(policy, this)),
+        Route(canary.weights(candidate, state.served, this)),
+    ]
+    deadline = now + policy.shift_deadline
+    state = replace(state, phase=Phase.SHIFT, deadline=deadline, asked=state.asked + this.min_requests)
+    return _make(state, changes, now)
+
+
+def _arm(state: State, seconds: float) -> list[Change]:
+    """A first deploy has nothing to go back to."""
+    if state.order.switch_role is None or state.home is None:
+        return []
+    return [Arm(seconds, state.home)]
 
 
 def _confirmed(state: State, event: Confirmed, now: float) -> State:
-    """One reading after the shift: the weights hold, the candidate has healthy machines, the plain address answers."""
+    """One reading after a shift: the weights hold, the candidate has healthy machines, the plain address answers."""
     policy, candidate = state.order.policy, state.order.candidate
-    answers = event.answer.status in policy.probe_statuses
+    answers = event.answer.status in policy.probe_statuses or policy.reports_only(Check.PROBE)
     alive = event.targets is None or gate.healthy(event.targets) > 0
-    holds = event.rule is not None and event.rule.serving == {candidate.target_group}
-    good: bool | None = holds and event.rule_known and event.targets is not None
+    holds = event.rule_known and shares(event.rule) == shares(state.expected)
+    good: bool | None = holds and event.targets is not None
     if not answers or not alive:
         good = False
     elif not good:
         good = None  # a stale or missing reading is no proof, but nothing bad either: weights converge
     state = replace(state, streak=state.streak.after(good))
     if state.streak.good >= policy.readings:
-        return _enter_settle(state, now)
+        return _hold(state, now)
     what = f"{policy.probe_path} answers with {event.answer.words}"
     if not alive:
         what += f"; {gate.words(Reading(event.targets), wanted=state.wanted)}"
     elif answers and not good:
         what += ", but the new weights are not seen yet"
+    if event.rule_known and not state.is_ours(event.rule):
+        return fail(state, Kind.ABORTED, "someone else moved the traffic during this rollout", now)
     # On a first deploy nothing answered before, and a new rule takes effect when it likes: bad answers may go on.
     if (state.served and state.streak.bad >= policy.readings) or now >= state.deadline:
-        return fail(state, Kind.ABORTED, f"with the traffic on {candidate.release}, {what}", now)
-    return state.wait(policy.quick if good else policy.interval, what, Confirm())
+        return fail(state, Kind.ABORTED, f"with {_traffic(state)} on {candidate.release}, {what}", now)
+    return state.wait(policy.quick if good or not alive else policy.interval, what, Confirm())
+
+
+def _hold(state: State, now: float) -> State:
+    if not state.steps[0].is_watched:
+        return _next_step(state, now)
+    state = canary.enter(state, now)
+    phase = Phase.BAKE if state.steps[0].weight == ALL else Phase.HOLD
+    return replace(state, phase=phase, doing=_read_evidence(state, now))
+
+
+def _read_evidence(state: State, now: float) -> ReadEvidence:
+    live = next(iter(state.served - {state.order.candidate.target_group}), None)
+    shared = state.expected is not None and live in state.expected.serving
+    return ReadEvidence(now - (now if state.since is None else state.since), live, shared)
+
+
+def _weigh(state: State, event: EvidenceRead, now: float) -> State:
+    policy = state.order.policy
+    found = evidence.findings(event.evidence, canary.expected(state))
+    decision = canary.judge(
+        found,
+        state.streak,
+        readings=policy.readings,
+        hold_over=now >= state.hold_until,
+        seconds_left=state.deadline - now,
+    )
+    state = replace(state, streak=decision.streak, evidence=tuple(finding.words for finding in found))
+    match decision.verdict:
+        case Verdict.PROMOTE:
+            return _next_step(state, now)
+        case Verdict.ABORT:
+            reason = f"with {_traffic(state)} on {state.order.candidate.release}, {decision.reason}"
+            return fail(state, Kind.ABORTED, reason, now)
+        case Verdict.WAIT:
+            left = state.hold_until - now
+            seconds = min(policy.interval, left) if left > 0 else policy.interval
+            if decision.streak.bad:
+                seconds = policy.quick  # users may be hurt: find out at once whether it is true
+            return state.wait(seconds, decision.reason, _read_evidence(state, now + seconds))
+
+
+def _next_step(state: State, now: float) -> State:
+    if len(state.steps) == 1:
+        return _enter_settle(state, now)
+    deadline = now + state.order.policy.shift_deadline
+    return replace(state, steps=state.steps[1:], doing=Look(first=False), streak=Streak(), deadline=deadline)
+
+
+def _traffic(state: State) -> str:
+    weight = state.steps[0].weight if state.steps else ALL
+    return "the traffic" if weight == ALL else f"{weight} % of the traffic"
+
+
+# The end
 
 
 def _enter_settle(state: State, now: float) -> State:
-    """Release the candidate's pin, keep the standby warm, scale the others in; what served before comes last."""
-    seen, order = state.latest, state.order
-    queue = []
-    mine = seen.group(order.candidate.release) if seen else None
-    if state.touched or mine is None or mine.minimum != order.policy.capacity:
-        queue.append(Resize(order.candidate, order.policy.capacity, None))
-    for side in sorted(order.others, key=lambda side: side.target_group in state.served):
-        group = seen.group(side.release) if seen else None
-        if group is None:
-            continue
-        if side.release == order.standby:
-            if group.minimum != group.desired:
-                queue.append(Resize(side, group.desired, None))
-        elif (group.minimum, group.desired) != (0, 0):
-            queue.append(Resize(side, 0, 0))
-    state = replace(state, phase=Phase.SETTLE, queue=tuple(queue), deadline=now + order.policy.patience)
-    return _next_in_settle(state, now)
+    """The switch first: as long as it is armed, nothing may be scaled in that it would put the traffic on."""
+    state = replace(state, phase=Phase.SETTLE, deadline=now + state.order.policy.patience)
+    if state.armed_until is not None:
+        return _make(state, [Disarm()], now)
+    return _settle(state, now)
 
 
-def _next_in_settle(state: State, now: float) -> State:
-    if not state.queue:
-        return replace(state, phase=Phase.DONE, doing=End(), deadline=now)
-    resize = state.queue[0]
-    leaving = state.leaving or (resize.side.target_group in state.served and resize.desired == 0)
-    return _resize(replace(state, leaving=leaving), resize)
+def _still_holds(state: State, event: RuleRead, now: float) -> State:
+    """The switch is gone. Whatever it did before that, it cannot do any more; so this reading stays true."""
+    policy = state.order.policy
+    expected = state.expected
+    good = shares(event.rule) == shares(expected)
+    state = replace(state, streak=state.streak.after(good))
+    if good:
+        return _settle(state, now)
+    if state.streak.bad >= policy.readings:
+        return fail(state, Kind.ABORTED, "someone else moved the traffic, or the dead man's switch did", now)
+    return state.wait(policy.quick, "reading the weights once more", ReadRule())
 
 
-def _resize(state: State, resize: Resize) -> State:
-    """From here on the size may have been written, whatever is answered."""
-    return replace(state, doing=resize, touched=(*state.touched, resize))
+def _settle(state: State, now: float) -> State:
+    seen = state.latest
+    if seen is None:
+        raise TypeError("nothing was looked at")
+    state = replace(state, verified=True, now_on=state.order.candidate.release)
+    return _make(state, settle.changes(state, seen), now)
 
 
 def _any_of(statuses: tuple[int, ...]) -> str:
     return " or ".join(str(status) for status in statuses)
-
-
-def drift(order: Order, seen: Seen) -> tuple[str, ...]:
-    """What in the real world differs from what a rollout of this order leaves, in words; empty if nothing does."""
-    candidate, policy = order.candidate, order.policy
-    serving = seen.rule.serving if seen.rule else frozenset()
-    found = []
-    if serving != {candidate.target_group}:
-        on = " and ".join(sorted(order.release_of(arn) for arn in serving)) or "nothing"
-        found.append(f"the traffic is on {on} instead of {candidate.release}")
-    group = seen.group(candidate.release)
-    if group is None:
-        found.append(f"auto scaling group {candidate.group} of {candidate.release} is gone")
-    elif group.minimum != policy.capacity or group.desired < policy.capacity:
-        found.append(
-            f"{candidate.release} has {group.desired} machines and at least {group.minimum},"
-            f" instead of at least {policy.capacity}"
-        )
-    for side in order.others:
-        other = seen.group(side.release)
-        if other is None:
-            continue
-        if side.release == order.standby and other.minimum != other.desired:
-            found.append(f"standby {side.release} is not pinned to its {other.desired} machines")
-        if side.release != order.standby and (other.minimum, other.desired) != (0, 0):
-            found.append(f"{side.release} has {other.desired} machines instead of none")
-    return tuple(found)

@@ -8,51 +8,25 @@ everything back, the first error is raised. It makes no client and reads no sett
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fleetswap.domain import gate
+from fleetswap.domain.drift import drift
 from fleetswap.domain.errors import Aborted, CloudError, FleetswapError, InputError
-from fleetswap.domain.gate import Answer, Reading
-from fleetswap.domain.moves import (
-    Action,
-    Broke,
-    Compare,
-    Compared,
-    Confirm,
-    Confirmed,
-    Did,
-    End,
-    Event,
-    Explain,
-    Explained,
-    HealthRead,
-    Kind,
-    Look,
-    Phase,
-    Probe,
-    Probed,
-    ReadHealth,
-    ReadRule,
-    Resize,
-    Restore,
-    Route,
-    RuleRead,
-    Seen,
-    State,
-    Unanswered,
-    Wait,
-)
+from fleetswap.domain.gate import one_line
+from fleetswap.domain.moves import Action, Broke, End, Kind, Look, Unanswered, Wait
+from fleetswap.domain.notices import notice_of
 from fleetswap.domain.orders import Order, Unavailable
-from fleetswap.domain.rollout import begin, drift, step
-from fleetswap.workflows.ports import Balancer, Clock, Fleet, Prober
+from fleetswap.domain.rollout import begin, step
+from fleetswap.domain.state import Phase, State
+from fleetswap.domain.strategy import ALL
+from fleetswap.workflows.hands import Hands, Ports
+from fleetswap.workflows.ports import Balancer, Clock, Fleet, Metrics, Notifier, Prober, Switch
 
 SAY_EVERY = 5.0
 """Least seconds between two lines about the same waiting. What changes faster than this is noise in a terminal."""
-
-CONSOLES = 3
-"""Machines whose console is asked for; a machine that was never launched far enough has none."""
 
 TOO_MANY = 1000
 """Exceptions after which the machine itself must be broken; without a bound, a defect in it would go on for ever."""
@@ -101,21 +75,34 @@ class Observed:
 
 
 def roll_out(
-    order: Order, *, balancer: Balancer, fleet: Fleet, prober: Prober, clock: Clock, say: Say = lambda _: None
+    order: Order,
+    *,
+    balancer: Balancer,
+    fleet: Fleet,
+    prober: Prober,
+    clock: Clock,
+    metrics: Metrics | None = None,
+    switch: Switch | None = None,
+    notifier: Notifier | None = None,
+    say: Say = lambda _: None,
 ) -> Outcome:
     """Put all the traffic on the order's candidate, or put everything back and raise the first error.
 
     Raises `Aborted` if the candidate is not fit for the traffic, `InputError` for an order that cannot be (nothing was
     touched), `CloudError` if AWS refuses or does not answer, and whatever else an action raised. Repeating a finished
-    rollout mends what differs and changes nothing else; repeating one that died half-way starts from reality.
+    rollout mends what differs and changes nothing else; repeating one that died half-way first puts right what that one
+    left. The notifier is told of every end.
     """
-    hands = _Hands(order, balancer, fleet, prober, clock, _Teller(say, clock))
+    run = uuid.uuid4().hex
+    hands = Hands(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
+    teller = _Teller(say, clock)
     errors: list[BaseException] = []
     phases: dict[str, float] = {}
-    state = begin(order, clock.now())
+    state = begin(order, clock.now(), run)
     entered = now = state.started
     while not isinstance(state.doing, End):
         try:
+            teller.waiting(state.doing)
             event = hands.do(state.doing)
         except Unavailable as error:
             event = Unanswered(_words(error))
@@ -130,18 +117,28 @@ def roll_out(
             if after.phase != state.phase:
                 phases[state.phase] = phases.get(state.phase, 0.0) + now - entered
                 entered = now
-                hands.teller.phase(after)
+                teller.phase(after)
             state = after
         except BaseException as error:  # noqa: BLE001 - as above: an interruption may come between two actions
             errors.append(error)
             state = _interrupted(state, errors, now)
+    if notifier is not None:
+        _notify(notifier, state, state.doing, now, teller)
     _raise(state.doing, errors)
     return Outcome(live=order.candidate.release, previous=state.previous, phases=phases)
 
 
-def observe(order: Order, *, balancer: Balancer, fleet: Fleet) -> Observed:
+def _notify(notifier: Notifier, state: State, end: End, now: float, teller: _Teller) -> None:
+    """The outcome stands, whatever the notifier does; also if someone loses patience with it."""
+    try:
+        notifier.tell(notice_of(state, end, now))
+    except BaseException as error:  # noqa: BLE001 - an error here would be taken for the rollout's
+        teller.now(f"warning: no one was notified: {_words(error)}")
+
+
+def observe(order: Order, *, balancer: Balancer, fleet: Fleet, switch: Switch | None = None) -> Observed:
     """What is real now: who has the traffic, the weights, the sizes, and how they differ from the order. Reads only."""
-    seen = _look(order, balancer, fleet)
+    seen = Hands(order, Ports(balancer, fleet, switch=switch)).look(Look(first=False))
     weights = {order.release_of(arn): weight for arn, weight in seen.rule.weights} if seen.rule else {}
     serving = [release for release, weight in weights.items() if weight > 0]
     return Observed(
@@ -196,130 +193,34 @@ class _Teller:
         except Exception:  # noqa: BLE001 - who listens may be gone (a closed terminal); the traffic still matters
             return
 
-    def waiting(self, text: str) -> None:
-        """Tell why we wait, if it is news."""
+    def waiting(self, action: Action) -> None:
+        """Tell why we wait, if we do and it is news."""
+        if not isinstance(action, Wait):
+            return
         now, (last, told) = self._clock.now(), self._last
-        if text != last and now - told >= SAY_EVERY:
-            self._last = (text, now)
-            self.now(text)
+        if action.why != last and now - told >= SAY_EVERY:
+            self._last = (action.why, now)
+            self.now(action.why)
 
     def phase(self, state: State) -> None:
         """Tell a new phase."""
         release, previous = state.order.candidate.release, state.previous or "nothing"
+        weight = state.steps[0].weight if state.steps else ALL
+        part = "all" if weight == ALL else f"{weight} % of"
         text = {
+            Phase.RECOVER: f"{release}: a rollout that died left the traffic shared; it goes back to {previous} first",
             Phase.SCALE: f"{release}: scaling to {state.wanted} machines; {previous} has the traffic",
             Phase.GATE: f"{release}: waiting until {state.wanted} machines are healthy",
             Phase.PROBE: f"{release}: healthy, probing {state.order.policy.probe_path}",
-            Phase.SHIFT: f"{release}: moving all the traffic from {previous}",
+            Phase.SHIFT: f"{release}: moving {part} the traffic from {previous}",
+            Phase.HOLD: f"{release}: has {weight} % of the traffic",
+            Phase.BAKE: f"{release}: has all the traffic, and is watched",
             Phase.SETTLE: f"{release}: has all the traffic",
             Phase.PUT_BACK: f"{release}: putting the traffic back on {previous}",
             Phase.CLEAN_UP: f"{release}: cleaning up",
         }.get(state.phase)
         if text:
             self.now(text)
-
-
-@dataclass
-class _Hands:
-    """Does one action and says what came of it. Raises what the ports raise."""
-
-    order: Order
-    balancer: Balancer
-    fleet: Fleet
-    prober: Prober
-    clock: Clock
-    teller: _Teller
-
-    def do(self, action: Action) -> Event:  # noqa: C901, PLR0911, PLR0912 - one flat case for each action
-        """The event that follows an action."""
-        order, candidate = self.order, self.order.candidate
-        match action:
-            case Look():
-                return _look(order, self.balancer, self.fleet)
-            case Resize():
-                self.fleet.resize(action.side.group, minimum=action.minimum, desired=action.desired)
-                return Did()
-            case ReadHealth():
-                return HealthRead(self._reading(action.wanted))
-            case Probe():
-                return Probed(self._get(candidate.release))
-            case Route():
-                self.balancer.forward(order.listener, action.weights)
-                return Did()
-            case Confirm():
-                rule, known = None, True
-                try:
-                    rule = self.balancer.rule(order.listener)
-                except Unavailable:
-                    known = False
-                return Confirmed(
-                    rule, known, _known(lambda: self.balancer.targets(candidate.target_group)), self._get()
-                )
-            case Explain():
-                return self._explained(action)
-            case Compare():
-                return self._compared(action)
-            case Restore():
-                self.balancer.restore(order.listener, action.rule)
-                return Did()
-            case ReadRule():
-                return RuleRead(self.balancer.rule(order.listener))
-            case Wait():
-                self.teller.waiting(action.why)
-                self.clock.sleep(action.seconds)
-                return Did()
-            case End():
-                raise TypeError("the end is no action")
-
-    def _reading(self, wanted: int) -> Reading:
-        candidate = self.order.candidate
-        targets = _known(lambda: self.balancer.targets(candidate.target_group))
-        if targets is not None and gate.healthy(targets) >= wanted:
-            return Reading(targets)  # a good reading needs no explanation, and going back must be quick
-        group = _known(lambda: self.fleet.group(candidate.group))
-        return Reading(targets, group.machines if group else None, _known(lambda: self.fleet.failures(candidate.group)))
-
-    def _get(self, release: str | None = None) -> Answer:
-        policy = self.order.policy
-        url = self.order.url.rstrip("/") + policy.probe_path
-        return self.prober.get(url, release=release, timeout=policy.probe_timeout)
-
-    def _explained(self, action: Explain) -> Explained:
-        for machine in action.machines[:CONSOLES]:
-            try:
-                console = gate.console_tail(self.fleet.console(machine))
-            except CloudError:
-                continue  # the reason of the abort is known; its illustration must not replace it
-            if console:
-                return Explained(machine, console)
-        return Explained("", "")
-
-    def _compared(self, action: Compare) -> Compared:
-        before = [_known(lambda arn=arn: self.balancer.targets(arn)) for arn in action.before]  # type: ignore[misc] # as above
-        candidate = _known(lambda: self.balancer.targets(self.order.candidate.target_group))
-        known = [gate.healthy(targets) for targets in before if targets is not None]
-        return Compared(
-            before=sum(known) if len(known) == len(before) else None,
-            candidate=None if candidate is None else gate.healthy(candidate),
-        )
-
-
-def _look(order: Order, balancer: Balancer, fleet: Fleet) -> Seen:
-    rule = balancer.rule(order.listener)
-    arns = dict.fromkeys([order.candidate.target_group, *sorted(rule.serving if rule else ())])
-    return Seen(
-        rule=rule,
-        groups=tuple((side.release, fleet.group(side.group)) for side in order.sides),
-        targets=tuple((arn, balancer.targets(arn)) for arn in arns),
-        failures=fleet.failures(order.candidate.group),
-    )
-
-
-def _known(read: Callable[[], T]) -> T | None:
-    try:
-        return read()
-    except Unavailable:
-        return None
 
 
 def _interrupted(state: State, errors: list[BaseException], now: float) -> State:
@@ -352,7 +253,7 @@ def _raise(end: End, errors: list[BaseException]) -> None:
 
 
 def _words(error: BaseException) -> str:
-    text = gate.one_line(str(error))
+    text = one_line(str(error))
     if isinstance(error, FleetswapError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -6,12 +6,15 @@ a group refuses sizes outside its bounds, and every moment's traffic is recorded
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from fleetswap.domain import marks
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.gate import Answer, Failure, Machine, Target
-from fleetswap.domain.orders import Group, Order, Policy, Rule, Side, Unavailable
+from fleetswap.domain.notices import Notice
+from fleetswap.domain.orders import Armed, Group, Order, Policy, Rule, Side, Unavailable
+from fleetswap.domain.rates import Counts
 
 LISTENER = "arn:listener"
 CALL_SECONDS = 0.01
@@ -63,6 +66,13 @@ class Release:
     ended: list[tuple[float, Boot]] = field(default_factory=list)
     """Machines that are gone, and since when: the target group takes `LAG` to notice."""
     failures: list[Failure] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    scale_in_at: float | None = None
+    image: str = "ami-right"
+    on_demand_percent: int | None = 0
+    error_rate: float = 0.0
+    """Part of its real requests that it answers with 5xx."""
+    slow_rate: float = 0.0
 
 
 @dataclass
@@ -87,6 +97,15 @@ class World:
         self.traffic: list[tuple[float, frozenset[str]]] = []
         self.dark: list[str] = []
         self.log: list[str] = []
+        self.rule_tags: dict[str, str] = {}
+        self.schedule: tuple[float, Rule, str] | None = None
+        self.alarm_states: dict[str, str] = {}
+        self.notices: list[Notice] = []
+        self.load = 10.0
+        """Requests a second."""
+        self.counted: dict[str, dict[int, list[float]]] = {}
+        """Requests, errors and slow answers by target group and minute."""
+        self._counted_until = self.time
         self._born = 0
         self.tick()
         for release in releases.values():
@@ -101,7 +120,12 @@ class World:
         self.tick()
 
     def tick(self) -> None:
+        self._count()
+        if self.schedule and self.time >= self.schedule[0]:
+            self.rule_now, self.schedule = self.schedule[1], None
         for release in self.releases.values():
+            if release.scale_in_at is not None and self.time >= release.scale_in_at:
+                release.minimum, release.desired, release.scale_in_at = 0, 0, None
             while len(release.machines) > release.desired:
                 release.ended.append((self.time, release.machines.pop()))
             if release.cannot_launch and len(release.machines) < release.desired:
@@ -111,6 +135,9 @@ class World:
             while len(release.machines) < release.desired:
                 self._born += 1
                 release.machines.append(Boot(f"i-{self._born:04}", self.time))
+        self._watch()
+
+    def _watch(self) -> None:
         serving = self.serving()
         if not self.traffic or self.traffic[-1][1] != serving:
             self.traffic.append((self.time, serving))
@@ -118,6 +145,19 @@ class World:
             known = self.releases.get(name.removeprefix("tg-"))
             if known is not None and not self._healthy(known):
                 self.dark.append(f"{self.time}: {name} has traffic and no healthy machine")
+
+    def _count(self) -> None:
+        seconds, self._counted_until = self.time - self._counted_until, self.time
+        if seconds <= 0 or self.rule_now is None:
+            return
+        for arn, share in self.rule_now.shares():
+            release = self.releases.get(arn.removeprefix("tg-"))
+            minute = self.counted.setdefault(arn, {}).setdefault(int(self.time // 60) * 60, [0.0, 0.0, 0.0])
+            requests = seconds * share * self.load
+            minute[0] += requests
+            if release is not None:
+                minute[1] += requests * release.error_rate
+                minute[2] += requests * release.slow_rate
 
     def serving(self) -> frozenset[str]:
         return self.rule_now.serving if self.rule_now else frozenset()
@@ -191,7 +231,70 @@ class World:
             Target(machine.id, "healthy" if release.healthy else "unhealthy") for machine in late
         )
 
+    def tags(self, listener: str) -> dict[str, str]:
+        assert listener == LISTENER
+        call = self._call("tags")
+        next(call)
+        found = dict(self.rule_tags) if self.rule_now else {}
+        next(call)
+        return found
+
+    # Balancer's of the rule, and fleet's of a group
+
+    def tag(self, thing: str, tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
+        call = self._call("tag")
+        next(call)
+        had = self.rule_tags if thing == LISTENER else self.releases[thing.removeprefix("asg-")].tags
+        had |= tags
+        for key in remove:
+            had.pop(key, None)
+        next(call)
+
     # Fleet
+
+    def untag(self, name: str, keys: Sequence[str]) -> None:
+        call = self._call("untag")
+        next(call)
+        for key in keys:
+            self.releases[name.removeprefix("asg-")].tags.pop(key, None)
+        next(call)
+
+    def schedule_scale_in(self, name: str, seconds: float) -> None:
+        call = self._call("schedule_scale_in")
+        next(call)
+        release = self.releases[name.removeprefix("asg-")]
+        release.scale_in_at = self.time + seconds
+        release.tags[marks.SCALE_IN] = f"{release.scale_in_at}"
+        next(call)
+
+    def cancel_scale_in(self, name: str) -> None:
+        call = self._call("cancel_scale_in")
+        next(call)
+        release = self.releases[name.removeprefix("asg-")]
+        release.scale_in_at = None
+        release.tags.pop(marks.SCALE_IN, None)
+        next(call)
+
+    def images(self, machines: Sequence[str]) -> dict[str, str]:
+        call = self._call("images")
+        next(call)
+        found = {
+            machine.id: release.image
+            for release in self.releases.values()
+            for machine in release.machines
+            if machine.id in machines
+        }
+        next(call)
+        return found
+
+    def on_demand(self, name: str, percent: int) -> None:
+        call = self._call("on_demand")
+        next(call)
+        release = self.releases[name.removeprefix("asg-")]
+        if "spot" in release.cannot_launch and percent == 100:
+            release.cannot_launch = ""
+        release.on_demand_percent = percent
+        next(call)
 
     def group(self, name: str) -> Group | None:
         call = self._call("group")
@@ -201,7 +304,17 @@ class World:
         if release is None:
             return None
         machines = tuple(Machine(machine.id, "InService") for machine in release.machines)
-        return Group(release.minimum, release.desired, release.maximum, machines)
+        return Group(
+            release.minimum,
+            release.desired,
+            release.maximum,
+            machines,
+            pin=marks.number(release.tags.get(marks.PIN)),
+            abort=release.tags.get(marks.ABORT),
+            scale_in=release.tags.get(marks.SCALE_IN),
+            on_demand_percent=release.on_demand_percent,
+            on_demand_pin=marks.number(release.tags.get(marks.ON_DEMAND)),
+        )
 
     def resize(self, name: str, *, minimum: int, desired: int | None) -> None:
         call = self._call("resize")
@@ -229,6 +342,61 @@ class World:
         ]
         next(call)
         return "".join(found)
+
+    # Metrics
+
+    def counts(self, target_groups: Sequence[str], seconds: float, slow: float | None) -> dict[str, dict[int, Counts]]:
+        assert slow is None or slow > 0
+        call = self._call("counts")
+        next(call)
+        first = (self.time - seconds) // 60 * 60
+        minutes = {minute for counted in self.counted.values() for minute in counted if minute >= first}
+        found = {
+            arn: {
+                minute: Counts(*(int(number) for number in self.counted.get(arn, {}).get(minute, (0, 0, 0))))
+                for minute in sorted(minutes)
+            }
+            for arn in target_groups
+        }
+        next(call)
+        return found
+
+    def alarms(self, names: Sequence[str]) -> dict[str, str]:
+        call = self._call("alarms")
+        next(call)
+        found = {name: self.alarm_states[name] for name in names if name in self.alarm_states}
+        next(call)
+        return found
+
+    # Switch
+
+    def arm(self, seconds: float, rule: Rule, run: str) -> None:
+        call = self._call("arm")
+        next(call)
+        self.schedule = (self.time + seconds, rule, run)
+        next(call)
+
+    def disarm(self, run: str | None) -> None:
+        call = self._call("disarm")
+        next(call)
+        if self.schedule and run in {None, self.schedule[2]}:
+            self.schedule = None
+        next(call)
+
+    def armed(self) -> Armed | None:
+        call = self._call("armed")
+        next(call)
+        found = self.schedule
+        next(call)
+        return Armed(found[1], found[0] - self.time, found[2]) if found else None
+
+    # Notifier
+
+    def tell(self, notice: Notice) -> None:
+        call = self._call("tell")
+        next(call)
+        self.notices.append(notice)
+        next(call)
 
     # Prober
 

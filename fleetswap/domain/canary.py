@@ -1,0 +1,84 @@
+"""The canary: which weights come next, how long the switch must wait for them, and whether the step is passed.
+
+The gate of a step, `judge`, is a pure function from findings to `promote`, `wait` or `abort`. It promotes only when the
+hold is over and everything was good in several readings in a row; it never promotes on what is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fleetswap.domain import gate
+from fleetswap.domain.evidence import Expected, Finding
+from fleetswap.domain.gate import Decision, Streak, Verdict
+from fleetswap.domain.moves import Seen
+from fleetswap.domain.orders import Policy, Side
+from fleetswap.domain.state import State
+from fleetswap.domain.strategy import ALL, Step
+
+
+def steps(state: State, seen: Seen) -> tuple[Step, ...]:
+    """The steps of this rollout.
+
+    With one step left over a live release that has no healthy machine, or none at all: nothing is gained by leaving
+    users there.
+    """
+    policy, home = state.order.policy, state.home
+    plan = policy.strategy.plan(trusted=state.order.trusted)
+    alive = home is not None and any(gate.healthy(seen.targets_of(arn)) for arn in home.serving)
+    return plan if alive else plan[-1:]
+
+
+def weights(candidate: Side, served: frozenset[str], step: Step) -> tuple[tuple[str, int], ...]:
+    """The weights of a step; they sum to 100."""
+    if step.weight == ALL:
+        return ((candidate.target_group, ALL),)
+    (home,) = served
+    return ((home, ALL - step.weight), (candidate.target_group, step.weight))
+
+
+def switch_seconds(policy: Policy, step: Step) -> float:
+    """How long a step may take: until its weights hold, its own time, its missing data, and a margin."""
+    watched = step.hold + policy.data_deadline if step.is_watched else 0.0
+    return policy.shift_deadline + watched + policy.switch_margin
+
+
+def expected(state: State) -> Expected:
+    """What the evidence of the present step is held against."""
+    policy = state.order.policy
+    return Expected(policy, state.expected, state.wanted, state.asked, ringing=ringing(state))
+
+
+def ringing(state: State) -> frozenset[str]:
+    """The alarms that rang at the start of a rollback. They are why it is made, and say nothing against it."""
+    if not state.order.trusted or state.first is None:
+        return frozenset()
+    return frozenset(name for name, alarm in state.first.alarms.items() if alarm == "ALARM")
+
+
+def judge(found: Sequence[Finding], streak: Streak, *, readings: int, hold_over: bool, seconds_left: float) -> Decision:
+    """Decide from one more reading. `seconds_left` is the time until missing evidence aborts."""
+    bad = [finding for finding in found if finding.verdict is Verdict.ABORT]
+    open_ = [finding for finding in found if finding.verdict is Verdict.WAIT]
+    at_once = [finding for finding in bad if not finding.again]
+    # What is unknown is no proof, and takes none away.
+    streak = streak.after(False if bad else None if open_ else True)
+    words = "; ".join(finding.words for finding in bad + open_) or "; ".join(finding.words for finding in found)
+    if at_once:
+        return Decision(Verdict.ABORT, "; ".join(finding.words for finding in at_once), streak)
+    if bad and streak.bad >= readings:
+        return Decision(Verdict.ABORT, words, streak)
+    if not bad and not open_ and hold_over and streak.good >= readings:
+        return Decision(Verdict.PROMOTE, words, streak)
+    if seconds_left <= 0 and (bad or open_):
+        return Decision(Verdict.ABORT, f"no proof in time: {words}", streak)
+    return Decision(Verdict.WAIT, words, streak)
+
+
+def enter(state: State, now: float) -> State:
+    """The state in which the present step is held."""
+    step = state.steps[0]
+    hold_until = now + step.hold
+    deadline = hold_until + state.order.policy.data_deadline
+    return replace(state, hold_until=hold_until, deadline=deadline, streak=Streak())

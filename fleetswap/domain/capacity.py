@@ -1,0 +1,68 @@
+"""Capacity: how many machines the candidate needs, what gives them to it, and what to do if EC2 has none.
+
+It decides sizes from what serves now, never from a setting alone, and never takes machines away.
+"""
+
+from __future__ import annotations
+
+from fleetswap.domain import marks, pins
+from fleetswap.domain.gate import Failure, Reading
+from fleetswap.domain.moves import CancelScaleIn, Change, Resize, Seen, Untag
+from fleetswap.domain.orders import Order
+from fleetswap.domain.policy import Shortage
+from fleetswap.domain.state import State
+
+
+def demand(order: Order, seen: Seen, served: frozenset[str]) -> int:
+    """How many machines carry the traffic now, and never fewer than the settings' capacity.
+
+    The group's desired capacity says it; of a release that is not in the order, the targets that are not leaving.
+    """
+    most = order.policy.capacity
+    for target_group in served:
+        group = seen.group(order.release_of(target_group))
+        if group is not None:
+            most = max(most, group.desired)
+        else:
+            most = max(most, sum(target.state != "draining" for target in seen.targets_of(target_group)))
+    return most
+
+
+def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
+    """What gives the candidate its machines and holds them there.
+
+    First of all AWS must not scale in, some minutes from now, what has or gets traffic.
+    """
+    order, candidate = state.order, state.order.candidate
+    found: list[Change] = []
+    for side in dict.fromkeys([candidate, state.home_side or candidate]):
+        group = seen.group(side.release)
+        if group is not None and group.scale_in is not None:
+            found.append(CancelScaleIn(side))
+    group = seen.group(candidate.release)
+    if group is None:
+        return found
+    if group.abort is not None:
+        found.append(Untag(candidate, (marks.ABORT,)))
+    if not state.is_live_already:
+        found += pins.pin_candidate(state, seen)
+    minimum = order.policy.capacity if state.is_live_already else wanted
+    fits = group.desired >= wanted and (group.minimum >= wanted or state.is_live_already)
+    if not fits or group.scale_in is not None:  # scaled in, perhaps, since we looked
+        found.append(Resize(candidate, minimum, max(wanted, group.desired)))
+    return found
+
+
+def is_short(reading: Reading, wanted: int, new: tuple[Failure, ...]) -> bool:
+    """Whether machines are missing because EC2 has none."""
+    if reading.machines is None or sum(machine.launched for machine in reading.machines) >= wanted:
+        return False
+    return any(failure.is_shortage for failure in new)
+
+
+def can_go_on_demand(state: State, reading: Reading) -> bool:
+    """Whether on-demand machines are allowed, not tried yet, and would be something else than what there is."""
+    allowed = state.order.policy.shortage is Shortage.ON_DEMAND
+    percent = reading.on_demand_percent
+    tried = pins.former_percent(state, state.order.candidate) is not None
+    return allowed and not tried and percent is not None and percent < pins.ALL_ON_DEMAND

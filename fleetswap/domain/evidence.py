@@ -1,0 +1,176 @@
+"""What speaks for and against a candidate that has traffic: each thing that was read becomes a finding, in words.
+
+It decides about single findings only: good, not (yet) known, or bad. `fleetswap.domain.canary` decides from all of them
+what to do. What could not be read is unknown, never good. It does no I/O and knows no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from fleetswap.domain import gate, rates
+from fleetswap.domain.gate import Answer, Reading, Target, Verdict
+from fleetswap.domain.orders import Group, Rule, shares
+from fleetswap.domain.policy import Check, Policy
+from fleetswap.domain.rates import Bad, Limit, Stretch
+
+RINGING = "ALARM"
+QUIET = "OK"
+"""States of an alarm (DescribeAlarms, StateValue). The third, INSUFFICIENT_DATA, says nothing."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was read at one moment. `None` is unknown: AWS did not answer, or it was not asked."""
+
+    rule: Rule | None
+    rule_known: bool
+    targets: tuple[Target, ...] | None
+    home_targets: tuple[Target, ...] | None = None
+    """Of the release that shares the traffic."""
+    group: Group | None = None
+    answer: Answer | None = None
+    """Of the plain address."""
+    alarms: Mapping[str, str] | None = None
+    counts: tuple[Stretch, ...] | None = None
+    """Requests since the candidate got its first."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the evidence is held against."""
+
+    policy: Policy
+    rule: Rule | None
+    """The weights that this rollout wrote."""
+    wanted: int
+    """Machines that must be healthy."""
+    asked: int = 0
+    """Requests that the candidate must have answered."""
+    ringing: frozenset[str] = frozenset()
+    """Alarms that rang before and are no evidence about this candidate."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's result. `again`: it must be bad in several readings in a row, because one of them may be stale."""
+
+    verdict: Verdict
+    words: str
+    again: bool = False
+
+
+def findings(evidence: Evidence, expected: Expected) -> tuple[Finding, ...]:
+    """Everything that can be said, the reasons to abort first."""
+    found = [*_always(evidence, expected), *_checks(evidence, expected)]
+    order = [Verdict.ABORT, Verdict.WAIT, Verdict.PROMOTE]
+    return tuple(sorted(found, key=lambda finding: order.index(finding.verdict)))
+
+
+def _always(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
+    """What is judged in every rollout."""
+    if evidence.group is not None and evidence.group.abort is not None:
+        yield Finding(Verdict.ABORT, stopped(evidence.group.abort))
+    yield _weights(evidence, expected.rule)
+    yield _health(evidence.targets, expected.wanted)
+    if evidence.home_targets is not None and not gate.healthy(evidence.home_targets):
+        yield Finding(Verdict.ABORT, "the release that has the other traffic has no healthy machine", again=True)
+
+
+def _checks(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
+    """What the policy asks for."""
+    policy = expected.policy
+    if evidence.answer is not None:
+        yield _reported(_probe(evidence.answer, policy), Check.PROBE, policy)
+    if policy.alarms:
+        yield _reported(alarms(evidence.alarms, policy.alarms, expected.ringing), Check.ALARMS, policy)
+    if policy.counts_requests and evidence.counts is None:
+        yield Finding(Verdict.WAIT, "the number of requests is unknown: CloudWatch does not answer")
+        return
+    counts = evidence.counts or ()
+    if expected.asked:
+        yield _requests(counts, expected.asked)
+    if policy.errors is not None:
+        yield _reported(_rate(Bad.ERRORS, counts, policy.errors), Check.ERRORS, policy)
+    if policy.slow is not None:
+        yield _reported(_rate(Bad.SLOW, counts, policy.slowness), Check.SLOWNESS, policy)
+
+
+def _reported(finding: Finding, check: Check, policy: Policy) -> Finding:
+    """A check that is for report only is told, and neither aborts nor waits."""
+    if not policy.reports_only(check) or finding.verdict is Verdict.PROMOTE:
+        return finding
+    return Finding(Verdict.PROMOTE, f"(report only) {finding.words}")
+
+
+def stopped(reason: str) -> str:
+    """The reason of an abort from outside."""
+    return f"stopped from outside: {gate.one_line(reason) or 'no reason given'}"
+
+
+def _weights(evidence: Evidence, rule: Rule | None) -> Finding:
+    if not evidence.rule_known:
+        return Finding(Verdict.WAIT, "the weights are unknown: AWS does not answer")
+    if shares(evidence.rule) != shares(rule):
+        return Finding(Verdict.ABORT, "someone else moved the traffic", again=True)
+    return Finding(Verdict.PROMOTE, "the weights hold")
+
+
+def _health(targets: tuple[Target, ...] | None, wanted: int) -> Finding:
+    words = gate.words(Reading(targets), wanted=wanted)
+    if targets is None:
+        return Finding(Verdict.WAIT, words)
+    if not gate.healthy(targets):
+        return Finding(Verdict.ABORT, words, again=True)
+    return Finding(Verdict.PROMOTE if gate.healthy(targets) >= wanted else Verdict.WAIT, words)
+
+
+def _probe(answer: Answer, policy: Policy) -> Finding:
+    good = answer.status in policy.probe_statuses
+    words = f"{policy.probe_path} answers with {answer.words}"
+    return Finding(Verdict.PROMOTE if good else Verdict.ABORT, words, again=True)
+
+
+def alarms(states: Mapping[str, str] | None, names: tuple[str, ...], ignored: frozenset[str]) -> Finding:
+    """Ringing aborts; what is not known to be quiet waits: insufficient data is no pass."""
+    if states is None:
+        return Finding(Verdict.WAIT, "the alarms are unknown: CloudWatch does not answer")
+    counted = [name for name in names if name not in ignored]
+    ringing = [name for name in counted if states.get(name) == RINGING]
+    if ringing:
+        return Finding(Verdict.ABORT, f"alarm {' and '.join(ringing)} rings")
+    unknown = [f"alarm {name} is {states.get(name, 'gone')}" for name in counted if states.get(name) != QUIET]
+    if unknown:
+        return Finding(Verdict.WAIT, ", ".join(unknown))
+    words = "no alarm rings" if not ignored else f"no other alarm rings than {' and '.join(sorted(ignored))}"
+    return Finding(Verdict.PROMOTE, words)
+
+
+def _requests(counts: tuple[Stretch, ...], asked: int) -> Finding:
+    known = sum(stretch.candidate.requests or 0 for stretch in counts)
+    words = f"{known} of {asked} requests are counted"
+    return Finding(Verdict.PROMOTE if known >= asked else Verdict.WAIT, words)
+
+
+def _rate(kind: Bad, counts: tuple[Stretch, ...], limit: Limit) -> Finding:
+    """Too few requests are no reason to wait here: how many are needed is the step's `min_requests`."""
+    finding = rates.judge(kind, counts, limit)
+    return Finding(Verdict.ABORT if finding.abort else Verdict.PROMOTE, finding.reason)
+
+
+def images(
+    found: Mapping[str, str], machines: tuple[str, ...], *, image: str, release: str, report_only: bool
+) -> Finding:
+    """Whether each machine runs the release's image. One that EC2 does not know is unknown."""
+    wrong = sorted({found[machine] for machine in machines if machine in found} - {image})
+    verdict, words = Verdict.PROMOTE, f"every machine runs {image}"
+    unknown = [machine for machine in machines if machine not in found]
+    if wrong:
+        names = [machine for machine in machines if found.get(machine, image) != image]
+        verdict, words = Verdict.ABORT, f"{names[0]} runs {wrong[0]}, but {release} is {image}"
+    elif unknown:
+        verdict, words = Verdict.WAIT, f"the image of {unknown[0]} is unknown"
+    if report_only and verdict is not Verdict.PROMOTE:
+        return Finding(Verdict.PROMOTE, f"(report only) {words}")
+    return Finding(verdict, words)

@@ -1,0 +1,61 @@
+"""The settle: what is left to do when the candidate has all the traffic and has proved itself.
+
+The candidate's pin goes, the standby is kept warm for a while and then scaled in by AWS itself, the others are scaled
+in, what served before comes last. It decides what, in which order; it never moves traffic.
+"""
+
+from __future__ import annotations
+
+from fleetswap.domain import marks, pins
+from fleetswap.domain.moves import CancelScaleIn, Change, Resize, ScheduleScaleIn, Seen, TagRule
+from fleetswap.domain.orders import Group, Side
+from fleetswap.domain.state import State
+
+
+def changes(state: State, seen: Seen) -> list[Change]:
+    """All of it. The scale-in of the standby is the very last: no failure may leave it on what gets traffic again."""
+    order = state.order
+    found = _candidate(state, seen.group(order.candidate.release))
+    last: list[Change] = []
+    for side in sorted(order.others, key=lambda side: side.target_group in state.served):
+        group = seen.group(side.release)
+        if group is None:
+            continue
+        if side.release == order.standby and order.policy.warm > 0:
+            found += _keep_warm(state, side, group)
+            if group.desired > 0 and group.scale_in is None:
+                last.append(ScheduleScaleIn(side, order.policy.warm))
+        else:
+            found += _scale_in(state, side, group)
+    return [*found, *_tag_rule(state), *last]
+
+
+def _candidate(state: State, group: Group | None) -> list[Change]:
+    candidate, capacity = state.order.candidate, state.order.policy.capacity
+    resized = any(isinstance(change, Resize) and change.side == candidate for change in state.touched)
+    fits = group is not None and group.minimum == capacity and not resized
+    resize: list[Change] = [] if fits else [Resize(candidate, capacity, None)]
+    return [*resize, *pins.release(state, candidate)]
+
+
+def _keep_warm(state: State, side: Side, group: Group) -> list[Change]:
+    """Its minimum is its size: target tracking would shrink a group without traffic."""
+    resize: list[Change] = [] if group.minimum == group.desired else [Resize(side, group.desired, None)]
+    return [*resize, *pins.release(state, side)]
+
+
+def _scale_in(state: State, side: Side, group: Group) -> list[Change]:
+    cancel: list[Change] = [CancelScaleIn(side)] if group.scale_in is not None else []
+    resize: list[Change] = [] if (group.minimum, group.desired) == (0, 0) else [Resize(side, 0, 0)]
+    return [*cancel, *resize, *pins.release(state, side)]
+
+
+def _tag_rule(state: State) -> list[Change]:
+    """Whoever has lost the state finds live and standby on the rule; what a hand has left there is over."""
+    had = state.first.tags if state.first else {}
+    wanted = {marks.LIVE: state.order.candidate.release}
+    if state.order.standby is not None:
+        wanted[marks.STANDBY] = state.order.standby
+    tags = tuple((key, value) for key, value in wanted.items() if had.get(key) != value)
+    remove = tuple(key for key in (marks.STANDBY, marks.ROLLED_BACK) if key in had and key not in wanted)
+    return [TagRule(tags, remove)] if tags or remove else []

@@ -1,0 +1,85 @@
+"""The start: what the first look says about the rollouts before, where the traffic belongs, and what forbids to begin.
+
+A rollout that died may have left the traffic shared, or on a release that was not proven, and a switch that will put it
+back. So the traffic is brought home first, as the switch would, and only then something new begins. Reality is what the
+listener's rule and the tags say, never a ledger. Nothing here looks at evidence about the candidate.
+"""
+
+from __future__ import annotations
+
+from fleetswap.domain import gate, marks
+from fleetswap.domain.evidence import RINGING
+from fleetswap.domain.moves import Arm, CancelScaleIn, Change, Disarm, Kind, Restore, Route, Seen
+from fleetswap.domain.orders import Order, Rule, shares
+from fleetswap.domain.policy import Check
+from fleetswap.domain.state import State
+from fleetswap.domain.strategy import ALL
+
+
+def home(order: Order, seen: Seen) -> Rule | None:
+    """Where the traffic belongs. One release at most has all of it there.
+
+    A switch that is armed says where its rollout came from. Without one, a release that has all the traffic is home; of
+    several that share it, the one that the last finished rollout made live, else the one with most of the traffic.
+    A release without a healthy machine is home only if no other that has traffic has one.
+    """
+    rule, armed = seen.rule, seen.armed
+    if rule is None or not rule.serving:
+        return rule
+    alive = [arn for arn in rule.serving if gate.healthy(seen.targets_of(arn))]
+    if armed is not None and len(armed.rule.serving) == 1:
+        (arn,) = armed.rule.serving
+        if gate.healthy(seen.targets_of(arn)) or (not alive and arn in rule.serving):
+            return armed.rule
+    if len(rule.serving) == 1:
+        return rule
+    live = seen.tags.get(marks.LIVE)
+    best = max(
+        dict(rule.weights).items(),
+        key=lambda pair: (pair[0] in alive, order.release_of(pair[0]) == live, pair[1], pair[0]),
+    )
+    return Rule(((best[0], ALL),))
+
+
+def take_over(state: State, seen: Seen) -> list[Change]:
+    """What makes the switch ours, so that it can never undo what we do: its weights and its time are ours now."""
+    if seen.armed is None or seen.armed.run == state.run:
+        return []
+    order, rule = state.order, state.home
+    if rule is None or not rule.verbatim:
+        return [Disarm(anyones=True)]
+    return [Arm(order.policy.deadline + order.policy.switch_margin, rule)]
+
+
+def bring_home(state: State, seen: Seen) -> list[Change]:
+    """What puts the traffic where it belongs; nothing if it is there."""
+    rule = state.home
+    if rule is None or shares(rule) == shares(seen.rule):
+        return []
+    side = state.home_side
+    group = seen.group(side.release) if side else None
+    cancel: list[Change] = [CancelScaleIn(side)] if side and group and group.scale_in is not None else []
+    return [*cancel, Restore(rule) if rule.verbatim else Route(rule.weights)]
+
+
+def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
+    """Why this rollout may not begin."""
+    order, policy = state.order, state.order.policy
+    candidate = order.candidate
+    missing = [name for name in policy.alarms if name not in seen.alarms]
+    if missing:
+        return Kind.INPUT, f"alarm {', '.join(missing)} does not exist in this account and region"
+    if state.is_live_already:
+        return None
+    rolled_back = marks.RolledBack.read(seen.tags.get(marks.ROLLED_BACK, ""))
+    if rolled_back.release == candidate.release and not policy.again:
+        at = f" at {rolled_back.at}" if rolled_back.at else ""
+        return (
+            Kind.INPUT,
+            f"release {candidate.release} was rolled back by hand{at}: deploy another image, or set fleetswap:release,"
+            " or allow it with fleetswap:rollout.again",
+        )
+    ringing = [name for name in policy.alarms if seen.alarms[name] == RINGING]
+    if ringing and not order.trusted and not policy.reports_only(Check.ALARMS):
+        return Kind.ABORTED, f"alarm {' and '.join(ringing)} rings already, before release {candidate.release} begins"
+    return None

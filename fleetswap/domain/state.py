@@ -1,0 +1,140 @@
+"""All that a rollout knows while it runs. Only values: `fleetswap.domain.rollout` makes the next state from one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from fleetswap.domain.gate import Streak
+from fleetswap.domain.moves import Action, Arm, Change, Disarm, End, Resize, Route, Seen, Wait
+from fleetswap.domain.orders import Order, Rule, Side, shares
+from fleetswap.domain.strategy import Step
+
+
+class Phase(StrEnum):
+    """Where a rollout is. The last three before the end are the put-back."""
+
+    LOOK = "look"
+    RECOVER = "recover"
+    SCALE = "scale"
+    GATE = "gate"
+    PROBE = "probe"
+    SHIFT = "shift"
+    HOLD = "hold"
+    BAKE = "bake"
+    SETTLE = "settle"
+    COMPARE = "compare"
+    PUT_BACK = "put back"
+    CLEAN_UP = "clean up"
+    DONE = "done"
+
+    @property
+    def is_back(self) -> bool:
+        """Whether the rollout has failed and is being undone."""
+        return self in {Phase.COMPARE, Phase.PUT_BACK, Phase.CLEAN_UP}
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a rollout knows. `doing` is the action in flight: a new process could go on from here."""
+
+    order: Order
+    run: str
+    """Tells this run from every other of the same service; the switch carries it."""
+    started: float
+    deadline: float
+    doing: Action
+    streak: Streak
+    ending: End
+    phase: Phase = Phase.LOOK
+    first: Seen | None = None
+    """The world before anything was touched."""
+    latest: Seen | None = None
+    home: Rule | None = None
+    """Where the traffic belongs until this rollout has succeeded, and where a failure puts it back."""
+    recovered: bool = False
+    """Whether the traffic was brought home from where a rollout that died had left it."""
+    steps: tuple[Step, ...] = ()
+    """The steps that are left; the first of them is being taken."""
+    asked: int = 0
+    """How many requests the steps up to this one ask for."""
+    wanted: int = 0
+    eager: bool = True
+    """Whether the candidate was healthy from the first reading on."""
+    suspects: tuple[str, ...] = ()
+    short_since: float | None = None
+    """Since when EC2 has had no capacity for the candidate."""
+    queue: tuple[Change, ...] = ()
+    touched: tuple[Change, ...] = ()
+    """Changes that were made, or may have been."""
+    written: tuple[tuple[tuple[str, int], ...], ...] = ()
+    """The weights that this rollout has written, or may have."""
+    moved: bool = False
+    """Whether the traffic was moved, or may have been."""
+    since: float | None = None
+    """When the candidate got its first weight."""
+    hold_until: float = 0.0
+    armed_until: float | None = None
+    """The switch does not fire before; None if it is not ours."""
+    verified: bool = False
+    """Whether the weights were seen to hold after the switch was disarmed."""
+    leaving: bool = False
+    """Whether what served before is being scaled in: from then on there is no way back."""
+    refusals: int = 0
+    evidence: tuple[str, ...] = ()
+    """The last findings about the candidate, in words."""
+    now_on: str | None = None
+    """What has the traffic, in words, if it is not what had it before."""
+
+    @property
+    def served(self) -> frozenset[str]:
+        """The target groups that have the traffic until this rollout has succeeded."""
+        return self.home.serving if self.home else frozenset()
+
+    @property
+    def previous(self) -> str | None:
+        """The release that had the traffic before; if several shared it, all of them in one text."""
+        return " and ".join(sorted(self.order.release_of(arn) for arn in self.served)) or None
+
+    @property
+    def is_live_already(self) -> bool:
+        """Whether the candidate had all the traffic before."""
+        return self.served == {self.order.candidate.target_group}
+
+    @property
+    def home_side(self) -> Side | None:
+        """The release to go back to, if there is one and the order knows it."""
+        return next((side for arn in sorted(self.served) if (side := self.order.side_of(arn))), None)
+
+    @property
+    def expected(self) -> Rule | None:
+        """The rule as we left it."""
+        return Rule(self.written[-1]) if self.written else self.home
+
+    def is_ours(self, rule: Rule | None) -> bool:
+        """Whether this is a rule that we found or wrote, and so perhaps only an old reading of it; else others did."""
+        known = {shares(self.home)} | {shares(Rule(weights)) for weights in self.written}
+        return shares(rule) in known
+
+    def wait(self, seconds: float, why: str, then: Action) -> State:
+        """The state that waits before `then`."""
+        return replace(self, doing=Wait(seconds, why, then))
+
+    def change(self, change: Change, now: float) -> State:
+        """The state that makes a change. From here on it may have been made, whatever is answered."""
+        state = replace(self, doing=change, touched=(*self.touched, change))
+        match change:
+            case Route(weights):
+                since = now if self.since is None else self.since
+                return replace(state, written=(*self.written, weights), moved=True, since=since)
+            case Arm(seconds):
+                return replace(state, armed_until=now + seconds)
+            case Resize(side, _, 0):
+                return replace(state, leaving=self.leaving or side.target_group in self.served)
+            case _:
+                return state
+
+    def changed(self) -> State:
+        """The state after a change that was accepted."""
+        armed_until = None if isinstance(self.doing, Disarm) else self.armed_until
+        return replace(self, queue=self.queue[1:], refusals=0, armed_until=armed_until)

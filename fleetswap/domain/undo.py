@@ -1,0 +1,96 @@
+"""The undo: what a rollout that failed gives back when the traffic is where it is to stay.
+
+Every group that was touched gets its former size, every pin goes, also those that a rollout before left; the candidate
+goes to 0, unless it was of use before. A release that has traffic never loses machines here: only its minimum goes
+back, because scaling goes on meanwhile. It decides what, in which order; the put-back decides when.
+"""
+
+from __future__ import annotations
+
+from fleetswap.domain import gate, pins
+from fleetswap.domain.moves import (
+    Arm,
+    CancelScaleIn,
+    Change,
+    Disarm,
+    OnDemand,
+    Resize,
+    Restore,
+    Route,
+    ScheduleScaleIn,
+    Tag,
+    TagRule,
+    Untag,
+)
+from fleetswap.domain.orders import Group, Side
+from fleetswap.domain.state import State
+
+
+def changes(state: State, serving: frozenset[str]) -> list[Change]:
+    """All of it, with the traffic on `serving` from now on. What had it before keeps its machines, too.
+
+    The switch goes last.
+    """
+    found: list[Change] = []
+    for side in state.order.sides:
+        group = state.first.group(side.release) if state.first else None
+        if group is not None:
+            found += _side(state, side, group, has_traffic=side.target_group in serving | state.served)
+    if state.armed_until is not None or any(isinstance(change, Arm) for change in state.touched):
+        found.append(Disarm())
+    return found
+
+
+def _side(state: State, side: Side, group: Group, *, has_traffic: bool) -> list[Change]:
+    """`group` is as it was before."""
+    touched = [change for change in state.touched if getattr(change, "side", None) == side]
+    resized = [change for change in touched if isinstance(change, Resize)]
+    found: list[Change] = []
+    if any(isinstance(change, ScheduleScaleIn) for change in touched):
+        found.append(CancelScaleIn(side))
+    if has_traffic:
+        found += _with_traffic(state, side, pinned=bool(resized) or pins.is_pinned(state, side))
+    elif side == state.order.candidate and not _was_of_use(state, side, group):
+        if resized or (group.minimum, group.desired) != (0, 0):
+            found.append(Resize(side, 0, 0))
+    elif resized or pins.is_pinned(state, side):
+        changed = any(change.desired is not None for change in resized)
+        found.append(Resize(side, group.floor, group.desired if changed else None))
+    found += pins.release(state, side)
+    cancelled = any(isinstance(change, CancelScaleIn) for change in touched)
+    if cancelled and not has_traffic and group.scale_in is not None and _was_of_use(state, side, group):
+        found.append(ScheduleScaleIn(side, state.order.policy.warm))
+    return found
+
+
+def _with_traffic(state: State, side: Side, *, pinned: bool) -> list[Change]:
+    if not pinned:
+        return []
+    was_home = side.target_group in state.served
+    minimum = pins.floor(state, side) if was_home else state.order.policy.capacity
+    return [Resize(side, minimum or 0, None)]
+
+
+def _was_of_use(state: State, side: Side, group: Group) -> bool:
+    """A standby that was warm before. What runs with a pin on it is only what a rollout that died has left."""
+    healthy = state.first is not None and gate.healthy(state.first.targets_of(side.target_group)) > 0
+    return healthy and group.pin is None
+
+
+def words(change: Change) -> str:  # noqa: PLR0911 - one case a change
+    """What could not be done, for a message."""
+    match change:
+        case Resize(side, _, None):
+            return f"put back {side.release} to its former size"
+        case Resize(side, _, desired):
+            return f"put back {side.release} to {desired} machines"
+        case Tag(side) | Untag(side):
+            return f"take the rollout's tags off {side.release}"
+        case OnDemand(side):
+            return f"put back the share of on-demand machines of {side.release}"
+        case ScheduleScaleIn(side) | CancelScaleIn(side):
+            return f"put right when {side.release} is scaled in"
+        case Arm() | Disarm():
+            return "delete the dead man's switch"
+        case Route() | Restore() | TagRule():
+            return "write the listener's rule"
