@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,13 +18,13 @@ from fleetswap.domain.rates import (
     Counts,
     Limit,
     Stretch,
-    Trials,
-    evidence_of,
     judge,
     share,
     upper_bound,
 )
 from tools import rates_power
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "rates.md"
 
 STRICT = Limit(alpha=0.05, ratio=1.0, tolerated=0.0)
 """The limit that aborts most readily; a high alpha so that the probabilities are not tiny."""
@@ -41,34 +42,14 @@ def aborts(*stretches: Stretch, limit: Limit = STRICT) -> bool:
 @pytest.mark.parametrize("q", [0.01, 0.05, 0.25, 0.5, 0.9])
 def test_evidence_keeps_its_promise_when_looked_at_after_every_event(q: float, alpha: float) -> None:
     """Good releases would be aborted more often than stated: each further look would add to the error."""
-    caught = _ever([q] * 160, alpha)
+    caught = rates_power.ever([q] * 160, alpha)
     assert 0 < caught <= alpha
 
 
 @pytest.mark.parametrize("q", [[0.05] * 40 + [0.25] * 40 + [0.5] * 60, [0.9, 0.01] * 60], ids=["steps", "jumps"])
 def test_evidence_keeps_its_promise_when_weights_change(q: Sequence[float]) -> None:
     """A trouble that both releases share during a later step would look like the candidate's."""
-    assert 0 < _ever(q, 0.01) <= 0.01
-
-
-def _ever(shares: Sequence[float], alpha: float) -> float:
-    """The exact probability that the evidence ever reaches 1/alpha, if every event is as likely as it may be."""
-    states, caught = {0: 1.0}, 0.0
-    for number, q in enumerate(shares, 1):
-        after: dict[int, float] = {}
-        for bad, probability in states.items():
-            after[bad] = after.get(bad, 0.0) + probability * (1 - q)
-            after[bad + 1] = after.get(bad + 1, 0.0) + probability * q
-        states = {}
-        totals = {each: shares[:number].count(each) for each in dict.fromkeys(shares[:number])}
-        for bad, probability in after.items():
-            # The likelihood ratio needs the number of bad events in all, and of events of each share.
-            trials = [Trials(bad if n == 0 else 0, total, each) for n, (each, total) in enumerate(totals.items())]
-            if evidence_of(trials) >= math.log(1 / alpha):
-                caught += probability
-            else:
-                states[bad] = probability
-    return caught
+    assert 0 < rates_power.ever(q, 0.01) <= 0.01
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1.5, 3.0])
@@ -152,6 +133,14 @@ def test_the_bound_of_a_rate_holds(total: int, alpha: float) -> None:
         )
         assert wrong <= alpha * 1.000001
     assert upper_bound(total, total, alpha) == 1
+
+
+def test_the_page_is_what_the_code_does() -> None:
+    """The documents would promise figures of an older test."""
+    page = PAGE.read_text(encoding="utf-8")
+    for part in (rates_power.CAUGHT, rates_power.caught(0.5, 5), rates_power.caught(1.0, 50), rates_power.SPARED):
+        assert part in page
+    assert page.endswith(rates_power.spared())
 
 
 @pytest.mark.parametrize(
