@@ -29,7 +29,8 @@ CAUGHT = f"""# How soon a bad release is caught
 
 Made from the code by `python -m tools.rates_power`: exact probabilities, nothing is simulated. The limits are the
 defaults of a check: a false-abort rate of {LIMIT.alpha:g}, {LIMIT.ratio:g} times live's rate tolerated, and
-{100 * LIMIT.tolerated:g} % in any case; no ceiling, which catches the worst ones even sooner. `fleetswap.domain.rates` explains the test.
+{100 * LIMIT.tolerated:g} % in any case; no ceiling, which catches the worst ones even sooner.
+`fleetswap.domain.rates` explains the test.
 
 Requests *to the candidate* until the abort, if live fails {100 * LIVE:g} % of its requests and the counts are looked at
 after each request. (CloudWatch shows them once a minute; what matters is how many there are by then.)
