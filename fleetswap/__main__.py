@@ -1,0 +1,10 @@
+"""`python -m fleetswap`: the command line, see `fleetswap.cli`."""
+
+from __future__ import annotations
+
+import sys
+
+from fleetswap.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""The options that several commands have, and how values are written on the command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.tags import RESERVED_PREFIXES
+
+Region = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGION",
+        show_default="AWS_REGION, or the profile's",
+        help="Region of the snapshot.",
+    ),
+]
+EndpointUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        show_default="AWS's own",
+        help="Endpoint of EBS direct and EC2: a VPC endpoint, or the local cloud.",
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object with every figure, instead of the short result.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no summary on standard error, only an error.")
+]
+# typer 0.20 shows no help of an argument with click 8.5: the help of the command says what the arguments are.
+SnapshotId = Annotated[str, typer.Argument(metavar="SNAPSHOT")]
+
+_SNAPSHOT = re.compile(r"snap-[0-9a-f]+")
+
+_VERSION = re.compile(r"[-_.](?:v?[0-9][0-9a-z.+~]*|(?=[a-f]*[0-9])[0-9a-f]{7,64})(?=[-_.]|$)", re.IGNORECASE)
+"""What is taken for a version in a file's name: a part that begins with a digit, or one of hexadecimal digits."""
+
+_ARCHITECTURE = re.compile(r"x86_64|i[3-6]86", re.IGNORECASE)
+"""A part of a name that only looks like a version."""
+
+
+def snapshot(text: str) -> str:
+    """A snapshot's id, or `InputError`."""
+    if not _SNAPSHOT.fullmatch(text):
+        raise InputError(f"{text!r} is not the id of a snapshot (snap-…)")
+    return text
+
+
+def tags(given: list[str]) -> dict[str, str]:
+    """The tags of `--tag KEY=VALUE`, or `InputError`."""
+    found: dict[str, str] = {}
+    for each in given:
+        key, sign, value = each.partition("=")
+        if not sign or not key:
+            raise InputError(f"--tag {each!r} is not of the form KEY=VALUE")
+        if key.lower().startswith(RESERVED_PREFIXES):
+            raise InputError(f"tag {key!r} is reserved: choose a key that starts with none of {RESERVED_PREFIXES}")
+        if key in found:
+            raise InputError(f"tag {key!r} is given twice")
+        found[key] = value
+    return found
+
+
+def lineage(file: Path) -> str:
+    """The name of the images that a file is one of: its own name without suffix and version-like parts.
+
+    `web-1.4.2.raw` and `web-1.5.0.raw` are `web`. A name that is all version is taken whole. To guess wrong costs time
+    and never bytes: of a parent that has little in common, few blocks are inherited.
+    """
+    stem = file.name.removesuffix(file.suffix) if file.suffix and not _VERSION.fullmatch(file.suffix) else file.name
+    kept = _ARCHITECTURE.sub(lambda found: found.group().replace("_", "\0"), stem)
+    kept = _VERSION.sub("", f"-{kept}").replace("\0", "_").strip("-_.")
+    return kept or stem
