@@ -7,7 +7,7 @@ waits and never reads a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -21,7 +21,6 @@ from botocore.exceptions import (
     NoCredentialsError,
 )
 from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
 
 from fleetswap.aws.refusals import one_line, refusal
 from fleetswap.domain.blocks import BLOCK_SIZE, digest, encode
@@ -89,27 +88,6 @@ class DirectSnapshots:
                     " delete it, and use a newer Fleetswap"
                 )
             return Started(snapshot_id, _age(answer))
-
-    def put(self, snapshot_id: str, index: int, block: bytes, digest: bytes) -> None:
-        """Write a block; to write it again is harmless.
-
-        Only status 201 with the checksum echoed counts: urllib3 takes an answer cut inside its headers for a success.
-        """
-        doing = f"writing block {index} of snapshot {snapshot_id}"
-        checksum = encode(digest)
-        with _speaking(doing, "ebs:PutSnapshotBlock"):
-            answer = self._ebs.put_snapshot_block(
-                SnapshotId=snapshot_id,
-                BlockIndex=index,
-                BlockData=block,
-                DataLength=len(block),
-                Checksum=checksum,
-                ChecksumAlgorithm="SHA256",
-            )
-            _expect(answer["ResponseMetadata"]["HTTPStatusCode"], 201, doing)
-            echoed = answer.get("Checksum")
-            if echoed != checksum:
-                raise TryAgain(f"{doing}: " + ("EBS got other data" if echoed else "the answer was cut off"))
 
     def complete(self, snapshot_id: str, block_count: int, checksum: str) -> None:
         """Seal a snapshot.
@@ -216,7 +194,7 @@ def _speaking(doing: str, *permissions: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refusal(error, doing, permissions) from error
-    except (HTTPClientError, ConnectionError, IncompleteReadError, HTTPError) as error:
+    except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
         raise TryAgain(f"{doing}: {one_line(error)}") from error
     except ResponseParserError as error:
         raise TryAgain(f"{doing}: the answer cannot be read ({one_line(error)})") from error
@@ -237,24 +215,3 @@ def _refusal(error: ClientError, doing: str, permissions: tuple[str, ...]) -> Cl
         reason=reason if isinstance(reason, str) else None,
         status=error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
     )
-
-
-class BotoPuts:
-    """Until `puts` is there: blocks over boto3."""
-
-    def __init__(self, port: DirectSnapshots) -> None:
-        self._port = port
-
-    def connect(self) -> BotoPuts:
-        """A connection."""
-        return self
-
-    def put(
-        self, snapshot_id: str, index: int, block: bytes | bytearray, digest: bytes, sent: Callable[[], None]
-    ) -> None:
-        """Write a block."""
-        self._port.put(snapshot_id, index, bytes(block), digest)
-        sent()
-
-    def close(self) -> None:
-        """Nothing to close."""

@@ -6,6 +6,7 @@ and which client token starts a new one. It never touches a finished snapshot, a
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -33,9 +34,16 @@ GENERATIONS = 8
 """Client tokens that are tried in turn when EBS answers with snapshots that are gone. Then a random one: two runs at
 once may not meet in it, but an image that was shipped and destroyed often need not be looked for for ever."""
 
-SHARED_SECONDS = 2.0
-"""A snapshot that is older than this when StartSnapshot answers with it was perhaps started by somebody else. The age
-comes from a `Date` in whole seconds."""
+SHARED_SECONDS = 1.0
+"""A snapshot that is older than this when StartSnapshot answers with it was perhaps started by somebody else, or is
+gone. The age comes from a `Date` in whole seconds."""
+
+GONE_SECONDS = 20.0
+"""Age of a snapshot that StartSnapshot answers with, and EC2 does not know, at which it is taken for gone. EC2 shows
+new ones within seconds. If this one was only late, it stays behind unfinished, and EBS gives it up."""
+
+LOOK_SECONDS = 1.0
+"""Pause between two looks at it."""
 
 
 class Beginning:
@@ -166,27 +174,38 @@ class Beginning:
         """What StartSnapshot answered with; None if it is an old snapshot that is of no use."""
         if started.snapshot_id in self._gone:
             return None
-        new_for = max(0.0, VISIBLE_SECONDS - started.age)
-        shared = started.age >= SHARED_SECONDS
-        target = Target(started.snapshot_id, parent, shared, absent_until=self._clock.now() + new_for)
-        if not shared:
+        until = self._clock.now() + max(0.0, VISIBLE_SECONDS - started.age)
+        target = Target(started.snapshot_id, parent, shared=started.age >= SHARED_SECONDS, absent_until=until)
+        if not target.shared:
             return target
         try:
-            now = self._patience().call(lambda: self._port.describe(target.snapshot_id))
-            if (finished := self._fit([now])) is not None:
+            now = self._seen(started)
+            if now is None:
+                self._say(f"snapshot {target.snapshot_id}, begun by an earlier upload, is gone: beginning another")
+            elif (finished := self._fit([now])) is not None:
                 return finished
-            if now.state == "pending":
+            elif now.state == "pending":
                 return target
-            if now.state == "error":
+            elif now.state == "error":
                 self._patience().call(lambda: self._port.delete(target.snapshot_id))
         except Absent:
-            if new_for:
-                return target
+            pass  # somebody else has deleted it
         except BaseException as first:
             Seal(target, self._port, self._clock, seconds=0).clean_up(first)
             raise
         self._gone.add(target.snapshot_id)
         return None
+
+    def _seen(self, started: Started) -> Snapshot | None:
+        """The snapshot as EC2 describes it, as soon as it does; None if it is old enough to be gone."""
+        gone_at = self._clock.now() + GONE_SECONDS - started.age
+        while True:
+            try:
+                return self._patience().call(lambda: self._port.describe(started.snapshot_id))
+            except Absent:
+                if self._clock.now() >= gone_at:
+                    return None
+            self._clock.wait(LOOK_SECONDS, threading.Event())
 
     def _call_start(self, start: Start) -> Started:
         """Start. If that fails in the dark, there may be a snapshot whose id nobody knows, and it says so."""

@@ -10,11 +10,10 @@ Memory: what the parent's map takes (32 bytes a block), one page of the list, tw
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from fleetswap.domain import blockmap
 from fleetswap.domain.blockmap import BadMap, BlockMap
 from fleetswap.domain.blocks import BLOCK_SIZE, block_count, digest
 from fleetswap.domain.errors import CloudError, InputError
@@ -22,6 +21,7 @@ from fleetswap.domain.lineage import Wanted, candidates, disagreement, unfit
 from fleetswap.domain.snapshots import Snapshot
 from fleetswap.domain.tags import LINEAGE
 from fleetswap.workflows.image_file import ImageFile
+from fleetswap.workflows.read_back import listing, read_map
 from fleetswap.workflows.retry import GaveUp, Patience
 from fleetswap.workflows.snapshot_port import Snapshots
 
@@ -113,9 +113,7 @@ class Search:
         unchanged = self._unchanged(block_map)
         tokens = {}
         listed = bytearray(block_map.count)
-        for index, token in listing(self._port, patience, snapshot_id, 0):
-            if index >= block_map.count:
-                break
+        for index, token in listing(self._port, patience, snapshot_id, 0, block_map.count):
             listed[index] = 1
             if index in unchanged:
                 tokens[index] = token
@@ -139,34 +137,3 @@ class Search:
             if digest(buffer) == block_map.digest(index):
                 chosen.add(index)
         return chosen
-
-
-def read_map(port: Snapshots, patience: Patience, snapshot_id: str, volume_gib: int) -> BlockMap:
-    """The block map of a completed snapshot, out of the snapshot itself. `BadMap` unless all of it checks."""
-    last = blockmap.last_block(volume_gib)
-    token = dict(listing(port, patience, snapshot_id, last)).get(last)
-    if token is None:
-        raise BadMap("is missing")
-    block = patience.call(lambda: port.get(snapshot_id, last, token))
-    header = blockmap.read_header(block, snapshot_id=snapshot_id, volume_gib=volume_gib)
-    first = last + 1 - header.map_blocks
-    blob = bytearray(header.map_blocks * BLOCK_SIZE)
-    read = 0
-    for index, each in listing(port, patience, snapshot_id, first):
-        data = patience.call(partial(port.get, snapshot_id, index, each))
-        blob[(index - first) * BLOCK_SIZE : (index - first + 1) * BLOCK_SIZE] = data
-        read += 1
-    if read < header.map_blocks:
-        raise BadMap(f"is cut off: {header.map_blocks - read} of its blocks are not in the snapshot")
-    return blockmap.decode(blob, snapshot_id=snapshot_id, volume_gib=volume_gib)
-
-
-def listing(port: Snapshots, patience: Patience, snapshot_id: str, first: int) -> Iterator[tuple[int, str]]:
-    """The blocks that a snapshot has from index `first` on, each with its token, page by page."""
-    page: str | None = None
-    while True:
-        answer = patience.call(partial(port.list_blocks, snapshot_id, first, page))
-        yield from answer.blocks
-        page = answer.next
-        if page is None:
-            return

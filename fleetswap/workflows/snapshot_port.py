@@ -1,5 +1,5 @@
 """EBS and EC2 as an upload sees them: the port that `fleetswap.aws.ebs` implements. The blocks themselves go another
-way (`fleetswap.workflows.send`).
+way (`fleetswap.workflows.send`); how finished ones are read stands in `fleetswap.workflows.read_back`.
 """
 
 from __future__ import annotations
@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from fleetswap.domain.snapshots import Page, Snapshot, Start, Started
+from fleetswap.domain.snapshots import Snapshot, Start, Started
+from fleetswap.workflows.read_back import Reads
 
 
-class Snapshots(Protocol):
+class Snapshots(Reads, Protocol):
     """One attempt a call, safe to use from several threads.
 
     A failure that may pass is raised as `TryAgain`, a snapshot that does not exist as `Absent`, a request that does not
@@ -32,9 +33,3 @@ class Snapshots(Protocol):
 
     def delete(self, snapshot_id: str) -> None:
         """Delete a snapshot in any state."""
-
-    def list_blocks(self, snapshot_id: str, start: int, page: str | None) -> Page:
-        """A page of the blocks that a completed snapshot has, its parents' too, from index `start` or after `page`."""
-
-    def get(self, snapshot_id: str, index: int, token: str) -> bytes:
-        """A whole block of a completed snapshot, checked against the checksum that came with it."""

@@ -7,6 +7,7 @@ import queue
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import ClassVar
 from urllib.parse import parse_qs
 
@@ -14,9 +15,9 @@ import pytest
 
 from fleetswap.aws.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
-from fleetswap.domain.blocks import digest, encode
+from fleetswap.domain.blocks import BLOCK_SIZE, digest, encode
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.snapshots import Absent, Start, Started, Throttled, TryAgain
+from fleetswap.domain.snapshots import Absent, Invalid, Page, Snapshot, Start, Started, Throttled, TryAgain
 
 BLOCK = bytes(range(256)) * 2048
 DIGEST = digest(BLOCK)
@@ -90,33 +91,53 @@ def error(status: str, code: str, message: str = "because", reason: str | None =
     return answer(status, {"x-amzn-ErrorType": code, "Content-Type": "application/json"}, json.dumps(body).encode())
 
 
-def put(port: DirectSnapshots) -> None:
-    port.put("snap-1", 7, BLOCK, DIGEST)
+def get(port: DirectSnapshots) -> bytes:
+    return port.get("snap-1", 7, "token+/=")
 
 
-GOOD = answer("201 Created", {"x-amz-Checksum": encode(DIGEST), "x-amz-Checksum-Algorithm": "SHA256"})
+def block(data: bytes = BLOCK, status: str = "200 OK", **headers: str) -> bytes:
+    told = {"x-amz-Data-Length": str(len(data)), "x-amz-Checksum": encode(DIGEST), "x-amz-Checksum-Algorithm": "SHA256"}
+    told |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return answer(status, {name: value for name, value in told.items() if value}, data)
 
 
-def test_a_put_is_what_the_api_asks_for(wire: Wire, port: DirectSnapshots) -> None:
-    """EBS would refuse the block, or keep it without having checked it."""
+GOOD = block()
+
+
+def test_a_block_is_read_and_checked(wire: Wire, port: DirectSnapshots) -> None:
+    """Nothing could be read back, and no parent be trusted."""
     wire.answers.put(GOOD)
-    put(port)
-    ((line, headers, body),) = wire.asked
-    assert line == "PUT /snapshots/snap-1/blocks/7 HTTP/1.1"
-    assert body == BLOCK
-    assert headers["x-amz-checksum"] == encode(DIGEST)
-    assert (headers["x-amz-checksum-algorithm"], headers["x-amz-data-length"]) == ("SHA256", "524288")
+    assert get(port) == BLOCK
+    ((line, _, _),) = wire.asked
+    assert line == "GET /snapshots/snap-1/blocks/7?blockToken=token%2B%2F%3D HTTP/1.1"
+
+
+def test_pages_are_asked_for_by_index_and_by_token(wire: Wire, port: DirectSnapshots) -> None:
+    """A list would lack blocks, or begin anew with each page."""
+    pages = [
+        {"Blocks": [{"BlockIndex": 7, "BlockToken": "a"}], "VolumeSize": 3, "BlockSize": 524288, "NextToken": "next"},
+        {"Blocks": [], "VolumeSize": 3, "BlockSize": 524288},
+    ]
+    for page in pages:
+        wire.answers.put(answer("200 OK", body=json.dumps(page).encode()))
+    assert port.list_blocks("snap-1", 5, None) == Page([(7, "a")], "next", 3)
+    assert port.list_blocks("snap-1", 5, "next") == Page([], None, 3)
+    asked = [line for line, _, _ in wire.asked]
+    assert asked[0] == "GET /snapshots/snap-1/blocks?startingBlockIndex=5&maxResults=4096 HTTP/1.1"
+    assert asked[1] == "GET /snapshots/snap-1/blocks?pageToken=next&maxResults=4096 HTTP/1.1"
 
 
 def test_a_start_is_what_was_ordered(wire: Wire, port: DirectSnapshots) -> None:
     """A snapshot would lack its tags, be encrypted otherwise, or be made twice when an answer is lost."""
     good = answer("201 Created", body=b'{"SnapshotId": "snap-1", "BlockSize": 524288}')
+    parent = Start("token", 3, {}, "", encrypted=True, kms_key="k", parent="snap-0")
     key = "arn:aws:kms:us-east-1:123456789012:key/1"
-    wire.answers.put(good)
-    wire.answers.put(good)
+    for _ in range(3):
+        wire.answers.put(good)
     assert port.start(START) == Started("snap-1", 0.0)
     port.start(Start("token", 3, {}, "", encrypted=True, kms_key=key))
-    plain, encrypted = (json.loads(body) for _, _, body in wire.asked)
+    port.start(parent)
+    plain, encrypted, child = (json.loads(body) for _, _, body in wire.asked)
     assert plain == {
         "VolumeSize": 3,
         "ClientToken": "token",
@@ -125,6 +146,53 @@ def test_a_start_is_what_was_ordered(wire: Wire, port: DirectSnapshots) -> None:
         "Description": "an image",
     }
     assert (encrypted["Encrypted"], encrypted["KmsKeyArn"]) == (True, key)
+    assert (child["ParentSnapshotId"], child.keys() & {"Encrypted", "KmsKeyArn"}) == ("snap-0", set())
+
+
+@pytest.mark.parametrize(
+    ("date", "began", "age"),
+    [
+        ("Tue, 24 Nov 2026 12:00:00 GMT", "1795521600.5", 0.0),
+        ("Tue, 24 Nov 2026 12:00:00 GMT", "1795521000", 600.0),
+        ("Tue, 24 Nov 2026 12:00:00 GMT", "null", 0.0),
+        ("once upon a time", "1795521000", 0.0),
+    ],
+)
+def test_an_old_snapshot_is_told_by_its_age(
+    wire: Wire, port: DirectSnapshots, date: str, began: str, age: float
+) -> None:
+    """The answer to an old client token would be taken for a new snapshot, and be waited for."""
+    body = f'{{"SnapshotId": "snap-1", "BlockSize": 524288, "StartTime": {began}}}'
+    wire.answers.put(answer("201 Created", {"Date": date}, body.encode()))
+    assert port.start(START).age == age
+
+
+def test_a_description_has_what_decides_about_a_parent(wire: Wire, port: DirectSnapshots) -> None:
+    """A snapshot in the archive, or of another lineage, would be taken for the parent."""
+    wire.answers.put(
+        answer(
+            "200 OK",
+            body=b"<DescribeSnapshotsResponse><snapshotSet><item><snapshotId>snap-1</snapshotId><status>completed</status>"
+            b"<startTime>2026-11-24T12:00:00.000Z</startTime><ownerId>123456789012</ownerId><volumeSize>3</volumeSize>"
+            b"<encrypted>true</encrypted><kmsKeyId>k</kmsKeyId><storageTier>archive</storageTier><tagSet><item>"
+            b"<key>fleetswap:lineage</key><value>web</value></item></tagSet></item></snapshotSet>"
+            b"</DescribeSnapshotsResponse>",
+        )
+    )
+    when = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    tags = {"fleetswap:lineage": "web"}
+    assert port.describe("snap-1") == Snapshot(
+        "snap-1",
+        "completed",
+        "",
+        3,
+        True,  # noqa: FBT003
+        "k",
+        when,
+        tags,
+        "123456789012",
+        archived=True,
+    )
 
 
 def test_only_own_snapshots_are_looked_for(wire: Wire, port: DirectSnapshots) -> None:
@@ -153,26 +221,30 @@ def test_a_completion_is_what_the_api_asks_for(wire: Wire, port: DirectSnapshots
     [
         (b"", "Connection was closed"),
         (GOOD[:9], "Connection was closed|Bad|bad|BadStatusLine"),
-        (b"HTTP/1.1 201 Created\r\n", "the answer was cut off"),
-        (answer("201 Created"), "the answer was cut off"),
-        (answer("201 Created", {"x-amz-Checksum": encode(digest(b""))}), "EBS got other data"),
-        (answer("200 OK", {"x-amz-Checksum": encode(DIGEST)}), "status 200 instead of 201"),
+        (b"HTTP/1.1 200 OK\r\n", "the answer was cut off"),
+        (GOOD[:-1], "cut off|IncompleteRead|broken"),
+        (GOOD[:-BLOCK_SIZE], "cut off|IncompleteRead|broken"),
+        (block(BLOCK[:-1]), "the answer was cut off after 524287 bytes"),
+        (block(BLOCK, x_amz_Data_Length="524287"), "the answer was cut off"),
+        (block(BLOCK, x_amz_Data_Length=""), "the answer was cut off"),
+        (block(BLOCK[::-1]), "the data does not have the checksum that came with it"),
+        (block(BLOCK, x_amz_Checksum=""), "the data does not have the checksum that came with it"),
+        (block(BLOCK, x_amz_Checksum_Algorithm="CRC"), "the data does not have the checksum that came with it"),
+        (block(status="206 Partial Content"), "status 206 instead of 200"),
         (answer("500 Internal Server Error"), "500"),
         (answer("503 Service Unavailable", body=b"<html>busy</html>"), "503"),
         (error("500 Internal Server Error", "InternalServerException"), "InternalServerException: because"),
         (error("400 Bad Request", "RequestThrottledException", reason="RESOURCE_LEVEL_THROTTLE"), "RequestThrottled"),
         (error("400 Bad Request", "ThrottlingException"), "ThrottlingException"),
-        (error("400 Bad Request", "ValidationException", reason="CONFLICTING_BLOCK_UPDATE"), "Validation"),
-        (error("400 Bad Request", "ValidationException", reason="WRITE_REQUEST_TIMEOUT"), "Validation"),
         (answer("500 Internal Server Error", {"Content-Length": "99"}, b'{"Mess'), "block 7"),
     ],
 )
 def test_what_may_pass_is_to_be_tried_again(wire: Wire, port: DirectSnapshots, raw: bytes, message: str) -> None:
-    """A fault of a moment would end the upload, or, worse, a block that EBS never got would count as written."""
+    """A fault of a moment would end the upload, or, worse, half a block be compared as if it were whole."""
     wire.answers.put(raw)
     with pytest.raises(TryAgain, match=message) as caught:
-        put(port)
-    assert str(caught.value).startswith("writing block 7 of snapshot snap-1: ")
+        get(port)
+    assert str(caught.value).startswith("reading block 7 of snapshot snap-1: ")
     assert "\n" not in str(caught.value)
     assert len(wire.asked) == 1, "only the workflow tries again"
 
@@ -180,12 +252,12 @@ def test_what_may_pass_is_to_be_tried_again(wire: Wire, port: DirectSnapshots, r
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (error("403 Forbidden", "AccessDeniedException"), "access denied: allow ebs:PutSnapshotBlock"),
+        (error("403 Forbidden", "AccessDeniedException"), "access denied: allow ebs:GetSnapshotBlock"),
         (
             error("403 Forbidden", "AccessDeniedException", "User: x is not authorized to perform: kms:Decrypt on y"),
             "access denied: allow kms:Decrypt",
         ),
-        (error("400 Bad Request", "ValidationException", reason="INVALID_BLOCK"), "ValidationException: because"),
+        (error("400 Bad Request", "ValidationException", reason="INVALID_BLOCK_TOKEN"), "ValidationException: because"),
         (error("402 Payment Required", "ServiceQuotaExceededException"), "a quota of the account is used up"),
         (error("400 Bad Request", "ConcurrentLimitExceededException"), "as many pending snapshots as it may have"),
         (error("409 Conflict", "ConflictException"), "ConflictException: because"),
@@ -196,9 +268,17 @@ def test_a_refusal_is_final(wire: Wire, port: DirectSnapshots, raw: bytes, messa
     """A missing permission would be found only after minutes of trying, and without its name."""
     wire.answers.put(raw)
     with pytest.raises(CloudError, match=message) as caught:
-        put(port)
+        get(port)
     assert not isinstance(caught.value, TryAgain)
-    assert str(caught.value).startswith("writing block 7 of snapshot snap-1: ")
+    assert str(caught.value).startswith("reading block 7 of snapshot snap-1: ")
+
+
+def test_a_wrong_request_keeps_its_reason(wire: Wire, port: DirectSnapshots) -> None:
+    """A completion that another run was faster with would be told as a failure."""
+    wire.answers.put(error("400 Bad Request", "ValidationException", reason="INVALID_SNAPSHOT_ID"))
+    with pytest.raises(Invalid) as caught:
+        port.complete("snap-1", 1, "x")
+    assert caught.value.reason == "INVALID_SNAPSHOT_ID"
 
 
 def ec2_error(code: str) -> bytes:
@@ -209,7 +289,21 @@ def ec2_error(code: str) -> bytes:
 @pytest.mark.parametrize(
     ("call", "raw", "kind", "message"),
     [
-        (put, error("404 Not Found", "ResourceNotFoundException"), Absent, "block 7 of snapshot snap-1"),
+        (get, error("404 Not Found", "ResourceNotFoundException"), Absent, "block 7 of snapshot snap-1"),
+        (lambda port: port.list_blocks("snap-1", 0, None), answer("200 OK", body=b'{"Blo'), TryAgain, "cut off|cannot"),
+        (lambda port: port.list_blocks("snap-1", 0, None), answer("200 OK", body=b"{}"), TryAgain, "was cut off"),
+        (
+            lambda port: port.list_blocks("snap-1", 0, None),
+            answer("200 OK", body=b'{"Blocks": [], "VolumeSize": 1, "BlockSize": 512}'),
+            CloudError,
+            "listing the blocks of snapshot snap-1: it has blocks of 512 bytes",
+        ),
+        (
+            lambda port: port.list_blocks("snap-1", 0, None),
+            error("403 Forbidden", "AccessDeniedException"),
+            CloudError,
+            "allow ebs:ListSnapshotBlocks",
+        ),
         (lambda port: port.describe("snap-1"), ec2_error("InvalidSnapshot.NotFound"), Absent, "snapshot snap-1"),
         (lambda port: port.delete("snap-1"), ec2_error("InvalidSnapshot.NotFound"), Absent, "snapshot snap-1"),
         (lambda port: port.delete("snap-1"), ec2_error("InvalidSnapshot.InUse"), CloudError, "InUse: because"),

@@ -373,7 +373,7 @@ def test_a_token_whose_snapshot_is_gone_is_no_obstacle(image: Path, age: float) 
     """An image that was destroyed could not be shipped again as long as EBS remembers its client token."""
     port = FakeSnapshots()
     port.repeat_age = age
-    for _ in range(12):
+    for _ in range(10):
         clock = FakeClock()
         uploaded = run(image, port, clock=clock)
         assert not uploaded.adopted
