@@ -19,10 +19,8 @@ from fleetswap.domain.gate import Streak, Target
 from fleetswap.domain.marks import RolledBack
 from fleetswap.domain.orders import Unavailable
 from fleetswap.domain.sites import ReleaseNow, Site, SiteNow, candidates, seen, way_back
+from fleetswap.domain.strategy import ALL
 from fleetswap.workflows.ports import Balancer, Clock, Fleet, Switch
-
-WHOLE = 100
-"""The weight of the only target group; a lone one has all requests, whatever its weight."""
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -258,7 +256,7 @@ class _WayBack:
     def _move(self, target: ReleaseNow) -> None:
         """Write the weights until they are seen to hold."""
         clock, pace = self._hand.clock, self._hand.pace
-        weights = ((target.side.target_group, WHOLE),)
+        weights = ((target.side.target_group, ALL),)
         self._hand.patiently(lambda: self._balancer.forward(self._site.listener, weights))
         deadline, streak = clock.now() + pace.shift_deadline, Streak()
         while streak.good < pace.readings:
