@@ -54,6 +54,10 @@ MEASURABLE = 10
 BURST_SECONDS = 0.05
 """How much of a delay of ours is made up for by sending faster: while we sent nothing, the bucket filled."""
 
+ENOUGH = 1.0 - 1e-6
+"""The credit of a request, but for what floating-point numbers lose: else one might wait for a time too short to pass.
+"""
+
 TROUBLE = 32
 """Failures in a row, throttles not counted, that are no accident: with one failure in two, once in 4 billion."""
 
@@ -100,7 +104,7 @@ class Pace:
         if self._asked is not None:
             self._grow(now - self._asked)
             self._asked = None
-        if self._credit < 1.0 and (self._met or on_their_way >= FEW):
+        if self._credit < ENOUGH and (self._met or on_their_way >= FEW):
             self._asked = now
             return (1.0 - self._credit) / self.rate
         self._credit = max(0.0, self._credit - 1.0)

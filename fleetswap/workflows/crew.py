@@ -11,10 +11,18 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 
 from fleetswap.domain.blocks import BLOCK_SIZE
-from fleetswap.workflows.retry import Stopped
+from fleetswap.workflows.retry import Clock, Stopped
 
 IDLE_SECONDS = 0.05
 """How long a thread that waits for a buffer does so without a look at `stop`."""
+
+
+SENDING = 3
+"""Threads that send at once, as a rule: enough to keep a core busy; more only make each other wait for it."""
+
+STUCK_SECONDS = 0.25
+"""If all of those still send after this long, the line is slow or far, and one more may help: on a long way a single
+connection does not fill it."""
 
 
 class Buffers:
@@ -54,22 +62,29 @@ class Buffers:
 
 
 class Crew:
-    """Threads that run `work`, a few at first and one more whenever all of them are `away` from the desk."""
+    """Threads that run `work`: at a desk, then sending, then waiting for an answer, and again.
+
+    A few at first, and one more whenever none is left that would go on, and what keeps them is waiting and not the
+    machine: more threads that send would not send more, as long as each of them gets on.
+    """
 
     def __init__(
-        self, work: Callable[[], None], failed: Callable[[BaseException], None], *, desk: int, limit: int
+        self, work: Callable[[], None], failed: Callable[[BaseException], None], clock: Clock, *, desk: int, limit: int
     ) -> None:
         """At most `desk` threads are at the desk at once, and `limit` in all. `failed` is told how one ended badly."""
         self._work = work
         self._failed = failed
+        self._clock = clock
         self._limit = limit
-        self._seats: SimpleQueue[None] = SimpleQueue()
         self._desk = min(desk, limit)
-        self._threads: list[threading.Thread] = []
-        self._away = 0
-        self._lock = threading.Lock()
+        self._seats: SimpleQueue[None] = SimpleQueue()
         for _ in range(self._desk):
             self._seats.put(None)
+        self._threads: list[threading.Thread] = []
+        self._sending = 0
+        self._waiting = 0
+        self._stuck_at = clock.now()  # when all that may send at once are taken to be stuck
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Start the first threads, as many as fit at the desk."""
@@ -91,17 +106,31 @@ class Crew:
         finally:
             self._seats.put(None)
 
-    def away(self, *, more: bool) -> None:
-        """The calling thread is going to wait. If none is left then, and there is `more` to do, another is started."""
+    def sends(self, *, more: bool) -> None:
+        """The calling thread begins to send. `more`: another thread would find something to do."""
         with self._lock:
-            self._away += 1
-            if more and self._away == len(self._threads) < self._limit:
-                self._add()
+            self._sending += 1
+            self._grow(more=more)
+
+    def waits(self, *, more: bool) -> None:
+        """The calling thread has sent, and waits for the answer."""
+        with self._lock:
+            self._sending -= 1
+            self._waiting += 1
+            self._grow(more=more)
 
     def back(self) -> None:
-        """The calling thread waits no more."""
+        """The calling thread has its answer."""
         with self._lock:
-            self._away -= 1
+            self._waiting -= 1
+
+    def _grow(self, *, more: bool) -> None:
+        if not more or self._sending + self._waiting < len(self._threads) or len(self._threads) >= self._limit:
+            return
+        now = self._clock.now()
+        if self._sending < SENDING or now >= self._stuck_at:
+            self._stuck_at = now + STUCK_SECONDS
+            self._add()
 
     def _add(self) -> None:
         # Daemons, so that a second Ctrl-C ends the program even if a name server does not answer.

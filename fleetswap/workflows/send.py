@@ -177,7 +177,7 @@ class Sender:
         """
         work = Work(self._clock, indexes, self._stop)
         job = _Job(work, source, wanted, acknowledged)
-        crew = Crew(lambda: self._serve(job, crew), work.fail, desk=self._desk, limit=self._connections)
+        crew = Crew(lambda: self._serve(job, crew), work.fail, self._clock, desk=self._desk, limit=self._connections)
         try:
             crew.start()
             while not work.over.wait(TELL_SECONDS) and not self._stop.is_set():
@@ -208,13 +208,10 @@ class Sender:
                 parcel = self._next(job)
             if parcel is None:
                 break
-            crew.away(more=not job.work.exhausted and self._buffers.available)
-            try:
-                if self._put(job.work, line, parcel):
-                    job.acknowledged(parcel.item.index, parcel.digest)
-                    job.work.done(BLOCK_SIZE)
-            finally:
-                self._release(parcel)
+            crew.sends(more=self._more(job))
+            if self._put(job, crew, line, parcel):
+                job.acknowledged(parcel.item.index, parcel.digest)
+                job.work.done(BLOCK_SIZE)
             crew.back()
         with self._lock:
             self._spare.append(line)
@@ -247,6 +244,10 @@ class Sender:
             return _Parcel(item, _digest_of(byte), buffer, buffer)
         return _Parcel(item, digest(buffer), buffer, buffer)
 
+    def _more(self, job: _Job) -> bool:
+        """Whether another thread would find something to do, as far as one can tell."""
+        return not job.work.exhausted and self._buffers.available
+
     def _release(self, parcel: _Parcel) -> None:
         """The block's bytes are not needed any more. To repeat it is harmless."""
         buffer, parcel.buffer = parcel.buffer, None
@@ -266,13 +267,19 @@ class Sender:
                         return self._pace.epoch
                 self._clock.wait(seconds, self._stop)
 
-    def _put(self, work: Work, line: Connection, parcel: _Parcel) -> bool:
+    def _put(self, job: _Job, crew: Crew, line: Connection, parcel: _Parcel) -> bool:
         """One attempt. False if it failed and goes back into the queue."""
         item = parcel.item
+
+        def sent() -> None:
+            if parcel.buffer is not None:
+                self._release(parcel)
+                crew.waits(more=self._more(job))
+
         if item.began is None:
             item.began = self._clock.now()
         try:
-            line.put(self._snapshot_id, item.index, parcel.block, parcel.digest, lambda: self._release(parcel))
+            line.put(self._snapshot_id, item.index, parcel.block, parcel.digest, sent)
         except TryAgain as error:
             if self._stop.is_set():
                 raise Stopped from error  # we hung up ourselves
@@ -285,9 +292,11 @@ class Sender:
                 else:
                     self._pace.failed()
             self._patience.bear(error, began=item.began, absent_until=self._absent_until)
-            self._release(parcel)
+            sent()
             item.failures += not throttled
-            work.again(item, now if throttled else now + pause(item.failures, first=FIRST_WAIT), throttled=throttled)
+            job.work.again(
+                item, now if throttled else now + pause(item.failures, first=FIRST_WAIT), throttled=throttled
+            )
             return False
         with self._lock:
             self._on_their_way -= 1
