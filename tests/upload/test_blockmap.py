@@ -167,6 +167,7 @@ def forged(**changes: int | bytes) -> bytes:
         (forged(entries=bytes(32)), "is damaged: the checksum of its entries"),
         (BLOB[:-1] + b"\0", "is damaged: the checksum of its header"),
     ],
+    ids=itertools.count(),
 )
 def test_says_what_is_wrong(blob: bytes, said: str) -> None:
     """A full upload would be a riddle, or a newer version's map be read as this one's."""

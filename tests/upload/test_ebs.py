@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import queue
 import socketserver
@@ -238,6 +239,7 @@ def test_a_completion_is_what_the_api_asks_for(wire: Wire, port: DirectSnapshots
         (error("400 Bad Request", "ThrottlingException"), "ThrottlingException"),
         (answer("500 Internal Server Error", {"Content-Length": "99"}, b'{"Mess'), "block 7"),
     ],
+    ids=itertools.count(),
 )
 def test_what_may_pass_is_to_be_tried_again(wire: Wire, port: DirectSnapshots, raw: bytes, message: str) -> None:
     """A fault of a moment would end the upload, or, worse, half a block be compared as if it were whole."""
@@ -263,6 +265,7 @@ def test_what_may_pass_is_to_be_tried_again(wire: Wire, port: DirectSnapshots, r
         (error("409 Conflict", "ConflictException"), "ConflictException: because"),
         (error("403 Forbidden", "ExpiredTokenException"), "ExpiredTokenException: because"),
     ],
+    ids=itertools.count(),
 )
 def test_a_refusal_is_final(wire: Wire, port: DirectSnapshots, raw: bytes, message: str) -> None:
     """A missing permission would be found only after minutes of trying, and without its name."""
@@ -327,6 +330,7 @@ def ec2_error(code: str) -> bytes:
         ),
         (lambda port: port.complete("snap-1", 1, "x"), answer("200 OK", body=b"{}"), TryAgain, "200 instead of 202"),
     ],
+    ids=itertools.count(),
 )
 def test_the_other_calls_tell_the_same_way(
     wire: Wire, port: DirectSnapshots, call: Callable[[DirectSnapshots], object], raw: bytes, kind: type, message: str
