@@ -10,8 +10,11 @@ code of ours has to run. It fires within the minute after its time (EventBridge 
 
 from __future__ import annotations
 
+import hashlib
+import hashlib
 import json
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,7 @@ from botocore.exceptions import ClientError
 
 from fleetswap.aws.balancer import weights_of
 from fleetswap.aws.calls import code, explained
+from fleetswap.domain.errors import CloudError
 from fleetswap.domain.orders import Armed, Rule, Unavailable
 
 if TYPE_CHECKING:
@@ -34,6 +38,9 @@ GROUP = "default"
 TARGET = "arn:{partition}:scheduler:::aws-sdk:elasticloadbalancingv2:modifyRule"
 """A universal target: service and API action in the names of the AWS SDK (user guide, "Using universal targets")."""
 
+NAME_CHARS = 45
+"""Of the service's name, so that the schedule's has at most 64."""
+
 DESCRIPTION = "Fleetswap: puts the traffic back if the deploying machine dies. Run: "
 """For whoever finds it in the console; what follows is the run that the schedule belongs to."""
 
@@ -46,11 +53,19 @@ TRIES = 3
 """Tries of creating what another deployer creates or deletes at this moment; two would do for two deployers."""
 
 
+def schedule_name(service: str, stack: str) -> str:
+    """The name of a service's one schedule: whoever deploys the service finds it, and no other stack's."""
+    return f"fleetswap-{service}-{hashlib.sha256(stack.encode()).hexdigest()[:8]}"
+
+
 class Switch:
     """The schedule of one service. Safe to share between threads, as the client is."""
 
-    def __init__(self, client: EventBridgeSchedulerClient, *, name: str, role: str) -> None:
-        """`role` is the ARN of what the service acts as: it must trust scheduler.amazonaws.com and may ModifyRule."""
+    def __init__(self, client: EventBridgeSchedulerClient, *, name: str, role: str | None = None) -> None:
+        """`role` is the ARN of what the service acts as: it must trust scheduler.amazonaws.com and may ModifyRule.
+
+        Without a role it can be read and disarmed, but not armed. `name` is `schedule_name`'s.
+        """
         self._client = client
         self._name = name
         self._role = role
@@ -61,9 +76,11 @@ class Switch:
         Repeating it only moves the time. Raises `Unavailable` or `CloudError`; then the schedule may have been written
         or not.
         """
+        if self._role is None:
+            raise CloudError(f"schedule {self._name} cannot be written without a role for EventBridge Scheduler")
         for _ in range(TRIES):
             present, now = self._look()
-            request = self._request(now + timedelta(seconds=math.ceil(seconds)), rule, run)
+            request = self._request(now + timedelta(seconds=math.ceil(seconds)), rule, run, self._role)
             with explained("scheduler:UpdateSchedule" if present else "scheduler:CreateSchedule", self._name):
                 try:
                     if present:
@@ -124,7 +141,7 @@ class Switch:
                 return None, _service_time(error.response)
         return answer, _service_time(answer)
 
-    def _request(self, at: datetime, rule: Rule, run: str) -> UpdateScheduleInputTypeDef:
+    def _request(self, at: datetime, rule: Rule, run: str, role: str) -> UpdateScheduleInputTypeDef:
         return {
             "Name": self._name,
             "GroupName": GROUP,
@@ -135,8 +152,8 @@ class Switch:
             "ActionAfterCompletion": "DELETE",
             "State": "ENABLED",
             "Target": {
-                "Arn": TARGET.format(partition=self._role.split(":")[1]),
-                "RoleArn": self._role,
+                "Arn": TARGET.format(partition=role.split(":")[1]),
+                "RoleArn": role,
                 "Input": rule.verbatim,
                 "RetryPolicy": {"MaximumEventAgeInSeconds": RETRIED_SECONDS, "MaximumRetryAttempts": RETRIES},
             },
@@ -149,6 +166,12 @@ class Switch:
                 f"EventBridge Scheduler may not assume {self._role}: its trust policy must name scheduler.amazonaws.com"
             )
         return error
+
+
+def schedule_name(service: str, stack: str) -> str:
+    """The name of a service's schedule: one for a service of a stack, at most 64 characters (CreateSchedule, Name)."""
+    kept = re.sub(r"[^0-9A-Za-z_.-]", "-", service)[:NAME_CHARS]
+    return f"fleetswap-{kept}-{hashlib.sha256(stack.encode()).hexdigest()[:8]}"
 
 
 def _service_time(answer: Mapping[str, Any]) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from fleetswap.aws import switch
-from fleetswap.aws.switch import Switch
+from fleetswap.aws.switch import Switch, schedule_name
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.orders import Rule, Unavailable
 
@@ -203,6 +204,23 @@ def test_what_it_will_do_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         assert json.loads(found.rule.verbatim) == json.loads(RULE.verbatim)
         hand.disarm(None)
         assert hand.armed() is None
+
+
+def test_without_a_role(client: Any, stub: Stubber) -> None:
+    """The way back by hand, which knows no role, could not take over a schedule."""
+    hand = Switch(client, name=NAME)
+    with pytest.raises(CloudError, match="without a role"):
+        hand.arm(60, RULE, "run-1")
+    stub.add_response("delete_schedule", {}, BY_NAME)
+    hand.disarm(None)
+
+
+def test_each_service_has_one_schedule() -> None:
+    """Two stacks would share a schedule, or a name that is too long would be refused."""
+    name = schedule_name("web", "acme/fleetswap/prod")
+    assert re.fullmatch("fleetswap-web-[0-9a-f]{8}", name)
+    assert schedule_name("web", "acme/fleetswap/staging") != name
+    assert re.fullmatch("[0-9a-zA-Z-_.]{64}", schedule_name("w/" * 100, "acme/fleetswap/prod"))
 
 
 def test_a_schedule_that_someone_else_made_is_read(client: Any, stub: Stubber) -> None:
