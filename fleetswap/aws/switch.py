@@ -11,7 +11,6 @@ code of ours has to run. It fires within the minute after its time (EventBridge 
 from __future__ import annotations
 
 import hashlib
-import hashlib
 import json
 import math
 import re
@@ -51,11 +50,6 @@ deployer has done newer work, which a late try would undo. 60 s is the least tha
 
 TRIES = 3
 """Tries of creating what another deployer creates or deletes at this moment; two would do for two deployers."""
-
-
-def schedule_name(service: str, stack: str) -> str:
-    """The name of a service's one schedule: whoever deploys the service finds it, and no other stack's."""
-    return f"fleetswap-{service}-{hashlib.sha256(stack.encode()).hexdigest()[:8]}"
 
 
 class Switch:
@@ -169,7 +163,10 @@ class Switch:
 
 
 def schedule_name(service: str, stack: str) -> str:
-    """The name of a service's schedule: one for a service of a stack, at most 64 characters (CreateSchedule, Name)."""
+    """The name of a service's one schedule: whoever deploys the service finds it, and no other stack's.
+
+    It has at most 64 characters (CreateSchedule, Name).
+    """
     kept = re.sub(r"[^0-9A-Za-z_.-]", "-", service)[:NAME_CHARS]
     return f"fleetswap-{kept}-{hashlib.sha256(stack.encode()).hexdigest()[:8]}"
 
