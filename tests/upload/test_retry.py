@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import pytest
 
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.snapshots import Absent, TryAgain
-from fleetswap.workflows.retry import LONGEST_WAIT, GaveUp, Patience, Stopped
+from fleetswap.workflows.retry import LONGEST_WAIT, GaveUp, Patience, Stopped, pause
 from tests.upload.fake import FakeClock
 
 
@@ -103,3 +104,24 @@ def test_stop_ends_it() -> None:
         patience.call(fail)
     with pytest.raises(Stopped):
         patience.call(lambda: None)
+
+
+def test_a_success_of_another_way_counts() -> None:
+    """Blocks would be acknowledged by the hundred, and the call beside them be given up."""
+    clock = FakeClock()
+    patience = Patience(clock, threading.Event(), seconds=60)
+    clock.advance(100)
+    patience.renew()
+    clock.advance(59)
+    patience.bear(TryAgain("500"), began=0, absent_until=None)
+    clock.advance(1)
+    with pytest.raises(GaveUp):
+        patience.bear(TryAgain("500"), began=0, absent_until=None)
+
+
+def test_pauses_grow_and_are_drawn() -> None:
+    """All that failed at once would come back at once, or an outage be slept through."""
+    longest = [max(pause(failures) for _ in range(200)) for failures in range(1, 12)]
+    assert all(LONGEST_WAIT >= later > earlier * 1.2 for earlier, later in itertools.pairwise(longest[:6]))
+    assert max(longest) <= LONGEST_WAIT
+    assert max(pause(1, first=0.05) for _ in range(200)) <= 0.05
