@@ -39,6 +39,9 @@ than EBS has in those of 64 KiB. QEMU's own is 32 MiB (spec, "Header": size), wh
 DIRTY, CORRUPT, EXTERNAL, COMPRESSION, SUBCLUSTERS = (1 << bit for bit in range(5))
 """Incompatible features. `DIRTY` only says that refcounts may be stale, which are for writers: it is no obstacle."""
 
+RAW_EXTERNAL = 2
+"""Auto-clear feature that there may only be with `EXTERNAL`."""
+
 OFFSET_MASK = 0x00FF_FFFF_FFFF_FE00
 """Bits 9 to 55 of an entry: where the L2 table or the cluster begins (spec, "Cluster mapping")."""
 
@@ -174,7 +177,7 @@ def parse(head: bytes, file_size: int, *, name: str) -> Header:
 def _check_features(head: bytes, cluster_size: int, name: str) -> None:
     if len(head) < HEAD_BYTES:
         raise damaged(name, "its header is cut off")
-    features, _, _, _, length = EXTENSION.unpack_from(head, HEADER.size)
+    features, _, autoclear, _, length = EXTENSION.unpack_from(head, HEADER.size)
     if not COMPRESSION_AT <= length <= cluster_size or length % 8:
         raise damaged(name, f"a header of {length} bytes")
     if features & CORRUPT:
@@ -186,6 +189,8 @@ def _check_features(head: bytes, cluster_size: int, name: str) -> None:
         raise _foreign(name, "its data in another file")
     if features & SUBCLUSTERS:
         raise _foreign(name, "extended L2 entries")
+    if autoclear & RAW_EXTERNAL:
+        raise damaged(name, "its data is raw in another file, its features say otherwise")
     if unknown := features & ~(DIRTY | COMPRESSION):
         raise _foreign(name, f"unknown features ({unknown:#x})")
     compression = head[COMPRESSION_AT] if length > COMPRESSION_AT else 0

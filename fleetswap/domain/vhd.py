@@ -151,7 +151,7 @@ def parse_header(data: bytes, footer: Footer, file_size: int, *, name: str) -> H
     blocks = -(-footer.size // block_size)
     if blocks > entries:
         raise damaged(name, f"its table has {entries} entries, and the disk {blocks} blocks")
-    if not FOOTER_BYTES <= table_at <= file_size - FOOTER_BYTES - 4 * blocks:
+    if not FOOTER_BYTES <= table_at <= file_size - FOOTER_BYTES - 4 * entries:
         raise damaged(name, "its table lies outside of the file")
     # "The sector bitmap is padded to a 512-byte sector boundary" (spec, "Block Allocation Table and Data Blocks").
     bitmap_size = -(-block_size // SECTOR // 8 // SECTOR) * SECTOR

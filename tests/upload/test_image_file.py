@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import struct
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from fleetswap.domain import disk
 from fleetswap.domain.blocks import block_count
 from fleetswap.domain.errors import FleetswapError, InputError
+from fleetswap.domain.qcow2 import OFFSET_MASK
 from fleetswap.workflows.image_file import ImageFile, identify
 from tests.upload.fake import BLOCK, disk_bytes, disk_file
 from tests.upload.images import MIB, convert, patch, qemu, qemu_bytes, raw_file, read_disk
@@ -58,11 +61,11 @@ def test_a_preallocated_qcow2_is_read(raw: Path, tmp_path: Path, preallocation: 
 def test_vhd_is_read_as_qemu_reads_it(raw: Path, tmp_path: Path, subformat: str, force_size: str) -> None:
     """An image would lose its end, or get the file's own bytes, because VHD says its size in two ways."""
     path = convert(raw, tmp_path / "x.vhd", "vpc", f"subformat={subformat},force_size={force_size}")
-    disk = read_disk(path)
-    assert disk == qemu_bytes(path, "vpc")
+    content = read_disk(path)
+    assert content == qemu_bytes(path, "vpc")
     # Without force_size qemu-img rounds the disk up to whole cylinders.
-    assert disk[: raw.stat().st_size] == raw.read_bytes()
-    assert (len(disk) == raw.stat().st_size) == (force_size == "on")
+    assert content[: raw.stat().st_size] == raw.read_bytes()
+    assert (len(content) == raw.stat().st_size) == (force_size == "on")
 
 
 def test_a_vhd_of_several_blocks_is_read(tmp_path: Path) -> None:
@@ -94,9 +97,9 @@ def test_the_active_state_is_read_and_not_a_snapshot(raw: Path, tmp_path: Path) 
     qemu("io", "-f", "qcow2", "-c", "write -P 0x5a 1M 200k", path)
     qemu("img", "snapshot", "-c", "between", path)
     qemu("io", "-f", "qcow2", "-c", "write -P 0xa5 1100k 64k", path)
-    disk = read_disk(path)
-    assert disk == qemu_bytes(path, "qcow2")
-    assert disk != raw.read_bytes()
+    content = read_disk(path)
+    assert content == qemu_bytes(path, "qcow2")
+    assert content != raw.read_bytes()
 
 
 def test_zeros_that_were_written_are_no_holes(tmp_path: Path) -> None:
@@ -164,14 +167,29 @@ def test_a_change_is_noticed(raw: Path, tmp_path: Path, kind: str) -> None:
             image.read(1, buffer)
 
 
-def test_a_file_that_changes_is_not_called_damaged(raw: Path, tmp_path: Path) -> None:
+def test_a_file_that_changes_is_not_called_damaged(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who runs a machine on the image meanwhile would be told to build it again."""
-    path = convert(raw, tmp_path / "x", "qcow2", "", "-c")
-    with ImageFile(path) as image:
-        os.truncate(path, 6 << 16)
+    path = convert(raw, tmp_path / "x", "qcow2", "cluster_size=4k")
+    content = path.read_bytes()
+    (l1_at,) = struct.unpack_from(">Q", content, 40)
+    second = struct.unpack_from(">QQ", content, l1_at)[1] & OFFSET_MASK
+    buffer = bytearray(BLOCK)
+    with ImageFile(path) as image:  # reads the first and the last table
+        patch(path, second, b"\x3f" * 4096)
+        os.utime(path, ns=(1, 1))
         with pytest.raises(FleetswapError, match="changed while it was read") as caught:
-            image.read(2, bytearray(BLOCK))
+            image.read(5, buffer)
         assert not isinstance(caught.value, InputError)
+    with ImageFile(path) as image, pytest.raises(InputError, match="is a damaged qcow2 file"):
+        image.read(5, buffer)
+
+    def write_and_refuse(*_: object, **__: object) -> None:
+        os.utime(raw, ns=(2, 2))
+        raise InputError("is no disk")
+
+    monkeypatch.setattr(disk, "inspect", write_and_refuse)
+    with pytest.raises(FleetswapError, match="changed while it was read"):
+        ImageFile(raw)
 
 
 def test_only_blocks_of_the_disk_are_read(raw: Path) -> None:
