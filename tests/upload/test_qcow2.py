@@ -212,7 +212,7 @@ hostile = st.sampled_from([512, 4096, 65_536, 1 << 31, 1 << 32, 1 << 62, 1 << 63
 
 
 @pytest.mark.usefixtures("plain", "packed")  # as arguments their bytes would be shown
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=80)
 @given(
     kind=st.sampled_from(["plain", "packed"]),
     changes=st.lists(

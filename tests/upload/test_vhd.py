@@ -224,7 +224,7 @@ hostile = st.sampled_from([512, 4096, 1 << 21, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_
 
 
 @pytest.mark.usefixtures("dynamic", "fixed")  # as arguments their bytes would be shown
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=80)
 @given(
     kind=st.sampled_from(["dynamic", "fixed"]),
     changes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 87), st.integers(0, 7) | hostile), max_size=3),
