@@ -14,7 +14,7 @@ What the image's identity says is not proved here: blocks are read once, in any 
 the whole would take another pass. Whoever names an image by its content has just read all of it; from the moment that
 the file is opened until it is sent, `ImageFile.check_unchanged` tells, and a run that goes on hashes every block again.
 
-Memory: what `send` takes, 33 bytes a block of the image, 9 if a journal is read, and 32 for a moment for the parent.
+Memory: what `send` takes, and for each block of the image 33 bytes, 32 with a parent, 9 if a journal is read.
 """
 
 from __future__ import annotations

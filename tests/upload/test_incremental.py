@@ -346,6 +346,21 @@ def test_a_parent_that_cannot_be_read_is_done_without(tmp_path: Path, call: str,
         run(image(tmp_path, "abe", name="three")[0], port, parent=one.snapshot_id)
 
 
+def test_silence_is_waited_for_once(tmp_path: Path) -> None:
+    """An outage of reading would be waited out for each candidate in turn."""
+    port, clock = FakeSnapshots(), FakeClock()
+    for name in ("one", "two", "three"):
+        run(image(tmp_path, "abc", name=name)[0], port)
+
+    def refuse(_: int, name: str) -> None:
+        if name == "list_blocks":
+            raise TryAgain("503")
+
+    port.before = refuse
+    run(image(tmp_path, "abd", name="four")[0], port, clock=clock)
+    assert 30 <= clock.now() < 60
+
+
 def test_a_parent_of_another_account_can_be_named(tmp_path: Path) -> None:
     """A company that bakes in one account and runs in another would send every block of every image."""
     port = FakeSnapshots()
