@@ -383,6 +383,23 @@ def test_a_token_whose_snapshot_is_gone_is_no_obstacle(image: Path, age: float) 
             assert clock.now() < 30, "an old snapshot need not be waited for"
 
 
+def test_a_failed_look_at_an_old_snapshot_leaves_nothing(image: Path) -> None:
+    """A role that may not describe snapshots would leave one behind with each deploy."""
+    port = FakeSnapshots()
+    port.repeat_age = 10
+    held = port.add(Order(image, STORE_PATH, STACK, {"team": "a"}).start(1, None, "0"))
+    held.about = replace(held.about, tags={})  # EC2 does not show them yet
+
+    def refuse(_: int, name: str) -> None:
+        if name == "describe" and port.calls.count("describe") == 1:
+            raise CloudError("access denied")
+
+    port.before = refuse
+    with pytest.raises(CloudError, match=r"^access denied$"):
+        run(image, port)
+    assert not port.held
+
+
 @pytest.mark.parametrize("state", ["error", "completed"])
 def test_a_token_leads_to_what_became_of_its_snapshot(image: Path, state: str) -> None:
     """A run whose tags EC2 does not show yet would write into what is finished, or into what can never be."""
