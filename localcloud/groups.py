@@ -31,6 +31,7 @@ _create_group, _create_response = (
     AutoScalingResponse.create_auto_scaling_group,
 )
 _put_policy = AutoScalingBackend.put_scaling_policy
+_put_tags, _delete_tags = AutoScalingBackend.create_or_update_tags, AutoScalingBackend.delete_tags
 
 # Members that moto's group lacks or changes on the way, with the attribute that its serializer looks for.
 _EXTRA = {
@@ -49,6 +50,7 @@ def patch(patches: Patches) -> None:
     patches.methods(FakeAutoScalingGroup, update)
     patches.set(AutoScalingBackend, "create_auto_scaling_group", _create)
     patches.methods(AutoScalingBackend, put_scaling_policy, delete_policy, execute_policy)
+    patches.methods(AutoScalingBackend, create_or_update_tags, delete_tags)
     patches.methods(
         AutoScalingResponse,
         create_auto_scaling_group,
@@ -269,6 +271,24 @@ def _alarms(policy: Moto) -> list[dict[str, str]]:
         )
         made.append({"AlarmName": alarm.name, "AlarmARN": alarm.alarm_arn})
     return made
+
+
+def create_or_update_tags(self: Moto, tags: list[dict[str, str]]) -> None:
+    """AWS checks every group first; moto tags some and answers 500."""
+    _check_groups(self, tags)
+    _put_tags(self, tags)
+
+
+def delete_tags(self: Moto, tags: list[dict[str, str]]) -> None:
+    """As `create_or_update_tags`."""
+    _check_groups(self, tags)
+    _delete_tags(self, tags)
+
+
+def _check_groups(autoscaling: Moto, tags: list[dict[str, str]]) -> None:
+    for tag in tags:
+        if tag["ResourceId"] not in autoscaling.autoscaling_groups:
+            raise ValidationError(f"AutoScalingGroup name not found - no such group: {tag['ResourceId']}")
 
 
 def _find_policy(autoscaling: Moto, name: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from localcloud.inject import Injector
 from localcloud.snapshots import SnapshotStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -40,11 +41,18 @@ class LocalCloud:
     """One local cloud, its files below `directory`. Only one can run in a process, because moto's state is global.
 
     With `machines` the instances and load balancers are real processes (see `machines`); without, only the control
-    plane runs. `store` may be given to control its clock.
+    plane runs. `store` may be given to control its clock; `clock`, in seconds since the epoch, is everything else's
+    that happens at a time.
     """
 
     def __init__(
-        self, directory: Path, port: int = DEFAULT_PORT, *, machines: bool = True, store: SnapshotStore | None = None
+        self,
+        directory: Path,
+        port: int = DEFAULT_PORT,
+        *,
+        machines: bool = True,
+        store: SnapshotStore | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         os.environ.update(ENVIRONMENT)
         # Importing moto takes a second and reads the environment, so it comes after the line above.
@@ -63,7 +71,15 @@ class LocalCloud:
             self.store = store or SnapshotStore(directory / "snapshots")
             self.machines: Any = self._load_machines() if machines else None
             with LOCK:
-                self._control = strict.Control(self._patches, self.store, self.machines, self.faults)
+                self._control = strict.Control(
+                    self._patches,
+                    self.store,
+                    self.machines,
+                    self.faults,
+                    self.endpoint,
+                    clock=clock,
+                    sleep=self._stopping.wait,
+                )
             self._moto = _moto()
             self._injector = Injector(self._serve, self.faults, self._stopping.wait)
             self._admin = admin.Admin(self.faults, self.store, self.status, self._kill)
@@ -102,6 +118,7 @@ class LocalCloud:
             if self.machines is not None:
                 self.machines.stop()
         finally:
+            self._control.close()
             if self._threads:
                 self._server.stop()
             else:

@@ -7,19 +7,35 @@ and what moto does instead.
 from __future__ import annotations
 
 import base64
+import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moto.core.base_backend import BackendDict
 from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
 from moto.ec2.responses.general import General
 
-from localcloud import groups, images, launch, listeners, mirror, network, policies, scaling, spot, targets
+from localcloud import (
+    groups,
+    images,
+    launch,
+    listeners,
+    mirror,
+    network,
+    policies,
+    scaling,
+    scheduled,
+    schedules,
+    spot,
+    targets,
+)
 from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, Moto, backend
 from localcloud.ebs import EbsApi
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localcloud.faults import Faults
     from localcloud.patches import Patches
     from localcloud.records import Snapshot
@@ -31,10 +47,25 @@ CONSOLE_BYTES = 65_536  # EC2 API reference, GetConsoleOutput
 class Control:
     """The control plane on top of moto: patched, empty but for the snapshots of the store. Made with `LOCK` held."""
 
-    def __init__(self, patches: Patches, store: SnapshotStore, machines: MachineHooks | None, faults: Faults) -> None:
+    def __init__(
+        self,
+        patches: Patches,
+        store: SnapshotStore,
+        machines: MachineHooks | None,
+        faults: Faults,
+        endpoint: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Any] = time.sleep,
+    ) -> None:
+        """`endpoint` is the local cloud's own URL; `clock` gives seconds since the epoch."""
+        self._clock = clock
+        self._firing = schedules.Firing(endpoint, faults, clock, sleep)
         mirror.patch(patches, store)
         for module in (images, launch, scaling, groups, listeners, network, policies):
             module.patch(patches)
+        scheduled.patch(patches, clock)
+        schedules.patch(patches, clock)
         targets.patch(patches, machines)
         patches.set(General, "machines", machines)
         patches.set(EC2Backend, "faults", faults)
@@ -57,9 +88,15 @@ class Control:
             faults=faults,
         )
 
+    def close(self) -> None:
+        """Begin nothing more, and wait for what is on its way. Without `LOCK`."""
+        self._firing.close()
+
     def tick(self) -> None:
         """Do what is due. Called about four times a second, with `LOCK` held."""
         spot.tick(backend("ec2"))
+        scheduled.tick(backend("autoscaling"), self._clock())
+        self._firing.tick()
         scaling.tick(backend("autoscaling"))
 
 

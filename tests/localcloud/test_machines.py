@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import time
 from collections import Counter
@@ -160,8 +158,7 @@ def test_a_fleet_boots_serves_heals_and_ends(service: Service, cloud: LocalCloud
     service.clients.autoscaling.set_desired_capacity(AutoScalingGroupName="dead", DesiredCapacity=0)
 
     # A machine that dies is replaced, and the other one serves all the while.
-    pid = service.machines.status()["machines"][first]
-    os.kill(pid, signal.SIGKILL)
+    service.machines.kill(first)
     until(lambda: first not in service.health() and len(service.health()) == 2, "the replacement")
     assert {service.ask() for _ in range(10)} == {f"version machines on {second}"}
 

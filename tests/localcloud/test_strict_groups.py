@@ -272,3 +272,11 @@ def test_a_retired_instance_drains_before_it_ends(clients: Clients, monkeypatch:
     tick()
     assert clients.instances() == []
     assert activities(clients)[0]["StatusCode"] == "Successful"
+
+
+def test_tags_of_a_group_that_is_gone_are_refused(clients: Clients) -> None:
+    """A clean-up that comes too late would be answered with an error of the stand-in."""
+    tag: Any = {"ResourceId": "none", "ResourceType": "auto-scaling-group", "Key": "k", "PropagateAtLaunch": False}
+    auto = clients.autoscaling
+    assert refusal(lambda: auto.create_or_update_tags(Tags=[tag])) == "ValidationError"
+    assert refusal(lambda: auto.delete_tags(Tags=[tag])) == "ValidationError"
