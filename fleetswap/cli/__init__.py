@@ -6,9 +6,12 @@ error and never a traceback; the result, and nothing else, goes to standard outp
 
 from __future__ import annotations
 
+import gc
+
 
 def main() -> int:
     """Run the program's own arguments, and return the exit status."""
+    gc.disable()  # until all is imported (`fleetswap.cli.cloud.join`): it would only look at modules again and again
     from fleetswap.cli.app import run  # noqa: PLC0415 (typer is imported when it is needed, and not by who imports us)
 
     return run()

@@ -5,6 +5,7 @@ It makes no call to EBS or EC2. botocore is imported here, when a command runs, 
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -52,6 +53,9 @@ def join(region: str | None, endpoint: str | None, *, connections: int) -> Joine
             raise InputError("no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`")
         cloud = Cloud(chosen, endpoint)
         ebs, ec2 = cloud.ebs_and_ec2(connections)
+        if not gc.isenabled():
+            gc.freeze()  # what was imported stays to the end
+            gc.enable()
         return Joined(chosen, DirectSnapshots(ebs, ec2), cloud.puts(ebs))
     except (BotoCoreError, ValueError) as error:  # botocore raises a ValueError for an endpoint that is no URL
         raise InputError(f"the AWS settings are wrong: {one_line(error)}") from error

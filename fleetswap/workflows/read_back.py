@@ -26,7 +26,7 @@ from fleetswap.domain.blockmap import BadMap, BlockMap
 from fleetswap.domain.blocks import BLOCK_SIZE
 from fleetswap.domain.errors import CloudError, FleetswapError
 from fleetswap.domain.pace import Pace
-from fleetswap.domain.snapshots import Page, Throttled, TryAgain
+from fleetswap.domain.snapshots import Invalid, Page, Throttled, TryAgain
 from fleetswap.workflows.retry import Clock, Patience, Stopped, pause
 
 CONNECTIONS = 32
@@ -42,6 +42,11 @@ PATIENCE_SECONDS = 300.0
 BLOCK_ATTEMPTS = 16
 """Failures, throttles not counted, after which a block is given up although others are read meanwhile. Where three
 requests in ten fail by chance, one block in a hundred million has as many."""
+
+OLD_TOKEN = "INVALID_BLOCK_TOKEN"  # noqa: S105 (a reason, not a secret)
+"""The reason of a ValidationException about a block's token. It lives for 7 days (EBS user guide, "Frequently asked
+questions for EBS direct APIs"), and "changes … if you run another ListSnapshotBlocks" (the same, "Concepts"), so it is
+asked for anew before the block is given up."""
 
 FIRST_WAIT = 0.05
 """Seconds: the longest wait of a block after its first failure; see `fleetswap.workflows.retry.pause`."""
@@ -332,11 +337,22 @@ class _Reader:
         except TryAgain as error:
             self._try_again(item, error, epoch)
             return None
+        except Invalid as error:
+            if error.reason != OLD_TOKEN:
+                raise
+            item.token = self._new_token(item.index, error)
+            self._try_again(item, TryAgain(str(error)), epoch)
+            return None
         with self._change:
             self._on_their_way -= 1
             self._pace.acknowledged(self._clock.now(), epoch)
         self._patience.renew()
         return data
+
+    def _new_token(self, index: int, error: Invalid) -> str:
+        for _, token in listing(self._port, self._patience, self._snapshot_id, index, index + 1):
+            return token
+        raise error
 
     def _try_again(self, item: _Item, error: TryAgain, epoch: int) -> None:
         now = self._clock.now()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.snapshots import Absent, Page, Throttled, TryAgain
+from fleetswap.domain.snapshots import Absent, Invalid, Page, Throttled, TryAgain
 from fleetswap.workflows import read_back as module
 from fleetswap.workflows.read_back import Reading, listing, look, read_back
 from fleetswap.workflows.retry import GaveUp, Patience, Stopped
@@ -173,6 +173,41 @@ def test_one_block_that_cannot_be_read_is_named_while_the_others_can(monkeypatch
     with pytest.raises(CloudError, match=r"block 4: .*checksum.*3 attempts") as caught:
         read(port)
     assert not isinstance(caught.value, TryAgain | GaveUp)
+
+
+def test_old_tokens_are_asked_for_anew() -> None:
+    """A read that takes long, or beside another one, would end in a refusal."""
+    port = Finished(some(range(12)), page=5)
+    original, refused = port.get, set()
+    lock = threading.Lock()
+
+    def once_refused(snapshot_id: str, index: int, token: str) -> bytes:
+        with lock:
+            new = index not in refused
+            refused.add(index)
+        if new:
+            raise Invalid("ValidationException: wrong token", "INVALID_BLOCK_TOKEN")
+        return original(snapshot_id, index, token)
+
+    port.get = once_refused  # type: ignore[method-assign]
+    got, reading = read(port)
+    assert got == port.held
+    assert reading.retried == 12
+
+
+@pytest.mark.parametrize("reason", ["INVALID_BLOCK_TOKEN", "INVALID_SNAPSHOT_ID"])
+def test_a_token_that_is_refused_again_and_again_is_told(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    """A refusal would be tried for ever."""
+    monkeypatch.setattr(module, "BLOCK_ATTEMPTS", 3)
+    port = Finished(some(range(9)))
+
+    def fail(what: str, index: int) -> None:
+        if what == "get" and index == 6:
+            raise Invalid("ValidationException: not this", reason)
+
+    port.before = fail
+    with pytest.raises(CloudError, match="not this"):
+        read(port)
 
 
 @pytest.mark.parametrize("operation", ["list", "get"])

@@ -1,0 +1,189 @@
+"""The command line, run in this process against a local cloud in another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+import boto3
+import pytest
+
+from fleetswap.aws.ebs import DirectSnapshots
+from fleetswap.aws.session import Cloud
+from fleetswap.domain.blocks import digest, linear_checksum
+from fleetswap.domain.snapshots import Start
+from fleetswap.workflows import seal
+from tests.upload.fake import BLOCK, disk_bytes, nothing
+from tests.upload.reads import mapped
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+with warnings.catch_warnings():
+    # typer 0.20 imports what click 8.5 has deprecated; a later typer, or an earlier click, will not need this.
+    warnings.filterwarnings("ignore", "'click.utils", DeprecationWarning)
+    from fleetswap.cli.app import run
+
+SERVE = """
+import pathlib, sys
+from localcloud.server import LocalCloud
+from localcloud.snapshots import SnapshotStore
+root = pathlib.Path(sys.argv[1])
+store = SnapshotStore(root / "snapshots", settle_seconds=0.0)
+cloud = LocalCloud(root, 0, machines=False, store=store)
+cloud.start()
+print(cloud.endpoint, flush=True)
+sys.stdin.read()
+cloud.stop()
+"""
+
+CONTENT = disk_bytes(["data", "zero", "same"], 9 * BLOCK - 512, seed=3)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of an error; nothing else may be an error, and nothing a result."""
+        *before, last = self.err.splitlines()
+        assert last.startswith("error: "), self.err
+        assert not any(line.startswith("error: ") or "Traceback" in line for line in before), self.err
+        return last.removeprefix("error: ")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What --json printed."""
+        (line,) = self.out.splitlines()
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+@dataclass(frozen=True)
+class Local:
+    """The local cloud."""
+
+    endpoint: str
+
+    @property
+    def ec2(self) -> EC2Client:
+        return boto3.client("ec2", endpoint_url=self.endpoint, region_name="us-east-1")
+
+    def snapshots(self, **tags: str) -> list[dict[str, Any]]:
+        """All snapshots with these tags, whose keys begin with `fleetswap:`, in any state."""
+        filters = [{"Name": f"tag:fleetswap:{key}", "Values": [value]} for key, value in tags.items()]
+        found = self.ec2.describe_snapshots(OwnerIds=["self"], Filters=filters)["Snapshots"]  # type: ignore[arg-type]
+        return [dict(each) for each in found]
+
+    def fault(self, **rule: object) -> None:
+        """Ask for a fault."""
+        self._ask("POST", json.dumps(rule).encode())
+
+    def no_faults(self) -> None:
+        """Take all faults back."""
+        self._ask("DELETE", None)
+
+    def hold(self, make: Callable[[str], Mapping[int, bytes]]) -> str:
+        """A completed snapshot of these blocks, made by hand; they are made for its id."""
+        cloud = Cloud("us-east-1", self.endpoint)
+        ebs, ec2 = cloud.ebs_and_ec2(1)
+        port = DirectSnapshots(ebs, ec2)
+        token = os.urandom(8).hex()
+        snapshot_id = port.start(Start(token, 1, {}, "", encrypted=False, kms_key=None)).snapshot_id
+        line = cloud.puts(ebs).connect()
+        held = make(snapshot_id)
+        for index, block in held.items():
+            line.put(snapshot_id, index, block, digest(block), nothing)
+        line.close()
+        port.complete(snapshot_id, len(held), linear_checksum(b"".join(digest(held[index]) for index in sorted(held))))
+        return snapshot_id
+
+    def _ask(self, method: str, body: bytes | None) -> None:
+        with urlopen(Request(f"{self.endpoint}/_localcloud/faults", body, method=method), timeout=30) as answer:
+            assert answer.status == 200
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A local cloud in a process of its own: moto's state is global, and other tests have theirs."""
+    command = [sys.executable, "-c", SERVE, str(tmp_path_factory.mktemp("cloud"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url, "the local cloud ended before it answered"
+        yield url
+        process.communicate("", timeout=60)
+
+
+@pytest.fixture(autouse=True)
+def environment(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home and a set of AWS settings of the test's own."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    for name, value in {
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "AWS_CONFIG_FILE": str(home / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(home / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "TERM": "xterm",
+        "COLUMNS": "200",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def local(endpoint: str) -> Iterator[Local]:
+    local = Local(endpoint)
+    yield local
+    local.no_faults()
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Run the command line in this process; a snapshot's completion is looked for more often than EC2 would like."""
+    monkeypatch.setattr(seal, "POLL_SECONDS", (0.02, 1.0))
+
+    def call(*arguments: object) -> Ran:
+        capsys.readouterr()
+        status = run([str(each) for each in arguments])
+        captured = capsys.readouterr()
+        return Ran(status, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A disk of nine blocks."""
+    path = tmp_path / "web-1.0.raw"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole(endpoint: str) -> str:
+    """A snapshot of `CONTENT` with its map, as an upload leaves it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "local")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+        return Local(endpoint).hold(lambda snapshot_id: mapped(CONTENT, snapshot_id=snapshot_id).held)

@@ -1,0 +1,58 @@
+"""The rows of docs/reference/cli.md, out of the command line itself. `python -m tests.cli.reference` prints them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import click
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "'click.utils", DeprecationWarning)  # see `tests.cli.conftest`
+    import typer
+
+    from fleetswap.cli.app import app
+
+HEAD = "| option | default | meaning |\n| --- | --- | --- |\n"
+
+
+def usage() -> dict[str, str]:
+    """How each command is called."""
+    context = click.Context(_group(), info_name="fleetswap")
+    found = {}
+    for name, command in _group().commands.items():
+        words = " ".join(command.collect_usage_pieces(click.Context(command, info_name=name, parent=context)))
+        found[name] = f"fleetswap {name} {words}"
+    return found
+
+
+def tables() -> dict[str, str]:
+    """The table of each command's options."""
+    return {name: HEAD + "".join(_rows(command)) for name, command in _group().commands.items()}
+
+
+def _group() -> click.Group:
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group)
+    return group
+
+
+def _rows(command: click.Command) -> Iterator[str]:
+    for option in command.params:
+        if not isinstance(option, click.Option) or "--help" in option.opts:
+            continue
+        value = "" if option.is_flag else f" {option.metavar or '|'.join(getattr(option.type, 'choices', ()))}"
+        names = ", ".join(f"`{name}{value if name.startswith('--') else ''}`" for name in reversed(option.opts))
+        shown = option.show_default
+        default = shown if isinstance(shown, str) else "" if not option.default else f"`{_plain(option.default)}`"
+        cells = (names, default, " ".join((option.help or "").split()))
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _plain(value: object) -> str:
+    return str(getattr(value, "value", value))
+
+
+if __name__ == "__main__":
+    for each, table in tables().items():
+        print(f"{usage()[each]}\n\n{table}")

@@ -1,0 +1,256 @@
+"""`fleetswap upload`: what it makes, what it prints, and how it refuses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fleetswap.cli.options import lineage
+from fleetswap.domain.errors import CloudError
+from fleetswap.workflows import upload as workflow
+from tests.cli.conftest import CONTENT, Local, Ran
+from tests.upload.fake import BLOCK
+
+Cli = Callable[..., Ran]
+
+FIGURES = {
+    "file": str,
+    "format": str,
+    "size": int,
+    "identity": str,
+    "stack": str,
+    "lineage": str,
+    "region": str,
+    "snapshot_id": str,
+    "volume_gib": int,
+    "blocks": int,
+    "bytes_sent": int,
+    "seconds": float,
+    "adopted": bool,
+    "blocks_sent": int,
+    "parent": str | None,
+    "throttled": int,
+    "retried": int,
+    "resumed": bool,
+}
+
+
+def test_the_id_alone_is_the_result_and_the_summary_goes_beside(cli: Cli, local: Local, image: Path) -> None:
+    """A script could not take the snapshot's id from standard output, or a person would not see what was done."""
+    ran = cli(
+        "upload",
+        image,
+        "--stack",
+        "plain",
+        "--no-parent",
+        "--tag",
+        "Name=web",
+        "--tag",
+        "Owner=me=you",
+        "--description",
+        "a web",
+    )
+    assert ran.status == 0
+    (about,) = local.snapshots(stack="plain")
+    assert ran.out == f"{about['SnapshotId']}\n"
+    tags = {tag["Key"]: tag["Value"] for tag in about["Tags"]}
+    assert tags.items() >= {"Name": "web", "Owner": "me=you", "fleetswap:lineage": "web"}.items()
+    assert (about["State"], about["Description"], about["Encrypted"]) == ("completed", "a web", False)
+    assert f"snapshot {about['SnapshotId']} (1 GiB) holds web-1.0.raw: 9 blocks, 10 sent with its map" in ran.err
+
+
+def test_json_has_every_figure_and_the_next_image_sends_only_what_changed(cli: Cli, local: Local, image: Path) -> None:
+    """A tool could not read the figures; or each upload would send everything, or the same image twice."""
+    first = cli("upload", image, "--stack", "json", "--lineage", "one", "--json", "--quiet")
+    assert (first.status, first.err) == (0, "")
+    result = first.result
+    assert {name: isinstance(result[name], kind) for name, kind in FIGURES.items()} == dict.fromkeys(FIGURES, True)
+    assert set(result) == set(FIGURES)
+    assert (result["size"], result["format"], result["blocks"], result["blocks_sent"]) == (len(CONTENT), "raw", 9, 10)
+    again = cli("upload", image, "--stack", "json", "--lineage", "one", "--json").result
+    assert (again["snapshot_id"], again["adopted"], again["blocks_sent"]) == (result["snapshot_id"], True, 0)
+    changed = image.with_name("web-1.1.raw")
+    changed.write_bytes(CONTENT[: 4 * BLOCK] + b"new" + CONTENT[4 * BLOCK + 3 :])
+    child = cli("upload", changed, "--stack", "other", "--lineage", "one", "--json").result
+    assert (child["parent"], child["blocks_sent"], child["adopted"]) == (result["snapshot_id"], 2, False)
+    whole = cli("upload", changed, "--stack", "third", "--lineage", "one", "--no-parent", "--json").result
+    assert (whole["parent"], whole["blocks_sent"]) == (None, 10)
+    named = cli("upload", image, "--stack", "fourth", "--parent", child["snapshot_id"], "--json").result
+    assert (named["parent"], named["blocks_sent"]) == (child["snapshot_id"], 2)
+    assert [each["State"] for each in local.snapshots(lineage="one")] == ["completed"] * 3
+
+
+def test_a_parent_that_cannot_be_trusted_is_an_error_if_it_was_named(cli: Cli, local: Local, image: Path) -> None:
+    """--parent would be ignored silently."""
+    bare = local.hold(lambda _: {0: CONTENT[:BLOCK]})
+    ran = cli("upload", image, "--stack", "distrust", "--parent", bare)
+    assert ran.status == 2
+    assert f"snapshot {bare} cannot be the parent: its block map is missing" in ran.error
+    assert local.snapshots(stack="distrust") == []
+
+
+def test_encryption_identity_holes_and_another_folder(cli: Cli, local: Local, image: Path, tmp_path: Path) -> None:
+    """An option would be forgotten on the way."""
+    os.truncate(image, 0)
+    with image.open("r+b") as file:
+        file.write(CONTENT[:BLOCK])
+        file.truncate(len(CONTENT))
+    options = ["--encrypted", "--identity", "what it is", "--sparse", "holes", "--journal", tmp_path / "journal"]
+    ran = cli("upload", image, "--stack", "options", *options, "--json", "--connections", 2, "--samples", 0)
+    assert (ran.result["identity"], ran.result["blocks_sent"]) == ("what it is", 2)
+    assert "to name it by its content" not in ran.err
+    (about,) = local.snapshots(stack="options")
+    assert about["Encrypted"]
+    assert (tmp_path / "journal").is_dir()
+
+
+def test_a_key_implies_encryption(cli: Cli, local: Local, image: Path) -> None:
+    """--kms-key alone would be refused, or leave a plain snapshot."""
+    key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+    ran = cli("upload", image, "--stack", "key", "--kms-key", key)
+    assert ran.status == 1
+    assert key in ran.error
+    assert local.snapshots(stack="key") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["upload", "absent.raw"], "absent.raw"),
+        (["upload", "IMAGE", "--tag", "novalue"], "KEY=VALUE"),
+        (["upload", "IMAGE", "--tag", "=novalue"], "KEY=VALUE"),
+        (["upload", "IMAGE", "--tag", "a=1", "--tag", "a=2"], "given twice"),
+        (["upload", "IMAGE", "--tag", "fleetswap:stack=x"], "is reserved"),
+        (["upload", "IMAGE", "--tag", "aws:x=x"], "is reserved"),
+        (["upload", "IMAGE", "--parent", "snap-1", "--no-parent"], "exclude each other"),
+        (["upload", "IMAGE", "--parent", "vol-1"], "'vol-1' is not the id of a snapshot"),
+        (["upload", "IMAGE", "--kms-key", "alias/mine"], "not the ARN of a key"),
+        (["upload", "IMAGE", "--stack", ""], "name of its stack"),
+        (["upload", "IMAGE", "--sparse", "some"], "see `fleetswap upload --help`"),
+        (["upload", "IMAGE", "--samples", "-1"], "see `fleetswap upload --help`"),
+        (["upload", "IMAGE", "--connections", "0"], "see `fleetswap upload --help`"),
+        (["upload", "IMAGE", "--colour"], "--colour"),
+        (["upload", "IMAGE", "more"], "see `fleetswap upload --help`"),
+        (["upload", "IMAGE", "--region", "mars"], "'mars' is not the name of an AWS region, as us-east-1 is"),
+        (["upload", "IMAGE", "--endpoint-url", "localhost"], "--endpoint-url localhost is no URL"),
+        (["uplaod", "IMAGE"], "uplaod"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line_with_status_2(
+    cli: Cli, local: Local, image: Path, arguments: list[str], told: str
+) -> None:
+    """A mistake would end in a traceback, in another exit status, or after something was made."""
+    before = len(local.snapshots())
+    ran = cli(*(image if each == "IMAGE" else each for each in arguments))
+    assert (ran.status, ran.out) == (2, "")
+    assert told in ran.error
+    assert len(ran.err.splitlines()) == 1
+    assert len(local.snapshots()) == before
+
+
+def test_what_is_no_disk_is_refused(cli: Cli, tmp_path: Path) -> None:
+    """Something that no machine boots from would be uploaded."""
+    path = tmp_path / "notes.raw"
+    path.write_text("hello")
+    ran = cli("upload", path)
+    assert ran.status == 2
+    assert "notes.raw" in ran.error
+
+
+def test_no_region_no_credentials_and_no_profile(cli: Cli, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A beginner would not know what to set, or only after a large file was read."""
+    monkeypatch.delenv("AWS_REGION")
+    ran = cli("upload", image)
+    assert (ran.status, ran.error) == (2, "no AWS region: name one with --region, or set AWS_REGION")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    ran = cli("upload", image)
+    assert ran.status == 2
+    assert "AWS_SECRET_ACCESS_KEY" in ran.error
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    ran = cli("upload", image)
+    assert (ran.status, ran.error) == (
+        2,
+        "no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`",
+    )
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    ran = cli("upload", image)
+    assert ran.status == 2
+    assert "nobody" in ran.error
+
+
+def test_a_refusal_names_the_permission_and_leaves_nothing(cli: Cli, local: Local, image: Path) -> None:
+    """A user would not know what to allow, or would pay for an unfinished snapshot."""
+    local.fault(fault="access-denied", service="ebs", operation="PutSnapshotBlock")
+    ran = cli("upload", image, "--stack", "denied")
+    assert ran.status == 1
+    assert "ebs:PutSnapshotBlock" in ran.error
+    assert local.snapshots(stack="denied") == []
+
+
+def test_throttles_and_failures_are_counted(cli: Cli, local: Local, image: Path) -> None:
+    """An upload would fail on a bad day, or not tell why it was slow."""
+    local.fault(fault="throttle", service="ebs", operation="PutSnapshotBlock", count=3)
+    local.fault(fault="error-500", service="ebs", operation="PutSnapshotBlock", count=2, after=3)
+    ran = cli("upload", image, "--stack", "faults", "--no-parent", "--json")
+    assert ran.status == 0
+    assert ran.result["throttled"] == 3
+    assert ran.result["retried"] == 5
+    assert "3 throttled, 2 failed and tried again" in ran.err
+
+
+def test_an_unknown_region_is_named_when_it_does_not_answer(
+    cli: Cli, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistyped region would look like an outage."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+
+    def silent(*_: object, **__: object) -> None:
+        raise CloudError("looking for snapshots: could not connect")
+
+    monkeypatch.setattr(workflow, "upload", silent)
+    ran = cli("upload", image, "--region", "us-east-9")
+    assert ran.status == 1
+    assert "is us-east-9 a region?" in ran.error
+    assert "a region?" not in cli("upload", image, "--region", "eu-north-1").error
+
+
+def test_what_could_not_be_cleaned_up_is_named_after_an_interrupt(
+    cli: Cli, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C would hide that an unfinished snapshot is left."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        error = KeyboardInterrupt()
+        error.add_note("snapshot snap-1 could not be deleted")
+        raise error
+
+    monkeypatch.setattr(workflow, "upload", interrupted)
+    ran = cli("upload", image)
+    assert (ran.status, ran.error) == (130, "interrupted; snapshot snap-1 could not be deleted")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("web.raw", "web"),
+        ("web-1.4.2.raw", "web"),
+        ("web-v2.qcow2", "web"),
+        ("web_2026-11-24.vhd", "web"),
+        ("web-1.4.2", "web"),
+        ("web", "web"),
+        ("nixos-25.05.20261101.3f2a9c1-x86_64-linux.raw", "nixos-x86_64-linux"),
+        ("web-3f2a9c1e.raw", "web"),
+        ("web-facade.raw", "web-facade"),
+        ("web-1.raw", "web"),
+        ("1.2.3.raw", "1.2.3"),
+        ("debian-12-generic-amd64.qcow2", "debian-generic-amd64"),
+        (".raw", "raw"),
+    ],
+)
+def test_versions_of_an_image_are_of_one_lineage(name: str, wanted: str) -> None:
+    """Each version would be sent whole, or images that have nothing in common be each other's parents."""
+    assert lineage(Path("folder-1.0") / name) == wanted
