@@ -123,7 +123,7 @@ class Release(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
-        return Side(release=self._name, group=group.name, target_group=target_group.arn)
+        return Side(release=self._name, group=group.name, target_group=target_group.arn, image=self.ami_id)
 
     def _target_group(self) -> tuple[lb.TargetGroup, lb.ListenerRule]:
         health = self._args.entry.health

@@ -7,7 +7,7 @@ next preview and is mended by the next update. Nothing is decided here: see `fle
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -16,17 +16,26 @@ from pydantic import BaseModel, ConfigDict
 
 from components.checks import check_failures
 from components.context import Context
+from fleetswap.aws import metrics
 from fleetswap.aws.balancer import Balancer
 from fleetswap.aws.fleet import Fleet
+from fleetswap.aws.notifier import Topic
 from fleetswap.aws.probe import HttpProber
 from fleetswap.aws.session import Cloud
-from fleetswap.domain import orders
+from fleetswap.aws.switch import Switch, schedule_name
+from fleetswap.domain import orders, tags
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.orders import Order, Policy
 from fleetswap.workflows import rollout as workflow
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
+
+HOW = ("trusted",)
+"""These say how a rollout is made. By themselves they are none: the live release becomes trusted by being live."""
+
+LOCAL_PERIOD = 10
+"""Seconds of a period of metrics in the local cloud, where nobody wants to wait for AWS's minute."""
 
 
 class SideInputs(BaseModel):
@@ -37,6 +46,7 @@ class SideInputs(BaseModel):
     release: str
     group: str
     target_group: str
+    image: str | None = None
 
 
 class Inputs(BaseModel):
@@ -55,6 +65,9 @@ class Inputs(BaseModel):
     sides: list[SideInputs]
     policy: dict[str, Any]
     tags: dict[str, str]
+    trusted: bool = False
+    switch_role: str | None = None
+    alerts: str | None = None
 
     @classmethod
     def of(cls, props: dict[str, Any]) -> Inputs:
@@ -66,7 +79,6 @@ class Inputs(BaseModel):
         """What is asked of the workflow."""
         sides = {side.release: orders.Side(**side.model_dump()) for side in self.sides}
         candidate = sides.pop(self.live)
-        policy = {**self.policy, "probe_statuses": tuple(self.policy["probe_statuses"])}
         return Order(
             service=self.service,
             listener=self.listener,
@@ -74,7 +86,9 @@ class Inputs(BaseModel):
             candidate=candidate,
             others=tuple(sides.values()),
             standby=self.standby,
-            policy=Policy(**policy),
+            policy=Policy.of(self.policy),
+            trusted=self.trusted,
+            switch_role=self.switch_role,
         )
 
 
@@ -89,9 +103,9 @@ class RolloutProvider(ResourceProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Other inputs, or a fleet that is not what the inputs say. It never replaces: that would drop the traffic."""
-        changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields)
+        changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields if key not in HOW)
         if not changed:
-            drift = _observe(Inputs.of(_news)).drift
+            drift = _Ports(Inputs.of(_news)).observe().drift
             changed = bool(drift)
             for what in drift:
                 pulumi.log.warn(f"the fleet has drifted: {what}")
@@ -103,7 +117,7 @@ class RolloutProvider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """`serving` is what the listener says, so that a refresh shows a flip from outside."""
-        return ReadResult(id_, {**props, "serving": _observe(Inputs.of(props)).live or ""})
+        return ReadResult(id_, {**props, "serving": _Ports(Inputs.of(props)).observe().live or ""})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """The same as `create`."""
@@ -112,22 +126,32 @@ class RolloutProvider(ResourceProvider):
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Take the service down: the rule first, then the machines."""
         inputs = Inputs.of(_props)
-        balancer, fleet = _ports(inputs)
-        workflow.retire(inputs.order, balancer=balancer, fleet=fleet, clock=workflow.SystemClock(), say=pulumi.log.info)
+        ports = _Ports(inputs)
+        workflow.retire(
+            inputs.order,
+            balancer=ports.balancer,
+            fleet=ports.fleet,
+            clock=workflow.SystemClock(),
+            say=pulumi.log.info,
+        )
 
 
 @dataclass(frozen=True)
 class Side:
-    """A release that traffic can be put on."""
+    """A release that traffic can be put on, and the AMI that its machines must run."""
 
     release: str
     group: pulumi.Output[str]
     target_group: pulumi.Output[str]
+    image: pulumi.Output[str]
 
 
 @dataclass(frozen=True)
 class RolloutArgs:
-    """`candidate` gets the traffic; of the other sides, `standby` is kept warm."""
+    """`candidate` gets the traffic; of the other sides, `standby` is kept warm.
+
+    `trusted`: the candidate was live before. `alerts` is the ARN of an SNS topic that is told of every end.
+    """
 
     context: Context
     listener_arn: pulumi.Output[str]
@@ -136,6 +160,9 @@ class RolloutArgs:
     standby: str | None
     sides: Sequence[Side]
     policy: Policy
+    trusted: bool
+    switch_role: pulumi.Output[str]
+    alerts: str | None
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
@@ -155,10 +182,19 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "listener": args.listener_arn,
             "url": args.url,
             "sides": [
-                {"release": side.release, "group": side.group, "target_group": side.target_group} for side in args.sides
+                {
+                    "release": side.release,
+                    "group": side.group,
+                    "target_group": side.target_group,
+                    "image": side.image,
+                }
+                for side in args.sides
             ],
-            "policy": {**asdict(args.policy), "probe_statuses": list(args.policy.probe_statuses)},
+            "policy": args.policy.plain(),
             "tags": args.context.tags(name),
+            "trusted": args.trusted,
+            "switch_role": args.switch_role,
+            "alerts": args.alerts,
         }
         super().__init__(
             RolloutProvider(),
@@ -168,26 +204,40 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
         )
 
 
-def _ports(inputs: Inputs) -> tuple[Balancer, Fleet]:
-    cloud = Cloud(inputs.region, inputs.endpoint)
-    return Balancer(cloud.elbv2(), tags=inputs.tags), Fleet(cloud.autoscaling(), cloud.ec2())
+class _Ports:
+    """The clients behind a rollout's ports, made anew for each operation."""
 
+    def __init__(self, inputs: Inputs) -> None:
+        cloud = Cloud(inputs.region, inputs.endpoint)
+        self._order = inputs.order
+        self.balancer = Balancer(cloud.elbv2(), tags=inputs.tags)
+        self.fleet = Fleet(cloud.autoscaling(), cloud.ec2())
+        period = metrics.PERIOD if inputs.endpoint is None else LOCAL_PERIOD
+        self.metrics = metrics.Metrics(cloud.cloudwatch(), listener=inputs.listener, period=period)
+        self.switch = None
+        if inputs.switch_role is not None:
+            name = schedule_name(inputs.service, inputs.tags[tags.STACK])
+            self.switch = Switch(cloud.scheduler(), name=name, role=inputs.switch_role)
+        self.notifier = Topic(cloud.sns(), inputs.alerts) if inputs.alerts is not None else None
 
-def _observe(inputs: Inputs) -> workflow.Observed:
-    balancer, fleet = _ports(inputs)
-    return workflow.observe(inputs.order, balancer=balancer, fleet=fleet)
+    def observe(self) -> workflow.Observed:
+        """What is real now."""
+        return workflow.observe(self._order, balancer=self.balancer, fleet=self.fleet, switch=self.switch)
 
 
 def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
     inputs = Inputs.of(props)
-    balancer, fleet = _ports(inputs)
+    ports = _Ports(inputs)
     try:
         outcome = workflow.roll_out(
             inputs.order,
-            balancer=balancer,
-            fleet=fleet,
+            balancer=ports.balancer,
+            fleet=ports.fleet,
             prober=HttpProber(),
             clock=workflow.SystemClock(),
+            metrics=ports.metrics,
+            switch=ports.switch,
+            notifier=ports.notifier,
             say=pulumi.log.info,
         )
     except FleetswapError:

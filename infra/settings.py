@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.policy import Policy
 from fleetswap.workflows import upload
 
 NAMESPACE = "fleetswap"
@@ -171,21 +172,100 @@ class HealthSettings(_Strict):
         return self
 
 
-class RolloutSettings(_Strict):
-    """The gate before traffic moves."""
+class StepSettings(_Strict):
+    """One step of a canary."""
 
+    weight: int = Field(ge=1, le=100)
+    """Of a hundred requests, how many the candidate gets. Ascending; a last step of 100 is added if missing."""
+    hold: float = Field(default=0, ge=0)
+    """Seconds that the weight is held, at least."""
+    min_requests: int = Field(default=0, ge=0)
+    """Requests that the candidate must have answered before the next step; without them the rollout is aborted."""
+
+
+class LimitSettings(_Strict):
+    """How bad the candidate may be, of one kind. docs/reference/rates.md has the mathematics and its figures."""
+
+    alpha: float = Field(default=0.001, gt=0, le=0.5)
+    """Greatest probability, over a whole rollout, that a candidate that keeps to the limit is aborted."""
+    ratio: float = Field(default=1.5, ge=1)
+    """The candidate's rate may be this many times the live release's."""
+    tolerated: float = Field(default=0.001, ge=0, lt=1)
+    """A rate up to this is no reason to abort, however good the live release is."""
+    ceiling: float | None = Field(default=None, gt=0, lt=1)
+    """A rate above this is a reason, whatever the live release does."""
+
+
+class ErrorSettings(LimitSettings):
+    """The same for 5xx, where a tenth of all requests is too much for any service."""
+
+    ceiling: float | None = Field(default=0.1, gt=0, lt=1)
+    """A rate above this is a reason, whatever the live release does."""
+
+
+class RolloutSettings(_Strict):
+    """How traffic moves to a new release, and what it must prove."""
+
+    strategy: Literal["all-at-once"] | tuple[StepSettings, ...] = (
+        StepSettings(weight=5, hold=60, min_requests=20),
+        StepSettings(weight=25, hold=60, min_requests=100),
+    )
+    """`all-at-once`, or the steps of a canary."""
+    bake: float = Field(default=60, ge=0)
+    """Seconds that a release which was never live before is watched with all the traffic on it."""
+    trusted: int = Field(default=3, ge=0)
+    """Releases of the ledger, the newest first, that skip canary and bake because they were live: the way back."""
+    trusted_bake: float = Field(default=0, ge=0)
+    """Seconds that such a release is watched with all the traffic on it."""
     deadline: float = Field(default=600, gt=0)
     """Seconds from the start until a candidate that is not healthy is given up."""
     readings: int = Field(default=3, ge=1)
     """Good readings in a row that count as proof."""
     interval: float = Field(default=2, gt=0)
     """Seconds between two readings."""
+    data_deadline: float = Field(default=300, ge=0)
+    """Seconds after a step's hold until evidence that is still missing aborts the rollout."""
     probe_path: str = Field(default="/", pattern=r"^/\S*$")
-    """Path that is probed through the preview rule."""
+    """Path that is probed, through the preview rule before the candidate has traffic, and plainly after."""
     probe_statuses: tuple[int, ...] = Field(default=(200,), min_length=1)
     """Statuses that a probe accepts."""
     probe_timeout: float = Field(default=5, gt=0)
     """Seconds until a probe has failed."""
+    alarms: tuple[str, ...] = ()
+    """CloudWatch alarms. One that rings at the start, or begins to ring, ends the rollout."""
+    errors: ErrorSettings | None = ErrorSettings()
+    """How many 5xx the candidate may answer; `null` does not judge it by them."""
+    slow: float | None = Field(default=None, gt=0)
+    """Seconds above which an answer is slow; without it nobody judges by that."""
+    slowness: LimitSettings = LimitSettings()
+    """How many slow answers the candidate may give."""
+    report_only: tuple[Literal["image", "probe", "alarms", "errors", "slowness"], ...] = ()
+    """Checks that are told, but neither abort nor wait."""
+    shortage: Literal["abort", "on-demand"] = "abort"
+    """What to do when EC2 has no capacity for the candidate: give up, or launch on-demand machines for spot ones."""
+    shortage_patience: float = Field(default=180, ge=0)
+    """Seconds that a shortage may last before that."""
+    warm: float = Field(default=3600, ge=0)
+    """Seconds that the release before is kept warm; then AWS itself scales it in."""
+    again: bool = False
+    """Whether a release that was rolled back by hand (`fleetswap rollback --now`) may be deployed again."""
+    alerts: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(\.fifo)?$")
+    """ARN of an SNS topic that is told of the end of every rollout, good or bad."""
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """What the rollout's policy takes, but for the capacity."""
+        plain = self.model_dump(exclude={"strategy", "bake", "trusted", "trusted_bake", "alerts"})
+        steps = () if isinstance(self.strategy, str) else tuple(step.model_dump() for step in self.strategy)
+        return {**plain, "strategy": {"steps": steps, "bake": self.bake, "trusted_bake": self.trusted_bake}}
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> RolloutSettings:
+        try:
+            Policy.of({"capacity": 1, **self.policy})
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class RetentionSettings(_Strict):
@@ -217,7 +297,7 @@ class Settings(_Strict):
     health: HealthSettings = HealthSettings()
     """Health check and port of the service."""
     rollout: RolloutSettings = RolloutSettings()
-    """The gate."""
+    """How traffic moves."""
     retention: RetentionSettings = RetentionSettings()
     """What is kept."""
     tags: dict[str, str] = {}

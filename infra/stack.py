@@ -15,9 +15,10 @@ from components.network import Network as NetworkComponent
 from components.network import NetworkArgs
 from components.release import Release, ReleaseArgs, Tuning
 from components.rollout import Rollout, RolloutArgs
+from components.switch import Switch, SwitchArgs
 from fleetswap.domain.ledger import Ledger, Network, from_plain, to_plain
-from fleetswap.domain.orders import Policy
 from fleetswap.domain.plan import plan
+from fleetswap.domain.policy import Policy
 from infra.settings import Settings
 from infra.wanted import wanted_entry
 
@@ -63,6 +64,7 @@ def deploy(settings: Settings) -> None:
         ),
         opts=everything,
     )
+    switch = Switch(settings.service, SwitchArgs(context=context, listener_arn=front.listener_arn), opts=everything)
     running = {entry.release for entry in decided.running}
     releases = {
         entry.release: Release(
@@ -88,10 +90,13 @@ def deploy(settings: Settings) -> None:
             candidate=decided.wanted.release,
             standby=decided.standby.release if decided.standby else None,
             sides=[release.side for release in releases.values() if release.side is not None],
-            policy=Policy(capacity=settings.capacity.min, **settings.rollout.model_dump()),
+            policy=Policy.of({"capacity": settings.capacity.min, **settings.rollout.policy}),
+            trusted=decided.wanted.release in {entry.release for entry in ledger.entries[: settings.rollout.trusted]},
+            switch_role=switch.role_arn,
+            alerts=settings.rollout.alerts,
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
-        opts=pulumi.ResourceOptions(depends_on=[network, front, *releases.values()]),
+        opts=pulumi.ResourceOptions(depends_on=[network, front, switch, *releases.values()]),
     )
     disk = releases[decided.wanted.release].disk
     pulumi.export("url", front.url)

@@ -36,26 +36,27 @@ def rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
     """One line a key, nested models after the key that holds them."""
     for name, field in model.model_fields.items():
         key = "aws:region" if prefix + name == f"{NAMESPACE}:region" else prefix + name
-        inner = _model_of(field)
-        kind = "object" if inner else _kind(field.annotation)
+        inner = _model_of(field.annotation)
+        kind = _kind(field.annotation)
         limits = "; ".join(_limit(item) for item in field.metadata)
         cells = (f"`{key}`", kind, _default(field), limits, " ".join((field.description or "").split()))
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
         if inner:
-            yield from rows(inner, f"{key}.")
+            yield from rows(inner, f"{key}[]." if "list" in kind else f"{key}.")
 
 
-def _model_of(field: FieldInfo) -> type[BaseModel] | None:
-    options = getattr(field.annotation, "__args__", (field.annotation,))
-    for option in options:
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            return option
-    return None
+def _model_of(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - an annotation can be anything
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_of(option) for option in getattr(annotation, "__args__", ()))
+    return next((model for model in found if model), None)
 
 
 def _kind(annotation: Any) -> str:  # noqa: ANN401 - an annotation can be anything
-    names = {"str": "text", "int": "whole number", "float": "number", "NoneType": ""}
+    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "NoneType": ""}
     if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        if issubclass(annotation, BaseModel):
+            return "object"
         return names.get(annotation.__name__, annotation.__name__)
     origin = getattr(annotation, "__origin__", None)
     if origin is Literal:
@@ -64,8 +65,8 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - an annotation can be anythi
     if origin is dict:
         return "map of text"
     if origin is tuple:
-        return f"list of {inner[0]}"
-    return next(part for part in inner if part)
+        return f"list of {'objects' if inner[0] == 'object' else inner[0]}"
+    return " or ".join(part for part in inner if part)
 
 
 def _default(field: FieldInfo) -> str:
@@ -74,8 +75,14 @@ def _default(field: FieldInfo) -> str:
     if field.default is None or isinstance(field.default, BaseModel):
         return ""
     if isinstance(field.default, tuple):
-        return f"`[{', '.join(str(item) for item in field.default)}]`"
+        return f"`[{', '.join(_plain(item) for item in field.default)}]`"
     return f"`{field.default}`"
+
+
+def _plain(item: Any) -> str:  # noqa: ANN401 - a default can be anything
+    if not isinstance(item, BaseModel):
+        return str(item)
+    return "{" + ", ".join(f"{key}: {value:g}" for key, value in item.model_dump().items()) + "}"
 
 
 def _limit(constraint: Any) -> str:  # noqa: ANN401 - pydantic keeps constraints of many classes

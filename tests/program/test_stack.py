@@ -168,7 +168,7 @@ def test_the_fleet_is_a_mix_with_spot(first: Program) -> None:
 
 def test_everything_that_can_be_tagged_carries_the_policy(second: Program) -> None:
     """Live and standby could not be found without the state, nor the costs of the service."""
-    untaggable = {"Policy", "Route", "RouteTableAssociation", "Rollout"}
+    untaggable = {"Policy", "RolePolicy", "Route", "RouteTableAssociation", "Rollout"}
     for resource in second.resources:
         kind = resource.type.rsplit(":", 1)[1]
         if not resource.custom or kind in untaggable or resource.type.startswith("pulumi:"):
@@ -217,3 +217,39 @@ def test_the_network_cannot_change_under_a_fleet(first: Program) -> None:
     """A new CIDR would replace the VPC, and with it take down what is live."""
     with pytest.raises(InputError, match="network cannot change"):
         declare(local("2", network={"cidr": "10.99.0.0/16"}), ledger=first.outputs["ledger"])
+
+
+def test_the_switch_may_change_the_weights_and_nothing_else(first: Program) -> None:
+    """AWS could not put the weights back when the deploying machine dies; or a stolen role could do more than that."""
+    role = first.one("Role", "web-switch").inputs
+    assert json.loads(role["assumeRolePolicy"])["Statement"][0]["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    policy = json.loads(first.one("RolePolicy").inputs["policy"])
+    (statement,) = policy["Statement"]
+    assert (statement["Effect"], statement["Action"]) == ("Allow", "elasticloadbalancing:ModifyRule")
+    assert statement["Resource"].endswith("/*")
+    assert statement["Resource"] != "*"
+    assert first.one("Rollout").inputs["switch_role"] == "arn:web-switch"
+
+
+def test_only_what_was_live_lately_skips_the_canary(first: Program, second: Program) -> None:
+    """A new image would get all the traffic unproved, or the way back would take as long as a deploy."""
+    assert first.one("Rollout").inputs["trusted"] is False
+    assert second.one("Rollout").inputs["trusted"] is False
+    old = first.outputs["ledger"]["live"]
+    back = declare(local("2", release=old), ledger=second.outputs["ledger"])
+    assert back.one("Rollout").inputs["trusted"] is True
+    long_ago = declare(local("2", release=old, rollout={"trusted": 1}), ledger=second.outputs["ledger"])
+    assert long_ago.one("Rollout").inputs["trusted"] is False
+
+
+def test_the_strategy_reaches_the_rollout(first: Program) -> None:
+    """The traffic would move in other steps than the reviewed ones."""
+    steps = [{"weight": 10, "hold": 5, "min_requests": 7}]
+    program = declare(
+        local("2", rollout={"strategy": steps, "bake": 9, "alarms": ["bad"]}), ledger=first.outputs["ledger"]
+    )
+    policy = program.one("Rollout").inputs["policy"]
+    assert policy["strategy"]["steps"][0] == {"weight": 10, "hold": 5, "min_requests": 7}
+    assert [step["weight"] for step in policy["strategy"]["steps"]] == [10, 100]
+    assert (policy["strategy"]["bake"], policy["alarms"]) == (9, ["bad"])
+    assert policy["errors"]["ceiling"] == 0.1
