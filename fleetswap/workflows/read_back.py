@@ -45,8 +45,8 @@ requests in ten fail by chance, one block in a hundred million has as many."""
 
 OLD_TOKEN = "INVALID_BLOCK_TOKEN"  # noqa: S105 (a reason, not a secret)
 """The reason of a ValidationException about a block's token. It lives for 7 days (EBS user guide, "Frequently asked
-questions for EBS direct APIs"), and "changes … if you run another ListSnapshotBlocks" (the same, "Concepts"), so it is
-asked for anew before the block is given up."""
+questions for EBS direct APIs"), and tokens "change … if you run another" list request (the same, "Concepts"), so a new
+one is asked for before the block is given up."""
 
 FIRST_WAIT = 0.05
 """Seconds: the longest wait of a block after its first failure; see `fleetswap.workflows.retry.pause`."""
