@@ -1,0 +1,238 @@
+"""The hands of the rollout against the local cloud, over the wire, where its answers must be AWS's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from fleetswap.aws.balancer import Balancer
+from fleetswap.aws.fleet import Fleet
+from fleetswap.aws.session import Cloud
+from fleetswap.aws.switch import Switch
+from fleetswap.domain import marks
+from fleetswap.domain.orders import Unavailable
+
+SERVE = """
+import pathlib, sys
+from localcloud.server import LocalCloud
+cloud = LocalCloud(pathlib.Path(sys.argv[1]), 0, machines=False)
+cloud.start()
+print(cloud.endpoint, flush=True)
+sys.stdin.read()
+cloud.stop()
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A local cloud without machines, in a process of its own: moto's state is global, and other tests have theirs."""
+    command = [sys.executable, "-c", SERVE, str(tmp_path_factory.mktemp("cloud"))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "local")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+        patch.delenv("AWS_PROFILE", raising=False)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            assert url, "the local cloud ended before it answered"
+            yield Cloud("us-east-1", url)
+            process.communicate("", timeout=60)
+
+
+class Site:
+    """A listener, two target groups, and two groups that mix spot and on-demand machines."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.elb: Any = cloud.elbv2()
+        self.scaling: Any = cloud.autoscaling()
+        ec2: Any = cloud.ec2()
+        vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
+        gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+        subnets = [
+            ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.7.{n}.0/24", AvailabilityZone=f"us-east-1{zone}")["Subnet"][
+                "SubnetId"
+            ]
+            for n, zone in enumerate("ab")
+        ]
+        balancer = self.elb.create_load_balancer(Name="web", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
+        fixed: Any = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}
+        self.listener = self.elb.create_listener(
+            LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=[fixed]
+        )["Listeners"][0]["ListenerArn"]
+        self.target_groups = [
+            self.elb.create_target_group(Name=name, Protocol="HTTP", Port=8080, VpcId=vpc)["TargetGroups"][0][
+                "TargetGroupArn"
+            ]
+            for name in ("web-a", "web-b")
+        ]
+        template = ec2.create_launch_template(
+            LaunchTemplateName="web", LaunchTemplateData={"ImageId": "ami-0123456789abcdef0", "InstanceType": "t3.nano"}
+        )["LaunchTemplate"]["LaunchTemplateId"]
+        for name, target_group in zip(("web-a", "web-b"), self.target_groups, strict=True):
+            self.scaling.create_auto_scaling_group(
+                AutoScalingGroupName=name,
+                MinSize=0,
+                MaxSize=4,
+                DesiredCapacity=0,
+                VPCZoneIdentifier=",".join(subnets),
+                TargetGroupARNs=[target_group],
+                MixedInstancesPolicy={
+                    "LaunchTemplate": {
+                        "LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"},
+                        "Overrides": [{"InstanceType": "t3.nano"}, {"InstanceType": "t3a.nano"}],
+                    },
+                    "InstancesDistribution": {
+                        "OnDemandBaseCapacity": 1,
+                        "OnDemandPercentageAboveBaseCapacity": 0,
+                        "SpotAllocationStrategy": "price-capacity-optimized",
+                    },
+                },
+            )
+
+    def policy(self, name: str) -> Any:
+        described = self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+        return described["AutoScalingGroups"][0]["MixedInstancesPolicy"]
+
+    def weights(self) -> dict[str, int]:
+        rules = self.elb.describe_rules(ListenerArn=self.listener)["Rules"]
+        forward = next(rule["Actions"][0]["ForwardConfig"] for rule in rules if not rule["IsDefault"])
+        return {group["TargetGroupArn"]: group["Weight"] for group in forward["TargetGroups"]}
+
+
+@pytest.fixture(scope="module")
+def site(cloud: Cloud) -> Site:
+    """One site for all tests; each leaves it as it found it."""
+    return Site(cloud)
+
+
+@pytest.fixture
+def fleet(cloud: Cloud) -> Fleet:
+    """The hand under test."""
+    return Fleet(cloud.autoscaling(), cloud.ec2())
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
+    """Whether it holds within so many seconds; they are a bound, not a measure."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_the_fallback_from_spot_and_back(site: Site, fleet: Fleet) -> None:
+    """A rehearsal of a capacity shortage would lose the instance types, and AWS would be the first to show it."""
+    before = site.policy("web-a")
+    fleet.on_demand("web-a", 100)
+    group = fleet.group("web-a")
+    assert group is not None
+    assert group.on_demand_percent == 100
+    assert (group.minimum, group.desired, group.maximum) == (0, 0, 4)
+    fleet.on_demand("web-a", 0)
+    assert site.policy("web-a") == before
+
+
+def test_tags_of_groups(fleet: Fleet, site: Site) -> None:
+    """A pin would not be found by the next run of a rehearsal."""
+    fleet.tag("web-a", {marks.PIN: "2", marks.ABORT: "because"})
+    fleet.tag("web-a", {marks.PIN: "3"})
+    group = fleet.group("web-a")
+    assert group is not None
+    assert (group.pin, group.abort) == (3, "because")
+    fleet.untag("web-a", [marks.PIN, marks.ABORT])
+    fleet.untag("web-a", [marks.PIN])
+    fleet.untag("nobody", [marks.PIN])
+    group = fleet.group("web-a")
+    assert group is not None
+    assert (group.pin, group.abort) == (None, None)
+    assert site.target_groups
+
+
+def test_each_standby_has_a_plan_of_its_own(site: Site, fleet: Fleet) -> None:
+    """Cancelling one service's plan would cancel another's: moto knows scheduled actions by their name only."""
+    for name in ("web-a", "web-b"):
+        fleet.schedule_scale_in(name, 3600)
+    both = site.scaling.describe_scheduled_actions()["ScheduledUpdateGroupActions"]
+    assert sorted(plan["AutoScalingGroupName"] for plan in both) == ["web-a", "web-b"]
+    fleet.cancel_scale_in("web-a")
+    left = site.scaling.describe_scheduled_actions()["ScheduledUpdateGroupActions"]
+    assert [plan["AutoScalingGroupName"] for plan in left] == ["web-b"]
+    fleet.cancel_scale_in("web-a")
+    fleet.cancel_scale_in("web-b")
+
+
+def test_aws_scales_a_standby_in(site: Site, fleet: Fleet) -> None:
+    """A rehearsal would keep the standby warm for ever, and show nothing of a cold way back."""
+    fleet.resize("web-b", minimum=1, desired=2)
+    fleet.schedule_scale_in("web-b", 1)
+
+    def cold() -> bool:
+        group = fleet.group("web-b")
+        return group is not None and (group.minimum, group.desired) == (0, 0)
+
+    assert eventually(cold)
+    group = fleet.group("web-b")
+    assert group is not None
+    assert group.maximum == 4
+    assert group.scale_in is not None, "the tag says that it was AWS"
+    plans = site.scaling.describe_scheduled_actions(AutoScalingGroupName="web-b")["ScheduledUpdateGroupActions"]
+    assert plans == [], "a plan is carried out once"
+    fleet.cancel_scale_in("web-b")
+
+
+def test_the_switch_fires(cloud: Cloud, site: Site) -> None:
+    """A rehearsal of a dead deployer would leave the canary where it was."""
+    balancer = Balancer(site.elb, tags={})
+    one, two = site.target_groups
+    balancer.forward(site.listener, ((one, 100),))
+    before = balancer.rule(site.listener)
+    assert before is not None
+    balancer.forward(site.listener, ((one, 95), (two, 5)))
+    role = cloud._session.client("iam", endpoint_url=cloud.endpoint).create_role(
+        RoleName="switch",
+        AssumeRolePolicyDocument=json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+                ],
+            }
+        ),
+    )["Role"]["Arn"]
+    switch = Switch(cloud.scheduler(), name="fleetswap-web-1", role=role)
+    try:
+        switch.arm(3600, before, "run-1")
+        armed = switch.armed()
+        assert armed is not None
+        assert armed.run == "run-1"
+        assert armed.rule.weights == before.weights
+        assert 3500 < armed.seconds < 3605
+        switch.arm(1, before, "run-2")
+        assert eventually(lambda: site.weights() == {one: 100})
+        assert eventually(lambda: switch.armed() is None), "it fires once"
+        switch.disarm("run-2")
+    finally:
+        balancer.restore(site.listener, None)
+
+
+def test_a_role_that_does_not_exist(cloud: Cloud, site: Site) -> None:
+    """A wrong setting would be found on AWS only: the rollout would think itself insured."""
+    balancer = Balancer(site.elb, tags={})
+    balancer.forward(site.listener, ((site.target_groups[0], 100),))
+    rule = balancer.rule(site.listener)
+    assert rule is not None
+    try:
+        with pytest.raises(Unavailable, match="its trust policy must name scheduler"):
+            Switch(cloud.scheduler(), name="fleetswap-web-2", role="arn:aws:iam::123456789012:role/no").arm(
+                60, rule, "run-1"
+            )
+    finally:
+        balancer.restore(site.listener, None)
