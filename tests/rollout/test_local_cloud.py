@@ -13,6 +13,7 @@ import pytest
 
 from fleetswap.aws.balancer import Balancer
 from fleetswap.aws.fleet import Fleet
+from fleetswap.aws.metrics import Metrics
 from fleetswap.aws.session import Cloud
 from fleetswap.aws.switch import Switch
 from fleetswap.domain import marks
@@ -221,6 +222,33 @@ def test_the_switch_fires(cloud: Cloud, site: Site) -> None:
         switch.disarm("run-2")
     finally:
         balancer.restore(site.listener, None)
+
+
+def test_alarms(cloud: Cloud, site: Site) -> None:
+    """A rehearsal with an alarm that rings would show a good one, or none."""
+    client: Any = cloud.cloudwatch()
+    client.put_metric_alarm(
+        AlarmName="web-5xx",
+        Namespace="AWS/ApplicationELB",
+        MetricName="HTTPCode_Target_5XX_Count",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=10,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    metrics = Metrics(client, listener=site.listener)
+    client.set_alarm_state(AlarmName="web-5xx", StateValue="ALARM", StateReason="a test")
+    assert metrics.alarms(["web-5xx", "nobody"]) == {"web-5xx": "ALARM"}
+    client.delete_alarms(AlarmNames=["web-5xx"])
+    assert metrics.alarms(["web-5xx"]) == {}
+
+
+def test_a_service_without_traffic_has_no_figures(cloud: Cloud, site: Site) -> None:
+    """The requests of a rollout would be refused: a statistic, a period or a name that there is not."""
+    for period in (60, 10):
+        metrics = Metrics(cloud.cloudwatch(), listener=site.listener, period=period)
+        assert metrics.counts(site.target_groups, 600, 0.5) == {arn: {} for arn in site.target_groups}
 
 
 def test_a_role_that_does_not_exist(cloud: Cloud, site: Site) -> None:
