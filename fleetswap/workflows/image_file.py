@@ -7,7 +7,6 @@ It decides nothing about the content (`fleetswap.domain.disk` does) nor about th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -101,14 +100,6 @@ class ImageFile:
     def is_zero(self, index: int) -> bool:
         """See `Source`. A hole always is."""
         return self._decoder.is_zero(*self._extent(index))
-
-    def blocks(self) -> Iterator[bytes]:
-        """All blocks in ascending order, the last one maybe shorter. Raises `FleetswapError` if the file changed."""
-        block = bytearray(blocks.BLOCK_SIZE)
-        for index in range(blocks.block_count(self.size)):
-            self.read(index, block)
-            self.check_unchanged()
-            yield bytes(block[: self._extent(index)[1]])
 
     def check_unchanged(self) -> None:
         """Raise `FleetswapError` unless the path still leads to the file that was opened, not written to since.
