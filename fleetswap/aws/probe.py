@@ -1,7 +1,7 @@
 """The rollout's HTTP client: one GET, no redirects, and every way of failing told as an answer.
 
 It never judges a status and never raises for an answer that does not come. It implements
-`fleetswap.workflows.rollout.Prober`.
+`fleetswap.workflows.ports.Prober`.
 """
 
 from __future__ import annotations
