@@ -130,7 +130,7 @@ def test_a_snapshot_is_the_image_whatever_its_parent(steps: list[dict[str, Any]]
             assert not port.of_state("pending")
             check(held, content, step["letters"], sparse=step["sparse"])
             assert uploaded.blocks_sent == len(held.written)
-            wrong_content = step["damage"] == "all content"
+            wrong_content |= step["damage"] == "all content"
             damage(held, step["damage"], step["at"])
 
 

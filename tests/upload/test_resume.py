@@ -306,14 +306,15 @@ class Seen:
 class Held_up:  # noqa: N801 (reads as what it is)
     """A run in a thread that stops at a moment until it is let go."""
 
-    def __init__(self, world: World, number: int, when: str, **changes: Any) -> None:
+    def __init__(self, world: World, number: int, when: str, *, name: str | None = None, **changes: Any) -> None:
+        """At its call `number`; with a `name`, at that call of this name."""
         self.result: Uploaded | None = None
         self.error: BaseException | None = None
         self._there, self._go = threading.Event(), threading.Event()
         self.seen = Seen(world.port)
 
-        def gate(at: int, _: str) -> None:
-            if at == number:
+        def gate(at: int, called: str) -> None:
+            if number == (at if name is None else self.seen.calls.count(name) if called == name else 0):
                 self._there.set()
                 assert self._go.wait(60)
 
@@ -347,6 +348,20 @@ def test_two_at_once_end_in_one_snapshot(worlds: Callable[[], World], tmp_path: 
         assert early.result is not None
         assert early.result.snapshot_id == late.snapshot_id, (number, name, when)
         world.check(late)
+
+
+def test_what_another_has_sealed_is_watched_until_it_is_finished(worlds: Callable[[], World]) -> None:
+    """A run would take the other's completion, while EBS still works at it, for a failure, and delete the snapshot."""
+    world = worlds()
+    early = Held_up(world, 2, "before", name="put")
+    ends = Held_up(world, 1, "after", name="complete")
+    early.end()
+    ends.end()
+    assert early.error is None
+    assert ends.error is None
+    assert early.result is not None
+    assert early.result.adopted
+    world.check(early.result)
 
 
 OTHERS = [{"sparse": "holes"}, {"encrypted": True}, {"parent": "none"}, {"tags": {"team": "b"}}, {"lineage": "other"}]
