@@ -147,6 +147,47 @@ def test_a_long_throttle_is_no_error_as_long_as_anything_is_read() -> None:
     assert got == port.held
 
 
+def test_throttles_of_one_block_are_not_counted_as_its_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that meets the quota a few times would be given up as damaged."""
+    port = Finished(some(range(9)))
+    monkeypatch.setattr(module, "BLOCK_ATTEMPTS", 3)
+    left = [6]
+
+    def fail(operation: str, index: int) -> None:
+        if operation == "get" and index == 4 and left[0]:
+            left[0] -= 1
+            raise Throttled("ThrottlingException")
+
+    port.before = fail
+    got, reading = read(port)
+    assert got == port.held
+    assert reading.throttled == 6
+
+
+def test_what_is_read_renews_the_budget() -> None:
+    """A large snapshot would be given up in the middle, although all goes well."""
+    port = Finished(some(range(12)))
+    clock, stop = FakeClock(), threading.Event()
+    renewed: list[None] = []
+
+    class Counted(Patience):
+        def renew(self) -> None:
+            renewed.append(None)
+
+    read_back(
+        port,
+        SNAPSHOT,
+        listing(port, patience(clock), SNAPSHOT, 0),
+        nothing,
+        patience=Counted(clock, stop, seconds=10.0),
+        clock=clock,
+        stop=stop,
+        total=2048,
+        tell=nothing,
+    )
+    assert len(renewed) == 12
+
+
 def test_silence_is_given_up() -> None:
     """A read from a service that is down would never end."""
     port = Finished(some(range(9)))
@@ -177,22 +218,35 @@ def test_one_block_that_cannot_be_read_is_named_while_the_others_can(monkeypatch
 
 def test_old_tokens_are_asked_for_anew() -> None:
     """A read that takes long, or beside another one, would end in a refusal."""
-    port = Finished(some(range(12)), page=5)
-    original, refused = port.get, set()
-    lock = threading.Lock()
+    port = Finished(some(range(12)), page=12)
+    give, lists, lock = port.get, port.list_blocks, threading.Lock()
+    listed = [0]
 
-    def once_refused(snapshot_id: str, index: int, token: str) -> bytes:
+    def old_at_first(snapshot_id: str, start: int, page: str | None) -> Page:
+        answer = lists(snapshot_id, start, page)
         with lock:
-            new = index not in refused
-            refused.add(index)
-        if new:
-            raise Invalid("ValidationException: wrong token", "INVALID_BLOCK_TOKEN")
-        return original(snapshot_id, index, token)
+            listed[0] += 1
+            old = listed[0] == 1
+        return Page([(index, f"old {token}") for index, token in answer.blocks], None, 1) if old else answer
 
-    port.get = once_refused  # type: ignore[method-assign]
+    def refuse_old(snapshot_id: str, index: int, token: str) -> bytes:
+        if token.startswith("old"):
+            raise Invalid("ValidationException: wrong token", "INVALID_BLOCK_TOKEN")
+        return give(snapshot_id, index, token)
+
+    port.list_blocks, port.get = old_at_first, refuse_old  # type: ignore[method-assign]
     got, reading = read(port)
     assert got == port.held
     assert reading.retried == 12
+
+
+def test_a_list_that_goes_back_gives_no_block_twice() -> None:
+    """A block would be read twice, or a list that never advances be walked for ever."""
+    port = Finished(some(range(4)))
+    blocks = [(index, f"{SNAPSHOT}/{index}") for index in range(4)]
+    pages = [Page(blocks[:2], "more", 1), Page(blocks[1:3], "more", 1), Page(blocks, None, 1)]
+    port.list_blocks = lambda *_: pages.pop(0)  # type: ignore[method-assign]
+    assert [index for index, _ in listing(port, patience(FakeClock()), SNAPSHOT, 0)] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("reason", ["INVALID_BLOCK_TOKEN", "INVALID_SNAPSHOT_ID"])
@@ -266,6 +320,35 @@ def test_what_the_receiver_raises_comes_out_and_nothing_is_delivered_after_it() 
     assert not late
 
 
+def test_whoever_delivers_is_waited_for() -> None:
+    """A file would be closed, and another opened in its place, while a block is written to it."""
+    port = Finished(some(range(2)))
+    clock, stop, both = FakeClock(), threading.Event(), threading.Barrier(2, timeout=20)
+    written = []
+
+    def deliver(index: int, _data: bytes) -> None:
+        both.wait()
+        if index == 1:
+            raise OSError(28, "No space left on device")
+        stop.wait(20)
+        written.append(index)
+
+    with pytest.raises(OSError, match="No space"):
+        read_back(
+            port,
+            SNAPSHOT,
+            listing(port, patience(clock), SNAPSHOT, 0),
+            deliver,
+            patience=patience(clock, stop),
+            clock=clock,
+            stop=stop,
+            total=2048,
+            tell=nothing,
+            connections=2,
+        )
+    assert written == [0]
+
+
 def test_an_interrupt_waits_for_no_answer() -> None:
     """Ctrl-C would hang until the service answers."""
     port = Finished(some(range(100)))
@@ -297,6 +380,9 @@ def test_an_interrupt_waits_for_no_answer() -> None:
         assert not gate.is_set()
     finally:
         gate.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("read-"):
+            thread.join(20)
     assert not delivered
 
 
@@ -330,7 +416,8 @@ def test_pages_are_asked_for_by_index() -> None:
 
     port.list_blocks = note  # type: ignore[method-assign]
     assert [index for index, _ in listing(port, patience(FakeClock()), SNAPSHOT, 0)] == sorted(port.held)
-    assert all(page is None or page == f"from {start}" for start, page in asked)
+    starts = [7, 15, 23, 31]  # odd: the fake's first answer is empty
+    assert asked == [(0, None), *((start, page) for start in starts for page in (None, f"from {start}"))]
     assert [index for index, _ in listing(port, patience(FakeClock()), SNAPSHOT, 5, 13)] == [6, 8, 10, 12]
 
 

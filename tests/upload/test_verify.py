@@ -189,6 +189,21 @@ def test_a_file_that_changes_meanwhile_is_no_judge(image: Path) -> None:
         run(port, image)
 
 
+def test_a_file_that_is_replaced_meanwhile_is_no_judge(image: Path) -> None:
+    """The file of that name would pass for what was compared."""
+    port = mapped(CONTENT)
+
+    def replace(operation: str, index: int) -> None:
+        if operation == "get" and index == 6:
+            other = image.with_name("new.raw")
+            other.write_bytes(CONTENT)
+            other.replace(image)
+
+    port.before = replace
+    with pytest.raises(FleetswapError, match=r"disk\.raw"):
+        run(port, image)
+
+
 def test_what_is_no_disk_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     """A mistyped name would cost the reading of a whole snapshot."""
     port = mapped(CONTENT)
