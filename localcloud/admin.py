@@ -8,6 +8,7 @@ Decides how a request is read and answered, in JSON; the rest is done elsewhere.
 | `GET faults` | the rules, and how often each was met and came true |
 | `POST faults` | add a rule, or a list of them (see `faults`); answers them with their ids |
 | `DELETE faults`, `DELETE faults/ID` | remove all, or one |
+| `GET notifications` | every message that was published to an SNS topic |
 | `POST instances/ID/interrupt` | a spot interruption; `{"seconds": 5}` is the warning's length, else 120 |
 | `POST instances/ID/kill` | its machine dies, as of a power cut |
 | `POST snapshots/ID/owner` | `{"owner": "999999999999", "shared": true}`: it is that account's now; owner null gives it back |
@@ -21,7 +22,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from localcloud import spot
-from localcloud.backends import LOCK
+from localcloud.backends import LOCK, backend
 from localcloud.faults import BadRule, Faults
 from localcloud.records import StoreError
 
@@ -53,6 +54,7 @@ class Admin:
         self._kill = kill
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "status", lambda _: status()),
+            ("GET", "notifications", lambda _: {"notifications": _notifications()}),
             ("GET", "faults", lambda _: {"rules": faults.shown()}),
             ("POST", "faults", lambda asked: {"rules": [rule.shown() for rule in faults.add(asked)]}),
             ("DELETE", "faults", lambda _: {"removed": faults.remove()}),
@@ -100,6 +102,16 @@ class Admin:
         shared = _member(asked, "shared", (bool,), default=False)
         self._store.give(snapshot_id, owner, shared=shared)
         return {"snapshot": snapshot_id, "owner": owner, "shared": shared}
+
+
+def _notifications() -> list[dict[str, Any]]:
+    """Every message that was published, oldest first per topic."""
+    with LOCK:
+        return [
+            {"topic": arn, "id": message_id, "subject": subject, "message": message}
+            for arn, topic in backend("sns").topics.items()
+            for message_id, message, subject, *_ in topic.sent_notifications
+        ]
 
 
 def _member(asked: object, name: str, kinds: tuple[type, ...], default: Any) -> Any:  # noqa: ANN401 - JSON

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from localcloud import desired, health, routes
 from localcloud.haproxy import BACKENDS, SLOTS, HAProxy, Refused, Server, backend_names
 from localcloud.health import Checker, Probe, TargetHealth
+from localcloud.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -93,6 +94,10 @@ class Front:
                 raise routes.Unsupported(f"rules of a listener may refer to {BACKENDS} target groups at a time here")
             self._backends[arn] = _Backend(free)
         return self._backends[arn].name
+
+    def backends(self) -> dict[str, str]:
+        """ARNs of target groups by the names of their backends."""
+        return {backend.name: arn for arn, backend in self._backends.items()}
 
     @property
     def target_groups(self) -> set[str]:
@@ -196,6 +201,7 @@ class Balancer:
         shutil.rmtree(self._directory, ignore_errors=True)
         self._children = children
         self._checker = Checker(changed)
+        self.traffic = Traffic()
         self._fronts: dict[str, Front] = {}
         self._ending: list[HAProxy] = []
         self._forwards = forwards
@@ -274,6 +280,7 @@ class Balancer:
         ending, self._ending = self._ending, []
         while ending := [haproxy for haproxy in ending if not haproxy.end()]:
             time.sleep(0.02)
+        self.traffic.close()
 
     def _probes(self, cloud: Cloud, used: set[str]) -> dict[Checker.Key, Probe]:
         listeners = {
@@ -322,6 +329,7 @@ class Balancer:
             group = cloud.target_groups[arn]
             if left_out := front.fill(arn, group, servers(group, cloud, listener, self._state_in(group))):
                 problem = f"no room for {', '.join(left_out)}: {SLOTS} targets of a group, draining ones included"
+        self.traffic.name(f"{listener.address}:{listener.port}", listener.arn, front.backends())
         if table is not None:
             front.haproxy.route(table)
         front.forget(arns)
@@ -354,6 +362,7 @@ class Balancer:
                 address=listener.address,
                 port=listener.port,
                 idle_timeout=listener.idle_timeout,
+                log_port=self.traffic.port,
             )
             front = self._fronts[listener.arn] = Front(haproxy)
         return front if front.haproxy.answering() else None

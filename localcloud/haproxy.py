@@ -17,6 +17,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from localcloud.children import connect
+from localcloud.traffic import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,8 +51,10 @@ class Refused(Exception):
     """HAProxy did not take a configuration or a command; the message is what it said."""
 
 
-def config(address: str, port: int, idle_timeout: int) -> str:
+def config(address: str, port: int, idle_timeout: int, log_port: int) -> str:
     """The configuration of a listener at an address of this machine. `idle_timeout` is the load balancer's, seconds.
+
+    Each request is told to `log_port`, in the format that `traffic` reads.
 
     `option http-server-close` gives each request a connection of its own to the target: a target that closes an idle
     connection can then never make a request fail, and what a draining target still has open is requests in flight.
@@ -68,6 +71,7 @@ def config(address: str, port: int, idle_timeout: int) -> str:
     return f"""# Written by localcloud/haproxy.py for one listener; never changed while HAProxy runs.
 global
     stats socket unix@{SOCKET} mode 600 level admin
+    log 127.0.0.1:{log_port} len 1024 format raw local0
     lua-load router.lua
     nbthread 1
     noreuseport
@@ -76,6 +80,9 @@ global
 
 defaults
     mode http
+    log global
+    log-format "{address}:{port} {FORMAT}"
+    option dontlognull
     option http-server-close
     option redispatch 1
     retries 3
@@ -123,14 +130,16 @@ class Server:
 class HAProxy:
     """A running HAProxy with its files in `folder`. Start it from a thread that lives as long as it should."""
 
-    def __init__(self, children: Children, folder: Path, *, address: str, port: int, idle_timeout: int) -> None:
+    def __init__(
+        self, children: Children, folder: Path, *, address: str, port: int, idle_timeout: int, log_port: int
+    ) -> None:
         """Start it without a route. Raises `Refused` if the configuration is wrong; see `problem` for the rest."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._slots: dict[tuple[str, int], Server] = {}
         self._routes = "return {}\n"
         self._answering = False
-        (folder / "haproxy.cfg").write_text(config(address, port, idle_timeout), encoding="utf-8")
+        (folder / "haproxy.cfg").write_text(config(address, port, idle_timeout, log_port), encoding="utf-8")
         (folder / "router.lua").write_text(files("localcloud").joinpath("router.lua").read_text(encoding="utf-8"))
         (folder / ROUTES).write_text(self._routes, encoding="utf-8")
         (folder / "503.html").write_text(page("503 Service Temporarily Unavailable"), encoding="utf-8")

@@ -19,9 +19,11 @@ from localcloud.children import Children
 from localcloud.hypervisor import Hypervisor, Volumes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from localcloud.health import TargetHealth
+    from localcloud.traffic import Slot, Tally
 
 TICK_SECONDS = 0.25
 
@@ -90,6 +92,10 @@ class Machines:
     def console_output(self, instance_id: str) -> str:
         """The end of what an instance's console said, at most 64 KiB."""
         return self._hypervisor.console_output(instance_id)
+
+    def take_traffic(self, before: float) -> Mapping[Slot, Tally]:
+        """What went through the load balancers in slots of time that ended before a time; each is told once."""
+        return self._balancer.traffic.take(before)
 
     def kill(self, instance_id: str) -> None:
         """End an instance's machine as a power cut would. Harmless if it does not run."""

@@ -17,6 +17,8 @@ from moto.ec2.models import EC2Backend
 from moto.ec2.responses.general import General
 
 from localcloud import (
+    alarms,
+    cloudwatch,
     groups,
     images,
     launch,
@@ -29,9 +31,13 @@ from localcloud import (
     schedules,
     spot,
     targets,
+    topics,
 )
+from localcloud.albmetrics import Publisher
 from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, Moto, backend
 from localcloud.ebs import EbsApi
+from localcloud.figures import Metrics
+from localcloud.traffic import SLOT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,12 +66,15 @@ class Control:
     ) -> None:
         """`endpoint` is the local cloud's own URL; `clock` gives seconds since the epoch."""
         self._clock = clock
+        self._publisher = Publisher(machines)
         self._firing = schedules.Firing(endpoint, faults, clock, sleep)
         mirror.patch(patches, store)
-        for module in (images, launch, scaling, groups, listeners, network, policies):
+        for module in (images, launch, scaling, groups, listeners, network, policies, topics):
             module.patch(patches)
         scheduled.patch(patches, clock)
         schedules.patch(patches, clock)
+        cloudwatch.patch(patches, Metrics(), clock)
+        alarms.patch(patches)
         targets.patch(patches, machines)
         patches.set(General, "machines", machines)
         patches.set(EC2Backend, "faults", faults)
@@ -94,8 +103,12 @@ class Control:
 
     def tick(self) -> None:
         """Do what is due. Called about four times a second, with `LOCK` held."""
+        now = self._clock()
         spot.tick(backend("ec2"))
-        scheduled.tick(backend("autoscaling"), self._clock())
+        for metric, at, sample, unit in self._publisher.due(backend("elbv2"), now):
+            cloudwatch.publish(backend("cloudwatch"), metric, at, sample, unit, SLOT_SECONDS)
+        alarms.tick(backend("cloudwatch"), now)
+        scheduled.tick(backend("autoscaling"), now)
         self._firing.tick()
         scaling.tick(backend("autoscaling"))
 

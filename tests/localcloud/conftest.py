@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +16,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class Clock:
+    """The local cloud's time: this machine's, until it is set."""
+
+    def __init__(self) -> None:
+        self.now: float | None = None
+
+    def __call__(self) -> float:
+        return time.time() if self.now is None else self.now
+
+
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
+def clock() -> Clock:
+    """The clock of `cloud`."""
+    return Clock()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, clock: Clock) -> Iterator[LocalCloud]:
     """A control plane without machines, at a free port; snapshots complete at once."""
     store = SnapshotStore(tmp_path / "cloud" / "snapshots", settle_seconds=0.0)
-    cloud = LocalCloud(tmp_path / "cloud", 0, machines=False, store=store)
+    cloud = LocalCloud(tmp_path / "cloud", 0, machines=False, store=store, clock=clock)
     try:
         cloud.start()
         yield cloud

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from localcloud import desired
 from localcloud.balancer import Balancer
 from localcloud.children import Children
 from localcloud.desired import Rule, SecurityGroup
-from tests.localcloud.balancer_world import Load, World, fixed, forward, header
+from tests.localcloud.balancer_world import CHECK, Load, World, fixed, forward, header, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -358,3 +359,32 @@ def test_answers_are_counted_by_target_group(world: World) -> None:
     after = world.balancer.answers()
     assert after["blue"]["2xx"] - before["blue"]["2xx"] == 5
     assert after["green"]["5xx"] - before["green"]["5xx"] == 1
+
+
+def test_every_request_is_told_to_the_metrics(world: World) -> None:
+    """CloudWatch would know nothing of a canary's errors and times, or count what never reached a target."""
+    world.group("arn:blue", "b1", check=replace(CHECK, path="/other"))
+    world.group("arn:empty")
+    world.rules(
+        Rule(({"Field": "path-pattern", "Values": ["/fixed"]},), (fixed("no", "404"),)),
+        Rule(({"Field": "path-pattern", "Values": ["/empty"]},), (forward({"arn:empty": 1}),)),
+        Rule((), (forward({"arn:blue": 1}),)),
+    )
+    healthy(world, "arn:blue")
+    world.servers["b1"].health = 500
+    statuses = [world.ask(path)[0] for path in ("/", "/", "/healthz", "/cut", "/fixed", "/empty")]
+    assert statuses == [200, 200, 500, 502, 404, 503]
+    told: dict[str, Counter[str]] = {"arn:blue": Counter(), "arn:empty": Counter(), "": Counter()}
+
+    def all_told() -> bool:
+        for (_, listener, arn), tally in world.balancer.traffic.take(float("inf")).items():
+            assert listener == world.listener.arn
+            told[arn].update({f"target {number}xx": seen for number, seen in tally.answers.items()})
+            told[arn].update({f"own {number}xx": seen for number, seen in tally.own.items()})
+            told[arn].update(chosen=tally.chosen, fixed=tally.fixed, times=sum(tally.times.values()))
+        return told[""]["own 4xx"] == told["arn:empty"]["own 5xx"] == 1 and told["arn:blue"]["chosen"] == 4
+
+    until(all_told, "six requests")
+    assert +told["arn:blue"] == Counter({"chosen": 4, "times": 3, "target 2xx": 2, "target 5xx": 1, "own 5xx": 1})
+    assert +told["arn:empty"] == Counter({"own 5xx": 1})
+    assert +told[""] == Counter({"own 4xx": 1, "fixed": 1})

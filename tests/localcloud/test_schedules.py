@@ -12,51 +12,23 @@ import pytest
 
 from localcloud import schedules
 from localcloud.backends import LOCK
-from localcloud.server import LocalCloud
-from localcloud.snapshots import SnapshotStore
 from tests.localcloud.clients import Clients, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from localcloud.server import LocalCloud
+    from tests.localcloud.conftest import Clock
 
 SECONDS = 15.0
 GOTO = "arn:aws:scheduler:::aws-sdk:autoscaling:setDesiredCapacity"
 TRUST = json.dumps({"Statement": [{"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}}]})
 
 
-class Clock:
-    """The local cloud's time: it stands still between steps."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def at(self, seconds: float, zone: str = "UTC") -> str:
-        """The schedule expression of a time in so many seconds."""
-        moment = datetime.fromtimestamp(self.now + seconds, ZoneInfo(zone))
-        return f"at({moment:%Y-%m-%dT%H:%M:%S})"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """See `Clock`."""
-    return Clock()
-
-
-@pytest.fixture
-def cloud(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCloud]:
-    """A control plane whose time is `clock`'s, and that is impatient with retries."""
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once."""
     monkeypatch.setattr(schedules, "RETRY_SECONDS", (0.01, 0.01))
-    store = SnapshotStore(tmp_path / "cloud" / "snapshots", settle_seconds=0.0)
-    cloud = LocalCloud(tmp_path / "cloud", 0, machines=False, store=store, clock=clock)
-    try:
-        cloud.start()
-        yield cloud
-    finally:
-        cloud.stop()
 
 
 class Fleet:
@@ -64,9 +36,15 @@ class Fleet:
 
     def __init__(self, cloud: LocalCloud, clients: Clients, clock: Clock) -> None:
         self.clients, self.clock, self.cloud = clients, clock, cloud
+        self.now = clock.now = 1_800_000_000.0  # it stands still between steps
         self.scheduler = clients.client("scheduler")
         self.role = clients.iam.create_role(RoleName="switch", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
         clients.group(clients.template(clients.image()), clients.network())
+
+    def at(self, seconds: float, zone: str = "UTC") -> str:
+        """The schedule expression of a time in so many seconds."""
+        moment = datetime.fromtimestamp(self.now + seconds, ZoneInfo(zone))
+        return f"at({moment:%Y-%m-%dT%H:%M:%S})"
 
     def asked(self, **changed: Any) -> dict[str, Any]:
         target = {
@@ -77,7 +55,7 @@ class Fleet:
         }
         return {
             "Name": "s",
-            "ScheduleExpression": self.clock.at(60),
+            "ScheduleExpression": self.at(60),
             "FlexibleTimeWindow": {"Mode": "OFF"},
             "Target": target,
             **changed,
@@ -95,7 +73,8 @@ class Fleet:
 
     def step(self, seconds: float) -> None:
         """Let time pass, and what is due begin."""
-        self.clock.now += seconds
+        self.now += seconds
+        self.clock.now = self.now
         with LOCK:
             self.cloud._control.tick()
 
@@ -121,9 +100,7 @@ def fleet(cloud: LocalCloud, clients: Clients, clock: Clock) -> Fleet:
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
 def test_a_schedule_fires_at_its_time_and_goes(fleet: Fleet, zone: str) -> None:
     """A dead man's switch would never act, or act hours off, or stay behind."""
-    fleet.create(
-        ScheduleExpression=fleet.clock.at(60, zone), ScheduleExpressionTimezone=zone, ActionAfterCompletion="DELETE"
-    )
+    fleet.create(ScheduleExpression=fleet.at(60, zone), ScheduleExpressionTimezone=zone, ActionAfterCompletion="DELETE")
     fleet.step(59)
     fleet.settled()
     assert (fleet.desired(), fleet.there()) == (0, True)
@@ -146,7 +123,7 @@ def test_a_schedule_that_is_kept_fires_once(fleet: Fleet) -> None:
 def test_an_update_moves_the_time_and_replaces_everything(fleet: Fleet) -> None:
     """A switch that was pushed out would fire all the same, or an update keep what it does not name."""
     fleet.create(State="DISABLED", ActionAfterCompletion="DELETE", Description="d")
-    fleet.scheduler.update_schedule(**fleet.asked(ScheduleExpression=fleet.clock.at(600)))
+    fleet.scheduler.update_schedule(**fleet.asked(ScheduleExpression=fleet.at(600)))
     shown = fleet.scheduler.get_schedule(Name="s")
     assert shown["State"] == "ENABLED"
     assert not shown.get("Description")
@@ -156,7 +133,7 @@ def test_an_update_moves_the_time_and_replaces_everything(fleet: Fleet) -> None:
     assert fleet.desired() == 0
     fleet.step(540)
     fleet.until(lambda: fleet.desired() == 3, "the new capacity")
-    fleet.scheduler.update_schedule(**fleet.asked(ScheduleExpression=fleet.clock.at(5)))
+    fleet.scheduler.update_schedule(**fleet.asked(ScheduleExpression=fleet.at(5)))
     fleet.clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=1)
     fleet.step(5)
     fleet.until(lambda: fleet.desired() == 3, "a second firing, after the update")
@@ -274,7 +251,7 @@ def plan(fleet: Fleet, group: str = "web", seconds: float = 60, **sizes: Any) ->
     fleet.clients.autoscaling.put_scheduled_update_group_action(
         AutoScalingGroupName=group,
         ScheduledActionName="standby",
-        StartTime=datetime.fromtimestamp(fleet.clock.now, UTC) + timedelta(seconds=seconds),
+        StartTime=datetime.fromtimestamp(fleet.now, UTC) + timedelta(seconds=seconds),
         **sizes,
     )
 

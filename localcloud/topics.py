@@ -1,0 +1,43 @@
+"""SNS Publish as strict as AWS: what a message and its subject may be.
+
+Decides nothing else: topics and what was published to them are moto's, and never leave this machine's memory unless
+somebody subscribes. Moto answers 500 to a long subject, and takes any other. Source: SNS API reference (Publish).
+"""
+
+from __future__ import annotations
+
+import re
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+from moto.sns.exceptions import InvalidParameterValue
+from moto.sns.models import SNSBackend
+
+if TYPE_CHECKING:
+    from localcloud.backends import Moto
+    from localcloud.patches import Patches
+
+MAX_SUBJECT = 100  # the reference says "less than 100"; 100 itself is taken (getmoto/moto issue 1503)
+MAX_MESSAGE = 262_144  # bytes
+
+_SUBJECT = re.compile(r"[!-~][ -~]*")  # ASCII, begins with a letter, a number or a punctuation mark, no line breaks
+
+_publish = SNSBackend.publish
+
+
+def patch(patches: Patches) -> None:
+    """Make Publish strict."""
+    patches.methods(SNSBackend, publish)
+
+
+def publish(self: Moto, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - moto's own arguments
+    """See the module's docstring."""
+    asked = signature(_publish).bind(self, *args, **kwargs).arguments
+    subject, message = asked.get("subject"), asked.get("message") or ""
+    if subject is not None and (len(subject) > MAX_SUBJECT or not _SUBJECT.fullmatch(subject)):
+        raise InvalidParameterValue("Invalid parameter: Subject")
+    if not message:
+        raise InvalidParameterValue("Invalid parameter: Empty message")
+    if len(message.encode()) > MAX_MESSAGE:
+        raise InvalidParameterValue("Invalid parameter: Message too long")
+    return _publish(self, *args, **kwargs)

@@ -1,0 +1,173 @@
+"""Statistics of what was measured, and what a line of HAProxy's log means for a load balancer's metrics."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localcloud import albmetrics
+from localcloud.figures import Metrics, Sample, key
+from localcloud.health import TargetHealth
+from localcloud.traffic import Tally, Traffic
+
+VALUES = st.lists(st.integers(0, 50).map(float), min_size=1, max_size=60)
+
+
+@given(VALUES, st.integers(0, 60), st.integers(0, 60))
+def test_statistics_are_those_of_the_values(values: list[float], low: int, high: int) -> None:
+    """A canary would be judged by other averages, percentiles or ranks than CloudWatch's."""
+    sample = Sample()
+    for value in values:
+        sample.add(Sample(Counter({value: 1})))
+    assert sample.statistic("Sum") == sum(values)
+    assert sample.statistic("SampleCount") == len(values)
+    assert sample.statistic("Average") == sum(values) / len(values)
+    assert (sample.statistic("Minimum"), sample.statistic("Maximum")) == (min(values), max(values))
+    assert (sample.statistic("p0"), sample.statistic("p100")) == (min(values), max(values))
+    median = sample.statistic("p50")
+    assert median in values
+    assert sum(value <= median for value in values) * 2 >= len(values)
+    assert sum(value < median for value in values) * 2 <= len(values)
+    assert sample.statistic(f"PR(:{low})") == 100 * sum(value <= low for value in values) / len(values)
+    within = 100 * sum(low < value <= high for value in values) / len(values)
+    assert sample.statistic(f"PR({low}:{high})") == within
+
+
+def test_a_percentile_of_many_is_not_the_largest() -> None:
+    """One slow answer in a hundred would count as the latency of all."""
+    sample = Sample(Counter({0.01: 99, 5.0: 1}))
+    assert (sample.statistic("p99"), sample.statistic("p99.9")) == (0.01, 5.0)
+
+
+def test_of_sets_there_are_no_percentiles() -> None:
+    """A percentile would be invented from a minimum and a maximum."""
+    sample = Sample(sets=[(10.0, 50.0, 1.0, 9.0)])
+    assert (sample.statistic("Average"), sample.statistic("Maximum"), sample.statistic("p50")) == (5.0, 9.0, None)
+    assert sample.statistic("PR(:5)") is None
+
+
+@pytest.mark.parametrize("name", ["p101", "median", "PR(:)", "PR(1)", "", "sum"])
+def test_an_unknown_statistic_is_none(name: str) -> None:
+    """A misspelt statistic would be answered with figures."""
+    with pytest.raises(ValueError, match=f"^{re.escape(name)}$"):
+        Sample(Counter({1.0: 1})).statistic(name)
+
+
+def test_periods_begin_where_the_range_begins() -> None:
+    """Figures would be shifted against the time in which they were measured."""
+    metrics, metric = Metrics(), key("n", "m", {"a": "b"})
+    for at in (100, 119, 120, 179, 180):
+        metrics.add(metric, at, Sample(Counter({1.0: 1})), unit=None, resolution=1)
+    series = metrics.find(key("n", "m", {"a": "b"}))
+    assert series is not None
+    found = [(at, sample.statistic("Sum")) for at, sample in series.between(60, 180, 60)]
+    assert found == [(60, 2.0), (120, 2.0)]
+    assert metrics.find(key("n", "m", {"a": "c"})) is None
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+LISTENER = "arn:aws:elasticloadbalancing:us-east-1:1:listener/app/web/1a/2b"
+GROUP = "arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/blue/3c"
+
+
+def figures(*lines: str) -> dict[tuple[str, str], float | None]:
+    """What is reported of these lines of the log: by metric and target group (empty for the load balancer alone)."""
+    clock = Clock()
+    traffic = Traffic(clock)
+    try:
+        traffic.name("127.66.0.1:80", LISTENER, {"tg0": GROUP})
+        for line in lines:
+            traffic.read(line)
+        assert traffic.take(1009.9) == {}
+        taken = traffic.take(1010.0)
+        assert traffic.take(2000.0) == {}
+    finally:
+        traffic.close()
+    found = {}
+    for (_, name, dimensions), at, sample, _ in albmetrics.of_traffic(taken):
+        assert at == 1000
+        places = dict(dimensions)
+        assert places.pop("LoadBalancer") == "app/web/1a"
+        statistic = "Average" if name == "TargetResponseTime" else "Sum"
+        found[name, places.get("TargetGroup", "")] = sample.statistic(statistic)
+    return found
+
+
+def test_an_answer_of_a_target_counts_for_its_group_and_its_balancer() -> None:
+    """The canary's own errors and times would not be told from the others'."""
+    found = figures("127.66.0.1:80 tg0 s1 200 40 --", "127.66.0.1:80 tg0 s2 500 60 --")
+    for place in ("", "targetgroup/blue/3c"):
+        assert found["RequestCount", place] == 2
+        assert found["HTTPCode_Target_2XX_Count", place] == 1
+        assert found["HTTPCode_Target_5XX_Count", place] == 1
+        assert found["TargetResponseTime", place] == 0.05
+    assert len(found) == 8
+
+
+def test_an_answer_of_the_balancer_is_not_its_target_s() -> None:
+    """A target that never answered would count as one that answered 502, or not at all."""
+    found = figures("127.66.0.1:80 tg0 s1 502 -1 SC")
+    assert found == {
+        ("RequestCount", ""): 1,
+        ("RequestCount", "targetgroup/blue/3c"): 1,
+        ("HTTPCode_ELB_5XX_Count", ""): 1,
+    }
+
+
+def test_without_a_target_no_request_is_counted() -> None:
+    """Requests that no target got would make an error rate look better."""
+    assert figures("127.66.0.1:80 tg0 <NOSRV> 503 -1 LR") == {("HTTPCode_ELB_5XX_Count", ""): 1}
+    assert figures("127.66.0.1:80 listener <NOSRV> 404 -1 LR") == {
+        ("HTTPCode_ELB_4XX_Count", ""): 1,
+        ("HTTP_Fixed_Response_Count", ""): 1,
+    }
+
+
+def test_a_client_that_goes_away_is_nobody_s_error() -> None:
+    """A user's closed browser would abort a rollout."""
+    assert figures("127.66.0.1:80 tg0 s1 -1 -1 CH") == {
+        ("RequestCount", ""): 1,
+        ("RequestCount", "targetgroup/blue/3c"): 1,
+    }
+
+
+@pytest.mark.parametrize("line", ["", "Proxy listener started.", "127.0.0.9:1 tg0 s1 200 1 --", "x y z a b c"])
+def test_other_lines_count_nothing(line: str) -> None:
+    """What HAProxy says about itself, or a stranger sends, would become traffic."""
+    assert figures(line) == {}
+
+
+def test_health_is_counted_where_there_are_targets() -> None:
+    """An alarm on healthy hosts would see none where all are, or see groups that nobody uses."""
+    names = ("blue", "idle", "empty")
+    groups = [SimpleNamespace(arn=f"a:a:a:a:a:targetgroup/{name}/1", load_balancer_arns=[]) for name in names]
+    for used in (groups[0], groups[2]):
+        used.load_balancer_arns = ["a:a:a:a:a:loadbalancer/app/web/2"]
+    states = ["healthy", "healthy", "unhealthy", "initial", "draining"]
+    targets = [TargetHealth(str(number), 80, state) for number, state in enumerate(states)]
+    elbv2 = SimpleNamespace(target_groups=dict(enumerate(groups)))
+    found = albmetrics.of_health(elbv2, lambda arn: [] if "empty" in arn else targets, 1000)
+    place = (("LoadBalancer", "app/web/2"), ("TargetGroup", "targetgroup/blue/1"))
+    assert {metric: sample.statistic("Average") for metric, _, sample, _ in found} == {
+        ("AWS/ApplicationELB", "HealthyHostCount", place): 2,
+        ("AWS/ApplicationELB", "UnHealthyHostCount", place): 1,
+    }
+
+
+def test_a_slot_s_tally_is_counted_up() -> None:
+    """Two requests of one slot would be one."""
+    tally = Tally()
+    for _ in range(2):
+        tally.count("s1", "tg0", 200, 3, "--")
+    assert (tally.chosen, tally.answers, tally.times) == (2, Counter({2: 2}), Counter({3: 2}))
