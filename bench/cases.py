@@ -42,17 +42,13 @@ class Case:
     timeout: float = TIMEOUT
 
 
-def _quota(quota: float, limit: float = 0.95, throttled: float | None = None) -> tuple[Settings, Share]:
-    return Settings(rate=quota), Share(limit, quota, throttled)
+def _at(quota: float, latency_ms: float = 0) -> Settings:
+    """A quota whose bucket holds what comes in a tenth of a second: 100 at 1,000/s."""
+    return Settings(rate=quota, burst=quota / 10, latency_ms=latency_ms)
 
 
 def cases() -> list[Case]:
     """All of them, in the order of the table."""
-    at_1000, all_of_1000 = _quota(1000, throttled=0.01)
-    at_300, all_of_300 = _quota(300)
-    at_100, all_of_100 = _quota(100)
-    _, most_of_1000 = _quota(1000, 0.90)
-    _, every_block = _quota(1000)
     few, many = ("--no-parent", "--connections", "64"), ("--no-parent", "--connections", "160")
     return [
         Case("cpu", "CPU, no limit, plain", Cpu(0.80)),
@@ -84,24 +80,24 @@ def cases() -> list[Case]:
             slow=True,
             timeout=900,
         ),
-        Case("quota-1000", "quota 1,000/s", all_of_1000, settings=at_1000),
-        Case("quota-300", "quota 300/s", all_of_300, settings=at_300, slow=True),
-        Case("quota-100", "quota 100/s", all_of_100, settings=at_100, slow=True),
+        Case("quota-1000", "quota 1,000/s", Share(0.95, 1000, 0.01), settings=_at(1000)),
+        Case("quota-300", "quota 300/s", Share(0.95, 300), settings=_at(300), slow=True),
+        Case("quota-100", "quota 100/s", Share(0.95, 100), settings=_at(100), slow=True),
         Case("faults-10", "10 % of the puts fail", Undisturbed(1.5), settings=Settings(fail=0.10), undisturbed=True),
         Case("faults-20", "20 % of the puts fail", Undisturbed(1.5), settings=Settings(fail=0.20), undisturbed=True),
         Case(
             "latency",
             "latency 100 ms, quota 1,000/s, TLS",
-            most_of_1000,
-            settings=Settings(rate=1000, latency_ms=100),
+            Share(0.90, 1000),
+            settings=_at(1000, latency_ms=100),
             tls=True,
         ),
         Case(
             "sparse",
             "4 GiB, 1 GiB of data, every block sent, quota 1,000/s",
-            every_block,
+            Share(0.95, 1000),
             image="sparse",
-            settings=Settings(rate=1000),
+            settings=_at(1000),
         ),
         Case(
             "holes",
@@ -117,7 +113,7 @@ def cases() -> list[Case]:
             "1 % of the blocks changed, quota 1,000/s",
             Changed(0.02, BLOCKS_A_GIB, 0.15),
             image="changed",
-            settings=Settings(rate=1000),
+            settings=_at(1000),
             ours=(),
             parent="dense",
         ),
