@@ -16,18 +16,16 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Protocol
 
-from fleetswap.domain import blockmap
-from fleetswap.domain.blockmap import BadMap, BlockMap
-from fleetswap.domain.blocks import BLOCK_SIZE
 from fleetswap.domain.errors import CloudError, FleetswapError
 from fleetswap.domain.pace import Pace
-from fleetswap.domain.snapshots import Invalid, Page, Throttled, TryAgain
+from fleetswap.domain.snapshots import Invalid, Throttled, TryAgain
+from fleetswap.workflows.block_list import Look, Reads, listing, look, read_map
 from fleetswap.workflows.retry import Clock, Patience, Stopped, pause
+
+__all__ = ["CONNECTIONS", "Look", "Mismatch", "Reading", "Reads", "listing", "look", "read_back", "read_map"]
 
 CONNECTIONS = 32
 """Requests on their way at once, at most: with answers after 30 ms that is the quota of 1,000 GetSnapshotBlock a second
@@ -67,20 +65,6 @@ class Mismatch(FleetswapError):
     exit_status = 4
 
 
-class Reads(Protocol):
-    """Reading a snapshot: one attempt a call, safe to use from several threads.
-
-    A failure that may pass is raised as `TryAgain`, a quota as `Throttled`, a snapshot that does not exist as `Absent`,
-    all else as `CloudError`.
-    """
-
-    def list_blocks(self, snapshot_id: str, start: int, page: str | None) -> Page:
-        """A page of the blocks that a completed snapshot has, its parents' too, from index `start` or after `page`."""
-
-    def get(self, snapshot_id: str, index: int, token: str) -> bytes:
-        """A whole block of a completed snapshot, checked against the checksum that came with it."""
-
-
 @dataclass(frozen=True)
 class Reading:
     """How far a read is: it has passed `done` of the disk's `total` blocks, and got `blocks` of them."""
@@ -96,68 +80,6 @@ class Reading:
     """Attempts that were made again, those that were throttled too."""
 
     seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a snapshot says of itself: its volume, and its block map or why it has none that can be believed."""
-
-    volume_gib: int
-    block_map: BlockMap | None
-    problem: str = ""
-    """In words that follow "its block map"."""
-
-
-def look(port: Reads, snapshot_id: str, patience: Patience) -> Look:
-    """The volume and the block map of a completed snapshot. Raises `CloudError` if it cannot be read."""
-    volume_gib = patience.call(lambda: port.list_blocks(snapshot_id, 0, None)).volume_gib
-    try:
-        return Look(volume_gib, read_map(port, patience, snapshot_id, volume_gib))
-    except BadMap as reason:
-        return Look(volume_gib, None, str(reason))
-
-
-def read_map(port: Reads, patience: Patience, snapshot_id: str, volume_gib: int) -> BlockMap:
-    """The block map of a completed snapshot, out of the snapshot itself. `BadMap` unless all of it checks."""
-    last = blockmap.last_block(volume_gib)
-    token = dict(listing(port, patience, snapshot_id, last)).get(last)
-    if token is None:
-        raise BadMap("is missing")
-    block = patience.call(lambda: port.get(snapshot_id, last, token))
-    header = blockmap.read_header(block, snapshot_id=snapshot_id, volume_gib=volume_gib)
-    first = last + 1 - header.map_blocks
-    blob = bytearray(header.map_blocks * BLOCK_SIZE)
-    read = 0
-    for index, each in listing(port, patience, snapshot_id, first):
-        data = patience.call(partial(port.get, snapshot_id, index, each))
-        blob[(index - first) * BLOCK_SIZE : (index - first + 1) * BLOCK_SIZE] = data
-        read += 1
-    if read < header.map_blocks:
-        raise BadMap(f"is cut off: {header.map_blocks - read} of its blocks are not in the snapshot")
-    return blockmap.decode(blob, snapshot_id=snapshot_id, volume_gib=volume_gib)
-
-
-def listing(
-    port: Reads, patience: Patience, snapshot_id: str, first: int, end: int | None = None
-) -> Iterator[tuple[int, str]]:
-    """The blocks that a snapshot has from index `first` on and before `end`, each with its token, ascending.
-
-    Each page is asked for by the index that it begins at, because a page's token lives for an hour only, and whoever
-    takes the blocks may be slow. Only an empty page leads on by its token.
-    """
-    start, page = first, None
-    while end is None or start < end:
-        answer = patience.call(partial(port.list_blocks, snapshot_id, start, page))
-        page = answer.next
-        for index, token in answer.blocks:
-            if index < start:
-                continue  # told already
-            if end is not None and index >= end:
-                return
-            yield index, token
-            start, page = index + 1, None
-        if answer.next is None:
-            return
 
 
 def read_back(

@@ -1,0 +1,93 @@
+"""What a finished snapshot consists of: the list of its blocks, its volume, and its block map.
+
+It decides in which order pages are asked for. It reads no blocks but those of the map, and judges nothing but the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from fleetswap.domain import blockmap
+from fleetswap.domain.blockmap import BadMap, BlockMap
+from fleetswap.domain.blocks import BLOCK_SIZE
+from fleetswap.domain.snapshots import Page
+from fleetswap.workflows.retry import Patience
+
+
+class Reads(Protocol):
+    """Reading a snapshot: one attempt a call, safe to use from several threads.
+
+    A failure that may pass is raised as `TryAgain`, a quota as `Throttled`, a snapshot that does not exist as `Absent`,
+    all else as `CloudError`.
+    """
+
+    def list_blocks(self, snapshot_id: str, start: int, page: str | None) -> Page:
+        """A page of the blocks that a completed snapshot has, its parents' too, from index `start` or after `page`."""
+
+    def get(self, snapshot_id: str, index: int, token: str) -> bytes:
+        """A whole block of a completed snapshot, checked against the checksum that came with it."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a snapshot says of itself: its volume, and its block map or why it has none that can be believed."""
+
+    volume_gib: int
+    block_map: BlockMap | None
+    problem: str = ""
+    """In words that follow "its block map"."""
+
+
+def look(port: Reads, snapshot_id: str, patience: Patience) -> Look:
+    """The volume and the block map of a completed snapshot. Raises `CloudError` if it cannot be read."""
+    volume_gib = patience.call(lambda: port.list_blocks(snapshot_id, 0, None)).volume_gib
+    try:
+        return Look(volume_gib, read_map(port, patience, snapshot_id, volume_gib))
+    except BadMap as reason:
+        return Look(volume_gib, None, str(reason))
+
+
+def read_map(port: Reads, patience: Patience, snapshot_id: str, volume_gib: int) -> BlockMap:
+    """The block map of a completed snapshot, out of the snapshot itself. `BadMap` unless all of it checks."""
+    last = blockmap.last_block(volume_gib)
+    token = dict(listing(port, patience, snapshot_id, last)).get(last)
+    if token is None:
+        raise BadMap("is missing")
+    block = patience.call(lambda: port.get(snapshot_id, last, token))
+    header = blockmap.read_header(block, snapshot_id=snapshot_id, volume_gib=volume_gib)
+    first = last + 1 - header.map_blocks
+    blob = bytearray(header.map_blocks * BLOCK_SIZE)
+    read = 0
+    for index, each in listing(port, patience, snapshot_id, first):
+        data = patience.call(partial(port.get, snapshot_id, index, each))
+        blob[(index - first) * BLOCK_SIZE : (index - first + 1) * BLOCK_SIZE] = data
+        read += 1
+    if read < header.map_blocks:
+        raise BadMap(f"is cut off: {header.map_blocks - read} of its blocks are not in the snapshot")
+    return blockmap.decode(blob, snapshot_id=snapshot_id, volume_gib=volume_gib)
+
+
+def listing(
+    port: Reads, patience: Patience, snapshot_id: str, first: int, end: int | None = None
+) -> Iterator[tuple[int, str]]:
+    """The blocks that a snapshot has from index `first` on and before `end`, each with its token, ascending.
+
+    Each page is asked for by the index that it begins at, because a page's token lives for an hour only, and whoever
+    takes the blocks may be slow. Only an empty page leads on by its token.
+    """
+    start, page = first, None
+    while end is None or start < end:
+        answer = patience.call(partial(port.list_blocks, snapshot_id, start, page))
+        page = answer.next
+        for index, token in answer.blocks:
+            if index < start:
+                continue  # told already
+            if end is not None and index >= end:
+                return
+            yield index, token
+            start, page = index + 1, None
+        if answer.next is None:
+            return
