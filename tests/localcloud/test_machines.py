@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
@@ -126,6 +127,24 @@ class Service:
         except URLError as error:
             return str(error)
 
+    def counted(self) -> float:
+        """Requests that CloudWatch knows of, in the last minutes."""
+        now = datetime.now(UTC)
+        balancer = self.clients.elbv2.describe_load_balancers()["LoadBalancers"][0]["LoadBalancerArn"]
+        found = self.clients.cloudwatch.get_metric_statistics(
+            Namespace="AWS/ApplicationELB",
+            MetricName="HTTPCode_Target_2XX_Count",
+            Dimensions=[
+                {"Name": "TargetGroup", "Value": self.target_group.split(":", 5)[5]},
+                {"Name": "LoadBalancer", "Value": balancer.split("loadbalancer/")[1]},
+            ],
+            StartTime=now - timedelta(minutes=10),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["Sum"],
+        )
+        return sum(point["Sum"] for point in found["Datapoints"])
+
     def told(self, group: str) -> list[str]:
         """Causes of a group's activities."""
         found = self.clients.autoscaling.describe_scaling_activities(AutoScalingGroupName=group)
@@ -156,6 +175,8 @@ def test_a_fleet_boots_serves_heals_and_ends(service: Service, cloud: LocalCloud
     # An image that panics stays, as most do, and its console says why.
     until(lambda: "Kernel panic" in console_of(dead), "the panic")
     service.clients.autoscaling.set_desired_capacity(AutoScalingGroupName="dead", DesiredCapacity=0)
+
+    until(lambda: service.counted() == 10, "CloudWatch's figures of ten requests")
 
     # A machine that dies is replaced, and the other one serves all the while.
     service.machines.kill(first)
