@@ -233,7 +233,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
 
 
 def bring(inputs: Inputs) -> Path:
-    """The raw disk on this machine. What comes out must be the image that the preview showed, or it is refused."""
+    """The disk image on this machine. What comes out must be the image that the preview showed, or it is refused."""
     if inputs.nix is None:
         if inputs.file is None:
             raise InputError(f"release {inputs.release} has neither a Nix expression nor a file: see fleetswap:image")

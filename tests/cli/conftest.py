@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 
 from fleetswap.aws.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
+from fleetswap.cli.app import run
 from fleetswap.domain.blocks import digest, linear_checksum
 from fleetswap.domain.snapshots import Start
 from fleetswap.workflows import seal
@@ -27,10 +27,6 @@ from tests.upload.reads import mapped
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
-with warnings.catch_warnings():
-    # typer 0.20 imports what click 8.5 has deprecated; a later typer, or an earlier click, will not need this.
-    warnings.filterwarnings("ignore", "'click.utils", DeprecationWarning)
-    from fleetswap.cli.app import run
 
 SERVE = """
 import pathlib, sys

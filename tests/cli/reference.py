@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import click
+import typer
 
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "'click.utils", DeprecationWarning)  # see `tests.cli.conftest`
-    import typer
-
-    from fleetswap.cli.app import app
+from fleetswap.cli.app import app
 
 HEAD = "| option | default | meaning |\n| --- | --- | --- |\n"
 
