@@ -148,7 +148,7 @@ class _Upload:
                 return self._uploaded(target.snapshot_id, target.volume_gib, adopted=True)
             sent = self._figures.all.sent
             try:
-                return self._fill(target, journaled=join)
+                return self._fill(target)
             except Absent as error:
                 gone = error
                 # One that took no block was gone before: its client token is an old one.
@@ -183,7 +183,7 @@ class _Upload:
             say=self._say,
         )
 
-    def _fill(self, target: Target, *, journaled: bool) -> Uploaded:
+    def _fill(self, target: Target) -> Uploaded:
         """Send what the snapshot lacks and seal it. Whatever happens, no unfinished snapshot is left behind."""
         order, layout = self._order, self._layout
         parent_id = target.parent.snapshot_id if target.parent is not None else None
@@ -194,7 +194,7 @@ class _Upload:
             is_hole=self._image.is_hole if order.sparse == HOLES else None,
         )
         with Journal(
-            order.journal if journaled else None,
+            order.journal,
             snapshot_id=target.snapshot_id,
             plan=f"{layout.size} {parent_id} {order.sparse}",
             blocks=layout.count,

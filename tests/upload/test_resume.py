@@ -144,7 +144,9 @@ def test_killed_again_and_again_it_still_ends(worlds: Callable[[], World], tmp_p
 
 
 @pytest.mark.parametrize("error", [CloudError, KeyboardInterrupt, RuntimeError])
-def test_refused_at_any_request_nothing_is_left(worlds: Callable[[], World], error: type[BaseException]) -> None:
+def test_refused_at_any_request_nothing_is_left(
+    worlds: Callable[[], World], tmp_path: Path, error: type[BaseException]
+) -> None:
     """A failed deploy would leave a snapshot that costs money, or hide its cause behind the clean-up's."""
     for world, number, name, when in moments(worlds):
         if error is CloudError and when == "after":
@@ -152,7 +154,7 @@ def test_refused_at_any_request_nothing_is_left(worlds: Callable[[], World], err
         told = error(f"call {number}")
         setattr(world.port, when, failing(number, told))
         try:
-            world.run()
+            world.run(journal=tmp_path / "journal")
         except error as caught:
             assert caught is told or caught.__cause__ is told, (name, when)  # noqa: PT017 (a parent may be done without)
         else:
@@ -161,6 +163,7 @@ def test_refused_at_any_request_nothing_is_left(worlds: Callable[[], World], err
         setattr(world.port, when, nothing)
         if when == "before" or name != "start":
             assert not world.port.of_state("pending"), (name, when)
+        assert not (tmp_path / "journal").exists() or not list((tmp_path / "journal").iterdir()), (name, when)
         world.check(world.run())
 
 
@@ -394,6 +397,30 @@ def test_a_failing_run_does_not_spoil_the_other(worlds: Callable[[], World]) -> 
         (held,) = [held for held in world.mine if held.id == late.snapshot_id]
         assert held.about.state == "completed", (number, name, when)
         assert not world.port.of_state("pending")
+
+
+def test_a_token_is_of_all_that_a_snapshot_is_started_with(tmp_path: Path) -> None:
+    """EBS would refuse a token with other parameters, or two runs of one order not find each other."""
+    order = Order(tmp_path, IDENTITY, "s", lineage="web", tags={"a": "1", "b": "2"})
+    starts = [order.start(1, None, "0"), order.start(2, None, "0"), order.start(1, "snap-1", "0")]
+    starts += [order.start(1, None, "1")]
+    starts += [replace(order, **change).start(1, None, "0") for change in CHANGES]
+    assert len({start.token for start in starts}) == len(starts)
+    assert all(len(start.token) == 64 for start in starts)
+    again = replace(order, tags={"b": "2", "a": "1"}, path=tmp_path / "elsewhere", samples=0, journal=tmp_path)
+    assert again.start(1, None, "0") == starts[0]
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"identity": "x"},
+    {"stack": "x"},
+    {"lineage": "x"},
+    {"tags": {}},
+    {"description": "x"},
+    {"encrypted": True},
+    {"encrypted": True, "kms_key": "arn:aws:kms:us-east-1:123456789012:key/1"},
+    {"sparse": "holes"},
+]
 
 
 def test_a_full_quota_of_pending_snapshots_is_told_at_once(worlds: Callable[[], World]) -> None:
