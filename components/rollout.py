@@ -134,6 +134,7 @@ class RolloutProvider(ResourceProvider):
             clock=workflow.SystemClock(),
             say=pulumi.log.info,
         )
+        ports.switch.disarm(None)  # there is nothing left to put back
 
 
 @dataclass(frozen=True)
@@ -214,10 +215,9 @@ class _Ports:
         self.fleet = Fleet(cloud.autoscaling(), cloud.ec2())
         period = metrics.PERIOD if inputs.endpoint is None else LOCAL_PERIOD
         self.metrics = metrics.Metrics(cloud.cloudwatch(), listener=inputs.listener, period=period)
-        self.switch = None
-        if inputs.switch_role is not None:
-            name = schedule_name(inputs.service, inputs.tags[tags.STACK])
-            self.switch = Switch(cloud.scheduler(), name=name, role=inputs.switch_role)
+        # Without a role as well: what an earlier run armed must be found, and can be disarmed.
+        name = schedule_name(inputs.service, inputs.tags[tags.STACK])
+        self.switch = Switch(cloud.scheduler(), name=name, role=inputs.switch_role)
         self.notifier = Topic(cloud.sns(), inputs.alerts) if inputs.alerts is not None else None
 
     def observe(self) -> workflow.Observed:
