@@ -15,6 +15,8 @@ import typer
 from click.exceptions import NoArgsIsHelpError
 
 from fleetswap.cli.download import download
+from fleetswap.cli.rollback import rollback
+from fleetswap.cli.service import abort, status
 from fleetswap.cli.upload import upload
 from fleetswap.cli.verify import verify
 from fleetswap.domain.errors import FleetswapError
@@ -27,7 +29,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 app = typer.Typer(
     name="fleetswap",
-    help="Disk images into EBS snapshots and back, without a machine of your own in EC2.",
+    help="Disk images into EBS snapshots and back; and what is live, who is to be stopped, and the way back.",
     epilog="Credentials and profiles are found as by every AWS SDK: AWS_PROFILE, the AWS_* variables, SSO, a role.",
     no_args_is_help=True,
     add_completion=False,
@@ -64,6 +66,9 @@ def options(
 
 for _command in (upload, download, verify):
     app.command(no_args_is_help=True)(_command)
+app.command()(status)
+app.command()(abort)
+app.command()(rollback)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

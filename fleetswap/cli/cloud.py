@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fleetswap.aws.ebs import DirectSnapshots
     from fleetswap.aws.puts import BlockPuts
+    from fleetswap.aws.session import Cloud
 
 _REGION = re.compile(r"[a-z]{2,6}(-[a-z]+)+-[0-9]+")
 """How every region's name is made, also those that this botocore does not know yet."""
@@ -37,10 +38,23 @@ class Joined:
 
 def join(region: str | None, endpoint: str | None, *, connections: int) -> Joined:
     """The ports of a region. `InputError` if there is no region, no credentials, or a setting of AWS's is wrong."""
+    from fleetswap.aws.ebs import DirectSnapshots  # noqa: PLC0415
+
+    with joining(region, endpoint) as cloud:
+        ebs, ec2 = cloud.ebs_and_ec2(connections)
+        joined = Joined(cloud.region, DirectSnapshots(ebs, ec2), cloud.puts(ebs))
+    if not gc.isenabled():
+        gc.freeze()  # what was imported stays to the end
+        gc.enable()
+    return joined
+
+
+@contextmanager
+def joining(region: str | None, endpoint: str | None) -> Iterator[Cloud]:
+    """AWS in a region, to make clients of in this context. `InputError` as from `join`."""
     import botocore.session  # noqa: PLC0415 (a fifth of a second, which `--help` does without)
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
-    from fleetswap.aws.ebs import DirectSnapshots  # noqa: PLC0415
     from fleetswap.aws.refusals import one_line  # noqa: PLC0415
     from fleetswap.aws.session import Cloud  # noqa: PLC0415
 
@@ -51,12 +65,7 @@ def join(region: str | None, endpoint: str | None, *, connections: int) -> Joine
         chosen = _region(session, region)
         if session.get_credentials() is None:
             raise InputError("no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`")
-        cloud = Cloud(chosen, endpoint)
-        ebs, ec2 = cloud.ebs_and_ec2(connections)
-        if not gc.isenabled():
-            gc.freeze()  # what was imported stays to the end
-            gc.enable()
-        return Joined(chosen, DirectSnapshots(ebs, ec2), cloud.puts(ebs))
+        yield Cloud(chosen, endpoint)
     except (BotoCoreError, ValueError) as error:  # botocore raises a ValueError for an endpoint that is no URL
         raise InputError(f"the AWS settings are wrong: {one_line(error)}") from error
 

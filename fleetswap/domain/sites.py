@@ -34,6 +34,8 @@ class ReleaseNow:
     weight: int
     group: Group | None
     targets: tuple[Target, ...]
+    known: bool = True
+    """Whether AWS has told both; of what it has not told, there seems to be none."""
 
     @property
     def release(self) -> str:
@@ -99,7 +101,7 @@ def seen(
     switch: Armed | None,
     unknown: tuple[str, ...],
 ) -> SiteNow:
-    """Put together what was read. `groups` are by name, `targets` by target group."""
+    """Put together what was read. `groups` are by name, `targets` by target group; what is unknown is not in them."""
     weights = dict(rule.weights) if rule else {}
     known = {side.target_group for side in site.sides}
     rolled_back = tags.get(marks.ROLLED_BACK)
@@ -112,6 +114,7 @@ def seen(
                 weight=weights.get(side.target_group, 0),
                 group=groups.get(side.group),
                 targets=targets.get(side.target_group, ()),
+                known=side.group in groups and side.target_group in targets,
             )
             for side in site.sides
         ),

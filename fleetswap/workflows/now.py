@@ -17,7 +17,7 @@ from fleetswap.domain import gate, marks
 from fleetswap.domain.errors import Aborted, CloudError, InputError
 from fleetswap.domain.gate import Streak, Target
 from fleetswap.domain.marks import RolledBack
-from fleetswap.domain.orders import Unavailable
+from fleetswap.domain.orders import Group, Unavailable
 from fleetswap.domain.sites import ReleaseNow, Site, SiteNow, candidates, seen, way_back
 from fleetswap.domain.strategy import ALL
 from fleetswap.workflows.ports import Balancer, Clock, Fleet, Switch
@@ -81,14 +81,20 @@ def status(site: Site, *, balancer: Balancer, fleet: Fleet, switch: Switch | Non
             unknown.append(str(error))
             return otherwise
 
+    def keep(into: dict[str, T], name: str, read: Callable[[str], T]) -> None:
+        try:
+            into[name] = read(name)
+        except CloudError as error:
+            unknown.append(str(error))
+
     rule = balancer.rule(site.listener)
     nothing: Mapping[str, str] = {}
-    no_targets: tuple[Target, ...] = ()
     tags = known(partial(balancer.tags, site.listener), nothing)
-    groups = {side.group: known(partial(fleet.group, side.group), None) for side in site.sides}
-    targets = {
-        side.target_group: known(partial(balancer.targets, side.target_group), no_targets) for side in site.sides
-    }
+    groups: dict[str, Group | None] = {}
+    targets: dict[str, tuple[Target, ...]] = {}
+    for side in site.sides:
+        keep(groups, side.group, fleet.group)
+        keep(targets, side.target_group, balancer.targets)
     armed = known(switch.armed, None) if switch is not None else None
     return seen(
         site, rule=rule, tags=tags, groups=groups, targets=targets, switch=armed, unknown=tuple(dict.fromkeys(unknown))

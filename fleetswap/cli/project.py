@@ -1,0 +1,177 @@
+"""A Pulumi project on the disk: where it is, what a stack's settings say, and the one setting that a rollback writes.
+
+It reads `Pulumi.yaml` and `Pulumi.<stack>.yaml`, and needs neither `pulumi` nor a state backend. Beside
+`fleetswap:release` it changes nothing in a file, comments included.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fleetswap.domain.errors import InputError
+
+RELEASE = "fleetswap:release"
+SERVICE = "fleetswap:service"
+REGION = "aws:region"
+ENDPOINT = "fleetswap:endpoint"
+
+_LINE = re.compile(r"""^(\s+)(['"]?)fleetswap:release\2\s*:\s*(?:[^\s#]\S*)?(\s+#.*)?$""")
+"""The line of the setting, as Pulumi and people write it."""
+
+
+@dataclass(frozen=True)
+class StackFile:
+    """The settings of one stack, in a file."""
+
+    project: str
+    stack: str
+    path: Path
+
+    @property
+    def tag(self) -> str:
+        """The stack as it stands in the tags of its resources."""
+        return f"{self.project}/{self.stack}"
+
+    def setting(self, key: str) -> str | None:
+        """A setting that is a text; None if it is not there. An `InputError` if the file cannot be read."""
+        value = _config(self.path, _text(self.path)).get(key)
+        return value if isinstance(value, str) else None
+
+    def write_release(self, release: str) -> None:
+        """Let the settings name the release; what else is in the file stays, letter by letter.
+
+        Raises `InputError` if that cannot be done for certain; the file is then as it was.
+        """
+        before = _text(self.path)
+        after = with_release(before, release)
+        wanted = {**_config(self.path, before), RELEASE: release}
+        try:
+            good = _config(self.path, after) == wanted
+        except InputError:
+            good = False
+        if not good:
+            raise InputError(f"{self.path} is written in a way that cannot be edited: put {RELEASE} into it by hand")
+        _replace(self.path, after)
+
+
+@dataclass(frozen=True)
+class Project:
+    """The project around a folder, as `pulumi` would find it."""
+
+    name: str
+    folder: Path
+    settings: Path
+    """The folder of the stacks' files."""
+
+    def file(self, stack: str) -> Path:
+        """Where the settings of a stack are, or would be. `stack` may be as in organization/project/stack."""
+        return self.settings / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
+
+    def stack(self, stack: str) -> StackFile | None:
+        """A stack's settings, if there is a file; `stack` may be `project/stack` if the project is this one."""
+        project, _, name = stack.rpartition("/")
+        path = self.file(name)
+        here = project.rpartition("/")[2] in {"", self.name}
+        return StackFile(self.name, name, path) if here and path.is_file() else None
+
+    def stacks(self) -> list[StackFile]:
+        """The stacks that have a file, by name."""
+        paths = sorted(self.settings.glob("Pulumi.*.yaml"))
+        return [StackFile(self.name, path.name.split(".", 1)[1].removesuffix(".yaml"), path) for path in paths]
+
+
+def find(folder: Path) -> Project | None:
+    """The project that a folder is in, or None. An `InputError` if its `Pulumi.yaml` cannot be read."""
+    for each in (folder, *folder.parents):
+        path = each / "Pulumi.yaml"
+        if path.is_file():
+            document = _mapping(path, _text(path))
+            name, settings = document.get("name"), document.get("stackConfigDir")
+            if not isinstance(name, str):
+                raise InputError(f"{path} names no project")
+            return Project(name, each, each / settings if isinstance(settings, str) else each)
+    return None
+
+
+def with_release(text: str, release: str) -> str:
+    """The text of a stack's settings with the release in it, in the line that it has already or in a new one."""
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        found = _LINE.match(line.rstrip("\r\n"))
+        if found:
+            lines[number] = f"{found[1]}{RELEASE}: {release}{found[3] or ''}{_ending(line)}"
+            return "".join(lines)
+    heads = [number for number, line in enumerate(lines) if re.match(r"config:\s*(#.*)?$", line.rstrip())]
+    if not heads:
+        gap = "" if not text or text.endswith("\n") else "\n"
+        return f"{text}{gap}config:\n  {RELEASE}: {release}\n"
+    head = heads[0]
+    indent = next(_indents(lines[head + 1 :]), "  ")
+    lines[head] = f"{lines[head].rstrip()}{_ending(lines[head])}"
+    lines.insert(head + 1, f"{indent}{RELEASE}: {release}{_ending(lines[head])}")
+    return "".join(lines)
+
+
+def _indents(lines: list[str]) -> Iterator[str]:
+    """How deep the keys are."""
+    for line in lines:
+        kept = line.lstrip()
+        if kept and not kept.startswith("#") and kept != line:
+            yield line[: len(line) - len(kept)]
+
+
+def _ending(line: str) -> str:
+    return "\r\n" if line.endswith("\r\n") else "\n"
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _mapping(path: Path, text: str) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 (as light as `--help` wants it)
+
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise InputError(f"{path} is not what Pulumi writes: it holds no keys")
+    return document
+
+
+def _config(path: Path, text: str) -> dict[str, Any]:
+    config = _mapping(path, text).get("config") or {}
+    if not isinstance(config, dict):
+        raise InputError(f"{path} is not what Pulumi writes: `config` holds no keys")
+    return config
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that at any moment it is the old one or the new one."""
+    try:
+        target = path.resolve()  # of a link, what it leads to
+        number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        part = Path(name)
+        try:
+            with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+            part.chmod(target.stat().st_mode)
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,180 @@
+"""`fleetswap status` and `fleetswap abort`: what is real of a service now, and the stop of its rollout."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetswap.cli import options, place
+from fleetswap.cli.show import counted, duration, print_json
+
+if TYPE_CHECKING:
+    from fleetswap.domain.orders import Armed
+    from fleetswap.domain.sites import ReleaseNow, SiteNow
+
+REASON = "stopped by hand"
+"""Of an abort, if none is given."""
+
+
+def status(
+    *,
+    service: place.Service = None,
+    stack: place.Stack = None,
+    region: place.Region = None,
+    endpoint_url: place.EndpointUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what is real of a service: its releases, who has the traffic, and what will happen by itself.
+
+    It asks AWS alone, and finds all by tags, so it needs no Pulumi and no state. It only reads. What AWS does not tell
+    is said to be unknown, and is no error.
+    """
+    from fleetswap.workflows import now  # noqa: PLC0415 (as light as `--help` wants it)
+
+    at = place.find(service, stack, region, endpoint_url)
+    found = now.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
+    if as_json:
+        print_json(figures(found))
+    else:
+        for line in _lines(found):
+            typer.echo(line)
+
+
+def abort(
+    *,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; whoever deploys sees it.")] = REASON,
+    service: place.Service = None,
+    stack: place.Stack = None,
+    region: place.Region = None,
+    endpoint_url: place.EndpointUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Stop the rollout that runs, wherever it runs. It puts everything back itself, and ends with status 3.
+
+    Whether one runs cannot be seen from here. If none does, the next rollout takes no notice of it.
+    """
+    from fleetswap.workflows import now  # noqa: PLC0415
+    from fleetswap.workflows.rollout import SystemClock  # noqa: PLC0415
+
+    at = place.find(service, stack, region, endpoint_url)
+    why = " ".join(reason.split()) or REASON
+    told = now.abort(at.site, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
+    if as_json:
+        print_json({"service": at.site.service, "stack": at.site.stack, "reason": why, "told": told})
+        return
+    typer.echo(f"told the rollout of {' and '.join(told)} to stop: {why}")
+    typer.echo("it puts the traffic back itself, if one runs: `fleetswap status` shows when", err=True)
+
+
+def figures(now: SiteNow) -> dict[str, Any]:
+    """Everything about a service, for `--json`; what is null is unknown, or not there."""
+    armed = now.switch
+    return {
+        "service": now.site.service,
+        "stack": now.site.stack,
+        "listener": now.site.listener,
+        "live": now.live,
+        "standby": now.standby,
+        "rolled_back": {"release": now.rolled_back.release, "at": now.rolled_back.at} if now.rolled_back else None,
+        "switch": {
+            "seconds": round(armed.seconds) if math.isfinite(armed.seconds) else None,
+            "weights": _named(now, armed),
+            "run": armed.run,
+        }
+        if armed
+        else None,
+        "releases": [_release(each) for each in now.releases],
+        "strangers": [{"target_group": arn, "weight": weight} for arn, weight in now.strangers],
+        "unknown": now.unknown,
+    }
+
+
+def _release(each: ReleaseNow) -> dict[str, Any]:
+    group = each.group
+    return {
+        "release": each.release,
+        "weight": each.weight,
+        "healthy": each.healthy if each.known else None,
+        "targets": len(each.targets) if each.known else None,
+        "group": each.side.group,
+        "target_group": each.side.target_group,
+        "desired": group.desired if group else None,
+        "minimum": group.minimum if group else None,
+        "maximum": group.maximum if group else None,
+        "machines": [machine.id for machine in group.machines] if group else None,
+        "pin": group.pin if group else None,
+        "on_demand_pin": group.on_demand_pin if group else None,
+        "scale_in": group.scale_in if group else None,
+        "abort": group.abort if group else None,
+    }
+
+
+def _named(now: SiteNow, armed: Armed) -> dict[str, int]:
+    """The weights that the switch would write, by release."""
+    names = {side.target_group: side.release for side in now.site.sides}
+    return {names.get(arn, arn): weight for arn, weight in armed.rule.weights}
+
+
+def _lines(now: SiteNow) -> list[str]:
+    """The table and what is beside it."""
+    total = sum(each.weight for each in now.releases) + sum(weight for _, weight in now.strangers)
+    rows = [("release", "traffic", "healthy", "machines", "")]
+    rows += [_row(now, each, total) for each in now.releases]
+    rows += [(arn, _share(weight, total), "?", "?", "none of this stack's releases") for arn, weight in now.strangers]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [f"{now.site.service} of {now.site.stack}"]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(row[column].rjust(widths[column]) for column in (1, 2)), row[3]]
+        lines.append("  ".join([*cells[:3], cells[3].ljust(widths[3]), row[4]]).rstrip())
+    if not now.releases:
+        lines.append("no release has an auto scaling group")
+    return [*lines, *_beside(now, total)]
+
+
+def _row(now: SiteNow, each: ReleaseNow, total: int) -> tuple[str, str, str, str, str]:
+    group = each.group
+    machines = f"{group.desired} ({group.minimum} to {group.maximum})" if group else "gone" if each.known else "?"
+    healthy = f"{each.healthy} of {len(each.targets)}" if each.known else "?"
+    notes = [name for name, release in (("live", now.live), ("standby", now.standby)) if release == each.release]
+    if group is not None:
+        if group.pin is not None:
+            notes.append(f"pinned, its least was {group.pin}")
+        if group.on_demand_pin is not None:
+            notes.append(f"on demand only, it was {group.on_demand_pin} % of them")
+        if group.scale_in is not None:
+            notes.append(f"scaled in by AWS at {group.scale_in}")
+        if group.abort is not None:
+            notes.append(f"told to stop: {group.abort}")
+    return each.release, _share(each.weight, total), healthy, machines, "; ".join(notes)
+
+
+def _share(weight: int, total: int) -> str:
+    return f"{100 * weight / total:.3g} %" if weight else "-"
+
+
+def _beside(now: SiteNow, total: int) -> list[str]:
+    lines = []
+    if now.rule is None:
+        lines.append("the listener has no rule: nothing is served")
+    elif not total:
+        lines.append("the listener's rule forwards to no release")
+    if len(now.serving) + len(now.strangers) > 1:
+        lines.append("several share the traffic: a rollout is under way, or has died")
+    elif now.live is not None and now.serving and now.serving[0].release != now.live:
+        lines.append(f"the last rollout that ended well left the traffic on {now.live}")
+    if now.rolled_back is not None:
+        at = f" at {now.rolled_back.at}" if now.rolled_back.at else ""
+        lines.append(
+            f"{now.rolled_back.release} was rolled back by hand{at}: only fleetswap:rollout.again deploys it again"
+        )
+    if now.switch is not None:
+        weights = " and ".join(f"{weight} on {name}" for name, weight in _named(now, now.switch).items())
+        left = now.switch.seconds
+        when = f"in {duration(max(0.0, left))}" if math.isfinite(left) else "at an unknown time"
+        lines.append(f"the dead man's switch is armed: {when} it writes the weights {weights or 'of someone else'}")
+    if now.unknown:
+        lines.append(f"{counted(len(now.unknown), 'reading')} unknown:")
+        lines += [f"  {each}" for each in now.unknown]
+    return lines
