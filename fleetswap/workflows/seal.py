@@ -27,8 +27,11 @@ SEALED_SECONDS = 300.0
 
 GOOD_READS = 3
 """Reads in a row that must agree before a state is believed: EC2's answers are eventually consistent (EC2 API
-reference, "Eventual consistency"; awslabs/bottlerocket's pubsys does the same). They take a second at least, in which
-a run that saw the snapshot pending, and deletes it, has done so."""
+reference, "Eventual consistency"; awslabs/bottlerocket's pubsys does the same)."""
+
+CONFIRM_SECONDS = 0.15
+"""Between two of them: together long enough for a run that saw the snapshot pending, and deletes it, to have done so;
+short enough that a small upload does not consist of it."""
 
 POLL_SECONDS = (0.5, 5.0)
 """Pause between two reads of a snapshot's state: the first, and what it grows to."""
@@ -149,7 +152,7 @@ class Seal:
                 pause = min(longest, pause * 1.5)
                 if self._clock.now() >= deadline:
                     raise late()
-            self._clock.wait(POLL_SECONDS[0] if completed else pause, self._stop)
+            self._clock.wait(CONFIRM_SECONDS if completed else pause, self._stop)
 
     def _too_slow(self) -> CloudError:
         return CloudError(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.localcloud.conftest import clients, cloud
+from tests.localcloud.conftest import clients, clock, cloud
 
-__all__ = ["clients", "cloud"]
+__all__ = ["clients", "clock", "cloud"]
 
 
 @pytest.fixture(autouse=True)
