@@ -66,6 +66,7 @@ class LocalCloud:
         self._patches = Patches()
         self._stopping = threading.Event()
         self.faults = Faults()
+        self.clock = clock
         self._threads: list[threading.Thread] = []
         try:
             self.store = store or SnapshotStore(directory / "snapshots")

@@ -27,21 +27,22 @@ class Clock:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    """The clock of `cloud`."""
-    return Clock()
-
-
-@pytest.fixture
-def cloud(tmp_path: Path, clock: Clock) -> Iterator[LocalCloud]:
-    """A control plane without machines, at a free port; snapshots complete at once."""
+def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
+    """A control plane without machines, at a free port; snapshots complete at once. Other packages borrow it."""
     store = SnapshotStore(tmp_path / "cloud" / "snapshots", settle_seconds=0.0)
-    cloud = LocalCloud(tmp_path / "cloud", 0, machines=False, store=store, clock=clock)
+    cloud = LocalCloud(tmp_path / "cloud", 0, machines=False, store=store, clock=Clock())
     try:
         cloud.start()
         yield cloud
     finally:
         cloud.stop()
+
+
+@pytest.fixture
+def clock(cloud: LocalCloud) -> Clock:
+    """The clock of `cloud`."""
+    assert isinstance(cloud.clock, Clock)
+    return cloud.clock
 
 
 @pytest.fixture
