@@ -42,7 +42,7 @@ CONTROL_ATTEMPTS = 6
 
 
 MODELS = Path(__file__).parent / "models"
-"""Service models that are looked for here before botocore's own: a small EC2, see `tools/trim_models.py`."""
+"""What is looked for here before it is among botocore's own data: a small EC2, see `tools/trim_models.py`."""
 
 USER_AGENT = "fleetswap"
 """Added to the user agent, so that CloudTrail tells these calls from a person's."""
@@ -125,7 +125,13 @@ class Cloud:
         from fleetswap.aws.puts import BlockPuts  # noqa: PLC0415 (it needs this module's constants)
         from fleetswap.aws.signing import Signer  # noqa: PLC0415
 
-        return BlockPuts(ebs.meta.endpoint_url, Signer(ebs.meta.region_name, _credentials), self._trust)
+        known = [self._small_session]
+
+        def find() -> Credentials | None:
+            # A session remembers what it has found: to look again takes a new one.
+            return (known.pop() if known else botocore.session.Session()).get_credentials()
+
+        return BlockPuts(ebs.meta.endpoint_url, Signer(ebs.meta.region_name, find), self._trust)
 
     def _trust(self) -> ssl.SSLContext:
         """Whom TLS trusts: the authorities that botocore would, which is AWS_CA_BUNDLE or what it ships."""
@@ -139,11 +145,6 @@ class Cloud:
             raise InputError(
                 f"the certificate authorities {path} cannot be read ({error.strerror or error}): correct AWS_CA_BUNDLE"
             ) from error
-
-
-def _credentials() -> Credentials | None:
-    """What the SDK's chain finds now. A session of its own, because a session remembers what it has found."""
-    return botocore.session.Session().get_credentials()
 
 
 def control() -> Config:

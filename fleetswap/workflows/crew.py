@@ -83,7 +83,7 @@ class Crew:
         self._threads: list[threading.Thread] = []
         self._sending = 0
         self._waiting = 0
-        self._stuck_at = clock.now()  # when all that may send at once are taken to be stuck
+        self._stuck_at = clock.now() + STUCK_SECONDS  # when all that may send at once are taken to be stuck
         self._lock = threading.Lock()
 
     def start(self) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fleetswap.domain.blocks import BLOCK_SIZE, digest
 from fleetswap.domain.errors import FleetswapError
@@ -75,13 +75,21 @@ class Puts(Protocol):
 
 
 class Source(Protocol):
-    """The bytes to send."""
+    """The bytes to send. If it has `is_zero` (see `Zeros`), what is known to be zeros is not read."""
 
     def read(self, index: int, into: bytearray) -> None:
         """Fill `into`, 512 KiB, with a block. Safe to use from several threads."""
 
     def check_unchanged(self) -> None:
         """Raise `FleetswapError` if the bytes are not what they were at first."""
+
+
+@runtime_checkable
+class Zeros(Protocol):
+    """A source that knows something of its blocks without reading them."""
+
+    def is_zero(self, index: int) -> bool:
+        """Whether the block is known to be zeros. False says nothing."""
 
 
 class Patience(Protocol):
@@ -96,13 +104,14 @@ class Patience(Protocol):
 
 @dataclass
 class _Parcel:
-    """A block that may go: its bytes, and the buffer that they are in unless they are a constant."""
+    """A block that may go: its bytes, and the buffer that they are in; None if it is of no use any more."""
 
     item: Item
     digest: bytes
     block: bytes | bytearray
     buffer: bytearray | None
     epoch: int = 0
+    sent: bool = False
 
 
 @dataclass(frozen=True)
@@ -235,6 +244,9 @@ class Sender:
         return None
 
     def _load(self, item: Item, source: Source) -> _Parcel:
+        if isinstance(source, Zeros) and source.is_zero(item.index):
+            # To read a hole costs more than to read data: the kernel makes pages for it.
+            return _Parcel(item, _digest_of(0), ZEROS, None)
         buffer = self._buffers.take()
         source.read(item.index, buffer)
         byte = buffer[0]
@@ -271,7 +283,8 @@ class Sender:
         item = parcel.item
 
         def sent() -> None:
-            if parcel.buffer is not None:
+            if not parcel.sent:
+                parcel.sent = True
                 self._release(parcel)
                 crew.waits(more=self._more(job))
 

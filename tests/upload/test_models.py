@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import botocore.session
 import pytest
 from botocore import xform_name
 
@@ -43,6 +44,17 @@ def test_the_upload_gets_the_small_model_and_nobody_else() -> None:
 def test_the_endpoint_is_the_regions(region: str, host: str) -> None:
     """The model would be found, but not the rules that say where EC2 is."""
     assert Cloud(region).ebs_and_ec2(1)[1].meta.endpoint_url == f"https://{host}"
+
+
+@pytest.mark.parametrize("setting", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1"])
+def test_endpoints_are_those_of_botocore(region: str, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A region, a partition or a kind of endpoint would be reached with botocore's data, and not with ours."""
+    for value in ("false", "true"):
+        monkeypatch.setenv(setting, value)
+        ours = [client.meta.endpoint_url for client in Cloud(region).ebs_and_ec2(1)]
+        session = botocore.session.Session()
+        assert ours == [session.create_client(name, region_name=region).meta.endpoint_url for name in ("ebs", "ec2")]
 
 
 @pytest.mark.parametrize("module", ["ebs", "snapshots"])

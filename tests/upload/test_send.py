@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fleetswap.domain.blocks import BLOCK_SIZE, digest
 from fleetswap.domain.errors import CloudError, FleetswapError
 from fleetswap.domain.snapshots import Absent, Throttled, TryAgain
+from fleetswap.workflows.crew import SENDING, STUCK_SECONDS
 from fleetswap.workflows.retry import GaveUp, Patience, Stopped
 from fleetswap.workflows.send import BUFFERS, Progress, Sender
 from tests.upload.fake import FakeClock, nothing
@@ -205,6 +206,23 @@ def test_constant_blocks_are_known_without_hashing(run: Run, monkeypatch: pytest
     assert len(hashed) <= 2 + 3, "two blocks of data, and each constant at most once in the process"
 
 
+class KnowingSource(FakeSource):
+    """One that knows of its zeros, as an image file does of its holes."""
+
+    def is_zero(self, index: int) -> bool:
+        return self.constant.get(index) == 0
+
+
+def test_known_zeros_are_sent_without_reading_them(run: Run) -> None:
+    """A sparse image would cost as much as a full one, or lack its zeros."""
+    run.source = KnowingSource(dict.fromkeys(range(1, 200), 0))
+    run.puts.before = lambda attempt, _: _throttle(attempt % 7 == 0)
+    run(201)
+    assert run.good
+    assert len(run.puts.held) == 201
+    assert set(run.source.reads) == {0, 200}
+
+
 def test_a_block_that_only_looks_constant_is_hashed(run: Run) -> None:
     """A block of zeros with one byte in its middle would be sent as zeros."""
     odd = bytearray(BLOCK_SIZE)
@@ -257,10 +275,25 @@ def test_a_block_that_waits_for_its_answer_holds_no_buffer() -> None:
 
 
 def test_connections_are_opened_as_they_are_needed() -> None:
-    """A small upload to a near service would open as many connections as a large one to a far service."""
+    """Each of many threads would cost a handshake where a few are as fast; or a slow line never get more than those."""
     run = Run(connections=64, cores=1)
-    run(30)
-    assert run.puts.lines <= 4
+    begun, go = threading.Semaphore(0), threading.Event()
+
+    def hold(*_: int) -> None:
+        begun.release()
+        assert go.wait(60)
+
+    run.puts.before = hold
+    worker = threading.Thread(target=run, args=(100,))
+    worker.start()
+    for _ in range(SENDING):
+        assert begun.acquire(timeout=60)
+    assert not begun.acquire(timeout=0.2), "more threads send than the machine has use for"
+    run.clock.advance(STUCK_SECONDS)
+    go.set()
+    worker.join()
+    assert run.good
+    assert run.puts.lines > SENDING
 
 
 def test_what_was_learned_is_kept_from_run_to_run(run: Run) -> None:
@@ -377,6 +410,21 @@ def test_a_block_that_changed_meanwhile_is_noticed(run: Run) -> None:
 
     def fail(attempt: int, _: int) -> None:
         if attempt == 1:
+            run.source.changed = True
+            raise TryAgain("500")
+
+    run.puts.before = fail
+    with pytest.raises(FleetswapError, match="the image changed"):
+        run(1)
+
+
+def test_a_hole_that_was_filled_meanwhile_is_noticed(run: Run) -> None:
+    """The same, for a block that was not read the first time."""
+    run.source = KnowingSource({0: 0})
+
+    def fail(attempt: int, _: int) -> None:
+        if attempt == 1:
+            run.source.constant = {}
             run.source.changed = True
             raise TryAgain("500")
 
