@@ -44,10 +44,11 @@ def switch_seconds(policy: Policy, step: Step) -> float:
     return policy.shift_deadline + watched + policy.switch_margin
 
 
-def expected(state: State) -> Expected:
+def expected(state: State, *, others: bool) -> Expected:
     """What the evidence of the present step is held against."""
-    policy = state.order.policy
-    return Expected(policy, state.expected, state.wanted, state.asked, ringing=ringing(state))
+    return Expected(
+        state.order.policy, state.expected, state.wanted, state.asked, others=others, ringing=ringing(state)
+    )
 
 
 def ringing(state: State) -> frozenset[str]:
@@ -81,4 +82,5 @@ def enter(state: State, now: float) -> State:
     step = state.steps[0]
     hold_until = now + step.hold
     deadline = hold_until + state.order.policy.data_deadline
-    return replace(state, hold_until=hold_until, deadline=deadline, streak=Streak())
+    asked = state.asked + step.min_requests
+    return replace(state, hold_until=hold_until, deadline=deadline, streak=Streak(), asked=asked)

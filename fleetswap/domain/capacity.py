@@ -31,26 +31,29 @@ def demand(order: Order, seen: Seen, served: frozenset[str]) -> int:
 def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
     """What gives the candidate its machines and holds them there.
 
-    First of all AWS must not scale in, some minutes from now, what has or gets traffic.
+    AWS must not scale in, some minutes from now, what has or gets traffic; but the pin comes first, so that there is
+    always a mark on what is not to run for ever.
     """
     order, candidate = state.order, state.order.candidate
-    found: list[Change] = []
-    for side in dict.fromkeys([candidate, state.home_side or candidate]):
-        group = seen.group(side.release)
-        if group is not None and group.scale_in is not None:
-            found.append(CancelScaleIn(side))
+    pin: list[Change] = [] if state.is_live_already else pins.pin_candidate(state, seen)
+    found = [*pin, *keep(state, seen)]
     group = seen.group(candidate.release)
     if group is None:
         return found
     if group.abort is not None:
         found.append(Untag(candidate, (marks.ABORT,)))
-    if not state.is_live_already:
-        found += pins.pin_candidate(state, seen)
     minimum = order.policy.capacity if state.is_live_already else wanted
     fits = group.desired >= wanted and (group.minimum >= wanted or state.is_live_already)
     if not fits or group.scale_in is not None:  # scaled in, perhaps, since we looked
         found.append(Resize(candidate, minimum, max(wanted, group.desired)))
     return found
+
+
+def keep(state: State, seen: Seen) -> list[Change]:
+    """What keeps AWS from scaling in what has or gets traffic."""
+    sides = dict.fromkeys([state.order.candidate, state.home_side or state.order.candidate])
+    groups = [(side, seen.group(side.release)) for side in sides]
+    return [CancelScaleIn(side) for side, group in groups if group is not None and group.scale_in is not None]
 
 
 def is_short(reading: Reading, wanted: int, new: tuple[Failure, ...]) -> bool:

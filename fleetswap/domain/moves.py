@@ -18,11 +18,16 @@ from fleetswap.domain.orders import Armed, Group, Rule, Side
 
 @dataclass(frozen=True)
 class Resize:
-    """Write a group's minimum and, unless it is None, its desired capacity."""
+    """Write a group's minimum and, unless it is None, its desired capacity.
+
+    `lower`: only if that lowers the minimum. AWS raises a desired capacity to the minimum, and someone else may have
+    scaled the group in.
+    """
 
     side: Side
     minimum: int
     desired: int | None
+    lower: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,14 @@ class CancelScaleIn:
 
 @dataclass(frozen=True)
 class Arm:
-    """Set the dead man's switch, or push it out: in so many seconds it writes `rule`. It takes over another run's."""
+    """Set the dead man's switch, or push it out: in so many seconds it writes `rule`.
+
+    Another run's is taken over; if `guarded`, it is left alone instead (`Held`).
+    """
 
     seconds: float
     rule: Rule
+    guarded: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,16 +91,29 @@ class Disarm:
 
 @dataclass(frozen=True)
 class Route:
-    """Write the weights."""
+    """Write the weights.
+
+    If `guarded`, the world is looked at in the same breath, and nothing is written (`Held`) unless the rule is still
+    `expected`, the switch, if there is one, is ours, and the candidate has healthy machines that AWS is not to scale
+    in: ELBv2 has no conditional write, and this is the nearest to one.
+    """
 
     weights: tuple[tuple[str, int], ...]
+    guarded: bool = False
+    expected: Rule | None = None
+    again: bool = False
+    """A try before got no answer, so the rule may be as it is to be."""
 
 
 @dataclass(frozen=True)
 class Restore:
-    """Write the actions of the rule as they were before; without a rule before, delete it."""
+    """Write the actions of the rule as they were before; without a rule before, delete it.
+
+    If `guarded`, only while the switch is ours, and if what gets the traffic has healthy machines (else `Held`).
+    """
 
     rule: Rule | None
+    guarded: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,7 +185,7 @@ class Explain:
 
 @dataclass(frozen=True)
 class Compare:
-    """Read the rule, and count the healthy targets of what served before and of the candidate."""
+    """Read the rule and the switch, and count the healthy targets of what served before and of the candidate."""
 
     before: tuple[str, ...]
 
@@ -234,6 +256,13 @@ class Did:
 
 
 @dataclass(frozen=True)
+class Held:
+    """The answer to a guarded change that was not made, for certain."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class HealthRead:
     """The answer to `ReadHealth`."""
 
@@ -287,6 +316,8 @@ class Compared:
     candidate: int | None
     rule: Rule | None = None
     rule_known: bool = False
+    armed: Armed | None = None
+    armed_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -313,6 +344,7 @@ class Broke:
 Event = (
     Seen
     | Did
+    | Held
     | HealthRead
     | ImagesRead
     | Probed

@@ -78,6 +78,8 @@ def release(state: State, side: Side) -> list[Change]:
     percent = former_percent(state, side)
     changes: list[Change] = [] if percent is None else [OnDemand(side, percent)]
     keys = keys_on(state, side)
+    if keys and side == state.order.candidate:
+        keys = tuple(sorted({*keys, marks.ABORT}))  # it may have been written since the group was read
     return [*changes, Untag(side, keys)] if keys else changes
 
 

@@ -52,8 +52,6 @@ def fail(state: State, kind: Kind, why: str, now: float) -> State:
         return _end(state)
     if not state.moved:
         return replace(state, doing=ReadRule())
-    if state.leaving:
-        return _stay(state, f"{state.previous} was being scaled in already", now)
     if any(isinstance(change, ScheduleScaleIn) and change.side == state.home_side for change in state.touched):
         # What gets traffic again must not be scaled in by AWS some time later, whatever becomes of us.
         return state.change(CancelScaleIn(state.home_side), now) if state.home_side else _compare(state)
@@ -62,7 +60,7 @@ def fail(state: State, kind: Kind, why: str, now: float) -> State:
 
 def leave(state: State, why: str) -> State:
     """End at once, and touch nothing more: someone newer is at work, who puts right what we leave."""
-    ending = End(Kind.ABORTED, why)
+    ending = End(Kind.ABORTED, f"{why}: wait for its end, then run `pulumi up` again")
     return _end(replace(state, ending=ending, now_on="what the other rollout decides"))
 
 
@@ -95,8 +93,12 @@ def _compare(state: State) -> State:
 
 def _compared(state: State, event: Compared, now: float) -> State:
     candidate = state.order.candidate
+    if _taken_over(state, event):
+        return leave(state, f"{state.ending.reason}; another rollout of this service took over")
     if event.rule_known and not state.is_ours(event.rule):
         return _leave_to_others(state, event.rule, now)
+    if state.leaving:
+        return _no_way_back(state, now)
     had = any(target_group == candidate.target_group for weights in state.written for target_group, _ in weights)
     if had and state.served and event.before == 0 and event.candidate:
         alone: list[Change] = []
@@ -106,6 +108,21 @@ def _compared(state: State, event: Compared, now: float) -> State:
     return _restore(state)
 
 
+def _taken_over(state: State, event: Compared) -> bool:
+    """Whether the switch that we armed is another run's, or was deleted by one that has finished since."""
+    if not state.owned or not event.armed_known:
+        return False
+    if event.armed is not None:
+        return event.armed.run != state.run
+    disarmed = any(isinstance(change, Disarm) for change in state.touched)
+    as_written = event.rule_known and shares(event.rule) == shares(state.expected) != shares(state.home)
+    return as_written and not disarmed  # had it fired, the weights would be back
+
+
+def _no_way_back(state: State, now: float) -> State:
+    return _stay(state, f"{state.previous} was being scaled in already", now)
+
+
 def _restore(state: State) -> State:
     rule = state.home
     action = Route(rule.weights) if rule is not None and rule.serving and not rule.verbatim else Restore(rule)
@@ -113,8 +130,7 @@ def _restore(state: State) -> State:
 
 
 def _was_never_moved(state: State, rule: Rule | None, now: float) -> State:
-    candidate = state.order.candidate
-    if rule and candidate.target_group in rule.serving - state.served:
+    if not state.is_ours(rule):
         return _leave_to_others(state, rule, now)
     return _enter_clean_up(state, rule, now)
 
@@ -125,7 +141,7 @@ def _leave_to_others(state: State, rule: Rule | None, now: float) -> State:
     on = " and ".join(sorted(state.order.release_of(arn) for arn in serving)) or "nothing"
     if state.order.candidate.target_group in serving:
         return _stay(state, "someone else moved it there", now, rule=rule)
-    reason = f"{state.ending.reason}; the traffic stays on {on}, where someone else moved it"
+    reason = f"{state.ending.reason}; the traffic stays on {on}, where someone else moved it: run `pulumi up` again"
     state = replace(state, ending=replace(state.ending, reason=reason), now_on=on)
     return _clean_up(state, undo.changes(state, serving), now)
 
@@ -135,7 +151,8 @@ def _stumble(state: State, event: Unanswered | Broke, now: float) -> State:
     if state.phase is Phase.COMPARE and isinstance(state.doing, CancelScaleIn):
         return _compare(state)  # tried again when the weights are back
     if isinstance(state.doing, Compare):
-        return _restore(state)  # not knowing is no reason to stay
+        # Not knowing is no reason to stay.
+        return _no_way_back(state, now) if state.leaving else _restore(state)
     refusals = state.refusals + isinstance(event, Broke)
     if refusals < PUT_BACK_REFUSALS and now < state.deadline:
         # What was refused may never have been needed: the rule tells. What was not answered must be done again.

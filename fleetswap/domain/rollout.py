@@ -42,6 +42,7 @@ from fleetswap.domain.moves import (
     Explain,
     Explained,
     HealthRead,
+    Held,
     ImagesRead,
     Kind,
     Look,
@@ -67,6 +68,10 @@ __all__ = ["Order", "Phase", "Policy", "Side", "State", "begin", "drift", "step"
 
 LOOK_SECONDS = 30.0
 """How long the first look may go unanswered. Nothing is touched yet, so there is nothing to be patient for."""
+
+
+LOOKS = 10
+"""How often the world may change between a look and the weights."""
 
 
 def begin(order: Order, now: float, run: str = "") -> State:
@@ -96,11 +101,12 @@ def step(state: State, event: Event, now: float) -> State:  # noqa: PLR0911 - on
     if isinstance(event, Unanswered):
         if now >= state.deadline:
             return fail(state, Kind.CLOUD, event.why, now)
-        return state.wait(state.order.policy.interval, event.why, state.doing)
+        again = replace(state.doing, again=True) if isinstance(state.doing, Route) else state.doing
+        return replace(state, uncertain=True).wait(state.order.policy.interval, event.why, again)
     return _answered(state, event, now)
 
 
-def _answered(state: State, event: Event, now: float) -> State:  # noqa: C901, PLR0911 - one case an event
+def _answered(state: State, event: Event, now: float) -> State:  # noqa: C901, PLR0911, PLR0912 - one case an event
     match event:
         case Seen() if state.phase is Phase.LOOK:
             return _first_look(state, event, now)
@@ -108,6 +114,8 @@ def _answered(state: State, event: Event, now: float) -> State:  # noqa: C901, P
             return _look_before_a_step(state, event, now)
         case Did():
             return _did(state.changed(), now)
+        case Held():
+            return _look_again(state.unchanged(), event.why, now)
         case HealthRead():
             return _judge(state, event.reading, now)
         case ImagesRead():
@@ -138,6 +146,8 @@ def _make(state: State, changes: Sequence[Change], now: float) -> State:
 
 
 def _did(state: State, now: float) -> State:
+    if state.queue and isinstance(state.queue[0], Route) and state.phase is Phase.SHIFT and now >= state.deadline:
+        return replace(state, queue=(), doing=Look(first=False))  # what was seen is too old to write weights on it
     return state.change(state.queue[0], now) if state.queue else _after_changes(state, now)
 
 
@@ -340,12 +350,12 @@ def _look_before_a_step(state: State, seen: Seen, now: float) -> State:  # noqa:
         return leave(state, "another rollout of this service has begun, and took over")
     if group is not None and group.abort is not None:
         return fail(state, Kind.ABORTED, evidence.stopped(group.abort), now)
-    if shares(seen.rule) != shares(state.expected):
-        state = replace(state, streak=state.streak.after(False))  # noqa: FBT003 - one reading, its only argument
-        if not state.is_ours(seen.rule) or state.streak.bad >= policy.readings:
+    state = state.with_rule(seen.rule, now)
+    if state.odd_since is not None:
+        if state.is_others(seen.rule, now):
             reason = "someone else moved the traffic during this rollout; it is left as it is now"
             return fail(state, Kind.ABORTED, reason, now)
-        return state.wait(policy.quick, "reading the weights once more", Look(first=False))
+        return state.wait(policy.quick, "the weights are seen as they were before", Look(first=False))
     if capacity.demand(state.order, seen, state.served) > state.wanted:
         return _scale(state, seen, now)
     if gate.healthy(seen.targets_of(candidate.target_group)) < state.wanted:
@@ -360,21 +370,32 @@ def _shift(state: State, seen: Seen, now: float) -> State:
     """Hold live where it is, arm the switch, write the weights."""
     policy, candidate, this = state.order.policy, state.order.candidate, state.steps[0]
     changes: list[Change] = [
+        *capacity.keep(state, seen),
         *pins.pin_live(state, seen),
         *pins.pin_candidate(state, seen),
         *_arm(state, canary.switch_seconds(policy, this)),
-        Route(canary.weights(candidate, state.served, this)),
+        Route(canary.weights(candidate, state.served, this), guarded=True, expected=state.expected),
     ]
     deadline = now + policy.shift_deadline
-    state = replace(state, phase=Phase.SHIFT, deadline=deadline, asked=state.asked + this.min_requests)
+    state = replace(state, phase=Phase.SHIFT, deadline=deadline)
     return _make(state, changes, now)
+
+
+def _look_again(state: State, why: str, now: float) -> State:
+    """Weights were not written, because something changed since the look: look again, but not for ever."""
+    policy = state.order.policy
+    if state.held > LOOKS:
+        return fail(state, Kind.ABORTED, f"{why}, again and again", now)
+    if state.phase is Phase.RECOVER:
+        return replace(state, phase=Phase.LOOK, doing=Look(), moved=False, written=(), deadline=now + LOOK_SECONDS)
+    return state.wait(policy.quick, why, Look(first=False))
 
 
 def _arm(state: State, seconds: float) -> list[Change]:
     """A first deploy has nothing to go back to."""
     if state.order.switch_role is None or state.home is None:
         return []
-    return [Arm(seconds, state.home)]
+    return [Arm(seconds, state.home, guarded=True)]
 
 
 def _confirmed(state: State, event: Confirmed, now: float) -> State:
@@ -419,8 +440,10 @@ def _read_evidence(state: State, now: float) -> ReadEvidence:
 
 
 def _weigh(state: State, event: EvidenceRead, now: float) -> State:
-    policy = state.order.policy
-    found = evidence.findings(event.evidence, canary.expected(state))
+    policy, read = state.order.policy, event.evidence
+    state = state.with_rule(read.rule, now) if read.rule_known else state
+    others = read.rule_known and state.is_others(read.rule, now)
+    found = evidence.findings(read, canary.expected(state, others=others))
     decision = canary.judge(
         found,
         state.streak,
@@ -463,20 +486,19 @@ def _enter_settle(state: State, now: float) -> State:
     state = replace(state, phase=Phase.SETTLE, deadline=now + state.order.policy.patience)
     if state.armed_until is not None:
         return _make(state, [Disarm()], now)
+    if state.is_live_already:
+        return replace(state, doing=ReadRule())  # it was not looked at since the start
     return _settle(state, now)
 
 
 def _still_holds(state: State, event: RuleRead, now: float) -> State:
     """The switch is gone. Whatever it did before that, it cannot do any more; so this reading stays true."""
-    policy = state.order.policy
-    expected = state.expected
-    good = shares(event.rule) == shares(expected)
-    state = replace(state, streak=state.streak.after(good))
-    if good:
+    state = state.with_rule(event.rule, now)
+    if state.odd_since is None:
         return _settle(state, now)
-    if state.streak.bad >= policy.readings:
+    if state.is_others(event.rule, now):
         return fail(state, Kind.ABORTED, "someone else moved the traffic, or the dead man's switch did", now)
-    return state.wait(policy.quick, "reading the weights once more", ReadRule())
+    return state.wait(state.order.policy.quick, "the weights are seen as they were before", ReadRule())
 
 
 def _settle(state: State, now: float) -> State:

@@ -13,7 +13,9 @@ from fleetswap.domain.state import State
 
 
 def changes(state: State, seen: Seen) -> list[Change]:
-    """All of it. The scale-in of the standby is the very last: no failure may leave it on what gets traffic again."""
+    """All of it. The standby's scale-in is planned at the end, so that few failures can leave it on what gets traffic
+    again, and its pin goes after that: with neither, no one would know that it is not to run for ever.
+    """
     order = state.order
     found = _candidate(state, seen.group(order.candidate.release))
     last: list[Change] = []
@@ -22,9 +24,11 @@ def changes(state: State, seen: Seen) -> list[Change]:
         if group is None:
             continue
         if side.release == order.standby and order.policy.warm > 0:
-            found += _keep_warm(state, side, group)
+            if group.minimum != group.desired:
+                found.append(Resize(side, group.desired, None))  # target tracking shrinks a group without traffic
             if group.desired > 0 and group.scale_in is None:
                 last.append(ScheduleScaleIn(side, order.policy.warm))
+            last += pins.release(state, side)
         else:
             found += _scale_in(state, side, group)
     return [*found, *_tag_rule(state), *last]
@@ -38,16 +42,11 @@ def _candidate(state: State, group: Group | None) -> list[Change]:
     return [*resize, *pins.release(state, candidate)]
 
 
-def _keep_warm(state: State, side: Side, group: Group) -> list[Change]:
-    """Its minimum is its size: target tracking would shrink a group without traffic."""
-    resize: list[Change] = [] if group.minimum == group.desired else [Resize(side, group.desired, None)]
-    return [*resize, *pins.release(state, side)]
-
-
 def _scale_in(state: State, side: Side, group: Group) -> list[Change]:
+    """The planned scale-in is forgotten only when there is nothing left to scale in: we may die in between."""
     cancel: list[Change] = [CancelScaleIn(side)] if group.scale_in is not None else []
     resize: list[Change] = [] if (group.minimum, group.desired) == (0, 0) else [Resize(side, 0, 0)]
-    return [*cancel, *resize, *pins.release(state, side)]
+    return [*resize, *cancel, *pins.release(state, side)]
 
 
 def _tag_rule(state: State) -> list[Change]:

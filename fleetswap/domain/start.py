@@ -52,14 +52,19 @@ def take_over(state: State, seen: Seen) -> list[Change]:
 
 
 def bring_home(state: State, seen: Seen) -> list[Change]:
-    """What puts the traffic where it belongs; nothing if it is there."""
+    """What puts the traffic where it belongs; nothing if it is there.
+
+    With a switch armed by another run it is written in any case: that run wrote weights not long ago, and what we see
+    may be older.
+    """
     rule = state.home
-    if rule is None or shares(rule) == shares(seen.rule):
+    foreign = seen.armed is not None and seen.armed.run != state.run
+    if rule is None or (shares(rule) == shares(seen.rule) and not foreign):
         return []
     side = state.home_side
     group = seen.group(side.release) if side else None
     cancel: list[Change] = [CancelScaleIn(side)] if side and group and group.scale_in is not None else []
-    return [*cancel, Restore(rule) if rule.verbatim else Route(rule.weights)]
+    return [*cancel, Restore(rule, guarded=True) if rule.verbatim else Route(rule.weights)]
 
 
 def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:

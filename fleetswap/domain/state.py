@@ -10,6 +10,9 @@ from fleetswap.domain.moves import Action, Arm, Change, Disarm, End, Resize, Rou
 from fleetswap.domain.orders import Order, Rule, Side, shares
 from fleetswap.domain.strategy import Step
 
+STALE_SECONDS = 10.0
+"""How long AWS may show a rule as it was. What is seen for longer is the truth: someone else has written it."""
+
 
 class Phase(StrEnum):
     """Where a rollout is. The last three before the end are the put-back."""
@@ -69,13 +72,23 @@ class State:
     """Changes that were made, or may have been."""
     written: tuple[tuple[tuple[str, int], ...], ...] = ()
     """The weights that this rollout has written, or may have."""
+    odd_since: float | None = None
+    """Since when the rule is seen as it was before our last write."""
     moved: bool = False
     """Whether the traffic was moved, or may have been."""
     since: float | None = None
     """When the candidate got its first weight."""
+    held: int = 0
+    """How often weights were not written, because the world was not as it was when they were decided on."""
     hold_until: float = 0.0
     armed_until: float | None = None
     """The switch does not fire before; None if it is not ours."""
+    arming_until: float | None = None
+    """The same for a switch that is just being set."""
+    owned: bool = False
+    """Whether the switch was ever ours."""
+    uncertain: bool = False
+    """Whether the change that is being made may have been made already, by a try that got no answer."""
     verified: bool = False
     """Whether the weights were seen to hold after the switch was disarmed."""
     leaving: bool = False
@@ -116,25 +129,45 @@ class State:
         known = {shares(self.home)} | {shares(Rule(weights)) for weights in self.written}
         return shares(rule) in known
 
+    def with_rule(self, rule: Rule | None, now: float) -> State:
+        """The state after the rule was read."""
+        if shares(rule) == shares(self.expected):
+            return replace(self, odd_since=None)
+        return replace(self, odd_since=now if self.odd_since is None else self.odd_since)
+
+    def is_others(self, rule: Rule | None, now: float) -> bool:
+        """Whether someone else has moved the traffic: an unknown rule, or a former one that is no stale reading."""
+        return not self.is_ours(rule) or (self.odd_since is not None and now - self.odd_since >= STALE_SECONDS)
+
     def wait(self, seconds: float, why: str, then: Action) -> State:
         """The state that waits before `then`."""
         return replace(self, doing=Wait(seconds, why, then))
 
     def change(self, change: Change, now: float) -> State:
         """The state that makes a change. From here on it may have been made, whatever is answered."""
-        state = replace(self, doing=change, touched=(*self.touched, change))
+        state = replace(self, doing=change, touched=(*self.touched, change), uncertain=False)
         match change:
-            case Route(weights):
+            case Route(weights=weights):
                 since = now if self.since is None else self.since
                 return replace(state, written=(*self.written, weights), moved=True, since=since)
-            case Arm(seconds):
-                return replace(state, armed_until=now + seconds)
-            case Resize(side, _, 0):
+            case Arm(seconds=seconds):
+                return replace(state, arming_until=now + seconds)
+            case Resize(side=side, desired=0):
                 return replace(state, leaving=self.leaving or side.target_group in self.served)
             case _:
                 return state
 
+    def unchanged(self) -> State:
+        """The state after a guarded change that was not made."""
+        if not isinstance(self.doing, Route) or self.uncertain:
+            return replace(self, queue=(), held=self.held + 1)
+        written = self.written[:-1]
+        since = self.since if written else None
+        return replace(self, queue=(), written=written, moved=bool(written), since=since, held=self.held + 1)
+
     def changed(self) -> State:
         """The state after a change that was accepted."""
-        armed_until = None if isinstance(self.doing, Disarm) else self.armed_until
-        return replace(self, queue=self.queue[1:], refusals=0, armed_until=armed_until)
+        state = replace(self, queue=self.queue[1:], refusals=0)
+        if isinstance(self.doing, Arm):
+            return replace(state, armed_until=self.arming_until, owned=True)
+        return replace(state, armed_until=None) if isinstance(self.doing, Disarm) else state

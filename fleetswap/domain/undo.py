@@ -7,6 +7,8 @@ back, because scaling goes on meanwhile. It decides what, in which order; the pu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fleetswap.domain import gate, pins
 from fleetswap.domain.moves import (
     Arm,
@@ -24,6 +26,9 @@ from fleetswap.domain.moves import (
 )
 from fleetswap.domain.orders import Group, Side
 from fleetswap.domain.state import State
+
+LEFT_SECONDS = 60.0
+"""When what is left of a dead rollout is scaled in, if nothing is to be kept warm."""
 
 
 def changes(state: State, serving: frozenset[str]) -> list[Change]:
@@ -53,14 +58,24 @@ def _side(state: State, side: Side, group: Group, *, has_traffic: bool) -> list[
     elif side == state.order.candidate and not _was_of_use(state, side, group):
         if resized or (group.minimum, group.desired) != (0, 0):
             found.append(Resize(side, 0, 0))
-    elif resized or pins.is_pinned(state, side):
+    elif resized:
         changed = any(change.desired is not None for change in resized)
-        found.append(Resize(side, group.floor, group.desired if changed else None))
+        found.append(Resize(side, group.minimum, group.desired if changed else None))
     found += pins.release(state, side)
-    cancelled = any(isinstance(change, CancelScaleIn) for change in touched)
-    if cancelled and not has_traffic and group.scale_in is not None and _was_of_use(state, side, group):
-        found.append(ScheduleScaleIn(side, state.order.policy.warm))
+    if not has_traffic:
+        found += _scale_in_later(state, side, group, touched)
     return found
+
+
+def _scale_in_later(state: State, side: Side, group: Group, touched: Sequence[Change]) -> list[Change]:
+    """What has no traffic is not left running for ever: AWS ends what it was to end, and what a dead rollout left."""
+    if side == state.order.candidate and not _was_of_use(state, side, group):
+        return []
+    planned = group.scale_in is not None and any(isinstance(change, (CancelScaleIn, Resize)) for change in touched)
+    left = group.scale_in is None and (group.pin is not None or side == state.order.candidate)
+    if not group.desired or not (planned or left):
+        return []
+    return [ScheduleScaleIn(side, state.order.policy.warm or LEFT_SECONDS)]
 
 
 def _with_traffic(state: State, side: Side, *, pinned: bool) -> list[Change]:
@@ -68,7 +83,7 @@ def _with_traffic(state: State, side: Side, *, pinned: bool) -> list[Change]:
         return []
     was_home = side.target_group in state.served
     minimum = pins.floor(state, side) if was_home else state.order.policy.capacity
-    return [Resize(side, minimum or 0, None)]
+    return [Resize(side, minimum or 0, None, lower=True)]
 
 
 def _was_of_use(state: State, side: Side, group: Group) -> bool:
@@ -80,9 +95,9 @@ def _was_of_use(state: State, side: Side, group: Group) -> bool:
 def words(change: Change) -> str:  # noqa: PLR0911 - one case a change
     """What could not be done, for a message."""
     match change:
-        case Resize(side, _, None):
+        case Resize(side=side, desired=None):
             return f"put back {side.release} to its former size"
-        case Resize(side, _, desired):
+        case Resize(side=side, desired=desired):
             return f"put back {side.release} to {desired} machines"
         case Tag(side) | Untag(side):
             return f"take the rollout's tags off {side.release}"

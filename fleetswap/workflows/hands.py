@@ -1,7 +1,7 @@
 """The hands of a rollout: each action of the state machine becomes calls of the ports, and their answers an event.
 
-They decide nothing. What a port raises, they raise; only where an action reads several things does one that AWS does
-not answer become unknown, so that the others count.
+They decide nothing, but never scale in what has traffic. What a port raises, they raise; only where an action reads
+several things does one that AWS does not answer become unknown, so that the others count.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from fleetswap.domain.moves import (
     Explain,
     Explained,
     HealthRead,
+    Held,
     ImagesRead,
     Look,
     OnDemand,
@@ -51,7 +52,7 @@ from fleetswap.domain.moves import (
     Untag,
     Wait,
 )
-from fleetswap.domain.orders import Order, Rule, Unavailable
+from fleetswap.domain.orders import Armed, Order, Rule, Side, Unavailable, shares
 from fleetswap.domain.rates import Stretch
 from fleetswap.workflows.ports import Balancer, Clock, Fleet, Metrics, Prober, Switch
 
@@ -80,7 +81,7 @@ class Hands:
         """Refuses an order that asks for what no port can do; `run` is written into the switch."""
         self._order, self._ports, self._run = order, ports, run
 
-    def do(self, action: Action) -> Event:  # noqa: C901, PLR0911 - one flat case for each action
+    def do(self, action: Action) -> Event:  # noqa: C901, PLR0911, PLR0912 - one flat case for each action
         """The event that follows an action."""
         order, candidate, ports = self._order, self._order.candidate, self._ports
         match action:
@@ -105,6 +106,8 @@ class Hands:
                 return self._compared(action)
             case ReadRule():
                 return RuleRead(ports.balancer.rule(order.listener))
+            case Route() | Restore() | Arm() if action.guarded and (why := self._why_not(action)):
+                return Held(why)
             case Wait():
                 needed(ports.clock).sleep(action.seconds)
                 return Did()
@@ -114,10 +117,14 @@ class Hands:
                 self._change(action)
                 return Did()
 
-    def _change(self, change: Change) -> None:  # noqa: C901 - one flat case for each change
+    def _change(self, change: Change) -> None:  # noqa: C901, PLR0912 - one flat case for each change
         balancer, fleet, listener = self._ports.balancer, self._ports.fleet, self._order.listener
         match change:
             case Resize():
+                if change.desired == 0:
+                    self._refuse_if_serving(change.side)
+                if change.lower and not self._is_lower(change):
+                    return
                 fleet.resize(change.side.group, minimum=change.minimum, desired=change.desired)
             case Tag():
                 fleet.tag(change.side.group, {change.key: change.value})
@@ -126,6 +133,7 @@ class Hands:
             case OnDemand():
                 fleet.on_demand(change.side.group, change.percent)
             case ScheduleScaleIn():
+                self._refuse_if_serving(change.side)
                 fleet.schedule_scale_in(change.side.group, change.seconds)
             case CancelScaleIn():
                 fleet.cancel_scale_in(change.side.group)
@@ -140,11 +148,59 @@ class Hands:
             case TagRule():
                 balancer.tag(listener, dict(change.tags), change.remove)
 
+    def _is_lower(self, change: Resize) -> bool:
+        group = self._ports.fleet.group(change.side.group)
+        return group is not None and change.minimum < group.minimum
+
+    def _refuse_if_serving(self, side: Side) -> None:
+        """The last guard before machines go, in the same breath: someone may have moved the traffic a moment ago.
+
+        The reading may be old, so it is tried again for a while, as if AWS had not answered.
+        """
+        rule = self._ports.balancer.rule(self._order.listener)
+        if rule is not None and side.target_group in rule.serving:
+            raise Unavailable(f"{side.release} is seen to have traffic, so it is not scaled in")
+
+    def _why_not(self, change: Route | Restore | Arm) -> str:
+        """Why a guarded change may not be made now; empty if it may."""
+        match change:
+            case Arm():
+                armed = self._armed()
+                return "the dead man's switch is another run's" if armed is not None and armed.run != self._run else ""
+            case Restore():
+                return self._not_ours() or self._not_alive(change.rule)
+            case Route():
+                return self._why_not_route(change)
+
+    def _why_not_route(self, route: Route) -> str:
+        order, balancer = self._order, self._ports.balancer
+        now = shares(balancer.rule(order.listener))
+        if now != shares(route.expected) and not (route.again and now == shares(Rule(route.weights))):
+            return "the weights are not as they were a moment ago"
+        group = self._ports.fleet.group(order.candidate.group)
+        if group is not None and group.scale_in is not None:
+            return f"release {order.candidate.release} is to be scaled in"
+        candidate = Rule(((order.candidate.target_group, 1),))
+        return (self._not_ours() if route.expected is not None else "") or self._not_alive(candidate)
+
+    def _not_ours(self) -> str:
+        if self._order.switch_role is None:
+            return ""
+        armed = self._armed()
+        ours = armed is not None and armed.run == self._run
+        return "" if ours else "the dead man's switch is not ours any more"
+
+    def _not_alive(self, rule: Rule | None) -> str:
+        serving = rule.serving if rule else frozenset()
+        if not serving or any(gate.healthy(self._ports.balancer.targets(arn)) for arn in serving):
+            return ""
+        return f"{' and '.join(sorted(map(self._order.release_of, serving)))} has no healthy machine any more"
+
     def look(self, action: Look) -> Seen:
         """See `Look`. Whatever is not answered makes the whole look unanswered."""
         order, balancer, fleet = self._order, self._ports.balancer, self._ports.fleet
         rule = balancer.rule(order.listener)
-        armed = self._ports.switch.armed() if self._ports.switch and order.switch_role else None
+        armed = self._armed()
         home = armed.rule.serving if armed else frozenset()
         arns = dict.fromkeys([order.candidate.target_group, *sorted(rule.serving if rule else ()), *sorted(home)])
         alarms = order.policy.alarms if action.first else ()
@@ -220,13 +276,22 @@ class Hands:
         known, rule = self._rule()
         before = [known_or_none(lambda arn=arn: balancer.targets(arn)) for arn in action.before]  # type: ignore[misc] # mypy infers no type for a bound default
         candidate = known_or_none(lambda: balancer.targets(self._order.candidate.target_group))
+        try:
+            armed, armed_known = self._armed(), True
+        except Unavailable:
+            armed, armed_known = None, False
         healthy = [gate.healthy(targets) for targets in before if targets is not None]
         return Compared(
             before=sum(healthy) if len(healthy) == len(before) else None,
             candidate=None if candidate is None else gate.healthy(candidate),
             rule=rule,
             rule_known=known,
+            armed=armed,
+            armed_known=armed_known,
         )
+
+    def _armed(self) -> Armed | None:
+        return self._ports.switch.armed() if self._ports.switch and self._order.switch_role else None
 
 
 def known_or_none(read: Callable[[], T]) -> T | None:

@@ -1,0 +1,192 @@
+"""What the simulator tries: worlds with what is asked of them, and what can go wrong at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from fleetswap.domain import marks
+from fleetswap.domain.orders import Order, Policy, Side
+from fleetswap.domain.policy import Shortage
+from fleetswap.domain.rates import Limit
+from fleetswap.domain.state import Phase
+from fleetswap.domain.strategy import Step, Strategy
+from tests.rollout.sim_world import LISTENER, Fleet, SimWorld
+
+HELD = 120
+"""Seconds that a held-up deployer sleeps: longer than its switch waits."""
+
+POLICY = Policy(
+    capacity=2,
+    readings=2,
+    interval=2,
+    quick=1,
+    deadline=60,
+    shift_deadline=20,
+    patience=40,
+    data_deadline=30,
+    shortage_patience=20,
+    switch_margin=30,
+    warm=120,
+)
+CANARY = replace(
+    POLICY,
+    strategy=Strategy((Step(10, hold=4, min_requests=5), Step(50, hold=2)), bake=4),
+    alarms=("up",),
+    errors=Limit(),
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A world and what is asked of it."""
+
+    name: str
+    make: Callable[[], SimWorld]
+    order: Order
+    good: bool = True
+    """Whether the candidate deserves the traffic."""
+
+
+def side(name: str, image: str | None = None) -> Side:
+    return Side(name, f"asg-{name}", f"tg-{name}", image)
+
+
+def order_for(
+    candidate: str,
+    policy: Policy,
+    *,
+    standby: str | None = "live",
+    others: Sequence[str] = ("live", "old"),
+    switch: bool = True,
+    trusted: bool = False,
+) -> Order:
+    return Order(
+        service="web",
+        listener=LISTENER,
+        url="http://127.0.0.1",
+        candidate=side(candidate, "ami-new"),
+        others=tuple(side(name) for name in others),
+        standby=standby,
+        policy=policy,
+        trusted=trusted,
+        switch_role="arn:role" if switch else None,
+    )
+
+
+def _swap(**candidate: object) -> SimWorld:
+    """Live has scaled out to 3; an older standby is warm and waits for its scale-in."""
+    old = Fleet(2, 2, tags={marks.SCALE_IN: "60"}, scale_in_at=60)
+    world = SimWorld(new=Fleet(**candidate), live=Fleet(2, 3), old=old)  # type: ignore[arg-type] # names of its fields
+    world.start({"live": 100}, load=3)
+    return world
+
+
+def _first() -> SimWorld:
+    world = SimWorld(new=Fleet())
+    world.start({}, load=2)
+    return world
+
+
+def _back() -> SimWorld:
+    """The standby is warm and waits for its scale-in; what serves is to be rolled back."""
+    new = Fleet(3, 3, tags={marks.SCALE_IN: "40"}, scale_in_at=40)
+    world = SimWorld(new=new, live=Fleet(2, 3))
+    world.start({"live": 100}, load=3)
+    world.rule_tags = {marks.LIVE: "live", marks.STANDBY: "new"}
+    return world
+
+
+SCENARIOS = (
+    Scenario("first deploy", _first, order_for("new", POLICY, standby=None, others=())),
+    Scenario("all at once", _swap, order_for("new", POLICY)),
+    Scenario("all at once, no switch", _swap, order_for("new", POLICY, switch=False)),
+    Scenario("all at once, no standby", _swap, order_for("new", replace(POLICY, warm=0), standby=None)),
+    Scenario("canary", _swap, order_for("new", replace(CANARY, shortage=Shortage.ON_DEMAND))),
+    Scenario("canary, no switch", _swap, order_for("new", CANARY, switch=False)),
+    Scenario("rollback", _back, order_for("new", CANARY, trusted=True, others=("live",))),
+    Scenario("5xx under load", lambda: _swap(error_rate=0.5), order_for("new", CANARY), good=False),
+    Scenario("never healthy", lambda: _swap(healthy=False), order_for("new", CANARY), good=False),
+)
+
+
+# What can go wrong at one action. Each changes the world, or the next action.
+
+
+def _stale(world: SimWorld) -> None:
+    """Not of what a hand has just written: of two deployers, the one that cannot see the other is beyond help."""
+    if marks.ROLLED_BACK in world.rule_tags:
+        return
+    world.stale_until = world.time + 3
+
+
+def _gap(world: SimWorld) -> None:
+    world.gap_until = world.time + 6
+
+
+def _flap(world: SimWorld) -> None:
+    world.alarm, world.alarm_until = "INSUFFICIENT_DATA", world.time + 4
+
+
+def _ring(world: SimWorld) -> None:
+    world.alarm, world.alarm_until = "ALARM", world.time + 10
+
+
+def _short(seconds: int) -> Callable[[SimWorld], None]:
+    def begin(world: SimWorld) -> None:
+        world.short_until = world.time + seconds
+
+    return begin
+
+
+def _abort(world: SimWorld) -> None:
+    world.fleets["new"].tags[marks.ABORT] = "by hand"
+
+
+def _by_hand(name: str) -> Callable[[SimWorld], None]:
+    def move(world: SimWorld) -> None:
+        if name in world.fleets and world.healthy(name) >= world.load:
+            world.move_by_hand(name)
+
+    return move
+
+
+WORLD_FAULTS: dict[str, Callable[[SimWorld], None]] = {
+    "stale reads": _stale,
+    "a metric gap": _gap,
+    "an alarm flaps": _flap,
+    "an alarm rings": _ring,
+    "a short shortage": _short(12),
+    "a long shortage": _short(500),
+    "a machine of the candidate dies": lambda world: world.kill("new", 1),
+    "all machines of the candidate die": lambda world: world.kill("new", 9),
+    "a machine of live dies": lambda world: world.kill("live", 1) if "live" in world.fleets else None,
+    "all machines of live die": lambda world: world.kill("live", 9) if "live" in world.fleets else None,
+    "the load grows": lambda world: world.grow(),
+    "abort from outside": _abort,
+    "rollback by hand": _by_hand("live"),
+    "held up": lambda world: world.advance(HELD),
+}
+CALL_FAULTS = {"throttle": "throttle", "refusal": "refuse", "5xx after the effect": "lost", "Ctrl-C": "interrupt"}
+CRASHES = ("crash before the action", "crash after the action")
+HARMLESS = frozenset(
+    {
+        "stale reads",
+        "a metric gap",
+        "an alarm flaps",
+        "a short shortage",
+        "a machine of the candidate dies",
+        "a machine of live dies",
+        "the load grows",
+        "throttle",
+        "5xx after the effect",
+    }
+)
+"""A good candidate gets the traffic in spite of one of these."""
+
+TOO_LATE = tuple(
+    f"abort from outside at {phase}" for phase in (Phase.SETTLE, Phase.COMPARE, Phase.PUT_BACK, Phase.CLEAN_UP)
+)
+"""An abort that comes when the rollout is over stays until the next one begins, and means nothing to it."""
+
+ALL_FAULTS = (*WORLD_FAULTS, *CALL_FAULTS, *CRASHES)

@@ -1,0 +1,420 @@
+"""Stand-in for AWS as a rollout meets it, small enough to be copied at every step, on a clock of whole seconds.
+
+Groups launch and lose machines, target tracking takes away what is not needed, rules are read late, scheduled actions
+and the dead man's switch fire by themselves. It implements all ports of `fleetswap.workflows.ports` at once. Whether
+traffic or capacity is ever lost is judged in `broken`, from the world alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fleetswap.domain import marks
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.gate import Answer, Failure, Machine, Target
+from fleetswap.domain.orders import Armed, Group, Rule, Unavailable
+from fleetswap.domain.rates import Counts
+
+LISTENER = "arn:listener"
+BOOT = 3
+"""Seconds from the launch of a machine to its first good health check."""
+TRACKING = 10
+"""Seconds between two looks of target tracking; in AWS it is minutes, here it is always in a hurry."""
+SLOW_OUT = 60
+"""Seconds within which target tracking has answered to a load that has grown."""
+PERIOD = 10
+"""Seconds of a period of CloudWatch."""
+REQUESTS = 10
+"""Requests a second."""
+SETTLING = BOOT + 3
+"""Seconds after a disturbance (a machine died, the load grew) in which capacity may be missing: AWS replaces it."""
+
+
+@dataclass
+class Fleet:
+    """A release: its group and how its machines behave."""
+
+    minimum: int = 0
+    desired: int = 0
+    maximum: int = 8
+    machines: tuple[tuple[int, int], ...] = ()
+    """Pairs of a number and the second of its launch."""
+    tags: dict[str, str] = field(default_factory=dict)
+    scale_in_at: int | None = None
+    on_demand: int = 0
+    failures: tuple[Failure, ...] = ()
+    healthy: bool = True
+    error_rate: float = 0.0
+
+    def copy(self) -> Fleet:
+        other = Fleet.__new__(Fleet)
+        other.__dict__.update(self.__dict__)
+        other.tags = dict(self.tags)
+        return other
+
+
+class SimWorld:
+    """Everything outside of the deployer."""
+
+    def __init__(self, **fleets: Fleet) -> None:
+        self.fleets = fleets
+        self.time = 0
+        self.rule_now: Rule | None = None
+        self.rule_before: Rule | None = None
+        self.stale_until = 0
+        self.rule_tags: dict[str, str] = {}
+        self.schedule: tuple[int, Rule, str] | None = None
+        self.alarm = "OK"
+        self.alarm_until = 0
+        self.gap_until = 0
+        self.short_until = 0
+        self.load = 0
+        """Machines that the traffic needs."""
+        self.needed = 0
+        """Machines that live had for it."""
+        self.counted: dict[tuple[str, int], tuple[float, float]] = {}
+        self.disturbed_until = 0
+        self.mode = ""
+        """How calls fail now: not at all, `throttle`, `refuse`, or `lost` and `interrupt`: only after the effect."""
+        self.broken: list[str] = []
+        self.fired = False
+        self.scale_out_from = 0
+        self._born = 0
+        self._track_at = TRACKING
+
+    def copy(self) -> SimWorld:
+        other = SimWorld.__new__(SimWorld)
+        other.__dict__.update(self.__dict__)
+        other.fleets = {name: fleet.copy() for name, fleet in self.fleets.items()}
+        other.rule_tags = dict(self.rule_tags)
+        other.counted = dict(self.counted)
+        other.broken = list(self.broken)
+        return other
+
+    # Time
+
+    def start(self, weights: Mapping[str, int], load: int) -> None:
+        self.rule_now = rule_of(tuple((f"tg-{name}", weight) for name, weight in weights.items())) if weights else None
+        self.rule_before, self.load, self.needed = self.rule_now, load, load
+        for fleet in self.fleets.values():
+            self._launch(fleet)
+            fleet.machines = tuple((number, -BOOT) for number, _ in fleet.machines)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, from event to event."""
+        end = self.time + math.ceil(seconds)
+        while True:
+            until = min(end, self._track_at)
+            if self.schedule and self.schedule[0] < until:
+                until = self.schedule[0]
+            for fleet in self.fleets.values():
+                if fleet.scale_in_at is not None and fleet.scale_in_at < until:
+                    until = fleet.scale_in_at
+            self._pass_until(max(self.time, until))
+            if self.time >= end:
+                return
+
+    def _pass_until(self, time: int) -> None:
+        self._count(time - self.time)
+        self.time = time
+        if self.alarm != "OK" and time >= self.alarm_until:
+            self.alarm = "OK"
+        if self.schedule and time >= self.schedule[0]:
+            self._write(self.schedule[1])
+            self.schedule, self.fired = None, True
+        for fleet in self.fleets.values():
+            if fleet.scale_in_at is not None and time >= fleet.scale_in_at:
+                fleet.minimum, fleet.desired, fleet.scale_in_at = 0, 0, None
+        if time >= self._track_at:
+            self._track_at = time + TRACKING
+            self._track()
+        for fleet in self.fleets.values():
+            self._launch(fleet)
+        self.judge()
+
+    def _track(self) -> None:
+        """Target tracking: what the share of the load needs, within the group's bounds."""
+        shares = dict(self.rule_now.shares()) if self.rule_now else {}
+        for name, fleet in self.fleets.items():
+            if not fleet.desired:
+                continue
+            needed = math.ceil(self.load * shares.get(f"tg-{name}", 0.0))
+            if self.time < self.scale_out_from:
+                needed = min(needed, fleet.desired)
+            fleet.desired = min(max(needed, fleet.minimum), fleet.maximum)
+
+    def _launch(self, fleet: Fleet) -> None:
+        """To the desired size, if EC2 has machines. What has traffic already must do with what it has until then."""
+        if len(fleet.machines) == fleet.desired:
+            return
+        fleet.machines = fleet.machines[: fleet.desired]
+        while len(fleet.machines) < fleet.desired:
+            if self.time < self.short_until and fleet.on_demand < 100:
+                if not fleet.failures or int(fleet.failures[0].id) < self.time:
+                    fleet.failures = (Failure(str(self.time), "no spot capacity"), *fleet.failures[:5])
+                if any(self.fleets[name] is fleet for name in self.serving()):
+                    self.disturb()
+                return
+            self._born += 1
+            fleet.machines = (*fleet.machines, (self._born, self.time))
+
+    def _count(self, seconds: int) -> None:
+        if seconds <= 0 or self.rule_now is None:
+            return
+        for arn, share in self.rule_now.shares():
+            key = (arn, self.time // PERIOD * PERIOD)
+            requests, errors = self.counted.get(key, (0.0, 0.0))
+            more = seconds * share * REQUESTS
+            self.counted[key] = (requests + more, errors + more * self.fleets[arn[3:]].error_rate)
+
+    # Judgement
+
+    def healthy(self, name: str) -> int:
+        fleet, count = self.fleets[name], 0
+        if fleet.healthy:
+            for _, born in fleet.machines:
+                count += self.time - born >= BOOT
+        return count
+
+    def serving(self) -> frozenset[str]:
+        return frozenset(arn[3:] for arn in self.rule_now.serving) if self.rule_now else frozenset()
+
+    def judge(self) -> None:
+        """The invariants of every moment."""
+        if self.rule_now is None:
+            return
+        total = carried = 0
+        dark = ""
+        calm = self.time >= self.disturbed_until
+        for arn, weight in self.rule_now.weights:
+            total += weight
+            name = arn[3:]
+            if name not in self.fleets:
+                self.broken.append(f"{self.time}: weight on {name}, which does not exist")
+            elif weight and calm:
+                healthy = self.healthy(name)
+                carried += healthy
+                dark = dark if healthy else name
+        if total != 100:
+            self.broken.append(f"{self.time}: the weights {self.rule_now.weights} do not sum to 100")
+        if dark and any(self.healthy(name) for name in self.fleets):
+            self.broken.append(f"{self.time}: weight on {dark}, which has no healthy machine, while another has")
+        if calm and carried < self.needed:
+            self.broken.append(f"{self.time}: {carried} healthy machines have traffic, live had {self.needed}")
+
+    # What goes wrong
+
+    def disturb(self, seconds: int = SETTLING) -> None:
+        shortage = self.short_until + TRACKING + SETTLING if self.short_until > self.time else 0
+        self.disturbed_until = max(self.disturbed_until, self.time + seconds, shortage)
+
+    def kill(self, name: str, count: int) -> None:
+        if self.fleets[name].machines:
+            self.fleets[name].machines = self.fleets[name].machines[count:]
+            if name == "live" and not self.fleets[name].machines:
+                self.needed = 0  # it carries nothing that others would have to carry
+            self.disturb()
+            self._launch(self.fleets[name])
+
+    def grow(self, *, noticed: bool = True) -> None:
+        """The load grows, and what serves scales out at once, as far as its share of the load needs it.
+
+        Growth that does not show in the size of live is no demand that live had: others scale out for it, later.
+        """
+        if self.rule_now is None or not self.serving():
+            return
+        self.load += 1
+        for arn, share in self.rule_now.shares():
+            fleet = self.fleets[arn[3:]]
+            fleet.desired = max(fleet.desired, math.ceil(self.load * share))
+            self._launch(fleet)
+            if noticed and arn == "tg-live" and fleet.desired >= self.load:
+                self.needed = self.load
+                self.disturb()
+        self.scale_out_from = self.time + SLOW_OUT - SETTLING - TRACKING
+
+    def move_by_hand(self, name: str) -> None:
+        """As `fleetswap rollback --now` does it."""
+        self.schedule = None
+        self.fleets[name].scale_in_at = None
+        self.fleets[name].tags.pop(marks.SCALE_IN, None)
+        self.rule_tags[marks.ROLLED_BACK] = "new 9:00"
+        self._write(rule_of(((f"tg-{name}", 100),)))
+
+    def _write(self, rule: Rule | None) -> None:
+        self.rule_before, self.rule_now = self.rule_now, rule
+
+    def _fail(self) -> None:
+        if self.mode == "throttle":
+            raise Unavailable("throttled")
+        if self.mode == "refuse":
+            raise CloudError("refused")
+
+    def _failed_after(self) -> None:
+        self.judge()
+        if self.mode == "lost":
+            raise Unavailable("the answer was lost")
+        if self.mode == "interrupt":
+            raise KeyboardInterrupt
+
+    # Balancer
+
+    def rule(self, _listener: str) -> Rule | None:
+        self._fail()
+        return self.rule_before if self.time < self.stale_until else self.rule_now
+
+    def forward(self, _listener: str, weights: tuple[tuple[str, int], ...]) -> None:
+        self._fail()
+        self._write(rule_of(weights))
+        self._failed_after()
+
+    def restore(self, _listener: str, rule: Rule | None) -> None:
+        self._fail()
+        self._write(rule)
+        self._failed_after()
+
+    def targets(self, target_group: str) -> tuple[Target, ...]:
+        self._fail()
+        fleet = self.fleets[target_group[3:]]
+        return tuple(
+            Target(f"i-{number}", "healthy" if fleet.healthy and self.time - born >= BOOT else "unhealthy")
+            for number, born in fleet.machines
+        )
+
+    def tags(self, _listener: str) -> dict[str, str]:
+        self._fail()
+        return dict(self.rule_tags) if self.rule_now else {}
+
+    def tag(self, thing: str, tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
+        self._fail()
+        had = self.rule_tags if thing == LISTENER else self.fleets[thing[4:]].tags
+        had |= tags
+        for key in remove:
+            had.pop(key, None)
+        self._failed_after()
+
+    # Fleet
+
+    def group(self, name: str) -> Group | None:
+        self._fail()
+        fleet = self.fleets.get(name[4:])
+        if fleet is None:
+            return None
+        return Group(
+            fleet.minimum,
+            fleet.desired,
+            fleet.maximum,
+            tuple(Machine(f"i-{number}", "InService") for number, _ in fleet.machines),
+            pin=marks.number(fleet.tags.get(marks.PIN)),
+            abort=fleet.tags.get(marks.ABORT),
+            scale_in=fleet.tags.get(marks.SCALE_IN),
+            on_demand_percent=fleet.on_demand,
+            on_demand_pin=marks.number(fleet.tags.get(marks.ON_DEMAND)),
+        )
+
+    def resize(self, name: str, *, minimum: int, desired: int | None) -> None:
+        self._fail()
+        fleet = self.fleets[name[4:]]
+        wanted = max(fleet.desired, minimum) if desired is None else desired
+        if not minimum <= wanted <= fleet.maximum:
+            raise CloudError(f"{name}: {minimum} <= {wanted} <= {fleet.maximum} does not hold")
+        fleet.minimum, fleet.desired = minimum, wanted
+        self._launch(fleet)
+        self._failed_after()
+
+    def failures(self, name: str) -> tuple[Failure, ...]:
+        self._fail()
+        return self.fleets[name[4:]].failures
+
+    def console(self, _machine: str) -> str:
+        self._fail()
+        return ""
+
+    def untag(self, name: str, keys: Sequence[str]) -> None:
+        self._fail()
+        for key in keys:
+            self.fleets[name[4:]].tags.pop(key, None)
+        self._failed_after()
+
+    def schedule_scale_in(self, name: str, seconds: float) -> None:
+        self._fail()
+        fleet = self.fleets[name[4:]]
+        fleet.scale_in_at = self.time + math.ceil(seconds)
+        fleet.tags[marks.SCALE_IN] = str(fleet.scale_in_at)
+        self._failed_after()
+
+    def cancel_scale_in(self, name: str) -> None:
+        self._fail()
+        fleet = self.fleets[name[4:]]
+        fleet.scale_in_at = None
+        fleet.tags.pop(marks.SCALE_IN, None)
+        self._failed_after()
+
+    def images(self, machines: Sequence[str]) -> dict[str, str]:
+        self._fail()
+        return dict.fromkeys(machines, "ami-new")
+
+    def on_demand(self, name: str, percent: int) -> None:
+        self._fail()
+        self.fleets[name[4:]].on_demand = percent
+        self._launch(self.fleets[name[4:]])
+        self._failed_after()
+
+    # Metrics
+
+    def counts(self, target_groups: Sequence[str], seconds: float, _slow: float | None) -> dict[str, dict[int, Counts]]:
+        self._fail()
+        if self.time < self.gap_until:
+            return {arn: {} for arn in target_groups}
+        first = math.floor((self.time - seconds) // PERIOD) * PERIOD
+        periods = sorted({period for _, period in self.counted if period >= first})
+        return {
+            arn: {period: Counts(*map(int, self.counted.get((arn, period), (0, 0)))) for period in periods}
+            for arn in target_groups
+        }
+
+    def alarms(self, names: Sequence[str]) -> dict[str, str]:
+        self._fail()
+        return dict.fromkeys(names, self.alarm)
+
+    # Switch
+
+    def arm(self, seconds: float, rule: Rule, run: str) -> None:
+        self._fail()
+        self.schedule = (self.time + math.ceil(seconds), rule, run)
+        self._failed_after()
+
+    def disarm(self, run: str | None) -> None:
+        self._fail()
+        if self.schedule and run in {None, self.schedule[2]}:
+            self.schedule = None
+        self._failed_after()
+
+    def armed(self) -> Armed | None:
+        self._fail()
+        return Armed(self.schedule[1], self.schedule[0] - self.time, self.schedule[2]) if self.schedule else None
+
+    # Prober
+
+    def get(self, _url: str, *, release: str | None, timeout: float) -> Answer:
+        del timeout
+        if release is None:
+            if self.rule_now is None or not self.rule_now.weights:
+                return Answer(503)
+            release = max(self.rule_now.weights, key=lambda pair: pair[1])[0][3:]
+        return Answer(200 if self.healthy(release) else 503)
+
+    # Clock
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+
+def rule_of(weights: tuple[tuple[str, int], ...]) -> Rule:
+    """As the balancer gives it: with what is needed to write it again."""
+    return Rule(weights, verbatim=f"verbatim {weights}")

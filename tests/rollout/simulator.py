@@ -1,0 +1,300 @@
+"""Explores what can happen to a rollout: the real state machine and the real hands, in a world that goes wrong.
+
+`explore` runs a rollout and, at every action, also every world in which one more thing goes wrong there, up to a given
+depth; `wander` lets many things go wrong at random. A deployer that dies is followed by the dead man's switch, by the
+next run, or by both in either order. After every action the world judges its invariants (`SimWorld.judge`), after every
+end the simulator judges its own (`Explorer._judge_end`). What is found is a `Violation`, with the story that led to it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from fleetswap.domain import rollout as machine
+from fleetswap.domain.moves import (
+    Broke,
+    Compare,
+    Confirm,
+    End,
+    Explain,
+    Look,
+    Probe,
+    ReadEvidence,
+    ReadHealth,
+    ReadImages,
+    ReadRule,
+    Route,
+    Unanswered,
+    Wait,
+)
+from fleetswap.domain.orders import Order, Unavailable
+from fleetswap.domain.state import Phase, State
+from fleetswap.workflows.hands import Hands, Ports
+from tests.rollout import ends
+from tests.rollout.scenarios import ALL_FAULTS, CALL_FAULTS, CRASHES, HELD, WORLD_FAULTS, Scenario, order_for, side
+from tests.rollout.sim_world import SLOW_OUT, SimWorld
+
+READINGS = (Look, ReadHealth, ReadImages, Probe, Confirm, ReadEvidence, Explain, Compare, ReadRule)
+LONG = 200
+"""Seconds after which whatever was planned has happened."""
+
+
+class Violation(AssertionError):
+    """An invariant that does not hold, and how it came to that."""
+
+
+@dataclass
+class Deployer:
+    """One run of one order, which can be copied at any moment."""
+
+    order: Order
+    world: SimWorld
+    run: str
+    state: State = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = machine.begin(self.order, self.world.now(), self.run)
+
+    def copy(self, world: SimWorld) -> Deployer:
+        other = Deployer.__new__(Deployer)
+        other.order, other.world, other.run, other.state = self.order, world, self.run, self.state
+        return other
+
+    @property
+    def ended(self) -> bool:
+        return isinstance(self.state.doing, End)
+
+    def act(self, mode: str = "") -> None:
+        """Do one action, in the time of one second, as the loop of the workflow does it."""
+        world, action = self.world, self.state.doing
+        world.mode = mode
+        try:
+            event = Hands(self.order, Ports(world, world, world, world, world, world), self.run).do(action)
+        except Unavailable as error:
+            event = Unanswered(str(error))
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - as in the loop
+            event = Broke(str(error))
+        finally:
+            world.mode = ""
+        if not isinstance(action, Wait):
+            world.advance(1)
+        self.state = machine.step(self.state, event, world.now())
+
+
+@dataclass
+class Explorer:
+    """Runs scenarios and counts what was seen. `faults` are the names of what may go wrong."""
+
+    scenario: Scenario
+    faults: Sequence[str] = ALL_FAULTS
+    ends: int = 0
+    actions: int = 0
+    situations: set[tuple[object, ...]] = field(default_factory=set)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    patience: int = 1
+    """How many violations are collected before the first of the last is raised."""
+    violations: list[Violation] = field(default_factory=list)
+    _runs: int = 0
+    _tried: set[tuple[object, ...]] = field(default_factory=set)
+
+    def explore(self, depth: int) -> None:
+        """Every order of up to `depth` things that go wrong."""
+        world = self.scenario.make()
+        self._follow(self._deployer(self.scenario.order, world), (), depth)
+
+    def wander(self, seed: int, runs: int, chance: float = 0.06) -> None:
+        """Many things that go wrong at random moments."""
+        dice = random.Random(seed)  # noqa: S311 - no secret
+        for _ in range(runs):
+            world = self.scenario.make()
+            self._wander(self._deployer(self.scenario.order, world), dice, chance)
+
+    def interleave(self, who: str) -> None:
+        """A second deployer begins at any moment, and is itself held up at any moment until the first has ended.
+
+        Two at once may pull at the same pins, so capacity is not judged; users, and where the traffic ends, are.
+        """
+        world = self.scenario.make()
+        world.needed = 0
+        first = self._deployer(self.scenario.order, world)
+        while not first.ended:
+            one = first.copy(first.world.copy())
+            other = self._deployer(self._order(who, one.world), one.world)
+            begun = self._said(first, "another deployer begins")
+            while not other.ended:
+                self._meet(one, other, (begun, self._said(other, "it is held up")))
+                self._act(other, (begun,))
+            self._meet(one, other, (begun,))
+            self._act(first, ())
+
+    def _meet(self, one: Deployer, other: Deployer, story: tuple[str, ...]) -> None:
+        """The first one goes on to its end, then the other one; what they leave, the next one puts right."""
+        world = one.world.copy()
+        one, other = one.copy(world), other.copy(world)
+        for deployer in (one, other):
+            while not deployer.ended:
+                self._act(deployer, story)
+        for name in world.serving():
+            if world.fleets[name].scale_in_at is not None or len(world.serving()) != 1:
+                what = f"{sorted(world.serving())} serve, one of which is to be scaled in"
+                raise Violation(self._tell(other, story, f"{what}: {one.state.doing} and {other.state.doing}"))
+        self._follow(self._successor(other, "next", story), (*story, "then next"), 0)
+
+    def _wander(self, deployer: Deployer, dice: random.Random, chance: float) -> None:
+        story: tuple[str, ...] = ()
+        while not deployer.ended:
+            mode = ""
+            if dice.random() < chance and len(story) < 8:
+                fault = dice.choice(self.faults)
+                story = (*story, self._said(deployer, fault))
+                if fault in CRASHES:
+                    if fault.endswith("after the action"):
+                        deployer.act()
+                        self._judge(deployer, story)
+                    deployer = self._successor(deployer, dice.choice(["next", "back", "switch"]), story)
+                    continue
+                mode = self._goes_wrong(deployer, fault)
+            self._act(deployer, story, mode)
+        self._judge_end(deployer, story)
+
+    def _deployer(self, order: Order, world: SimWorld) -> Deployer:
+        self._runs += 1
+        return Deployer(order, world, f"run {self._runs}")
+
+    def _follow(self, deployer: Deployer, story: tuple[str, ...], depth: int) -> None:
+        while not deployer.ended:
+            if depth:
+                for fault in self._possible(deployer):
+                    if story and not self._is_new(deployer, fault, depth):
+                        continue
+                    try:
+                        self._fork(deployer.copy(deployer.world.copy()), fault, story, depth - 1)
+                    except Violation as violation:
+                        self.violations.append(violation)
+                        if len(self.violations) >= self.patience:
+                            raise
+            self._act(deployer, story)
+        self._judge_end(deployer, story)
+
+    def _is_new(self, deployer: Deployer, fault: str, depth: int) -> bool:
+        """Whether this has not gone wrong in this situation yet; the first mishap of a story is tried everywhere."""
+        key = (self._situation(deployer), deployer.order.candidate.release, fault, depth)
+        if key in self._tried:
+            return False
+        self._tried.add(key)
+        return True
+
+    def _possible(self, deployer: Deployer) -> Iterator[str]:
+        action = deployer.state.doing
+        for fault in self.faults:
+            if isinstance(action, Wait) and (fault in CALL_FAULTS or fault in CRASHES) and fault != "Ctrl-C":
+                continue
+            if isinstance(action, READINGS) and fault in {"5xx after the effect", "crash after the action"}:
+                continue
+            yield fault
+
+    def _said(self, deployer: Deployer, fault: str) -> str:
+        return f"{fault} at {deployer.state.phase}: {deployer.state.doing}"
+
+    def _fork(self, deployer: Deployer, fault: str, story: tuple[str, ...], depth: int) -> None:
+        story = (*story, self._said(deployer, fault))
+        if fault not in CRASHES:
+            self._act(deployer, story, self._goes_wrong(deployer, fault))
+            self._follow(deployer, story, depth)
+            return
+        if fault.endswith("after the action"):
+            self._act(deployer, story)
+            if deployer.ended:
+                return
+        for who in ("next", "back", "switch"):
+            world = deployer.world.copy()
+            successor = self._successor(deployer.copy(world), who, story)
+            self._follow(successor, (*story, f"then {who}"), depth)
+
+    def _goes_wrong(self, deployer: Deployer, fault: str) -> str:
+        """Change the world; the answer is how the next action fails."""
+        if fault in CALL_FAULTS:
+            return CALL_FAULTS[fault]
+        if fault == "the load grows" and deployer.state.phase is Phase.SHIFT:
+            deployer.world.grow(noticed=False)  # between the last look and the weights no one can know
+            return ""
+        if fault == "held up" and deployer.world.time < deployer.world.disturbed_until:
+            deployer.world.disturb(HELD)  # no one is there to answer to what has just happened but the switch
+        WORLD_FAULTS[fault](deployer.world)
+        if fault == "held up" and isinstance(deployer.state.doing, Route):
+            deployer.world.disturb(SLOW_OUT)  # the weights are written long after they were decided on
+        return ""
+
+    def _successor(self, dead: Deployer, who: str, story: tuple[str, ...]) -> Deployer:
+        """Who comes after a deployer that died: the same order again, the order to go back, or first the switch."""
+        world = dead.world
+        if who == "switch":
+            armed, home = world.schedule is not None, dead.state.home
+            world.advance(LONG)
+            self._judge(dead, story)
+            if armed and home is not None and world.rule_now is not None and world.rule_now != home:
+                raise Violation(self._tell(dead, story, "the switch did not bring the traffic home"))
+        return self._deployer(self._order(who, world), world)
+
+    def _order(self, who: str, world: SimWorld) -> Order:
+        """The order of a later run: to go back to live, or the same again."""
+        order = self.scenario.order
+        if who == "back" and "live" in world.fleets:
+            others = [name for name in world.fleets if name != "live"]
+            back = order_for("live", order.policy, standby=None, others=others, trusted=True)
+            order = replace(back, candidate=side("live"), switch_role=order.switch_role)
+        return replace(order, policy=replace(order.policy, again=True))
+
+    def _act(self, deployer: Deployer, story: tuple[str, ...], mode: str = "") -> None:
+        deployer.act(mode)
+        self.actions += 1
+        self._judge(deployer, story)
+
+    def _judge(self, deployer: Deployer, story: tuple[str, ...]) -> None:
+        self.situations.add(self._situation(deployer))
+        world = deployer.world
+        if world.broken:
+            raise Violation(self._tell(deployer, story, world.broken[0]))
+
+    def _situation(self, deployer: Deployer) -> tuple[object, ...]:
+        """What the machine does in what world, without times and numbers of tries."""
+        world, state = deployer.world, deployer.state
+        fleets = tuple(
+            (fleet.minimum, fleet.desired, world.healthy(name), tuple(sorted(fleet.tags)), fleet.scale_in_at is None)
+            for name, fleet in world.fleets.items()
+        )
+        weights = world.rule_now.weights if world.rule_now else None
+        doing = state.doing.then if isinstance(state.doing, Wait) else state.doing
+        armed = None if world.schedule is None else world.schedule[2] == deployer.run
+        home = state.home.weights if state.home else None
+        return (state.phase, type(doing), weights, armed, fleets, home, state.ending.kind)
+
+    def _judge_end(self, deployer: Deployer, story: tuple[str, ...]) -> None:
+        """The invariants of every end, now and when all that was planned has happened."""
+        self.ends += 1
+        world, state, end = deployer.world, deployer.state, deployer.state.doing
+        if not isinstance(end, End) or state.phase is not Phase.DONE:
+            raise Violation(self._tell(deployer, story, "no end"))
+        self.outcomes[str(end.kind or "success")] += 1
+        if state.first is None:
+            # It could not even look, so it promises nothing; the next one does.
+            self._follow(self._successor(deployer, "next", story), (*story, "then next"), 0)
+            return
+        if end.kind is None and any(part.startswith("rollback by hand at settle") for part in story):
+            # As if it had come a second later, when all was done: the next run is told to agree.
+            self._follow(self._successor(deployer, "back", story), ("then back, after a rollback by hand",), 0)
+            return
+        found = list(ends.wrong(self.scenario, world, state, end, story))
+        if not found and not end.problems:
+            world.advance(LONG)
+            found = [f"later: {what}" for what in (*world.broken, *ends.wrong(self.scenario, world, state, end, story))]
+        for what in found:
+            raise Violation(self._tell(deployer, story, f"{what}; ended with: {end}"))
+
+    def _tell(self, deployer: Deployer, story: tuple[str, ...], what: str) -> str:
+        return "\n".join(
+            [f"{self.scenario.name}: {what}", *story, f"at {deployer.state.phase}: {deployer.state.doing}"]
+        )
