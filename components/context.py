@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pulumi_aws as aws
 
-from fleetswap.domain import tags
+from fleetswap.domain import marks, tags
 
 ENDPOINT_SERVICES = ("autoscaling", "ec2", "elbv2", "iam", "sts")
 """The services that the AWS provider speaks to for this program, by the provider's names."""
@@ -29,11 +29,14 @@ class Context:
 
     def provider(self) -> aws.Provider:
         """The AWS provider that all resources of the stack use: explicit, so that no default one can be picked up."""
+        # A refresh must not take the tags by which rollouts speak to each other for drift, nor an update remove them.
+        ignored = aws.ProviderIgnoreTagsArgs(keys=list(marks.ALL_KEYS))
         if self.endpoint is None:
-            return aws.Provider("aws", region=self.region)
+            return aws.Provider("aws", region=self.region, ignore_tags=ignored)
         return aws.Provider(
             "aws",
             region=self.region,
+            ignore_tags=ignored,
             endpoints=[dict.fromkeys(ENDPOINT_SERVICES, self.endpoint)],
             skip_credentials_validation=True,
             skip_metadata_api_check=True,

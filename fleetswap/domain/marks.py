@@ -27,6 +27,9 @@ STANDBY = "fleetswap:standby"
 ROLLED_BACK = "fleetswap:rolled-back-from"
 """On the listener's rule: the release from which `fleetswap rollback --now` took the traffic; see `RolledBack`."""
 
+ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, ABORT, LIVE, STANDBY, ROLLED_BACK)
+"""Every tag that only rollouts write."""
+
 STANDBY_ACTION = "fleetswap-standby"
 """Name of the scheduled action that scales a standby in (PutScheduledUpdateGroupAction)."""
 

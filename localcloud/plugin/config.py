@@ -30,7 +30,7 @@ REMEDY = (
 )
 
 _IMPLEMENTED = frozenset(
-    {"accessKey", "secretKey", "token", "profile", "region", "endpoints", "defaultTags", "maxRetries"}
+    {"accessKey", "secretKey", "token", "profile", "region", "endpoints", "defaultTags", "ignoreTags", "maxRetries"}
     | {"skipCredentialsValidation", "skipMetadataApiCheck", "skipRegionValidation", "skipRequestingAccountId"}
 )
 _ENGINE_KEYS = frozenset({"version", "pluginDownloadURL", "__internal", "__pulumi"})
@@ -117,6 +117,7 @@ class Clients:
     endpoints: dict[str, str]
     credentials: dict[str, str] = field(default_factory=dict, repr=False)
     default_tags: dict[str, str] = field(default_factory=dict)
+    ignored_tags: frozenset[str] = frozenset()
     max_retries: int = 5
     _made: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -163,5 +164,6 @@ def configure(given: Props) -> Clients:
         endpoints={service: str(_endpoint(merged, service)) for service in SERVICES},
         credentials={there: str(config[name]) for name, there in names.items() if config.get(name)},
         default_tags=dict((config.get("defaultTags") or {}).get("tags") or {}),
+        ignored_tags=frozenset((config.get("ignoreTags") or {}).get("keys") or ()),
         max_retries=int(config.get("maxRetries") or 5),
     )

@@ -32,6 +32,8 @@ class Clients(Protocol):
 
     region: str
     default_tags: dict[str, str]
+    ignored_tags: frozenset[str]
+    """Keys of tags that others write, and that are never seen (`ignoreTags`)."""
 
     def client(self, service: str, region: str | None = None) -> Boto:
         """The boto3 client of a service."""

@@ -234,10 +234,23 @@ def delete(kind: Kind, resource_id: str, state: Props, call: Call) -> None:
         kind.delete(call, resource_id, state)
 
 
+def _seen(observed: Props, ignored: frozenset[str]) -> Props:
+    """What is observed without the ignored tags, which are a map or, of an auto scaling group, a list."""
+    seen = dict(observed)
+    for name in ("tags", "tagsAll"):
+        tags: Any = observed.get(name)
+        if isinstance(tags, dict):
+            seen[name] = {key: value for key, value in tags.items() if key not in ignored}
+        elif isinstance(tags, list):
+            seen[name] = [tag for tag in tags if tag["key"] not in ignored]
+    return seen
+
+
 def _state(kind: Kind, resource_id: str, given: Props, observed: Props, call: Call, *, echo: bool) -> Props:
     """The state: what was given as it was given where AWS agrees (`echo`: always), what AWS says for the rest."""
     state: Props = {}
     tags = given.get("tags")
+    observed = _seen(observed, call.clients.ignored_tags)
     if "tagsAll" in observed:
         defaults = call.clients.default_tags
         own = {

@@ -346,6 +346,24 @@ def test_default_tags_reach_aws(stub: Any, endpoint: str, aws: Callable[[str], A
         stub.Configure(proto.ConfigureRequest(args=wire.encode(provider_config(endpoint))))
 
 
+def test_ignored_tags_are_never_seen(stub: Any, endpoint: str, aws: Callable[[str], Any]) -> None:
+    """Broken: a refresh takes a tag that somebody else writes for drift, and the next update removes it."""
+    config = {**provider_config(endpoint), "ignoreTags": '{"keys": ["fleetswap:pin"]}'}
+    try:
+        stub.Configure(proto.ConfigureRequest(args=wire.encode(config)))
+        engine = Engine(stub)
+        inputs = {"cidrBlock": "10.0.0.0/16", "tags": {"a": "own"}}
+        vpc = engine.create(VPC, inputs)
+        aws("ec2").create_tags(Resources=[vpc.id], Tags=[{"Key": "fleetswap:pin", "Value": "2"}])
+        refreshed = engine.read(VPC, vpc)
+        assert refreshed.state == vpc.state
+        aws("ec2").create_tags(Resources=[vpc.id], Tags=[{"Key": "other", "Value": "2"}])
+        assert engine.read(VPC, vpc).state["tags"] == {"a": "own", "other": "2"}
+        engine.delete(VPC, vpc)
+    finally:
+        stub.Configure(proto.ConfigureRequest(args=wire.encode(provider_config(endpoint))))
+
+
 def test_cloud_that_is_not_there_is_named() -> None:
     """Broken: with the local cloud stopped, the user sees a failed connection and not what to do about it."""
     endpoints = dict.fromkeys(("ec2", "autoscaling", "elbv2", "iam", "sts"), "http://127.0.0.1:1")

@@ -253,3 +253,9 @@ def test_the_strategy_reaches_the_rollout(first: Program) -> None:
     assert [step["weight"] for step in policy["strategy"]["steps"]] == [10, 100]
     assert (policy["strategy"]["bake"], policy["alarms"]) == (9, ["bad"])
     assert policy["errors"]["ceiling"] == 0.1
+
+
+def test_a_refresh_leaves_the_tags_of_rollouts_alone(first: Program) -> None:
+    """A refresh would take a pin for drift, and the next update remove it with its undo."""
+    (provider,) = [each for each in first.resources if each.type == "pulumi:providers:aws"]
+    assert "fleetswap:pin" in provider.inputs["ignoreTags"]
