@@ -1,0 +1,117 @@
+"""What the next `pulumi up` does after `fleetswap rollback --now`: it sees it, and agrees or refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from fleetswap.domain import marks
+from fleetswap.domain.errors import Aborted, InputError
+from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine
+from fleetswap.domain.orders import Order, Policy, Rule
+from fleetswap.domain.plan import plan
+from fleetswap.domain.sites import Site
+from fleetswap.workflows.now import rollback_now
+from fleetswap.workflows.rollout import Outcome, observe, roll_out
+from tests.rollout.world import LISTENER, POLICY, Release, World, order, running, side
+
+ROLE = "arn:aws:iam::123456789012:role/switch"
+
+
+def entry(release: str) -> Entry:
+    machine = Machine(instance_types=("c7i.large",), on_demand_base=1, on_demand_percent=0)
+    health = HealthCheck(port=8080, path="/healthz", codes="200", interval=5, timeout=3, healthy=2, unhealthy=2)
+    return Entry(release, Image(f"sha256:{release}"), machine, health, max_size=8)
+
+
+BEFORE = Ledger(live="bad", standby="good", entries=(entry("bad"), entry("good")))
+"""What the last `pulumi up` left: `rollback --now` cannot change it."""
+
+
+def ordered(wanted: str, policy: Policy = POLICY) -> tuple[Order, Ledger]:
+    """The order that `pulumi up` makes out of the ledger for this release, as `infra.stack` does, and its ledger."""
+    decided = plan(BEFORE, entry(wanted), kept_images=3, max_size=8)
+    others = [each.release for each in decided.running[1:]]
+    standby = decided.standby.release if decided.standby else None
+    made = order(decided.wanted.release, *others, standby=standby, policy=policy)
+    trusted = wanted in {each.release for each in BEFORE.entries}
+    return replace(made, trusted=trusted, switch_role=ROLE), decided.ledger
+
+
+@pytest.fixture
+def world() -> World:
+    """`bad` is live with 3 machines and `good` its standby; then someone went back by hand."""
+    world = World(good=running(2), bad=running(3, minimum=2), new=Release())
+    world.put_traffic(bad=100)
+    world.rule_tags |= {marks.LIVE: "bad", marks.STANDBY: "good"}
+    site = Site("fleetswap/prod", "web", LISTENER, tuple(side(name) for name in ("bad", "good", "new")))
+    done = rollback_now(site, None, balancer=world, fleet=world, switch=world, clock=world)
+    assert (done.live, done.left, done.warnings) == ("good", "bad", ())
+    assert world.serving() == {"tg-good"}
+    world.calls, world.names, world.log = 0, [""], []
+    return world
+
+
+def up(world: World, wanted: Order) -> Outcome:
+    return roll_out(
+        wanted, balancer=world, fleet=world, prober=world, clock=world, switch=world, notifier=world, say=world.say
+    )
+
+
+def test_settings_that_still_want_what_was_left_are_refused(world: World) -> None:
+    """A pipeline that runs at night would bring back the release that someone was woken up for."""
+    wanted, _ = ordered("bad")
+    drift = observe(wanted, balancer=world, fleet=world, switch=world).drift
+    assert "the traffic is on good instead of bad" in drift, "or `pulumi up` would see nothing to do, and say so"
+    sizes = {name: world.size(name) for name in world.releases}
+    moments = len(world.traffic)
+    with pytest.raises(InputError, match=r"release bad was rolled back by hand at 2.*fleetswap:rollout\.again"):
+        up(world, wanted)
+    assert world.serving() == {"tg-good"}
+    assert len(world.traffic) == moments
+    assert {name: world.size(name) for name in world.releases} == sizes
+    assert world.schedule is None
+    assert world.rule_tags[marks.ROLLED_BACK].startswith("bad "), "the next one is refused as well"
+    assert [notice.release for notice in world.notices] == ["bad"], "whoever gets the alerts is told"
+
+
+def test_settings_that_want_what_is_real_move_nothing(world: World) -> None:
+    """The settings were put right as the command says, and the update would move the traffic, or not end."""
+    wanted, ledger = ordered("good")
+    moments = len(world.traffic)
+    outcome = up(world, wanted)
+    assert (outcome.live, outcome.previous) == ("good", "good")
+    assert len(world.traffic) == moments
+    assert not {"forward", "restore"} & set(world.names)
+    assert (ledger.live, ledger.standby) == ("good", "bad"), "the ledger agrees"
+    assert observe(wanted, balancer=world, fleet=world, switch=world).drift == (), "and the update after it has no work"
+    assert (world.rule_tags[marks.LIVE], world.rule_tags[marks.STANDBY]) == ("good", "bad")
+    assert marks.ROLLED_BACK not in world.rule_tags
+    assert world.size("good") == (2, 3)
+
+
+@pytest.mark.parametrize("allowed", [lambda: ordered("new"), lambda: ordered("bad", replace(POLICY, again=True))])
+def test_what_is_allowed_is_rolled_out_from_what_is_real(
+    world: World, allowed: Callable[[], tuple[Order, Ledger]]
+) -> None:
+    """After a way back, no image could be deployed; or its failure would put the traffic on what was left."""
+    wanted, ledger = allowed()
+    outcome = up(world, wanted)
+    assert outcome.live == ledger.live == wanted.candidate.release
+    assert outcome.previous in {"good", "tg-good"}
+    assert world.serving() == {wanted.candidate.target_group}
+    assert marks.ROLLED_BACK not in world.rule_tags
+    assert not world.dark
+
+
+def test_a_new_image_that_fails_goes_back_to_what_was_real(world: World) -> None:
+    """A bad image after a way back would leave the traffic on the release that was left."""
+    world.releases["new"] = Release(status=500)
+    wanted, _ = ordered("new")
+    real: Rule | None = world.rule_now
+    with pytest.raises(Aborted, match="new"):
+        up(world, wanted)
+    assert world.rule_now == real
+    assert world.rule_tags[marks.ROLLED_BACK].startswith("bad ")
