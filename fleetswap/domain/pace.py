@@ -14,6 +14,7 @@ left over below it stays in the bucket and is used above it. Plain AIMD (halve, 
 - It begins at the documented quota, and after a first throttle believes in that one, before it believes in less.
 - While too few were acknowledged to measure by, the rate falls to the acknowledged part of the requests sent since the
   last fall. No fall is deeper than to a half, so that a hiccup is not taken for a quota.
+- If the measurement was spoilt by a stall, the rate is soon back: see RETURN_HALVING.
 - Requests that were on their way when the rate fell tell nothing new: what they meet was caused by the old rate.
 - Growth stops while the pace is not what limits, else a slow disk would let the rate grow without bounds.
 - Until the first throttle, a few requests may always be on their way, whatever the rate: where answers come back at
@@ -51,12 +52,20 @@ full, something was lost, and the measurement tells too little. If it was right 
 MEASURABLE = 10
 """Acknowledged requests between two throttles from which a rate is told: one more or less is then a tenth."""
 
-BURST_SECONDS = 0.05
-"""How much of a delay of ours is made up for by sending faster: while we sent nothing, the bucket filled."""
+BURST_SECONDS = 0.1
+"""How much of a delay of ours is made up for by a burst: while we sent nothing, the bucket filled. A busy machine stops
+for tenths of a second."""
 
 ENOUGH = 1.0 - 1e-6
 """The credit of a request, but for what floating-point numbers lose: else one might wait for a time too short to pass.
 """
+
+DOUBT = 0.8
+QUIET_SECONDS = 0.5
+RETURN_HALVING = 0.25
+"""A stall, of ours or of the service, ends in a burst, a throttle and a measurement that is far too low. So after a fall
+the rate returns to what was believed before, half of the way in RETURN_HALVING seconds. If the quota is lower indeed,
+it is throttled again soon; and of a belief only the part DOUBT is left by a fall within QUIET_SECONDS of another."""
 
 TROUBLE = 32
 """Failures in a row, throttles not counted, that are no accident: with one failure in two, once in 4 billion."""
@@ -82,6 +91,7 @@ class Pace:
         self._counted = now  # until when credit was given
         self._met = False  # a throttle was seen
         self._base = quota  # the rate after the last fall
+        self._belief = quota  # what the quota was believed to be before it, or a part of that
         self._growing = 0.0  # seconds for which the pace was what limited, since then
         self._asked: float | None = None  # since when somebody is being held up
         self._since = now  # the last fall, when the bucket was empty
@@ -139,7 +149,9 @@ class Pace:
         self._growing += seconds
         doubling = DOUBLING if self._met else FIRST_DOUBLING
         # The exponent is bounded so that no quota at all ends in a large number and not in an overflow.
-        self.rate = self._base + GROWTH * (2 ** min(self._growing / doubling, 20.0) - 1)
+        grown = GROWTH * (2 ** min(self._growing / doubling, 20.0) - 1)
+        back = max(0.0, UNDER * self._belief - self._base) * (1 - 2 ** (-self._growing / RETURN_HALVING))
+        self.rate = self._base + back + grown
 
     def _judge(self, now: float) -> None:
         """A request of this epoch was throttled: find the quota, unless there is too little to tell it by."""
@@ -151,7 +163,10 @@ class Pace:
             self._fall(now, self.rate * through / (through + throttled))
 
     def _fall(self, now: float, quota: float) -> None:
-        self.rate = self._base = max(LEAST_RATE, UNDER * min(self.rate, max(quota, self.rate / 2)))
+        found = min(self.rate, max(quota, self.rate / 2))
+        doubt = DOUBT if now - self._since < QUIET_SECONDS else UNDER
+        self._belief = max(found, min(doubt * self._belief, self.rate))
+        self.rate = self._base = max(LEAST_RATE, UNDER * found)
         self.epoch += 1
         self._growing = 0.0
         self._asked = None
