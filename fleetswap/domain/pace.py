@@ -63,7 +63,7 @@ ENOUGH = 1.0 - 1e-6
 DOUBT = 0.8
 QUIET_SECONDS = 0.5
 RETURN_HALVING = 0.25
-"""A stall, of ours or of the service, ends in a burst, a throttle and a measurement that is far too low. So after a fall
+"""A stall, of ours or of the service, ends in a burst, a throttle and a measurement far too low. So after a fall
 the rate returns to what was believed before, half of the way in RETURN_HALVING seconds. If the quota is lower indeed,
 it is throttled again soon; and of a belief only the part DOUBT is left by a fall within QUIET_SECONDS of another."""
 
