@@ -225,6 +225,10 @@ class RolloutSettings(_Strict):
     """Seconds between two readings."""
     data_deadline: float = Field(default=300, ge=0)
     """Seconds after a step's hold until evidence that is still missing aborts the rollout."""
+    shift_deadline: float = Field(default=60, gt=0)
+    """Seconds until new weights must be seen to hold."""
+    switch_margin: float = Field(default=120, gt=0)
+    """Seconds that the dead man's switch waits longer than a step may take. It fires within a minute after its time."""
     probe_path: str = Field(default="/", pattern=r"^/\S*$")
     """Path that is probed, through the preview rule before the candidate has traffic, and plainly after."""
     probe_statuses: tuple[int, ...] = Field(default=(200,), min_length=1)
