@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -188,6 +189,41 @@ def test_second_run_at_once_is_refused_and_names_the_first(machine: Machine) -> 
                 getattr(machine.stack(), verb)()
     assert machine.calls() == []
     assert machine.stack().up() == 0
+
+
+def locked_by(machine: Machine, pid: int, host: str) -> None:
+    """Leave a lock in pulumi's file backend, as one that holds it, or was killed with it, does."""
+    folder = machine.work.state / ".pulumi/locks/organization/fleetswap/local"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{pid}.json").write_text(json.dumps({"pid": pid, "username": "root", "hostname": host}))
+
+
+def test_the_lock_of_a_killed_update_is_taken_away(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """After a crash every `make up` would be refused until the user finds out about `pulumi cancel`."""
+    machine.stack().up()
+    machine.calls()
+    # A pid that is not pulumi's: the machine gave it to another process since.
+    locked_by(machine, os.getpid(), socket.gethostname())
+    assert machine.stack().up() == 0
+    assert machine.calls()[0] == "cancel --yes --non-interactive --stack local"
+    assert f"The update before was killed (pulumi, pid {os.getpid()})" in capsys.readouterr().err
+
+
+def test_a_lock_that_may_be_held_is_left_to_pulumi(machine: Machine) -> None:
+    """Two updates at once would tear at one fleet: one of another machine, or of a pulumi started by hand."""
+    machine.stack().up()
+    machine.calls()
+    command = [sys.executable, "-c", "import time; time.sleep(600)", "pulumi"]
+    with subprocess.Popen(command) as running:
+        while b"pulumi" not in Path(f"/proc/{running.pid}/cmdline").read_bytes():
+            time.sleep(0.01)
+        locked_by(machine, running.pid, socket.gethostname())
+        machine.stack().up()
+        running.kill()
+    assert not any(call.startswith("cancel") for call in machine.calls())
+    locked_by(machine, running.pid, "another-machine")
+    machine.stack().up()
+    assert not any(call.startswith("cancel") for call in machine.calls())
 
 
 def test_down_leaves_only_the_caches(machine: Machine) -> None:

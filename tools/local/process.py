@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -75,6 +77,35 @@ def run(argv: list[str], *, cwd: Path, env: Mapping[str, str]) -> int:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGINT, before[1])
     return status if status >= 0 else 128 - status
+
+
+def killed_holders(work: Work) -> list[int]:
+    """The pids of the pulumis that hold the stack's lock but run no more, because they were killed.
+
+    Empty if any lock may still be held: by one that runs, by one of another machine, or by one that cannot be read.
+    The file backend keeps one file a lock, with its holder in it (pulumi, backend/diy/lock.go).
+    """
+    found = []
+    for file in sorted((work.state / ".pulumi" / "locks").rglob("*.json")):
+        try:
+            holder = json.loads(file.read_text())
+            pid, host = int(holder["pid"]), holder["hostname"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return []
+        if host != socket.gethostname() or _is_pulumi(pid):
+            return []
+        found.append(pid)
+    return found
+
+
+def _is_pulumi(pid: int) -> bool:
+    """Whether a process runs pulumi: the pid may be another's by now. One that we may not look at might."""
+    try:
+        return b"pulumi" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except OSError:
+        return True
 
 
 def end_left_behind(work: Work, *, patience: float = 10.0) -> None:

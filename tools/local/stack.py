@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration, listener_port
-from tools.local.process import end_left_behind, environment, run
+from tools.local.process import end_left_behind, environment, killed_holders, run
 from tools.local.work import PROJECT, STACK, LocalError, Work, lock, read_json, write
 
 
@@ -129,6 +129,7 @@ class Stack:
         """Run `pulumi up` with what was chosen, and remember that only when it went well."""
         self._write_config(self._work.config, chosen, port)
         self._ensure_stack()
+        self._unlock()
         config = str(self._work.config)
         # The outputs hold the whole ledger: what a person wants to know of them is told below.
         quietly = ("--suppress-outputs", *self._plainness())
@@ -137,6 +138,16 @@ class Stack:
             write(self._work.chosen, json.dumps(chosen))
             sys.stdout.write(summary(self._outputs()))
         return status
+
+    def _unlock(self) -> None:
+        """Take away the lock of an update that was killed: no one else will, and no one else works on the stack now."""
+        killed = killed_holders(self._work)
+        if not killed:
+            return
+        pids = ", ".join(str(pid) for pid in killed)
+        sys.stderr.write(f"The update before was killed (pulumi, pid {pids}): its lock is taken away.\n")
+        if self._pulumi("cancel", "--yes", "--non-interactive") != 0:
+            raise LocalError(f"pulumi could not take away its lock on the stack {STACK}: see above")
 
     def _write_config(self, path: Path, chosen: Mapping[str, Any], port: int) -> None:
         config = configuration(self._committed, chosen, port=port)
