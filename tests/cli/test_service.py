@@ -1,0 +1,523 @@
+"""`fleetswap status`, `abort` and `rollback --now` against the local cloud: what they print, do, and refuse."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetswap.aws.balancer import Balancer
+from fleetswap.aws.fleet import Fleet
+from fleetswap.aws.session import Cloud
+from fleetswap.aws.switch import Switch, schedule_name
+from fleetswap.domain import marks, tags
+from fleetswap.domain.orders import Rule
+from fleetswap.workflows.rollout import SystemClock
+from tests.cli.conftest import Local, Ran
+from tests.upload.fake import BLOCK, disk_bytes
+
+# The machines of this cloud are healthy at once, but those of the target groups that the file names.
+SERVE = """
+import pathlib, sys
+from localcloud import targets
+from localcloud.server import LocalCloud
+from localcloud.snapshots import SnapshotStore
+root = pathlib.Path(sys.argv[1])
+def health(group):
+    ill = group.name in (root / "ill").read_text().split()
+    state = ("unhealthy", "Target.Timeout", "Request timed out") if ill else ("healthy", "", "")
+    return [targets.Health(target["Id"], 8080, *state) for target in group.targets.values()]
+targets._unchecked = health
+cloud = LocalCloud(root, 0, machines=False, store=SnapshotStore(root / "snapshots", settle_seconds=0.0))
+cloud.start()
+print(cloud.endpoint, flush=True)
+sys.stdin.read()
+cloud.stop()
+"""
+
+ROLE = "arn:aws:iam::123456789012:role/switch"
+PROJECT = "name: fleetswap\nruntime: python\n"
+
+Cli = Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cloud's folder."""
+    folder = tmp_path_factory.mktemp("cloud")
+    (folder / "ill").write_text("")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def endpoint(root: Path) -> Iterator[str]:
+    """A cloud with machines that seem healthy, in place of the other tests'."""
+    command = [sys.executable, "-c", SERVE, str(root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url, "the local cloud ended before it answered"
+        yield url
+        process.communicate("", timeout=60)
+
+
+class Region:
+    """What the services of all tests have in common."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, endpoint: str) -> None:
+        cloud = Cloud("us-east-1", endpoint)
+        self.elb: Any = cloud.elbv2()
+        self.scaling: Any = cloud.autoscaling()
+        self.ec2: Any = cloud.ec2()
+        self.scheduler = cloud.scheduler()
+        self.fleet = Fleet(self.scaling, self.ec2)
+        block = disk_bytes(["data"], BLOCK, seed=1)
+        snapshot = Local(endpoint).hold(lambda _: {0: block})
+        image = self.ec2.register_image(
+            Name="web",
+            Architecture="x86_64",
+            RootDeviceName="/dev/xvda",
+            VirtualizationType="hvm",
+            EnaSupport=True,
+            BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot}}],
+        )["ImageId"]
+        self.vpc = self.ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
+        gateway = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        self.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=self.vpc)
+        self.subnets = [
+            self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=f"10.7.{n}.0/24", AvailabilityZone=f"us-east-1{zone}")[
+                "Subnet"
+            ]["SubnetId"]
+            for n, zone in enumerate("ab")
+        ]
+        self.template = self.ec2.create_launch_template(
+            LaunchTemplateName="web", LaunchTemplateData={"ImageId": image, "InstanceType": "t3.nano"}
+        )["LaunchTemplate"]["LaunchTemplateId"]
+        iam: Any = cloud._session.client("iam", endpoint_url=endpoint)
+        trust = (
+            '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",'
+            '"Principal":{"Service":"scheduler.amazonaws.com"}}]}'
+        )
+        iam.create_role(RoleName="switch", AssumeRolePolicyDocument=trust)
+
+
+class Service:
+    """A service with the releases a (the standby) and b (live), as a rollout from a to b leaves it."""
+
+    def __init__(self, region: Region, stack: str = "fleetswap/prod", name: str = "") -> None:
+        self.region = region
+        self.name = name or f"s{next(region.numbers)}"
+        self.stack = stack
+        elb = region.elb
+        balancer = elb.create_load_balancer(Name=f"{self.name}-{stack[-4:]}", Subnets=region.subnets, Tags=self._tags())
+        self.listener = elb.create_listener(
+            LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"],
+            Protocol="HTTP",
+            Port=80,
+            DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}],
+            Tags=self._tags(),
+        )["Listeners"][0]["ListenerArn"]
+        self.arns: dict[str, str] = {}
+        self.balancer = Balancer(elb, tags=tags.policy(stack, self.name, name=self.name))
+        self.switch = Switch(region.scheduler, name=schedule_name(self.name, stack), role=ROLE)
+
+    def settled(self) -> Service:
+        self.release("a", 1, 1)
+        self.release("b", 1, 2)
+        self.weigh(b=100)
+        self.balancer.tag(self.listener, {marks.LIVE: self.id("b"), marks.STANDBY: self.id("a")})
+        return self
+
+    def id(self, letter: str) -> str:
+        return f"{self.name}-{letter}"
+
+    def release(self, letter: str, minimum: int, desired: int) -> None:
+        region, name = self.region, self.id(letter)
+        made = region.elb.create_target_group(Name=name, Protocol="HTTP", Port=8080, VpcId=region.vpc)
+        self.arns[letter] = made["TargetGroups"][0]["TargetGroupArn"]
+        region.scaling.create_auto_scaling_group(
+            AutoScalingGroupName=name,
+            MinSize=minimum,
+            MaxSize=4,
+            DesiredCapacity=desired,
+            LaunchTemplate={"LaunchTemplateId": region.template, "Version": "1"},
+            VPCZoneIdentifier=",".join(region.subnets),
+            TargetGroupARNs=[self.arns[letter]],
+            Tags=[
+                {**tag, "ResourceId": name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": True}
+                for tag in self._tags(name)
+            ],
+        )
+
+    def weigh(self, **weights: int) -> None:
+        self.balancer.forward(self.listener, tuple((self.arns[letter], weight) for letter, weight in weights.items()))
+
+    def serving(self) -> set[str]:
+        rule = self.balancer.rule(self.listener)
+        return {letter for letter, arn in self.arns.items() if rule and arn in rule.serving}
+
+    def told(self, letter: str) -> str | None:
+        group = self.region.fleet.group(self.id(letter))
+        assert group is not None
+        return group.abort
+
+    def _tags(self, release: str | None = None) -> list[dict[str, str]]:
+        given = tags.policy(self.stack, self.name, name="x", release=release)
+        return [{"Key": key, "Value": value} for key, value in given.items()]
+
+
+@pytest.fixture(scope="module")
+def region(endpoint: str) -> Region:
+    """Made once; each test has a service of its own in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "local")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+        return Region(endpoint)
+
+
+CLIENTS: dict[tuple[str, str, str | None], Any] = {}
+
+
+def once_for_all(name: str, make: Callable[[Cloud], Any]) -> Callable[[Cloud], Any]:
+    """A method that makes a client of the cloud, or has made it before: it takes longer than what the client is for."""
+
+    def client(cloud: Cloud) -> Any:
+        key = (name, cloud.region, cloud.endpoint)
+        if key not in CLIENTS:
+            CLIENTS[key] = make(cloud)
+        return CLIENTS[key]
+
+    return client
+
+
+@pytest.fixture
+def service(region: Region, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Service:
+    """A settled service, in a folder that is no project; waits are shortened, and each client is made once."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("elbv2", "autoscaling", "ec2", "scheduler"):
+        monkeypatch.setattr(Cloud, name, once_for_all(name, getattr(Cloud, name)))
+    monkeypatch.setattr(SystemClock, "sleep", lambda _, seconds: time.sleep(seconds / 50))
+    return Service(region).settled()
+
+
+@pytest.fixture
+def ill(root: Path) -> Iterator[Callable[[str], None]]:
+    """Makes the machines of a release ill."""
+
+    def make(name: str) -> None:
+        (root / "ill").write_text(name)
+
+    yield make
+    (root / "ill").write_text("")
+
+
+def test_status_of_a_settled_service(cli: Cli, service: Service) -> None:
+    """Who has the traffic, and what is kept to go back to, would not be seen at a glance."""
+    ran = cli("status", "--service", service.name)
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.splitlines() == [
+        f"{service.name} of fleetswap/prod",
+        "release  traffic  healthy  machines",
+        f"{service.id('a'):7}        -   1 of 1  1 (1 to 4)  standby",
+        f"{service.id('b'):7}    100 %   2 of 2  2 (1 to 4)  live",
+    ]
+
+
+def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
+    """What will happen by itself, the switch, a pin, a planned scale-in, would come as a surprise."""
+    rule = service.balancer.rule(service.listener)
+    assert rule is not None
+    service.release("c", 2, 2)
+    service.weigh(b=95, c=5)
+    service.switch.arm(300, rule, "run-1")
+    fleet = service.region.fleet
+    fleet.tag(service.id("b"), {marks.PIN: "1", marks.ON_DEMAND: "0"})
+    fleet.tag(service.id("c"), {marks.ABORT: "because"})
+    fleet.schedule_scale_in(service.id("a"), 3600)
+    service.balancer.tag(service.listener, {marks.ROLLED_BACK: "web-z 2026-11-24T12:00:00+00:00"})
+    ran = cli("status", "--service", service.name)
+    assert ran.status == 0
+    lines = ran.out.splitlines()
+    assert re.fullmatch(r".*  1 of 1  1 \(1 to 4\)  standby; scaled in by AWS at 2\S+", lines[2])
+    told = "live; pinned, its least was 1; on demand only, it was 0 % of them"
+    assert lines[3].split("  ", 2)[2].strip() == f"95 %   2 of 2  2 (1 to 4)  {told}"
+    assert lines[4].endswith("  5 %   2 of 2  2 (2 to 4)  told to stop: because")
+    assert lines[5:7] == [
+        "several share the traffic: a rollout is under way, or has died",
+        "web-z was rolled back by hand at 2026-11-24T12:00:00+00:00: only fleetswap:rollout.again deploys it again",
+    ]
+    assert re.fullmatch(
+        rf"the dead man's switch is armed: in \d\S* it writes the weights 100 on {service.id('b')}", lines[7]
+    )
+
+    found = cli("status", "--service", service.name, "--json").result
+    releases = {each["release"]: each for each in found.pop("releases")}
+    switch = found.pop("switch")
+    assert found == {
+        "service": service.name,
+        "stack": "fleetswap/prod",
+        "listener": service.listener,
+        "live": service.id("b"),
+        "standby": service.id("a"),
+        "rolled_back": {"release": "web-z", "at": "2026-11-24T12:00:00+00:00"},
+        "strangers": [],
+        "unknown": [],
+    }
+    assert (switch["weights"], switch["run"]) == ({service.id("b"): 100}, "run-1")
+    assert 200 < switch["seconds"] <= 301
+    b = releases[service.id("b")]
+    assert len(b.pop("machines")) == 2
+    assert b == {
+        "release": service.id("b"),
+        "weight": 95,
+        "healthy": 2,
+        "targets": 2,
+        "group": service.id("b"),
+        "target_group": service.arns["b"],
+        "desired": 2,
+        "minimum": 1,
+        "maximum": 4,
+        "pin": 1,
+        "on_demand_pin": 0,
+        "scale_in": None,
+        "abort": None,
+    }
+    assert releases[service.id("c")]["abort"] == "because"
+    assert releases[service.id("a")]["scale_in"].startswith("2")
+
+
+def test_status_of_what_it_cannot_read(cli: Cli, local: Local, service: Service) -> None:
+    """A missing permission would look like machines that are ill, or hide everything else."""
+    local.fault(fault="access-denied", service="elbv2", operation="DescribeTargetHealth")
+    local.fault(fault="access-denied", service="scheduler", operation="GetSchedule")
+    ran = cli("status", "--service", service.name)
+    assert (ran.status, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert lines[3] == f"{service.id('b'):7}    100 %        ?  2 (1 to 4)  live"
+    assert lines[4] == "3 readings unknown:"
+    assert "DescribeTargetHealth" in lines[5]
+    found = cli("status", "--service", service.name, "--json").result
+    assert [each["healthy"] for each in found["releases"]] == [None, None]
+    assert len(found["unknown"]) == 3
+
+
+def test_status_of_strange_traffic(cli: Cli, service: Service) -> None:
+    """Traffic that a hand has put elsewhere would be called live, or be missing in the table."""
+    service.weigh(a=100)
+    ran = cli("status", "--service", service.name)
+    assert ran.out.splitlines()[4:] == [f"the last rollout that ended well left the traffic on {service.id('b')}"]
+    made = service.region.elb.create_target_group(
+        Name=f"{service.name}-odd", Protocol="HTTP", Port=8080, VpcId=service.region.vpc
+    )
+    odd = made["TargetGroups"][0]["TargetGroupArn"]
+    service.balancer.forward(service.listener, ((odd, 100),))
+    ran = cli("status", "--service", service.name)
+    assert re.search(rf"^{odd} +100 % +\? +\? +none of this stack's releases$", ran.out, re.MULTILINE)
+    assert cli("status", "--service", service.name, "--json").result["strangers"] == [
+        {"target_group": odd, "weight": 100}
+    ]
+    service.balancer.restore(service.listener, None)
+    ran = cli("status", "--service", service.name)
+    assert ran.out.splitlines()[4:] == ["the listener has no rule: nothing is served"]
+
+
+def test_which_service(cli: Cli, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wrong stack's traffic would be moved, or no one know what to type."""
+    ran = cli("status")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.error == "which service? Name it with --service, or run this in its Pulumi project"
+    ran = cli("status", "--service", "nobody")
+    assert ran.status == 2
+    assert "tags of service nobody" in ran.error
+
+    other = Service(service.region, "fleetswap/test", service.name)
+    other.release("x", 0, 0)
+    ran = cli("abort", "--service", service.name)
+    assert ran.status == 2
+    assert "(fleetswap/prod, fleetswap/test): name one with --stack" in ran.error
+    assert "fleetswap/test" in cli("status", "--service", service.name, "--stack", "fleetswap/test").out
+
+    inner = tmp_path / "project" / "docs"
+    inner.mkdir(parents=True)
+    (inner.parent / "Pulumi.yaml").write_text(PROJECT)
+    (inner.parent / "Pulumi.prod.yaml").write_text(
+        f"config:\n  aws:region: us-east-1\n  fleetswap:service: {service.name}\n"
+    )
+    monkeypatch.chdir(inner)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert f"{service.name} of fleetswap/prod" in cli("status").out, "the only stack; its region is the settings'"
+    (inner.parent / "Pulumi.test.yaml").write_text(f"config:\n  fleetswap:service: {service.name}\n")
+    assert cli("status").error.endswith("with --stack (fleetswap has: prod, test)")
+    for name in ("prod", "fleetswap/prod", "acme/fleetswap/prod"):
+        assert f"{service.name} of fleetswap/prod" in cli("status", "--stack", name).out
+    assert cli("status", "--stack", "dev").error.startswith("there is no Pulumi.dev.yaml of stack dev here")
+    (inner.parent / "Pulumi.dev.yaml").write_text("config: {}\n")
+    assert cli("status", "--stack", "dev").error.startswith("Pulumi.dev.yaml has no fleetswap:service")
+    (inner.parent / "Pulumi.dev.yaml").write_text("config: [\n")
+    ran = cli("status", "--stack", "dev")
+    assert ran.status == 2
+    assert "Pulumi.dev.yaml is not YAML" in ran.error
+
+
+def test_no_region_and_no_credentials(cli: Cli, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback of botocore's would be all that one sees at night."""
+    ran = cli("status", "--service", service.name, "--endpoint-url", "localhost")
+    assert (ran.status, ran.error.startswith("--endpoint-url localhost is no URL")) == (2, True)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert cli("status", "--service", service.name).error.startswith("no AWS credentials")
+    monkeypatch.delenv("AWS_REGION")
+    assert cli("status", "--service", service.name).error.startswith("no AWS region")
+
+
+def test_abort_tells_the_candidate(cli: Cli, service: Service) -> None:
+    """The rollout would go on, or the live release be told to stop."""
+    service.release("c", 1, 1)
+    ran = cli("abort", "--service", service.name, "--reason", "the shop\nis down")
+    assert (ran.status, ran.out) == (0, f"told the rollout of {service.id('c')} to stop: the shop is down\n")
+    assert service.told("c") is not None
+    assert str(service.told("c")).startswith("the shop is down (2")
+    assert (service.told("a"), service.told("b")) == (None, None)
+    service.weigh(b=95, c=5)
+    assert cli("abort", "--service", service.name, "--json").result == {
+        "service": service.name,
+        "stack": "fleetswap/prod",
+        "reason": "stopped by hand",
+        "told": [service.id("c")],
+    }
+
+
+def test_abort_without_a_candidate(cli: Cli, service: Service) -> None:
+    """One would believe that something was stopped."""
+    service.region.fleet.resize(service.id("a"), minimum=0, desired=0)
+    ran = cli("abort", "--service", service.name)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.error.startswith(f"no rollout of {service.name} can be running")
+
+
+def test_rollback_now(cli: Cli, local: Local, service: Service) -> None:
+    """The command for a bad night would not move the traffic, or not say what is to be done in the morning."""
+    assert local.endpoint
+    ran = cli("rollback", "--now", "--dry-run", "--service", service.name)
+    a, b = service.id("a"), service.id("b")
+    assert ran.out == f"{service.name}: would go back to {a} (1 of 1 machines healthy) from {b}\n"
+    assert cli("rollback", "--now", "--dry-run", "--service", service.name, "--json").result == {
+        "service": service.name,
+        "stack": "fleetswap/prod",
+        "to": a,
+        "serving": [b],
+    }
+    assert service.serving() == {"b"}
+
+    ran = cli("rollback", "--now", "--service", service.name)
+    assert ran.status == 0
+    assert re.fullmatch(
+        rf"{a} has all the traffic of {service.name}, with 2 machines, after \d+\.\d s; {b} had it before\n", ran.out
+    )
+    assert service.serving() == {"a"}
+    first, *between, last = ran.err.splitlines()
+    assert first == f"{service.name}: going back to {a} from {b}"
+    assert f"{a}: scaling from 1 to 2 machines" in between
+    assert last == (
+        f"next: put `fleetswap:release: {a}` under `config:` in the settings of stack fleetswap/prod and commit it,"
+        " so that the next `pulumi up` agrees"
+    )
+    assert f"{b} was rolled back by hand at 2" in cli("status", "--service", service.name).out
+
+    result = cli("rollback", "--now", "--to", b, "--service", service.name, "--json", "--quiet").result
+    assert result.pop("seconds") >= 0
+    assert result == {
+        "service": service.name,
+        "live": b,
+        "left": a,
+        "machines": 2,
+        "warnings": [],
+        "stack": "fleetswap/prod",
+        "setting": f"fleetswap:release: {b}",
+        "file": None,
+        "written": False,
+    }
+    assert service.serving() == {"b"}
+
+
+def test_rollback_now_refuses(cli: Cli, service: Service, ill: Callable[[str], None]) -> None:
+    """Traffic would move to a release that is gone, or ill; or an option would silently do nothing."""
+    a, b = service.id("a"), service.id("b")
+    now = ("rollback", "--now", "--service", service.name)
+    ran = cli(*now, "--to", "web-z")
+    assert (ran.status, ran.out) == (2, "")
+    assert f"release web-z of {service.name} has no auto scaling group (there are: {a}, {b})" in ran.error
+    ran = cli(*now, "--to", b)
+    assert (ran.status, f"{b} has all the traffic already" in ran.error) == (2, True)
+    ran = cli(*now, "--write")
+    assert (ran.status, "settings of stack fleetswap/prod are not here" in ran.error) == (2, True)
+    for option in ("--yes", "--skip-preview"):
+        ran = cli(*now, option)
+        assert (ran.status, "leave out --yes" in ran.error) == (2, True)
+    ill(a)
+    ran = cli(*now, "--health-deadline", "1")
+    assert (ran.status, ran.out) == (3, "")
+    assert f"{a} is not healthy after 1 s: 0 of 2 machines healthy" in ran.error
+    assert service.serving() == {"b"}
+
+
+def test_rollback_now_outlasts_what_is_beside_the_traffic(cli: Cli, local: Local, service: Service) -> None:
+    """A missing permission for the switch would keep the traffic on a broken release, or not be told."""
+    local.fault(fault="access-denied", service="scheduler")
+    ran = cli("rollback", "--now", "--service", service.name, "--json")
+    assert ran.status == 0
+    assert service.serving() == {"a"}
+    assert any("scheduler:DeleteSchedule" in warning for warning in ran.result["warnings"])
+    assert any(line.startswith("warning: ") for line in ran.err.splitlines())
+
+
+def test_rollback_now_writes_the_setting(
+    cli: Cli, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person who is half asleep would have to edit YAML, or the file would lose its comments."""
+    settings = tmp_path / "Pulumi.prod.yaml"
+    (tmp_path / "Pulumi.yaml").write_text(PROJECT)
+    before = f"# The shop.\nconfig:\n  aws:region: us-east-1\n  fleetswap:service: {service.name} # its name\n"
+    settings.write_text(before)
+    ran = cli("rollback", "--now")
+    assert ran.status == 0
+    assert settings.read_text() == before, "not asked for"
+    a, b = service.id("a"), service.id("b")
+    assert f"put `fleetswap:release: {a}` under `config:` in Pulumi.prod.yaml" in ran.err
+    ran = cli("rollback", "--now", "--write", "--json")
+    assert (ran.status, ran.result["written"], ran.result["file"]) == (0, True, str(settings))
+    assert settings.read_text() == before.replace("config:\n", f"config:\n  fleetswap:release: {b}\n")
+    assert f"next: commit Pulumi.prod.yaml, which says `fleetswap:release: {b}` now" in ran.err
+    monkeypatch.setattr("fleetswap.cli.project._replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+    settings.write_text(f'config: {{"fleetswap:service": {service.name}}}\n')
+    ran = cli("rollback", "--now", "--write", "--json")
+    assert (ran.status, ran.result["written"]) == (0, False), "the traffic has moved, and that is what counts"
+    assert service.serving() == {"a"}
+    assert "Pulumi.prod.yaml is written in a way that cannot be edited" in ran.err
+
+
+def test_an_interrupted_way_back_says_so(cli: Cli, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C no one would know whether the traffic has moved."""
+
+    def interrupt(_clock: SystemClock, _seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SystemClock, "sleep", interrupt)
+    ran = cli("rollback", "--now", "--service", service.name)
+    assert (ran.status, ran.out) == (130, "")
+    assert ran.error.startswith("interrupted; the way back may be half done: `fleetswap status` shows it")
+
+
+def test_a_rule_of_someone_else(cli: Cli, service: Service) -> None:
+    """A switch whose schedule was edited by hand would end the table in a traceback."""
+    service.switch.arm(300, Rule(((service.arns["b"], 100),), verbatim='{"Actions": []}'), "run-2")
+    out = cli("status", "--service", service.name).out
+    assert "it writes the weights of someone else" in out
