@@ -184,6 +184,8 @@ def _through_pulumi(
         error.args = (f"{error} (without the state: `fleetswap rollback --now`)",)
         raise
     left, release = _target(outputs, to, name)
+    if not (dry_run or unasked or sys.stdin.isatty()):
+        raise InputError("there is no terminal to ask: say --yes to go back without a question; nothing was changed")
     typer.echo(f"stack {name}: going back to {release} from {left}", err=True)
     if dry_run or not unseen:
         _preview(pulumi, here, name, release)
@@ -232,9 +234,8 @@ def _preview(pulumi: Engine, here: Project, stack: str, release: str) -> None:
 
 def _ask(release: str) -> None:
     """Nothing is changed without a yes."""
-    if not sys.stdin.isatty():
-        raise InputError("there is no terminal to ask: say --yes to go back without a question; nothing was changed")
-    if not typer.confirm(f"Put the traffic back on {release}?", err=True):
+    typer.echo(f"Put the traffic back on {release}? [y/N] ", err=True, nl=False)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise InputError("declined: nothing was changed")
 
 
