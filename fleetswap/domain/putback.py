@@ -93,7 +93,7 @@ def _compare(state: State) -> State:
 
 def _compared(state: State, event: Compared, now: float) -> State:
     candidate = state.order.candidate
-    if _taken_over(state, event):
+    if _taken_over(state, event, now):
         return leave(state, f"{state.ending.reason}; another rollout of this service took over")
     if event.rule_known and not state.is_ours(event.rule):
         return _leave_to_others(state, event.rule, now)
@@ -108,15 +108,17 @@ def _compared(state: State, event: Compared, now: float) -> State:
     return _restore(state)
 
 
-def _taken_over(state: State, event: Compared) -> bool:
+def _taken_over(state: State, event: Compared, now: float) -> bool:
     """Whether the switch that we armed is another run's, or was deleted by one that has finished since."""
     if not state.owned or not event.armed_known:
         return False
     if event.armed is not None:
         return event.armed.run != state.run
+    if state.armed_until is None or now >= state.armed_until:
+        return False  # it was disarmed, or has fired
     disarmed = any(isinstance(change, Disarm) for change in state.touched)
     as_written = event.rule_known and shares(event.rule) == shares(state.expected) != shares(state.home)
-    return as_written and not disarmed  # had it fired, the weights would be back
+    return as_written and not disarmed
 
 
 def _no_way_back(state: State, now: float) -> State:

@@ -70,6 +70,9 @@ LOOK_SECONDS = 30.0
 """How long the first look may go unanswered. Nothing is touched yet, so there is nothing to be patient for."""
 
 
+RECOVERIES = 3
+"""How often the traffic is brought home before the start. Machines may die meanwhile, so that home is elsewhere."""
+
 LOOKS = 10
 """How often the world may change between a look and the weights."""
 
@@ -177,11 +180,11 @@ def _first_look(state: State, seen: Seen, now: float) -> State:
     take_over, bring_home = start.take_over(state, seen), start.bring_home(state, seen)
     if not bring_home:
         return _make(state, take_over, now)
-    if state.recovered:
+    if state.recovered >= RECOVERIES:
         reason = "someone else moves the traffic; it is left as it is now"
         return fail(replace(state, home=seen.rule), Kind.ABORTED, reason, now)
     found = () if seen.rule is None else (seen.rule.weights,)
-    state = replace(state, phase=Phase.RECOVER, recovered=True, moved=True, written=found)
+    state = replace(state, phase=Phase.RECOVER, recovered=state.recovered + 1, moved=True, written=found)
     state = replace(state, deadline=now + state.order.policy.shift_deadline)
     return _make(state, [*take_over, *bring_home], now)
 

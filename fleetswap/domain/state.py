@@ -55,8 +55,8 @@ class State:
     latest: Seen | None = None
     home: Rule | None = None
     """Where the traffic belongs until this rollout has succeeded, and where a failure puts it back."""
-    recovered: bool = False
-    """Whether the traffic was brought home from where a rollout that died had left it."""
+    recovered: int = 0
+    """How often the traffic was brought home from where a rollout that died had left it."""
     steps: tuple[Step, ...] = ()
     """The steps that are left; the first of them is being taken."""
     asked: int = 0

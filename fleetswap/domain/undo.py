@@ -53,6 +53,8 @@ def _side(state: State, side: Side, group: Group, *, has_traffic: bool) -> list[
     found: list[Change] = []
     if any(isinstance(change, ScheduleScaleIn) for change in touched):
         found.append(CancelScaleIn(side))
+    if not has_traffic:
+        found += _scale_in_later(state, side, group, touched)  # before it is large again: we may die in between
     if has_traffic:
         found += _with_traffic(state, side, pinned=bool(resized) or pins.is_pinned(state, side))
     elif side == state.order.candidate and not _was_of_use(state, side, group):
@@ -61,10 +63,7 @@ def _side(state: State, side: Side, group: Group, *, has_traffic: bool) -> list[
     elif resized:
         changed = any(change.desired is not None for change in resized)
         found.append(Resize(side, group.minimum, group.desired if changed else None))
-    found += pins.release(state, side)
-    if not has_traffic:
-        found += _scale_in_later(state, side, group, touched)
-    return found
+    return [*found, *pins.release(state, side)]
 
 
 def _scale_in_later(state: State, side: Side, group: Group, touched: Sequence[Change]) -> list[Change]:

@@ -27,19 +27,25 @@ def wrong(scenario: Scenario, world: SimWorld, state: State, end: End, story: tu
         yield from _marks(name, fleet, state, story)
         if name in world.serving():
             yield from _live(name, fleet, state, story)
-        elif fleet.desired and fleet.scale_in_at is None and "the traffic stays on" not in end.reason:
+        elif fleet.desired and fleet.scale_in_at is None and not _is_told(end, story):
             yield f"{name} has no traffic, and runs for ever"
     if world.schedule is not None and (world.schedule[2] == state.run or world.schedule[1] != world.rule_now):
         yield "the switch is still armed"  # one that a dead run left, and that changes nothing, goes by itself
+
+
+def _is_told(end: End, story: tuple[str, ...]) -> bool:
+    """Whether the user knows that something is left: who moves traffic by hand does, and who reads the error."""
+    return "the traffic stays on" in end.reason or any(part.startswith("rollback by hand") for part in story)
 
 
 def _outcome(scenario: Scenario, world: SimWorld, state: State, end: End, story: tuple[str, ...]) -> Iterator[str]:
     candidate = state.order.candidate.release
     if end.kind is None and world.serving() != {candidate}:
         yield f"a success, but {sorted(world.serving())} serve"
-    if end.kind is None and candidate == "new" and not scenario.good:
-        yield "a bad candidate got all the traffic"
     mishaps = {part.split(" at ")[0] for part in story}
+    # Without live's machines there is nothing to compare it with, and nowhere else to leave the users.
+    if end.kind is None and candidate == "new" and not scenario.good and "all machines of live die" not in mishaps:
+        yield "a bad candidate got all the traffic"
     if end.kind is not None and scenario.good and len(story) <= 1 and mishaps <= HARMLESS:
         yield "a good candidate was not deployed"
 

@@ -13,7 +13,7 @@ from fleetswap.domain.state import Phase
 from fleetswap.domain.strategy import Step, Strategy
 from tests.rollout.sim_world import LISTENER, Fleet, SimWorld
 
-HELD = 120
+HELD = 100
 """Seconds that a held-up deployer sleeps: longer than its switch waits."""
 
 POLICY = Policy(
@@ -121,7 +121,7 @@ def _stale(world: SimWorld) -> None:
 
 
 def _gap(world: SimWorld) -> None:
-    world.gap_until = world.time + 6
+    world.gap_until = world.time + 20
 
 
 def _flap(world: SimWorld) -> None:

@@ -218,8 +218,9 @@ class Explorer:
         """Change the world; the answer is how the next action fails."""
         if fault in CALL_FAULTS:
             return CALL_FAULTS[fault]
-        if fault == "the load grows" and deployer.state.phase is Phase.SHIFT:
-            deployer.world.grow(noticed=False)  # between the last look and the weights no one can know
+        phase = deployer.state.phase
+        if fault == "the load grows" and (phase is Phase.SHIFT or phase.is_back):
+            deployer.world.grow(noticed=False)  # after the last look no one can know
             return ""
         if fault == "held up" and deployer.world.time < deployer.world.disturbed_until:
             deployer.world.disturb(HELD)  # no one is there to answer to what has just happened but the switch
@@ -279,8 +280,8 @@ class Explorer:
         if not isinstance(end, End) or state.phase is not Phase.DONE:
             raise Violation(self._tell(deployer, story, "no end"))
         self.outcomes[str(end.kind or "success")] += 1
-        if state.first is None:
-            # It could not even look, so it promises nothing; the next one does.
+        if state.first is None or "took over" in end.reason:
+            # It could not even look, or left the field to another; the next one promises for both.
             self._follow(self._successor(deployer, "next", story), (*story, "then next"), 0)
             return
         if end.kind is None and any(part.startswith("rollback by hand at settle") for part in story):

@@ -1,0 +1,194 @@
+"""The rollout, explored: everything that can go wrong, at every action, and planted bugs that must be found.
+
+`pytest -s tests/rollout/test_simulator.py` prints how much was explored. FLEETSWAP_SIMULATOR_DEPTH=2 lets two things go
+wrong in every rollout, in all orders (about twenty minutes); without it that is done for one strategy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from fleetswap.domain import canary, capacity, pins, putback, rollout, settle, start, undo
+from fleetswap.domain.evidence import Finding
+from fleetswap.domain.gate import Decision, Streak, Verdict
+from fleetswap.domain.moves import CancelScaleIn, Change, Disarm, Seen, Untag
+from fleetswap.domain.orders import Side
+from fleetswap.domain.state import State
+from fleetswap.domain.strategy import Step
+from tests.rollout.scenarios import SCENARIOS, Scenario
+from tests.rollout.simulator import Explorer, Violation
+
+DEPTH = int(os.environ.get("FLEETSWAP_SIMULATOR_DEPTH", "1"))
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+SEED = 20261124
+
+
+def _print(what: str, explorer: Explorer) -> None:
+    print(
+        f"{explorer.scenario.name}, {what}: {explorer.ends:,} rollouts, {explorer.actions:,} states,"
+        f" {len(explorer.situations):,} of them different; ends: {dict(explorer.outcomes)}"
+    )
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_everything_that_can_go_wrong_once(scenario: Scenario) -> None:
+    """One crash, fault, or disaster at some action would lose traffic, capacity, a pin or a schedule."""
+    explorer = Explorer(scenario)
+    explorer.explore(DEPTH)
+    _print(f"depth {DEPTH}", explorer)
+    assert explorer.ends > 300
+
+
+def test_two_things_that_go_wrong_in_all_orders() -> None:
+    """A crash in the run after a crash, or a fault on top of one, would lose what each alone does not."""
+    explorer = Explorer(BY_NAME["first deploy"])
+    explorer.explore(2)
+    _print("depth 2", explorer)
+    faults = ("throttle", "refusal", "5xx after the effect", "Ctrl-C", "stale reads", *CRASHES)
+    explorer = Explorer(BY_NAME["all at once"], faults=faults)
+    explorer.explore(2)
+    _print(f"depth 2 of {len(faults)} faults", explorer)
+
+
+CRASHES = ("crash before the action", "crash after the action")
+
+
+@pytest.mark.parametrize("who", ["next", "back"])
+@pytest.mark.parametrize("name", ["all at once", "rollback"])
+def test_two_deployers_at_once(name: str, who: str) -> None:
+    """Two rollouts of one service would put traffic where the other takes machines away, or leave two releases live."""
+    explorer = Explorer(BY_NAME[name])
+    explorer.interleave(who)
+    _print(f"two at once ({who})", explorer)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_many_things_that_go_wrong_at_random(scenario: Scenario) -> None:
+    """Troubles seldom come alone: a rollout that survives each of them would not survive the lot."""
+    explorer = Explorer(scenario)
+    explorer.wander(SEED, runs=40 * DEPTH)
+    _print("at random", explorer)
+
+
+# Planted bugs: the simulator must find each of them
+
+
+def _no_pins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Live is not held at its size, so target tracking takes away what the put-back needs."""
+
+    def nothing(_state: State, _seen: Seen) -> list[Change]:
+        return []
+
+    monkeypatch.setattr(pins, "pin_live", nothing)
+
+
+def _weights_of_101(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(candidate: Side, served: frozenset[str], step: Step) -> tuple[tuple[str, int], ...]:
+        return ((min(served), 101 - step.weight), (candidate.target_group, step.weight))
+
+    monkeypatch.setattr(canary, "weights", wrong)
+
+
+def _no_data_is_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = canary.judge
+
+    def careless(found: tuple[Finding, ...], streak: Streak, **limits: object) -> Decision:
+        passed = tuple(
+            replace(finding, verdict=Verdict.PROMOTE) if finding.verdict is Verdict.WAIT else finding
+            for finding in found
+        )
+        return judge(passed, streak, **limits)  # type: ignore[arg-type] # handed through
+
+    monkeypatch.setattr(canary, "judge", careless)
+
+
+def _switch_left_armed(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = undo.changes
+
+    def forgetful(state: State, serving: frozenset[str]) -> list[Change]:
+        return [change for change in changes(state, serving) if not isinstance(change, Disarm)]
+
+    monkeypatch.setattr(undo, "changes", forgetful)
+
+
+def _no_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The switch of a rollout that died stays armed, and nothing is brought home."""
+
+    def nothing(_state: State, _seen: Seen) -> list[Change]:
+        return []
+
+    monkeypatch.setattr(start, "take_over", nothing)
+    monkeypatch.setattr(start, "bring_home", nothing)
+
+
+def _marks_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = pins.release
+
+    def careless(state: State, side: Side) -> list[Change]:
+        return [change for change in release(state, side) if not isinstance(change, Untag)]
+
+    monkeypatch.setattr(pins, "release", careless)
+
+
+def _clean_up_before_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The candidate loses its machines while it still has traffic (and the hands' last guard is off)."""
+    fail = putback.fail
+
+    def hasty(state: State, *reason: object) -> State:
+        return fail(replace(state, moved=False), *reason)  # type: ignore[arg-type] # handed through
+
+    monkeypatch.setattr(rollout, "fail", hasty)
+    monkeypatch.setattr("fleetswap.workflows.hands.Hands._refuse_if_serving", lambda *_: None)
+
+
+def _scale_in_stays_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standby that becomes live is scaled in by AWS some minutes later (and the hands' last guard is off)."""
+
+    def nothing(_state: State, _seen: Seen) -> list[CancelScaleIn]:
+        return []
+
+    monkeypatch.setattr(capacity, "keep", nothing)
+    monkeypatch.setattr("fleetswap.workflows.hands.Hands._why_not_route", lambda *_: "")
+
+
+def _machines_before_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What had the traffic is scaled in while the switch would still put the traffic on it."""
+    changes = settle.changes
+
+    def late(state: State, seen: Seen) -> list[Change]:
+        return [*changes(state, seen), Disarm()]
+
+    def at_once(state: State, now: float) -> State:
+        return enter(replace(state, armed_until=None), now)
+
+    enter = rollout._enter_settle
+    monkeypatch.setattr(settle, "changes", late)
+    monkeypatch.setattr(rollout, "_enter_settle", at_once)
+
+
+BUGS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
+    (_no_pins, "canary", "have traffic, live had"),
+    (_weights_of_101, "canary", "do not sum to 100"),
+    (_no_data_is_a_pass, "5xx under load", "a bad candidate got all the traffic"),
+    (_switch_left_armed, "canary", "the switch is still armed"),
+    (_no_take_over, "all at once", "are live instead of one|held at|still"),
+    (_marks_left, "all at once", "still has the tags"),
+    (_clean_up_before_the_weights, "canary", "no healthy machine|healthy machines have|instead of one"),
+    (_scale_in_stays_planned, "rollback", "scaled in|no healthy machine|healthy machines have"),
+    (_machines_before_the_switch, "all at once, no standby", "no healthy machine|healthy machines have"),
+]
+
+
+@pytest.mark.parametrize(("plant", "name", "words"), BUGS, ids=[plant.__name__.strip("_") for plant, _, _ in BUGS])
+def test_a_planted_bug_is_found(
+    monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None], name: str, words: str
+) -> None:
+    """The simulator would find nothing because it looks at nothing."""
+    plant(monkeypatch)
+    with pytest.raises(Violation, match=words) as found:
+        Explorer(BY_NAME[name]).explore(1)
+    print(str(found.value).split("\n", 1)[0])
