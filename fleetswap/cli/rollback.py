@@ -227,7 +227,7 @@ def _preview(pulumi: Engine, here: Project, stack: str, release: str) -> None:
         else:
             copy.write_text("")
         project.StackFile(here.name, stack, copy).write_release(release)
-        status = pulumi.run(stack, "preview", "--config-file", str(copy))
+        status = pulumi.run(stack, "preview", "--suppress-outputs", "--config-file", str(copy))
     if status != 0:
         raise EngineError(f"`pulumi preview` ended with status {status}: nothing was changed", status)
 
@@ -240,7 +240,10 @@ def _ask(release: str) -> None:
 
 
 def _update(pulumi: Engine, here: Project, stack: str, release: str) -> None:
-    settings = here.file(stack).name
+    path = here.file(stack)
+    settings = path.name
+    before = project.StackFile(here.name, stack, path).setting(project.RELEASE) if path.is_file() else None
+    undo = f"config set {project.RELEASE} {before}" if before else f"config rm {project.RELEASE}"
     stays = f"{settings} says `{project.RELEASE}: {release}` now, and keeps it"
     try:
         pulumi.set(stack, project.RELEASE, release)
@@ -252,7 +255,7 @@ def _update(pulumi: Engine, here: Project, stack: str, release: str) -> None:
     if status != 0:
         raise EngineError(
             f"`pulumi up` ended with status {status}, for the reason above; {stays}: run `pulumi up` again, or undo it"
-            f" with `pulumi config rm {project.RELEASE}` once `fleetswap status` shows that the traffic has not moved",
+            f" with `pulumi {undo}` once `fleetswap status` shows that the traffic has not moved",
             status,
         )
     typer.echo(f"next: commit {settings}, and delete that line when a new image is to be deployed", err=True)

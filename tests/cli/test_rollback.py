@@ -254,8 +254,10 @@ def test_a_failed_update_keeps_the_setting_and_says_so(cli: Cli, shop: Shop) -> 
     ran = cli("rollback", "--yes")
     assert (ran.status, ran.out) == (255, "")
     assert "Pulumi.prod.yaml says `fleetswap:release: web-a` now, and keeps it: run `pulumi up` again" in ran.error
-    assert "pulumi config rm fleetswap:release" in ran.error
+    assert "undo it with `pulumi config rm fleetswap:release` once `fleetswap status` shows" in ran.error
     assert shop.settings.read_text() == f"{SETTINGS}  fleetswap:release: web-a\n"
+    ran = cli("rollback", "--yes", "--to", "web-c")
+    assert "undo it with `pulumi config set fleetswap:release web-a` once" in ran.error
 
 
 def test_a_terminated_rollback_waits_for_pulumi(shop: Shop) -> None:
