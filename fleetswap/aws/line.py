@@ -24,9 +24,9 @@ PROGRESS_SECONDS = 30
 """Longest time in which not one byte is taken by, or comes from, the other side."""
 
 PIECE_BYTES = 32_768
-"""What TLS encrypts and sends at once: two records. 64 and 128 KiB cost as much CPU, and each connection keeps memory for
-its largest piece several times over: 64 KiB cost 30 MiB more at 160 connections. (ssl.SSLSocket sends each record by
-itself.)"""
+"""What TLS encrypts and sends at once: two records. 64 and 128 KiB cost as much CPU, and each connection keeps memory
+for its largest piece several times over: 64 KiB cost 30 MiB more at 160 connections. (ssl.SSLSocket sends each record
+by itself.)"""
 
 Open = Callable[[socket.socket], None]
 
