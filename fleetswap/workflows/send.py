@@ -120,6 +120,7 @@ class _Job:
 
     work: Work
     source: Source
+    zeros: Zeros | None
     wanted: Callable[[int, bytes], bool]
     acknowledged: Callable[[int, bytes], None]
 
@@ -184,7 +185,7 @@ class Sender:
         set from outside.
         """
         work = Work(self._clock, indexes, self._stop)
-        job = _Job(work, source, wanted, acknowledged)
+        job = _Job(work, source, source if isinstance(source, Zeros) else None, wanted, acknowledged)
         crew = Crew(lambda: self._serve(job, crew), work.fail, self._clock, desk=self._desk, limit=self._connections)
         try:
             crew.start()
@@ -227,7 +228,7 @@ class Sender:
     def _next(self, job: _Job) -> _Parcel | None:
         """A block whose turn it is, counted as on its way; None when all are done."""
         while (item := job.work.take()) is not None:
-            parcel = self._load(item, job.source)
+            parcel = self._load(item, job)
             if item.digest is None:
                 item.digest = parcel.digest
                 if not job.wanted(item.index, item.digest):
@@ -243,12 +244,13 @@ class Sender:
             return parcel
         return None
 
-    def _load(self, item: Item, source: Source) -> _Parcel:
-        if isinstance(source, Zeros) and source.is_zero(item.index):
+    def _load(self, item: Item, job: _Job) -> _Parcel:
+        if job.zeros is not None and job.zeros.is_zero(item.index):
             # To read a hole costs more than to read data: the kernel makes pages for it.
+            job.source.check_unchanged()  # which reading would have noticed
             return _Parcel(item, _digest_of(0), ZEROS, None)
         buffer = self._buffers.take()
-        source.read(item.index, buffer)
+        job.source.read(item.index, buffer)
         byte = buffer[0]
         # To compare data ends at the first byte that differs; to compare a constant costs a tenth of hashing it.
         if buffer[-1] == byte and buffer == (ZEROS if byte == 0 else bytes([byte]) * BLOCK_SIZE):
