@@ -49,6 +49,10 @@ fmt: setup ## format the code, and write the page of settings
 bench-upload: setup ## coldsnap and Fleetswap in turn against one server; ARGS=--quick takes minutes less
 	@$(python) -m bench upload $(ARGS)
 
+.PHONY: bench-deploy
+bench-deploy: setup ## phases of a deploy and a rollback on the local cloud, with a verdict for each goal; about 4 minutes
+	@$(python) -m bench deploy $(ARGS)
+
 lock: setup ## write requirements.lock anew from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --all-extras --generate-hashes --no-emit-index-url -o requirements.lock pyproject.toml
 

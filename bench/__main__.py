@@ -1,4 +1,4 @@
-"""`python -m bench upload`: the command line of the benchmarks. It reads the arguments and decides nothing else."""
+"""`python -m bench upload|deploy`: the command line of the benchmarks. It reads the arguments, decides nothing else."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from bench.cases import cases
+from bench.deploy import deploy
 from bench.stand_in import NoServer
 from bench.upload import Options, Refused, upload
 
@@ -29,6 +30,20 @@ def _command(words: list[str]) -> list[str]:
     return [str(Path(program).absolute()), *words[1:]]
 
 
+def _upload(asked: argparse.Namespace, names: list[str]) -> None:
+    chosen = [case for case in cases() if case.name in (asked.case or names)]
+    if asked.quick:
+        chosen = [case for case in chosen if asked.case or not case.slow]
+    options = Options(
+        runs=1 if asked.quick else max(1, asked.runs),
+        coldsnap=_coldsnap(asked.coldsnap),
+        fleetswap=_command(shlex.split(asked.fleetswap)),
+        work=WORK,
+        verify=asked.verify,
+    )
+    upload(chosen, options, asked.json)
+
+
 def main() -> int:
     """Exit status 0 if it measured, whatever the figures; 2 if it could not."""
     names = [case.name for case in cases()]
@@ -44,20 +59,14 @@ def main() -> int:
     command.add_argument(
         "--verify", action="store_true", help="the server checks every block's bytes, which costs it time"
     )
+    deploys = commands.add_parser("deploy", help="phases of a deploy and of a rollback on the local cloud")
+    deploys.add_argument("--json", type=Path, metavar="FILE", help="write all figures to it")
+    deploys.set_defaults(run=lambda asked: deploy(WORK / "deploy", asked.json))
+    command.set_defaults(run=lambda asked: _upload(asked, names))
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
-    chosen = [case for case in cases() if case.name in (asked.case or names)]
-    if asked.quick:
-        chosen = [case for case in chosen if asked.case or not case.slow]
     try:
-        options = Options(
-            runs=1 if asked.quick else max(1, asked.runs),
-            coldsnap=_coldsnap(asked.coldsnap),
-            fleetswap=_command(shlex.split(asked.fleetswap)),
-            work=WORK,
-            verify=asked.verify,
-        )
-        upload(chosen, options, asked.json)
+        asked.run(asked)
     except (Refused, NoServer) as error:
         print(error, file=sys.stderr)  # noqa: T201 (the message of a command-line program)
         return 2
