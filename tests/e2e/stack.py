@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import boto3
 import yaml
+from botocore.config import Config
+
+from tools.local.process import environment
+from tools.local.work import STACK, Work
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 4611
@@ -70,6 +78,103 @@ class LocalStack:
         said, _ = process.communicate(timeout=500)
         print(said)
         return Ran(process.returncode, said)
+
+    def pulumi(self, *words: str) -> Ran:
+        """Run pulumi itself on the stack, as someone does who goes past `make` and its lock."""
+        return self._run(["pulumi", *words, "--stack", STACK, "--non-interactive"])
+
+    def fleetswap(self, *words: str) -> Ran:
+        """Run the command line of Fleetswap from a folder that is no Pulumi project."""
+        return self._run([sys.executable, "-m", "fleetswap", *words], cwd=self.folder)
+
+    def _run(self, command: list[str], *, cwd: Path = ROOT) -> Ran:
+        engine = ROOT / ".work" / "engine" / "bin"
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env=environment(Work(ROOT, self.folder), os.environ, engine=engine),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        print(done.stdout)
+        return Ran(done.returncode, done.stdout)
+
+    def client(self, service: str) -> Any:
+        """A client of the local cloud, which does not give up when it is told to fail."""
+        return boto3.client(
+            service,  # type: ignore[call-overload] # the stubs know literal names only
+            endpoint_url=f"http://127.0.0.1:{PORT}",
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106 - no secret: the local cloud takes anything
+            config=Config(retries={"mode": "standard", "total_max_attempts": 10}),
+        )
+
+    def admin(self, method: str, path: str, asked: object = None) -> dict[str, Any]:
+        """Ask the local cloud's own endpoint; see `localcloud.admin`."""
+        body = None if asked is None else json.dumps(asked).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{PORT}/_localcloud/{path}", data=body, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    @cached_property
+    def _elbv2(self) -> Any:
+        return self.client("elbv2")
+
+    def weights(self) -> dict[str, int]:
+        """The weights by release, as the listener's rule has them now; without those of 0."""
+        (balancer,) = self._elbv2.describe_load_balancers()["LoadBalancers"]
+        (listener,) = self._elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+        rules = self._elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
+        return {
+            "-".join(group["TargetGroupArn"].split("/")[1].split("-")[:2]): group["Weight"]
+            for rule in rules
+            if rule["Priority"] == "50000"
+            for group in rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
+            if group["Weight"]
+        }
+
+    def tags_of_groups(self) -> dict[str, dict[str, str]]:
+        """The tags of each auto scaling group."""
+        groups = self.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+        return {group["AutoScalingGroupName"]: {tag["Key"]: tag["Value"] for tag in group["Tags"]} for group in groups}
+
+    def schedules(self) -> list[str]:
+        """The dead man's switches that are armed."""
+        return [schedule["Name"] for schedule in self.client("scheduler").list_schedules()["Schedules"]]
+
+    def deployers(self) -> list[int]:
+        """The processes that pulumi has started for this stack, and itself; not the local cloud's."""
+        mark = f"PULUMI_BACKEND_URL={Work(ROOT, self.folder).state.as_uri()}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+    def kill_deployers(self, started: subprocess.Popen[str]) -> int:
+        """End everything of an update at once, as the death of its machine does; how many processes that were."""
+        started.kill()
+        killed: set[int] = set()
+        deadline = time.monotonic() + 30
+        while (pids := self.deployers()) and time.monotonic() < deadline:
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                killed.add(pid)
+            time.sleep(0.05)
+        said, _ = started.communicate(timeout=30)
+        print(said)
+        return len(killed)
 
     def get(self, path: str = "", **headers: str) -> str:
         with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=10) as answer:

@@ -1,0 +1,249 @@
+"""The rollout, with the real engine, real machines, and users who never stop asking: canary, aborts, death, ways back.
+
+Each test goes on from where the one before left the fleet. It has one machine a release, and its holds are short.
+What users got is printed after each of them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.load import Load
+from tests.e2e.stack import LocalStack, Ran
+from tests.e2e.watch import Weights
+
+pytestmark = [pytest.mark.e2e]
+
+USERS = 4
+TOPIC = "arn:aws:sns:us-east-1:123456789012:deploys"
+MARKS = ("fleetswap:pin", "fleetswap:abort", "fleetswap:on-demand")
+
+ROLLOUT = {
+    "strategy": [{"weight": 20, "hold": 1, "min_requests": 20}, {"weight": 60, "hold": 1}],
+    "bake": 1,
+    "deadline": 240,
+    "readings": 2,
+    "interval": 0.5,
+    "data_deadline": 60,
+    "alerts": TOPIC,
+}
+"""What CloudWatch counts is known after 2 to 12 seconds here, so the first step takes as long."""
+
+FOR_A_KILL = {
+    **ROLLOUT,
+    "strategy": [{"weight": 20, "hold": 3}, {"weight": 60, "hold": 3}],
+    "errors": None,
+    "data_deadline": 5,
+    "shift_deadline": 10,
+    "switch_margin": 5,
+    "warm": 2,
+}
+"""The switch fires 23 s after it was armed."""
+
+FAILING = [
+    {"fault": fault, "service": service, "rate": rate, "seed": seed}
+    for seed, service in enumerate(("elbv2", "autoscaling", "cloudwatch", "scheduler"))
+    for fault, rate in (("throttle", 0.2), ("error-500", 0.05))
+]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A stack with one machine a release."""
+    stack = LocalStack(
+        tmp_path_factory.mktemp("rollout"), capacity={"min": 1, "max": 2}, retention={"images": 1}, rollout=ROLLOUT
+    )
+    yield stack
+    stack.run("down")
+
+
+def users(stack: LocalStack) -> Load:
+    return Load(stack.url, users=USERS)
+
+
+def under_load(stack: LocalStack, verb: str, *, version: str = "") -> tuple[Ran, Load, Weights]:
+    """Run a verb while users ask; the load begins before and ends after it."""
+    with users(stack) as load, Weights(stack) as weights:
+        time.sleep(0.5)
+        ran = stack.run(verb, version=version)
+        time.sleep(1)
+    print(load.report(), f"weights: {weights.seen}", sep="\n")
+    return ran, load, weights
+
+
+def assert_at_rest(stack: LocalStack, version: str) -> None:
+    """One version has all the traffic, and nothing of a rollout is left: no pin, no switch."""
+    assert stack.get().startswith(f"version {version} ")
+    assert list(stack.weights().values()) == [100]
+    assert [key for tags in stack.tags_of_groups().values() for key in tags if key in MARKS] == []
+    assert stack.schedules() == []
+
+
+def notices(stack: LocalStack) -> list[str]:
+    """The subjects of the messages that were sent, the oldest first."""
+    return [notice["subject"] for notice in stack.admin("GET", "notifications")["notifications"]]
+
+
+def phase(ran: Ran, name: str) -> float:
+    """The seconds that a phase of the rollout took."""
+    found = re.search(rf"\b{name} ([\d.]+) s", ran.said)
+    assert found, ran.said
+    return float(found[1])
+
+
+def test_a_first_deploy_has_no_canary_and_needs_no_one_to_tell(fleet: LocalStack) -> None:
+    """There is no live release to share with, and a topic that does not exist must not fail a deploy."""
+    ran = fleet.run("up")
+    assert ran.status == 0
+    assert "no one was notified" in ran.said
+    assert_at_rest(fleet, "1")
+    fleet.client("sns").create_topic(Name=TOPIC.rsplit(":", 1)[1])
+
+
+def test_a_good_version_goes_through_the_canary(fleet: LocalStack) -> None:
+    """All users would get a new version at once, or some would see the change."""
+    ran, load, weights = under_load(fleet, "up", version="2")
+    assert ran.status == 0
+    assert weights.parts() == [(100,), (20, 80), (40, 60), (100,)]
+    assert load.failures == {}
+    assert set(load.versions) == {"1", "2"}
+    assert_at_rest(fleet, "2")
+    assert "succeeded" in notices(fleet)[-1]
+
+
+def test_a_version_that_fails_under_traffic_is_caught_in_the_canary(fleet: LocalStack) -> None:
+    """A version that is healthy and answers its probe, but fails for users, would get all of them."""
+    fleet.set(rollout={**ROLLOUT, "report_only": ["probe"]})
+    ran, load, weights = under_load(fleet, "up", version="flaky")
+    assert ran.status != 0
+    assert re.search(r"with 20 % of the traffic on web-\w+, .*\b5xx\b", ran.said)
+    assert weights.parts() == [(100,), (20, 80), (100,)]
+    assert load.failures_of("flaky") == sum(load.failures.values()) > 0
+    assert load.share("flaky") < 0.4
+    assert set(load.versions) == {"2"}
+    assert_at_rest(fleet, "2")
+    assert "rolled back" in notices(fleet)[-1]
+
+
+def test_a_version_that_is_slow_is_caught_in_the_canary(fleet: LocalStack) -> None:
+    """A version that makes users wait would get all of them, because each of its answers is a 200."""
+    fleet.set(rollout={**ROLLOUT, "slow": 1})
+    ran, load, weights = under_load(fleet, "up", version="slow")
+    assert ran.status != 0
+    assert re.search(r"with 20 % of the traffic on web-\w+, .*\bslow\b", ran.said)
+    assert weights.parts() == [(100,), (20, 80), (100,)]
+    assert load.failures == {}
+    assert_at_rest(fleet, "2")
+
+
+def test_throttled_calls_and_a_second_deployer_change_nothing(fleet: LocalStack) -> None:
+    """A busy account, or two people at once, would break a deploy that users see."""
+    fleet.set(rollout=ROLLOUT)
+    fleet.admin("POST", "faults", FAILING)
+    with users(fleet) as load, Weights(fleet) as weights:
+        first = fleet.start("up", version="3")
+        time.sleep(5)
+        by_make = fleet.run("up", version="1")
+        by_hand = fleet.pulumi(
+            "up", "--yes", "--skip-preview", "--config-file", str(fleet.folder / "Pulumi.local.yaml")
+        )
+        said, _ = first.communicate(timeout=400)
+        time.sleep(1)
+    rules = fleet.admin("GET", "faults")["rules"]
+    fleet.admin("DELETE", "faults")
+    print(said, load.report(), f"weights: {weights.seen}", rules, sep="\n")
+    assert first.returncode == 0
+    assert by_make.status != 0
+    assert "currently locked by `make up`" in by_make.said
+    assert by_hand.status != 0
+    assert "currently locked" in by_hand.said
+    assert all(any(rule["fired"] for rule in rules if rule["service"] == name) for name in ("elbv2", "autoscaling"))
+    assert weights.parts() == [(100,), (20, 80), (40, 60), (100,)]
+    assert load.failures == {}
+    assert_at_rest(fleet, "3")
+
+
+@pytest.mark.parametrize("step", [(20, 80), (40, 60)], ids=["first step", "second step"])
+def test_the_switch_brings_the_traffic_home_after_a_death(fleet: LocalStack, step: tuple[int, int]) -> None:
+    """The traffic would stay shared with a version that no one watches, because the deploying machine died."""
+    fleet.set(rollout=FOR_A_KILL)
+    with users(fleet) as load, Weights(fleet) as weights:
+        started = fleet.start("up", version="4")
+        reached = weights.wait_for(*step, seconds=240)
+        killed = fleet.kill_deployers(started)
+        died = time.monotonic()
+        home = weights.wait_for(100, seconds=60)
+        took = time.monotonic() - died
+        time.sleep(1)
+    print(load.report(), f"weights: {weights.seen}", f"{killed} processes killed; home after {took:.1f} s", sep="\n")
+    assert reached
+    assert killed >= 3
+    assert home
+    assert fleet.deployers() == []
+    assert weights.seen[-1] == weights.seen[0]
+    assert load.failures == {}
+    assert fleet.get().startswith("version 3 ")
+    assert fleet.schedules() == []
+
+
+def test_the_next_update_after_a_death_heals_everything(fleet: LocalStack) -> None:
+    """The stack would stay locked, or keep a pin, or the machines of the update that died."""
+    ran, load, weights = under_load(fleet, "up", version="4")
+    assert ran.status == 0
+    assert "was killed" in ran.said
+    assert weights.parts() == [(100,), (20, 80), (40, 60), (100,)]
+    assert load.failures == {}
+    assert_at_rest(fleet, "4")
+
+
+def test_a_rollback_to_a_standby_that_is_cold_by_now(fleet: LocalStack) -> None:
+    """The way back would be closed once AWS has scaled the standby in, or would put users on no machine."""
+    deadline = time.monotonic() + 60
+    while len(fleet.groups()) > 1 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert len(fleet.groups()) == 1
+    fleet.set(rollout=ROLLOUT)
+    ran, load, weights = under_load(fleet, "rollback")
+    assert ran.status == 0
+    assert weights.parts() == [(100,), (100,)]
+    assert phase(ran, "gate") > 1
+    assert load.failures == {}
+    assert_at_rest(fleet, "3")
+    assert len(set(fleet.groups())) == 2
+
+
+def test_a_way_back_without_the_state_is_seen_by_the_next_update(fleet: LocalStack) -> None:
+    """A broken state backend would hold users on a bad version, or the next update would bring it back."""
+    state = fleet.folder / "state"
+    state.rename(fleet.folder / "lost")
+    try:
+        with users(fleet) as load:
+            endpoint = fleet.client("elbv2").meta.endpoint_url
+            went = fleet.fleetswap("rollback", "--now", "--service", "web", "--endpoint-url", endpoint)
+    finally:
+        (fleet.folder / "lost").rename(state)
+    assert went.status == 0
+    assert load.failures == {}
+    assert_at_rest(fleet, "4")
+    # The settings still name the release that was left.
+    refused, after, _ = under_load(fleet, "up")
+    assert refused.status != 0
+    assert re.search(r"release web-\w+ was rolled back by hand", refused.said)
+    agreed, _, weights = under_load(fleet, "rollback")
+    assert agreed.status == 0
+    assert weights.parts() == [(100,)]
+    assert after.failures == {}
+    assert_at_rest(fleet, "4")
+
+
+def test_taking_the_service_down_leaves_nothing(fleet: LocalStack) -> None:
+    """A switch or a scheduled scale-in would be left that acts on what someone builds later."""
+    assert fleet.pulumi("destroy", "--yes", "--skip-preview").status == 0
+    assert fleet.schedules() == []
+    assert fleet.tags_of_groups() == {}
+    assert fleet.groups() == []
+    assert fleet.client("autoscaling").describe_scheduled_actions()["ScheduledUpdateGroupActions"] == []
