@@ -257,7 +257,7 @@ class SimWorld:
         if self.mode == "lost":
             raise Unavailable("the answer was lost")
         if self.mode == "interrupt":
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("Ctrl-C")
 
     # Balancer
 

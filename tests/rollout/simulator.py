@@ -94,6 +94,8 @@ class Explorer:
     actions: int = 0
     situations: set[tuple[object, ...]] = field(default_factory=set)
     outcomes: Counter[str] = field(default_factory=Counter)
+    ways: set[tuple[Phase, Phase]] = field(default_factory=set)
+    """From which phase to which other one a single event led."""
     patience: int = 1
     """How many violations are collected before the first of the last is raised."""
     violations: list[Violation] = field(default_factory=list)
@@ -250,8 +252,11 @@ class Explorer:
         return replace(order, policy=replace(order.policy, again=True))
 
     def _act(self, deployer: Deployer, story: tuple[str, ...], mode: str = "") -> None:
+        before = deployer.state.phase
         deployer.act(mode)
         self.actions += 1
+        if deployer.state.phase is not before:
+            self.ways.add((before, deployer.state.phase))
         self._judge(deployer, story)
 
     def _judge(self, deployer: Deployer, story: tuple[str, ...]) -> None:
@@ -280,7 +285,8 @@ class Explorer:
         if not isinstance(end, End) or state.phase is not Phase.DONE:
             raise Violation(self._tell(deployer, story, "no end"))
         self.outcomes[str(end.kind or "success")] += 1
-        if state.first is None or "took over" in end.reason:
+        shared = len(world.serving()) > 1 and "someone else moved" in end.reason
+        if state.first is None or "took over" in end.reason or shared:
             # It could not even look, or left the field to another; the next one promises for both.
             self._follow(self._successor(deployer, "next", story), (*story, "then next"), 0)
             return

@@ -97,6 +97,7 @@ class World:
         self.traffic: list[tuple[float, frozenset[str]]] = []
         self.dark: list[str] = []
         self.log: list[str] = []
+        self.written: list[tuple[tuple[str, int], ...]] = []
         self.rule_tags: dict[str, str] = {}
         self.schedule: tuple[float, Rule, str] | None = None
         self.alarm_states: dict[str, str] = {}
@@ -199,6 +200,7 @@ class World:
         assert listener == LISTENER
         call = self._call("forward")
         next(call)
+        self.written.append(weights)
         self.rule_now = Rule(weights, verbatim="ours")
         next(call)
 
