@@ -49,16 +49,19 @@ def _at(quota: float, latency_ms: float = 0) -> Settings:
 
 def cases() -> list[Case]:
     """All of them, in the order of the table."""
+    # So late that all the connections are needed: 64 of them take 640 puts a second, and 160 take 800.
+    late, later = Settings(latency_ms=100), Settings(latency_ms=200)
     few, many = ("--no-parent", "--connections", "64"), ("--no-parent", "--connections", "160")
     return [
         Case("cpu", "CPU, no limit, plain", Cpu(0.80)),
         Case("cpu-tls", "CPU, no limit, TLS", Cpu(0.95), tls=True),
-        Case("memory", "peak memory, 64 connections, plain", Peak(64), ours=few),
+        Case("memory", "peak memory, 64 connections, plain", Peak(64), settings=late, ours=few),
         Case(
             "memory-large",
             "the same, 64 GiB",
             Peak(64),
             image="large",
+            settings=late,
             ours=few,
             peer=None,
             once=True,
@@ -66,13 +69,20 @@ def cases() -> list[Case]:
             timeout=900,
         ),
         Case(
-            "memory-tls", "peak memory, 160 connections, TLS", Peak(128), tls=True, ours=many, peer=("--workers", "160")
+            "memory-tls",
+            "peak memory, 160 connections, TLS",
+            Peak(128),
+            settings=later,
+            tls=True,
+            ours=many,
+            peer=("--workers", "160"),
         ),
         Case(
             "memory-tls-large",
             "the same, 64 GiB",
             Peak(128),
             image="large",
+            settings=later,
             tls=True,
             ours=many,
             peer=None,

@@ -27,6 +27,7 @@ class Run:
     accepted: int = 0
     throttled: int = 0
     window: float = 0
+    connections: int = 0
     late: bool = False
     """Whether it was stopped because its time was over."""
 

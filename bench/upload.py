@@ -178,6 +178,7 @@ class Bench:
             accepted=stats.accepted,
             throttled=stats.throttled,
             window=stats.window,
+            connections=stats.connections,
             late=late,
         )
 
