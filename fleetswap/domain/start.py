@@ -46,7 +46,7 @@ def take_over(state: State, seen: Seen) -> list[Change]:
     if seen.armed is None or seen.armed.run == state.run:
         return []
     order, rule = state.order, state.home
-    if rule is None or not rule.verbatim:
+    if rule is None or not rule.verbatim or order.switch_role is None:
         return [Disarm(anyones=True)]
     return [Arm(order.policy.deadline + order.policy.switch_margin, rule)]
 

@@ -291,7 +291,8 @@ class Hands:
         )
 
     def _armed(self) -> Armed | None:
-        return self._ports.switch.armed() if self._ports.switch and self._order.switch_role else None
+        """Also without a role of our own: a run before may have had one."""
+        return self._ports.switch.armed() if self._ports.switch else None
 
 
 def known_or_none(read: Callable[[], T]) -> T | None:

@@ -269,6 +269,17 @@ def test_a_dead_deployer_is_followed_by_the_switch_and_then_by_the_next_run() ->
     assert observe(wanted, balancer=world, fleet=world, switch=world).drift == ()
 
 
+def test_a_switch_of_before_is_deleted_by_a_run_without_a_role() -> None:
+    """The switch of a rollout that died would fire into the work of a stack that has given up its switch."""
+    world, wanted = deploy()
+    assert world.rule_now is not None
+    world.schedule = (world.time + 50, world.rule_now, "a run that died")
+    run(world, replace(wanted, switch_role=None))
+    assert [world.schedule] == [None]
+    world.sleep(100)
+    assert world.serving() == {"tg-new"}
+
+
 def test_a_failing_notifier_changes_nothing() -> None:
     """A mail server that is down would fail a deploy, or hide why it failed."""
     for bad in (False, True):
