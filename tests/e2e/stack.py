@@ -80,8 +80,12 @@ class LocalStack:
         return Ran(process.returncode, said)
 
     def pulumi(self, *words: str) -> Ran:
-        """Run pulumi itself on the stack, as someone does who goes past `make` and its lock."""
-        return self._run(["pulumi", *words, "--stack", STACK, "--non-interactive"])
+        """Run pulumi itself on the stack, as someone does who goes past `make` and its lock.
+
+        With the configuration of the last update: without one, pulumi writes into the committed file.
+        """
+        config = str(Work(ROOT, self.folder).config)
+        return self._run(["pulumi", *words, "--stack", STACK, "--config-file", config, "--non-interactive"])
 
     def fleetswap(self, *words: str) -> Ran:
         """Run the command line of Fleetswap from a folder that is no Pulumi project."""
