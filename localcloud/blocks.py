@@ -20,7 +20,7 @@ BLOCKS_PER_GIB = 2**30 // BLOCK_SIZE
 
 _ZERO_DIGEST = hashlib.sha256(bytes(BLOCK_SIZE)).digest()
 _PAGE = 4_096
-_GARBAGE_STEP = 16 * _PAGE
+_GARBAGE = 8 * _PAGE  # of each block: in one piece, because a file of many pieces takes seconds to delete
 
 
 class Blocks:
@@ -74,7 +74,7 @@ class Blocks:
         """Write the disk of a volume of `size_gib` GiB with these blocks, which are held, to `dest`.
 
         What is in no block is zeros, or, with `garbage` (any text; it seeds it), garbage: to save time and disk only
-        one page in sixteen, and past the first `own_gib` GiB only each block's first page. `dest` appears complete or
+        the first sixteenth of each block, and past the first `own_gib` GiB its first page. `dest` appears complete or
         not at all.
         """
         partial = dest.with_name(f"{dest.name}.{uuid.uuid4().hex}.partial")
@@ -85,11 +85,11 @@ class Blocks:
                     if digest != _ZERO_DIGEST:
                         self._copy(digest, out.fileno(), index * BLOCK_SIZE)
                 if garbage is not None:
-                    page = hashlib.shake_256(garbage.encode()).digest(_PAGE)
+                    pages = hashlib.shake_256(garbage.encode()).digest(_GARBAGE)
                     for index in range(size_gib * BLOCKS_PER_GIB):
-                        step = _GARBAGE_STEP if index < own_gib * BLOCKS_PER_GIB else BLOCK_SIZE
-                        for offset in range(0, 0 if index in blocks else BLOCK_SIZE, step):
-                            os.pwrite(out.fileno(), page, index * BLOCK_SIZE + offset)
+                        if index not in blocks:
+                            some = pages if index < own_gib * BLOCKS_PER_GIB else pages[:_PAGE]
+                            os.pwrite(out.fileno(), some, index * BLOCK_SIZE)
             partial.replace(dest)
         finally:
             partial.unlink(missing_ok=True)
