@@ -21,6 +21,9 @@ CONSOLE_LINES = 5
 CONSOLE_CHARS = 600
 """A panic shows in a console's last lines; an error must stay one readable line."""
 
+PANIC = "Kernel panic"
+"""How Linux begins the line that says why it gave up (kernel/panic.c)."""
+
 NAMED_TARGETS = 3
 """Targets whose reason is told; of a large fleet the others have the same."""
 
@@ -188,9 +191,13 @@ def words(reading: Reading, *, wanted: int) -> str:
 
 def console_tail(text: str) -> str:
     """The last lines of a console that say something, as one bounded line without control characters."""
-    lines = [one_line(line) for line in re.split(r"[\r\n]+", _ESCAPES.sub("", text))]
-    tail = " | ".join([line for line in lines if line][-CONSOLE_LINES:])
-    return tail if len(tail) <= CONSOLE_CHARS else f"…{tail[1 - CONSOLE_CHARS :]}"
+    lines = [line for line in map(one_line, re.split(r"[\r\n]+", _ESCAPES.sub("", text))) if line]
+    tail = " | ".join(lines[-CONSOLE_LINES:])
+    # A dump of registers follows a panic's reason, and may be the last thing that a machine says.
+    panics = [line[: CONSOLE_CHARS // 2] for line in lines[:-CONSOLE_LINES] if PANIC in line]
+    reason = "" if PANIC in tail or not panics else f"{panics[-1]} | "
+    room = CONSOLE_CHARS - len(reason)
+    return reason + (tail if len(tail) <= room else f"…{tail[1 - room :]}")
 
 
 def one_line(text: str) -> str:

@@ -124,3 +124,14 @@ def test_console_tail_keeps_the_end() -> None:
 def test_no_answer_is_told_in_words() -> None:
     """A probe without an answer would be reported as `status None`."""
     assert Answer(None, "Connection\nrefused").words == "no answer (Connection refused)"
+
+
+def test_a_panic_says_its_reason_however_long_its_dump_is() -> None:
+    """The error of a release that never boots would show registers, and not why."""
+    reason = "[ 5.3] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100"
+    dump = "\n".join(f"[ 5.{number}] RAX: {'0' * 90}" for number in range(20))
+    told = gate.console_tail(f"fine so far\n{reason}\n{dump}")
+    assert told.startswith(reason)
+    assert "fine so far" not in told
+    assert len(told) <= gate.CONSOLE_CHARS
+    assert gate.console_tail(f"{reason}\nend").count("Kernel panic") == 1
