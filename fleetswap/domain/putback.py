@@ -8,10 +8,10 @@ The first reason stays the reason; what cannot be put back is told with it. It n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fleetswap.domain import undo
+from fleetswap.domain import marks, pins, undo
 from fleetswap.domain.gate import Streak
 from fleetswap.domain.moves import (
     Broke,
@@ -29,7 +29,9 @@ from fleetswap.domain.moves import (
     Route,
     RuleRead,
     ScheduleScaleIn,
+    Tag,
     Unanswered,
+    Untag,
     Wait,
 )
 from fleetswap.domain.orders import PRIORITY, Rule, shares
@@ -52,10 +54,21 @@ def fail(state: State, kind: Kind, why: str, now: float) -> State:
         return _end(state)
     if not state.moved:
         return replace(state, doing=ReadRule())
-    if any(isinstance(change, ScheduleScaleIn) and change.side == state.home_side for change in state.touched):
-        # What gets traffic again must not be scaled in by AWS some time later, whatever becomes of us.
-        return state.change(CancelScaleIn(state.home_side), now) if state.home_side else _compare(state)
-    return _compare(state)
+    return _compare_after(replace(state, queue=tuple(_before_going_back(state))), now)
+
+
+def _before_going_back(state: State) -> Iterator[Change]:
+    """What the settle has done to live is undone, or marked, before it gets traffic again: we may die right then."""
+    side = state.home_side
+    for change in state.touched:
+        if isinstance(change, ScheduleScaleIn) and change.side == side:
+            yield CancelScaleIn(change.side)
+        if isinstance(change, Untag) and change.side == side and side != state.order.candidate:
+            yield Tag(change.side, marks.PIN, str(pins.floor(state, change.side) or 0))
+
+
+def _compare_after(state: State, now: float) -> State:
+    return state.change(state.queue[0], now) if state.queue else _compare(state)
 
 
 def leave(state: State, why: str) -> State:
@@ -72,7 +85,7 @@ def step_back(state: State, event: Event, now: float) -> State:  # noqa: PLR0911
         return _stumble(state, event, now)
     match event:
         case Did() if state.phase is Phase.COMPARE:
-            return _compare(state.changed())
+            return _compare_after(state.changed(), now)
         case Compared():
             return _compared(state, event, now)
         case Did() if state.phase is Phase.PUT_BACK:
@@ -101,9 +114,9 @@ def _compared(state: State, event: Compared, now: float) -> State:
         return _no_way_back(state, now)
     had = any(target_group == candidate.target_group for weights in state.written for target_group, _ in weights)
     if had and state.served and event.before == 0 and event.candidate:
-        alone: list[Change] = []
-        if shares(state.expected) != shares(Rule(((candidate.target_group, ALL),))):
-            alone = [Route(((candidate.target_group, ALL),))]  # users are on machines that do not answer
+        alone: list[Change] = [Route(((candidate.target_group, ALL),))]  # some users are on machines that do not answer
+        if event.rule_known and shares(event.rule) == shares(Rule(((candidate.target_group, ALL),))):
+            alone = []
         return _stay(state, f"{state.previous} has no healthy machine", now, alone)
     return _restore(state)
 
@@ -150,8 +163,8 @@ def _leave_to_others(state: State, rule: Rule | None, now: float) -> State:
 
 def _stumble(state: State, event: Unanswered | Broke, now: float) -> State:
     """A call of the put-back failed: try again until refused too often or out of time, then tell, and go on."""
-    if state.phase is Phase.COMPARE and isinstance(state.doing, CancelScaleIn):
-        return _compare(state)  # tried again when the weights are back
+    if state.phase is Phase.COMPARE and state.queue:
+        return _compare_after(replace(state, queue=state.queue[1:]), now)  # users come first
     if isinstance(state.doing, Compare):
         # Not knowing is no reason to stay.
         return _no_way_back(state, now) if state.leaving else _restore(state)

@@ -27,7 +27,7 @@ from fleetswap.domain.moves import (
 from fleetswap.domain.orders import Group, Side
 from fleetswap.domain.state import State
 
-LEFT_SECONDS = 60.0
+LEFT_SECONDS = 300.0
 """When what is left of a dead rollout is scaled in, if nothing is to be kept warm."""
 
 

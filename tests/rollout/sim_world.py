@@ -230,7 +230,7 @@ class SimWorld:
             fleet = self.fleets[arn[3:]]
             fleet.desired = max(fleet.desired, math.ceil(self.load * share))
             self._launch(fleet)
-            if noticed and arn == "tg-live" and fleet.desired >= self.load:
+            if noticed and arn == "tg-live" and fleet.desired >= self.load and self.healthy("live"):
                 self.needed = self.load
                 self.disturb()
         self.scale_out_from = self.time + SLOW_OUT - SETTLING - TRACKING

@@ -1,7 +1,7 @@
 """The rollout, explored: everything that can go wrong, at every action, and planted bugs that must be found.
 
 `pytest -s tests/rollout/test_simulator.py` prints how much was explored. FLEETSWAP_SIMULATOR_DEPTH=2 lets two things go
-wrong in every rollout, in all orders (about twenty minutes); without it that is done for one strategy.
+wrong in every rollout, in all orders (about six minutes on two idle cores); without it that is done for one strategy.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ CRASHES = ("crash before the action", "crash after the action")
 
 
 @pytest.mark.parametrize("who", ["next", "back"])
-@pytest.mark.parametrize("name", ["all at once", "rollback"])
+@pytest.mark.parametrize("name", ["all at once", "rollback"] if DEPTH == 1 else list(BY_NAME))
 def test_two_deployers_at_once(name: str, who: str) -> None:
     """Two rollouts of one service would put traffic where the other takes machines away, or leave two releases live."""
     explorer = Explorer(BY_NAME[name])
