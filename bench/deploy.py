@@ -29,7 +29,7 @@ from bench.upload import Refused, machine
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 4621
 LISTENER_PORT = 8191
-CIDR = "10.79.0.0/16"
+CIDR = "10.76.0.0/16"
 
 HOLD = 20
 WEIGHTS = (10, 25, 50)
