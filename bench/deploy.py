@@ -33,8 +33,8 @@ CIDR = "10.76.0.0/16"
 
 HOLD = 20
 WEIGHTS = (10, 25, 50)
-LOOK_EVERY = 0.1
-"""Seconds between two looks: the local cloud answers one in a few milliseconds."""
+LOOK_EVERY = 0.2
+"""Seconds between two looks. Each costs the local cloud some milliseconds, which the deploy must not be slowed by."""
 
 
 class Watch:
@@ -54,6 +54,11 @@ class Watch:
 
     def __enter__(self) -> Watch:
         self._before = self._machines()
+        self._listeners = [
+            listener["ListenerArn"]
+            for balancer in self._elb.describe_load_balancers()["LoadBalancers"]
+            for listener in self._elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+        ]
         self._weights = self._shares()
         self._started = time.monotonic()
         self._thread.start()
@@ -74,10 +79,10 @@ class Watch:
         for group, (machines, wanted, target_groups) in self._machines().items():
             if set(machines) - set(self._before.get(group, ((), 0, ()))[0]):
                 self._saw("launched")
-                healthy = self._healthy(target_groups)
+                healthy = 0 if "all_healthy" in self.moments else self._healthy(target_groups)
                 if healthy:
                     self._saw("first_healthy")
-                if healthy >= wanted:
+                if healthy and healthy >= wanted:
                     self._saw("all_healthy")
         weights = self._shares()
         if weights != self._weights:
@@ -110,12 +115,11 @@ class Watch:
     def _shares(self) -> dict[str, int]:
         """The weights above 0 of the rule that carries them: the one without a preview header."""
         shares: dict[str, int] = {}
-        for balancer in self._elb.describe_load_balancers()["LoadBalancers"]:
-            for listener in self._elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]:
-                for rule in self._elb.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]:
-                    forward = rule["Actions"][0].get("ForwardConfig") if rule["Actions"] else None
-                    if forward and not any(each["Field"] == "http-header" for each in rule["Conditions"]):
-                        shares |= {each["TargetGroupArn"]: each["Weight"] for each in forward["TargetGroups"]}
+        for listener in self._listeners:
+            for rule in self._elb.describe_rules(ListenerArn=listener)["Rules"]:
+                forward = rule["Actions"][0].get("ForwardConfig")
+                if forward and not any(each["Field"] == "http-header" for each in rule["Conditions"]):
+                    shares |= {each["TargetGroupArn"]: each["Weight"] for each in forward["TargetGroups"]}
         return {arn: weight for arn, weight in shares.items() if weight}
 
 
