@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 
 BLOCK_SIZE = 524_288
 """Bytes of a block. "Currently, the only supported size is 524288" (PutSnapshotBlock, DataLength)."""
@@ -31,11 +32,6 @@ def volume_gib(size: int) -> int:
     return max(1, -(-size // GIB))
 
 
-def pad(block: bytes) -> bytes:
-    """A block of full length: EBS takes no other, so the bytes past the image's end are zeros."""
-    return block.ljust(BLOCK_SIZE, b"\0")
-
-
 def digest(data: bytes | bytearray) -> bytes:
     """The raw SHA-256 of `data`, the only algorithm that EBS has (PutSnapshotBlock, ChecksumAlgorithm)."""
     return hashlib.sha256(data).digest()
@@ -46,10 +42,14 @@ def encode(digest: bytes) -> str:
     return base64.b64encode(digest).decode("ascii")
 
 
-def linear_checksum(digests: bytes | bytearray) -> str:
-    """The checksum of a whole snapshot. `digests` are its blocks' raw digests, joined in ascending order of index.
+def linear_checksum(digests: Iterable[bytes | bytearray]) -> str:
+    """The checksum of a whole snapshot. `digests` are its blocks' raw digests in ascending order of index, in runs of
+    any length.
 
     CompleteSnapshot's `LINEAR` aggregation: the checksums concatenated, then SHA-256 over all of them, in base64. Which
     form is concatenated the reference leaves open; it is the raw digests, as in awslabs/coldsnap, src/upload.rs.
     """
-    return encode(digest(digests))
+    whole = hashlib.sha256()
+    for run in digests:
+        whole.update(run)
+    return encode(whole.digest())

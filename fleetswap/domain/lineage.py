@@ -12,10 +12,10 @@ Of a block that a child inherits, one of three things is known:
 
 from __future__ import annotations
 
-import hashlib
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from fleetswap.domain import blocks
 from fleetswap.domain.blockmap import NOT_THERE, BlockMap, Layout
@@ -109,16 +109,16 @@ class Plan:
 
     def checksum(self, map_digests: Mapping[int, bytes]) -> str:
         """The LINEAR checksum of all that is written: the image's blocks, then the map's, given by index."""
-        whole = hashlib.sha256()
+        return blocks.linear_checksum(chain(self._runs(), (digest for _, digest in sorted(map_digests.items()))))
+
+    def _runs(self) -> Iterator[bytearray]:
+        """The digests of what is written, run by run, because a copy of all of them would double the memory."""
         at = self._written.find(1)
-        while at >= 0:  # run by run, because a copy of all digests would double the memory
+        while at >= 0:
             end = self._written.find(0, at)
             end = len(self._written) if end < 0 else end
-            whole.update(self._digests[at * DIGEST_SIZE : end * DIGEST_SIZE])
+            yield self._digests[at * DIGEST_SIZE : end * DIGEST_SIZE]
             at = self._written.find(1, end)
-        for _, digest in sorted(map_digests.items()):
-            whole.update(digest)
-        return blocks.encode(whole.digest())
 
     def _is_empty(self, index: int) -> bool:
         """Whether it is known that nothing lies at this block, because there is no parent or the parent has nothing."""

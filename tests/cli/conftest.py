@@ -104,7 +104,7 @@ class Local:
         for index, block in held.items():
             line.put(snapshot_id, index, block, digest(block), nothing)
         line.close()
-        port.complete(snapshot_id, len(held), linear_checksum(b"".join(digest(held[index]) for index in sorted(held))))
+        port.complete(snapshot_id, len(held), linear_checksum(digest(held[index]) for index in sorted(held)))
         return snapshot_id
 
     def _ask(self, method: str, body: bytes | None) -> None:

@@ -25,5 +25,5 @@ def test_the_linear_checksum_is_of_raw_digests() -> None:
     """EBS would refuse, or fail, every snapshot at its completion."""
     digests = [hashlib.sha256(text).digest() for text in (b"a", b"b", b"c")]
     wanted = base64.b64encode(hashlib.sha256(digests[0] + digests[1] + digests[2]).digest()).decode()
-    assert blocks.linear_checksum(b"".join(digests)) == wanted
-    assert blocks.linear_checksum(digests[1] + digests[0] + digests[2]) != wanted
+    assert blocks.linear_checksum([b"".join(digests)]) == wanted
+    assert blocks.linear_checksum([digests[1] + digests[0] + digests[2]]) != wanted

@@ -223,10 +223,10 @@ def test_the_api_catches_what_the_fake_catches(aws: Aws) -> None:
     with pytest.raises(Invalid):
         aws.port.start(replace(start, token="child", parent=snapshot_id))  # noqa: S106
     with pytest.raises(Invalid, match="completing snapshot"):
-        aws.port.complete(snapshot_id, 2, linear_checksum(digest(block)))
+        aws.port.complete(snapshot_id, 2, linear_checksum([digest(block)]))
     with pytest.raises(Invalid, match="completing snapshot"):
-        aws.port.complete(snapshot_id, 1, linear_checksum(digest(b"")))
-    aws.port.complete(snapshot_id, 1, linear_checksum(digest(block)))
+        aws.port.complete(snapshot_id, 1, linear_checksum([digest(b"")]))
+    aws.port.complete(snapshot_id, 1, linear_checksum([digest(block)]))
     with pytest.raises(Invalid) as caught:
         aws.put(snapshot_id, 1, block, digest(block))
     assert caught.value.reason == NOT_PENDING
