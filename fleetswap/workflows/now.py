@@ -20,6 +20,7 @@ from fleetswap.domain.marks import RolledBack
 from fleetswap.domain.orders import Group, Unavailable
 from fleetswap.domain.sites import ReleaseNow, Site, SiteNow, candidates, seen, way_back
 from fleetswap.domain.strategy import ALL
+from fleetswap.workflows.hands import known_or_none
 from fleetswap.workflows.ports import Balancer, Clock, Fleet, Switch
 
 T = TypeVar("T")
@@ -240,7 +241,7 @@ class _WayBack:
         clock, pace = self._hand.clock, self._hand.pace
         deadline, streak = clock.now() + pace.health_deadline, Streak()
         while True:
-            targets = self._known(lambda: self._balancer.targets(target.side.target_group))
+            targets = known_or_none(lambda: self._balancer.targets(target.side.target_group))
             streak = streak.after(None if targets is None else gate.healthy(targets) >= wanted)
             if streak.good >= pace.readings:
                 return
@@ -249,7 +250,7 @@ class _WayBack:
             self._hand.say(gate.words(gate.Reading(targets), wanted=wanted))
             clock.sleep(pace.interval)
         there = gate.healthy(targets or ())
-        serving = [self._known(partial(self._balancer.targets, each.side.target_group)) for each in now.serving]
+        serving = [known_or_none(partial(self._balancer.targets, each.side.target_group)) for each in now.serving]
         left = sum(gate.healthy(each or ()) for each in serving) if None not in serving else None
         words = gate.words(gate.Reading(targets), wanted=wanted)
         if left is None or there <= left:
@@ -318,13 +319,6 @@ class _WayBack:
         group = self._fleet.group(each.side.group)
         if group is not None and group.minimum != min(floor, group.desired):
             self._fleet.resize(each.side.group, minimum=min(floor, group.desired), desired=None)
-
-    @staticmethod
-    def _known(read: Callable[[], T]) -> T | None:
-        try:
-            return read()
-        except Unavailable:
-            return None
 
 
 def _time() -> str:
