@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.tags import RESERVED_PREFIXES
+from fleetswap.domain.snapshots import SNAPSHOT_ID
+from fleetswap.domain.tags import refuse_reserved
 
 Region = Annotated[
     str | None,
@@ -33,10 +34,8 @@ Json = Annotated[
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no summary on standard error, only an error.")
 ]
-# typer 0.20 shows no help of an argument with click 8.5: the help of the command says what the arguments are.
+# The help of the command says what the arguments are.
 SnapshotId = Annotated[str, typer.Argument(metavar="SNAPSHOT")]
-
-_SNAPSHOT = re.compile(r"snap-[0-9a-f]+")
 
 _VERSION = re.compile(r"[-_.](?:v?[0-9][0-9a-z.+~]*|(?=[a-f]*[0-9])[0-9a-f]{7,64})(?=[-_.]|$)", re.IGNORECASE)
 """What is taken for a version in a file's name: a part that begins with a digit, or one of hexadecimal digits."""
@@ -47,7 +46,7 @@ _ARCHITECTURE = re.compile(r"x86_64|i[3-6]86", re.IGNORECASE)
 
 def snapshot(text: str) -> str:
     """A snapshot's id, or `InputError`."""
-    if not _SNAPSHOT.fullmatch(text):
+    if not SNAPSHOT_ID.fullmatch(text):
         raise InputError(f"{text!r} is not the id of a snapshot (snap-…)")
     return text
 
@@ -59,8 +58,7 @@ def tags(given: list[str]) -> dict[str, str]:
         key, sign, value = each.partition("=")
         if not sign or not key:
             raise InputError(f"--tag {each!r} is not of the form KEY=VALUE")
-        if key.lower().startswith(RESERVED_PREFIXES):
-            raise InputError(f"tag {key!r} is reserved: choose a key that starts with none of {RESERVED_PREFIXES}")
+        refuse_reserved(key)
         if key in found:
             raise InputError(f"tag {key!r} is given twice")
         found[key] = value

@@ -11,11 +11,15 @@ It decides nothing about time: how long to try again is the workflow's business.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from fleetswap.domain.errors import CloudError
+
+SNAPSHOT_ID = re.compile(r"snap-[0-9a-f]+")
+"""How every snapshot's id is made (EC2 user guide, "Resource IDs")."""
 
 PENDING_MINUTES = 60
 """EBS cancels a snapshot by itself if none of its blocks is written, or it is not completed, for this long: the

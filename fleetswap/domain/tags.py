@@ -43,11 +43,16 @@ def policy(
 ) -> dict[str, str]:
     """The tags of one resource. `extra` are the user's; a reserved key among them is an `InputError`."""
     for key in extra or {}:
-        if key.lower().startswith(RESERVED_PREFIXES):
-            raise InputError(f"tag {key!r} is reserved: choose a key that starts with none of {RESERVED_PREFIXES}")
+        refuse_reserved(key)
     tags = dict(extra or {}) | {"Name": name, STACK: stack, SERVICE: service}
     if release is not None:
         tags[RELEASE] = release
     if image is not None:
         tags[IMAGE] = image
     return tags
+
+
+def refuse_reserved(key: str) -> None:
+    """Raise `InputError` for the key of a user's tag that is not the user's to choose."""
+    if key.lower().startswith(RESERVED_PREFIXES):
+        raise InputError(f"tag {key!r} is reserved: choose a key that starts with none of {RESERVED_PREFIXES}")

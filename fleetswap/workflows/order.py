@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.snapshots import PENDING_MINUTES, Start
+from fleetswap.domain.snapshots import PENDING_MINUTES, SNAPSHOT_ID, Start
 
 AUTO = "auto"
 NONE = "none"
@@ -20,8 +19,6 @@ HOLES = "holes"
 SAMPLES = 8
 """Unchanged blocks that are read back from a parent. Eight find a parent half of which is wrong in 255 of 256 cases;
 a map that does not belong to its snapshot at all is found by the first."""
-
-_SNAPSHOT = re.compile(r"snap-[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Order:
             raise InputError("kms_key is given but encrypted is not set: set it, or leave the key out")
         if self.kms_key is not None and ":key/" not in self.kms_key:
             raise InputError(f"kms_key {self.kms_key} is not the ARN of a key (arn:aws:kms:…:key/…), as EBS needs it")
-        if self.parent not in (AUTO, NONE) and not _SNAPSHOT.fullmatch(self.parent):
+        if self.parent not in (AUTO, NONE) and not SNAPSHOT_ID.fullmatch(self.parent):
             raise InputError(f"parent {self.parent} is neither auto nor none nor the id of a snapshot (snap-…)")
         if self.sparse not in (NONE, HOLES):
             raise InputError(f"sparse {self.sparse} is neither none nor holes")
