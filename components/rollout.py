@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from components.checks import check_failures
 from components.context import Context
-from fleetswap.aws import metrics
 from fleetswap.aws.balancer import Balancer
 from fleetswap.aws.fleet import Fleet
+from fleetswap.aws.metrics import PERIOD, Metrics
 from fleetswap.aws.notifier import Topic
 from fleetswap.aws.probe import HttpProber
 from fleetswap.aws.session import Cloud
@@ -209,20 +209,26 @@ class _Ports:
     """The clients behind a rollout's ports, made anew for each operation."""
 
     def __init__(self, inputs: Inputs) -> None:
-        cloud = Cloud(inputs.region, inputs.endpoint)
-        self._order = inputs.order
+        cloud = self._cloud = Cloud(inputs.region, inputs.endpoint)
+        self._inputs = inputs
         self.balancer = Balancer(cloud.elbv2(), tags=inputs.tags)
         self.fleet = Fleet(cloud.autoscaling(), cloud.ec2())
-        period = metrics.PERIOD if inputs.endpoint is None else LOCAL_PERIOD
-        self.metrics = metrics.Metrics(cloud.cloudwatch(), listener=inputs.listener, period=period)
         # Without a role as well: what an earlier run armed must be found, and can be disarmed.
         name = schedule_name(inputs.service, inputs.tags[tags.STACK])
         self.switch = Switch(cloud.scheduler(), name=name, role=inputs.switch_role)
-        self.notifier = Topic(cloud.sns(), inputs.alerts) if inputs.alerts is not None else None
+
+    def metrics(self) -> Metrics:
+        """CloudWatch, which only a rollout asks: to make a client takes time that a preview does without."""
+        period = PERIOD if self._inputs.endpoint is None else LOCAL_PERIOD
+        return Metrics(self._cloud.cloudwatch(), listener=self._inputs.listener, period=period)
+
+    def notifier(self) -> Topic | None:
+        """Whom a rollout tells of its end."""
+        return Topic(self._cloud.sns(), self._inputs.alerts) if self._inputs.alerts is not None else None
 
     def observe(self) -> workflow.Observed:
         """What is real now."""
-        return workflow.observe(self._order, balancer=self.balancer, fleet=self.fleet, switch=self.switch)
+        return workflow.observe(self._inputs.order, balancer=self.balancer, fleet=self.fleet, switch=self.switch)
 
 
 def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
@@ -235,9 +241,9 @@ def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
             fleet=ports.fleet,
             prober=HttpProber(),
             clock=workflow.SystemClock(),
-            metrics=ports.metrics,
+            metrics=ports.metrics(),
             switch=ports.switch,
-            notifier=ports.notifier,
+            notifier=ports.notifier(),
             say=pulumi.log.info,
         )
     except FleetswapError:
