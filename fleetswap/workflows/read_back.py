@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fleetswap.domain.errors import CloudError, FleetswapError
-from fleetswap.domain.pace import Pace
-from fleetswap.domain.snapshots import Invalid, Throttled, TryAgain
+from fleetswap.domain.snapshots import Invalid, TryAgain
 from fleetswap.workflows.block_list import Look, Reads, listing, look, read_map
 from fleetswap.workflows.retry import Clock, Patience, Stopped, pause
+from fleetswap.workflows.turns import Turns
 
 __all__ = ["CONNECTIONS", "Look", "Mismatch", "Reading", "Reads", "listing", "look", "read_back", "read_map"]
 
@@ -143,13 +143,12 @@ class _Reader:
         self._tell_to = tell
         self._connections = connections
         self._began = self._told = clock.now()
-        self._pace = Pace(clock.now())
-        self._turn = threading.Lock()  # one at a time waits for the pace
+        self._turns = Turns(clock, stop, least_wait=LEAST_WAIT)
         self._change = threading.Condition()
         self._fresh: deque[_Item] = deque()
         self._again: list[_Item] = []
         self._closed = False
-        self._threads = self._idle = self._handed_out = self._on_their_way = self._delivering = 0
+        self._threads = self._idle = self._handed_out = self._delivering = 0
         self._reached = self._blocks = self._bytes = self._throttled = self._retried = 0
         self._error: BaseException | None = None
         self._over = threading.Event()
@@ -251,7 +250,7 @@ class _Reader:
 
     def _get(self, item: _Item) -> bytes | None:
         """One attempt. None if it failed and the block is in the queue again."""
-        epoch = self._await_turn()
+        epoch = self._turns.take()
         if item.began is None:
             item.began, item.read_before = self._clock.now(), self._blocks
         try:
@@ -265,9 +264,7 @@ class _Reader:
             item.token = self._new_token(item.index, error)
             self._try_again(item, TryAgain(str(error)), epoch)
             return None
-        with self._change:
-            self._on_their_way -= 1
-            self._pace.acknowledged(self._clock.now(), epoch)
+        self._turns.acknowledged(epoch)
         self._patience.renew()
         return data
 
@@ -278,13 +275,7 @@ class _Reader:
 
     def _try_again(self, item: _Item, error: TryAgain, epoch: int) -> None:
         now = self._clock.now()
-        throttled = isinstance(error, Throttled)
-        with self._change:
-            self._on_their_way -= 1
-            if throttled:
-                self._pace.throttled(now, epoch)
-            else:
-                self._pace.failed()
+        throttled = self._turns.failed(error, now, epoch)
         self._patience.bear(error, began=item.began or now, absent_until=None)
         item.failures += not throttled
         if item.failures >= BLOCK_ATTEMPTS and self._blocks > item.read_before:
@@ -298,19 +289,6 @@ class _Reader:
             self._throttled += throttled
             heapq.heappush(self._again, item)
             self._change.notify()
-
-    def _await_turn(self) -> int:
-        """Return when the pace lets a request go, with its epoch."""
-        with self._turn:
-            while True:
-                if self._stop.is_set():
-                    raise Stopped
-                with self._change:
-                    seconds = self._pace.ask(self._clock.now(), self._on_their_way)
-                    if seconds <= 0:
-                        self._on_their_way += 1
-                        return self._pace.epoch
-                self._clock.wait(max(seconds, LEAST_WAIT), self._stop)
 
     def _deliver(self, index: int, data: bytes) -> None:
         with self._change:

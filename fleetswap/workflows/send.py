@@ -25,10 +25,10 @@ from typing import Protocol, runtime_checkable
 
 from fleetswap.domain.blocks import BLOCK_SIZE, digest
 from fleetswap.domain.errors import FleetswapError
-from fleetswap.domain.pace import Pace
-from fleetswap.domain.snapshots import Throttled, TryAgain
+from fleetswap.domain.snapshots import TryAgain
 from fleetswap.workflows.crew import Buffers, Crew
 from fleetswap.workflows.retry import Clock, Stopped, pause
+from fleetswap.workflows.turns import Turns
 from fleetswap.workflows.work import Item, Progress, Work
 
 __all__ = ["BUFFERS", "CONNECTIONS", "Connection", "Patience", "Progress", "Puts", "Sender", "Source"]
@@ -152,12 +152,10 @@ class Sender:
         self._connections = connections
         self._desk = len(os.sched_getaffinity(0)) + 1
         self._buffers = Buffers(BUFFERS, stop)
-        self._pace = Pace(clock.now())
-        self._on_their_way = 0
-        self._lock = threading.Lock()  # of the two above
-        self._turn = threading.Lock()  # one at a time waits for the pace
+        self._turns = Turns(clock, stop)
         self._lines: list[Connection] = []
         self._spare: list[Connection] = []  # the one used last is on top: it is the likeliest to be open still
+        self._lock = threading.Lock()  # of the two above
 
     def __enter__(self) -> Sender:
         return self
@@ -240,7 +238,7 @@ class Sender:
                 raise FleetswapError(
                     f"block {item.index} changed while it was sent: run again when nothing writes to it"
                 )
-            parcel.epoch = self._await_turn()
+            parcel.epoch = self._turns.take()
             return parcel
         return None
 
@@ -267,19 +265,6 @@ class Sender:
         if buffer is not None:
             self._buffers.give(buffer)
 
-    def _await_turn(self) -> int:
-        """Return when the pace lets a request go, with its epoch."""
-        with self._turn:
-            while True:
-                if self._stop.is_set():
-                    raise Stopped
-                with self._lock:
-                    seconds = self._pace.ask(self._clock.now(), self._on_their_way)
-                    if seconds <= 0:
-                        self._on_their_way += 1
-                        return self._pace.epoch
-                self._clock.wait(seconds, self._stop)
-
     def _put(self, job: _Job, crew: Crew, line: Connection, parcel: _Parcel) -> bool:
         """One attempt. False if it failed and goes back into the queue."""
         item = parcel.item
@@ -298,13 +283,7 @@ class Sender:
             if self._stop.is_set():
                 raise Stopped from error  # we hung up ourselves
             now = self._clock.now()
-            throttled = isinstance(error, Throttled)
-            with self._lock:
-                self._on_their_way -= 1
-                if throttled:
-                    self._pace.throttled(now, parcel.epoch)
-                else:
-                    self._pace.failed()
+            throttled = self._turns.failed(error, now, parcel.epoch)
             self._patience.bear(error, began=item.began, absent_until=self._absent_until)
             sent()
             item.failures += not throttled
@@ -312,9 +291,7 @@ class Sender:
                 item, now if throttled else now + pause(item.failures, first=FIRST_WAIT), throttled=throttled
             )
             return False
-        with self._lock:
-            self._on_their_way -= 1
-            self._pace.acknowledged(self._clock.now(), parcel.epoch)
+        self._turns.acknowledged(parcel.epoch)
         self._patience.renew()
         return True
 

@@ -306,10 +306,10 @@ def test_what_was_learned_is_kept_from_run_to_run(run: Run) -> None:
     with run.sender:
         run.puts.before = lambda attempt, _: _throttle(attempt <= 1)
         run.again(range(20))
-        rate, lines = run.sender._pace.rate, run.puts.lines
+        rate, lines = run.sender._turns.pace.rate, run.puts.lines
         assert rate < 1000
         run.again(range(20, 24))
-        assert run.sender._pace.rate < 1000
+        assert run.sender._turns.pace.rate < 1000
         assert run.puts.lines <= max(lines, 8)
     assert run.good
     assert run.told[-1].done == 4
