@@ -43,6 +43,10 @@ class BadMap(Exception):
     """The map cannot be believed; the message says why, in words that follow "its block map"."""
 
 
+class NoMap(BadMap):
+    """There is none that this version can judge by, though nothing is damaged: none at all, a newer or another's."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where an image and its map lie on a volume. The volume is the smallest, in whole GiB, that holds both."""
@@ -157,14 +161,14 @@ def read_header(block: bytes | bytearray, *, snapshot_id: str, volume_gib: int) 
     header = bytes(block[-HEADER_SIZE:])
     magic, version, block_size, size, count, map_blocks, named, entries = _HEADER.unpack_from(header)
     if magic != MAGIC:
-        raise BadMap("is missing")
+        raise NoMap("is missing")
     if hashlib.sha256(header[:_CHECKED]).digest() != header[_CHECKED:]:
         raise BadMap("is damaged: the checksum of its header is wrong")
     if version != VERSION:
-        raise BadMap(f"is of version {version}, and this Fleetswap reads version {VERSION}")
+        raise NoMap(f"is of version {version}, and this Fleetswap reads version {VERSION}")
     described = named.rstrip(b"\0").decode("ascii", "replace")
     if described != snapshot_id:
-        raise BadMap(f"describes {described}: the snapshot was made of a volume, or copied")
+        raise NoMap(f"describes {described}: the snapshot was made of a volume, or copied")
     sound = (
         block_size == BLOCK_SIZE
         and size > 0

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol
 
 from fleetswap.domain import blockmap
-from fleetswap.domain.blockmap import BadMap, BlockMap
+from fleetswap.domain.blockmap import BadMap, BlockMap, NoMap
 from fleetswap.domain.blocks import BLOCK_SIZE
 from fleetswap.domain.snapshots import Page
 from fleetswap.workflows.retry import Patience
@@ -39,6 +39,8 @@ class Look:
     block_map: BlockMap | None
     problem: str = ""
     """In words that follow "its block map"."""
+    damaged: bool = False
+    """Whether there is a map, and it is not as it was written."""
 
 
 def look(port: Reads, snapshot_id: str, patience: Patience) -> Look:
@@ -47,7 +49,7 @@ def look(port: Reads, snapshot_id: str, patience: Patience) -> Look:
     try:
         return Look(volume_gib, read_map(port, patience, snapshot_id, volume_gib))
     except BadMap as reason:
-        return Look(volume_gib, None, str(reason))
+        return Look(volume_gib, None, str(reason), damaged=not isinstance(reason, NoMap))
 
 
 def read_map(port: Reads, patience: Patience, snapshot_id: str, volume_gib: int) -> BlockMap:
@@ -55,7 +57,7 @@ def read_map(port: Reads, patience: Patience, snapshot_id: str, volume_gib: int)
     last = blockmap.last_block(volume_gib)
     token = dict(listing(port, patience, snapshot_id, last)).get(last)
     if token is None:
-        raise BadMap("is missing")
+        raise NoMap("is missing")
     block = patience.call(lambda: port.get(snapshot_id, last, token))
     header = blockmap.read_header(block, snapshot_id=snapshot_id, volume_gib=volume_gib)
     first = last + 1 - header.map_blocks

@@ -43,9 +43,6 @@ from fleetswap.workflows.retry import Clock, Patience, SystemClock
 SHOWN = 10
 """Differing blocks that are named, the first ones. The others are counted."""
 
-NO_MAP = ("is missing", "is of version", "describes")
-"""How the reasons begin for which there is no map to judge by, though nothing is wrong. Any other reason is damage."""
-
 _ZEROS = bytes(BLOCK_SIZE)
 
 
@@ -194,7 +191,7 @@ class _Check:
         """The end."""
         volume = self._found.volume_gib * GIB
         problems = []
-        if self._map is None and _is_damage(self._found.problem):
+        if self._found.damaged:
             problems.append(f"the block map {self._found.problem}")
         size = self._map.size if self._map is not None else None
         if self._image is not None:
@@ -249,7 +246,3 @@ class _Check:
             heapq.heappush(self._first, (-index, Difference(index, offset, "; ".join(reasons))))
             if len(self._first) > SHOWN:
                 heapq.heappop(self._first)
-
-
-def _is_damage(problem: str) -> bool:
-    return not problem.startswith(NO_MAP)
