@@ -227,6 +227,8 @@ class RolloutSettings(_Strict):
     """Seconds after a step's hold until evidence that is still missing aborts the rollout."""
     shift_deadline: float = Field(default=60, gt=0)
     """Seconds until new weights must be seen to hold."""
+    convergence: float = Field(default=60, ge=0)
+    """Seconds from when new weights are seen until every node of the load balancer goes by them."""
     switch_margin: float = Field(default=120, gt=0)
     """Seconds that the dead man's switch waits longer than a step may take. It fires within a minute after its time."""
     probe_path: str = Field(default="/", pattern=r"^/\S*$")

@@ -58,6 +58,9 @@ class Policy:
     """Seconds until a probe has failed."""
     shift_deadline: float = 60.0
     """Seconds until new weights must be seen to hold."""
+    convergence: float = 60.0
+    """Seconds from when new weights are seen until every node of the load balancer goes by them: DescribeRules tells
+    what was written, not what the nodes do yet."""
     patience: float = 300.0
     """Seconds that the clean-up after a shift may be tried for, and the put-back after a failure."""
     strategy: Strategy = ALL_AT_ONCE
@@ -96,7 +99,7 @@ class Policy:
         for name in ("deadline", "interval", "quick", "probe_timeout", "shift_deadline", "patience", "switch_margin"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"rollout policy: {name} is {getattr(self, name)}, it must be a time above 0 s")
-        for name in ("data_deadline", "shortage_patience", "warm"):
+        for name in ("convergence", "data_deadline", "shortage_patience", "warm"):
             duration(name, getattr(self, name))
         if self.slow is not None and not 0 < self.slow < float("inf"):
             raise InputError(f"rollout policy: slow is {self.slow}, it must be a time above 0 s")

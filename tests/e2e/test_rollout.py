@@ -30,6 +30,7 @@ ROLLOUT = {
     "deadline": 240,
     "readings": 2,
     "interval": 0.5,
+    "convergence": 2,
     "data_deadline": 60,
     "alerts": TOPIC,
 }

@@ -16,7 +16,7 @@ from tests.e2e.stack import LocalStack, Ran
 
 pytestmark = [pytest.mark.e2e]
 
-QUICK = {"strategy": "all-at-once", "bake": 0, "deadline": 45, "readings": 2, "interval": 0.5}
+QUICK = {"strategy": "all-at-once", "bake": 0, "deadline": 45, "readings": 2, "interval": 0.5, "convergence": 2}
 PATIENT = {**QUICK, "deadline": 240}
 
 
