@@ -92,11 +92,10 @@ class LocalStack:
         return self._run([sys.executable, "-m", "fleetswap", *words], cwd=self.folder)
 
     def _run(self, command: list[str], *, cwd: Path = ROOT) -> Ran:
-        engine = ROOT / ".work" / "engine" / "bin"
         done = subprocess.run(
             command,
             cwd=cwd,
-            env=environment(Work(ROOT, self.folder), os.environ, engine=engine),
+            env=environment(Work(ROOT, self.folder), os.environ, engine=self._engine),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -105,6 +104,12 @@ class LocalStack:
         )
         print(done.stdout)
         return Ran(done.returncode, done.stdout)
+
+    @cached_property
+    def _engine(self) -> Path:
+        """The directory of `pulumi`, as `make` finds it."""
+        found = subprocess.run([ROOT / "tools/engine/find-or-build"], check=True, stdout=subprocess.PIPE, text=True)
+        return Path(found.stdout.strip())
 
     def client(self, service: str) -> Any:
         """A client of the local cloud, which does not give up when it is told to fail."""

@@ -25,6 +25,7 @@ class Machine:
         self.home = tmp / "home"
         self.work = tmp / "work"
         self.bin = self.work / "engine" / "bin"
+        self.plugin = self.work / "pulumi/plugins/resource-aws-v7.51.1"
         self.script = script
         tools = tmp / "tools"
         tools.mkdir()
@@ -39,6 +40,7 @@ class Machine:
             "mkdir",
             "rm",
             "mv",
+            "mktemp",
             "flock",
             "sh",
             "chmod",
@@ -47,8 +49,8 @@ class Machine:
         self.path = [self.official, self.go, tools]
 
     def has_pulumi(self, version: str, *, with_host: bool) -> None:
-        """Install a distribution that says it has `version`."""
-        self.script(self.official / "pulumi", f"echo {version}")
+        """Install a distribution that says it has `version`, and writes into its home as the real one does."""
+        self.script(self.official / "pulumi", f'mkdir -p "$PULUMI_HOME/logs"; echo {version}')
         if with_host:
             self.script(self.official / "pulumi-language-python", "exit 1")
 
@@ -80,23 +82,43 @@ def machine(tmp_path: Path, script: Script) -> Machine:
     return Machine(tmp_path, script)
 
 
-def test_official_engine_is_used_as_it_is(machine: Machine) -> None:
-    """A user with the official distribution would get our stand-ins."""
+def test_official_engine_is_used_as_it_is_and_fetches_no_plugin(machine: Machine) -> None:
+    """A user with the official distribution would get our engine, or wait for 800 MB, or fail without a network."""
     machine.has_pulumi(VERSION, with_host=True)
     machine.has_go()
-    found = machine.find()
-    assert (found.returncode, found.stdout.strip(), found.stderr) == (0, str(machine.official), "")
+    found = machine.find("--say")
+    assert (found.returncode, found.stdout.strip()) == (0, str(machine.official))
+    assert found.stderr == (
+        f"Engine: Pulumi {VERSION} in {machine.official}. AWS plugin: the local cloud's stand-in.\n"
+    )
     assert not machine.bin.exists()
+    assert (machine.plugin / "pulumi-resource-aws").resolve() == ROOT / "tools/engine/bin/pulumi-resource-aws"
 
 
-@pytest.mark.parametrize(("version", "with_host"), [("v3.258.0", True), (VERSION, False)])
-def test_another_engine_is_not_used(machine: Machine, version: str, with_host: bool) -> None:  # noqa: FBT001
-    """An engine of another version, or one that cannot run Python, would run the program."""
+@pytest.mark.parametrize(
+    ("version", "with_host", "why"),
+    [
+        ("v3.258.0", True, f"is v3.258.0, and this project is locked to {VERSION}: it is not used."),
+        ("", True, f"is of an unknown version, and this project is locked to {VERSION}: it is not used."),
+        (VERSION, False, "has no pulumi-language-python beside it, which runs the program: it is not used."),
+    ],
+)
+def test_another_engine_is_not_used_and_that_is_told(
+    machine: Machine,
+    version: str,
+    with_host: bool,  # noqa: FBT001 - pytest gives it by name
+    why: str,
+) -> None:
+    """An engine of another version, or one that cannot run Python, would run the program; or nobody would know why not."""
     machine.has_pulumi(version, with_host=with_host)
     machine.has_go()
-    found = machine.find()
+    found = machine.find("--say")
     assert (found.returncode, found.stdout.strip()) == (0, str(machine.bin))
-    names = {"pulumi", "pulumi-language-python", "pulumi-resource-pulumi-python", "pulumi-resource-aws"}
+    assert found.stderr.splitlines()[-2:] == [
+        f"{machine.official}/pulumi {why}",
+        f"Engine: Pulumi {VERSION}, built from its Go module. AWS plugin: the local cloud's stand-in.",
+    ]
+    names = {"pulumi", "pulumi-language-python", "pulumi-resource-pulumi-python"}
     assert {path.name for path in machine.bin.iterdir()} == names
     assert all(os.access(path, os.X_OK) for path in machine.bin.iterdir())
 
@@ -136,6 +158,17 @@ def test_failed_build_leaves_no_engine(machine: Machine) -> None:
     assert machine.find().returncode == 0
 
 
+@pytest.mark.parametrize("version", [VERSION, "v3.258.0"])
+def test_a_check_creates_nothing(machine: Machine, version: str) -> None:
+    """Each `make` would leave a log file of `pulumi version` behind, and a work folder before set-up may run at all."""
+    machine.has_pulumi(version, with_host=True)
+    machine.has_go()
+    assert machine.find("--check").returncode == 0
+    assert not machine.work.exists()
+    machine.find()
+    assert not (machine.work / "pulumi" / "logs").exists()
+
+
 @pytest.mark.parametrize("args", [[], ["--check"]])
 def test_missing_go_is_told_in_one_line_and_nothing_is_created(machine: Machine, args: list[str]) -> None:
     """Set-up would go on for minutes before it says that Go is missing, or leave things behind."""
@@ -147,22 +180,31 @@ def test_missing_go_is_told_in_one_line_and_nothing_is_created(machine: Machine,
 
 
 def test_users_aws_plugin_is_preferred(machine: Machine) -> None:
-    """A user who has the official AWS plugin would get our stand-in, or a download of 800 MB."""
+    """A user who has the official AWS plugin would get our stand-in."""
     machine.has_go()
     machine.find()
-    assert (machine.bin / "pulumi-resource-aws").exists()
-    name = "resource-aws-v7.51.1"
-    plugin = machine.script(machine.home / ".pulumi/plugins" / name / "pulumi-resource-aws", "exit 1")
+    assert (machine.plugin / "pulumi-resource-aws").resolve() == ROOT / "tools/engine/bin/pulumi-resource-aws"
+    theirs = machine.home / ".pulumi/plugins/resource-aws-v7.51.1"
+    plugin = machine.script(theirs / "pulumi-resource-aws", "exit 1")
+    found = machine.find("--say")
+    assert "AWS plugin: yours, v7.51.1." in found.stderr
+    assert not machine.plugin.is_symlink()  # the engine follows no link here
+    assert (machine.plugin / "pulumi-resource-aws").resolve() == plugin
+    plugin.unlink()
     machine.find()
-    assert not (machine.bin / "pulumi-resource-aws").is_symlink()
-    ours = machine.work / "pulumi/plugins" / name
-    assert not ours.is_symlink()  # the engine follows no link here
-    assert (ours / "pulumi-resource-aws").resolve() == plugin
+    assert (machine.plugin / "pulumi-resource-aws").resolve() == ROOT / "tools/engine/bin/pulumi-resource-aws"
 
 
-def test_aws_plugin_on_path_is_preferred(machine: Machine) -> None:
-    """A plugin that the user put on PATH would be hidden by our stand-in."""
+def test_aws_plugin_on_path_is_told(machine: Machine) -> None:
+    """The engine takes it before any that is installed, so to name another would be a lie."""
     machine.has_go()
-    machine.script(machine.official / "pulumi-resource-aws", "exit 1")
+    plugin = machine.script(machine.official / "pulumi-resource-aws", "exit 1")
+    assert f"AWS plugin: {plugin}." in machine.find("--say").stderr
+
+
+def test_a_stand_in_that_an_older_version_put_on_path_goes(machine: Machine) -> None:
+    """The engine would warn, twice a run, that it takes the plugin from PATH."""
+    machine.script(machine.bin / "pulumi-resource-aws", "exit 1")
+    machine.has_go()
     machine.find()
-    assert not (machine.bin / "pulumi-resource-aws").is_symlink()
+    assert not (machine.bin / "pulumi-resource-aws").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,10 @@ class Stack:
         (folder / ".work/state").mkdir(parents=True)
         work = Work(root=folder, folder=folder / ".work")
         self.env = environment(work, {"PATH": "/usr/bin:/bin"}, engine=Path(found.stdout.strip()))
+        # The stand-in is what is tested here, also where the user has the official plugin.
+        plugin = work.pulumi_home / "plugins" / f"resource-aws-v{metadata.version('pulumi-aws')}"
+        plugin.mkdir(parents=True)
+        (plugin / "pulumi-resource-aws").symlink_to(ROOT / "tools/engine/bin/pulumi-resource-aws")
         self.run("stack", "init", "local")
         self.run("config", "set", "--secret", "key", "hidden")
         self._stack_file = folder / "Pulumi.local.yaml"
@@ -116,7 +121,7 @@ def test_real_engine(stack: Stack, aws: Callable[[str], Any]) -> None:
     assert {name: op for name, (op, _) in stack.steps().items()} == dict.fromkeys(
         ("tiny-local", "aws", "net", "sg", "in", "role"), "create"
     )
-    stack.run("up", "--yes", "--skip-preview")
+    assert "warning" not in stack.run("up", "--yes", "--skip-preview")
     outputs = stack.outputs()
     assert outputs["role"].startswith("role-")
     assert stack.steps() == {}

@@ -16,8 +16,11 @@ from types import FrameType
 from tools.local.config import PASSPHRASE
 from tools.local.work import Work
 
-# The processes that pulumi leaves behind when it is killed; `down` ends them.
-LEFT_BEHIND = re.compile(r"(^|/)pulumi\0|pulumi\.dynamic|localcloud\.plugin|tools\.engine|run_program\.py")
+# The processes that pulumi leaves behind when it is killed, the official ones and ours; `down` ends them. The first
+# names pulumi, its language hosts and its plugins, also behind a shell or an interpreter; the others what those start.
+LEFT_BEHIND = re.compile(
+    r"(^|[/\0])pulumi(-[\w-]+)?\0|pulumi\.dynamic|localcloud\.plugin|tools\.engine|run_program\.py"
+)
 
 
 def environment(work: Work, base: Mapping[str, str], *, engine: Path | None) -> dict[str, str]:
