@@ -109,7 +109,7 @@ def test_another_engine_is_not_used_and_that_is_told(
     with_host: bool,  # noqa: FBT001 - pytest gives it by name
     why: str,
 ) -> None:
-    """An engine of another version, or one that cannot run Python, would run the program; or nobody would know why not."""
+    """An engine of another version, or one that cannot run Python, would run, or nobody would know why it does not."""
     machine.has_pulumi(version, with_host=with_host)
     machine.has_go()
     found = machine.find("--say")

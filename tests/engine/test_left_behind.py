@@ -50,7 +50,7 @@ def running(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Pope
 
 
 def test_down_ends_the_official_host_of_this_stack_and_of_no_other(tmp_path: Path, script: Script) -> None:
-    """An official language host that outlived a killed engine would stay for ever; or another stack's would be ended."""
+    """An official language host that outlived a killed engine would stay, or another stack's would be ended."""
     host = script(tmp_path / "official/pulumi-language-python", "while :; do sleep 0.1; done")
     work = Work(tmp_path, tmp_path / "work")
     ours = {"PULUMI_BACKEND_URL": work.state.as_uri()}
