@@ -53,8 +53,13 @@ bench-upload: setup ## coldsnap and Fleetswap in turn against one server; ARGS=-
 bench-deploy: setup ## phases of a deploy and a rollback on the local cloud, with a verdict for each goal; about 4 minutes
 	@$(python) -m bench deploy $(ARGS)
 
-lock: setup ## write requirements.lock anew from pyproject.toml
-	@.venv/bin/uv pip compile --quiet --all-extras --generate-hashes --no-emit-index-url -o requirements.lock pyproject.toml
+compile := .venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url pyproject.toml
+
+lock: setup ## write the lock files anew from pyproject.toml: what a deploy needs, and with it what the tests need
+	@$(compile) -o requirements.lock
+	@$(compile) --all-extras -c requirements.lock -o requirements-dev.lock
+	@{ sed -n '/^#/p' infra/requirements.txt; sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' requirements.lock; echo '-e ..'; } >infra/requirements.new
+	@mv infra/requirements.new infra/requirements.txt
 
 setup:
 	@tools/setup

@@ -33,7 +33,7 @@ class Machine:
         self.script = script
         self.bin.mkdir()
         (self.project / "tools/engine").mkdir(parents=True)
-        for name in ("tools/setup", "requirements.lock", "pyproject.toml"):
+        for name in ("tools/setup", "requirements-dev.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, self.project / name)
         (self.project / "tools/debian-packages").write_text(
             "# needs\nbalancer no-such-balancer # balances\novmf /no/OVMF.fd\n"
@@ -125,11 +125,11 @@ def test_set_up_is_done_once_for_a_lock_file(machine: Machine) -> None:
     machine.is_complete()
     assert machine.setup().returncode == 0
     first = machine.calls()
-    assert any("--require-hashes -r requirements.lock" in call for call in first)
+    assert any("--require-hashes -r requirements-dev.lock" in call for call in first)
     assert any("--no-deps --no-build-isolation -e ." in call for call in first)
     machine.setup()
     assert machine.calls() == ["engine --check", "kernel .work/kernel", "engine "]
-    with (machine.project / "requirements.lock").open("a") as lock:
+    with (machine.project / "requirements-dev.lock").open("a") as lock:
         lock.write("# changed\n")
     machine.setup()
     assert any("--require-hashes" in call for call in machine.calls())
@@ -138,11 +138,11 @@ def test_set_up_is_done_once_for_a_lock_file(machine: Machine) -> None:
 def test_failed_install_is_done_again(machine: Machine) -> None:
     """A killed or failed install would count as done."""
     machine.is_complete()
-    machine.script(machine.bin / "python3", PYTHON + 'case "$*" in *requirements.lock*) exit 1 ;; esac')
+    machine.script(machine.bin / "python3", PYTHON + 'case "$*" in *requirements-dev.lock*) exit 1 ;; esac')
     done = machine.setup()
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,
-        "error: pip could not install requirements.lock: see the lines above",
+        "error: pip could not install requirements-dev.lock: see the lines above",
     )
     machine.is_complete()
     machine.calls()
