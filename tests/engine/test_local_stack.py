@@ -288,3 +288,32 @@ def test_summary_says_what_is_served_and_what_each_phase_took() -> None:
     assert summary(outputs) == (
         "http://here is served by web-1, standby web-0\n(the last rollout: build 1.5 s, upload 2 s, gate 9 s)\n"
     )
+
+
+@pytest.mark.parametrize("verb", ["up", "preview", "rollback"])
+def test_a_state_that_a_full_disk_cut_off_is_healed(
+    machine: Machine, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every later update would end with "failed to load checkpoint: unexpected end of JSON input"."""
+    machine.stack().up()
+    machine.has_outputs(standby="web-11111111")
+    state = machine.work.stack_state
+    state.with_name("local.json.bak").write_text('{"version": 3}')
+    state.write_text('{"version": 3, "checkp')
+    assert getattr(machine.stack(), verb)() == 0
+    assert "was cut off" in capsys.readouterr().err
+    assert state.read_text() == '{"version": 3}'
+    assert state.with_name("local.json.damaged").read_text() == '{"version": 3, "checkp'
+    assert getattr(machine.stack(), verb)() == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_state_whose_copy_is_damaged_too_is_told(machine: Machine) -> None:
+    """The state would be overwritten with half a copy, or the user be left with pulumi's riddle."""
+    machine.stack().up()
+    state = machine.work.stack_state
+    state.write_text("{")
+    state.with_name("local.json.bak").write_text("{")
+    with pytest.raises(LocalError, match=r"is damaged \(was the disk full\?\), and so is its copy: run `make down`"):
+        machine.stack().up()
+    assert state.read_text() == "{"

@@ -20,7 +20,7 @@ import yaml
 
 from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration, listener_port
 from tools.local.process import end_left_behind, environment, killed_holders, run
-from tools.local.work import PROJECT, STACK, LocalError, Work, lock, read_json, write
+from tools.local.work import PROJECT, STACK, LocalError, Work, heal_state, lock, read_json, write
 
 
 def cloud_status(port: int) -> dict[str, Any] | None:
@@ -82,6 +82,7 @@ class Stack:
         with lock(self._work, "rollback"):
             if not self._is_cloud_running() or not self._work.has_stack:
                 raise LocalError("nothing to roll back to: nothing is deployed; run `make up`")
+            self._heal()
             standby = self._outputs().get("standby")
             if not standby:
                 raise LocalError("nothing to roll back to: there is no standby release; deploy another version first")
@@ -138,6 +139,10 @@ class Stack:
             write(self._work.chosen, json.dumps(chosen))
             sys.stdout.write(summary(self._outputs()))
         return status
+
+    def _heal(self) -> None:
+        if heal_state(self._work):
+            sys.stderr.write("The stack's state was cut off (was the disk full?): the copy before it is used.\n")
 
     def _unlock(self) -> None:
         """Take away the lock of an update that was killed: no one else will, and no one else works on the stack now."""
@@ -208,6 +213,7 @@ class Stack:
         given a folder of its own, and the committed file stays as it is.
         """
         if self._work.has_stack:
+            self._heal()
             return
         self._work.state.mkdir(parents=True, exist_ok=True)
         write(self._init_folder / "Pulumi.yaml", f"name: {PROJECT}\nruntime: python\n")

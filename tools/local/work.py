@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,9 +47,14 @@ class Work:
         return self.folder / "state"
 
     @property
+    def stack_state(self) -> Path:
+        """The state of the stack in the backend; pulumi's layout of a file backend."""
+        return self.state / ".pulumi" / "stacks" / PROJECT / f"{STACK}.json"
+
+    @property
     def has_stack(self) -> bool:
-        """Whether the backend knows the stack; pulumi's layout of a file backend."""
-        return (self.state / ".pulumi" / "stacks" / PROJECT / f"{STACK}.json").exists()
+        """Whether the backend knows the stack."""
+        return self.stack_state.exists()
 
     @property
     def chosen(self) -> Path:
@@ -86,6 +92,33 @@ def write(path: Path, text: str) -> None:
     new = path.with_name(f"{path.name}.new")
     new.write_text(text)
     new.replace(path)
+
+
+def heal_state(work: Work) -> bool:
+    """Put the copy that pulumi made before its last write in the place of a state that was cut off; True if it was.
+
+    On a full disk pulumi's file backend leaves half a state behind, and then fails for ever with "failed to load
+    checkpoint". What the last write would have added is not in the copy: an update finds or makes it again. The damaged
+    file is kept beside it. Call it with the stack held. Raises LocalError where the copy is damaged, too.
+    """
+    state = work.stack_state
+    if not state.exists() or _is_json(state):
+        return False
+    copy = state.with_name(f"{state.name}.bak")
+    if not _is_json(copy):
+        raise LocalError(f"the state {state} is damaged (was the disk full?), and so is its copy: run `make down`")
+    text = copy.read_text()
+    shutil.copy2(state, state.with_name(f"{state.name}.damaged"))
+    write(state, text)
+    return True
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 @contextmanager
