@@ -15,12 +15,16 @@ ENDPOINT_SERVICES = ("autoscaling", "ec2", "elbv2", "iam", "sts")
 
 @dataclass(frozen=True)
 class Context:
-    """One stack's identity. `endpoint` is a local cloud's address; AWS itself if it is None."""
+    """One stack's identity. `endpoint` is a local cloud's address; AWS itself if it is None.
+
+    `account` is the only one that the provider may work in.
+    """
 
     stack: str
     service: str
     region: str
     endpoint: str | None = None
+    account: str | None = None
     extra_tags: Mapping[str, str] = field(default_factory=dict)
 
     def tags(self, name: str, *, release: str | None = None, image: str | None = None) -> dict[str, str]:
@@ -32,7 +36,9 @@ class Context:
         # A refresh must not take the tags by which rollouts speak to each other for drift, nor an update remove them.
         ignored = aws.ProviderIgnoreTagsArgs(keys=list(marks.ALL_KEYS))
         if self.endpoint is None:
-            return aws.Provider("aws", region=self.region, ignore_tags=ignored)
+            # With another account's credentials a refresh would find nothing, and a destroy forget what still runs.
+            accounts = None if self.account is None else [self.account]
+            return aws.Provider("aws", region=self.region, ignore_tags=ignored, allowed_account_ids=accounts)
         return aws.Provider(
             "aws",
             region=self.region,

@@ -23,7 +23,7 @@ class NetworkArgs:
 
     context: Context
     cidr: str
-    zones: tuple[str, str]
+    zones: Sequence[str]
     front_port: int
     service_ports: Sequence[int]
 

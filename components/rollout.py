@@ -167,9 +167,13 @@ class RolloutArgs:
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
-    """The traffic of a service. Outputs the release that has it and the seconds that each phase took."""
+    """The traffic of a service. Outputs the release that has it and the seconds that each phase took.
+
+    `left` is the release that was rolled back by hand before, if one was.
+    """
 
     serving: pulumi.Output[str]
+    left: pulumi.Output[str | None]
     seconds: pulumi.Output[dict[str, float]]
 
     def __init__(self, name: str, args: RolloutArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -200,7 +204,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
         super().__init__(
             RolloutProvider(),
             name,
-            {**inputs, "serving": None, "previous": None, "seconds": None},
+            {**inputs, "serving": None, "previous": None, "left": None, "seconds": None},
             opts,
         )
 
@@ -253,4 +257,10 @@ def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
         told = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
         raise FleetswapError("; ".join(told)) from error
     seconds = {phase: round(spent, 1) for phase, spent in outcome.phases.items()}
-    return {**props, "serving": outcome.live, "previous": outcome.previous or "", "seconds": seconds}
+    return {
+        **props,
+        "serving": outcome.live,
+        "previous": outcome.previous or "",
+        "left": outcome.left or "",
+        "seconds": seconds,
+    }

@@ -28,6 +28,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,13}[a-z0-9]$
 digits, and for the `-` and 7 hex digits that Pulumi puts behind a generated name."""
 
 
+Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]$")]
+"""An availability zone's letter, which follows the region in its name."""
+
+
 class _Strict(BaseModel):
     """No unknown keys, nothing changes after reading. Numbers may be strings, as `pulumi config set` writes them."""
 
@@ -119,8 +123,16 @@ class NetworkSettings(_Strict):
 
     cidr: str = "10.66.0.0/16"
     """IPv4 range of the VPC, a /16 to /24."""
-    zones: tuple[str, str] = ("a", "b")
-    """Letters of the two availability zones."""
+    zones: tuple[Zone, Zone] | None = None
+    """Letters of the two availability zones; the first two that the account has, if not given. What a fleet stands in
+    stays, whatever AWS adds."""
+
+    @field_validator("zones")
+    @classmethod
+    def _are_two(cls, value: tuple[str, str] | None) -> tuple[str, str] | None:
+        if value is not None and value[0] == value[1]:
+            raise ValueError(f"{value[0]} is named twice; a load balancer needs two zones")
+        return value
 
     @field_validator("cidr")
     @classmethod
@@ -214,7 +226,8 @@ class RolloutSettings(_Strict):
     bake: float = Field(default=60, ge=0)
     """Seconds that a release which was never live before is watched with all the traffic on it."""
     trusted: int = Field(default=3, ge=0)
-    """Releases of the ledger, the newest first, that skip canary and bake because they were live: the way back."""
+    """Releases of the ledger, the newest first, that skip canary and bake because they were live: the way back. One
+    that was left for an older one does not."""
     trusted_bake: float = Field(default=0, ge=0)
     """Seconds that such a release is watched with all the traffic on it."""
     deadline: float = Field(default=600, gt=0)
@@ -308,6 +321,9 @@ class Settings(_Strict):
     """What is kept."""
     tags: dict[str, str] = {}
     """More tags for every resource."""
+    account: str | None = Field(default=None, pattern=r"^\d{12}$")
+    """The AWS account that the stack is for: credentials of another are refused. Once a fleet runs, its account is kept
+    in the ledger, and no other is taken."""
     endpoint: str | None = Field(default=None, pattern=r"^http://127\.0\.0\.1:\d{1,5}$")
     """Address of a local cloud; AWS if not given."""
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")

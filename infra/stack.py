@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -16,16 +17,22 @@ from components.network import NetworkArgs
 from components.release import Release, ReleaseArgs, Tuning
 from components.rollout import Rollout, RolloutArgs
 from components.switch import Switch, SwitchArgs
-from fleetswap.domain.ledger import Ledger, Network, from_plain, to_plain
-from fleetswap.domain.plan import plan
+from fleetswap.aws.account import Account
+from fleetswap.aws.session import Cloud
+from fleetswap.domain.ledger import Ledger, from_plain, to_plain
+from fleetswap.domain.plan import Plan, plan, served
 from fleetswap.domain.policy import Policy
+from infra.place import Whereabouts, place
 from infra.settings import Settings
 from infra.wanted import wanted_entry
 
 
-def deploy(settings: Settings) -> None:
+def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> None:
     """Declare the whole stack. Raises `InputError` before the first resource if something asked for is wrong."""
-    ledger = read_ledger().on(Network(settings.network.cidr, settings.network.zones))
+    before = read_outputs()
+    read = from_plain(before.get("ledger"))
+    here = place(read, settings, whereabouts or Account(Cloud(settings.region, settings.endpoint)))
+    ledger = here.ledger
     decided = plan(
         ledger,
         wanted_entry(settings, ledger),
@@ -37,6 +44,7 @@ def deploy(settings: Settings) -> None:
         service=settings.service,
         region=settings.region,
         endpoint=settings.endpoint,
+        account=here.identity.account,
         extra_tags=settings.tags,
     )
     everything = pulumi.ResourceOptions(provider=context.provider())
@@ -45,8 +53,8 @@ def deploy(settings: Settings) -> None:
         settings.service,
         NetworkArgs(
             context=context,
-            cidr=settings.network.cidr,
-            zones=settings.network.zones,
+            cidr=here.network.cidr,
+            zones=here.network.zones,
             front_port=settings.listener_port,
             service_ports=sorted({entry.health.port for entry in decided.running}),
         ),
@@ -91,7 +99,7 @@ def deploy(settings: Settings) -> None:
             standby=decided.standby.release if decided.standby else None,
             sides=[release.side for release in releases.values() if release.side is not None],
             policy=Policy.of({"capacity": settings.capacity.min, **settings.rollout.policy}),
-            trusted=decided.wanted.release in {entry.release for entry in ledger.entries[: settings.rollout.trusted]},
+            trusted=ledger.trusts(decided.wanted.release, settings.rollout.trusted),
             switch_role=switch.role_arn,
             alerts=settings.rollout.alerts,
         ),
@@ -100,14 +108,28 @@ def deploy(settings: Settings) -> None:
     )
     disk = releases[decided.wanted.release].disk
     pulumi.export("url", front.url)
+    seconds = {"build": disk.build_seconds, "upload": disk.upload_seconds, "rollout": rollout.seconds}
+    _export(rollout, read, decided, seconds, before)
+
+
+def _export(
+    rollout: Rollout, read: Ledger, decided: Plan, seconds: Mapping[str, Any], before: Mapping[str, Any]
+) -> None:
+    """Export what the rollout has reached; what an update without it (`--target`, `--exclude`) leaves is as it was."""
+
+    def told(values: Sequence[Any]) -> dict[str, Any]:
+        serving, left, now = values
+        reached = served(read, decided.ledger, serving, left or None)
+        spent = before.get("seconds", {}) if reached is read else now
+        return {"standby": reached.standby or "", "seconds": spent, "ledger": to_plain(reached)}
+
+    outputs = pulumi.Output.all(rollout.serving, rollout.left, seconds).apply(told)
     pulumi.export("live", rollout.serving)
-    pulumi.export("standby", decided.standby.release if decided.standby else "")
-    pulumi.export("seconds", {"build": disk.build_seconds, "upload": disk.upload_seconds, "rollout": rollout.seconds})
-    # Through the rollout, so that no ledger is ever written that the fleet did not reach.
-    pulumi.export("ledger", rollout.serving.apply(lambda _live: to_plain(decided.ledger)))
+    for name in ("standby", "seconds", "ledger"):
+        pulumi.export(name, outputs[name])
 
 
-def read_ledger() -> Ledger:
+def read_outputs() -> Mapping[str, Any]:
     """What the last successful update of this very stack left; empty for a new stack.
 
     `readStackOutputs` answers synchronously, in a preview too, which is why the plan can be made before anything is
@@ -120,4 +142,5 @@ def read_ledger() -> Ledger:
         _sync_await(root.urn.future())
     name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     answer: dict[str, Any] = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value or {}
-    return from_plain(answer.get("outputs", {}).get("ledger"))
+    outputs: Mapping[str, Any] = answer.get("outputs", {})
+    return outputs

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sts import STSClient
 
     from fleetswap.aws.puts import BlockPuts
 
@@ -100,6 +101,13 @@ class Cloud:
         """SNS; botocore retries."""
         with self._lock:
             return self._session.client("sns", endpoint_url=self.endpoint, config=control())
+
+    def sts(self) -> STSClient:
+        """The Security Token Service; botocore retries. From the small session: every preview asks it."""
+        with self._lock:
+            make = self._small_session.create_client
+            client = make("sts", region_name=self.region, endpoint_url=self.endpoint, config=control())
+        return cast("STSClient", client)
 
     def ebs_and_ec2(self, connections: int) -> tuple[EBSClient, EC2Client]:
         """The two clients of an upload, for `connections` threads. Nothing is retried here: the upload does that.

@@ -25,7 +25,7 @@ def steps(state: State, seen: Seen) -> tuple[Step, ...]:
     users there.
     """
     policy, home = state.order.policy, state.home
-    plan = policy.strategy.plan(trusted=state.order.trusted)
+    plan = policy.strategy.plan(trusted=state.trusted)
     alive = home is not None and any(gate.healthy(seen.targets_of(arn)) for arn in home.serving)
     return plan if alive else plan[-1:]
 
@@ -53,7 +53,7 @@ def expected(state: State, *, others: bool) -> Expected:
 
 def ringing(state: State) -> frozenset[str]:
     """The alarms that rang at the start of a rollback. They are why it is made, and say nothing against it."""
-    if not state.order.trusted or state.first is None:
+    if not state.trusted or state.first is None:
         return frozenset()
     return frozenset(name for name, alarm in state.first.alarms.items() if alarm == "ALARM")
 

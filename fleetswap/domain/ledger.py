@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
@@ -69,10 +69,11 @@ class HealthCheck:
 
 @dataclass(frozen=True)
 class Entry:
-    """One release: immutable, so everything here is part of its id or follows from what is, but for `max_size`.
+    """One release: immutable, so everything here is part of its id or follows from what is, but for what comes last.
 
     `max_size` is the greatest size that its group was ever allowed. It grows in place and never shrinks, because AWS
     takes machines from a group at once when its maximum falls below its size, and refuses one below its minimum.
+    `left`: the traffic went from it back to an older release, so it has to prove itself anew.
     """
 
     release: str
@@ -80,6 +81,20 @@ class Entry:
     machine: Machine
     health: HealthCheck
     max_size: int
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose fleet it is, and where. Another value of any is another fleet, whatever the state says.
+
+    `stack` is `project/stack`, under which snapshots, rule and switch are found; `account` has 12 digits.
+    """
+
+    stack: str
+    service: str
+    region: str
+    account: str
 
 
 @dataclass(frozen=True)
@@ -94,13 +109,30 @@ class Network:
 class Ledger:
     """The releases, newest first; `live` has the traffic, `standby` had it before. Both name an entry or nothing.
 
-    `network` is None in a new stack, and in a ledger that an older program wrote.
+    `network` and `identity` are None in a new stack, and in a ledger that an older program wrote.
     """
 
     live: str | None = None
     standby: str | None = None
     entries: tuple[Entry, ...] = ()
     network: Network | None = None
+    identity: Identity | None = None
+
+    def of(self, identity: Identity) -> Ledger:
+        """The same ledger as that of `identity`; of another one under a live release it is an `InputError`."""
+        had = self.identity
+        if had is not None and self.live is not None and had != identity:
+            raise InputError("; ".join(_other_identity(had, identity)) + "; or deploy a new stack")
+        return replace(self, identity=identity)
+
+    def trusts(self, release: str, newest: int) -> bool:
+        """Whether a release proved itself: one of the `newest` that were live, and not left for an older one."""
+        return any(entry.release == release and not entry.left for entry in self.entries[:newest])
+
+    def without_trust_in(self, release: str) -> Ledger:
+        """The same ledger with that release, if it is there, as one that was left."""
+        left = tuple(replace(entry, left=entry.left or entry.release == release) for entry in self.entries)
+        return replace(self, entries=left)
 
     def on(self, network: Network) -> Ledger:
         """The same ledger on `network`; another one than it stands on is an `InputError`."""
@@ -121,8 +153,30 @@ class Ledger:
         raise InputError(f"release {release!r} is not in the ledger: choose one of its releases ({known})")
 
 
+def _other_identity(had: Identity, has: Identity) -> Iterator[str]:
+    """What differs, each with its remedy."""
+    if had.account != has.account:
+        yield (
+            f"these credentials are of AWS account {has.account}, but the running fleet is in account {had.account}:"
+            " choose that one with AWS_PROFILE"
+        )
+    if had.region != has.region:
+        yield f"aws:region cannot change under a running fleet, which is in {had.region}: put the setting back"
+    if had.service != has.service:
+        yield f"fleetswap:service cannot change under a running fleet, which is {had.service}: put the setting back"
+    if had.stack != has.stack:
+        yield (
+            f"this stack is called {has.stack}, but its fleet is tagged and found as {had.stack}: give it its name back"
+            f" (`pulumi stack rename`, or `name` in Pulumi.yaml)"
+        )
+
+
 def release_id(service: str, identity: str, machine: Machine, health: HealthCheck) -> str:
-    """`<service>-<8 hex>` from the image's identity and what else the machines are made of. Same parts, same id."""
+    """`<service>-<8 hex>` from the image's identity and what else the machines are made of. Same parts, same id.
+
+    It must never change for an entry that a ledger has, or that release would be taken for another. A part that comes
+    later is left out here as long as it has the value that all machines had before.
+    """
     parts = json.dumps([identity, asdict(machine), asdict(health)], sort_keys=True, separators=(",", ":"))
     return f"{service}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
 
@@ -149,20 +203,45 @@ def from_plain(value: Mapping[str, Any] | None) -> Ledger:
             standby=value.get("standby"),
             entries=tuple(_entry(entry) for entry in value["entries"]),
             network=_network(value.get("network")),
+            identity=_identity(value.get("identity")),
         )
-        for release in (ledger.live, ledger.standby):
-            if release is not None:
-                ledger.entry(release)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"the stack's output `ledger` cannot be read ({error!r}): "
-            "put back the last good one with `pulumi stack export` and `pulumi stack import`"
-        ) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(f"cannot be read ({error!r})") from error
+    _check(ledger)
     return ledger
+
+
+def _check(ledger: Ledger) -> None:
+    """Refuse a ledger that no update wrote: a release that is not what its id says would be replaced under users."""
+    for release in (ledger.live, ledger.standby):
+        if release is not None:
+            ledger.entry(release)
+    if ledger.standby is not None and ledger.standby == ledger.live:
+        raise _damaged(f"names {ledger.live} as live and as standby")
+    names = [entry.release for entry in ledger.entries]
+    if len(set(names)) < len(names):
+        raise _damaged("has a release twice")
+    for entry in ledger.entries:
+        service = entry.release.rpartition("-")[0]
+        if entry.release != release_id(service, entry.image.identity, entry.machine, entry.health):
+            raise _damaged(f"was changed by hand: {entry.release} is not made of what stands there")
+
+
+def _damaged(what: str) -> InputError:
+    return InputError(
+        f"the stack's output `ledger` {what}: "
+        "put back the last good one with `pulumi stack export` and `pulumi stack import`"
+    )
 
 
 def _network(value: Mapping[str, Any] | None) -> Network | None:
     return None if value is None else Network(str(value["cidr"]), tuple(str(zone) for zone in value["zones"]))
+
+
+def _identity(value: Mapping[str, Any] | None) -> Identity | None:
+    if value is None:
+        return None
+    return Identity(*(str(value[key]) for key in ("stack", "service", "region", "account")))
 
 
 def _entry(value: Mapping[str, Any]) -> Entry:
@@ -196,6 +275,7 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             unhealthy=int(health["unhealthy"]),
         ),
         max_size=int(value["max_size"]),
+        left=bool(value.get("left", False)),
     )
 
 

@@ -85,6 +85,6 @@ def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
             " or allow it with fleetswap:rollout.again",
         )
     ringing = [name for name in policy.alarms if seen.alarms[name] == RINGING]
-    if ringing and not order.trusted and not policy.reports_only(Check.ALARMS):
+    if ringing and not state.trusted and not policy.reports_only(Check.ALARMS):
         return Kind.ABORTED, f"alarm {' and '.join(ringing)} rings already, before release {candidate.release} begins"
     return None

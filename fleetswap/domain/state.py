@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fleetswap.domain.gate import Streak
+from fleetswap.domain.marks import ROLLED_BACK, RolledBack
 from fleetswap.domain.moves import Action, Arm, Change, Disarm, End, Resize, Route, Seen, Wait
 from fleetswap.domain.orders import Order, Rule, Side, shares
 from fleetswap.domain.strategy import Step
@@ -108,6 +109,16 @@ class State:
     def previous(self) -> str | None:
         """The release that had the traffic before; if several shared it, all of them in one text."""
         return " and ".join(sorted(self.order.release_of(arn) for arn in self.served)) or None
+
+    @property
+    def left_by_hand(self) -> str | None:
+        """The release that `fleetswap rollback --now` took the traffic from, if no rollout has ended since."""
+        return RolledBack.read(self.first.tags.get(ROLLED_BACK, "") if self.first else "").release or None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the candidate has proved itself. One that was left by hand did, until then: the ledger is older."""
+        return self.order.trusted and self.left_by_hand != self.order.candidate.release
 
     @property
     def is_live_already(self) -> bool:

@@ -53,11 +53,15 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A rollout that succeeded: `live` has all the traffic, `previous` had it before; `phases` are seconds."""
+    """A rollout that succeeded: `live` has all the traffic, `previous` had it before; `phases` are seconds.
+
+    `left` is the release that a rollback by hand took the traffic from, before this rollout.
+    """
 
     live: str
     previous: str | None
     phases: dict[str, float]
+    left: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def roll_out(
     if notifier is not None:
         _notify(notifier, state, state.doing, now, teller)
     _raise(state.doing, errors)
-    return Outcome(live=order.candidate.release, previous=state.previous, phases=phases)
+    return Outcome(order.candidate.release, state.previous, phases, state.left_by_hand)
 
 
 def _notify(notifier: Notifier, state: State, end: End, now: float, teller: _Teller) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine
-from fleetswap.domain.plan import Plan, plan, preview_priority
+from fleetswap.domain.plan import Plan, plan, preview_priority, served
 
 MACHINE = Machine(instance_types=("c7i.large",), on_demand_base=2, on_demand_percent=0)
 HEALTH = HealthCheck(port=8080, path="/", codes="200", interval=5, timeout=3, healthy=2, unhealthy=2)
@@ -79,6 +79,49 @@ def test_a_release_is_declared_as_it_was_whatever_the_settings_say_now() -> None
     recorded = ledger.entry("web-00000001")
     asked = Entry(recorded.release, Image(identity=recorded.image.identity, changes=("other",)), MACHINE, HEALTH, 4)
     assert plan(ledger, asked, kept_images=0, max_size=4).wanted == recorded
+
+
+def test_who_goes_back_leaves_a_release_that_must_prove_itself_anew() -> None:
+    """A release that was rolled back would skip canary and bake when it is deployed again."""
+    ledger, _ = after([1, 2], kept_images=3)
+    one, two = entry(1).release, entry(2).release
+    assert ledger.trusts(one, 3)
+    assert ledger.trusts(two, 3)
+    assert not ledger.trusts(one, 1), "only the newest ones"
+    assert not ledger.trusts("web-new", 3)
+    back = plan(ledger, entry(1), kept_images=3, max_size=4).ledger
+    assert not back.trusts(two, 3)
+    assert back.trusts(one, 3)
+    third = plan(back, entry(3), kept_images=3, max_size=4).ledger
+    assert not third.trusts(two, 3), "the mark stays while others are deployed"
+    assert third.trusts(one, 3), "the release that was live before is the way back"
+    again = plan(third, entry(2), kept_images=3, max_size=4).ledger
+    assert again.trusts(two, 3), "it has proved itself again"
+
+
+@given(histories, st.integers(min_value=0, max_value=6))
+def test_what_is_not_trusted_was_left(numbers: list[int], last: int) -> None:
+    """A release that was never live would skip canary and bake, or the way back would take as long as a deploy."""
+    ledger, _ = after(numbers, kept_images=9)
+    wanted = entry(last).release
+    order = [each.release for each in ledger.entries]
+    assert ledger.trusts(wanted, 0) is False
+    if wanted not in order:
+        assert not ledger.trusts(wanted, 9)
+    elif wanted == ledger.live:
+        assert ledger.trusts(wanted, 9)
+
+
+def test_only_what_was_reached_is_written_down() -> None:
+    """After `pulumi up --target` a release that never had traffic would count as live, and skip its canary."""
+    read, _ = after([1, 2], kept_images=3)
+    planned = plan(read, entry(3), kept_images=3, max_size=4).ledger
+    one, two, three = (entry(number).release for number in (1, 2, 3))
+    assert served(read, planned, three, None) == planned
+    for serving in (None, "", one, two):
+        assert served(read, planned, serving, None) == read
+    assert not served(read, planned, three, two).trusts(two, 9), "a hand had gone back from it"
+    assert served(read, planned, three, three) == planned, "and this one has proved itself since"
 
 
 def test_a_maximum_grows_in_place_and_never_shrinks() -> None:

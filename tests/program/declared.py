@@ -45,27 +45,63 @@ class Program:
 
 
 class _Recorder(Mocks):
-    def __init__(self, ledger: dict[str, Any] | None) -> None:
+    def __init__(self, outputs: dict[str, Any], stack_name: str, serving: str | None, left: str) -> None:
         self.inputs: dict[tuple[str, str], dict[str, Any]] = {}
-        self._outputs = {} if ledger is None else {"ledger": ledger}
+        self._outputs = outputs
+        self._stack = stack_name
+        self._serving = serving
+        self._left = left
 
     def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         assert args.token == "pulumi:pulumi:readStackOutputs", args.token
-        assert args.args["name"] == f"organization/{PROJECT}/{STACK}", args.args
+        assert args.args["name"] == f"organization/{PROJECT}/{self._stack}", args.args
         return {"outputs": self._outputs}, []
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.inputs[args.typ, args.name] = args.inputs
-        computed = {"arn": f"arn:{args.name}", "dnsName": "front.example", "latestVersion": 1, "seconds": {"gate": 1.0}}
-        return f"{args.name}-id", {**computed, **args.inputs}
+        computed = {"arn": f"arn:{args.name}", "dnsName": "front.example", "latestVersion": 1}
+        if args.typ.endswith(":Rollout"):
+            serving = args.inputs["live"] if self._serving == "" else self._serving
+            computed = {"serving": serving, "left": self._left, "seconds": {"gate": 1.0}}
+        return f"{args.name}-id", {**args.inputs, **computed}
 
 
-def declare(values: dict[str, str], *, ledger: dict[str, Any] | None = None) -> Program:
-    """Run the program with these settings; `ledger` is what the stack's last update left."""
-    recorder = _Recorder(ledger)
-    set_mocks(recorder, project=PROJECT, stack=STACK, preview=False, organization="organization")
+@dataclass(frozen=True)
+class Credentials:
+    """Where the credentials lead to, in place of STS and EC2."""
+
+    account: str = "123456789012"
+    there: tuple[str, ...] = ("a", "b", "c")
+
+    def id(self) -> str:
+        """The account."""
+        return self.account
+
+    def zones(self) -> tuple[str, ...]:
+        """Its zones."""
+        return self.there
+
+
+def declare(
+    values: dict[str, str],
+    *,
+    ledger: dict[str, Any] | None = None,
+    outputs: dict[str, Any] | None = None,
+    region: str = "us-east-1",
+    stack_name: str = STACK,
+    credentials: Credentials | None = None,
+    serving: str | None = "",
+    left: str = "",
+) -> Program:
+    """Run the program with these settings; `ledger`, or all of `outputs`, is what the stack's last update left.
+
+    `serving` is what the rollout says has the traffic afterwards: what was asked for, if not given.
+    """
+    read = outputs if outputs is not None else {} if ledger is None else {"ledger": ledger}
+    recorder = _Recorder(read, stack_name, serving, left)
+    set_mocks(recorder, project=PROJECT, stack=stack_name, preview=False, organization="organization")
     options: dict[tuple[str, str], tuple[pulumi.ResourceOptions, bool]] = {}
-    outputs: dict[str, Any] = {}
+    exports: dict[str, Any] = {}
 
     def remember(args: pulumi.ResourceTransformationArgs) -> None:
         options[args.type_, args.name] = (args.opts, isinstance(args.resource, pulumi.CustomResource))
@@ -73,12 +109,12 @@ def declare(values: dict[str, str], *, ledger: dict[str, Any] | None = None) -> 
     @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
         pulumi.runtime.register_stack_transformation(remember)
-        stack.deploy(settings.parse(values, region="us-east-1"))
+        stack.deploy(settings.parse(values, region=region), credentials or Credentials())
         root = pulumi.runtime.get_root_resource()
         assert isinstance(root, Stack)
         exported = root.outputs
-        return pulumi.Output.from_input(exported).apply(outputs.update)
+        return pulumi.Output.from_input(exported).apply(exports.update)
 
     program()
     resources = (Declared(kind, name, inputs, *options[kind, name]) for (kind, name), inputs in recorder.inputs.items())
-    return Program(tuple(resources), outputs)
+    return Program(tuple(resources), exports)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fleetswap.domain.errors import InputError
-from tests.program.declared import Declared, Program, declare
+from tests.program.declared import Credentials, Declared, Program, declare
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]
@@ -217,6 +217,69 @@ def test_the_network_cannot_change_under_a_fleet(first: Program) -> None:
     """A new CIDR would replace the VPC, and with it take down what is live."""
     with pytest.raises(InputError, match="network cannot change"):
         declare(local("2", network={"cidr": "10.99.0.0/16"}), ledger=first.outputs["ledger"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"values": {"service": "shop"}}, "fleetswap:service cannot change"),
+        ({"region": "eu-west-1"}, "aws:region cannot change"),
+        ({"stack_name": "live"}, "this stack is called fleetswap/live"),
+        ({"credentials": Credentials(account="999900001111")}, "credentials are of AWS account 999900001111"),
+    ],
+)
+def test_another_identity_touches_nothing(first: Program, changes: dict[str, Any], told: str) -> None:
+    """A new name of the service, or another region, would delete the fleet that serves: 503 for everyone."""
+    with pytest.raises(InputError, match=told):
+        declare(local("2", **changes.pop("values", {})), ledger=first.outputs["ledger"], **changes)
+
+
+def test_the_account_of_the_settings_is_the_only_one() -> None:
+    """With another profile the first deploy would go to another account, and cost money there."""
+    with pytest.raises(InputError, match=r"account 123456789012, but fleetswap:account is 999900001111.*AWS_PROFILE"):
+        declare(local("1", account="999900001111"))
+    on_aws = {key: value for key, value in local("1").items() if key != "endpoint"}
+    (provider,) = [each for each in declare(on_aws).resources if each.type == "pulumi:providers:aws"]
+    assert json.loads(provider.inputs["allowedAccountIds"]) == ["123456789012"]
+
+
+def test_zones_are_those_that_the_account_has() -> None:
+    """The first deploy would fail half-way where the account has no zone a: letters differ by account."""
+    there = Credentials(there=("b", "c", "d"))
+    chosen = declare(local("1"), credentials=there)
+    assert [subnet.inputs["availabilityZone"] for subnet in chosen.of("Subnet")] == ["us-east-1b", "us-east-1c"]
+    with pytest.raises(InputError, match="no zone a in us-east-1: choose two of b, c, d"):
+        declare(local("1", network={"zones": ["a", "b"]}), credentials=there)
+    with pytest.raises(InputError, match="fewer than two availability zones"):
+        declare(local("1"), credentials=Credentials(there=("a",)))
+    later = declare(local("2"), ledger=chosen.outputs["ledger"], credentials=Credentials(there=("a", "b", "c")))
+    assert [subnet.inputs["availabilityZone"] for subnet in later.of("Subnet")] == ["us-east-1b", "us-east-1c"]
+
+
+@pytest.mark.parametrize("serving", [None, "web-00000000"])
+def test_an_update_without_the_rollout_writes_down_what_it_found(first: Program, serving: str | None) -> None:
+    """After `--target` or `--exclude`, the next update would give an unproved release all the traffic at once."""
+    before = {**first.outputs, "seconds": {"build": 1.0, "upload": 2.0, "rollout": {"gate": 3.0}}}
+    partial = declare(local("2"), outputs=before, serving=serving)
+    for name in ("ledger", "standby", "seconds"):
+        assert partial.outputs[name] == before[name]
+    assert partial.outputs["live"] == serving
+    following = declare(local("2"), outputs=partial.outputs)
+    assert following.one("Rollout").inputs["trusted"] is False
+
+
+def test_a_release_that_was_left_is_not_trusted(first: Program, second: Program) -> None:
+    """A release that was rolled back would get all the traffic again, without canary and bake."""
+    old = first.outputs["ledger"]["live"]
+    back = declare(local("1"), ledger=second.outputs["ledger"])
+    assert back.one("Rollout").inputs["live"] == old
+    assert back.one("Rollout").inputs["trusted"] is True
+    again = declare(local("2"), ledger=back.outputs["ledger"])
+    assert again.one("Rollout").inputs["trusted"] is False
+    after_all = declare(local("2"), ledger=again.outputs["ledger"])
+    assert after_all.one("Rollout").inputs["trusted"] is True
+    by_hand = declare(local("3", retention={"images": 3}), ledger=second.outputs["ledger"], left=old)
+    assert declare(local("1"), ledger=by_hand.outputs["ledger"]).one("Rollout").inputs["trusted"] is False
 
 
 def test_the_switch_may_change_the_weights_and_nothing_else(first: Program) -> None:

@@ -13,6 +13,7 @@ from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine
 from fleetswap.domain.orders import Order, Policy, Rule
 from fleetswap.domain.plan import plan
 from fleetswap.domain.sites import Site
+from fleetswap.domain.strategy import Step, Strategy
 from fleetswap.workflows.now import rollback_now
 from fleetswap.workflows.rollout import Outcome, observe, roll_out
 from tests.rollout.world import LISTENER, POLICY, Release, World, order, running, side
@@ -36,7 +37,7 @@ def ordered(wanted: str, policy: Policy = POLICY) -> tuple[Order, Ledger]:
     others = [each.release for each in decided.running[1:]]
     standby = decided.standby.release if decided.standby else None
     made = order(decided.wanted.release, *others, standby=standby, policy=policy)
-    trusted = wanted in {each.release for each in BEFORE.entries}
+    trusted = BEFORE.trusts(wanted, 3)
     return replace(made, trusted=trusted, switch_role=ROLE), decided.ledger
 
 
@@ -104,6 +105,15 @@ def test_what_is_allowed_is_rolled_out_from_what_is_real(
     assert world.serving() == {wanted.candidate.target_group}
     assert marks.ROLLED_BACK not in world.rule_tags
     assert not world.dark
+
+
+def test_what_a_hand_has_left_goes_through_the_canary_again(world: World) -> None:
+    """The release that someone was woken up for would get all the traffic at once, because the ledger is older."""
+    wanted, _ = ordered("bad", replace(POLICY, again=True, strategy=Strategy((Step(10, hold=5),), bake=5)))
+    assert wanted.trusted
+    outcome = up(world, wanted)
+    assert outcome.live == outcome.left == "bad"
+    assert {"tg-good", "tg-bad"} in [serving for _, serving in world.traffic]
 
 
 def test_a_new_image_that_fails_goes_back_to_what_was_real(world: World) -> None:

@@ -1,0 +1,64 @@
+"""Where the stack's fleet stands: the account, the region and the network, held against what the ledger says of it.
+
+What cannot change under a running fleet is refused here, before the first resource: AWS would replace the network, or
+Pulumi would make a second fleet and delete the one that serves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.ledger import Identity, Ledger, Network
+from infra.settings import Settings
+
+
+class Whereabouts(Protocol):
+    """Where the credentials lead to; `fleetswap.aws.account.Account` is one."""
+
+    def id(self) -> str:
+        """The account's 12 digits."""
+
+    def zones(self) -> tuple[str, ...]:
+        """The letters of the region's zones in which this account can make subnets, in order."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The ledger as it is for this run, and where that is."""
+
+    ledger: Ledger
+    identity: Identity
+    network: Network
+
+
+def place(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> Place:
+    """Where the stack's fleet is to stand. `InputError` if one that runs stands elsewhere, or is another's."""
+    account = whereabouts.id()
+    if settings.account not in (None, account):
+        raise InputError(
+            f"these credentials are of AWS account {account}, but fleetswap:account is {settings.account}:"
+            " choose that account with AWS_PROFILE"
+        )
+    identity = Identity(settings.stack, settings.service, settings.region, account)
+    ledger = ledger.of(identity)
+    network = Network(settings.network.cidr, _zones(ledger, settings, whereabouts))
+    return Place(ledger.on(network), identity, network)
+
+
+def _zones(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> tuple[str, ...]:
+    """The zones asked for; else those that the fleet stands in, and for a new one the first two of the account's."""
+    named = settings.network.zones
+    if ledger.network is not None:
+        return named or ledger.network.zones
+    there = whereabouts.zones()
+    if len(there) < 2:  # what an Application Load Balancer needs (CreateLoadBalancer, Subnets)
+        raise InputError(f"{settings.region} has fewer than two availability zones for this account: choose another")
+    missing = [zone for zone in named or () if zone not in there]
+    if missing:
+        raise InputError(
+            f"fleetswap:network.zones: this account has no zone {' and no zone '.join(missing)} in {settings.region}:"
+            f" choose two of {', '.join(there)}, or leave the setting out"
+        )
+    return named or there[:2]

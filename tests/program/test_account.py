@@ -1,0 +1,44 @@
+"""Where the credentials lead to, asked of the local cloud as of AWS."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.stub import Stubber
+
+from fleetswap.aws.account import Account
+from fleetswap.aws.session import Cloud
+from fleetswap.domain.errors import CloudError
+from localcloud.server import LocalCloud
+
+
+def test_the_account_and_its_zones(cloud: LocalCloud) -> None:
+    """No stack could be deployed, or a fleet in one account be taken for one in another."""
+    account = Account(Cloud("us-east-1", cloud.endpoint))
+    assert account.id() == "123456789012"
+    assert account.zones()[:2] == ("a", "b")
+
+
+def test_only_whole_zones_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subnet would be made in a Local Zone, where no Application Load Balancer of the region can be."""
+    cloud = Cloud("us-west-1")
+    ec2 = cloud.ec2()
+    with Stubber(ec2) as stub:
+        zones = [{"ZoneName": "us-west-1c"}, {"ZoneName": "us-west-1a"}]
+        filters = [
+            {"Name": "zone-type", "Values": ["availability-zone"]},
+            {"Name": "state", "Values": ["available"]},
+        ]
+        stub.add_response("describe_availability_zones", {"AvailabilityZones": zones}, {"Filters": filters})
+        monkeypatch.setattr(cloud, "ec2", lambda: ec2)
+        assert Account(cloud).zones() == ("a", "c")
+
+
+def test_a_denied_look_names_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has too few rights would see a traceback before the first deploy."""
+    cloud = Cloud("us-west-1")
+    ec2 = cloud.ec2()
+    with Stubber(ec2) as stub:
+        stub.add_client_error("describe_availability_zones", "UnauthorizedOperation", "no", 403)
+        monkeypatch.setattr(cloud, "ec2", lambda: ec2)
+        with pytest.raises(CloudError, match="refuses ec2:DescribeAvailabilityZones on us-west-1"):
+            Account(cloud).zones()
