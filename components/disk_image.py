@@ -8,6 +8,7 @@ Nothing is decided here: see `fleetswap.workflows.upload`.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,21 @@ from pulumi.dynamic import (
 )
 from pydantic import BaseModel, ConfigDict
 
+from components.cancel import hear
 from components.checks import check_failures
 from components.context import Context
+from components.speech import Speech, urn_of
 from fleetswap.aws import snapshots
 from fleetswap.aws.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import blockmap, tags
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.ledger import Entry
+from fleetswap.domain.meter import Figures, Meter
 from fleetswap.nix import build
 from fleetswap.workflows import upload
 from fleetswap.workflows.image_file import ImageFile
+from fleetswap.workflows.stop import Stop
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
@@ -47,8 +52,14 @@ NIX_ROOTS = PROJECT_ROOT / ".work" / "nix"
 REPLACING = ("identity", "stack", "region")
 """Another value of these is another snapshot."""
 
-HOW = ("lineage", "shipping", "root_gib")
+HOW = ("lineage", "shipping", "root_gib", "urn")
 """These say how a snapshot is made and checked; of one that is there they change nothing."""
+
+RELEASE = "fleetswap:components:Release"
+"""The type of what a disk image belongs to (`components.release`)."""
+
+CANCELLED = "cancelled while the image was uploaded"
+"""Why an upload ends after Ctrl-C or SIGTERM."""
 
 JOURNALS = PROJECT_ROOT / ".work" / "uploads"
 """Where an upload that was killed left word of what EBS has already."""
@@ -93,6 +104,8 @@ class Inputs(BaseModel):
     lineage: str = ""
     shipping: Shipping = Shipping()
     root_gib: int | None = None
+    urn: str = ""
+    """In whose row building and uploading speak."""
 
     @classmethod
     def of(cls, props: dict[str, Any]) -> Inputs:
@@ -120,37 +133,48 @@ class DiskImageProvider(ResourceProvider):
         """Build (if Nix has not), upload (if this stack has not), and say what it took."""
         inputs = Inputs.of(props)
         cloud = _cloud(inputs)
+        speech = Speech(inputs.urn)
         started = time.monotonic()
         # Before anything is built: the source of an older release is not in this checkout any more.
         found = snapshots.finished(cloud.ec2(), {tags.STACK: inputs.stack, tags.IMAGE: inputs.identity})
         if found is not None:
             _check_root(inputs, found.volume_gib)
-            pulumi.log.info(f"snapshot {found.snapshot_id} already holds the image: nothing to build or to send")
+            speech.line(f"snapshot {found.snapshot_id} already holds the image: nothing to build or to send")
             outs = {"snapshot_id": found.snapshot_id, "volume_gib": found.volume_gib, "adopted": True}
             outs |= {"parent": "", "blocks": 0, "blocks_sent": 0}
             return CreateResult(found.snapshot_id, {**props, **outs, "build_seconds": 0, "upload_seconds": 0})
-        path = bring(inputs)
+        path = bring(inputs, speech.status)
         built = time.monotonic()
         with ImageFile(path) as image:
             _check_root(inputs, blockmap.layout(image.size).volume_gib)
         ebs, ec2 = cloud.ebs_and_ec2(inputs.shipping.connections)
-        uploaded = upload.upload(
-            upload.Order(
-                path=path,
-                identity=inputs.identity,
-                stack=inputs.stack,
-                tags=inputs.tags,
-                description=inputs.identity,
-                lineage=inputs.lineage,
-                sparse=inputs.shipping.sparse,
-                samples=inputs.shipping.samples,
-                journal=JOURNALS,
-            ),
-            DirectSnapshots(ebs, ec2),
-            cloud.puts(ebs),
-            pulumi.log.info,
-            connections=inputs.shipping.connections,
-        )
+        meter, stop = Meter("puts"), Stop()
+
+        def tell(now: upload.Progress) -> None:
+            if stop.take():
+                raise FleetswapError(CANCELLED)
+            figures = Figures(now.done, now.total, now.sent, now.bytes_sent, now.throttled, now.seconds)
+            speech.status(f"uploading {meter.short(figures)}")
+
+        with hear(lambda: stop.ask(CANCELLED)):
+            uploaded = upload.upload(
+                upload.Order(
+                    path=path,
+                    identity=inputs.identity,
+                    stack=inputs.stack,
+                    tags=inputs.tags,
+                    description=inputs.identity,
+                    lineage=inputs.lineage,
+                    sparse=inputs.shipping.sparse,
+                    samples=inputs.shipping.samples,
+                    journal=JOURNALS,
+                ),
+                DirectSnapshots(ebs, ec2),
+                cloud.puts(ebs),
+                speech.line,
+                progress=tell,
+                connections=inputs.shipping.connections,
+            )
         outs = {
             **props,
             "snapshot_id": uploaded.snapshot_id,
@@ -178,8 +202,9 @@ class DiskImageProvider(ResourceProvider):
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Delete the snapshot. One that another release's AMI still uses stays, with that release."""
-        if not snapshots.delete(_cloud(Inputs.of(_props)).ec2(), _id):
-            pulumi.log.info(f"{_id} stays: an AMI of another release uses it")
+        inputs = Inputs.of(_props)
+        if not snapshots.delete(_cloud(inputs).ec2(), _id):
+            Speech(inputs.urn).line(f"{_id} stays: an AMI of another release uses it")
 
 
 class DiskImage(Resource, module="fleetswap", name="DiskImage"):
@@ -215,6 +240,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             lineage=context.service,
             shipping=shipping,
             root_gib=entry.machine.root_gib,
+            urn=urn_of("DiskImage", name, RELEASE),
         )
         outputs = dict.fromkeys(
             (
@@ -232,7 +258,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
         super().__init__(DiskImageProvider(), name, {**inputs.model_dump(), **outputs}, opts)
 
 
-def bring(inputs: Inputs) -> Path:
+def bring(inputs: Inputs, say: Callable[[str], None]) -> Path:
     """The disk image on this machine. What comes out must be the image that the preview showed, or it is refused."""
     if inputs.nix is None:
         if inputs.file is None:
@@ -244,7 +270,7 @@ def bring(inputs: Inputs) -> Path:
         derivation = build.instantiate(PROJECT_ROOT / nix.expression, attr=nix.attr, args=nix.args, options=nix.options)
         identity = str(derivation.out_path)
         if identity == inputs.identity:
-            out = build.realise(derivation, root=NIX_ROOTS / inputs.release, options=nix.options, say=pulumi.log.info)
+            out = build.realise(derivation, root=NIX_ROOTS / inputs.release, options=nix.options, say=say)
             path = build.find_disk(out)
     if identity != inputs.identity:
         raise FleetswapError(

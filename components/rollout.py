@@ -14,8 +14,11 @@ import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 from pydantic import BaseModel, ConfigDict
 
+from components.cancel import hear
 from components.checks import check_failures
 from components.context import Context
+from components.guardian import guarded
+from components.speech import Speech, urn_of
 from fleetswap.aws.balancer import Balancer
 from fleetswap.aws.fleet import Fleet
 from fleetswap.aws.metrics import PERIOD, Metrics
@@ -26,13 +29,22 @@ from fleetswap.aws.switch import Switch, schedule_name
 from fleetswap.domain import orders, tags
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.orders import Order, Policy
+from fleetswap.domain.state import State
 from fleetswap.workflows import rollout as workflow
+from fleetswap.workflows.stop import Stop
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
 
-HOW = ("trusted",)
-"""These say how a rollout is made. By themselves they are none: the live release becomes trusted by being live."""
+HOW = ("trusted", "urn")
+"""These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
+becomes trusted by being live."""
+
+CANCELLED = "cancelled"
+"""Why a rollout ends after Ctrl-C or SIGTERM."""
+
+GONE = "cancelled: pulumi was killed"
+"""Why a rollout ends that no engine waits for any more: no ledger would be written of it."""
 
 LOCAL_PERIOD = 10
 """Seconds of a period of metrics in the local cloud, where nobody wants to wait for AWS's minute."""
@@ -68,6 +80,8 @@ class Inputs(BaseModel):
     trusted: bool = False
     switch_role: str | None = None
     alerts: str | None = None
+    urn: str = ""
+    """In whose row the rollout speaks."""
 
     @classmethod
     def of(cls, props: dict[str, Any]) -> Inputs:
@@ -105,10 +119,11 @@ class RolloutProvider(ResourceProvider):
         """Other inputs, or a fleet that is not what the inputs say. It never replaces: that would drop the traffic."""
         changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields if key not in HOW)
         if not changed:
-            drift = _Ports(Inputs.of(_news)).observe().drift
+            inputs = Inputs.of(_news)
+            drift = _Ports(inputs).observe().drift
             changed = bool(drift)
             for what in drift:
-                pulumi.log.warn(f"the fleet has drifted: {what}")
+                Speech(inputs.urn).warn(f"the fleet has drifted: {what}")
         return DiffResult(changes=changed, replaces=[], delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -132,7 +147,7 @@ class RolloutProvider(ResourceProvider):
             balancer=ports.balancer,
             fleet=ports.fleet,
             clock=workflow.SystemClock(),
-            say=pulumi.log.info,
+            say=Speech(inputs.urn).line,
         )
         ports.switch.disarm(None)  # there is nothing left to put back
 
@@ -200,6 +215,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "trusted": args.trusted,
             "switch_role": args.switch_role,
             "alerts": args.alerts,
+            "urn": urn_of("Rollout", name),
         }
         super().__init__(
             RolloutProvider(),
@@ -238,24 +254,32 @@ class _Ports:
 def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
     inputs = Inputs.of(props)
     ports = _Ports(inputs)
-    try:
-        outcome = workflow.roll_out(
-            inputs.order,
-            balancer=ports.balancer,
-            fleet=ports.fleet,
-            prober=HttpProber(),
-            clock=workflow.SystemClock(),
-            metrics=ports.metrics(),
-            switch=ports.switch,
-            notifier=ports.notifier(),
-            say=pulumi.log.info,
-        )
-    except FleetswapError:
-        raise
-    except Exception as error:
-        # Pulumi shows a provider's error without its notes, and those say what could not be put back.
-        told = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
-        raise FleetswapError("; ".join(told)) from error
+    stop = Stop()
+    speech = Speech(inputs.urn, gone=lambda: stop.ask(GONE))
+    with hear(lambda: stop.ask(CANCELLED)) as heard, guarded(inputs.model_dump()) as guardian:
+        if not heard:
+            speech.warn("this Pulumi does not tell of Ctrl-C: `fleetswap abort` ends the rollout")
+        try:
+            outcome = workflow.roll_out(
+                inputs.order,
+                balancer=ports.balancer,
+                fleet=ports.fleet,
+                prober=HttpProber(),
+                clock=workflow.SystemClock(stop),
+                metrics=ports.metrics(),
+                switch=ports.switch,
+                notifier=ports.notifier(),
+                say=speech.line,
+                show=speech.status,
+                stop=stop,
+                keep=guardian.keep,
+            )
+        except FleetswapError:
+            raise
+        except Exception as error:
+            # Pulumi shows a provider's error without its notes, and those say what could not be put back.
+            told = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
+            raise FleetswapError("; ".join(told)) from error
     seconds = {phase: round(spent, 1) for phase, spent in outcome.phases.items()}
     return {
         **props,
@@ -264,3 +288,22 @@ def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
         "left": outcome.left or "",
         "seconds": seconds,
     }
+
+
+def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -> None:
+    """End the rollout of these inputs, whose provider was killed in this state. Tells its end, and raises nothing."""
+    try:
+        ports = _Ports(Inputs.of(props))
+        workflow.take_up(
+            state,
+            why,
+            balancer=ports.balancer,
+            fleet=ports.fleet,
+            prober=HttpProber(),
+            clock=workflow.SystemClock(),
+            switch=ports.switch,
+            notifier=ports.notifier(),
+            say=say,
+        )
+    except Exception as error:  # noqa: BLE001 - no one is left whom it could be raised to
+        say(f"error: {error}")

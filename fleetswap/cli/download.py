@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli import options
-from fleetswap.cli.show import Display, Figures, amount, cost, print_json
+from fleetswap.cli.show import Display, cost, print_json
+from fleetswap.domain.meter import Figures
+from fleetswap.domain.words import amount
 from fleetswap.workflows import download as workflow
 from fleetswap.workflows.read_back import CONNECTIONS, Reading
 

@@ -20,8 +20,9 @@ import typer
 from fleetswap.cli import engine, options, place, project
 from fleetswap.cli.engine import Engine, EngineError
 from fleetswap.cli.project import Project
-from fleetswap.cli.show import Display, counted, print_json
+from fleetswap.cli.show import Display, print_json
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.words import counted
 
 if TYPE_CHECKING:
     from fleetswap.cli.place import Place

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetswap.cli import options, place
-from fleetswap.cli.show import counted, duration, print_json
+from fleetswap.cli.show import print_json
+from fleetswap.domain.words import counted, duration
 
 if TYPE_CHECKING:
     from fleetswap.domain.orders import Armed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,15 +11,13 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli import options
-from fleetswap.cli.show import Display, Figures, cost, counted, print_json
+from fleetswap.cli.show import Display, cost, print_json
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.meter import Figures
+from fleetswap.domain.words import counted
 from fleetswap.workflows import upload as workflow
 from fleetswap.workflows.image_file import ImageFile
 from fleetswap.workflows.upload import CONNECTIONS, SAMPLES, Order, Progress, Uploaded, identify
-
-_PROGRESS = re.compile(r"uploading [0-9]+ %")
-"""The lines of progress of the workflow, which `Display` words itself."""
-
 
 _NOT_YET = "sha256:"
 """Stands for the identity until the file is read, so that everything else is judged before."""
@@ -133,7 +130,7 @@ def upload(
             order,
             joined.port,
             joined.puts,
-            lambda line: None if _PROGRESS.match(line) else display.say(line),
+            display.say,
             progress=lambda now: display.tell(_figures(now)),
             connections=connections,
         )

@@ -10,7 +10,8 @@ import typer
 
 from fleetswap.cli import options
 from fleetswap.cli.download import figures
-from fleetswap.cli.show import Display, cost, counted, print_json
+from fleetswap.cli.show import Display, cost, print_json
+from fleetswap.domain.words import counted
 from fleetswap.workflows import verify as workflow
 from fleetswap.workflows.read_back import CONNECTIONS, Mismatch
 from fleetswap.workflows.verify import Verified

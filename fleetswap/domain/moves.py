@@ -336,9 +336,13 @@ class Unanswered:
 
 @dataclass(frozen=True)
 class Broke:
-    """The action raised something else: a refusal, an interruption, a defect."""
+    """The action raised something else: a refusal, an interruption, a defect; or a person wants the rollout to stop.
+
+    `kind` says of which kind the end is then.
+    """
 
     why: str
+    kind: Kind = Kind.BROKE
 
 
 Event = (

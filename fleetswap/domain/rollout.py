@@ -95,7 +95,7 @@ def step(state: State, event: Event, now: float) -> State:  # noqa: PLR0911 - on
     if state.phase.is_back:
         return step_back(state, event, now)
     if isinstance(event, Broke):
-        return fail(state, Kind.BROKE, event.why, now)
+        return fail(state, event.kind, event.why, now)
     if state.moved and state.armed_until is not None and now >= state.armed_until:
         reason = "the dead man's switch was due before this rollout was done: the deploying machine was held up"
         return fail(state, Kind.ABORTED, reason, now)

@@ -1,8 +1,9 @@
 """Runs a rollout: does what the state machine says, through ports, and tells what happens.
 
 It decides nothing about traffic: every decision is `fleetswap.domain.rollout`'s, also what a failure undoes. Whatever
-an action raises, Ctrl-C and `SystemExit` included, becomes an event of the machine; when the machine has put
-everything back, the first error is raised. It makes no client and reads no setting.
+an action raises, `KeyboardInterrupt` and `SystemExit` included, becomes an event of the machine, and so does the wish
+of a person to stop; when the machine has put everything back, the first error is raised. A rollout whose process dies
+can be ended by another one, from the last state that it kept. It makes no client and reads no setting.
 """
 
 from __future__ import annotations
@@ -13,20 +14,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from fleetswap.domain import progress
 from fleetswap.domain.drift import drift
 from fleetswap.domain.errors import Aborted, CloudError, FleetswapError, InputError
 from fleetswap.domain.gate import one_line
-from fleetswap.domain.moves import Action, Broke, End, Kind, Look, Unanswered, Wait
-from fleetswap.domain.notices import notice_of
+from fleetswap.domain.moves import Broke, End, Event, Kind, Look, Unanswered
+from fleetswap.domain.notices import Notice, notice_of
 from fleetswap.domain.orders import Order, Unavailable
 from fleetswap.domain.rollout import begin, step
-from fleetswap.domain.state import Phase, State
-from fleetswap.domain.strategy import ALL
+from fleetswap.domain.state import State
 from fleetswap.workflows.hands import Hands, Ports
 from fleetswap.workflows.ports import Balancer, Clock, Fleet, Metrics, Notifier, Prober, Switch
-
-SAY_EVERY = 5.0
-"""Least seconds between two lines about the same waiting. What changes faster than this is noise in a terminal."""
+from fleetswap.workflows.stop import Stop
 
 TOO_MANY = 1000
 """Exceptions after which the machine itself must be broken; without a bound, a defect in it would go on for ever."""
@@ -37,10 +36,14 @@ RETIRE_PAUSE = 2.0
 
 T = TypeVar("T")
 Say = Callable[[str], None]
+Keep = Callable[[State], None]
 
 
 class SystemClock:
-    """The clock of this machine."""
+    """The clock of this machine; all its processes read the same time. A wish to stop ends a wait."""
+
+    def __init__(self, stop: Stop | None = None) -> None:
+        self._stop = stop or Stop()
 
     def now(self) -> float:
         """Seconds since some moment; changes of the wall clock do not matter."""
@@ -48,7 +51,7 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
-        time.sleep(seconds)
+        self._stop.sleep(seconds)
 
 
 @dataclass(frozen=True)
@@ -89,55 +92,118 @@ def roll_out(
     switch: Switch | None = None,
     notifier: Notifier | None = None,
     say: Say = lambda _: None,
+    show: Say = lambda _: None,
+    stop: Stop | None = None,
+    keep: Keep = lambda _: None,
 ) -> Outcome:
     """Put all the traffic on the order's candidate, or put everything back and raise the first error.
 
-    Raises `Aborted` if the candidate is not fit for the traffic, `InputError` for an order that cannot be (nothing was
-    touched), `CloudError` if AWS refuses or does not answer, and whatever else an action raised. Repeating a finished
-    rollout mends what differs and changes nothing else; repeating one that died half-way first puts right what that one
-    left. The notifier is told of every end.
+    Raises `Aborted` if the candidate is not fit for the traffic or `stop` was asked for, `InputError` for an order that
+    cannot be (nothing was touched), `CloudError` if AWS refuses or does not answer, and whatever else an action raised.
+    Repeating a finished rollout mends what differs and changes nothing else; repeating one that died half-way first
+    puts right what that one left. The notifier is told of every end.
+
+    `say` gets what is to stay in the log, each line once; `show` what goes on just now, a few words, as often as they
+    change. `keep` gets each state before its action is done, so that whoever has the last one can `take_up`; it must
+    not raise.
     """
     run = uuid.uuid4().hex
     hands = Hands(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
-    teller = _Teller(say, clock)
-    errors: list[BaseException] = []
-    phases: dict[str, float] = {}
-    state = begin(order, clock.now(), run)
-    entered = now = state.started
-    while not isinstance(state.doing, End):
+    driver = _Driver(hands, _Teller(say, show), clock, notifier, stop or Stop(), keep)
+    state = driver.drive(begin(order, clock.now(), run))
+    return Outcome(order.candidate.release, state.previous, driver.phases, state.left_by_hand)
+
+
+def take_up(
+    state: State,
+    why: str,
+    *,
+    balancer: Balancer,
+    fleet: Fleet,
+    prober: Prober,
+    clock: Clock,
+    switch: Switch | None = None,
+    notifier: Notifier | None = None,
+    say: Say = lambda _: None,
+    show: Say = lambda _: None,
+) -> None:
+    """End a rollout whose process died, from the state that it kept last: everything is put back, as after an error.
+
+    It goes on as the same run, so it leaves alone whatever a newer one has begun. Always raises, as `roll_out` does,
+    with `why` as the reason; only a rollout that had succeeded already is left as it is. Repeating it is harmless.
+    """
+    hands = Hands(state.order, Ports(balancer, fleet, prober, clock, None, switch), state.run)
+    stop = Stop()
+    stop.ask(why)
+    _Driver(hands, _Teller(say, show), clock, notifier, stop, lambda _: None).drive(state)
+
+
+class _Driver:
+    """Does what the machine says until the end."""
+
+    def __init__(
+        self, hands: Hands, teller: _Teller, clock: Clock, notifier: Notifier | None, stop: Stop, keep: Keep
+    ) -> None:
+        self._hands = hands
+        self._teller = teller
+        self._clock = clock
+        self._notifier = notifier
+        self._stop = stop
+        self._keep = keep
+        self._errors: list[BaseException] = []
+        self.phases: dict[str, float] = {}
+
+    def drive(self, state: State) -> State:
+        """The last state of a rollout that succeeds; else the first error is raised when everything is put back."""
+        errors, clock = self._errors, self._clock
+        entered = now = clock.now()
+        while not isinstance(state.doing, End):
+            event = self._event(state)
+            if len(errors) > TOO_MANY:
+                raise errors[0]
+            try:
+                now = clock.now()
+                after = step(state, event, now)
+                if after.phase != state.phase:
+                    self.phases[state.phase] = self.phases.get(state.phase, 0.0) + now - entered
+                    entered = now
+                for line in progress.lines(state, after):
+                    self._teller.line(line)
+                self._teller.row(progress.row(after, event, now))
+                state = after
+            except BaseException as error:  # noqa: BLE001 - as below: an interruption may come between two actions
+                errors.append(error)
+                state = _interrupted(state, errors, now)
+        self._keep(state)
+        notice = notice_of(state, state.doing, now, self.phases)
+        for line in notice.lines:
+            self._teller.line(line)
+        if self._notifier is not None:
+            _notify(self._notifier, notice, self._teller)
+        _raise(state.doing, errors)
+        return state
+
+    def _event(self, state: State) -> Event:
+        """Do what the state says, unless the rollout is to stop; what came of it."""
         try:
-            teller.waiting(state.doing)
-            event = hands.do(state.doing)
+            self._keep(state)
+            why = self._stop.take()
+            if why and not state.phase.is_back:
+                return Broke(why, Kind.ABORTED)
+            return self._hands.do(state.doing)
         except Unavailable as error:
-            event = Unanswered(_words(error))
-        except BaseException as error:  # noqa: BLE001 - the weights go back whatever happened; it is raised below
-            errors.append(error)
-            event = Broke(_words(error))
-        if len(errors) > TOO_MANY:
-            raise errors[0]
-        try:
-            now = clock.now()
-            after = step(state, event, now)
-            if after.phase != state.phase:
-                phases[state.phase] = phases.get(state.phase, 0.0) + now - entered
-                entered = now
-                teller.phase(after)
-            state = after
-        except BaseException as error:  # noqa: BLE001 - as above: an interruption may come between two actions
-            errors.append(error)
-            state = _interrupted(state, errors, now)
-    if notifier is not None:
-        _notify(notifier, state, state.doing, now, teller)
-    _raise(state.doing, errors)
-    return Outcome(order.candidate.release, state.previous, phases, state.left_by_hand)
+            return Unanswered(_words(error))
+        except BaseException as error:  # noqa: BLE001 - the weights go back whatever happened; it is raised at the end
+            self._errors.append(error)
+            return Broke(_words(error))
 
 
-def _notify(notifier: Notifier, state: State, end: End, now: float, teller: _Teller) -> None:
+def _notify(notifier: Notifier, notice: Notice, teller: _Teller) -> None:
     """The outcome stands, whatever the notifier does; also if someone loses patience with it."""
     try:
-        notifier.tell(notice_of(state, end, now))
+        notifier.tell(notice)
     except BaseException as error:  # noqa: BLE001 - an error here would be taken for the rollout's
-        teller.now(f"warning: no one was notified: {_words(error)}")
+        teller.line(f"warning: no one was notified: {_words(error)}")
 
 
 def observe(order: Order, *, balancer: Balancer, fleet: Fleet, switch: Switch | None = None) -> Observed:
@@ -170,8 +236,7 @@ def retire(order: Order, *, balancer: Balancer, fleet: Fleet, clock: Clock, say:
                 clock.sleep(RETIRE_PAUSE)
         return None
 
-    teller = _Teller(say, clock)
-    teller.now(f"retiring {order.service}: the listener answers 503 from here on")
+    say(f"retiring {order.service}: the listener answers 503 from here on")
     patiently(lambda: balancer.restore(order.listener, None))
 
     def scale_in(name: str) -> None:
@@ -183,48 +248,32 @@ def retire(order: Order, *, balancer: Balancer, fleet: Fleet, clock: Clock, say:
 
 
 class _Teller:
-    """Tells what happens, the same waiting not more often than `SAY_EVERY`. Telling never fails a rollout."""
+    """Tells what happens: in lines, each once, and in a row that is overwritten. Telling never fails a rollout."""
 
-    def __init__(self, say: Say, clock: Clock) -> None:
+    def __init__(self, say: Say, show: Say) -> None:
         self._say = say
-        self._clock = clock
-        self._last = ("", float("-inf"))
+        self._show = show
+        self._told: set[str] = set()
+        self._shown = ""
 
-    def now(self, text: str) -> None:
-        """Tell at once."""
+    def line(self, text: str) -> None:
+        """Tell for good, unless it was told before."""
+        if text not in self._told:
+            self._told.add(text)
+            self._try(self._say, text)
+
+    def row(self, text: str) -> None:
+        """Show what is going on, if it is news."""
+        if text and text != self._shown:
+            self._shown = text
+            self._try(self._show, text)
+
+    @staticmethod
+    def _try(how: Say, text: str) -> None:
         try:
-            self._say(text)
+            how(text)
         except Exception:  # noqa: BLE001 - who listens may be gone (a closed terminal); the traffic still matters
             return
-
-    def waiting(self, action: Action) -> None:
-        """Tell why we wait, if we do and it is news."""
-        if not isinstance(action, Wait):
-            return
-        now, (last, told) = self._clock.now(), self._last
-        if action.why != last and now - told >= SAY_EVERY:
-            self._last = (action.why, now)
-            self.now(action.why)
-
-    def phase(self, state: State) -> None:
-        """Tell a new phase."""
-        release, previous = state.order.candidate.release, state.previous or "nothing"
-        weight = state.steps[0].weight if state.steps else ALL
-        part = "all" if weight == ALL else f"{weight} % of"
-        text = {
-            Phase.RECOVER: f"{release}: a rollout that died left the traffic shared; it goes back to {previous} first",
-            Phase.SCALE: f"{release}: scaling to {state.wanted} machines; {previous} has the traffic",
-            Phase.GATE: f"{release}: waiting until {state.wanted} machines are healthy",
-            Phase.PROBE: f"{release}: healthy, probing {state.order.policy.probe_path}",
-            Phase.SHIFT: f"{release}: moving {part} the traffic from {previous}",
-            Phase.HOLD: f"{release}: has {weight} % of the traffic",
-            Phase.BAKE: f"{release}: has all the traffic, and is watched",
-            Phase.SETTLE: f"{release}: has all the traffic",
-            Phase.PUT_BACK: f"{release}: putting the traffic back on {previous}",
-            Phase.CLEAN_UP: f"{release}: cleaning up",
-        }.get(state.phase)
-        if text:
-            self.now(text)
 
 
 def _interrupted(state: State, errors: list[BaseException], now: float) -> State:
@@ -248,6 +297,8 @@ def _raise(end: End, errors: list[BaseException]) -> None:
             raise InputError(message)
         case Kind.CLOUD:
             raise CloudError(message)
+        case Kind.BROKE if not errors:  # what was raised is lost with the process that it was raised in
+            raise FleetswapError(message)
         case Kind.BROKE:
             first = errors[0]
             if isinstance(first, FleetswapError):

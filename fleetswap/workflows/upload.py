@@ -60,9 +60,6 @@ FIRST_PATIENCE_SECONDS = 30.0
 PATIENCE_SECONDS = 300.0
 """Silence after which an upload is given up; longer than the two minutes for which a snapshot may "not exist"."""
 
-PROGRESS_SECONDS = 3.0
-"""Least time between two lines of progress."""
-
 ATTEMPTS = 3
 """Snapshots that are written before a run gives way to whoever deletes them."""
 
@@ -104,7 +101,7 @@ def upload(
     """Return a finished snapshot of the image, made now or by an earlier upload of the same stack.
 
     To repeat it is harmless: what is finished is adopted, what was left unfinished is gone on with or deleted. `say`
-    gets a line every few seconds at most, `progress` the figures more often, both on the calling thread. Raises
+    gets what is decided, `progress` the figures, several times a second, both on the calling thread. Raises
     `InputError` before anything is created, `CloudError` if AWS refuses or is silent for `PATIENCE_SECONDS`,
     `FleetswapError` if the image changes.
     """
@@ -135,7 +132,7 @@ class _Upload:
         self._connections = connections
         self._began = clock.now()
         self._layout = blockmap.layout(image.size)
-        self._figures = _Figures(clock, say, progress)
+        self._figures = _Figures(progress)
 
     def run(self) -> Uploaded:
         """Begin, fill and seal; anew if the snapshot is deleted meanwhile, or holds what this run has not sent."""
@@ -304,13 +301,10 @@ class MapSource:
 
 
 class _Figures:
-    """Adds up what `Sender` tells, and says how far the upload is, every `PROGRESS_SECONDS` at most."""
+    """Adds up what `Sender` tells."""
 
-    def __init__(self, clock: Clock, say: Callable[[str], None], progress: Callable[[Progress], None] | None) -> None:
-        self._clock = clock
-        self._say = say
+    def __init__(self, progress: Callable[[Progress], None] | None) -> None:
         self._progress = progress
-        self._last = clock.now()
         self._before = Progress()
         self.all = Progress()
         """Of all that the run has sent: `done` and `total` are of the image and of what came after it."""
@@ -329,12 +323,6 @@ class _Figures:
         )
         if self._progress is not None:
             self._progress(self.all)
-        if self._clock.now() - self._last < PROGRESS_SECONDS or not now.total:
-            return
-        self._last = self._clock.now()
-        rate = now.bytes_sent / now.seconds / 1e6 if now.seconds else 0.0
-        share = 100 * now.done // now.total
-        self._say(f"uploading {share} % ({now.done} of {now.total} blocks, {now.sent} sent, {rate:.0f} MB/s)")
 
     def next(self) -> None:
         """What is told from here on comes on top."""

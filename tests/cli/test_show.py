@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap.cli.show import Display, Figures, Meter, amount, cost, duration
+from fleetswap.cli.show import Display, cost
+from fleetswap.domain.meter import Figures, Meter
+from fleetswap.domain.words import amount, duration
 
 
 def at(seconds: float, done: int, *, total: int = 1_000, throttled: int = 0) -> Figures:

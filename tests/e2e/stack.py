@@ -70,6 +70,7 @@ class LocalStack:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            process_group=0,  # as a shell starts what a person may interrupt
         )
 
     def run(self, verb: str, *, version: str = "") -> Ran:
@@ -167,6 +168,14 @@ class LocalStack:
             except OSError:
                 continue
         return found
+
+    def providers(self) -> list[int]:
+        """The servers of dynamic providers of this stack."""
+        return [pid for pid in self.deployers() if b"pulumi.dynamic" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def interrupt(self, started: subprocess.Popen[str], number: int = signal.SIGINT) -> None:
+        """Ctrl-C: what runs in the foreground gets the signal, pulumi too; what has a group of its own does not."""
+        os.killpg(started.pid, number)
 
     def kill_deployers(self, started: subprocess.Popen[str]) -> int:
         """End everything of an update at once, as the death of its machine does; how many processes that were."""

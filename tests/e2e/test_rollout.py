@@ -6,7 +6,9 @@ What users got is printed after each of them.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -46,6 +48,9 @@ FOR_A_KILL = {
     "warm": 2,
 }
 """The switch fires 23 s after it was armed."""
+
+LONG = {**FOR_A_KILL, "strategy": [{"weight": 20, "hold": 120}], "switch_margin": 120}
+"""Whoever waits for the end of the step, or for the switch, waits for minutes."""
 
 FAILING = [
     {"fault": fault, "service": service, "rate": rate, "seed": seed}
@@ -146,6 +151,54 @@ def test_a_version_that_is_slow_is_caught_in_the_canary(fleet: LocalStack) -> No
     assert weights.parts() == [(100,), (20, 80), (100,)]
     assert load.failures == {}
     assert_at_rest(fleet, "2")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_one_ctrl_c_ends_a_rollout_in_order(fleet: LocalStack, number: int) -> None:
+    """Whoever stops a deploy, because the new version is bad or a job was cancelled, would get it everywhere."""
+    fleet.set(rollout=LONG)
+    machines = fleet.groups()
+    with users(fleet) as load, Weights(fleet) as weights:
+        started = fleet.start("up", version="stopped")
+        assert weights.wait_for(20, 80, seconds=120)
+        if number == signal.SIGINT:
+            fleet.interrupt(started)
+        else:
+            started.terminate()  # as a CI does it: `make` alone gets it
+        assert weights.wait_for(100, seconds=15)
+        said, _ = started.communicate(timeout=60)
+    print(said, load.report(), weights.seen, sep="\n")
+    assert started.returncode != 0
+    assert re.search(r"cancelled; web-\w+ has all the traffic again", said)
+    assert load.failures == {}
+    assert_at_rest(fleet, "2")
+    assert set(fleet.groups()) <= set(machines), "the new version's machines are left running"
+    assert "rolled back" in notices(fleet)[-1]
+
+
+def test_after_two_ctrl_cs_the_guardian_brings_the_traffic_home(fleet: LocalStack) -> None:
+    """The second one kills whoever would put the traffic back, and it would stay shared until the switch fires."""
+    told = len(notices(fleet))
+    with users(fleet) as load, Weights(fleet) as weights:
+        started = fleet.start("up", version="stopped")
+        assert weights.wait_for(20, 80, seconds=120)
+        # The engine would let it live for some seconds; this is what a killed CI job does.
+        provider = fleet.providers()
+        fleet.interrupt(started)
+        fleet.interrupt(started)
+        for pid in provider:
+            os.kill(pid, signal.SIGKILL)
+        assert weights.wait_for(100, seconds=30)
+        said, _ = started.communicate(timeout=60)
+        deadline = time.monotonic() + 30
+        while (len(notices(fleet)) == told or fleet.deployers()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+    print(said, load.report(), weights.seen, sep="\n")
+    assert started.returncode != 0
+    assert load.failures == {}
+    assert_at_rest(fleet, "2")
+    assert "rolled back" in notices(fleet)[told]
+    assert fleet.deployers() == [], "a guardian would be left behind"
 
 
 def test_throttled_calls_and_a_second_deployer_change_nothing(fleet: LocalStack) -> None:

@@ -1,9 +1,10 @@
 """Explores what can happen to a rollout: the real state machine and the real hands, in a world that goes wrong.
 
 `explore` runs a rollout and, at every action, also every world in which one more thing goes wrong there, up to a given
-depth; `wander` lets many things go wrong at random. A deployer that dies is followed by the dead man's switch, by the
-next run, or by both in either order. After every action the world judges its invariants (`SimWorld.judge`), after every
-end the simulator judges its own (`Explorer._judge_end`). What is found is a `Violation`, with the story that led to it.
+depth; `wander` lets many things go wrong at random. A deployer that dies is followed by its guardian, or by the dead
+man's switch, by the next run, or by both in either order. After every action the world judges its invariants
+(`SimWorld.judge`), after every end the simulator judges its own (`Explorer._judge_end`). What is found is a
+`Violation`, with the story that led to it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fleetswap.domain.moves import (
     Confirm,
     End,
     Explain,
+    Kind,
     Look,
     Probe,
     ReadEvidence,
@@ -66,6 +68,12 @@ class Deployer:
     @property
     def ended(self) -> bool:
         return isinstance(self.state.doing, End)
+
+    def take_up(self, kept: State) -> None:
+        """Go on as the guardian of a run that has died, from the state that it kept (`workflows.rollout.take_up`)."""
+        self.state = kept
+        if not kept.phase.is_back:
+            self.state = machine.step(kept, Broke("the deploying process died", Kind.ABORTED), self.world.now())
 
     def act(self, mode: str = "") -> None:
         """Do one action, in the time of one second, as the loop of the workflow does it."""
@@ -207,6 +215,7 @@ class Explorer:
             self._act(deployer, story, self._goes_wrong(deployer, fault))
             self._follow(deployer, story, depth)
             return
+        kept = deployer.state
         if fault.endswith("after the action"):
             self._act(deployer, story)
             if deployer.ended:
@@ -215,6 +224,8 @@ class Explorer:
             world = deployer.world.copy()
             successor = self._successor(deployer.copy(world), who, story)
             self._follow(successor, (*story, f"then {who}"), depth)
+        deployer.take_up(kept)
+        self._follow(deployer, (*story, "then its guardian"), depth)
 
     def _goes_wrong(self, deployer: Deployer, fault: str) -> str:
         """Change the world; the answer is how the next action fails."""

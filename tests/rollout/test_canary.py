@@ -10,7 +10,7 @@ from fleetswap.domain import canary, evidence, marks
 from fleetswap.domain.errors import Aborted, CloudError, InputError
 from fleetswap.domain.evidence import Evidence, Expected, Finding
 from fleetswap.domain.gate import Answer, Streak, Target, Verdict
-from fleetswap.domain.notices import Ending, Notice
+from fleetswap.domain.notices import Ending
 from fleetswap.domain.orders import Group, Order, Policy, Rule
 from fleetswap.domain.policy import Shortage
 from fleetswap.domain.rates import Counts, Limit, Stretch
@@ -291,14 +291,6 @@ def test_a_failing_notifier_changes_nothing() -> None:
         else:
             run(world, wanted)
         assert "warning: no one was notified: RuntimeError: no mail today" in world.log
-
-
-def test_notices_say_what_a_reader_needs() -> None:
-    """The one message that wakes someone would not say what has the traffic."""
-    notice = Notice(Ending.ROLLED_BACK, "web", "web-1", "web-0", "5xx", "web-0", ("5 of 10",), 12.0)
-    assert notice.subject == "web: rollout of web-1 rolled back"
-    assert "Traffic now: web-0" in notice.text
-    assert "Evidence: 5 of 10" in notice.text
 
 
 # The gate of a step, as a table

@@ -17,7 +17,7 @@ from tests.rollout.world import POLICY, REFUSED, THROTTLED, Fault, Release, Worl
 
 
 def run(world: World, wanted: Order) -> Outcome:
-    return roll_out(wanted, balancer=world, fleet=world, prober=world, clock=world, say=world.say)
+    return roll_out(wanted, balancer=world, fleet=world, prober=world, clock=world, say=world.say, show=world.say)
 
 
 def first_deploy() -> tuple[World, Order]:
@@ -159,7 +159,7 @@ def test_a_broken_candidate_is_told_in_full_and_cleaned_up() -> None:
     assert world.size("new") == (0, 0)
     assert world.size("live") == (2, 3)
     assert world.size("old") == (2, 2)
-    assert any("Target.ResponseCodeMismatch" in line for line in world.log), "the reason shows while waiting, too"
+    assert any("(health checks failed with [503])" in line for line in world.log), "the reason shows while waiting, too"
 
 
 def test_a_console_that_fails_does_not_hide_the_reason() -> None:

@@ -19,7 +19,7 @@ from tools.local.work import Work
 # The processes that pulumi leaves behind when it is killed, the official ones and ours; `down` ends them. The first
 # names pulumi, its language hosts and its plugins, also behind a shell or an interpreter; the others what those start.
 LEFT_BEHIND = re.compile(
-    r"(^|[/\0])pulumi(-[\w-]+)?\0|pulumi\.dynamic|localcloud\.plugin|tools\.engine|run_program\.py"
+    r"(^|[/\0])pulumi(-[\w-]+)?\0|pulumi\.dynamic|localcloud\.plugin|tools\.engine|components\.guardian|run_program\.py"
 )
 
 

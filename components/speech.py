@@ -1,0 +1,92 @@
+"""What a dynamic provider says, in the row of its own resource: lines that stay, and a status that is overwritten.
+
+`pulumi.log` in a provider hangs everything on the row of the stack, because it wants the resource itself; the engine's
+`Log` takes its URN (pulumi/engine.proto, `LogRequest`), which the program can compute and a provider is not told.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import grpc
+import pulumi
+from pulumi.runtime.proto import engine_pb2
+from pulumi.runtime.settings import get_engine
+
+STATUS_SECONDS = 1.0
+"""Least time between two statuses, each of which overwrites the one before."""
+
+LOG_SECONDS = 30.0
+"""The same where there is no terminal, and each of them is a line of the log that only shows that something goes on.
+In between the engine gets them as what it shows with `--debug`: so it is noticed soon when there is none any more."""
+
+GONE = 2
+"""Messages in a row that no engine takes, after which it is gone: it was killed, for it ends its providers first."""
+
+
+def urn_of(kind: str, name: str, *parents: str) -> str:
+    """The URN that the engine gives a dynamic resource of the program that runs; `parents` are types, outermost first.
+
+    The form is Pulumi's (docs, "Resource names": `urn:pulumi:STACK::PROJECT::PARENT$TYPE::NAME`).
+    """
+    types = "$".join((*parents, f"pulumi-python:dynamic/fleetswap:{kind}"))
+    return f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{types}::{name}"
+
+
+class Speech:
+    """Speaks for one resource, on the thread of its operation. What is said is never what fails."""
+
+    def __init__(self, urn: str, gone: Callable[[], None] = lambda: None) -> None:
+        """Without a URN, as in the state of an older program, it is said in the row of the stack.
+
+        `gone` is called when there is no engine left to listen: it was killed.
+        """
+        self._urn = urn
+        self._gone = gone
+        self._unheard = 0
+        self._every = STATUS_SECONDS if _has_terminal() else LOG_SECONDS
+        self._shown = self._sent = float("-inf")
+
+    def line(self, text: str) -> None:
+        """Say something that stays in the log."""
+        self._log(text, engine_pb2.INFO, ephemeral=False)
+
+    def warn(self, text: str) -> None:
+        """Say something that someone should look at."""
+        self._log(text, engine_pb2.WARNING, ephemeral=False)
+
+    def status(self, text: str) -> None:
+        """Show what goes on just now, a few words; left out if the last status is too young."""
+        now = time.monotonic()
+        if now - self._sent < STATUS_SECONDS:
+            return
+        self._sent = now
+        due = now - self._shown >= self._every
+        if due:
+            self._shown = now
+        self._log(text, engine_pb2.INFO if due else engine_pb2.DEBUG, ephemeral=True)
+
+    def _log(self, text: str, severity: engine_pb2.LogSeverity.ValueType, *, ephemeral: bool) -> None:
+        engine = get_engine()
+        if engine is None:
+            return
+        request = engine_pb2.LogRequest(severity=severity, message=text, urn=self._urn, ephemeral=ephemeral)
+        try:
+            engine.Log(request)
+        except grpc.RpcError:
+            self._unheard += 1
+            if self._unheard == GONE:
+                self._gone()
+        else:
+            self._unheard = 0
+
+
+def _has_terminal() -> bool:
+    """Whether whoever deploys sits at a terminal. Where the engine writes to, a provider cannot see."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The building blocks that are no resources by themselves."""

@@ -1,0 +1,101 @@
+"""What people are told of a rollout: lines in the log, the row of a terminal, the last message; and how it stops."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from fleetswap.domain.errors import Aborted
+from fleetswap.domain.notices import Ending
+from fleetswap.domain.orders import Order
+from fleetswap.domain.progress import ROW_CHARS
+from fleetswap.domain.state import Phase, State
+from fleetswap.workflows.rollout import Keep, Say, roll_out
+from fleetswap.workflows.stop import Stop
+from tests.rollout.test_canary import deploy
+from tests.rollout.world import World
+
+
+def run(world: World, wanted: Order, *, show: Say = print, stop: Stop | None = None, keep: Keep = repr) -> None:
+    roll_out(
+        wanted,
+        balancer=world,
+        fleet=world,
+        prober=world,
+        clock=world,
+        metrics=world,
+        switch=world,
+        notifier=world,
+        say=world.say,
+        show=show,
+        stop=stop,
+        keep=keep,
+    )
+
+
+def told(world: World) -> list[str]:
+    """The lines in the log that the message has, too."""
+    (notice,) = world.notices
+    assert set(notice.lines) <= set(world.log)
+    assert set(notice.lines) <= set(notice.text.split("\n"))
+    assert len(set(world.log)) == len(world.log), "a line is told twice"
+    return list(notice.lines)
+
+
+def test_a_success_ends_with_what_is_live_and_how_to_go_back() -> None:
+    """Whoever has deployed would have to look up what serves, and in an incident how to go back."""
+    world, wanted = deploy()
+    run(world, wanted)
+    live, took, back = told(world)
+    assert live == "web: new is live at http://127.0.0.1:80; standby is live, warm for 10:00"
+    assert re.fullmatch(r"the rollout took [\d.]+ s: .*\bgate [\d.]+ s.*\bhold [\d.]+ s.*", took)
+    assert re.fullmatch(
+        r"to go back: `fleetswap rollback`, which takes about \d+ s while live is warm, .+ after that", back
+    )
+
+
+def test_a_failure_ends_with_what_serves_what_was_put_back_and_what_to_do() -> None:
+    """The message that wakes someone would not say whether users are served, and what is to be done."""
+    world, wanted = deploy(error_rate=0.5)
+    with pytest.raises(Aborted, match="5xx"):
+        run(world, wanted)
+    what, serving, put_back, remedy = told(world)
+    assert re.fullmatch(r"web: the rollout of new was rolled back, after .+", what)
+    assert serving == "serving now: live"
+    assert put_back.startswith("put back: all the traffic is on live again; new: its machines are ended")
+    assert remedy.startswith("what to do: `pulumi up` deploys new again")
+    (notice,) = world.notices
+    assert notice.subject == "web: rollout of new rolled back"
+    assert "why: with " in notice.text
+    assert "evidence: 5xx: candidate" in notice.text
+
+
+@pytest.mark.parametrize("phase", [Phase.GATE, Phase.HOLD, Phase.BAKE, Phase.PUT_BACK])
+def test_a_rollout_that_is_told_to_stop_puts_everything_back_and_says_so(phase: Phase) -> None:
+    """Ctrl-C would be obeyed when the new version has all the traffic; or not at all; or it would end the put-back."""
+    world, wanted = deploy(error_rate=0.5 if phase is Phase.PUT_BACK else 0.0)
+    stop = Stop()
+
+    def keep(state: State) -> None:
+        if state.phase is phase:
+            stop.ask("cancelled")
+
+    with pytest.raises(Aborted, match="5xx" if phase is Phase.PUT_BACK else r"^cancelled; live (has|keeps) all"):
+        run(world, wanted, stop=stop, keep=keep)
+    assert world.serving() == {"tg-live"}
+    assert world.size("new") == (0, 0)
+    ending = Ending.ABORTED if phase is Phase.GATE else Ending.ROLLED_BACK
+    assert [notice.ending for notice in world.notices] == [ending]
+
+
+def test_the_row_says_in_a_few_words_what_is_waited_for() -> None:
+    """The terminal would cut off the one thing that someone who waits wants to know."""
+    world, wanted = deploy()
+    shown = list[str]()
+    run(world, wanted, show=shown.append)
+    assert "gate: 3/3 launched, 0/3 healthy (initial health checks)" in shown
+    assert any(re.match(r"5 %, \d+ s left; ", row) for row in shown)
+    assert max(map(len, shown)) <= ROW_CHARS
+    assert all(one != other for one, other in pairwise(shown)), "what is shown already is sent again"
