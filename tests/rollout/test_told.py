@@ -18,7 +18,9 @@ from tests.rollout.test_canary import deploy
 from tests.rollout.world import World
 
 
-def run(world: World, wanted: Order, *, show: Say = print, stop: Stop | None = None, keep: Keep = repr) -> None:
+def run(
+    world: World, wanted: Order, *, show: Say = print, stop: Stop | None = None, keep: Keep = lambda _: None
+) -> None:
     roll_out(
         wanted,
         balancer=world,
