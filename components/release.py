@@ -18,10 +18,9 @@ from components.context import Context
 from components.disk_image import DiskImage, Shipping
 from components.machine_image import ROOT_DEVICE, MachineImage, MachineImageArgs
 from components.network import Network
+from components.preview import PreviewRule
 from components.rollout import Side
 from fleetswap.domain.ledger import Entry
-from fleetswap.domain.orders import PREVIEW_HEADER
-from fleetswap.domain.plan import preview_priority
 
 TRUST = json.dumps(
     {
@@ -125,7 +124,7 @@ class Release(pulumi.ComponentResource):
         )
         return Side(release=self._name, group=group.name, target_group=target_group.arn, image=self.ami_id)
 
-    def _target_group(self) -> tuple[lb.TargetGroup, lb.ListenerRule]:
+    def _target_group(self) -> tuple[lb.TargetGroup, PreviewRule]:
         health = self._args.entry.health
         target_group = lb.TargetGroup(
             self._name,
@@ -147,18 +146,11 @@ class Release(pulumi.ComponentResource):
             tags=self._tags,
             opts=self._child,
         )
-        rule = lb.ListenerRule(
+        rule = PreviewRule(
             self._name,
-            listener_arn=self._args.listener_arn,
-            priority=preview_priority(self._name),
-            conditions=[
-                lb.ListenerRuleConditionArgs(
-                    http_header=lb.ListenerRuleConditionHttpHeaderArgs(
-                        http_header_name=PREVIEW_HEADER, values=[self._name]
-                    )
-                )
-            ],
-            actions=[lb.ListenerRuleActionArgs(type="forward", target_group_arn=target_group.arn)],
+            self._args.context,
+            listener=self._args.listener_arn,
+            target_group=target_group.arn,
             tags=self._tags,
             opts=self._child,
         )

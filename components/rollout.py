@@ -80,6 +80,7 @@ class Inputs(BaseModel):
     trusted: bool = False
     switch_role: str | None = None
     alerts: str | None = None
+    probe_host: str | None = None
     urn: str = ""
     """In whose row the rollout speaks."""
 
@@ -179,6 +180,7 @@ class RolloutArgs:
     trusted: bool
     switch_role: pulumi.Output[str]
     alerts: str | None
+    probe_host: str | None = None
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
@@ -215,6 +217,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "trusted": args.trusted,
             "switch_role": args.switch_role,
             "alerts": args.alerts,
+            "probe_host": args.probe_host,
             "urn": urn_of("Rollout", name),
         }
         super().__init__(
@@ -264,7 +267,7 @@ def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
                 inputs.order,
                 balancer=ports.balancer,
                 fleet=ports.fleet,
-                prober=HttpProber(),
+                prober=HttpProber(inputs.listener, inputs.probe_host),
                 clock=workflow.SystemClock(stop),
                 metrics=ports.metrics(),
                 switch=ports.switch,

@@ -246,6 +246,9 @@ class RolloutSettings(_Strict):
     """Seconds that the dead man's switch waits longer than a step may take. It fires within a minute after its time."""
     probe_path: str = Field(default="/", pattern=r"^/\S*$")
     """Path that is probed, through the preview rule before the candidate has traffic, and plainly after."""
+    probe_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]{1,253}(:\d{1,5})?$")
+    """`Host` that a probe sends, for an application that answers only to the names that users ask it by; the load
+    balancer's own name if not given. The health check of the load balancer always sends a machine's private address."""
     probe_statuses: tuple[int, ...] = Field(default=(200,), min_length=1)
     """Statuses that a probe accepts."""
     probe_timeout: float = Field(default=5, gt=0)
@@ -274,7 +277,7 @@ class RolloutSettings(_Strict):
     @property
     def policy(self) -> dict[str, Any]:
         """What the rollout's policy takes, but for the capacity."""
-        plain = self.model_dump(exclude={"strategy", "bake", "trusted", "trusted_bake", "alerts"})
+        plain = self.model_dump(exclude={"strategy", "bake", "trusted", "trusted_bake", "alerts", "probe_host"})
         steps = () if isinstance(self.strategy, str) else tuple(step.model_dump() for step in self.strategy)
         return {**plain, "strategy": {"steps": steps, "bake": self.bake, "trusted_bake": self.trusted_bake}}
 

@@ -102,6 +102,7 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> None:
             trusted=ledger.trusts(decided.wanted.release, settings.rollout.trusted),
             switch_role=switch.role_arn,
             alerts=settings.rollout.alerts,
+            probe_host=settings.rollout.probe_host,
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
         opts=pulumi.ResourceOptions(depends_on=[network, front, switch, *releases.values()]),

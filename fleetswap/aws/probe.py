@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from fleetswap.domain.gate import Answer
-from fleetswap.domain.orders import PREVIEW_HEADER
+from fleetswap.domain.orders import PREVIEW_HEADER, preview_value
 
 AGENT = "fleetswap-probe"
 """User-Agent of a probe, so that access logs tell it from users."""
@@ -39,11 +39,21 @@ class HttpProber:
     A probe carries no secret, and what it hears decides only together with the health that AWS itself reports.
     """
 
+    def __init__(self, listener: str, host: str | None = None) -> None:
+        """`listener` is the ARN that preview headers are made of; `host` is what to send as `Host`, if not the URL's.
+
+        An application may answer only to the names that users ask it by.
+        """
+        self._listener = listener
+        self._host = host
+
     def get(self, url: str, *, release: str | None, timeout: float) -> Answer:
         """GET with the preview header of `release`, or without; `timeout` in seconds, for connecting and each read."""
         headers = {"User-Agent": AGENT, "Cache-Control": "no-cache"}
         if release is not None:
-            headers[PREVIEW_HEADER] = release
+            headers[PREVIEW_HEADER] = preview_value(self._listener, release)
+        if self._host is not None:
+            headers["Host"] = self._host
         request = Request(url, headers=headers)  # noqa: S310 - the order has checked the scheme
         try:
             with _opener(url).open(request, timeout=timeout) as response:

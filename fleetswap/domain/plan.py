@@ -7,6 +7,7 @@ release that the real listener still uses is protected by AWS itself, which refu
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from fleetswap.domain.ledger import Entry, Ledger
@@ -88,12 +89,12 @@ def served(read: Ledger, planned: Ledger, serving: str | None, left: str | None)
     return planned if left is None or left == planned.live else planned.without_trust_in(left)
 
 
-def preview_priority(release: str) -> int:
-    """The listener rule priority of a release's preview rule.
+def preview_priority(release: str, taken: Collection[str]) -> int:
+    """A priority for a release's preview rule that no other rule of the listener has. `taken` is as ELBv2 tells them.
 
-    It comes from the release's id alone, because a candidate that failed keeps its rule until the next update and is in
-    no ledger: a "next free number" would collide with it. Two releases of one listener share a number once in 40,000
-    pairs; ELBv2 then refuses the second (PriorityInUse) before anything moves.
+    The search begins at a number that follows from the release, so that a lost answer is met again, and two releases
+    that are made at once seldom want the same one. A listener has 100 rules by default: there is always a free number.
     """
-    digest = hashlib.sha256(release.encode()).digest()
-    return 1 + int.from_bytes(digest[:4], "big") % PREVIEW_PRIORITIES
+    first = int.from_bytes(hashlib.sha256(release.encode()).digest()[:4], "big")
+    numbers = (1 + (first + step) % PREVIEW_PRIORITIES for step in range(PREVIEW_PRIORITIES))
+    return next(number for number in numbers if str(number) not in taken)

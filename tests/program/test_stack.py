@@ -41,6 +41,12 @@ def releases(program: Program) -> list[str]:
     return [resource.name for resource in program.of("Release")]
 
 
+def depends_on(resource: Declared) -> list[str]:
+    found = resource.options.depends_on
+    assert isinstance(found, list)
+    return [type(each).__name__ for each in found]
+
+
 def test_a_new_image_is_declared_beside_the_live_one(first: Program, second: Program) -> None:
     """A deploy would change or delete the release that carries the traffic."""
     (live,) = releases(first)
@@ -125,11 +131,18 @@ def test_only_the_rollout_can_write_weights(second: Program) -> None:
     """Another resource could put the weights back to an older value while it changes something else."""
     assert second.one("Listener").inputs["defaultActions"][0]["type"] == "fixed-response"
     assert second.one("Listener").inputs["defaultActions"][0]["fixedResponse"]["statusCode"] == "503"
-    for rule in second.of("ListenerRule"):
-        assert rule.inputs["priority"] < 50_000
-        (condition,) = rule.inputs["conditions"]
-        assert condition["httpHeader"]["values"] == [rule.name]
-        assert "forward" not in rule.inputs["actions"][0]
+    assert second.of("ListenerRule") == []
+
+
+def test_a_release_is_reached_before_it_has_traffic_and_goes_whole(second: Program) -> None:
+    """A candidate would get traffic unprobed; or a rule that no state knows would keep its target group for ever."""
+    for name in releases(second):
+        rule, guard = second.one("PreviewRule", name), second.one("PreviewGuard", name)
+        target_group = second.one("TargetGroup", name)
+        assert rule.inputs["target_group"] == guard.inputs["target_group"] == f"arn:{target_group.name}"
+        assert rule.inputs["listener"] == guard.inputs["listener"] == "arn:web"
+        assert depends_on(rule) == ["PreviewGuard"], "so that the guard is in the state before the rule is made"
+        assert "PreviewRule" in depends_on(second.one("Group", name)), "or its machines would not be checked"
 
 
 def test_machines_are_reached_by_the_load_balancer_only(first: Program) -> None:

@@ -10,16 +10,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from fleetswap.aws.probe import HttpProber
-from fleetswap.domain.orders import PREVIEW_HEADER
+from fleetswap.domain.orders import PREVIEW_HEADER, preview_value
+
+LISTENER = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/app/web/0123456789abcdef/fedcba9876543210"
 
 
 class Handler(BaseHTTPRequestHandler):
     """Answers with the status in the path, and notes what was asked."""
 
-    asked: list[tuple[str, str | None]]
+    asked: list[tuple[str, str | None, str | None]]
 
     def do_GET(self) -> None:
-        self.asked.append((self.path, self.headers.get(PREVIEW_HEADER)))
+        self.asked.append((self.path, self.headers.get(PREVIEW_HEADER), self.headers.get("Host")))
         status = int(self.path.rsplit("/", 1)[1])
         self.send_response(status)
         if 300 <= status < 400:
@@ -49,15 +51,32 @@ def server() -> Iterator[str]:
 @pytest.mark.parametrize("status", [200, 204, 302, 404, 503])
 def test_the_status_is_the_answer(server: str, status: int) -> None:
     """An error page or a redirect would be followed, or taken for no answer."""
-    answer = HttpProber().get(f"{server}/{status}", release="web-1", timeout=5)
+    answer = HttpProber(LISTENER).get(f"{server}/{status}", release="web-1", timeout=5)
     assert answer.status == status
-    assert Handler.asked == [(f"/{status}", "web-1")]
+    assert Handler.asked == [(f"/{status}", preview_value(LISTENER, "web-1"), server.removeprefix("http://"))]
 
 
 def test_without_a_release_there_is_no_header(server: str) -> None:
     """The check after the shift would ask the preview rule instead of what users get."""
-    HttpProber().get(f"{server}/200", release=None, timeout=5)
-    assert Handler.asked == [("/200", None)]
+    HttpProber(LISTENER).get(f"{server}/200", release=None, timeout=5)
+    assert Handler.asked == [("/200", None, server.removeprefix("http://"))]
+
+
+def test_an_application_is_asked_by_the_name_that_it_answers_to(server: str) -> None:
+    """A framework that checks the Host would answer 403 to every probe, and a good release be given up."""
+    prober = HttpProber(LISTENER, "shop.example.com")
+    for release in (None, "web-1"):
+        assert prober.get(f"{server}/200", release=release, timeout=5).status == 200
+    assert [host for _, _, host in Handler.asked] == ["shop.example.com", "shop.example.com"]
+
+
+def test_the_world_cannot_work_out_the_header() -> None:
+    """Anyone who has read a release's id could use a candidate before its canary, and add errors to its counts."""
+    value = preview_value(LISTENER, "web-1")
+    assert "web-1" not in value
+    assert value != preview_value(LISTENER.replace("fedcba", "fedcbb"), "web-1")
+    assert value != preview_value(LISTENER, "web-2")
+    assert len(value) <= 128
 
 
 def test_the_proxy_of_the_environment_is_not_asked_about_this_machine(
@@ -65,7 +84,7 @@ def test_the_proxy_of_the_environment_is_not_asked_about_this_machine(
 ) -> None:
     """Behind a company's proxy, the local cloud could not be probed."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert HttpProber().get(f"{server}/200", release=None, timeout=5).status == 200
+    assert HttpProber(LISTENER).get(f"{server}/200", release=None, timeout=5).status == 200
 
 
 def test_no_one_there_is_an_answer() -> None:
@@ -73,7 +92,7 @@ def test_no_one_there_is_an_answer() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    answer = HttpProber().get(f"http://127.0.0.1:{port}/200", release=None, timeout=5)
+    answer = HttpProber(LISTENER).get(f"http://127.0.0.1:{port}/200", release=None, timeout=5)
     assert answer.status is None
     assert "refused" in answer.error
 
@@ -82,7 +101,7 @@ def test_silence_and_nonsense_are_answers() -> None:
     """A machine that accepts and says nothing, or not HTTP, would hang or crash the rollout."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/200"
-        answer = HttpProber().get(address, release=None, timeout=0.2)
+        answer = HttpProber(LISTENER).get(address, release=None, timeout=0.2)
         assert answer.status is None
         assert "timed out" in answer.error
     with socket.create_server(("127.0.0.1", 0)) as odd:
@@ -94,7 +113,7 @@ def test_silence_and_nonsense_are_answers() -> None:
 
         thread = threading.Thread(target=talk)
         thread.start()
-        answer = HttpProber().get(f"http://127.0.0.1:{odd.getsockname()[1]}/200", release=None, timeout=5)
+        answer = HttpProber(LISTENER).get(f"http://127.0.0.1:{odd.getsockname()[1]}/200", release=None, timeout=5)
         thread.join()
         assert answer.status is None
         assert "BadStatusLine" in answer.error

@@ -1,0 +1,155 @@
+"""The preview rule of a release, against the strict local cloud: found, made, put right, and gone with its release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from components.preview import PreviewGuardProvider, PreviewRuleProvider
+from fleetswap.aws.previews import Previews
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.orders import PREVIEW_HEADER, PRIORITY, preview_value
+from fleetswap.domain.plan import preview_priority
+from localcloud.server import LocalCloud
+from tests.localcloud.clients import Clients
+from tests.localcloud.test_strict_listeners import FIXED, listener, target_groups
+
+rules, guards = PreviewRuleProvider(), PreviewGuardProvider()
+
+
+@dataclass
+class Site:
+    """A listener with two target groups."""
+
+    clients: Clients
+    endpoint: str
+    listener: str
+    target_groups: list[str]
+
+    def inputs(self, release: str = "web-1", target_group: int = 0, **changes: Any) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "release": release,
+            "listener": self.listener,
+            "target_group": self.target_groups[target_group],
+            "region": "us-east-1",
+            "endpoint": self.endpoint,
+            "tags": {"Name": release, "fleetswap:stack": "fleetswap/test"},
+        } | changes
+
+    def rules(self) -> list[Any]:
+        """All but the listener's own."""
+        found = self.clients.elbv2.describe_rules(ListenerArn=self.listener)["Rules"]
+        return [rule for rule in found if rule["Priority"] != "default"]
+
+    def take(self, priority: int) -> str:
+        """Another's rule."""
+        condition: Any = [{"Field": "path-pattern", "Values": ["/other"]}]
+        made = self.clients.elbv2.create_rule(
+            ListenerArn=self.listener, Priority=priority, Conditions=condition, Actions=[FIXED]
+        )
+        return made["Rules"][0]["RuleArn"]
+
+    def previews(self) -> Previews:
+        return Previews(self.clients.elbv2, self.listener, sleep=lambda _: None)
+
+
+@pytest.fixture
+def site(cloud: LocalCloud, clients: Clients) -> Site:
+    network = clients.network()
+    return Site(clients, cloud.endpoint, listener(clients, network), target_groups(clients, network, 2))
+
+
+def test_a_rule_is_made_once(site: Site) -> None:
+    """Each repeat of a deploy that died would leave a rule more, and a listener has a hundred."""
+    first = rules.create(site.inputs())
+    again = rules.create(site.inputs())
+    assert first.id == again.id
+    (rule,) = site.rules()
+    assert rule["Conditions"][0]["HttpHeaderConfig"] == {
+        "HttpHeaderName": PREVIEW_HEADER,
+        "Values": [preview_value(site.listener, "web-1")],
+    }
+    assert rule["Actions"][0]["TargetGroupArn"] == site.target_groups[0]
+    (tags,) = site.clients.elbv2.describe_tags(ResourceArns=[rule["RuleArn"]])["TagDescriptions"]
+    assert {"Key": "fleetswap:stack", "Value": "fleetswap/test"} in tags["Tags"]
+
+
+def test_a_lost_answer_is_no_failure(site: Site, cloud: LocalCloud) -> None:
+    """One lost answer of CreateRule, and this image could never be deployed: PriorityInUse, for ever."""
+    cloud.faults.add(
+        {"service": "elbv2", "operation": "CreateRule", "fault": "error-500", "lost_answer": True, "count": 1}
+    )
+    made = rules.create(site.inputs())
+    assert [rule["RuleArn"] for rule in site.rules()] == [made.id]
+
+
+def test_a_rule_of_a_deployer_that_died_goes_with_its_target_group(site: Site) -> None:
+    """No update could delete the release any more: AWS refuses to delete a target group that a rule uses."""
+    guard = guards.create(site.inputs())
+    rules.create(site.inputs())  # the deployer dies here: the state does not know this rule
+    other = rules.create(site.inputs("web-2", 1))
+    guards.delete(guard.id, guard.outs or {})
+    site.clients.elbv2.delete_target_group(TargetGroupArn=site.target_groups[0])
+    assert [rule["RuleArn"] for rule in site.rules()] == [other.id], "the other release keeps its own"
+    guards.delete(guard.id, guard.outs or {})
+
+
+def test_a_taken_priority_is_no_failure(site: Site) -> None:
+    """Two releases, or somebody's own rule, with one number: the second could never be deployed."""
+    wanted = preview_priority("web-1", ())
+    foreign = [site.take(wanted), site.take(PRIORITY)]
+    made = rules.create(site.inputs())
+    (ours,) = [rule for rule in site.rules() if rule["RuleArn"] == made.id]
+    assert ours["Priority"] != str(wanted)
+    rules.delete(made.id, made.outs or {})
+    assert sorted(rule["RuleArn"] for rule in site.rules()) == sorted(foreign), "what is not its own stays"
+
+
+def test_a_rule_that_is_made_but_not_seen_yet_is_waited_for(site: Site) -> None:
+    """A stale answer after a lost one would end the deploy, or make a second rule."""
+    previews = site.previews()
+    made = previews.ensure("web-1", site.target_groups[0], {"Name": "web-1"})
+    real, stale = previews._rules, iter((True, True, False))
+    previews._rules = lambda: iter(()) if next(stale) else real()  # type: ignore[method-assign]
+    assert previews.ensure("web-1", site.target_groups[0], {"Name": "web-1"}) == made
+    previews._rules = lambda: iter(())  # type: ignore[method-assign]
+    with pytest.raises(CloudError, match="not seen yet"):
+        previews.ensure("web-1", site.target_groups[0], {"Name": "web-1"})
+
+
+def test_target_group_and_tags_are_put_right(site: Site) -> None:
+    """A rule that a hand has changed would preview another release, and a cost tag stay for ever."""
+    old = site.inputs(tags={"Name": "web-1", "team": "old"})
+    made = rules.create(old)
+    new = site.inputs(target_group=1)
+    diff = rules.diff(made.id, old, new)
+    assert (diff.changes, diff.replaces) == (True, [])
+    rules.update(made.id, old, new)
+    (rule,) = site.rules()
+    assert rule["Actions"][0]["TargetGroupArn"] == site.target_groups[1]
+    (tags,) = site.clients.elbv2.describe_tags(ResourceArns=[made.id])["TagDescriptions"]
+    assert {tag["Key"] for tag in tags["Tags"]} == {"Name", "fleetswap:stack"}
+
+
+@pytest.mark.parametrize("provider", [rules, guards])
+def test_what_is_another_rule(provider: PreviewGuardProvider) -> None:
+    """A rule on a new listener would never be made, or an unchanged one be made again in each update."""
+    old = {"release": "web-1", "listener": "l-1", "target_group": "t-1", "region": "us-east-1", "tags": {}}
+    assert provider.diff("x", old, dict(old)).changes is False
+    assert provider.diff("x", old, old | {"listener": "l-2"}).replaces == ["listener"]
+    assert provider.diff("x", old, old | {"endpoint": "http://127.0.0.1:1"}).replaces == []
+    assert provider.check({}, old | {"tags": "none"}).failures
+
+
+def test_a_rule_that_is_gone_is_made_again(site: Site) -> None:
+    """After somebody deleted it by hand, a refresh would not see it, and the standby would look unhealthy for ever."""
+    made = rules.create(site.inputs())
+    assert rules.read(made.id, made.outs or {}).id == made.id
+    site.clients.elbv2.delete_rule(RuleArn=made.id)
+    assert rules.read(made.id, made.outs or {}).id == ""
+    site.clients.elbv2.delete_listener(ListenerArn=site.listener)
+    rules.delete(made.id, made.outs or {})
+    assert rules.read(made.id, made.outs or {}).id == ""
