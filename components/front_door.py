@@ -27,6 +27,7 @@ class FrontDoorArgs:
     security_group_id: pulumi.Output[str]
     port: int
     certificate_arn: str | None
+    idle_timeout: int
     after: Sequence[pulumi.Resource]
 
 
@@ -46,6 +47,7 @@ class FrontDoor(pulumi.ComponentResource):
             security_groups=[args.security_group_id],
             subnets=args.subnet_ids,
             drop_invalid_header_fields=True,
+            idle_timeout=args.idle_timeout,
             tags=args.context.tags(name),
             # ELBv2 refuses an internet-facing load balancer in a VPC without an internet gateway (InvalidSubnet).
             opts=pulumi.ResourceOptions(parent=self, depends_on=args.after),

@@ -22,19 +22,13 @@ from components.preview import PreviewRule
 from components.rollout import Side
 from fleetswap.domain.ledger import Entry
 
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-    }
-)
-
 
 @dataclass(frozen=True)
 class Tuning:
-    """What may change in place: `drain` and `grace` are seconds, see the settings of these names."""
+    """What may change in place: `warmup`, `drain` and `grace` are seconds, see the settings of these names."""
 
     cpu_percent: float
+    warmup: int
     drain: int
     grace: int
 
@@ -95,7 +89,7 @@ class Release(pulumi.ComponentResource):
             target_group_arns=[target_group.arn],
             health_check_type="ELB",
             health_check_grace_period=self._args.tuning.grace,
-            default_instance_warmup=self._args.tuning.grace,
+            default_instance_warmup=self._args.tuning.warmup,
             # The rollout waits for capacity, with reasons; and what a deleted release still runs is ended at once.
             wait_for_capacity_timeout="0",
             force_delete=True,
@@ -157,7 +151,9 @@ class Release(pulumi.ComponentResource):
         return target_group, rule
 
     def _launch_template(self) -> ec2.LaunchTemplate:
-        role = iam.Role(self._name, assume_role_policy=TRUST, tags=self._tags, opts=self._child)
+        role = iam.Role(
+            self._name, assume_role_policy=_trust(self._args.context.region), tags=self._tags, opts=self._child
+        )
         # No machine may boot before its role can do what it must.
         self._permissions = [
             iam.RolePolicyAttachment(f"{self._name}-{index}", role=role.name, policy_arn=policy_arn, opts=self._child)
@@ -214,3 +210,10 @@ class Release(pulumi.ComponentResource):
                 ],
             ),
         )
+
+
+def _trust(region: str) -> str:
+    """EC2 has another name as a principal in China, and one name everywhere else (terraform-provider-aws #47141)."""
+    principal = "ec2.amazonaws.com.cn" if region.startswith("cn-") else "ec2.amazonaws.com"
+    statement = {"Effect": "Allow", "Principal": {"Service": principal}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

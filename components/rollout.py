@@ -22,7 +22,7 @@ from components.speech import Speech, urn_of
 from fleetswap.aws.balancer import Balancer
 from fleetswap.aws.fleet import Fleet
 from fleetswap.aws.metrics import PERIOD, Metrics
-from fleetswap.aws.notifier import Topic
+from fleetswap.aws.notifier import Topic, region_of
 from fleetswap.aws.probe import HttpProber
 from fleetswap.aws.session import Cloud
 from fleetswap.aws.switch import Switch, schedule_name
@@ -247,7 +247,8 @@ class _Ports:
 
     def notifier(self) -> Topic | None:
         """Whom a rollout tells of its end."""
-        return Topic(self._cloud.sns(), self._inputs.alerts) if self._inputs.alerts is not None else None
+        arn = self._inputs.alerts
+        return Topic(self._cloud.sns(region_of(arn)), arn) if arn is not None else None
 
     def observe(self) -> workflow.Observed:
         """What is real now."""

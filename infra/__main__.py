@@ -5,13 +5,13 @@ import sys
 import pulumi
 
 from fleetswap.domain.errors import FleetswapError
-from infra import settings, stack
+from infra import config, stack
 
 BAIL = 32
 """Exit status that says "what is wrong has been told" (pulumi-language-python, ErrorBail): no traceback, no echo."""
 
 try:
-    stack.deploy(settings.read())
+    stack.deploy(config.read())
 except FleetswapError as error:
     pulumi.log.error(str(error))
     sys.exit(BAIL)

@@ -1,35 +1,44 @@
-"""The only reader of `pulumi.Config`: all settings of a stack, read once, checked together, refused together.
+"""All settings of a stack, as the model that they are held against: types, defaults, limits, and what each means.
 
 Every key stands in docs/reference/settings.md and, commented, in Pulumi.prod.yaml. A key that is not known here is an
-error, because a misspelt safety setting must not be silently ignored.
+error, because a misspelt safety setting must not be silently ignored. `infra.config` reads them.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pulumi
-from pulumi.runtime.config import CONFIG, get_config_env
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.policy import Policy
 from fleetswap.workflows import upload
+from infra.names import (
+    MONTH,
+    AccountId,
+    CertificateArn,
+    Deadline,
+    HostName,
+    InstanceType,
+    PolicyArn,
+    Region,
+    Service,
+    StatusCodes,
+    TopicArn,
+    Wait,
+    Zone,
+    distinct,
+    is_of_region,
+)
 
 NAMESPACE = "fleetswap"
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,13}[a-z0-9]$")]
-"""A service's name. ELBv2 allows 32 characters (CreateTargetGroup); 15 leave room for `-` and the release's 8 hex
-digits, and for the `-` and 7 hex digits that Pulumi puts behind a generated name."""
-
-
-Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]$")]
-"""An availability zone's letter, which follows the region in its name."""
+LONGEST_DRAIN = 3600
+"""Seconds (ELBv2, deregistration_delay.timeout_seconds)."""
 
 
 class _Strict(BaseModel):
@@ -46,7 +55,8 @@ class NixImage(_Strict):
     attr: str | None = None
     """Attribute of the expression to build; the expression itself if not given."""
     args: dict[str, str] = {}
-    """Arguments of the expression, passed with `--argstr`."""
+    """Arguments of the expression, passed with `--argstr`. Nix ignores those that the expression does not know, and
+    nobody can tell them from a misspelt one. Put what looks like a number in quotes: YAML reads 1.10 as 1.1."""
     options: dict[str, str] = {}
     """Options of Nix, passed with `--option`."""
 
@@ -89,7 +99,9 @@ class UploadSettings(_Strict):
 class MachineSettings(_Strict):
     """What the machines are made of besides the image. A change makes a new release."""
 
-    instance_types: tuple[str, ...] = Field(default=("c7i.large", "c7a.large", "m7i.large", "m7a.large"), min_length=1)
+    instance_types: Annotated[tuple[InstanceType, ...], AfterValidator(distinct)] = Field(
+        default=("c7i.large", "c7a.large", "m7i.large", "m7a.large"), min_length=1, max_length=40
+    )
     """Instance types that may serve; several, so that spot capacity is found in one of their pools."""
     on_demand_base: int = Field(default=2, ge=0)
     """Machines that are always on demand."""
@@ -97,8 +109,8 @@ class MachineSettings(_Strict):
     """Of the machines above the base, how many of a hundred are on demand; the others are spot."""
     root_gib: int | None = Field(default=None, ge=1, le=16384)
     """Size of the root volume in GiB; the image's own if not given."""
-    policies: tuple[str, ...] = ()
-    """ARNs of managed policies for the instance role."""
+    policies: Annotated[tuple[PolicyArn, ...], AfterValidator(distinct)] = Field(default=(), max_length=20)
+    """ARNs of managed policies for the instance role; an account allows 10 a role if its quota was not raised."""
 
 
 class CapacitySettings(_Strict):
@@ -110,6 +122,8 @@ class CapacitySettings(_Strict):
     """Greatest number of machines of one release. A greater one applies in place, a smaller one to the next release."""
     cpu_percent: float = Field(default=50, gt=0, le=100)
     """Target tracking keeps the average CPU near this."""
+    warmup: int = Field(default=60, ge=0, le=3600)
+    """Seconds after launch in which a machine's CPU does not count yet. A longer one holds back scale-out."""
 
     @model_validator(mode="after")
     def _in_order(self) -> CapacitySettings:
@@ -148,8 +162,11 @@ class FrontSettings(_Strict):
 
     port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the listener; 443 with a certificate and 80 without, if not given."""
-    certificate_arn: str | None = None
-    """ACM certificate for HTTPS; HTTP without."""
+    certificate_arn: CertificateArn | None = None
+    """ACM certificate for HTTPS, of the stack's region; HTTP without."""
+    idle_timeout: int = Field(default=60, ge=1, le=4000)
+    """Seconds without a byte after which the load balancer closes a connection. The application must keep its own
+    connections open for longer, or users get a 502 now and then."""
 
 
 class HealthSettings(_Strict):
@@ -162,7 +179,7 @@ class HealthSettings(_Strict):
     """Port of the service on the machine."""
     path: str = Field(default="/healthz", pattern=r"^/\S*$", max_length=1024)
     """Path of the health check."""
-    codes: str = Field(default="200", pattern=r"^[2-4]\d\d(-[2-4]\d\d)?(,[2-4]\d\d(-[2-4]\d\d)?)*$")
+    codes: StatusCodes = "200"
     """Statuses that are healthy, such as `200`, `200,204` or `200-299` (ELBv2 Matcher: 200 to 499)."""
     interval: int = Field(default=5, ge=5, le=300)
     """Seconds between two checks."""
@@ -172,10 +189,12 @@ class HealthSettings(_Strict):
     """Good checks in a row until an unhealthy target is healthy again."""
     unhealthy: int = Field(default=2, ge=2, le=10)
     """Bad checks in a row until a target is unhealthy."""
-    drain: int = Field(default=30, ge=0, le=3600)
-    """Seconds that a leaving target may finish its open requests in."""
-    grace: int = Field(default=60, ge=0, le=7200)
-    """Seconds after launch in which the auto scaling group ignores bad health."""
+    drain: int | None = Field(default=None, ge=0, le=3600)
+    """Seconds that a leaving target may finish its open requests in; `front.idle_timeout` if not given. What takes
+    longer is cut off when a release is scaled in."""
+    grace: int = Field(default=300, ge=0, le=7200)
+    """Seconds after launch in which the auto scaling group ignores bad health: a new image's first boots are slow,
+    because each block comes from S3 when it is first read. Shorter than a boot, no machine would ever serve."""
 
     @model_validator(mode="after")
     def _in_order(self) -> HealthSettings:
@@ -189,7 +208,7 @@ class StepSettings(_Strict):
 
     weight: int = Field(ge=1, le=100)
     """Of a hundred requests, how many the candidate gets. Ascending; a last step of 100 is added if missing."""
-    hold: float = Field(default=0, ge=0)
+    hold: Wait = 0
     """Seconds that the weight is held, at least."""
     min_requests: int = Field(default=0, ge=0)
     """Requests that the candidate must have answered before the next step; without them the rollout is aborted."""
@@ -223,41 +242,41 @@ class RolloutSettings(_Strict):
         StepSettings(weight=25, hold=60, min_requests=100),
     )
     """`all-at-once`, or the steps of a canary."""
-    bake: float = Field(default=60, ge=0)
+    bake: Wait = 60
     """Seconds that a release which was never live before is watched with all the traffic on it."""
     trusted: int = Field(default=3, ge=0)
     """Releases of the ledger, the newest first, that skip canary and bake because they were live: the way back. One
     that was left for an older one does not."""
-    trusted_bake: float = Field(default=0, ge=0)
+    trusted_bake: Wait = 0
     """Seconds that such a release is watched with all the traffic on it."""
-    deadline: float = Field(default=600, gt=0)
+    deadline: Deadline = 600
     """Seconds from the start until a candidate that is not healthy is given up."""
-    readings: int = Field(default=3, ge=1)
+    readings: int = Field(default=3, ge=1, le=100)
     """Good readings in a row that count as proof."""
-    interval: float = Field(default=2, gt=0)
+    interval: float = Field(default=2, ge=0.1, le=60)
     """Seconds between two readings."""
-    data_deadline: float = Field(default=300, ge=0)
+    data_deadline: Wait = 300
     """Seconds after a step's hold until evidence that is still missing aborts the rollout."""
-    shift_deadline: float = Field(default=60, gt=0)
+    shift_deadline: float = Field(default=60, gt=0, le=3600)
     """Seconds until new weights must be seen to hold."""
-    convergence: float = Field(default=60, ge=0)
+    convergence: float = Field(default=60, ge=0, le=3600)
     """Seconds from when new weights are seen until every node of the load balancer goes by them."""
-    switch_margin: float = Field(default=120, gt=0)
+    switch_margin: Deadline = 120
     """Seconds that the dead man's switch waits longer than a step may take. It fires within a minute after its time."""
     probe_path: str = Field(default="/", pattern=r"^/\S*$")
     """Path that is probed, through the preview rule before the candidate has traffic, and plainly after."""
-    probe_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]{1,253}(:\d{1,5})?$")
+    probe_host: HostName | None = None
     """`Host` that a probe sends, for an application that answers only to the names that users ask it by; the load
     balancer's own name if not given. The health check of the load balancer always sends a machine's private address."""
     probe_statuses: tuple[int, ...] = Field(default=(200,), min_length=1)
     """Statuses that a probe accepts."""
-    probe_timeout: float = Field(default=5, gt=0)
+    probe_timeout: float = Field(default=5, gt=0, le=60)
     """Seconds until a probe has failed."""
     alarms: tuple[str, ...] = ()
     """CloudWatch alarms. One that rings at the start, or begins to ring, ends the rollout."""
     errors: ErrorSettings | None = ErrorSettings()
     """How many 5xx the candidate may answer; `null` does not judge it by them."""
-    slow: float | None = Field(default=None, gt=0)
+    slow: float | None = Field(default=None, gt=0, le=4000)
     """Seconds above which an answer is slow; without it nobody judges by that."""
     slowness: LimitSettings = LimitSettings()
     """How many slow answers the candidate may give."""
@@ -265,13 +284,13 @@ class RolloutSettings(_Strict):
     """Checks that are told, but neither abort nor wait."""
     shortage: Literal["abort", "on-demand"] = "abort"
     """What to do when EC2 has no capacity for the candidate: give up, or launch on-demand machines for spot ones."""
-    shortage_patience: float = Field(default=180, ge=0)
+    shortage_patience: Wait = 180
     """Seconds that a shortage may last before that."""
-    warm: float = Field(default=3600, ge=0)
+    warm: float = Field(default=3600, ge=0, le=MONTH)
     """Seconds that the release before is kept warm; then AWS itself scales it in."""
     again: bool = False
     """Whether a release that was rolled back by hand (`fleetswap rollback --now`) may be deployed again."""
-    alerts: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(\.fifo)?$")
+    alerts: TopicArn | None = None
     """ARN of an SNS topic that is told of the end of every rollout, good or bad."""
 
     @property
@@ -300,7 +319,7 @@ class RetentionSettings(_Strict):
 class Settings(_Strict):
     """All settings of a stack."""
 
-    service: Name
+    service: Service
     """Name of the service; part of every release's id."""
     image: ImageSettings
     """The image to deploy."""
@@ -323,23 +342,35 @@ class Settings(_Strict):
     retention: RetentionSettings = RetentionSettings()
     """What is kept."""
     tags: dict[str, str] = {}
-    """More tags for every resource."""
-    account: str | None = Field(default=None, pattern=r"^\d{12}$")
+    """More tags for every resource: 40 at most, values of 255 characters."""
+    account: AccountId | None = None
     """The AWS account that the stack is for: credentials of another are refused. Once a fleet runs, its account is kept
     in the ledger, and no other is taken."""
     endpoint: str | None = Field(default=None, pattern=r"^http://127\.0\.0\.1:\d{1,5}$")
     """Address of a local cloud; AWS if not given."""
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    region: Region
     """From `aws:region`."""
 
     @field_validator("tags")
     @classmethod
-    def _not_reserved(cls, value: dict[str, str]) -> dict[str, str]:
+    def _can_be_tags(cls, value: dict[str, str]) -> dict[str, str]:
         try:
-            tags.policy("", "", name="", extra=value)
+            tags.check(value)
         except InputError as error:
             raise ValueError(str(error)) from error
         return value
+
+    @model_validator(mode="after")
+    def _of_one_region(self) -> Settings:
+        certificate = self.front.certificate_arn
+        if certificate is not None and not is_of_region(certificate, self.region):
+            raise ValueError(f"front.certificate_arn {certificate} is not of region {self.region}, as it must be")
+        return self
+
+    @property
+    def drain(self) -> int:
+        """Seconds that a leaving target may finish its open requests in."""
+        return min(self.front.idle_timeout, LONGEST_DRAIN) if self.health.drain is None else self.health.drain
 
     @property
     def listener_port(self) -> int:
@@ -354,56 +385,9 @@ class Settings(_Strict):
         return f"{pulumi.get_project()}/{pulumi.get_stack()}"
 
 
-def read() -> Settings:
-    """Read and check the settings of the current stack. All that is wrong is told in one `InputError`."""
-    # Pulumi has no public way to list a namespace's keys, and without one a misspelt key cannot be refused.
-    every = {**get_config_env(), **CONFIG.get()}
-    given = {key: value for key, value in every.items() if key.startswith(f"{NAMESPACE}:")}
-    unused = sorted(key for key in every if key.startswith("aws:") and key != "aws:region")
-    if unused:
-        # Ignored, they would deploy to another account than the one that they name.
-        raise InputError(f"not used by this program: {', '.join(unused)}: choose the account with AWS_PROFILE instead")
-    region = pulumi.Config("aws").get("region")
-    return parse({key.removeprefix(f"{NAMESPACE}:"): value for key, value in given.items()}, region=region)
-
-
-def parse(given: Mapping[str, str], *, region: str | None) -> Settings:
-    """Check raw configuration, whose values are JSON where they are objects. Pure, so that tests can reach it."""
-    values: dict[str, Any] = {}
-    if region is not None:
-        values["region"] = region
-    for key, value in given.items():
-        if key == "region":
-            raise InputError("setting fleetswap:region is not a setting: use aws:region")
-        values[key] = _structured(value)
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in error.errors())
-        raise InputError(f"the stack's settings are wrong, and nothing was touched: {problems}") from error
-
-
-def _structured(value: str) -> object:
-    """Objects and lists arrive as JSON text; everything else, broken JSON too, stays the text that it is."""
-    if value[:1] not in {"{", "["}:
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
-
-
-def _problem(detail: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
-    key = "aws:region" if where == "region" else f"{NAMESPACE}:{where}"
-    if detail["type"] == "extra_forbidden":
-        return f"{key} is not a setting (docs/reference/settings.md lists them)"
-    if detail["type"] == "missing":
-        return f"{key} is missing"
-    return f"{key}: {detail['msg'].removeprefix('Value error, ')}"
-
-
 def _plain(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, (int, float)) else value
+    if isinstance(value, float):
+        raise ValueError(f"{value} may have been written otherwise (YAML reads 1.10 as 1.1): put it in quotes")
+    return str(value) if isinstance(value, int) else value

@@ -38,7 +38,7 @@ def rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
         key = "aws:region" if prefix + name == f"{NAMESPACE}:region" else prefix + name
         inner = _model_of(field.annotation)
         kind = _kind(field.annotation)
-        limits = "; ".join(_limit(item) for item in field.metadata)
+        limits = "; ".join(filter(None, (_limit(item) for item in field.metadata)))
         cells = (f"`{key}`", kind, _default(field), limits, " ".join((field.description or "").split()))
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
         if inner:

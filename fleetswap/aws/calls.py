@@ -83,5 +83,9 @@ def _meaning(error: ClientError, permission: str, thing: str) -> CloudError:
         told = re.search(r"not authorized to perform: ([\w-]+:\w+)(?: on resource: (\S+))?", message)
         if told and told.group(1) != permission:
             permission, thing = told.group(1), told.group(2) or thing
+        if "use launch template" in message:
+            # What a group launches is checked when the group is made or changed (Auto Scaling user guide, "Control
+            # Amazon EC2 launch template usage"); AWS names neither the action nor the resource.
+            permission = "ec2:RunInstances, ec2:CreateTags or iam:PassRole"
         return CloudError(f"AWS refuses {permission} on {thing}: give the deploying role that permission")
     return CloudError(f"{permission} on {thing} failed: {name}: {message}")

@@ -5,7 +5,8 @@ It decides nothing but the form of the message. It implements `fleetswap.workflo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import uuid
+from typing import TYPE_CHECKING, Any
 
 from fleetswap.aws.calls import explained
 from fleetswap.domain.notices import SUBJECT_CHARS
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES = 256 * 1024
 """Greatest message (SNS Publish); a longer one is cut, because a refused one would tell nothing."""
+
+
+FIFO = ".fifo"
+"""How the name of a topic ends that keeps messages in order (CreateTopic, FifoTopic)."""
+
+
+def region_of(arn: str) -> str:
+    """The region of a topic: only there is it known."""
+    return arn.split(":")[3]
 
 
 class Topic:
@@ -35,12 +45,16 @@ class Topic:
         what has not succeeded.
         """
         attributes = {"service": notice.service, "ending": str(notice.ending), "release": notice.release}
+        # A FIFO topic wants both (Publish). With an id of its own a call that botocore repeats is told once, and two
+        # ends that read alike are told twice.
+        order: Any = {"MessageGroupId": notice.service, "MessageDeduplicationId": uuid.uuid4().hex}
         with explained("sns:Publish", self._arn):
             self._client.publish(
                 TopicArn=self._arn,
                 Subject=_subject(notice.subject),
                 Message=notice.text.encode()[:MESSAGE_BYTES].decode(errors="ignore"),
                 MessageAttributes={key: _attribute(value) for key, value in attributes.items() if value},
+                **(order if self._arn.endswith(FIFO) else {}),
             )
 
 

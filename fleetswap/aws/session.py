@@ -97,10 +97,10 @@ class Cloud:
         with self._lock:
             return self._session.client("scheduler", endpoint_url=self.endpoint, config=control())
 
-    def sns(self) -> SNSClient:
-        """SNS; botocore retries."""
+    def sns(self, region: str | None = None) -> SNSClient:
+        """SNS, in another region if one is named; botocore retries."""
         with self._lock:
-            return self._session.client("sns", endpoint_url=self.endpoint, config=control())
+            return self._session.client("sns", region_name=region, endpoint_url=self.endpoint, config=control())
 
     def sts(self) -> STSClient:
         """The Security Token Service; botocore retries. From the small session: every preview asks it."""

@@ -6,6 +6,7 @@ part of the product's interface and never change meaning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from fleetswap.domain.errors import InputError
@@ -27,6 +28,15 @@ LINEAGE = "fleetswap:lineage"
 
 PARENT = "fleetswap:parent"
 """The snapshot that a snapshot was started from, or `none`. Only with the same parent can an upload be resumed."""
+
+MOST = 40
+"""Tags of the user, at most: a resource has 50, and a group under a rollout carries nine of ours (`marks`)."""
+
+KEY_CHARS, VALUE_CHARS = 127, 255
+"""The shortest limits of those that take our tags (EBS direct, StartSnapshot)."""
+
+_TAKEN = re.compile(r"[\w .:/=+@-]*")
+"""What every service takes: letters, digits, spaces and these (IAM and ELBv2, Tag)."""
 
 RESERVED_PREFIXES = ("aws:", "fleetswap:")
 """`aws:` is reserved by AWS (Tagging best practices), `fleetswap:` by this policy."""
@@ -50,6 +60,23 @@ def policy(
     if image is not None:
         tags[IMAGE] = image
     return tags
+
+
+def check(extra: Mapping[str, str]) -> None:
+    """Raise `InputError` for tags of the user that some service would refuse, half-way through a deploy."""
+    if len(extra) > MOST:
+        raise InputError(f"{len(extra)} tags are too many: at most {MOST}, AWS allows 50 with ours")
+    for key, value in extra.items():
+        refuse_reserved(key)
+        if key.lower() == "name":
+            raise InputError(f"tag {key!r} cannot be chosen: each resource has its own name in `Name`")
+        if not 1 <= len(key) <= KEY_CHARS or len(value) > VALUE_CHARS:
+            raise InputError(f"tag {key!r}: a key has 1 to {KEY_CHARS} characters, a value at most {VALUE_CHARS}")
+        if not (_TAKEN.fullmatch(key) and _TAKEN.fullmatch(value)):
+            raise InputError(f"tag {key!r}: key and value may hold letters, digits, spaces and . : / = + - @ _")
+    twice = sorted(key for key in extra if [each.lower() for each in extra].count(key.lower()) > 1)
+    if twice:
+        raise InputError(f"tags {', '.join(twice)} differ only in case, which IAM does not tell apart")
 
 
 def refuse_reserved(key: str) -> None:

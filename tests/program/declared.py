@@ -10,7 +10,7 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mock
 from pulumi.runtime.mocks import test as with_pulumi
 from pulumi.runtime.stack import Stack
 
-from infra import settings, stack
+from infra import config, stack
 
 PROJECT, STACK = "fleetswap", "local"
 
@@ -109,7 +109,7 @@ def declare(
     @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
         pulumi.runtime.register_stack_transformation(remember)
-        stack.deploy(settings.parse(values, region=region), credentials or Credentials())
+        stack.deploy(config.parse(values, region=region), credentials or Credentials())
         root = pulumi.runtime.get_root_resource()
         assert isinstance(root, Stack)
         exported = root.outputs

@@ -7,15 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
-from infra.settings import Settings, parse
+from infra import config
+from infra.config import parse
+from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012"
 GOOD: dict[str, Any] = {"service": "web", "image": {"nix": {"expression": "nix/demo", "args": {"version": "1"}}}}
 
 
@@ -33,7 +37,12 @@ def test_defaults_are_enough() -> None:
     settings = read()
     assert settings.capacity.min <= settings.capacity.max
     assert settings.listener_port == 80
-    assert read(front={"certificate_arn": "arn:aws:acm:x"}).listener_port == 443
+    assert read(front={"certificate_arn": CERTIFICATE}).listener_port == 443
+    assert settings.health.grace == 300, "a first boot from a new snapshot is slow"
+    assert settings.capacity.warmup == 60, "and scaling does not wait for it"
+    assert settings.drain == settings.front.idle_timeout == 60
+    assert read(front={"idle_timeout": 4000}).drain == 3600, "the longest that ELBv2 allows"
+    assert read(health={"drain": 5}).drain == 5
 
 
 @pytest.mark.parametrize("name", ["Pulumi.local.yaml", "Pulumi.prod.yaml", "Pulumi.staging.yaml"])
@@ -70,6 +79,36 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
         ({"tags": {"fleetswap:stack": "mine"}}, "is reserved"),
         ({"region": "us-east-1"}, "use aws:region"),
         ({"machine": "{broken"}, "fleetswap:machine"),
+        ({"service": "a--b"}, "two hyphens in a row"),
+        ({"service": "internal"}, 'must not begin with "internal-"'),
+        ({"service": "internal-api"}, 'must not begin with "internal-"'),
+        ({"service": "sg-web"}, 'must not begin with "sg-"'),
+        ({"account": "1234"}, "fleetswap:account"),
+        ({"network": {"zones": ["a", "a"]}}, "a is named twice"),
+        ({"network": {"zones": ["us-east-1a", "us-east-1b"]}}, "fleetswap:network.zones.0"),
+        ({"health": {"codes": "299-200"}}, "299-200 is no range"),
+        ({"health": {"codes": "200,404-200"}}, "404-200 is no range"),
+        ({"health": {"grace": 7201}}, "fleetswap:health.grace"),
+        ({"capacity": {"warmup": 4000}}, "fleetswap:capacity.warmup"),
+        ({"front": {"idle_timeout": 4001}}, "fleetswap:front.idle_timeout"),
+        ({"front": {"certificate_arn": ""}}, "fleetswap:front.certificate_arn"),
+        ({"front": {"certificate_arn": "arn:aws:acm:x"}}, "fleetswap:front.certificate_arn"),
+        ({"front": {"certificate_arn": CERTIFICATE.replace("us-east", "eu-west")}}, "is not of region us-east-1"),
+        ({"machine": {"instance_types": ["c7i.large", "c7i.large"]}}, "names c7i.large twice"),
+        ({"machine": {"instance_types": ["large"]}}, "fleetswap:machine.instance_types.0"),
+        ({"machine": {"policies": ["CloudWatchAgentServerPolicy"]}}, "fleetswap:machine.policies.0"),
+        ({"tags": {f"key-{n}": "1" for n in range(41)}}, "41 tags are too many: at most 40"),
+        ({"tags": {"team": "x" * 256}}, "a value at most 255"),
+        ({"tags": {"": "x"}}, "a key has 1 to 127 characters"),
+        ({"tags": {"Name": "mine"}}, "tag 'Name' cannot be chosen"),
+        ({"tags": {"team": "a&b"}}, "may hold letters, digits"),
+        ({"tags": {"Team": "a", "team": "b"}}, "Team, team differ only in case"),
+        ({"rollout": {"warm": 1e12}}, "fleetswap:rollout.warm"),
+        ({"rollout": {"bake": 1e9}}, "fleetswap:rollout.bake"),
+        ({"rollout": {"interval": 0.0001}}, "fleetswap:rollout.interval"),
+        ({"rollout": {"strategy": [{"weight": 5, "hold": 1e9}]}}, "fleetswap:rollout.strategy"),
+        ({"rollout": {"probe_host": "http://shop"}}, "fleetswap:rollout.probe_host"),
+        ({"image": {"nix": {"expression": "x", "args": {"version": 1.1}}}}, "1.1 may have been written otherwise"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_key(changes: dict[str, Any], told: str) -> None:
@@ -99,3 +138,47 @@ def test_no_text_crashes_the_reader(values: dict[str, str]) -> None:
     """A typing error would end in a traceback instead of a line that names the key."""
     with contextlib.suppress(InputError):
         parse(values, region="us-east-1")
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1", "us-isob-east-1"])
+def test_the_regions_of_every_partition_are_taken(region: str) -> None:
+    """A stack in a partition that AWS opened later could not be deployed."""
+    assert parse(raw(GOOD), region=region).region == region
+
+
+@pytest.mark.parametrize("service", ["ab", "web-1", "internals", "sgweb", "a-b-c"])
+def test_names_that_aws_takes_are_taken(service: str) -> None:
+    """A good name would be refused."""
+    assert read(service=service).service == service
+
+
+def configured(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], secret: tuple[str, ...] = ()) -> Settings:
+    """Read the settings as a program does that the engine has started."""
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps(values))
+    monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", json.dumps(secret))
+    with_project = pulumi.runtime.Settings(project="shop", stack="prod")
+    monkeypatch.setattr(pulumi.runtime.settings, "SETTINGS", with_project)
+    return config.read()
+
+
+KEYS = {"aws:region": "us-east-1", **{f"fleetswap:{key}": value for key, value in raw(GOOD).items()}}
+
+
+def test_what_other_programs_set_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of an environment that several projects share would stop every deploy."""
+    more = {"pulumi:tags": "{}", "gcp:project": "x", "fleet:size": "2"}
+    assert configured(monkeypatch, KEYS | more, secret=("gcp:project",)).service == "web"
+
+
+@pytest.mark.parametrize("key", ["fleetswp:capacity", "Fleetswap:capacity", "shop:capacity"])
+def test_a_key_that_only_looks_like_ours_is_told(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """A misspelt namespace, or a forgotten one, would leave the default in force and say nothing."""
+    with pytest.raises(InputError, match=f"not settings of this program: {key}: they begin with fleetswap:"):
+        configured(monkeypatch, KEYS | {key: "{}"})
+
+
+def test_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody wanted to hide would stand in clear in previews and in the state."""
+    with pytest.raises(InputError, match="fleetswap:image was set with --secret") as caught:
+        configured(monkeypatch, KEYS, secret=("fleetswap:image",))
+    assert "nix/demo" not in str(caught.value)

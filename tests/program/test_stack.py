@@ -167,6 +167,34 @@ def test_machines_have_imdsv2_and_an_encrypted_disk(first: Program) -> None:
     assert ami["rootDeviceName"] == device["deviceName"]
 
 
+def test_grace_warm_up_and_drain_are_three_things(first: Program) -> None:
+    """A long grace for slow boots would hold back scale-out; or requests be cut off when a release is scaled in."""
+    program = declare(
+        local("1", health={"grace": 300}, capacity={"min": 2, "max": 4, "warmup": 30}, front={"idle_timeout": 90}),
+        ledger=first.outputs["ledger"],
+    )
+    group = program.one("Group").inputs
+    assert (group["healthCheckGracePeriod"], group["defaultInstanceWarmup"]) == (300, 30)
+    assert program.one("LoadBalancer").inputs["idleTimeout"] == 90
+    assert program.one("TargetGroup").inputs["deregistrationDelay"] == 90
+    assert releases(program) == releases(first), "all of it changes in place"
+
+
+def test_the_role_is_ec2s_in_every_partition() -> None:
+    """In China no machine could take its role, and each launch would fail."""
+    roles = {}
+    for region in ("us-east-1", "cn-north-1", "eusc-de-east-1"):
+        program = declare(local("1"), region=region)
+        (role,) = [role for role in program.of("Role") if role.name in releases(program)]
+        (statement,) = json.loads(role.inputs["assumeRolePolicy"])["Statement"]
+        roles[region] = statement["Principal"]["Service"]
+    assert roles == {
+        "us-east-1": "ec2.amazonaws.com",
+        "cn-north-1": "ec2.amazonaws.com.cn",
+        "eusc-de-east-1": "ec2.amazonaws.com",
+    }
+
+
 def test_the_fleet_is_a_mix_with_spot(first: Program) -> None:
     """The fleet would be all on demand, or stop when one spot pool runs dry."""
     policy = first.one("Group").inputs["mixedInstancesPolicy"]

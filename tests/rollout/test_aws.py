@@ -17,7 +17,8 @@ from moto import mock_aws
 from fleetswap.aws.balancer import Balancer, tag_value
 from fleetswap.aws.calls import explained
 from fleetswap.aws.fleet import Fleet
-from fleetswap.aws.notifier import Topic
+from fleetswap.aws.notifier import Topic, region_of
+from fleetswap.aws.session import Cloud
 from fleetswap.domain import marks, tags
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.gate import Answer, Failure, Target
@@ -549,6 +550,39 @@ def test_a_published_message_fits(aws: None) -> None:
     sns = client("sns")
     arn = sns.create_topic(Name="ops")["TopicArn"]
     Topic(sns, arn).tell(Notice(Ending.FAILED, "w" * 300, "web-b", None, "é" * 200_000, "nothing"))
+
+
+def test_a_template_that_may_not_be_used_names_the_rights_that_it_takes() -> None:
+    """AWS names no action here; whoever looks for autoscaling:UpdateAutoScalingGroup has it already."""
+    answer: Any = {"Error": {"Code": "AccessDenied", "Message": "You are not authorized to use launch template: lt-1"}}
+    with pytest.raises(CloudError) as caught, explained("autoscaling:UpdateAutoScalingGroup", "web-1"):
+        raise ClientError(answer, "UpdateAutoScalingGroup")
+    told = "AWS refuses ec2:RunInstances, ec2:CreateTags or iam:PassRole on web-1: give the deploying role"
+    assert told in str(caught.value)
+
+
+def test_a_fifo_topic_is_told_of_each_end(aws: None) -> None:
+    """Nobody would be told of a failed deploy: SNS refuses a message to such a topic that belongs to no group."""
+    del aws
+    sns, sqs = client("sns"), client("sqs")
+    arn = sns.create_topic(Name="ops.fifo", Attributes={"FifoTopic": "true"})["TopicArn"]
+    queue = sqs.create_queue(QueueName="ops.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    its_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=its_arn)
+    for _ in range(2):
+        Topic(sns, arn).tell(Notice(Ending.FAILED, "web", "web-b", None, "reason", "nothing"))
+    told = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, AttributeNames=["All"])["Messages"]
+    assert len(told) == 2, "two ends that read alike"
+    assert {message["Attributes"]["MessageGroupId"] for message in told} == {"web"}
+
+
+def test_a_topic_is_asked_in_its_own_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A topic of another region does not exist in ours, and nobody would be told."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    region = region_of("arn:aws:sns:eu-west-1:123456789012:ops")
+    assert Cloud("us-east-1").sns(region).meta.region_name == "eu-west-1"
+    assert Cloud("us-east-1").sns().meta.region_name == "us-east-1"
 
 
 def test_failed_activities_are_read(aws: None) -> None:

@@ -1,0 +1,93 @@
+"""The only reader of `pulumi.Config`: all settings of a stack, read once, checked together, refused together.
+
+What is wrong is told with its key, in one line, before anything is touched. It knows no setting: `infra.settings` does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys_env, is_config_secret
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from fleetswap.domain.errors import InputError
+from infra.settings import NAMESPACE, Settings
+
+
+def read() -> Settings:
+    """Read and check the settings of the current stack. All that is wrong is told in one `InputError`."""
+    # Pulumi has no public way to list a namespace's keys, and without one a misspelt key cannot be refused.
+    every = {**get_config_env(), **CONFIG.get()}
+    _refuse_secrets(every)
+    _refuse_other_namespaces(every)
+    given = {key: value for key, value in every.items() if key.startswith(f"{NAMESPACE}:")}
+    unused = sorted(key for key in every if key.startswith("aws:") and key != "aws:region")
+    if unused:
+        # Ignored, they would deploy to another account than the one that they name.
+        raise InputError(f"not used by this program: {', '.join(unused)}: choose the account with AWS_PROFILE instead")
+    region = pulumi.Config("aws").get("region")
+    return parse({key.removeprefix(f"{NAMESPACE}:"): value for key, value in given.items()}, region=region)
+
+
+def _refuse_secrets(keys: Iterable[str]) -> None:
+    """What a reviewer must see in a preview cannot be hidden, and a state is no place for a secret."""
+    told = get_config_secret_keys_env()
+    secret = sorted(key for key in keys if key.startswith(f"{NAMESPACE}:") and (is_config_secret(key) or key in told))
+    if secret:
+        raise InputError(
+            f"{', '.join(secret)} was set with --secret, but no setting is for a secret: it would stand in previews, in"
+            " tags and in the state: set it without --secret"
+        )
+
+
+def _refuse_other_namespaces(keys: Iterable[str]) -> None:
+    """A misspelt namespace, or the project's own, which `pulumi config set KEY` takes if no other is named."""
+    wrong = sorted(key for key in keys if _is_misplaced(key.partition(":")[0]))
+    if wrong:
+        raise InputError(f"not settings of this program: {', '.join(wrong)}: they begin with {NAMESPACE}:")
+
+
+def _is_misplaced(namespace: str) -> bool:
+    near = get_close_matches(namespace.lower(), [NAMESPACE], cutoff=0.75)
+    return namespace != NAMESPACE and (namespace == pulumi.get_project() or bool(near))
+
+
+def parse(given: Mapping[str, str], *, region: str | None) -> Settings:
+    """Check raw configuration, whose values are JSON where they are objects. Pure, so that tests can reach it."""
+    values: dict[str, Any] = {}
+    if region is not None:
+        values["region"] = region
+    for key, value in given.items():
+        if key == "region":
+            raise InputError("setting fleetswap:region is not a setting: use aws:region")
+        values[key] = _structured(value)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_problem(detail) for detail in error.errors())
+        raise InputError(f"the stack's settings are wrong, and nothing was touched: {problems}") from error
+
+
+def _structured(value: str) -> object:
+    """Objects and lists arrive as JSON text; everything else, broken JSON too, stays the text that it is."""
+    if value[:1] not in {"{", "["}:
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _problem(detail: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    key = "aws:region" if where == "region" else f"{NAMESPACE}:{where}"
+    if detail["type"] == "extra_forbidden":
+        return f"{key} is not a setting (docs/reference/settings.md lists them)"
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    return f"{key}: {detail['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,94 @@
+"""What AWS takes as a name, a number of seconds or an ARN, as types of the settings.
+
+A name that AWS refuses would be told half-way through a deploy, when other resources exist already. Each limit has its
+source; what AWS does not say is not checked here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+FIRST_WORDS = {
+    "internal": 'a load balancer\'s name must not begin with "internal-" (ELBv2, CreateLoadBalancer)',
+    "sg": 'a security group\'s name must not begin with "sg-" (EC2, CreateSecurityGroup)',
+}
+"""What no name of a service may begin with: Pulumi puts a hyphen and more behind it."""
+
+
+def _service(value: str) -> str:
+    if "--" in value:
+        raise ValueError(f"{value!r} has two hyphens in a row")
+    refused = FIRST_WORDS.get(value.split("-", 1)[0])
+    if refused:
+        raise ValueError(f"{value!r} cannot be used: {refused}")
+    return value
+
+
+def _codes(value: str) -> str:
+    for part in value.split(","):
+        first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise ValueError(f"{part} is no range: it begins after its end")
+    return value
+
+
+def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    """The values; the same one twice is an error, which AWS would refuse or Pulumi declare twice."""
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} twice")
+    return values
+
+
+Service = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,13}[a-z0-9]$"), AfterValidator(_service)]
+"""A service's name. ELBv2 allows 32 characters (CreateTargetGroup); 15 leave room for `-` and the release's 8 hex
+digits, and for the `-` and 7 hex digits that Pulumi puts behind a generated name."""
+
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,6}(-[a-z]+)+-\d+$")]
+"""How every region's name is made, in all of AWS's partitions (botocore, partitions.json): eusc-de-east-1, too."""
+
+Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]$")]
+"""An availability zone's letter, which follows the region in its name."""
+
+AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
+
+InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
+
+PolicyArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::(aws|\d{12}):policy/\S+$")]
+
+CertificateArn = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^arn:aws[a-z-]*:(acm:[a-z0-9-]+:\d{12}:certificate/[\w-]+|iam::\d{12}:server-certificate/\S+)$"
+    ),
+]
+"""A certificate of ACM, or one uploaded to IAM (CreateListener, CertificateArn)."""
+
+TopicArn = Annotated[
+    str, StringConstraints(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$")
+]
+
+StatusCodes = Annotated[
+    str,
+    StringConstraints(pattern=r"^[2-4]\d\d(-[2-4]\d\d)?(,[2-4]\d\d(-[2-4]\d\d)?)*$"),
+    AfterValidator(_codes),
+]
+"""ELBv2's Matcher for HTTP: 200 to 499, single ones and ranges."""
+
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}(:\d{1,5})?$")]
+
+DAY = 86_400
+MONTH = 30 * DAY
+"""Longest times that a setting takes, in seconds: a typing error is told here, and not by a date that cannot be."""
+
+Wait = Annotated[float, Field(ge=0, le=DAY)]
+Deadline = Annotated[float, Field(gt=0, le=DAY)]
+
+
+def is_of_region(arn: str, region: str) -> bool:
+    """Whether what an ARN names is in the region; what is in no region (IAM) is in each."""
+    found = re.match(r"arn:[^:]+:[^:]+:([^:]*):", arn)
+    return found is not None and found.group(1) in {"", region}
