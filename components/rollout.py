@@ -297,13 +297,14 @@ def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
 def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -> None:
     """End the rollout of these inputs, whose provider was killed in this state. Tells its end, and raises nothing."""
     try:
-        ports = _Ports(Inputs.of(props))
+        inputs = Inputs.of(props)
+        ports = _Ports(inputs)
         workflow.take_up(
             state,
             why,
             balancer=ports.balancer,
             fleet=ports.fleet,
-            prober=HttpProber(),
+            prober=HttpProber(inputs.listener, inputs.probe_host),
             clock=workflow.SystemClock(),
             switch=ports.switch,
             notifier=ports.notifier(),
