@@ -5,6 +5,7 @@ Each test goes on from where the one before left the stack, as a fleet's life do
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import Counter
@@ -39,6 +40,13 @@ def test_one_command_deploys_an_image_that_answers(stack: LocalStack) -> None:
     for phase in ("build", "upload", "gate", "probe", "shift"):
         assert re.search(rf"\b{phase} [\d.]+ s", ran.said), phase
     assert re.fullmatch(r"version 1 on i-[0-9a-f]+", stack.get())
+    # Progress stands in the rows of what it is about, not in that of the whole stack.
+    assert re.search(r"dynamic/fleetswap:Rollout web creating \(\d+s\).* info: web-\w+: healthy, probing /", ran.said)
+    assert re.search(r"dynamic/fleetswap:DiskImage web-\w+ creating \(\d+s\).* info: uploading", ran.said)
+    assert not re.search(r"pulumi:Stack .* info: ", ran.said)
+    resources = json.loads(stack.pulumi("stack", "export").said)["deployment"]["resources"]
+    ours = {one["urn"]: one["inputs"]["urn"] for one in resources if "dynamic/fleetswap" in one["type"]}
+    assert ours == {urn: urn for urn in ours} != {}
 
 
 def test_deploying_the_same_again_changes_nothing(stack: LocalStack) -> None:

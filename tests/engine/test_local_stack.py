@@ -33,6 +33,7 @@ esac
 """
 CONFIG = """
 config:
+  fleetswap:service: web
   fleetswap:endpoint: http://127.0.0.1:4510
   fleetswap:image: {nix: {expression: nix/demo, args: {version: "1"}}}
 """
@@ -283,11 +284,39 @@ def test_summary_says_what_is_served_and_what_each_phase_took() -> None:
         "url": "http://here",
         "live": "web-1",
         "standby": "web-0",
-        "seconds": {"build": 1.5, "upload": 2.0, "rollout": {"gate": 9}},
+        "seconds": {"build": 1.5, "upload": 2.0, "rollout": {"gate": 9, "settle": 0}},
     }
     assert summary(outputs) == (
         "http://here is served by web-1, standby web-0\n(the last rollout: build 1.5 s, upload 2 s, gate 9 s)\n"
+        "`make rollback` goes back to web-0\n"
     )
+
+
+def test_status_says_where_it_answers_and_asks_aws_for_the_rest(
+    machine: Machine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A user would be shown a ledger and the insides of the local cloud, or nothing of what serves."""
+    assert machine.stack().status() == 1
+    assert "does not run: `make up` starts it" in capfd.readouterr().out
+    machine.cloud = {"pid": 1, "instances": [{"state": "running"}, {"state": "terminated"}], "problems": ["no qemu"]}
+    machine.stack().up()
+    machine.has_outputs(standby="web-11111111")
+    fake = machine.work.root / "fleetswap"
+    fake.mkdir()
+    (fake / "__init__.py").touch()
+    (fake / "__main__.py").write_text("import sys\nprint('asked:', *sys.argv[1:])\n")
+    capfd.readouterr()
+    assert machine.stack().status() == 0
+    said = capfd.readouterr().out.splitlines()
+    assert said == [
+        "The local cloud runs at http://127.0.0.1:4510 (pid 1), with 1 machine.",
+        "  problem: no qemu",
+        "",
+        "http://here is served by web-00000000, standby web-11111111",
+        "`make rollback` goes back to web-11111111",
+        "",
+        "asked: status --service web --endpoint-url http://127.0.0.1:4510",
+    ]
 
 
 @pytest.mark.parametrize("verb", ["up", "preview", "rollback"])

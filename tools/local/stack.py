@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from fleetswap.domain.state import Phase
 from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration, listener_port
 from tools.local.process import end_left_behind, environment, killed_holders, run
 from tools.local.work import PROJECT, STACK, LocalError, Work, heal_state, lock, read_json, write
@@ -48,12 +49,23 @@ def refuse_taken(port: int) -> None:
 
 
 def summary(outputs: Mapping[str, Any]) -> str:
-    """What a person wants to know after an update: where it answers, what is live, and how long each phase took."""
+    """What a person wants to know after an update: where it answers, what is live, what took how long, the way back."""
     seconds = outputs["seconds"]
-    phases = {"build": seconds["build"], "upload": seconds["upload"], **seconds["rollout"]}
+    rollout = {str(phase): seconds["rollout"].get(phase, 0) for phase in Phase}  # Pulumi sorts outputs by name
+    phases = {"build": seconds["build"], "upload": seconds["upload"], **rollout}
+    took = ", ".join(f"{name} {spent:g} s" for name, spent in phases.items() if spent)
+    return f"{served(outputs)}(the last rollout: {took})\n{way_back(outputs)}"
+
+
+def served(outputs: Mapping[str, Any]) -> str:
+    """Where it answers, and what is live."""
     standby = f", standby {outputs['standby']}" if outputs.get("standby") else ""
-    took = ", ".join(f"{name} {spent:g} s" for name, spent in phases.items())
-    return f"{outputs['url']} is served by {outputs['live']}{standby}\n(the last rollout: {took})\n"
+    return f"{outputs['url']} is served by {outputs['live']}{standby}\n"
+
+
+def way_back(outputs: Mapping[str, Any]) -> str:
+    """How to go back, if there is a release to go back to."""
+    return f"`make rollback` goes back to {outputs['standby']}\n" if outputs.get("standby") else ""
 
 
 class Stack:
@@ -99,15 +111,27 @@ class Stack:
             return self._pulumi("preview", "--config-file", str(self._work.preview_config), *self._plainness())
 
     def status(self) -> int:
-        """Tell what runs."""
-        status = run(
-            [sys.executable, "-m", "localcloud", "status", "--dir", str(self._work.cloud)],
-            cwd=self._work.root,
-            env=self._cloud_env(),
-        )
-        if status == 0 and self._work.has_stack:
-            return self._pulumi("stack", "output")
-        return status
+        """Tell what runs, where it answers, and how to go back; status 1 if nothing does."""
+        port = self._seen_port()
+        cloud = None if port is None else cloud_status(port)
+        if cloud is None:
+            sys.stdout.write("The local cloud does not run: `make up` starts it.\n")
+            return 1
+        running = sum(instance["state"] == "running" for instance in cloud.get("instances", ()))
+        machines = f"{running} machine{'' if running == 1 else 's'}"
+        sys.stdout.write(f"The local cloud runs at http://127.0.0.1:{port} (pid {cloud['pid']}), with {machines}.\n")
+        for problem in cloud.get("problems", ()):
+            sys.stdout.write(f"  problem: {problem}\n")
+        outputs = self._outputs() if self._work.has_stack else {}
+        if not outputs.get("live"):
+            sys.stdout.write("Nothing is deployed: `make up` does it.\n")
+            return 0
+        sys.stdout.write(f"\n{served(outputs)}{way_back(outputs)}\n")
+        sys.stdout.flush()
+        service = self._committed["config"][f"{PROJECT}:service"]
+        show = [sys.executable, "-m", "fleetswap", "status", "--service", service]
+        show += ["--endpoint-url", f"http://127.0.0.1:{port}"]
+        return run(show, cwd=self._work.root, env=self._cloud_env())
 
     def down(self) -> int:
         """End every process and remove the account and the stack. A repeat changes nothing."""
