@@ -169,9 +169,9 @@ class LocalStack:
                 continue
         return found
 
-    def providers(self) -> list[int]:
-        """The servers of dynamic providers of this stack."""
-        return [pid for pid in self.deployers() if b"pulumi.dynamic" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    def running(self, command: str) -> list[int]:
+        """The deployers with this in their command."""
+        return [pid for pid in self.deployers() if command.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def interrupt(self, started: subprocess.Popen[str], number: int = signal.SIGINT) -> None:
         """Ctrl-C: what runs in the foreground gets the signal, pulumi too; what has a group of its own does not."""

@@ -176,17 +176,21 @@ def test_one_ctrl_c_ends_a_rollout_in_order(fleet: LocalStack, number: int) -> N
     assert "rolled back" in notices(fleet)[-1]
 
 
-def test_after_two_ctrl_cs_the_guardian_brings_the_traffic_home(fleet: LocalStack) -> None:
-    """The second one kills whoever would put the traffic back, and it would stay shared until the switch fires."""
+@pytest.mark.parametrize("killed", ["pulumi.dynamic", "pulumi\0up"], ids=["provider", "engine"])
+def test_what_is_killed_is_put_back_within_seconds(fleet: LocalStack, killed: str) -> None:
+    """After a second Ctrl-C, or in a killed job, the traffic would stay shared until the switch fires.
+
+    The engine lets a provider live for 5 seconds after the second Ctrl-C; whoever kills a job does not.
+    """
     told = len(notices(fleet))
     with users(fleet) as load, Weights(fleet) as weights:
         started = fleet.start("up", version="stopped")
         assert weights.wait_for(20, 80, seconds=120)
-        # The engine would let it live for some seconds; this is what a killed CI job does.
-        provider = fleet.providers()
-        fleet.interrupt(started)
-        fleet.interrupt(started)
-        for pid in provider:
+        pids = fleet.running(killed)
+        if killed == "pulumi.dynamic":
+            fleet.interrupt(started)
+            fleet.interrupt(started)
+        for pid in pids:
             os.kill(pid, signal.SIGKILL)
         assert weights.wait_for(100, seconds=30)
         said, _ = started.communicate(timeout=60)
@@ -194,6 +198,7 @@ def test_after_two_ctrl_cs_the_guardian_brings_the_traffic_home(fleet: LocalStac
         while (len(notices(fleet)) == told or fleet.deployers()) and time.monotonic() < deadline:
             time.sleep(0.2)
     print(said, load.report(), weights.seen, sep="\n")
+    assert pids
     assert started.returncode != 0
     assert load.failures == {}
     assert_at_rest(fleet, "2")

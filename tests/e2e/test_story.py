@@ -13,7 +13,8 @@ from collections import Counter
 import pytest
 
 from tests.e2e.load import Load
-from tests.e2e.stack import LocalStack, Ran
+from tests.e2e.stack import ROOT, LocalStack, Ran
+from tools.local.work import Work
 
 pytestmark = [pytest.mark.e2e]
 
@@ -44,7 +45,7 @@ def test_one_command_deploys_an_image_that_answers(stack: LocalStack) -> None:
     assert re.search(r"dynamic/fleetswap:Rollout web creating \(\d+s\).* info: web-\w+: healthy, probing /", ran.said)
     assert re.search(r"dynamic/fleetswap:DiskImage web-\w+ creating \(\d+s\).* info: uploading", ran.said)
     assert not re.search(r"pulumi:Stack .* info: ", ran.said)
-    resources = json.loads(stack.pulumi("stack", "export").said)["deployment"]["resources"]
+    resources = json.loads(Work(ROOT, stack.folder).stack_state.read_text())["checkpoint"]["latest"]["resources"]
     ours = {one["urn"]: one["inputs"]["urn"] for one in resources if "dynamic/fleetswap" in one["type"]}
     assert ours == {urn: urn for urn in ours} != {}
 
