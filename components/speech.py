@@ -1,19 +1,22 @@
 """What a dynamic provider says, in the row of its own resource: lines that stay, and a status that is overwritten.
 
-`pulumi.log` in a provider hangs everything on the row of the stack, because it wants the resource itself; the engine's
-`Log` takes its URN (pulumi/engine.proto, `LogRequest`), which the program can compute and a provider is not told.
+`pulumi.log` knows no engine in a provider: it prints, and the engine hangs what is printed on the row of the stack.
+The engine's own `Log` takes the URN of a resource (pulumi/engine.proto, `LogRequest`). The program can compute that,
+and the engine's address is the last argument of every provider (`python -m pulumi.dynamic ADDRESS`).
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import re
+import sys
 import time
 from collections.abc import Callable
 
 import grpc
 import pulumi
-from pulumi.runtime.proto import engine_pb2
-from pulumi.runtime.settings import get_engine
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 STATUS_SECONDS = 1.0
 """Least time between two statuses, each of which overwrites the one before."""
@@ -21,6 +24,9 @@ STATUS_SECONDS = 1.0
 LOG_SECONDS = 30.0
 """The same where there is no terminal, and each of them is a line of the log that only shows that something goes on.
 In between the engine gets them as what it shows with `--debug`: so it is noticed soon when there is none any more."""
+
+LOG_TIMEOUT = 5.0
+"""Seconds that the engine may take for a message, on this very machine."""
 
 GONE = 2
 """Messages in a row that no engine takes, after which it is gone: it was killed, for it ends its providers first."""
@@ -69,18 +75,28 @@ class Speech:
         self._log(text, engine_pb2.INFO if due else engine_pb2.DEBUG, ephemeral=True)
 
     def _log(self, text: str, severity: engine_pb2.LogSeverity.ValueType, *, ephemeral: bool) -> None:
-        engine = get_engine()
-        if engine is None:
+        engine = connect(sys.argv[-1])
+        if engine is None:  # what is printed at least ends up in the row of the stack
+            if not ephemeral:
+                sys.stderr.write(f"{text}\n")
             return
         request = engine_pb2.LogRequest(severity=severity, message=text, urn=self._urn, ephemeral=ephemeral)
         try:
-            engine.Log(request)
+            engine.Log(request, timeout=LOG_TIMEOUT)
         except grpc.RpcError:
             self._unheard += 1
             if self._unheard == GONE:
                 self._gone()
         else:
             self._unheard = 0
+
+
+@functools.cache
+def connect(address: str) -> engine_pb2_grpc.EngineStub | None:
+    """The engine at this address; None if it is none."""
+    if not re.fullmatch(r"[\w.-]+:\d+", address):
+        return None
+    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(address))
 
 
 def _has_terminal() -> bool:

@@ -22,7 +22,8 @@ class Engine:
     heard: list[engine_pb2.LogRequest] = field(default_factory=list)
     gone: bool = False
 
-    def Log(self, request: engine_pb2.LogRequest) -> None:  # noqa: N802 - the protocol's name
+    def Log(self, request: engine_pb2.LogRequest, timeout: float) -> None:  # noqa: N802 - the protocol's name
+        assert timeout
         if self.gone:
             raise grpc.RpcError
         self.heard.append(request)
@@ -31,7 +32,7 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     made = Engine()
-    monkeypatch.setattr(speech, "get_engine", lambda: made)
+    monkeypatch.setattr(speech, "connect", lambda _address: made)
     return made
 
 
@@ -39,7 +40,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 def passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Lets time pass."""
     now = [100.0]
-    monkeypatch.setattr(speech.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("components.speech.time.monotonic", lambda: now[0])
 
     def pass_(seconds: float) -> None:
         now[0] += seconds
