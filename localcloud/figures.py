@@ -2,10 +2,19 @@
 
 Decides how values are kept (how often each was seen, by the slot of time that it falls in) and what a statistic of a
 period is. Sources: CloudWatch user guide, "CloudWatch statistics definitions"; API reference (MetricDatum).
+
+| statistic | what it is of the values between two bounds, the lower one exclusive, the upper one inclusive |
+|---|---|
+| `PR(0.1:2)` | how many of 100 values they are |
+| `TC(:2)` `TC(5%:95%)` `tc95` | their number; with per cent the bounds are ranks, and `tc95` is `TC(:95%)` |
+| `TS(:2)` `ts95` | their sum |
+| `TM(:2)` `tm95` `IQM` | their mean; `IQM` is `TM(25%:75%)` |
+| `WM(:2)` `wm95` | the mean of all, when those outside are taken to be at the bound |
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,8 +26,12 @@ if TYPE_CHECKING:
 KEPT_SECONDS = 24 * 3600  # of every metric; AWS keeps 15 days
 SIMPLE = ("Average", "Maximum", "Minimum", "SampleCount", "Sum")
 
-_PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,10})?|100)")
-_RANK = re.compile(r"PR\((\d*\.?\d*):(\d*\.?\d*)\)")
+_PERCENT = r"(\d{1,2}(?:\.\d{1,10})?|100)"
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
+_PERCENTILE = re.compile(f"p{_PERCENT}")
+_SHORT = re.compile(f"(tm|wm|tc|ts){_PERCENT}")
+_OF_RANKS = re.compile(rf"(TM|WM|TC|TS)\((?:{_PERCENT}%)?:(?:{_PERCENT}%)?\)")
+_OF_VALUES = re.compile(rf"(PR|TM|WM|TC|TS)\({_NUMBER}?:{_NUMBER}?\)")
 
 
 @dataclass
@@ -53,11 +66,8 @@ class Sample:
             }[name]
         if found := _PERCENTILE.fullmatch(name):
             return self._percentile(float(found[1]))
-        found = _RANK.fullmatch(name)
-        if found is None or found[1] == found[2] == "":
-            raise ValueError(name)
-        low, high = (float(bound) if bound else None for bound in found.groups())
-        return self._rank(low, high)
+        range_ = Range.read(name)
+        return None if self.sets or not self.values else range_.of(sorted(self.values.items()))
 
     def _percentile(self, percent: float) -> float | None:
         seen, wanted = 0, percent / 100 * sum(self.values.values())
@@ -69,15 +79,59 @@ class Sample:
                 return value
         return max(self.values)
 
-    def _rank(self, low: float | None, high: float | None) -> float | None:
-        if self.sets or not self.values:
+
+@dataclass(frozen=True)
+class Range:
+    """A statistic of the values between two bounds; `ranks` says that these are per cent of the sorted values."""
+
+    kind: str
+    low: float | None
+    high: float | None
+    ranks: bool
+
+    @classmethod
+    def read(cls, name: str) -> Range:
+        """The statistic of a name. Raises ValueError if it is none of these."""
+        if name == "IQM":
+            return cls("TM", 25.0, 75.0, ranks=True)
+        if found := _SHORT.fullmatch(name):
+            return cls(found[1].upper(), None, float(found[2]), ranks=True)
+        for pattern, ranks in ((_OF_RANKS, True), (_OF_VALUES, False)):
+            found = pattern.fullmatch(name)
+            if found and (found[2] or found[3]):
+                low, high = (float(bound) if bound else None for bound in found.groups()[1:])
+                return cls(found[1], low, high, ranks=ranks)
+        raise ValueError(name)
+
+    def of(self, values: list[tuple[float, int]]) -> float | None:
+        """The statistic of some values with how often each was seen, the smallest first; None if there is none."""
+        count = sum(times for _, times in values)
+        kept = self._kept(values, count)
+        number = sum(times for _, times in kept)
+        total = sum(value * times for value, times in kept)
+        if self.kind in {"PR", "TC", "TS"}:
+            return float({"PR": 100 * number / count, "TC": number, "TS": total}[self.kind])
+        if self.ranks and not kept:
             return None
-        within = sum(
-            times
-            for value, times in self.values.items()
-            if (low is None or value > low) and (high is None or value <= high)
-        )
-        return 100 * within / sum(self.values.values())
+        if self.kind == "TM":
+            return total / number if number else None
+        low, high = (kept[0][0], kept[-1][0]) if self.ranks else (self.low, self.high)
+        low, high = -math.inf if low is None else low, math.inf if high is None else high
+        return sum(min(max(value, low), high) * times for value, times in values) / count
+
+    def _kept(self, values: list[tuple[float, int]], count: int) -> list[tuple[float, int]]:
+        if not self.ranks:
+            low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+            return [(value, times) for value, times in values if low < value <= high]
+        bounds = (0.0 if self.low is None else self.low, 100.0 if self.high is None else self.high)
+        first, last = (math.floor(count * rank / 100 + 1e-9) for rank in bounds)
+        kept, seen = [], 0
+        for value, times in values:
+            inside = min(seen + times, last) - max(seen, first)
+            if inside > 0:
+                kept.append((value, inside))
+            seen += times
+        return kept
 
 
 @dataclass

@@ -34,8 +34,16 @@ def test_statistics_are_those_of_the_values(values: list[float], low: int, high:
     assert sum(value <= median for value in values) * 2 >= len(values)
     assert sum(value < median for value in values) * 2 <= len(values)
     assert sample.statistic(f"PR(:{low})") == 100 * sum(value <= low for value in values) / len(values)
-    within = 100 * sum(low < value <= high for value in values) / len(values)
-    assert sample.statistic(f"PR({low}:{high})") == within
+    inside = [value for value in values if low < value <= high]
+    assert sample.statistic(f"PR({low}:{high})") == 100 * len(inside) / len(values)
+    assert sample.statistic(f"TC({low}:{high})") == len(inside)
+    assert sample.statistic(f"TS({low}:{high})") == sum(inside)
+    assert sample.statistic(f"TM({low}:{high})") == (sum(inside) / len(inside) if inside else None)
+    clipped = [min(max(value, low), high) for value in values]
+    if low <= high:
+        assert sample.statistic(f"WM({low}:{high})") == pytest.approx(sum(clipped) / len(clipped))
+    slow = sum(value > low for value in values)
+    assert len(values) - (sample.statistic(f"TC(:{low})") or 0) == slow
 
 
 def test_a_percentile_of_many_is_not_the_largest() -> None:
@@ -44,14 +52,27 @@ def test_a_percentile_of_many_is_not_the_largest() -> None:
     assert (sample.statistic("p99"), sample.statistic("p99.9")) == (0.01, 5.0)
 
 
+def test_bounds_may_be_ranks() -> None:
+    """An alarm on the mean of all but the slowest tenth would be one on something else."""
+    sample = Sample(Counter({float(number): 1 for number in range(1, 11)}))
+    shorts = {"tc90": 9, "ts90": 45, "tm90": 5, "wm90": (45 + 9) / 10, "IQM": 5}
+    longs = {"TC(:90%)": 9, "TS(80%:)": 19, "TM(10%:90%)": 5.5, "WM(10%:90%)": (2 + 44 + 9) / 10, "TC(5%:95%)": 9}
+    assert {name: sample.statistic(name) for name in shorts} == shorts
+    assert {name: sample.statistic(name) for name in longs} == longs
+    assert sample.statistic("TM(:0.5%)") is None
+    assert sample.statistic("TC(:100%)") == sample.statistic("TC(0%:)") == 10
+
+
 def test_of_sets_there_are_no_percentiles() -> None:
     """A percentile would be invented from a minimum and a maximum."""
     sample = Sample(sets=[(10.0, 50.0, 1.0, 9.0)])
     assert (sample.statistic("Average"), sample.statistic("Maximum"), sample.statistic("p50")) == (5.0, 9.0, None)
-    assert sample.statistic("PR(:5)") is None
+    assert sample.statistic("PR(:5)") is sample.statistic("TC(:5)") is None
 
 
-@pytest.mark.parametrize("name", ["p101", "median", "PR(:)", "PR(1)", "", "sum"])
+@pytest.mark.parametrize(
+    "name", ["p101", "median", "PR(:)", "PR(1)", "PR(:5%)", "TC(:)", "TC(1%:2)", "tc", "TC90", "iqm", "", "sum"]
+)
 def test_an_unknown_statistic_is_none(name: str) -> None:
     """A misspelt statistic would be answered with figures."""
     with pytest.raises(ValueError, match=f"^{re.escape(name)}$"):
@@ -134,9 +155,10 @@ def test_without_a_target_no_request_is_counted() -> None:
     }
 
 
-def test_a_client_that_goes_away_is_nobody_s_error() -> None:
-    """A user's closed browser would abort a rollout."""
+def test_a_client_that_goes_away_is_no_target_s_answer() -> None:
+    """A request that hung until its user gave up would count as answered well, or as none. In AWS it is a 460."""
     assert figures("127.66.0.1:80 tg0 s1 -1 -1 CH") == {
+        ("HTTPCode_ELB_4XX_Count", ""): 1,
         ("RequestCount", ""): 1,
         ("RequestCount", "targetgroup/blue/3c"): 1,
     }
