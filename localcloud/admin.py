@@ -8,6 +8,7 @@ Decides how a request is read and answered, in JSON; the rest is done elsewhere.
 | `GET faults` | the rules, and how often each was met and came true |
 | `POST faults` | add a rule, or a list of them (see `faults`); answers them with their ids |
 | `DELETE faults`, `DELETE faults/ID` | remove all, or one |
+| `GET lateness`, `POST lateness` | how late things are, and another lateness for some: `{"metrics": [0, 0]}` (see `lateness`) |
 | `GET notifications` | every message that was published to an SNS topic |
 | `POST instances/ID/interrupt` | a spot interruption; `{"seconds": 5}` is the warning's length, else 120 |
 | `POST instances/ID/kill` | its machine dies, as of a power cut |
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from localcloud import spot
 from localcloud.backends import LOCK, backend
 from localcloud.faults import BadRule, Faults
+from localcloud.lateness import BadLateness, Lateness
 from localcloud.records import StoreError
 
 if TYPE_CHECKING:
@@ -45,11 +47,12 @@ class Admin:
     def __init__(
         self,
         faults: Faults,
+        lateness: Lateness,
         store: SnapshotStore,
         status: Callable[[], dict[str, Any]],
         kill: Callable[[str], None],
     ) -> None:
-        self._faults = faults
+        self._lateness = lateness
         self._store = store
         self._kill = kill
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
@@ -59,6 +62,8 @@ class Admin:
             ("POST", "faults", lambda asked: {"rules": [rule.shown() for rule in faults.add(asked)]}),
             ("DELETE", "faults", lambda _: {"removed": faults.remove()}),
             ("DELETE", r"faults/(\d+)", lambda _, rule_id: {"removed": faults.remove(int(rule_id))}),
+            ("GET", "lateness", lambda _: lateness.shown()),
+            ("POST", "lateness", self._be_late),
             ("POST", r"instances/([^/]+)/interrupt", self._interrupt),
             ("POST", r"instances/([^/]+)/kill", self._kill_machine),
             ("POST", r"snapshots/([^/]+)/owner", self._own),
@@ -68,7 +73,7 @@ class Admin:
         """Answer a request whose path begins with `PREFIX`."""
         try:
             status, shown = HTTPStatus.OK, self._dispatch(environ)
-        except (BadRule, Bad, ValueError) as error:
+        except (BadRule, BadLateness, Bad, ValueError) as error:
             status, shown = HTTPStatus.BAD_REQUEST, {"error": str(error)}
         except (LookupError, StoreError, spot.NoInstance) as error:
             status, shown = HTTPStatus.NOT_FOUND, {"error": str(error)}
@@ -85,6 +90,10 @@ class Admin:
                 answer: dict[str, Any] = handle(asked, *found.groups())
                 return answer
         raise LookupError(f"The local cloud has no {method} {environ['PATH_INFO']}.")
+
+    def _be_late(self, asked: object) -> dict[str, Any]:
+        self._lateness.change(asked)
+        return self._lateness.shown()
 
     def _interrupt(self, asked: dict[str, Any], instance_id: str) -> dict[str, Any]:
         seconds = _member(asked, "seconds", (int, float), spot.NOTICE_SECONDS)

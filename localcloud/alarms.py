@@ -4,9 +4,10 @@ Decides the state of alarms that compare a statistic of one metric with a thresh
 detection) are kept, and stay as they are until SetAlarmState says otherwise; moto has no PutCompositeAlarm. Of the
 actions only messages to SNS topics are done.
 
-An alarm is looked at when a period has ended, at least each minute, and a little later, so that a load balancer's
-figures are there. So a state that SetAlarmState set lasts until then, as in AWS. A new alarm is INSUFFICIENT_DATA; a
-changed one keeps its state. Moto calls a new alarm OK, evaluates none, tells nobody, and shows composite alarms always.
+An alarm is looked at when a period has ended, at least each minute, and as much later as a load balancer's figures are
+late (`lateness`, `metrics`), so that these are there. So a state that SetAlarmState set lasts until then, as in AWS. A
+new alarm is INSUFFICIENT_DATA; a changed one keeps its state. Moto calls a new alarm OK, evaluates none, tells nobody,
+and shows composite alarms always.
 
 Sources: CloudWatch API reference (PutMetricAlarm, DescribeAlarms, SetAlarmState), user guide ("Configuring how
 CloudWatch alarms treat missing data").
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localcloud.backends import Moto
+    from localcloud.lateness import Lateness
     from localcloud.patches import Patches
 
 OK, ALARM, UNKNOWN = "OK", "ALARM", "INSUFFICIENT_DATA"
-LATE_SECONDS = 3.0  # after a period's end: the load balancers' figures are there (see `albmetrics`)
+MARGIN_SECONDS = 3.0  # after the load balancers' figures are there
 EXTRA_PERIODS = 2  # AWS looks back further than it evaluates, so that late data counts: by how much is undocumented
 MAX_SECONDS = 86_400  # EvaluationPeriods times Period, for periods shorter than an hour
 PAGE = 100
@@ -138,13 +140,13 @@ def describe_alarms(self: Moto) -> Moto:
     )
 
 
-def tick(cloudwatch: Moto, now: float) -> None:
+def tick(cloudwatch: Moto, now: float, lateness: Lateness) -> None:
     """Look at the alarms whose period has ended. With `LOCK` held."""
     for alarm in list(cloudwatch.alarms.values()):
         if alarm.rule is not None or not alarm.metric_name or alarm.comparison_operator not in COMPARISONS:
             continue
         step = min(int(alarm.period), 60)
-        end = int((now - LATE_SECONDS) // step) * step
+        end = int((now - lateness.metrics[1] - MARGIN_SECONDS) // step) * step
         looked_at = getattr(alarm, "looked_at", None)
         alarm.looked_at = end
         if looked_at is None or looked_at >= end:  # AWS, too, needs a while for the first look

@@ -1,19 +1,30 @@
 """What Application Load Balancers report to CloudWatch, made of what went through them and of their targets' health.
 
-Decides the metrics' names, dimensions and values. As in AWS: nothing is reported without traffic, a count of zero never
-is, and a request counts in RequestCount only if a target was chosen for it. Not as in AWS: a figure stands for 10 s and
-is there 2 s after they have ended (AWS: 60 s, and a minute or two). An answer that a rule asked for counts as an own
-answer of the load balancer, too, by its class.
+Decides the metrics' names, dimensions and values, and when they are seen. As in AWS: nothing is reported without
+traffic, a count of zero never is, and a request counts in RequestCount only if a target was chosen for it. What a
+target answered counts in HTTPCode_Target_nXX_Count and TargetResponseTime. If it gave no answer (it refused or reset
+the connection, closed it early, sent a bad header, timed out) the request counts in RequestCount, of the target group
+too, and the load balancer's own 502 or 504 in HTTPCode_ELB_5XX_Count, which no target group has.
+
+Figures are late and come in parts, as in AWS: a load balancer has a node in each of two zones, and each node reports
+each metric at a time of its own (`lateness`, `metrics`). So of one period some metrics are there before others, and
+what is there grows once more.
+
+Not as in AWS: a figure stands for 10 s (AWS: 60 s), and is one to two such periods late. A request counts in the period
+in which it ends; which one AWS takes is not documented. An answer that a rule asked for counts as an own answer of the
+load balancer, too, by its class.
 
 Source: user guide for Application Load Balancers, "CloudWatch metrics for your Application Load Balancer".
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from localcloud.figures import Sample, key
+from localcloud.lateness import share
 from localcloud.traffic import SLOT_SECONDS, Slot, Tally
 
 if TYPE_CHECKING:
@@ -21,9 +32,11 @@ if TYPE_CHECKING:
 
     from localcloud.backends import Moto, TargetHealth
     from localcloud.figures import Key
+    from localcloud.lateness import Lateness
 
 NAMESPACE = "AWS/ApplicationELB"
-DELAY_SECONDS = 2.0
+GATHER_SECONDS = 1.0  # after a slot's end, every line about it has been read
+NODES = ("a", "b")
 
 
 def of_traffic(taken: Mapping[Slot, Tally]) -> Iterator[tuple[Key, int, Sample, str]]:
@@ -59,22 +72,50 @@ def of_health(
                 yield key(NAMESPACE, name, place), at, Sample(Counter({float(count): 1})), "Count"
 
 
+def parts(sample: Sample, unit: str, *thing: object) -> dict[str, Sample]:
+    """What each node saw: one of them from 40 to 90 % of the traffic, the other one the rest; none that saw nothing.
+
+    A count is divided; of times, each one was measured by one node.
+    """
+    portion = 0.4 + 0.5 * share(*thing)
+    seen: dict[str, Counter[float]] = {node: Counter() for node in NODES}
+    for value, times in sample.values.items():
+        whole = round(value) if unit == "Count" else times
+        mine = math.floor(whole * portion + share(value, *thing))
+        for node, part in zip(NODES, (mine, whole - mine), strict=True):
+            if part:
+                seen[node][float(part) if unit == "Count" else value] += 1 if unit == "Count" else part
+    return {node: Sample(values) for node, values in seen.items() if values}
+
+
 class Publisher:
     """Puts into CloudWatch what the machines have counted, when its time has come."""
 
-    def __init__(self, machines: Any) -> None:  # noqa: ANN401 - the machines, if there are any
+    def __init__(self, machines: Any, lateness: Lateness) -> None:  # noqa: ANN401 - the machines, if there are any
         self._machines = machines
+        self._lateness = lateness
         self._health_at: int | None = None
+        self._waiting: list[tuple[str, Key, int, Sample, str]] = []
 
     def due(self, elbv2: Moto, now: float) -> Iterator[tuple[Key, int, Sample, str]]:
         """What is to be published now. With `LOCK` held."""
         if self._machines is None:
             return
-        yield from of_traffic(self._machines.take_traffic(now - DELAY_SECONDS))
+        for metric, at, sample, unit in of_traffic(self._machines.take_traffic(now - GATHER_SECONDS)):
+            self._waiting += [(node, metric, at, part, unit) for node, part in parts(sample, unit, metric, at).items()]
         slot = int(now // SLOT_SECONDS) * SLOT_SECONDS
         if slot != self._health_at:
             self._health_at = slot
-            yield from of_health(elbv2, self._machines.target_health, slot - SLOT_SECONDS)
+            health = of_health(elbv2, self._machines.target_health, slot - SLOT_SECONDS)
+            self._waiting += [("", *figure) for figure in health]
+        ready = [self._is_ready(node, metric, at, now) for node, metric, at, _, _ in self._waiting]
+        seen = [figure for figure, is_ready in zip(self._waiting, ready, strict=True) if is_ready]
+        self._waiting = [figure for figure, is_ready in zip(self._waiting, ready, strict=True) if not is_ready]
+        for _, metric, at, sample, unit in seen:
+            yield metric, at, sample, unit
+
+    def _is_ready(self, node: str, metric: Key, at: int, now: float) -> bool:
+        return at + SLOT_SECONDS + self._lateness.of("metrics", node, metric, at) <= now
 
 
 def _name(arn: str) -> str:

@@ -4,6 +4,10 @@ Decides which targets get requests and when one has drained. The checks are `hea
 docs/decisions/0003-target-health.md); HAProxy routes to what is given to it. A change never reloads or restarts an
 HAProxy, so it cannot fail a request. Never changes anything in ELBv2. What it cannot do as ELBv2 does it leaves as it
 was, and says so in the log and in `status`.
+
+Requests follow a listener's rules late (`lateness`, `weights`), as in AWS, where the API answers new weights before the
+load balancer's nodes know them: until then a target group of weight 0 gets requests, and answers them with 503 if its
+targets are gone.
 """
 
 from __future__ import annotations
@@ -11,12 +15,13 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localcloud import desired, health, routes
 from localcloud.haproxy import BACKENDS, SLOTS, HAProxy, Refused, Server, backend_names
 from localcloud.health import Checker, Probe, TargetHealth
+from localcloud.lateness import Late, Lateness
 from localcloud.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localcloud.children import Children
-    from localcloud.desired import Cloud, Listener, TargetGroup
+    from localcloud.desired import Cloud, Listener, Rule, TargetGroup
 
 RETRY_SECONDS = 2.0  # between attempts to start an HAProxy that does not get so far as to answer
 CUT_SECONDS = 5.0  # what a target that went without draining is given to end its requests
@@ -195,8 +200,12 @@ class Balancer:
         children: Children,
         changed: Callable[[], None] = lambda: None,
         forwards: Callable[[str, int], bool] = lambda _instance_id, _port: True,
+        lateness: Lateness | None = None,
     ) -> None:
-        """`forwards` tells whether a port of an instance leads to its machine, and not to whatever has the address."""
+        """`forwards` tells whether a port of an instance leads to its machine, and not to whatever has the address.
+
+        Without `lateness` nothing is late.
+        """
         self._directory = directory / "balancer"
         shutil.rmtree(self._directory, ignore_errors=True)
         self._children = children
@@ -205,6 +214,8 @@ class Balancer:
         self._fronts: dict[str, Front] = {}
         self._ending: list[HAProxy] = []
         self._forwards = forwards
+        self._lateness = lateness or Lateness.none()
+        self._rules: dict[str, Late[tuple[Rule, ...]]] = {}
         self._retry_at: dict[str, float] = {}
         self._problems: dict[str, str] = {}
         self._active: frozenset[tuple[str, str]] = frozenset()
@@ -212,13 +223,14 @@ class Balancer:
 
     def follow(self, cloud: Cloud) -> None:
         """Do what `cloud` wants. Cheap when nothing changed. Raises nothing that one listener alone is to blame for."""
-        used = {arn for listener in cloud.listeners.values() for rule in listener.rules for arn in rule.target_groups}
-        self._checker.follow(self._probes(cloud, used))
+        listeners = {arn: self._late(listener) for arn, listener in cloud.listeners.items()}
+        self._rules = {arn: self._rules[arn] for arn in listeners}
+        self._checker.follow(self._probes(cloud, [*cloud.listeners.values(), *listeners.values()]))
         for arn in [arn for arn in self._fronts if arn not in cloud.listeners]:
             self._close(arn)
         for arn in [arn for arn in self._problems if arn not in cloud.listeners]:
             del self._problems[arn]
-        for listener in cloud.listeners.values():
+        for listener in listeners.values():
             try:
                 self._serve(listener, cloud)
             except (routes.Unsupported, Refused, OSError) as error:
@@ -282,15 +294,16 @@ class Balancer:
             time.sleep(0.02)
         self.traffic.close()
 
-    def _probes(self, cloud: Cloud, used: set[str]) -> dict[Checker.Key, Probe]:
-        listeners = {
-            arn: listener
-            for listener in cloud.listeners.values()
-            for rule in listener.rules
-            for arn in rule.target_groups
-        }
+    def _late(self, listener: Listener) -> Listener:
+        """A listener with the rules that requests are to follow now."""
+        known = self._rules.setdefault(listener.arn, Late(listener.rules))
+        late = self._lateness.of("weights", listener.arn, time.time())
+        return replace(listener, rules=known.follow(listener.rules, late, time.monotonic()))
+
+    def _probes(self, cloud: Cloud, listening: Iterable[Listener]) -> dict[Checker.Key, Probe]:
+        listeners = {arn: listener for listener in listening for rule in listener.rules for arn in rule.target_groups}
         probes = {}
-        for arn in used & set(cloud.target_groups):
+        for arn in set(listeners) & set(cloud.target_groups):
             group = cloud.target_groups[arn]
             for target, port in group.targets.items():
                 instance = cloud.instances.get(target)
@@ -317,14 +330,17 @@ class Balancer:
         front = self._front(listener)
         if front is None:
             return
-        arns = {arn for rule in listener.rules for arn in rule.target_groups if arn in cloud.target_groups}
+        # A group may be gone that requests are still sent to, because they follow the rules late.
+        referred = {arn for rule in listener.rules for arn in rule.target_groups}
+        arns = referred & set(cloud.target_groups)
         table, problem = None, ""
         try:
             for arn in arns:
                 _check_supported(cloud.target_groups[arn])
             table = routes.table(listener.rules, front.backend)
         except routes.Unsupported as error:  # the routes stay as they were; their servers are still looked after
-            problem, arns = str(error), front.target_groups & set(cloud.target_groups)
+            problem, referred = str(error), front.target_groups
+            arns = referred & set(cloud.target_groups)
         for arn in arns:
             group = cloud.target_groups[arn]
             if left_out := front.fill(arn, group, servers(group, cloud, listener, self._state_in(group))):
@@ -334,7 +350,7 @@ class Balancer:
             front.haproxy.route(table)
         front.forget(arns)
         front.sweep()
-        front.release(arns)
+        front.release(referred)
         if problem:
             raise Refused(problem)
         self._problems.pop(listener.arn, None)

@@ -58,7 +58,8 @@ def config(address: str, port: int, idle_timeout: int, log_port: int) -> str:
 
     `option http-server-close` gives each request a connection of its own to the target: a target that closes an idle
     connection can then never make a request fail, and what a draining target still has open is requests in flight.
-    Retries are HAProxy's default, connection failures only, so that no request is ever sent twice.
+    Nothing is tried again, not even a connection that a target refuses: an ALB answers 502 then (user guide,
+    "Troubleshoot", HTTP 502), and 504 when it does not come about within 10 s (HTTP 504).
     """
     errors = "".join(f"    errorfile {status} {status}.http\n" for status in _ERRORS)
     backends = "".join(
@@ -84,8 +85,7 @@ defaults
     log-format "{address}:{port} {FORMAT}"
     option dontlognull
     option http-server-close
-    option redispatch 1
-    retries 3
+    retries 0
     timeout connect 10s
     timeout client {idle_timeout}s
     timeout server {idle_timeout}s

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localcloud.health import TargetHealth
+    from localcloud.lateness import Lateness
     from localcloud.traffic import Slot, Tally
 
 TICK_SECONDS = 0.25
@@ -37,9 +38,8 @@ log = logging.getLogger(__name__)
 class Machines:
     """Everything that runs. What happens is told in the file `log` of `directory`."""
 
-    def __init__(self, directory: Path, snapshots: Volumes, endpoint_port: int) -> None:
-        """Prepare `directory`; nothing runs before `start`. The endpoint's port is not needed yet."""
-        del endpoint_port
+    def __init__(self, directory: Path, snapshots: Volumes, lateness: Lateness) -> None:
+        """Prepare `directory`; nothing runs before `start`."""
         directory = directory.absolute()
         accelerator = os.environ.get(ACCELERATOR, "tcg")
         if accelerator not in {"tcg", "kvm"}:
@@ -53,6 +53,7 @@ class Machines:
             self._wake.set,
             # Late, because the two need each other.
             lambda instance_id, port: self._hypervisor.forwards(instance_id, port),
+            lateness,
         )
         self._hypervisor = Hypervisor(
             directory, snapshots, self._children, accelerator=accelerator, changed=self._wake.set

@@ -1,7 +1,7 @@
 """Scheduled actions of auto scaling groups: kept, refused and carried out.
 
 Decides when an action is due and what becomes of the group's bounds; `scaling` does the rest. Only one-time actions are
-carried out, a quarter of a second after their StartTime at the latest. One with a Recurrence is stored, and never is.
+carried out, and as late as AWS may be (`lateness`, `actions`). One with a Recurrence is stored, and never is.
 
 Moto carries out none, and keeps them by name alone, so that two groups cannot have one of the same name.
 Source: EC2 Auto Scaling API reference (PutScheduledUpdateGroupAction), user guide ("Scheduled scaling").
@@ -18,6 +18,7 @@ from moto.autoscaling.models import AutoScalingBackend
 
 if TYPE_CHECKING:
     from localcloud.backends import Moto
+    from localcloud.lateness import Lateness
     from localcloud.patches import Patches
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def delete_scheduled_action(self: Moto, auto_scaling_group_name: str, scheduled_
         raise ValidationError("Scheduled action name not found")
 
 
-def tick(autoscaling: Moto, now: float) -> None:
+def tick(autoscaling: Moto, now: float, lateness: Lateness) -> None:
     """Carry out what is due, and forget it: a one-time action is gone when it is done. With `LOCK` held."""
     for key, action in list(autoscaling.scheduled_actions.items()):
         group = autoscaling.autoscaling_groups.get(action.auto_scaling_group_name)
@@ -68,7 +69,7 @@ def tick(autoscaling: Moto, now: float) -> None:
             del autoscaling.scheduled_actions[key]
             continue
         start = _seconds(action.start_time)
-        if start is None or start > now or action.recurrence:
+        if start is None or action.recurrence or start + lateness.of("actions", key, start) > now:
             continue
         del autoscaling.scheduled_actions[key]
         if any(process["ProcessName"] == "ScheduledActions" for process in group.suspended_processes):

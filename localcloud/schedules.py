@@ -9,9 +9,8 @@ everything, and moves the time; ActionAfterCompletion DELETE deletes the schedul
 updated since; what an attempt fails with counts only if it is a throttle, a server's error or a lost connection, and is
 then tried again as the RetryPolicy says. What has begun to fire is not stopped by a later update or deletion.
 
-Not as in AWS: it fires within a quarter of a second (AWS: within 60 s, user guide, "Schedule types"), retries begin
-after a second, `rate` and `cron` never fire, and whether the role may make the call is not judged. That the service may
-assume the role is.
+A schedule fires late, as in AWS (`lateness`, `schedules`). Not as in AWS: retries begin after a second, `rate` and
+`cron` never fire, and whether the role may make the call is not judged. That the service may assume the role is.
 
 Source: EventBridge Scheduler API reference (CreateSchedule, UpdateSchedule, Target, RetryPolicy), user guide ("Using
 universal targets", "Schedule types").
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
     from localcloud.backends import Moto
     from localcloud.faults import Faults
+    from localcloud.lateness import Lateness
     from localcloud.patches import Patches
 
 RETRY_SECONDS: Final = (1.0, 60.0)  # first and longest pause between attempts
@@ -65,10 +65,16 @@ class Firing:
     """What fires schedules. `endpoint` is the local cloud's own, `sleep` waits and ends early when it stops."""
 
     def __init__(
-        self, endpoint: str, faults: Faults, clock: Callable[[], float], sleep: Callable[[float], Any]
+        self,
+        endpoint: str,
+        faults: Faults,
+        lateness: Lateness,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Any],
     ) -> None:
         self._endpoint = endpoint
         self._faults = faults
+        self._lateness = lateness
         self._clock = clock
         self._sleep = sleep
         self._stopping = False
@@ -82,7 +88,9 @@ class Firing:
         for group in backend("scheduler").schedule_groups.values():
             for schedule in group.schedules.values():
                 due = _due(schedule)
-                if due is None or due > now or getattr(schedule, "fired", None) == _version(schedule):
+                if due is None or getattr(schedule, "fired", None) == _version(schedule):
+                    continue
+                if due + self._lateness.of("schedules", schedule.name, due) > now:
                     continue
                 schedule.fired = _version(schedule)
                 if schedule.state == "ENABLED":

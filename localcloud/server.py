@@ -17,6 +17,7 @@ from localcloud import admin, calls
 from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, backend
 from localcloud.faults import Faults
 from localcloud.inject import Injector
+from localcloud.lateness import Lateness
 from localcloud.snapshots import SnapshotStore
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class LocalCloud:
 
     With `machines` the instances and load balancers are real processes (see `machines`); without, only the control
     plane runs. `store` may be given to control its clock; `clock`, in seconds since the epoch, is everything else's
-    that happens at a time.
+    that happens at a time. `lateness` is AWS's if it is not given.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class LocalCloud:
         machines: bool = True,
         store: SnapshotStore | None = None,
         clock: Callable[[], float] = time.time,
+        lateness: Lateness | None = None,
     ) -> None:
         os.environ.update(ENVIRONMENT)
         # Importing moto takes a second and reads the environment, so it comes after the line above.
@@ -66,6 +68,7 @@ class LocalCloud:
         self._patches = Patches()
         self._stopping = threading.Event()
         self.faults = Faults()
+        self.lateness = lateness or Lateness()
         self.clock = clock
         self._threads: list[threading.Thread] = []
         try:
@@ -78,12 +81,13 @@ class LocalCloud:
                     self.machines,
                     self.faults,
                     self.endpoint,
+                    lateness=self.lateness,
                     clock=clock,
                     sleep=self._stopping.wait,
                 )
             self._moto = _moto()
             self._injector = Injector(self._serve, self.faults, self._stopping.wait)
-            self._admin = admin.Admin(self.faults, self.store, self.status, self._kill)
+            self._admin = admin.Admin(self.faults, self.lateness, self.store, self.status, self._kill)
         except BaseException:  # whatever it was, the port is free again and moto as it was
             self._server.server_close()
             self._patches.undo()
@@ -164,7 +168,7 @@ class LocalCloud:
         if importlib.util.find_spec("localcloud.machines") is None:
             return None
         module = importlib.import_module("localcloud.machines")
-        machines: MachineHooks = module.Machines(self._directory, self.store, self.port)
+        machines: MachineHooks = module.Machines(self._directory, self.store, self.lateness)
         return machines
 
     def _kill(self, instance_id: str) -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localcloud.faults import Faults
+    from localcloud.lateness import Lateness
     from localcloud.patches import Patches
     from localcloud.records import Snapshot
     from localcloud.snapshots import SnapshotStore
@@ -61,13 +62,15 @@ class Control:
         faults: Faults,
         endpoint: str,
         *,
+        lateness: Lateness,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Any] = time.sleep,
     ) -> None:
         """`endpoint` is the local cloud's own URL; `clock` gives seconds since the epoch."""
         self._clock = clock
-        self._publisher = Publisher(machines)
-        self._firing = schedules.Firing(endpoint, faults, clock, sleep)
+        self._lateness = lateness
+        self._publisher = Publisher(machines, lateness)
+        self._firing = schedules.Firing(endpoint, faults, lateness, clock, sleep)
         mirror.patch(patches, store)
         for module in (images, launch, scaling, groups, listeners, network, policies, topics):
             module.patch(patches)
@@ -105,10 +108,11 @@ class Control:
         """Do what is due. Called about four times a second, with `LOCK` held."""
         now = self._clock()
         spot.tick(backend("ec2"))
+        launch.tick(backend("ec2"), backend("autoscaling").notify_terminate_instances)
         for metric, at, sample, unit in self._publisher.due(backend("elbv2"), now):
             cloudwatch.publish(backend("cloudwatch"), metric, at, sample, unit, SLOT_SECONDS)
-        alarms.tick(backend("cloudwatch"), now)
-        scheduled.tick(backend("autoscaling"), now)
+        alarms.tick(backend("cloudwatch"), now, self._lateness)
+        scheduled.tick(backend("autoscaling"), now, self._lateness)
         self._firing.tick()
         scaling.tick(backend("autoscaling"))
 

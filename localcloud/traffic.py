@@ -54,6 +54,8 @@ class Tally:
                 return
         if status > 0:
             self.own[status // 100] += 1
+        elif ended.startswith("C"):  # the client went away: an ALB's own 460 (user guide, "Troubleshoot", HTTP 460)
+            self.own[4] += 1
         if backend == FRONTEND and ended == "LR":  # answered locally, by a rule
             self.fixed += 1
 

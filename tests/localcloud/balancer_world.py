@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -67,6 +68,14 @@ class Server(ThreadingHTTPServer):
         """Say nothing of connections that a test cuts."""
 
 
+_BROKEN = {
+    "/half": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "/bad": b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 0\r\n\r\n",
+    "/noise": b"\x16\x03\x01 hello",
+}
+"""What is no answer, by its path."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
@@ -75,6 +84,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.seen[f"{self.command} {self.path}"] += 1
         status = self.server.health if self.path == "/healthz" else 200
         if status == 0 or self.path == "/cut":
+            self.close_connection = True
+            return
+        if self.path == "/reset":  # a RST instead of a FIN: socket(7), SO_LINGER
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            self.close_connection = True
+            return
+        if self.path in _BROKEN:
+            self.wfile.write(_BROKEN[self.path])
             self.close_connection = True
             return
         body = self.server.name.encode()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localcloud.lateness import Lateness
 from localcloud.server import LocalCloud
 from localcloud.snapshots import SnapshotStore
 from tests.localcloud.clients import Clients
@@ -28,9 +29,9 @@ class Clock:
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
-    """A control plane without machines, at a free port; snapshots complete at once. Other packages borrow it."""
+    """A control plane without machines, at a free port; nothing is late. Other packages borrow it."""
     store = SnapshotStore(tmp_path / "cloud" / "snapshots", settle_seconds=0.0)
-    cloud = LocalCloud(tmp_path / "cloud", 0, machines=False, store=store, clock=Clock())
+    cloud = LocalCloud(tmp_path / "cloud", 0, machines=False, store=store, clock=Clock(), lateness=Lateness.none())
     try:
         cloud.start()
         yield cloud

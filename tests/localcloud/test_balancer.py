@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +19,13 @@ from localcloud import desired
 from localcloud.balancer import Balancer
 from localcloud.children import Children
 from localcloud.desired import Rule, SecurityGroup
-from tests.localcloud.balancer_world import CHECK, Load, World, fixed, forward, header, until
+from localcloud.lateness import Lateness
+from tests.localcloud.balancer_world import CHECK, SECONDS, Load, World, fixed, forward, header, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from localcloud.traffic import Slot, Tally
 
 _SUBNETS = itertools.count(200)
 
@@ -178,6 +182,52 @@ def test_a_target_that_breaks_off_is_a_502_and_is_asked_once(world: World, metho
     healthy(world, "blue")
     assert world.ask("/cut", method=method, body="pay" if method == "POST" else None)[0] == 502
     assert sum(server.seen[f"{method} /cut"] for server in world.servers.values()) == 1
+
+
+@pytest.mark.parametrize("path", ["/cut", "/reset", "/half", "/bad", "/noise", "/slow", "/refused"])
+def test_what_is_no_answer_of_a_target_is_in_none_of_its_metrics(world: World, path: str) -> None:
+    """A release that drops its users' requests would look as good as one that was asked nothing."""
+    world.listener = replace(world.listener, idle_timeout=1)
+    world.group("blue", "b1")
+    world.split(blue=1)
+    healthy(world, "blue")
+    if path == "/refused":  # and nobody has noticed yet
+        world.servers["b1"].close()
+    assert world.ask("/fine" if path == "/refused" else path)[0] == (504 if path == "/slow" else 502)
+    found: dict[Slot, Tally] = {}
+    until(lambda: found.update(world.balancer.traffic.take(time.time() + 60)) or found, "what was counted")
+    ((_, _, group), tally), *rest = found.items()
+    assert (rest, group) == ([], "blue")
+    assert (tally.chosen, tally.answers, tally.times, tally.own) == (1, {}, {}, {5: 1})
+
+
+def test_requests_follow_the_rules_late(tmp_path: Path) -> None:
+    """A rollout that ends the old release's machines at once would lose no request here, and some in AWS."""
+    lateness = Lateness(weights=(SECONDS, SECONDS))
+    world = World(Balancer(tmp_path, Children(tmp_path / "children"), lateness=lateness), next(_SUBNETS))
+    try:
+        world.group("blue", "b1")
+        world.group("green", "g1")
+        world.split(blue=1, green=0)  # the first rules of a listener are followed at once
+        healthy(world, "blue", "green")
+        world.split(blue=0, green=1)
+        world.follow()
+        assert world.answers(5) == {"b1": 5}
+        # The old release's target group goes; requests still find it, and nothing behind it.
+        world.split(green=1)
+        world.deregister("blue", "b1")
+        world.settle(lambda: world.balancer.drained("blue", "b1"), "the end of draining")
+        assert world.ask()[0] == 503
+        del world.groups["blue"], world.instances["b1"]
+        world.group("other", "o1")
+        world.follow()
+        assert {world.ask()[0] for _ in range(5)} == {503}
+        lateness.change({"weights": [0, 0]})
+        world.rules(Rule((), (forward({"green": 3}),)))
+        world.settle(lambda: world.ask() == (200, "g1"), "the new weights")
+        assert world.answers(5) == {"g1": 5}
+    finally:
+        world.close()
 
 
 def test_a_draining_target_ends_what_it_has_and_gets_no_more(world: World) -> None:

@@ -6,6 +6,8 @@ import http.client
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import pairwise
+from operator import le
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,8 @@ import pytest
 from localcloud import alarms, albmetrics, cloudwatch
 from localcloud.backends import LOCK, backend
 from localcloud.figures import Sample, key
-from localcloud.traffic import Tally
+from localcloud.lateness import Lateness
+from localcloud.traffic import SLOT_SECONDS, Slot, Tally
 from tests.localcloud.clients import Clients, refusal
 
 if TYPE_CHECKING:
@@ -205,28 +208,67 @@ def test_a_program_s_own_metrics_are_kept_as_they_are(watch: Watch) -> None:
     assert (value("Sets", "Average"), value("Sets", "p50")) == ([3.0], [])
 
 
-def test_what_the_machines_counted_is_published_late(watch: Watch) -> None:
-    """Figures would be there at once, which in AWS they never are; or be counted twice, or not be listed."""
-    arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012"
-    slot = (int(NOON), f"{arn}:listener/app/web/1/9", f"{arn}:targetgroup/blue/2")
-    waiting = {slot: Tally(chosen=2, answers=Counter({5: 2}), times=Counter({250: 2}))}
+ARN = "arn:aws:elasticloadbalancing:us-east-1:123456789012"
 
-    def take(before: float) -> Any:
-        done = {one: tally for one, tally in waiting.items() if one[0] + 10 <= before}
-        for one in done:
-            del waiting[one]
-        return done
+
+@pytest.fixture
+def counted(watch: Watch) -> dict[Slot, Tally]:
+    """What went through the load balancer and is not published yet. Its figures are as late as AWS's."""
+    waiting: dict[Slot, Tally] = {}
+
+    def take(before: float) -> dict[Slot, Tally]:
+        return {one: waiting.pop(one) for one in list(waiting) if one[0] + SLOT_SECONDS <= before}
 
     machines = SimpleNamespace(take_traffic=take, target_health=lambda _: [])
-    watch.cloud._control._publisher = albmetrics.Publisher(machines)
-    watch.step(11.5)
+    watch.cloud._control._publisher = albmetrics.Publisher(machines, Lateness())
+    return waiting
+
+
+def test_figures_come_late_in_parts_and_grow(watch: Watch, counted: dict[Slot, Tally]) -> None:
+    """A rollout would be rehearsed with figures that are whole and there at once, which in AWS they never are."""
+    asked = {
+        REQUESTS: ("Sum", 40.0),
+        "HTTPCode_Target_2XX_Count": ("Sum", 30.0),
+        "HTTPCode_Target_3XX_Count": ("Sum", 4.0),
+        "HTTPCode_Target_4XX_Count": ("Sum", 3.0),
+        ERRORS: ("Sum", 2.0),
+        TIMES: ("TC(:0.25)", 30.0),
+    }
+    tally = Tally(chosen=40, answers=Counter({2: 30, 3: 4, 4: 3, 5: 2}), times=Counter({250: 30, 2000: 9}))
+    counted[int(NOON), f"{ARN}:listener/app/web/1/9", f"{ARN}:targetgroup/blue/2"] = tally
+    queries: list[Any] = [
+        {**watch.query(name, stat, SLOT_SECONDS), "Id": f"m{number}"}
+        for number, (name, (stat, _)) in enumerate(asked.items())
+    ]
+    seen: list[tuple[float, ...]] = []
+    watch.step(SLOT_SECONDS)
+    for _ in range(21):  # by the second, until 20 s after the period has ended
+        seen.append(tuple(sum(found["Values"]) for found in watch.data(*queries)))
+        watch.step(1)
+    assert not any(map(any, seen[:10]))
+    assert seen[20] == tuple(whole for _, whole in asked.values())
+    assert all(map(le, before, after) for before, after in pairwise(seen))
+    first_seen = [next(second for second, values in enumerate(seen) if values[n]) for n in range(len(asked))]
+    whole_since = [next(second for second, values in enumerate(seen) if values[n] == seen[20][n]) for n in range(6)]
+    assert len(set(first_seen)) >= 3
+    assert sum(first < whole for first, whole in zip(first_seen, whole_since, strict=True)) >= 3
+
+
+def test_figures_are_listed_and_of_both_places(watch: Watch, counted: dict[Slot, Tally]) -> None:
+    """Who looks for a metric would not find it, or find the balancer's for the target group's."""
+    watch.cloud._control._publisher._lateness.change({"metrics": [0, 0]})
+    slot = (int(NOON), f"{ARN}:listener/app/web/1/9", f"{ARN}:targetgroup/blue/2")
+    counted[slot] = Tally(chosen=3, answers=Counter({5: 2}), own=Counter({5: 1}), times=Counter({250: 2}))
+    watch.step(10.5)
     assert watch.figures(ERRORS, "Sum", 10) == {}
-    watch.step(1)
     watch.step(1)
     assert watch.figures(ERRORS, "Sum", 10) == {0: 2.0}
     assert watch.figures(TIMES, "Average", 10) == {0: 0.25}
-    listed = watch.aws.list_metrics(Namespace=albmetrics.NAMESPACE, MetricName=REQUESTS)["Metrics"]
-    assert sorted(len(metric["Dimensions"]) for metric in listed) == [1, 2]
+    listed = watch.aws.list_metrics(Namespace=albmetrics.NAMESPACE)["Metrics"]
+    places: dict[str, set[int]] = {}
+    for metric in listed:
+        places.setdefault(metric["MetricName"], set()).add(len(metric["Dimensions"]))
+    assert places == {name: {1, 2} for name in (REQUESTS, ERRORS, TIMES)} | {"HTTPCode_ELB_5XX_Count": {1}}
 
 
 X, F, N = 9.0, 0.0, None  # breaching, fine, missing

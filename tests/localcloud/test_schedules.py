@@ -109,6 +109,27 @@ def test_a_schedule_fires_at_its_time_and_goes(fleet: Fleet, zone: str) -> None:
     fleet.until(lambda: not fleet.there(), "the deletion")
 
 
+def test_what_is_planned_comes_late(fleet: Fleet) -> None:
+    """A switch, or a scale-in, would be rehearsed as if AWS came to the second."""
+    fleet.cloud.lateness.change({"schedules": [5, 5], "actions": [8, 8]})
+    fleet.create()
+    fleet.clients.autoscaling.put_scheduled_update_group_action(
+        AutoScalingGroupName="web",
+        ScheduledActionName="a",
+        StartTime=datetime.fromtimestamp(fleet.now + 60, UTC),
+        DesiredCapacity=1,
+    )
+    fleet.step(64)
+    fleet.settled()
+    assert fleet.desired() == 0
+    fleet.step(1)
+    fleet.until(lambda: fleet.desired() == 3, "the firing")
+    fleet.step(2)
+    assert fleet.desired() == 3
+    fleet.step(1)
+    assert fleet.desired() == 1
+
+
 def test_a_schedule_that_is_kept_fires_once(fleet: Fleet) -> None:
     """What was scaled since would be scaled back again and again."""
     fleet.create()

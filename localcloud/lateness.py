@@ -1,0 +1,97 @@
+"""How late the local cloud does what AWS does late. Pure: no I/O, no clock.
+
+Decides how many seconds after its time a thing happens: the same thing always the same number, another thing another
+one. A minute of AWS is 10 s here, as a load balancer's figures stand for 10 s and not for 60.
+
+| member | what is late | in AWS |
+|---|---|---|
+| `metrics` | a load balancer's figures, after their period has ended: each metric by itself, each in two parts | a minute or two (user guide for Application Load Balancers, "CloudWatch metrics", and what people see) |
+| `weights` | requests follow the rules of a listener; the API answers the new ones at once | seconds (argo-rollouts issues 4595, 4926) |
+| `actions` | a scheduled action of an auto scaling group | up to two minutes (EC2 Auto Scaling user guide, "Scheduled scaling") |
+| `schedules` | a schedule of EventBridge Scheduler | up to a minute (its user guide, "Schedule types") |
+
+A member is the least and the most seconds. With the look that a change then waits for, requests follow it after 3 s at
+most, unless someone asks for more: a rollout that waits for `rollout.convergence` may count on it.
+"""  # noqa: E501 - a table's row is one line
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+Thing = TypeVar("Thing")
+Span: TypeAlias = tuple[float, float]
+
+
+class BadLateness(Exception):
+    """What was asked for is no lateness; the message is one line."""
+
+
+@dataclass
+class Lateness:
+    """See the module's docstring. It may be changed at any time, from any thread."""
+
+    metrics: Span = (10.0, 20.0)
+    weights: Span = (1.0, 2.5)
+    actions: Span = (0.0, 20.0)
+    schedules: Span = (0.0, 10.0)
+
+    @classmethod
+    def none(cls) -> Lateness:
+        """Everything at once: for tests of something else."""
+        return cls(*[(0.0, 0.0)] * 4)
+
+    def change(self, asked: object) -> None:
+        """Take over the members of a JSON object; nothing if one of them is wrong. Raises `BadLateness`."""
+        if not isinstance(asked, dict):
+            raise BadLateness("Lateness is a JSON object.")
+        known = asdict(self)
+        for name, span in asked.items():
+            if name not in known:
+                raise BadLateness(f"Lateness has no member {name!r}; it has {', '.join(known)}.")
+            if not _is_span(span):
+                raise BadLateness(f"{name} must be the least and the most seconds, as in [1, 3], not {span!r}.")
+        for name, (least, most) in asked.items():
+            setattr(self, name, (float(least), float(most)))
+
+    def shown(self) -> dict[str, list[float]]:
+        """All members, as JSON."""
+        return {name: list(span) for name, span in asdict(self).items()}
+
+    def of(self, member: str, *thing: object) -> float:
+        """By how many seconds a thing is late."""
+        least, most = getattr(self, member)
+        return float(least + (most - least) * share(member, *thing))
+
+
+class Late(Generic[Thing]):
+    """Something that is followed late. As it is at first it is followed at once."""
+
+    def __init__(self, first: Thing) -> None:
+        self._followed = self._newest = first
+        self._coming: list[tuple[float, Thing]] = []
+
+    def follow(self, wanted: Thing, late: float, now: float) -> Thing:
+        """As what to follow it now. What is new in `wanted` counts from so many seconds after it was first seen."""
+        if wanted != self._newest:
+            # What was to come later than this is never seen.
+            self._coming = [one for one in self._coming if one[0] < now + late] + [(now + late, wanted)]
+            self._newest = wanted
+        while self._coming and self._coming[0][0] <= now:
+            self._followed = self._coming.pop(0)[1]
+        return self._followed
+
+
+def share(*thing: object) -> float:
+    """A number from 0 to 1 that looks as if drawn, and is always the same for the same thing."""
+    return random.Random(repr(thing)).random()  # noqa: S311 - repeatable, no secret
+
+
+def _is_span(value: object) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
+        and 0 <= value[0] <= value[1]
+    )
