@@ -16,7 +16,9 @@ A rule is a JSON object. `fault` says what happens:
 | `stale` | a read is answered as it was up to `seconds` ago: what was answered first is kept for so long |
 | `empty-page` `short-page` | EBS lists answer a page with none, or fewer, blocks than asked for, and a NextToken |
 | `token-seconds` | block tokens and page tokens that EBS lists hand out live for `seconds` |
-| `capacity` | launches fail with InsufficientInstanceCapacity; `instance_type`, `lifecycle`, `zone` narrow it down |
+| `capacity` | launches fail with InsufficientInstanceCapacity; `instance_type`, `lifecycle`, `zone` narrow it down, as all of the next |
+| `vcpu-limit` `spot-limit` | On-Demand launches fail with VcpuLimitExceeded, Spot launches with MaxSpotInstanceCountExceeded |
+| `kms-key` `volume-limit` `spot-taken` | an instance is launched, and ends before it runs: its key, the account's volumes, or Spot was taken back |
 
 `service` and `operation` name the requests, with wildcards (`ebs`, `elbv2`, `Describe*`). A refusal and a cut happen
 instead of the effect; with `lost_answer` the effect happens and only its answer is lost. A rule fires for `rate` of the
@@ -40,7 +42,10 @@ REFUSALS: Final = frozenset({"throttle", "error-500", "error-503", "access-denie
 CUTS: Final = frozenset({"cut-before", "cut-in-headers", "cut-in-body"})
 WAITS: Final = frozenset({"delay", "slow", "stale"})
 PAGES: Final = frozenset({"empty-page", "short-page", "token-seconds"})
-KINDS: Final = REFUSALS | CUTS | WAITS | PAGES | {"limit", "capacity"}
+UNLAUNCHED: Final = frozenset({"capacity", "vcpu-limit", "spot-limit"})
+DYING: Final = frozenset({"kms-key", "volume-limit", "spot-taken"})
+KINDS: Final = REFUSALS | CUTS | WAITS | PAGES | UNLAUNCHED | DYING | {"limit"}
+ONLY: Final = {"vcpu-limit": "on-demand", "spot-limit": "spot", "spot-taken": "spot"}  # what they are about
 LIFECYCLES: Final = frozenset({"*", "spot", "on-demand"})
 
 
@@ -179,7 +184,7 @@ class Faults:
             return FINE
         delay, chosen, stale = 0.0, None, None
         with self._lock:
-            for rule in self._matching(service, operation, KINDS - PAGES - {"capacity"}):
+            for rule in self._matching(service, operation, KINDS - PAGES - UNLAUNCHED - DYING):
                 if (chosen is None or rule.fault in {"delay", "stale"}) and self._fires(rule):
                     if rule.fault == "delay":
                         delay += rule.seconds
@@ -196,15 +201,16 @@ class Faults:
         with self._lock:
             return next((rule for rule in self._matching("ebs", operation, {fault}) if self._fires(rule)), None)
 
-    def capacity(self, instance_type: str, lifecycle: str, zone: str) -> bool:
-        """Whether EC2 lacks the capacity for this launch."""
+    def launch(self, kinds: frozenset[str], instance_type: str, lifecycle: str, zone: str) -> str | None:
+        """Which of these goes wrong with a launch: of `UNLAUNCHED` or of `DYING`."""
         asked = {"instance_type": instance_type, "lifecycle": lifecycle, "zone": zone}
         with self._lock:
-            return any(
-                all(fnmatchcase(value, getattr(rule, name)) for name, value in asked.items()) and self._fires(rule)
-                for rule in self._rules
-                if rule.fault == "capacity"
-            )
+            for rule in self._rules:
+                if rule.fault not in kinds or ONLY.get(rule.fault, lifecycle) != lifecycle:
+                    continue
+                if all(fnmatchcase(value, getattr(rule, name)) for name, value in asked.items()) and self._fires(rule):
+                    return rule.fault
+        return None
 
     def _matching(self, service: str, operation: str, kinds: Iterable[str]) -> list[Rule]:
         return [

@@ -1,7 +1,8 @@
 """RunInstances as strict as EC2: what an instance is made of, and what is refused before one exists.
 
 Decides the volumes, the metadata options and the rest that an instance takes from its AMI and its launch template.
-Never starts a machine: whatever moto shows as running is the machines' to start.
+Never starts a machine: whatever moto shows as running is the machines' to start. As `faults` says, a launch is refused,
+or its instance ends before it runs.
 
 Moto's `run_instances` checks next to nothing, takes a few members of the launch template only, and leaves an instance
 behind when it fails half-way. AWS checks all of it first. Sources: EC2 API reference (RunInstances,
@@ -10,6 +11,7 @@ RequestLaunchTemplateData, InstanceMetadataOptionsRequest), EC2 user guide ("Con
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
@@ -18,11 +20,25 @@ from moto.ec2.models.instances import InstanceBackend
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ec2.utils import convert_tag_spec, filter_iam_instance_profiles
 
+from localcloud import faults
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localcloud.backends import Moto
     from localcloud.patches import Patches
 
 NO_CAPACITY = "InsufficientInstanceCapacity"
+DYING_SECONDS = 1.0  # of an instance that ends before it runs; some seconds in AWS
+DEATHS = {
+    "kms-key": ("Client.InvalidKMSKey.InvalidState", "The KMS key provided is in an incorrect state"),
+    "volume-limit": ("Client.VolumeLimitExceeded", "Volume limit exceeded"),
+    "spot-taken": ("Server.SpotInstanceTermination", "Spot instance termination"),
+}
+"""State reasons of instances that end before they run, by fault, as scaling activities quote them (EKS workshop,
+"InvalidKMSKey.InvalidState"; API reference, StateReason)."""
+
+_DIES = "dies"  # an attribute of moto's instance that is ours: when, in monotonic seconds, and the state reason
 
 _run_instances = InstanceBackend.run_instances
 _create_version = LaunchTemplates.create_launch_template_version
@@ -70,7 +86,8 @@ def run_instances(
         template.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
         or kwargs.get("instance_market_options") == "spot"
     )
-    _check_capacity(self, kwargs, spot=spot)
+    asked = _asked(self, kwargs, spot=spot)
+    _check_capacity(self, asked)
     kwargs["block_device_mappings"] = _devices(
         self, image, template.get("BlockDeviceMappings", []), kwargs.get("block_device_mappings", [])
     )
@@ -94,7 +111,27 @@ def run_instances(
                 instance.terminate()
             del self.reservations[new]
         raise
+    if death := self.faults.launch(faults.DYING, *asked):
+        for instance in reservation.instances:
+            instance._state.name, instance._state.code = "pending", 0
+            instance.__dict__[_DIES] = (time.monotonic() + DYING_SECONDS, *DEATHS[death])
     return reservation
+
+
+def tick(ec2: Moto, ended: Callable[[list[str]], object]) -> None:
+    """End the instances that do not get so far as to run; `ended` is told. With `LOCK` held."""
+    pending = [
+        instance
+        for reservation in ec2.reservations.values()
+        for instance in reservation.instances
+        if instance.state == "pending" and _DIES in instance.__dict__
+    ]
+    for instance in pending:
+        at, code, message = instance.__dict__[_DIES]
+        if at <= time.monotonic():
+            ec2.terminate_instances([instance.id])
+            instance.state_reason.code, instance.state_reason.message = code, f"{code}: {message}"
+            ended([instance.id])
 
 
 def _image(ec2: Moto, image_id: str | None) -> Moto:
@@ -129,20 +166,38 @@ def _check_type(name: str, image: Moto) -> None:
         raise EC2ClientError("Unsupported", f"The instance type '{name}' does not support the boot mode 'uefi'.")
 
 
-def _check_capacity(ec2: Moto, kwargs: dict[str, Any], *, spot: bool) -> None:
-    """Fail as `faults` says that EC2 has no capacity. Words: user guide, "Insufficient instance capacity"."""
-    kind, subnet = kwargs["instance_type"], kwargs.get("subnet_id")
+def _asked(ec2: Moto, kwargs: dict[str, Any], *, spot: bool) -> tuple[str, str, str]:
+    """Instance type, lifecycle and zone of a launch."""
+    subnet = kwargs.get("subnet_id")
     placed = ec2.get_subnet(subnet).availability_zone if subnet else kwargs.get("placement")
-    zone = placed or f"{ec2.region_name}a"
-    if not ec2.faults.capacity(kind, "spot" if spot else "on-demand", zone):
-        return
-    message = (
-        "There is no Spot capacity available that matches your request."
-        if spot
-        else f"We currently do not have sufficient {kind} capacity in the Availability Zone you requested ({zone})."
-        " Our system will be working on provisioning additional capacity."
-    )
-    raise EC2ClientError(NO_CAPACITY, message)
+    return kwargs["instance_type"], "spot" if spot else "on-demand", placed or f"{ec2.region_name}a"
+
+
+def _check_capacity(ec2: Moto, asked: tuple[str, str, str]) -> None:
+    """Fail as `faults` says that EC2 has no capacity, or the account no more.
+
+    Words: user guide, "Insufficient instance capacity", and what RunInstances answered (kubernetes/kops pull request
+    15778, meadowrun issue 84).
+    """
+    kind, lifecycle, zone = asked
+    fault = ec2.faults.launch(faults.UNLAUNCHED, *asked)
+    if fault == "vcpu-limit":
+        raise EC2ClientError(
+            "VcpuLimitExceeded",
+            "You have requested more vCPU capacity than your current vCPU limit of 32 allows for the instance bucket"
+            " that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request"
+            " to request an adjustment to this limit.",
+        )
+    if fault == "spot-limit":
+        raise EC2ClientError("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
+    if fault == "capacity":
+        message = (
+            "There is no Spot capacity available that matches your request."
+            if lifecycle == "spot"
+            else f"We currently do not have sufficient {kind} capacity in the Availability Zone you requested ({zone})."
+            " Our system will be working on provisioning additional capacity."
+        )
+        raise EC2ClientError(NO_CAPACITY, message)
 
 
 def _profile(ec2: Moto, kwargs: dict[str, Any], template: dict[str, Any]) -> Moto:

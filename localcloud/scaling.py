@@ -1,9 +1,10 @@
 """Auto scaling groups as EC2 Auto Scaling runs them: launching, retiring, replacing, and the record of it.
 
 Decides how many instances a group lacks or has too many, where and as what the new ones launch, which of the old ones
-go, and when a retired one has drained. A launch that fails is a failed activity and is tried again later; it never is
-an error of the call that asked for capacity, and never leaves an instance outside its group. Never looks at a machine:
-whoever finds one unhealthy calls SetInstanceHealth or TerminateInstances.
+go, and when a retired one has drained. A launch that fails is a failed activity, or a cancelled one if its instance was
+there already and ended before it ran, and is tried again later; it never is an error of the call that asked for
+capacity, and never leaves an instance outside its group. Never looks at a machine: whoever finds one unhealthy calls
+SetInstanceHealth or TerminateInstances.
 
 Moto launches within the call and raises what goes wrong there, ignores the launch template's version, forgets a mixed
 instances policy on every update, launches too few with an odd spot share, puts all instances into one subnet, never
@@ -62,9 +63,18 @@ class Book:
     """What we keep of a group beyond moto: its activities, newest first, what is retiring, when to try again."""
 
     activities: list[Activity] = field(default_factory=list)
+    launching: dict[str, Activity] = field(default_factory=dict)
     retiring: dict[str, tuple[Moto, Activity, float]] = field(default_factory=dict)
     failures: int = 0
     retry_at: float = 0.0
+
+    def failed(self, activity: Activity, code: str, message: str) -> None:
+        """End a launch that failed, and wait longer each time before the next one."""
+        self.failures += 1
+        first, longest = RETRY_SECONDS
+        self.retry_at = time.monotonic() + min(longest, first * 2 ** (self.failures - 1))
+        activity.description += f".  Status Reason: {message}"
+        activity.end(code, message)
 
     def record(self, group: Moto, description: str, cause: str) -> Activity:
         """Begin an activity."""
@@ -151,6 +161,8 @@ def retire(group: Moto, state: Moto, cause: str) -> Activity:
 
 def _end(group: Moto, state: Moto, activity: Activity) -> None:
     book(group).retiring.pop(state.instance.id, None)
+    if launching := book(group).launching.pop(state.instance.id, None):
+        launching.end("Cancelled")
     if state.instance.state != "terminated":
         group.ec2_backend.terminate_instances([state.instance.id])
     targets.forget(state.instance.id)
@@ -209,28 +221,39 @@ def _launch(group: Moto, cause: str) -> bool:
     try:
         instance = _run(group)
     except ServiceException as error:
-        kept.failures += 1
-        first, longest = RETRY_SECONDS
-        kept.retry_at = time.monotonic() + min(longest, first * 2 ** (kept.failures - 1))
-        message = f"{error.message.rstrip('.')}. Launching EC2 instance failed."
-        activity.description += f".  Status Reason: {message}"
-        activity.end("Failed", message)
+        kept.failed(activity, "Failed", f"{error.message.rstrip('.')}. Launching EC2 instance failed.")
         return False
-    kept.failures = 0
     activity.description += f": {instance.id}"
-    activity.end("Successful")
     instance.autoscaling_group = group
-    group.instance_states.append(
-        InstanceState(instance, protected_from_scale_in=group.new_instances_protected_from_scale_in)
-    )
+    state = InstanceState(instance, protected_from_scale_in=group.new_instances_protected_from_scale_in)
+    group.instance_states.append(state)
+    if instance.state == "pending":
+        state.lifecycle_state = "Pending"
+        kept.launching[instance.id] = activity
+    else:
+        kept.failures = 0
+        activity.end("Successful")
     return True
 
 
 def _run(group: Moto) -> Moto:
+    """A new instance. Raises ServiceException, in the words of a scaling activity."""
+    spot = _next_is_spot(group)
+    try:
+        return _run_somewhere(group, spot=spot)
+    except EC2ClientError as error:
+        if not group.mixed_instances_policy:
+            raise
+        kind = "Spot" if spot else "On-Demand"
+        raise ServiceException(
+            error.code, f"Could not launch {kind} Instances. {error.code} - {error.message}"
+        ) from error
+
+
+def _run_somewhere(group: Moto, *, spot: bool) -> Moto:
     if group.ec2_launch_template is None:  # AWS gives new accounts no launch configurations either
         raise ServiceException("ValidationError", "The local cloud launches from launch templates only")
     version = group.ec2_launch_template.get_version(group.launch_template_version)
-    spot = _next_is_spot(group)
     lacking: EC2ClientError | None = None
     # What EC2 lacks in one place and of one type it may have elsewhere: Auto Scaling tries them all before it gives up
     # (user guide, "Availability Zone distribution" and "Allocation strategies").
@@ -244,8 +267,6 @@ def _run(group: Moto) -> Moto:
                 lacking = error
     if lacking is None:
         raise ServiceException("ValidationError", "The group has no place to launch an instance")
-    if spot:
-        raise ServiceException(NO_CAPACITY, f"Could not launch Spot Instances. {NO_CAPACITY} - {lacking.message}")
     raise lacking
 
 
@@ -345,6 +366,8 @@ def notify_terminate_instances(self: Moto, instance_ids: list[str]) -> None:
         gone = [state for state in group.instance_states if state.instance.id in instance_ids]
         for state in gone:
             retiring = book(group).retiring.get(state.instance.id)
+            if not retiring and _cancel(group, state):
+                continue
             activity = (
                 retiring[1]
                 if retiring
@@ -356,8 +379,24 @@ def notify_terminate_instances(self: Moto, instance_ids: list[str]) -> None:
                 )
             )
             _end(group, state, activity)
-        if gone:
+        if gone and time.monotonic() >= book(group).retry_at:
             reconcile(group)
+
+
+def _cancel(group: Moto, state: Moto) -> bool:
+    """Cancel the launch of an instance that ended before it ran; whether it is one. Words: see `launch.DEATHS`."""
+    kept, instance = book(group), state.instance
+    activity = kept.launching.pop(instance.id, None)
+    if activity is None:
+        return False
+    group.instance_states = [other for other in group.instance_states if other is not state]
+    reason = f"Termination Reason: {instance.state_reason.message}"
+    kept.failed(
+        activity,
+        "Cancelled",
+        f"Instance became unhealthy while waiting for instance to be in InService state. {reason}",
+    )
+    return True
 
 
 def terminate_instance(self: Moto, instance_id: str, should_decrement: bool) -> Activity:  # noqa: FBT001 - moto's signature

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from localcloud import scaling
+from localcloud.backends import LOCK, backend
+from tests.localcloud.balancer_world import until
 from tests.localcloud.clients import Clients, refusal
 
 if TYPE_CHECKING:
@@ -133,28 +136,100 @@ def test_a_group_goes_where_there_is_capacity(cloud: LocalCloud, clients: Client
     assert {instance["Placement"]["AvailabilityZone"] for instance in clients.instances()} == {"us-east-1b"}
 
 
-def test_spot_capacity_may_lack_alone(cloud: LocalCloud, clients: Clients) -> None:
+@pytest.fixture
+def mixed(clients: Clients) -> Callable[[], list[Any]]:
+    """Makes a group of one On-Demand and one Spot Instance; its activities, newest first."""
+
+    def make() -> list[Any]:
+        template = clients.template(clients.image())
+        asked: Any = {
+            "LaunchTemplate": {"LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"}},
+            "InstancesDistribution": {"OnDemandBaseCapacity": 1, "OnDemandPercentageAboveBaseCapacity": 0},
+        }
+        clients.autoscaling.create_auto_scaling_group(
+            AutoScalingGroupName="web",
+            MinSize=0,
+            MaxSize=2,
+            DesiredCapacity=2,
+            MixedInstancesPolicy=asked,
+            VPCZoneIdentifier=",".join(clients.network().subnets),
+        )
+        return activities(clients)
+
+    return make
+
+
+def activities(clients: Clients) -> list[Any]:
+    return clients.autoscaling.describe_scaling_activities(AutoScalingGroupName="web")["Activities"]
+
+
+def test_spot_capacity_may_lack_alone(cloud: LocalCloud, mixed: Callable[[], list[Any]]) -> None:
     """The fallback from Spot to On-Demand could not be tried."""
     cloud.faults.add({"fault": "capacity", "lifecycle": "spot"})
-    template = clients.template(clients.image())
-    mixed: Any = {
-        "LaunchTemplate": {"LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"}},
-        "InstancesDistribution": {"OnDemandBaseCapacity": 1, "OnDemandPercentageAboveBaseCapacity": 0},
-    }
-    clients.autoscaling.create_auto_scaling_group(
-        AutoScalingGroupName="web",
-        MinSize=0,
-        MaxSize=2,
-        DesiredCapacity=2,
-        MixedInstancesPolicy=mixed,
-        VPCZoneIdentifier=",".join(clients.network().subnets),
-    )
-    activities = clients.autoscaling.describe_scaling_activities(AutoScalingGroupName="web")["Activities"]
-    assert [activity["StatusCode"] for activity in activities] == ["Failed", "Successful"]
-    assert activities[0]["StatusMessage"] == (
+    found = mixed()
+    assert [activity["StatusCode"] for activity in found] == ["Failed", "Successful"]
+    assert found[0]["StatusMessage"] == (
         "Could not launch Spot Instances. InsufficientInstanceCapacity - There is no Spot capacity available that"
         " matches your request. Launching EC2 instance failed."
     )
+
+
+def test_quotas_are_told_in_aws_s_words(cloud: LocalCloud, mixed: Callable[[], list[Any]]) -> None:
+    """A quota, which no waiting ends, could not be rehearsed, or would be told by other words than AWS's."""
+    cloud.faults.add([{"fault": "spot-limit"}, {"fault": "vcpu-limit"}])
+    (failed,) = mixed()
+    assert failed["StatusCode"] == "Failed"
+    assert failed["StatusMessage"] == (
+        "Could not launch On-Demand Instances. VcpuLimitExceeded - You have requested more vCPU capacity than your"
+        " current vCPU limit of 32 allows for the instance bucket that the specified instance type belongs to. Please"
+        " visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2"
+        " instance failed."
+    )
+
+
+def test_a_quota_of_spot_instances_is_one_of_its_own(cloud: LocalCloud, mixed: Callable[[], list[Any]]) -> None:
+    """A quota of the one kind would keep the other kind from being launched."""
+    cloud.faults.add({"fault": "spot-limit"})
+    found = mixed()
+    assert [activity["StatusCode"] for activity in found] == ["Failed", "Successful"]
+    assert found[0]["StatusMessage"] == (
+        "Could not launch Spot Instances. MaxSpotInstanceCountExceeded - Max spot instance count exceeded. Launching"
+        " EC2 instance failed."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("kms-key", "Client.InvalidKMSKey.InvalidState: The KMS key provided is in an incorrect state"),
+        ("volume-limit", "Client.VolumeLimitExceeded: Volume limit exceeded"),
+        ("spot-taken", "Server.SpotInstanceTermination: Spot instance termination"),
+    ],
+)
+def test_an_instance_that_ends_before_it_runs_cancels_its_launch(
+    cloud: LocalCloud, clients: Clients, mixed: Callable[[], list[Any]], fault: str, reason: str
+) -> None:
+    """A rollout would wait until its deadline for machines that never come: it would look for failed launches only."""
+    cloud.faults.add({"fault": fault, "lifecycle": "spot", "count": 1})
+    found = mixed()
+    assert [activity["StatusCode"] for activity in found] == ["InProgress", "Successful"]
+    described = clients.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]["Instances"]
+    assert sorted(instance["LifecycleState"] for instance in described) == ["InService", "Pending"]
+    instance_id = found[0]["Description"].removeprefix("Launching a new EC2 instance: ")
+    until(lambda: activities(clients)[0]["StatusCode"] == "Cancelled", "the end of the launch")
+    cancelled, _ = activities(clients)
+    message = (
+        f"Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: {reason}"
+    )
+    assert cancelled["StatusMessage"] == message
+    assert cancelled["Description"] == f"Launching a new EC2 instance: {instance_id}.  Status Reason: {message}"
+    (shown,) = clients.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
+    assert (shown["State"]["Name"], shown["StateReason"]["Message"]) == ("terminated", reason)
+    assert len(clients.instances()) == 1
+    with LOCK:
+        scaling.book(backend("autoscaling").autoscaling_groups["web"]).retry_at = 0.0
+    until(lambda: len(clients.instances()) == 2, "the next launch")
+    assert activities(clients)[0]["StatusCode"] == "Successful"
 
 
 def test_volumes_are_encrypted_when_the_account_says_so(clients: Clients) -> None:
