@@ -4,7 +4,8 @@ Decides how a machine looks (firmware, disk, network, memory) and follows its in
 when it is stopped or terminated. Never changes an instance; that a machine went off by itself is reported by `follow`.
 
 A machine has 256 MiB and one processor, whatever its instance type says. Its disk is an NVMe device, as on Nitro. Its
-console is the file `console.log`. With the boot mode `uefi` or `uefi-preferred` it has UEFI firmware, else a BIOS, as
+console is the file `console.log`. It reaches its own metadata service and nothing else: nothing of this computer, no
+other machine, no network. With the boot mode `uefi` or `uefi-preferred` it has UEFI firmware, else a BIOS, as
 in EC2; a disk for the other firmware never boots, there as here.
 """
 
@@ -248,9 +249,10 @@ def qemu_command(accelerator: str, root: Root, metadata_port: int) -> list[str]:
         *("-drive", "if=pflash,format=raw,file=vars.fd"),
     ]
     # The metadata service's address is link-local, so the emulated network is, too. `cmd:` starts a process for each
-    # connection; `tcp:` would connect once, when QEMU starts.
+    # connection; `tcp:` would connect once, when QEMU starts. Without `restrict` a guest would reach this computer's
+    # loopback at the host's address, and its network; guestfwd and hostfwd go past it (qemu(1), "-netdev user").
     network = (
-        "user,id=net0,net=169.254.0.0/16,host=169.254.0.2,dhcpstart=169.254.0.15,"
+        "user,id=net0,restrict=on,ipv6=off,net=169.254.0.0/16,host=169.254.0.2,dhcpstart=169.254.0.15,"
         f"guestfwd=tcp:169.254.169.254:80-cmd:/bin/busybox nc 127.0.0.1 {metadata_port}"
     )
     return [

@@ -12,7 +12,7 @@ cp "$init" root/init
 cp "$dhcp" root/etc/dhcp
 cp "$bad" root/etc/bad
 # Each name that the scripts call, and no other: an applet that is missing fails in the build, not on the machine.
-for applet in cat cut grep httpd ip mkdir modprobe mount nc printf sed sh sleep tr udhcpc; do
+for applet in cat cut grep httpd ip mkdir modprobe mount nc printf sed sh sleep timeout tr udhcpc; do
     "$parts/busybox" --list | grep -qx "$applet" || { echo "busybox has no $applet" >&2; exit 1; }
     ln -s busybox "root/bin/$applet"
 done

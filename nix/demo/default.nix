@@ -6,7 +6,9 @@
 # where there is nixpkgs.
 #
 #   version   what `/` answers. Some have a meaning: `broken` serves but fails its health check, `panic` never boots,
-#             `flaky` fails and `slow` takes 2 s, but only for users: the health check and the probe are answered well.
+#             `flaky` fails, `slow` takes 2 s, `dropping` closes most connections without an answer and `hanging`
+#             never answers, but only for users: the health check and the probe are answered well. `spy` tells what
+#             the machine can reach.
 #   parts     the folder that ./fetch-kernel filled, as a path or the text of an absolute one.
 {
   version ? "1",

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from fleetswap.nix import build
+from localcloud import desired
 from localcloud.machines import Machines
 from localcloud.processes import Process
 from localcloud.server import LocalCloud
@@ -27,6 +28,8 @@ PROJECT = Path(__file__).parents[2]
 NIX_OPTIONS = {"sandbox": "false", "substitute": "false", "build-users-group": ""}
 SECONDS = 120.0  # a machine boots within ten on two idle cores; these may be busy
 PORT = 8066
+HERE = ("169.254.0.2", "169.254.0.3")
+"""This computer as a machine sees it: the host and the name server of its network."""
 
 
 def until(true: Callable[[], Any], what: str) -> Any:
@@ -145,6 +148,12 @@ class Service:
         )
         return sum(point["Sum"] for point in found["Datapoints"])
 
+    def tried(self, instance_id: str, address: str, port: int) -> str:
+        """The first line that a machine of the version `spy` gets from there."""
+        here = desired.read().instances[instance_id].address
+        with urlopen(f"http://{here}:8080/try/{address}/{port}", timeout=30) as answer:
+            return str(answer.read().decode().strip())
+
     def told(self, group: str) -> list[str]:
         """Causes of a group's activities."""
         found = self.clients.autoscaling.describe_scaling_activities(AutoScalingGroupName=group)
@@ -161,7 +170,8 @@ def test_a_fleet_boots_serves_heals_and_ends(service: Service, cloud: LocalCloud
     """A deploy would be judged by machines that are not really there."""
     service.fleet("web", "machines", DesiredCapacity=2, TargetGroupARNs=[service.target_group], HealthCheckType="ELB")
     service.fleet("dead", "panic", DesiredCapacity=1)
-    dead = service.clients.instances("dead")[0]["InstanceId"]
+    service.fleet("spy", "spy", DesiredCapacity=1)
+    dead, spy = (service.clients.instances(name)[0]["InstanceId"] for name in ("dead", "spy"))
 
     def console_of(instance_id: str) -> str:
         return service.clients.ec2.get_console_output(InstanceId=instance_id).get("Output", "")
@@ -171,6 +181,18 @@ def test_a_fleet_boots_serves_heals_and_ends(service: Service, cloud: LocalCloud
     answers = Counter(service.ask() for _ in range(10))
     assert set(answers) == {f"version machines on {name}" for name in (first, second)}
     assert f"serving on :8080 as {first}" in console_of(first)
+
+    # A machine reaches its own metadata service, and nothing of this computer: not the local cloud's own endpoint, not
+    # the metadata service of another machine, not what a developer runs.
+    until(lambda: "serving on :8080" in console_of(spy), "the spy")
+    assert service.tried(spy, "169.254.169.254", 80) == "HTTP/1.1 401 Unauthorized"
+    of_others = {
+        machine.metadata.port for machine in service.machines._hypervisor._machines.values() if machine.metadata
+    }
+    places = [(HERE[0], cloud.port), *((HERE[0], port) for port in of_others), (HERE[1], cloud.port)]
+    reached = {place: service.tried(spy, *place) for place in places}
+    assert set(reached.values()) == {"nothing"}, reached
+    service.clients.autoscaling.set_desired_capacity(AutoScalingGroupName="spy", DesiredCapacity=0)
 
     # An image that panics stays, as most do, and its console says why.
     until(lambda: "Kernel panic" in console_of(dead), "the panic")

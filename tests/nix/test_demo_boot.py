@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +67,19 @@ class Machine:
             with error:
                 return error.code, error.headers.get("Content-Type", ""), error.read().decode()
 
+    def outcome(self) -> int | str:
+        """What a user gets: a status, `closed` or, after two seconds, `timeout`."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status
+        except TimeoutError:
+            return "timeout"
+        except (http.client.RemoteDisconnected, ConnectionResetError):
+            return "closed"
+        finally:
+            connection.close()
+
     def wait_for(self, line: str) -> None:
         end = time.monotonic() + DEADLINE
         while line not in self.console():
@@ -118,7 +133,9 @@ def boot(demo: Callable[[str], Path], tmp_path: Path) -> Iterator[Callable[[str]
     running = []
 
     def start(version: str) -> Machine:
-        context = booted(demo(version), tmp_path)
+        folder = tmp_path / version
+        folder.mkdir()
+        context = booted(demo(version), folder)
         running.append(context)
         return context.__enter__()
 
@@ -153,6 +170,22 @@ def test_flaky_fails_for_users_only(boot: Callable[[str], Machine]) -> None:
     assert machine.get("/healthz")[::2] == (200, "ok\n")
     assert machine.get("/", **{"X-Fleetswap-Release": "web-1"})[0] == 200
     assert machine.get("/")[::2] == (500, "version flaky fails for users\n")
+
+
+def test_dropping_and_hanging_misbehave_for_users_only(boot: Callable[[str], Machine]) -> None:
+    """The rehearsal of a release whose users get no answer would be caught by the health check, or never."""
+    for version in ("dropping", "hanging"):
+        machine = boot(version)
+        machine.wait_for(f"fleetswap-demo version {version}: serving on :8080 as i-0123456789abcdef0 after ")
+        for _ in range(5):
+            assert machine.get("/healthz")[::2] == (200, "ok\n")
+            assert machine.get("/", **{"X-Fleetswap-Release": "web-1"})[0] == 200
+        outcomes = Counter(machine.outcome() for _ in range(30 if version == "dropping" else 2))
+        if version == "dropping":
+            assert set(outcomes) == {200, "closed"}
+            assert 7 <= outcomes["closed"] <= 28  # 18 expected; outside with a probability of 1e-5
+        else:
+            assert outcomes == {"timeout": 2}
 
 
 def test_panic_stops_with_the_reason_on_its_console(boot: Callable[[str], Machine]) -> None:
