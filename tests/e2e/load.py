@@ -29,13 +29,14 @@ class Load:
     """Asks `url` from some threads: every second one keeps its connection, the others open a new one each time.
 
     A kept connection that the server closed between two requests is opened anew, as every HTTP client does; one that
-    breaks inside an answer is a failure.
+    breaks inside an answer is a failure. After `patience` seconds a user gives up.
     """
 
-    def __init__(self, url: str, *, pause: float = 0.05, users: int = 2) -> None:
+    def __init__(self, url: str, *, pause: float = 0.05, users: int = 2, patience: float = 10) -> None:
         address = urlsplit(url)
         self._host, self._port = address.hostname or "", address.port or 80
         self._pause = pause
+        self._patience = patience
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(number % 2 == 0,), daemon=True) for number in range(users)
@@ -113,7 +114,7 @@ class Load:
         connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self._host, self._port, timeout=10)
+        return http.client.HTTPConnection(self._host, self._port, timeout=self._patience)
 
     def _ask(self, connection: http.client.HTTPConnection, *, again: bool) -> tuple[bool, str]:
         """Whether the answer is good, and what it says."""
