@@ -35,6 +35,12 @@ def _codes(value: str) -> str:
     return value
 
 
+def _instance_type(value: str) -> str:
+    if re.match(r"[a-z]+\d+g|a1\.", value):
+        raise ValueError(f"{value} has an Arm processor, and images are registered for x86-64")
+    return value
+
+
 def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     """The values; the same one twice is an error, which AWS would refuse or Pulumi declare twice."""
     twice = sorted({value for value in values if values.count(value) > 1})
@@ -55,7 +61,10 @@ Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]$")]
 
 AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
 
-InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
+InstanceType = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$"), AfterValidator(_instance_type)
+]
+"""Behind the generation, `g` names AWS's own Arm processor (EC2 instance types, Naming conventions); a1 is older."""
 
 PolicyArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::(aws|\d{12}):policy/\S+$")]
 
@@ -77,6 +86,9 @@ StatusCodes = Annotated[
     AfterValidator(_codes),
 ]
 """ELBv2's Matcher for HTTP: 200 to 499, single ones and ranges."""
+
+Path = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=1024)]
+"""A path in a URL: what is not ASCII stands there in percent signs."""
 
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}(:\d{1,5})?$")]
 

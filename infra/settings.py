@@ -24,6 +24,7 @@ from infra.names import (
     Deadline,
     HostName,
     InstanceType,
+    Path,
     PolicyArn,
     Region,
     Service,
@@ -154,6 +155,8 @@ class NetworkSettings(_Strict):
         network = ipaddress.IPv4Network(value)
         if not 16 <= network.prefixlen <= 24:
             raise ValueError(f"the prefix is /{network.prefixlen}, AWS and two subnets need /16 to /24")
+        if network.is_loopback or network.is_link_local or network.is_multicast or network.is_reserved:
+            raise ValueError(f"{value} is not for hosts of a network: use a private range, such as 10.66.0.0/16")
         return value
 
 
@@ -177,7 +180,7 @@ class HealthSettings(_Strict):
 
     port: int = Field(default=8080, ge=1, le=65535)
     """Port of the service on the machine."""
-    path: str = Field(default="/healthz", pattern=r"^/\S*$", max_length=1024)
+    path: Path = "/healthz"
     """Path of the health check."""
     codes: StatusCodes = "200"
     """Statuses that are healthy, such as `200`, `200,204` or `200-299` (ELBv2 Matcher: 200 to 499)."""
@@ -263,7 +266,7 @@ class RolloutSettings(_Strict):
     """Seconds from when new weights are seen until every node of the load balancer goes by them."""
     switch_margin: Deadline = 120
     """Seconds that the dead man's switch waits longer than a step may take. It fires within a minute after its time."""
-    probe_path: str = Field(default="/", pattern=r"^/\S*$")
+    probe_path: Path = "/"
     """Path that is probed, through the preview rule before the candidate has traffic, and plainly after."""
     probe_host: HostName | None = None
     """`Host` that a probe sends, for an application that answers only to the names that users ask it by; the load
@@ -272,7 +275,7 @@ class RolloutSettings(_Strict):
     """Statuses that a probe accepts."""
     probe_timeout: float = Field(default=5, gt=0, le=60)
     """Seconds until a probe has failed."""
-    alarms: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = Field(default=(), max_length=100)
     """CloudWatch alarms. One that rings at the start, or begins to ring, ends the rollout."""
     errors: ErrorSettings | None = ErrorSettings()
     """How many 5xx the candidate may answer; `null` does not judge it by them."""

@@ -103,6 +103,13 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
         ({"tags": {"Name": "mine"}}, "tag 'Name' cannot be chosen"),
         ({"tags": {"team": "a&b"}}, "may hold letters, digits"),
         ({"tags": {"Team": "a", "team": "b"}}, "Team, team differ only in case"),
+        ({"machine": {"instance_types": ["c7i.large", "c7gn.large"]}}, "c7gn.large has an Arm processor"),
+        ({"machine": {"instance_types": ["a1.large"]}}, "a1.large has an Arm processor"),
+        ({"network": {"cidr": "127.0.0.0/16"}}, "not for hosts of a network"),
+        ({"network": {"cidr": "169.254.0.0/16"}}, "not for hosts of a network"),
+        ({"health": {"path": "/gesund/ä"}}, "fleetswap:health.path"),
+        ({"rollout": {"probe_path": "/ä"}}, "fleetswap:rollout.probe_path"),
+        ({"rollout": {"alarms": [f"a-{n}" for n in range(101)]}}, "fleetswap:rollout.alarms"),
         ({"rollout": {"warm": 1e12}}, "fleetswap:rollout.warm"),
         ({"rollout": {"bake": 1e9}}, "fleetswap:rollout.bake"),
         ({"rollout": {"interval": 0.0001}}, "fleetswap:rollout.interval"),
@@ -150,6 +157,12 @@ def test_the_regions_of_every_partition_are_taken(region: str) -> None:
 def test_names_that_aws_takes_are_taken(service: str) -> None:
     """A good name would be refused."""
     assert read(service=service).service == service
+
+
+def test_instance_types_with_an_x86_processor_are_taken() -> None:
+    """A good instance type would be refused for a letter in its name."""
+    names = ["g5.xlarge", "g4dn.xlarge", "c7a.large", "m7i-flex.large", "t3.micro", "u-6tb1.metal", "inf2.xlarge"]
+    assert list(read(machine={"instance_types": names}).machine.instance_types) == names
 
 
 def configured(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], secret: tuple[str, ...] = ()) -> Settings:
