@@ -212,9 +212,9 @@ class StepSettings(_Strict):
     weight: int = Field(ge=1, le=100)
     """Of a hundred requests, how many the candidate gets. Ascending; a last step of 100 is added if missing."""
     hold: Wait = 0
-    """Seconds that the weight is held, at least."""
+    """Seconds that the weight is held, at least. With requests to judge by, until its minutes are told, too."""
     min_requests: int = Field(default=0, ge=0)
-    """Requests that the candidate must have answered before the next step; without them the rollout is aborted."""
+    """Requests that must have been counted in whole minutes of this very step; without them the rollout is aborted."""
 
 
 class LimitSettings(_Strict):
@@ -227,26 +227,23 @@ class LimitSettings(_Strict):
     tolerated: float = Field(default=0.001, ge=0, lt=1)
     """A rate up to this is no reason to abort, however good the live release is."""
     ceiling: float | None = Field(default=None, gt=0, lt=1)
-    """A rate above this is a reason, whatever the live release does."""
+    """A rate above this is a reason, unless the live release is no better."""
 
 
 class ErrorSettings(LimitSettings):
-    """The same for 5xx, where a tenth of all requests is too much for any service."""
+    """The same for requests that end with a 5xx or no answer, where a tenth of all is too much for any service."""
 
     ceiling: float | None = Field(default=0.1, gt=0, lt=1)
-    """A rate above this is a reason, whatever the live release does."""
+    """A rate above this is a reason, unless the live release is no better."""
 
 
 class RolloutSettings(_Strict):
     """How traffic moves to a new release, and what it must prove."""
 
-    strategy: Literal["all-at-once"] | tuple[StepSettings, ...] = (
-        StepSettings(weight=5, hold=60, min_requests=20),
-        StepSettings(weight=25, hold=60, min_requests=100),
-    )
+    strategy: Literal["all-at-once"] | tuple[StepSettings, ...] = (StepSettings(weight=10, hold=60, min_requests=50),)
     """`all-at-once`, or the steps of a canary."""
     bake: Wait = 60
-    """Seconds that a release which was never live before is watched with all the traffic on it."""
+    """Seconds that a release which was never live before is watched with all the traffic on it, at least."""
     trusted: int = Field(default=3, ge=0)
     """Releases of the ledger, the newest first, that skip canary and bake because they were live: the way back. One
     that was left for an older one does not."""
@@ -258,8 +255,8 @@ class RolloutSettings(_Strict):
     """Good readings in a row that count as proof."""
     interval: float = Field(default=2, ge=0.1, le=60)
     """Seconds between two readings."""
-    data_deadline: Wait = 300
-    """Seconds after a step's hold until evidence that is still missing aborts the rollout."""
+    data_deadline: Wait = 420
+    """Seconds after a step's hold, and its convergence, until evidence that is still missing aborts the rollout."""
     shift_deadline: float = Field(default=60, gt=0, le=3600)
     """Seconds until new weights must be seen to hold."""
     convergence: float = Field(default=60, ge=0, le=3600)
@@ -278,7 +275,7 @@ class RolloutSettings(_Strict):
     alarms: tuple[str, ...] = Field(default=(), max_length=100)
     """CloudWatch alarms. One that rings at the start, or begins to ring, ends the rollout."""
     errors: ErrorSettings | None = ErrorSettings()
-    """How many 5xx the candidate may answer; `null` does not judge it by them."""
+    """How many requests of the candidate may end with a 5xx or no answer; `null` does not judge it by them."""
     slow: float | None = Field(default=None, gt=0, le=4000)
     """Seconds above which an answer is slow; without it nobody judges by that."""
     slowness: LimitSettings = LimitSettings()

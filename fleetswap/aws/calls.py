@@ -7,8 +7,11 @@ It decides from the error alone, makes no call and retries nothing: botocore's s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -89,3 +92,15 @@ def _meaning(error: ClientError, permission: str, thing: str) -> CloudError:
             permission = "ec2:RunInstances, ec2:CreateTags or iam:PassRole"
         return CloudError(f"AWS refuses {permission} on {thing}: give the deploying role that permission")
     return CloudError(f"{permission} on {thing} failed: {name}: {message}")
+
+
+def answered_at(answer: Mapping[str, Any]) -> datetime:
+    """When AWS sent an answer, by its own clock, to the second: the header `Date`. This machine's time if it has none.
+
+    A deployer's clock may be wrong, and what AWS does at a time it does by its own.
+    """
+    try:
+        date: str = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+        return parsedate_to_datetime(date)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)

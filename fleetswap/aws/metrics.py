@@ -1,13 +1,16 @@
-"""What CloudWatch knows of a rollout: requests, errors and slow answers of target groups, and the states of alarms.
+"""What CloudWatch knows of a rollout: requests, their answers and times by target group, and the states of alarms.
 
-It reads, and never judges: `fleetswap.domain.rates` does. It implements `fleetswap.workflows.ports.Metrics`.
+It reads, and never judges: `fleetswap.domain.periods` does. It implements `fleetswap.workflows.ports.Metrics`.
 
 **Delay.** A load balancer reports to CloudWatch each 60 s, only what is not zero, and a minute's figures are there a
-minute or two after it has ended, sometimes in parts (Application Load Balancer user guide, "CloudWatch metrics"). So a
-hold shorter than about three minutes ends before its own figures are known, and the rollout waits for them.
+minute or two after it has ended, often in parts (Application Load Balancer user guide, "CloudWatch metrics"). A period
+for which CloudWatch has no figure at all is left out; in any other a count that is missing is 0, or not there yet.
 
-**Zero or unknown.** In a period for which CloudWatch has any figure of this load balancer, a count that is missing is
-0. A period without any figure is left out: nothing is known of it.
+**Unanswered requests.** RequestCount of a target group counts each request for which a target was chosen;
+HTTPCode_Target_nXX_Count what targets answered. When a target answers nothing, the load balancer answers in its place,
+and counts that in HTTPCode_ELB_nXX_Count, which no target group has (the same guide).
+
+**Clock.** Periods are by AWS's clock, which a deployer's may differ from: it is taken from the answers.
 """
 
 from __future__ import annotations
@@ -16,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
-from fleetswap.aws.calls import explained
+from fleetswap.aws.calls import answered_at, explained
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.orders import Unavailable
-from fleetswap.domain.rates import Counts
+from fleetswap.domain.periods import Figures, Report, Told
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -31,17 +34,17 @@ PERIOD = 60
 """Seconds that one figure stands for in AWS: load balancers report no finer, and a shorter period is refused for
 metrics without high resolution (GetMetricData, MetricStat.Period)."""
 
-SETTLED_PERIODS = 3
-"""Periods after which a figure that is not there will not come any more."""
-
 QUERIES = 500
 """Queries that one GetMetricData may have (API reference)."""
 
 ALARMS = 100
 """Names that one DescribeAlarms may have (API reference)."""
 
-EVERYTHING = "all"
-"""The key of what the whole load balancer got, which tells that a period has been reported."""
+GOOD = ("2XX", "3XX", "4XX")
+"""Classes of answers that are no failure of the release: what a client did wrong is its own."""
+
+TRIES = 2
+"""Of asking for the right time. The first answer tells how far this machine's clock is from AWS's."""
 
 
 class Metrics:
@@ -52,28 +55,27 @@ class Metrics:
         self._client = client
         self._balancer = balancer_dimension(listener)
         self._period = period
+        self._ahead = 0.0
+        """How far AWS's clock is ahead of this machine's, in seconds, as far as we know."""
 
-    def counts(self, target_groups: Sequence[str], seconds: float, slow: float | None) -> dict[str, dict[int, Counts]]:
-        """What each target group did in the last so many seconds: its counts by the Unix time of a period's start.
+    def counts(self, target_groups: Sequence[str], seconds: float, slow: float | None) -> Report:
+        """What is told of the last so many seconds, and of these target groups. Raises `Unavailable` or `CloudError`.
 
         All have the same periods. The first one is whole, although it may have begun before; the last one may still
-        grow, and any may be revised upward. An answer is slow if it took more than `slow` seconds, or never came; with
-        None, no one counts them. Raises `Unavailable` or `CloudError`.
+        grow, and any may be revised upward. An answer is slow if it took more than `slow` seconds; with None, no one
+        counts them.
         """
-        now = datetime.now(UTC).timestamp()
-        first = int((now - seconds) // self._period) * self._period
-        last = int(now // self._period + 1) * self._period
-        if first >= last:
-            return {target_group: {} for target_group in target_groups}
         queries = self._queries(target_groups, slow)
-        figures: dict[str, dict[int, float]] = {}
-        for start in range(0, len(queries), QUERIES):
-            figures |= self._figures(queries[start : start + QUERIES], first, last)
-        reported = sorted({at for values in figures.values() for at in values})
-        return {
-            target_group: {at: self._counts(figures, number, at, now, slow) for at in reported}
-            for number, target_group in enumerate(target_groups)
-        }
+        for _ in range(TRIES):
+            asked = datetime.now(UTC).timestamp() + self._ahead
+            first = int((asked - seconds) // self._period) * self._period
+            last = int(asked // self._period + 1) * self._period
+            figures, now = self._figures(queries, first, max(last, first + self._period))
+            self._ahead += now - asked
+            if first <= now - seconds and now < last:
+                break
+        told = sorted({at for values in figures.values() for at in values})
+        return Report(now, self._period, tuple(self._told(figures, target_groups, at) for at in told))
 
     def alarms(self, names: Sequence[str]) -> dict[str, str]:
         """The state of each alarm: OK, ALARM or INSUFFICIENT_DATA. One that does not exist is left out.
@@ -94,15 +96,22 @@ class Metrics:
         return found
 
     def _queries(self, target_groups: Sequence[str], slow: float | None) -> list[MetricDataQueryTypeDef]:
-        queries = [self._query(EVERYTHING, "RequestCount", "Sum", None)]
+        queries = [
+            self._query("requests", "RequestCount", "Sum", None),
+            self._query("own5xx", "HTTPCode_ELB_5XX_Count", "Sum", None),
+            self._query("own4xx", "HTTPCode_ELB_4XX_Count", "Sum", None),
+        ]
         for number, target_group in enumerate(target_groups):
             group = target_group_dimension(target_group)
             queries.append(self._query(f"requests{number}", "RequestCount", "Sum", group))
-            queries.append(self._query(f"errors{number}", "HTTPCode_Target_5XX_Count", "Sum", group))
+            for answers in (*GOOD, "5XX"):
+                name = f"HTTPCode_Target_{answers}_Count"
+                queries.append(self._query(f"answers{answers}{number}".lower(), name, "Sum", group))
             if slow is not None:
-                queries.append(self._query(f"answers{number}", "TargetResponseTime", "SampleCount", group))
-                # The percentile rank: how many of 100 took at most so long ("CloudWatch statistics definitions").
-                queries.append(self._query(f"quick{number}", "TargetResponseTime", f"PR(:{slow:g})", group))
+                # The trimmed count: how many took at most so long. It includes its upper bound, and, being of the same
+                # metric as the number of all, is never ahead of it ("CloudWatch statistics definitions").
+                queries.append(self._query(f"timed{number}", "TargetResponseTime", "SampleCount", group))
+                queries.append(self._query(f"quick{number}", "TargetResponseTime", f"TC(:{slow:g})", group))
         return queries
 
     def _query(self, key: str, metric: str, statistic: str, target_group: str | None) -> MetricDataQueryTypeDef:
@@ -115,9 +124,12 @@ class Metrics:
         }
         return cast("MetricDataQueryTypeDef", {"Id": key, "MetricStat": asked, "ReturnData": True})
 
-    def _figures(self, queries: Sequence[MetricDataQueryTypeDef], first: int, last: int) -> dict[str, dict[int, float]]:
-        """The figures of each query by the start of their period."""
+    def _figures(
+        self, queries: Sequence[MetricDataQueryTypeDef], first: int, last: int
+    ) -> tuple[dict[str, dict[int, float]], float]:
+        """The figures of each query by the start of their period, and AWS's time when they were read."""
         figures: dict[str, dict[int, float]] = {query["Id"]: {} for query in queries}
+        times: list[float] = []
         with explained("cloudwatch:GetMetricData", self._balancer):
             pages = self._client.get_paginator("get_metric_data").paginate(
                 MetricDataQueries=queries,
@@ -127,12 +139,13 @@ class Metrics:
             )
             status: dict[str, str] = {}
             for page in pages:
+                times.append(answered_at(page).timestamp())
                 for result in page["MetricDataResults"]:
                     status[result["Id"]] = result.get("StatusCode", "Complete")
-                    times = (int(at.timestamp()) for at in result["Timestamps"])
-                    figures[result["Id"]] |= dict(zip(times, result["Values"], strict=True))
+                    starts = (int(at.timestamp()) for at in result["Timestamps"])
+                    figures[result["Id"]] |= dict(zip(starts, result["Values"], strict=True))
         self._check(status)
-        return figures
+        return figures, times[0]
 
     def _check(self, status: Mapping[str, str]) -> None:
         """Half of the figures are none: errors without the requests they belong to would mislead."""
@@ -146,21 +159,26 @@ class Metrics:
                 f"CloudWatch has only a part of the figures of {self._balancer} ({', '.join(sorted(wrong))})"
             )
 
-    def _counts(
-        self, figures: Mapping[str, Mapping[int, float]], number: int, at: int, now: float, slow: float | None
-    ) -> Counts:
-        requests = round(figures[f"requests{number}"].get(at, 0))
-        errors = round(figures[f"errors{number}"].get(at, 0))
-        if slow is None:
-            return Counts(requests, errors)
-        answers, quick = figures[f"answers{number}"].get(at), figures[f"quick{number}"].get(at)
-        if requests and (answers is None or quick is None):
-            # Requests without answers: the times are late, or the requests hang, which a load balancer reports nowhere
-            # by target group. Which of both it is, time tells.
-            settled = now >= at + (1 + SETTLED_PERIODS) * self._period
-            return Counts(requests, errors, requests if settled else None)
-        in_time = (answers or 0) * (quick or 0) / 100
-        return Counts(requests, errors, max(requests - round(in_time), 0))
+    def _told(self, figures: Mapping[str, Mapping[int, float]], target_groups: Sequence[str], at: int) -> Told:
+        def count(name: str) -> int:
+            return round(figures.get(name, {}).get(at, 0))
+
+        return Told(
+            start=at,
+            groups={
+                target_group: Figures(
+                    requests=count(f"requests{number}"),
+                    good=sum(count(f"answers{answers}{number}".lower()) for answers in GOOD),
+                    errors=count(f"answers5xx{number}"),
+                    timed=count(f"timed{number}"),
+                    quick=count(f"quick{number}"),
+                )
+                for number, target_group in enumerate(target_groups)
+            },
+            requests=count("requests"),
+            own_5xx=count("own5xx"),
+            own_4xx=count("own4xx"),
+        )
 
 
 def balancer_dimension(listener: str) -> str:

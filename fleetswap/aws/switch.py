@@ -15,13 +15,12 @@ import json
 import math
 import re
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from fleetswap.aws.balancer import weights_of
-from fleetswap.aws.calls import code, explained
+from fleetswap.aws.calls import answered_at, code, explained
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.orders import Armed, Rule, Unavailable
 
@@ -132,8 +131,8 @@ class Switch:
             except ClientError as error:
                 if code(error) != "ResourceNotFoundException":
                     raise
-                return None, _service_time(error.response)
-        return answer, _service_time(answer)
+                return None, answered_at(error.response)
+        return answer, answered_at(answer)
 
     def _request(self, at: datetime, rule: Rule, run: str, role: str) -> UpdateScheduleInputTypeDef:
         return {
@@ -169,15 +168,6 @@ def schedule_name(service: str, stack: str) -> str:
     """
     kept = re.sub(r"[^0-9A-Za-z_.-]", "-", service)[:NAME_CHARS]
     return f"fleetswap-{kept}-{hashlib.sha256(stack.encode()).hexdigest()[:8]}"
-
-
-def _service_time(answer: Mapping[str, Any]) -> datetime:
-    """The `Date` that an answer was sent at; this machine's time if it has none."""
-    try:
-        date: str = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-        return parsedate_to_datetime(date)
-    except (KeyError, ValueError):
-        return datetime.now(UTC)
 
 
 def _run_of(schedule: Mapping[str, Any]) -> str:

@@ -40,14 +40,26 @@ def weights(candidate: Side, served: frozenset[str], step: Step) -> tuple[tuple[
 
 def switch_seconds(policy: Policy, step: Step) -> float:
     """How long a step may take: until its weights hold, its own time, its missing data, and a margin."""
-    watched = step.hold + policy.data_deadline if step.is_watched else 0.0
-    return policy.shift_deadline + watched + policy.switch_margin
+    return policy.shift_deadline + (patience(policy, step) if step.is_watched else 0.0) + policy.switch_margin
 
 
-def expected(state: State, *, others: bool) -> Expected:
+def patience(policy: Policy, step: Step) -> float:
+    """How long after its weights were seen evidence about a step that is still missing aborts the rollout."""
+    return max(step.hold, policy.convergence) + policy.data_deadline
+
+
+def expected(state: State, now: float, *, others: bool) -> Expected:
     """What the evidence of the present step is held against."""
     return Expected(
-        state.order.policy, state.expected, state.wanted, state.asked, others=others, ringing=ringing(state)
+        policy=state.order.policy,
+        rule=state.expected,
+        wanted=state.wanted,
+        watch=state.watch,
+        now=now,
+        until=state.hold_until,
+        asked=state.steps[0].min_requests,
+        others=others,
+        ringing=ringing(state),
     )
 
 
@@ -69,7 +81,7 @@ def judge(found: Sequence[Finding], streak: Streak, *, readings: int, hold_over:
     if at_once:
         return Decision(Verdict.ABORT, "; ".join(finding.words for finding in at_once), streak)
     if bad and streak.bad >= readings:
-        return Decision(Verdict.ABORT, words, streak)
+        return Decision(Verdict.ABORT, "; ".join(finding.words for finding in bad), streak)
     if not bad and not open_ and hold_over and streak.good >= readings:
         return Decision(Verdict.PROMOTE, words, streak)
     if seconds_left <= 0 and (bad or open_):
@@ -78,9 +90,12 @@ def judge(found: Sequence[Finding], streak: Streak, *, readings: int, hold_over:
 
 
 def enter(state: State, now: float) -> State:
-    """The state in which the present step is held."""
-    step = state.steps[0]
-    hold_until = now + step.hold
-    deadline = hold_until + state.order.policy.data_deadline
-    asked = state.asked + step.min_requests
-    return replace(state, hold_until=hold_until, deadline=deadline, streak=Streak(), asked=asked)
+    """The state in which the present step is held: its weights were seen now, and hold everywhere a little later."""
+    policy, step = state.order.policy, state.steps[0]
+    return replace(
+        state,
+        hold_until=now + step.hold,
+        deadline=now + patience(policy, step),
+        streak=Streak(),
+        watch=state.watch.held(step.weight, now + policy.convergence),
+    )

@@ -1,19 +1,21 @@
 """What speaks for and against a candidate that has traffic: each thing that was read becomes a finding, in words.
 
 It decides about single findings only: good, not (yet) known, or bad. `fleetswap.domain.canary` decides from all of them
-what to do. What could not be read is unknown, never good. It does no I/O and knows no clock.
+what to do. What could not be read is unknown, never good; which figures of CloudWatch count is said in
+`fleetswap.domain.periods`. It does no I/O and knows no clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleetswap.domain import gate, rates
 from fleetswap.domain.gate import Answer, Reading, Target, Verdict
 from fleetswap.domain.orders import Group, Rule, shares
+from fleetswap.domain.periods import Period, Watch
 from fleetswap.domain.policy import Check, Policy
-from fleetswap.domain.rates import Bad, Limit, Stretch
+from fleetswap.domain.rates import Bad, Limit
 
 RINGING = "ALARM"
 QUIET = "OK"
@@ -33,8 +35,8 @@ class Evidence:
     answer: Answer | None = None
     """Of the plain address."""
     alarms: Mapping[str, str] | None = None
-    counts: tuple[Stretch, ...] | None = None
-    """Requests since the candidate got its first."""
+    periods: tuple[Period, ...] | None = None
+    """What CloudWatch tells of every period since the candidate got its first request."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,13 @@ class Expected:
     """The weights that this rollout wrote."""
     wanted: int
     """Machines that must be healthy."""
+    watch: Watch = field(default_factory=Watch)
+    """What is known of requests, with this reading."""
+    now: float = 0.0
+    until: float = 0.0
+    """The end of the step's hold."""
     asked: int = 0
-    """Requests that the candidate must have answered."""
+    """Requests that must have been counted in whole periods of this step."""
     others: bool = False
     """Whether the rule as it was read is certainly someone else's work."""
     ringing: frozenset[str] = frozenset()
@@ -87,18 +94,17 @@ def _checks(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
         yield _reported(_probe(evidence.answer, policy), Check.PROBE, policy)
     if policy.alarms:
         yield _reported(alarms(evidence.alarms, policy.alarms, expected.ringing), Check.ALARMS, policy)
-    counts = evidence.counts or ()
-    if policy.counts_requests and not counts:
+    if policy.counts_requests and not evidence.periods:
         # Our own probes are requests, too: where nothing at all is counted, CloudWatch is late or out of order.
-        words = "does not answer" if evidence.counts is None else "has counted nothing yet"
+        words = "does not answer" if evidence.periods is None else "has counted nothing yet"
         yield Finding(Verdict.WAIT, f"the number of requests is unknown: CloudWatch {words}")
         return
-    if expected.asked:
-        yield _requests(counts, expected.asked)
+    if policy.must_count(expected.asked):
+        yield _counted(expected)
     if policy.errors is not None:
-        yield _reported(_rate(Bad.ERRORS, counts, policy.errors), Check.ERRORS, policy)
+        yield _reported(_rate(Bad.ERRORS, expected, policy.errors), Check.ERRORS, policy)
     if policy.slow is not None:
-        yield _reported(_rate(Bad.SLOW, counts, policy.slowness), Check.SLOWNESS, policy)
+        yield _reported(_rate(Bad.SLOW, expected, policy.slowness), Check.SLOWNESS, policy)
 
 
 def _reported(finding: Finding, check: Check, policy: Policy) -> Finding:
@@ -153,16 +159,32 @@ def alarms(states: Mapping[str, str] | None, names: tuple[str, ...], ignored: fr
     return Finding(Verdict.PROMOTE, words)
 
 
-def _requests(counts: tuple[Stretch, ...], asked: int) -> Finding:
-    known = sum(stretch.candidate.requests or 0 for stretch in counts)
-    words = f"{known} of {asked} requests are counted"
-    return Finding(Verdict.PROMOTE if known >= asked else Verdict.WAIT, words)
+def _counted(expected: Expected) -> Finding:
+    """Whether the step itself was seen: whole periods of its own, settled, up to the end of its hold.
+
+    What is known of the steps before says nothing about this one.
+    """
+    own = expected.watch.own()
+    settled = [known.period for known in own if known.is_settled(expected.now)]
+    answers = sum(period.counts(Bad.ERRORS, period.candidate).requests for period in settled)
+    asked = max(expected.asked, 1)
+    words = f"{answers:,} of {asked:,} requests are counted"
+    if not settled:
+        return Finding(Verdict.WAIT, f"{words}: no whole period of this step has been counted yet")
+    if answers < asked:
+        return Finding(Verdict.WAIT, words)
+    open_ = any(known.period.ended <= expected.until and not known.is_settled(expected.now) for known in own)
+    if open_ or max(period.ended + period.length for period in settled) <= expected.until:
+        return Finding(Verdict.WAIT, f"{words}, but not yet those of the step's last period")
+    return Finding(Verdict.PROMOTE, words)
 
 
-def _rate(kind: Bad, counts: tuple[Stretch, ...], limit: Limit) -> Finding:
+def _rate(kind: Bad, expected: Expected, limit: Limit) -> Finding:
     """Too few requests are no reason to wait here: how many are needed is the step's `min_requests`."""
-    finding = rates.judge(kind, counts, limit)
-    return Finding(Verdict.ABORT if finding.abort else Verdict.PROMOTE, finding.reason)
+    finding = rates.judge(kind, expected.watch.stretches(kind, expected.now), limit)
+    if not finding.abort:
+        return Finding(Verdict.PROMOTE, finding.reason)
+    return Finding(Verdict.ABORT, finding.reason, again=True)
 
 
 def images(

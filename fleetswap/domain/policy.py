@@ -65,12 +65,13 @@ class Policy:
     """Seconds that the clean-up after a shift may be tried for, and the put-back after a failure."""
     strategy: Strategy = ALL_AT_ONCE
     """The steps in which the traffic moves, and the bake."""
-    data_deadline: float = 300.0
-    """Seconds after a step's hold until evidence that is still missing aborts the rollout."""
+    data_deadline: float = 420.0
+    """Seconds after a step's hold, and after its weights have converged, until evidence that is still missing aborts
+    the rollout. On AWS, figures that are two minutes late are settled within 315 s."""
     alarms: tuple[str, ...] = ()
     """CloudWatch alarms: one that rings at the start, or begins to ring, ends the rollout."""
     errors: Limit | None = None
-    """How many 5xx the candidate may answer; None: it is not judged by them."""
+    """How many requests of the candidate may end with a 5xx, or with none; None: it is not judged by them."""
     slow: float | None = None
     """Seconds above which an answer is slow; None: it is not judged by that."""
     slowness: Limit = DEFAULT_LIMIT
@@ -130,6 +131,12 @@ class Policy:
     def counts_requests(self) -> bool:
         """Whether requests are to be counted at all."""
         return bool(self.errors or self.slow or any(step.min_requests for step in self.strategy.steps))
+
+    def must_count(self, requests: int) -> bool:
+        """Whether a step must not be passed before its requests are counted; `requests` is how many it asks for."""
+        errors = self.errors is not None and not self.reports_only(Check.ERRORS)
+        slow = self.slow is not None and not self.reports_only(Check.SLOWNESS)
+        return bool(requests) or errors or slow
 
     def plain(self) -> dict[str, Any]:
         """As numbers, texts, lists and mappings, for Pulumi's state; `of` reads it."""

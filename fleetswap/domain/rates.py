@@ -16,21 +16,27 @@ that starts at 1 (an e-process; Wald's sequential ratio test with a mixture: Rob
 Ville's inequality (1939; Howard, Ramdas, McAuliffe, Sekhon, Ann. Stat. 49, 2021) it *ever* reaches 1/alpha with
 probability at most alpha. Requests need not be alike: from 1 + x <= e^x the same bound follows when each has a
 probability of its own, as long as the sums hold. Each stretch of time (a CloudWatch period) has its own q, so weights
-may change, and a trouble that both releases share counts for neither.
+may change, and a trouble that both releases share counts for neither. In a stretch in which the weights changed, the
+trouble may have come when the candidate had most of its traffic: there q is at least what it is at the greatest weight.
 
-**Ceilings.** "The rate is at most c" is tested in the same way: each of the candidate's requests is bad with
-probability at most c. Where live has no traffic any more, c is `ratio` times the upper confidence bound of the rate
-that it had while both were served (Chernoff's bound with the relative entropy: Hoeffding, JASA 58, 1963).
-A rate up to `tolerated` never aborts against live: both hypotheses must be refuted.
+**Rates.** "The rate is at most c" is tested in the same way: each of the candidate's requests is bad with probability
+at most c. Where live has no traffic any more, c is `ratio` times the upper confidence bound of the rate that it had
+while both were served (Chernoff's bound with the relative entropy: Hoeffding, JASA 58, 1963). A rate up to `tolerated`
+never aborts against live: both hypotheses must be refuted.
+
+**The ceiling** ends what is worse than it, unless live is no better. Where both are served, "no worse than live" must
+be refuted as well; where live has no traffic any more, c is the bound of its former rate if that is above the ceiling.
+Without any traffic of live the ceiling alone judges. What is judged beside live and what without it share alpha by the
+mean of their e-values, which is one: what was good in the canary has no credit left from it with all the traffic.
 
 **Late counts.** Counts are handed in whole at each reading, and may be revised upward: the product is computed anew.
-What CloudWatch does not know yet is None: unknown, never zero; a stretch with an unknown in it is not used.
+Which figures may be counted at all is decided in `fleetswap.domain.periods`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -57,15 +63,10 @@ class Bad(StrEnum):
 
 @dataclass(frozen=True)
 class Counts:
-    """One release's requests in one stretch of time, and the bad ones among them. None is unknown, or not asked."""
+    """Requests of one release in one stretch of time of which it is known what became of them, and the bad ones."""
 
-    requests: int | None
-    errors: int | None
-    slow: int | None = None
-
-    def bad(self, kind: Bad) -> int | None:
-        """The bad ones of a kind."""
-        return self.errors if kind is Bad.ERRORS else self.slow
+    requests: int
+    bad: int
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,23 @@ class Stretch:
 
     candidate: Counts
     live: Counts | None
+    mixed: float | None = None
+    """The greatest part of the traffic that the candidate had in it, if that changed meanwhile."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self.live is not None and self.live.requests > 0
+
+    @property
+    def of_live(self) -> Counts:
+        """Live's counts, which may be none."""
+        return self.live or Counts(0, 0)
+
+    def share(self, ratio: float) -> float:
+        """The greatest probability that a bad request is the candidate's, if it is at most `ratio` times as bad."""
+        counted = share(self.candidate.requests, self.of_live.requests, ratio)
+        return counted if self.mixed is None else max(counted, share(self.mixed, 1 - self.mixed, ratio))
 
 
 @dataclass(frozen=True)
@@ -87,7 +105,7 @@ class Limit:
     tolerated: float = 0.001
     """A rate up to this is no reason to abort, however good live is."""
     ceiling: float | None = None
-    """A rate above this is, whatever live does."""
+    """A rate above this is, unless live is no better."""
 
     def __post_init__(self) -> None:
         """Refuse what can never abort, or always would."""
@@ -106,8 +124,6 @@ class Finding:
     """What the counts say; `reason` tells the figures, and why it aborts."""
 
     abort: bool
-    known: bool
-    """Whether every stretch is known. If not, that is no reason to go on; what is known may still abort."""
     reason: str
 
 
@@ -120,101 +136,76 @@ class Trials:
     most: float
 
 
-def stretches(candidate: Mapping[int, Counts], live: Mapping[int, Counts] | None) -> list[Stretch]:
-    """Pair what both releases did by the start of the period. One that live lacks, it had no requests in."""
-    nothing = Counts(0, 0, 0)
-    return [Stretch(counts, None if live is None else live.get(start, nothing)) for start, counts in candidate.items()]
-
-
-def total(counts: Iterable[Counts]) -> Counts:
-    """All counts together, as for a least number of requests. What is unknown once, is unknown."""
-    several = list(counts)
-
-    def add(numbers: Sequence[int | None]) -> int | None:
-        known = [number for number in numbers if number is not None]
-        return sum(known) if len(known) == len(numbers) else None
-
-    return Counts(
-        requests=add([each.requests for each in several]),
-        errors=add([each.errors for each in several]),
-        slow=add([each.slow for each in several]),
-    )
-
-
 def judge(kind: Bad, seen: Sequence[Stretch], limit: Limit) -> Finding:
     """Judge all that was counted since the candidate's first request, as far as it is known now.
 
-    The same counts always give the same finding, and none at all is unknown. More bad requests of the candidate never
-    make it better, more of live never make it worse.
+    The same counts always give the same finding. More bad requests of the candidate never make it better, more of live
+    never make it worse.
     """
-    known = [figures for stretch in seen if (figures := _figures(kind, stretch)) is not None]
-    shared = [figures for figures in known if figures[2]]
-    alone = [figures for figures in known if not figures[2]]
-    threshold = math.log(SHARES / limit.alpha)
-    if not seen:
-        return Finding(abort=False, known=False, reason=f"{kind}: no figures yet")
-    words = f"{kind}: {_words(known, shared)}"
-    if len(known) < len(seen):
-        words += f"; {len(seen) - len(known)} of {len(seen)} periods unknown"
-    why = ""
-    if sum(bad for _, bad, _, _ in known) >= LEAST_BAD:
+    shared = [stretch for stretch in seen if stretch.is_shared]
+    alone = [stretch for stretch in seen if not stretch.is_shared]
+    words, why = f"{kind}: {_words(seen, shared)}", ""
+    if sum(stretch.candidate.bad for stretch in seen) >= LEAST_BAD:
+        former = _total(stretch.of_live for stretch in shared if stretch.mixed is None)
         why = (
-            _against_live(shared, limit, threshold)
-            or _against_former(shared, alone, limit)
-            or _against_ceiling(known, limit, threshold)
+            _against_live(shared, limit)
+            or _against_former([stretch for stretch in alone if stretch.mixed is None], former, limit)
+            or _against_ceiling(shared, alone, former, limit)
         )
-    return Finding(bool(why), len(known) == len(seen), f"{words}; {why}" if why else words)
+    return Finding(bool(why), f"{words}; {why}" if why else words)
 
 
-def _figures(kind: Bad, stretch: Stretch) -> tuple[int, int, int, int] | None:
-    """Requests and bad ones of the candidate, then of live; None if something is unknown."""
-    live = stretch.live or Counts(0, 0, 0)
-    numbers = (stretch.candidate.requests, stretch.candidate.bad(kind), live.requests, live.bad(kind))
-    n_c, b_c, n_l, b_l = numbers
-    if n_c is None or b_c is None or n_l is None or b_l is None:
-        return None
-    if not (0 <= b_c <= n_c and 0 <= b_l <= n_l):
-        return None  # one metric came before the other
-    return n_c, b_c, n_l, b_l
-
-
-def _against_live(shared: Sequence[tuple[int, int, int, int]], limit: Limit, threshold: float) -> str:
-    trials = [Trials(b_c, b_c + b_l, share(n_c, n_l, limit.ratio)) for n_c, b_c, n_l, b_l in shared]
-    evidence = evidence_of(trials)
-    if evidence < threshold or sum(bad for _, bad, _, _ in shared) < LEAST_BAD:
+def _against_live(shared: Sequence[Stretch], limit: Limit) -> str:
+    evidence, threshold = _compared(shared, limit.ratio), math.log(SHARES / limit.alpha)
+    if evidence < threshold or sum(stretch.candidate.bad for stretch in shared) < LEAST_BAD:
         return ""
     if _against_rate(shared, limit.tolerated) < threshold:
         return ""
     return f"more than {limit.ratio:g} times the rate of live ({_chance(evidence)})"
 
 
-def _against_former(
-    shared: Sequence[tuple[int, int, int, int]], alone: Sequence[tuple[int, int, int, int]], limit: Limit
-) -> str:
+def _against_former(alone: Sequence[Stretch], former: Counts, limit: Limit) -> str:
     """Half of the share goes into the bound of live's rate, half into the test against it."""
-    requests, bad = sum(n_l for _, _, n_l, _ in shared), sum(b_l for _, _, _, b_l in shared)
-    if not requests or sum(b_c for _, b_c, _, _ in alone) < LEAST_BAD:
+    if not former.requests or sum(stretch.candidate.bad for stretch in alone) < LEAST_BAD:
         return ""
     half = limit.alpha / (2 * SHARES)
-    most = max(limit.ratio * upper_bound(bad, requests, half), limit.tolerated)
+    most = max(limit.ratio * upper_bound(former.bad, former.requests, half), limit.tolerated)
     evidence = _against_rate(alone, most)
     if evidence < math.log(1 / half):
         return ""
     return f"more than {limit.ratio:g} times the rate that live had before ({_chance(evidence)})"
 
 
-def _against_ceiling(known: Sequence[tuple[int, int, int, int]], limit: Limit, threshold: float) -> str:
+def _against_ceiling(shared: Sequence[Stretch], alone: Sequence[Stretch], former: Counts, limit: Limit) -> str:
+    """Worse than the ceiling and, where there is anything to compare with, worse than live: both must be refuted."""
     if limit.ceiling is None:
         return ""
-    evidence = _against_rate(known, limit.ceiling)
-    return f"more than the ceiling of {_percent(limit.ceiling)} ({_chance(evidence)})" if evidence >= threshold else ""
+    most, part = limit.ceiling, limit.alpha / SHARES
+    if former.requests and alone:
+        part /= 2  # the other half goes into the bound
+        most = max(most, upper_bound(former.bad, former.requests, part))
+    beside_live = min(_against_rate(shared, limit.ceiling), _compared(shared, 1.0))
+    evidence = _mean([_against_rate(alone, most), beside_live])
+    if evidence < math.log(1 / part):
+        return ""
+    return f"more than the ceiling of {_percent(limit.ceiling)} ({_chance(evidence)})"
 
 
-def _against_rate(figures: Iterable[tuple[int, int, int, int]], most: float) -> float:
-    return evidence_of([Trials(b_c, n_c, min(most, 1.0)) for n_c, b_c, _, _ in figures])
+def _compared(shared: Iterable[Stretch], ratio: float) -> float:
+    trials = [(stretch.candidate.bad, stretch.of_live.bad, stretch.share(ratio)) for stretch in shared]
+    return evidence_of([Trials(b_c, b_c + b_l, most) for b_c, b_l, most in trials])
 
 
-def share(candidate: int, live: int, ratio: float) -> float:
+def _against_rate(seen: Iterable[Stretch], most: float) -> float:
+    return evidence_of([Trials(stretch.candidate.bad, stretch.candidate.requests, min(most, 1.0)) for stretch in seen])
+
+
+def _total(counts: Iterable[Counts]) -> Counts:
+    several = list(counts)
+    return Counts(sum(each.requests for each in several), sum(each.bad for each in several))
+
+
+def share(candidate: float, live: float, ratio: float) -> float:
     """The greatest probability that a bad request is the candidate's, if its rate is at most `ratio` times live's."""
     return ratio * candidate / (ratio * candidate + live) if candidate else 0.0
 
@@ -230,6 +221,11 @@ def evidence_of(trials: Sequence[Trials]) -> float:
         ratio = sum(trial.bad for trial in trials) * math.log(times)
         ratio -= sum(trial.total * math.log1p((times - 1) * trial.most) for trial in trials)
         logs.append(ratio)
+    return _mean(logs)
+
+
+def _mean(logs: Sequence[float]) -> float:
+    """The logarithm of the mean of e-values, which is an e-value."""
     greatest = max(logs)
     return greatest + math.log(sum(math.exp(log - greatest) for log in logs) / len(logs))
 
@@ -259,18 +255,15 @@ def _entropy(rate: float, other: float) -> float:
     return result
 
 
-def _words(known: Sequence[tuple[int, int, int, int]], shared: Sequence[tuple[int, int, int, int]]) -> str:
-    requests, bad = sum(n_c for n_c, _, _, _ in known), sum(b_c for _, b_c, _, _ in known)
-    words = f"candidate {_of(bad, requests)}"
-    if shared:
-        words += f", live {_of(sum(b_l for _, _, _, b_l in shared), sum(n_l for _, _, n_l, _ in shared))}"
-    return words
+def _words(seen: Sequence[Stretch], shared: Sequence[Stretch]) -> str:
+    words = f"candidate {_of(_total(stretch.candidate for stretch in seen))}"
+    return f"{words}, live {_of(_total(stretch.of_live for stretch in shared))}" if shared else words
 
 
-def _of(bad: int, requests: int) -> str:
-    if not requests:
+def _of(counts: Counts) -> str:
+    if not counts.requests:
         return "no requests"
-    return f"{bad:,} of {requests:,} ({_percent(bad / requests)})"
+    return f"{counts.bad:,} of {counts.requests:,} ({_percent(counts.bad / counts.requests)})"
 
 
 def _percent(rate: float) -> str:

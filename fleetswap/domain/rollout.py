@@ -446,7 +446,9 @@ def _weigh(state: State, event: EvidenceRead, now: float) -> State:
     policy, read = state.order.policy, event.evidence
     state = state.with_rule(read.rule, now) if read.rule_known else state
     others = read.rule_known and state.is_others(read.rule, now)
-    found = evidence.findings(read, canary.expected(state, others=others))
+    if read.periods:
+        state = replace(state, watch=state.watch.read(read.periods, now))
+    found = evidence.findings(read, canary.expected(state, now, others=others))
     decision = canary.judge(
         found,
         state.streak,
@@ -470,6 +472,7 @@ def _weigh(state: State, event: EvidenceRead, now: float) -> State:
 
 
 def _next_step(state: State, now: float) -> State:
+    state = replace(state, watch=state.watch.over(now))
     if len(state.steps) == 1:
         return _enter_settle(state, now)
     deadline = now + state.order.policy.shift_deadline

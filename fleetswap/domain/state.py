@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from fleetswap.domain.gate import Streak
 from fleetswap.domain.marks import ROLLED_BACK, RolledBack
 from fleetswap.domain.moves import Action, Arm, Change, Disarm, End, Resize, Route, Seen, Wait
 from fleetswap.domain.orders import Order, Rule, Side, shares
+from fleetswap.domain.periods import Watch
 from fleetswap.domain.strategy import Step
 
 STALE_SECONDS = 10.0
@@ -60,8 +61,6 @@ class State:
     """How often the traffic was brought home from where a rollout that died had left it."""
     steps: tuple[Step, ...] = ()
     """The steps that are left; the first of them is being taken."""
-    asked: int = 0
-    """How many requests the steps up to this one ask for."""
     wanted: int = 0
     eager: bool = True
     """Whether the candidate was healthy from the first reading on."""
@@ -82,6 +81,8 @@ class State:
     held: int = 0
     """How often weights were not written, because the world was not as it was when they were decided on."""
     hold_until: float = 0.0
+    watch: Watch = field(default_factory=Watch)
+    """What is known of the candidate's requests."""
     armed_until: float | None = None
     """The switch does not fire before; None if it is not ours."""
     arming_until: float | None = None

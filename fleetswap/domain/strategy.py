@@ -20,8 +20,8 @@ ALL = 100
 class Step:
     """One step: the candidate gets `weight` of a hundred requests, for `hold` seconds at least.
 
-    `min_requests` is how many requests it must have answered by then: in this step, or beyond what the steps before
-    it asked for. (CloudWatch counts late, so a request of the last minute of a step is often known only in the next.)
+    `min_requests` is how many of its requests must have been counted in whole periods of this very step. A step with
+    either of both is watched: it is passed only when CloudWatch has told of its last whole period, which takes minutes.
     """
 
     weight: int

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fleetswap.domain import gate, rates
+from fleetswap.domain import gate
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.evidence import Evidence
 from fleetswap.domain.gate import Answer, Reading
@@ -53,7 +53,7 @@ from fleetswap.domain.moves import (
     Wait,
 )
 from fleetswap.domain.orders import Armed, Order, Rule, Side, Unavailable, shares
-from fleetswap.domain.rates import Stretch
+from fleetswap.domain.periods import Period
 from fleetswap.workflows.ports import Balancer, Clock, Fleet, Metrics, Prober, Switch
 
 CONSOLES = 3
@@ -252,14 +252,15 @@ class Hands:
             group=known_or_none(lambda: self._ports.fleet.group(candidate.group)),
             answer=self._get(),
             alarms=known_or_none(lambda: needed(self._ports.metrics).alarms(policy.alarms)) if policy.alarms else None,
-            counts=known_or_none(lambda: self._counts(action)) if order.policy.counts_requests else None,
+            periods=known_or_none(lambda: self._periods(action)) if order.policy.counts_requests else None,
         )
 
-    def _counts(self, action: ReadEvidence) -> tuple[Stretch, ...]:
-        mine, live = self._order.candidate.target_group, action.live
+    def _periods(self, action: ReadEvidence) -> tuple[Period, ...]:
+        mine, live, clock = self._order.candidate.target_group, action.live, needed(self._ports.clock)
+        before = clock.now()
         asked = [mine] if live is None else [mine, live]
-        counts = needed(self._ports.metrics).counts(asked, action.seconds, self._order.policy.slow)
-        return tuple(rates.stretches(counts.get(mine, {}), None if live is None else counts.get(live, {})))
+        report = needed(self._ports.metrics).counts(asked, action.seconds, self._order.policy.slow)
+        return report.periods(mine, live, before, clock.now())
 
     def _explained(self, action: Explain) -> Explained:
         for machine in action.machines[:CONSOLES]:

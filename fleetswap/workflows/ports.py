@@ -13,7 +13,7 @@ from typing import Protocol
 from fleetswap.domain.gate import Answer, Failure, Target
 from fleetswap.domain.notices import Notice
 from fleetswap.domain.orders import Armed, Group, Rule
-from fleetswap.domain.rates import Counts
+from fleetswap.domain.periods import Report
 
 
 class Balancer(Protocol):
@@ -81,13 +81,11 @@ class Fleet(Protocol):
 class Metrics(Protocol):
     """CloudWatch."""
 
-    def counts(
-        self, target_groups: Sequence[str], seconds: float, slow: float | None
-    ) -> Mapping[str, Mapping[int, Counts]]:
-        """What each target group answered in the last so many seconds: its counts by the Unix time of a period's start.
+    def counts(self, target_groups: Sequence[str], seconds: float, slow: float | None) -> Report:
+        """What is told of the last so many seconds, and of these target groups.
 
         The first period is whole, although it may have begun before. `slow` is the limit in seconds for a slow answer;
-        with None, slow ones are not asked for. A period of which CloudWatch knows nothing (yet) is left out.
+        with None, times are not asked for. A period of which CloudWatch knows nothing (yet) is left out.
         """
 
     def alarms(self, names: Sequence[str]) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from fleetswap.domain.state import Phase
 from fleetswap.domain.strategy import Step, Strategy
 from tests.rollout.sim_world import LISTENER, Fleet, SimWorld
 
-HELD = 100
+HELD = 160
 """Seconds that a held-up deployer sleeps: longer than its switch waits."""
 
 POLICY = Policy(
@@ -23,14 +23,16 @@ POLICY = Policy(
     quick=1,
     deadline=60,
     shift_deadline=20,
+    convergence=3,
     patience=40,
-    data_deadline=30,
+    data_deadline=80,
     shortage_patience=20,
     switch_margin=30,
     warm=120,
 )
 CANARY = replace(
     POLICY,
+    interval=5,
     strategy=Strategy((Step(10, hold=4, min_requests=5), Step(50, hold=2)), bake=4),
     alarms=("up",),
     errors=Limit(),

@@ -8,6 +8,7 @@ traffic or capacity is ever lost is judged in `broken`, from the world alone.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from fleetswap.domain import marks
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.gate import Answer, Failure, Machine, Target
 from fleetswap.domain.orders import Armed, Group, Rule, Unavailable
-from fleetswap.domain.rates import Counts
+from fleetswap.domain.periods import Figures, Report, Told
 
 LISTENER = "arn:listener"
 BOOT = 3
@@ -26,6 +27,10 @@ SLOW_OUT = 60
 """Seconds within which target tracking has answered to a load that has grown."""
 PERIOD = 10
 """Seconds of a period of CloudWatch."""
+LATE = (10, 20)
+"""Seconds after a period's end within which its figures come: one to two periods, as in AWS."""
+NODES = (0.6, 0.4)
+"""The parts of the traffic that the nodes of the load balancer see; each tells each metric at a time of its own."""
 REQUESTS = 10
 """Requests a second."""
 SETTLING = BOOT + 3
@@ -47,6 +52,11 @@ class Fleet:
     failures: tuple[Failure, ...] = ()
     healthy: bool = True
     error_rate: float = 0.0
+    """Part of its requests that it answers with 5xx."""
+    drop_rate: float = 0.0
+    """Part of its requests that it answers with nothing; the load balancer answers with its own 502."""
+    worse_from: float = 0.0
+    """The share of the traffic from which on it does so: a release that does not bear the load."""
 
     def copy(self) -> Fleet:
         other = Fleet.__new__(Fleet)
@@ -74,7 +84,12 @@ class SimWorld:
         """Machines that the traffic needs."""
         self.needed = 0
         """Machines that live had for it."""
-        self.counted: dict[tuple[str, int], tuple[float, float]] = {}
+        self.counted: dict[tuple[str, int], tuple[float, float, float]] = {}
+        """Requests, 5xx and unanswered ones by target group and period."""
+        self.late = LATE
+        self.period, self.requests = PERIOD, REQUESTS
+        self.skew = 0
+        """How far AWS's clock is ahead of the deployer's."""
         self.disturbed_until = 0
         self.mode = ""
         """How calls fail now: not at all, `throttle`, `refuse`, or `lost` and `interrupt`: only after the effect."""
@@ -164,10 +179,19 @@ class SimWorld:
         if seconds <= 0 or self.rule_now is None:
             return
         for arn, share in self.rule_now.shares():
-            key = (arn, self.time // PERIOD * PERIOD)
-            requests, errors = self.counted.get(key, (0.0, 0.0))
-            more = seconds * share * REQUESTS
-            self.counted[key] = (requests + more, errors + more * self.fleets[arn[3:]].error_rate)
+            fleet, at = self.fleets[arn[3:]], self.time
+            bad = share >= fleet.worse_from
+            while at < self.time + seconds:  # a stretch of time may touch several periods
+                period = at // self.period * self.period
+                until = min(period + self.period, self.time + seconds)
+                requests, errors, dropped = self.counted.get((arn, period), (0.0, 0.0, 0.0))
+                more = (until - at) * share * self.requests
+                self.counted[arn, period] = (
+                    requests + more,
+                    errors + more * fleet.error_rate * bad,
+                    dropped + more * fleet.drop_rate * bad,
+                )
+                at = until
 
     # Judgement
 
@@ -364,16 +388,45 @@ class SimWorld:
 
     # Metrics
 
-    def counts(self, target_groups: Sequence[str], seconds: float, _slow: float | None) -> dict[str, dict[int, Counts]]:
+    def counts(self, target_groups: Sequence[str], seconds: float, _slow: float | None) -> Report:
+        """By AWS's clock, and only what has come by now."""
         self._fail()
-        if self.time < self.gap_until:
-            return {arn: {} for arn in target_groups}
-        first = math.floor((self.time - seconds) // PERIOD) * PERIOD
-        periods = sorted({period for _, period in self.counted if period >= first})
-        return {
-            arn: {period: Counts(*map(int, self.counted.get((arn, period), (0, 0)))) for period in periods}
-            for arn in target_groups
-        }
+        first = math.floor((self.time - seconds) // self.period) * self.period
+        gap = self.time < self.gap_until
+        told = []
+        for period in sorted({period for _, period in self.counted if period >= first and not gap}):
+            groups = {arn: self._figures(arn, period) for arn, at in self.counted if at == period}
+            own = sum(self._come(arn, period, "own", self._dropped(arn, period)) for arn in groups)
+            whole = sum(self._come(arn, period, "all", self._requests(arn, period)) for arn in groups)
+            if whole or own or any(each != Figures() for each in groups.values()):
+                asked = {arn: groups[arn] for arn in target_groups if arn in groups}
+                told.append(Told(period + self.skew, asked, requests=whole, own_5xx=own))
+        return Report(self.time + self.skew, self.period, tuple(told))
+
+    def _requests(self, arn: str, period: int) -> int:
+        return int(self.counted[arn, period][0])
+
+    def _dropped(self, arn: str, period: int) -> int:
+        return int(self.counted[arn, period][2])
+
+    def _figures(self, arn: str, period: int) -> Figures:
+        requests, errors, dropped = map(int, self.counted[arn, period])
+        return Figures(
+            requests=self._come(arn, period, "requests", requests),
+            good=self._come(arn, period, "good", requests - errors - dropped),
+            errors=self._come(arn, period, "errors", errors),
+        )
+
+    def _come(self, arn: str, period: int, metric: str, count: int) -> int:
+        """What of a count is there by now: a node's part comes as a whole, each at a time of its own."""
+        come = left = 0
+        for node, part in enumerate(NODES):
+            mine = count - left if node else int(count * part)
+            left += mine
+            first, last = self.late
+            spread = zlib.crc32(f"{arn} {period} {metric} {node}".encode()) % (last - first + 1)
+            come += mine if self.time >= period + self.period + first + spread else 0
+        return come
 
     def alarms(self, names: Sequence[str]) -> dict[str, str]:
         self._fail()

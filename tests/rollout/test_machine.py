@@ -45,8 +45,9 @@ from fleetswap.domain.moves import (
 )
 from fleetswap.domain.notices import notice_of
 from fleetswap.domain.orders import Armed, Group, Order, Policy, Rule, Side, shares
+from fleetswap.domain.periods import Figures, Period
 from fleetswap.domain.policy import Shortage
-from fleetswap.domain.rates import Counts, Limit, Stretch
+from fleetswap.domain.rates import Limit
 from fleetswap.domain.rollout import begin, drift, step
 from fleetswap.domain.state import Phase, State
 from fleetswap.domain.strategy import Step, Strategy
@@ -132,7 +133,7 @@ looks = st.builds(
     alarm_states,
     st.none() | st.builds(Armed, rules.filter(bool), st.just(5.0), st.sampled_from(["", "another"])),
 )
-few = st.integers(0, 20).map(lambda requests: Counts(requests, requests // 7, 0))
+few = st.integers(0, 20).map(lambda requests: Figures(requests, requests - requests // 7, requests // 7))
 evidence = st.builds(
     Evidence,
     rules,
@@ -142,7 +143,20 @@ evidence = st.builds(
     groups,
     answers,
     st.none() | st.builds(lambda alarm: {"up": alarm}, alarm_states),
-    st.none() | st.lists(st.builds(Stretch, few, few), max_size=3).map(tuple),
+    st.none()
+    | st.lists(
+        st.builds(
+            Period,
+            st.sampled_from([0, 10, 20]),
+            st.just(10.0),
+            st.just(20.0),
+            st.just(10),
+            few,
+            few,
+            st.integers(0, 40),
+        ),
+        max_size=3,
+    ).map(tuple),
 )
 ANSWERS: dict[type, st.SearchStrategy[Event]] = {
     Look: looks,

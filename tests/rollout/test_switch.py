@@ -15,6 +15,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from fleetswap.aws import switch
+from fleetswap.aws.calls import answered_at
 from fleetswap.aws.switch import Switch, schedule_name
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.orders import Rule, Unavailable
@@ -232,4 +233,4 @@ def test_a_schedule_that_someone_else_made_is_read(client: Any, stub: Stubber) -
     assert found.seconds == math.inf
     assert found.rule.weights == ()
     assert found.run == ""
-    assert switch._service_time({}) <= datetime.now(UTC)
+    assert answered_at({}) <= datetime.now(UTC), "without a `Date`"

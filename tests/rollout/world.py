@@ -14,7 +14,7 @@ from fleetswap.domain.errors import CloudError
 from fleetswap.domain.gate import Answer, Failure, Machine, Target
 from fleetswap.domain.notices import Notice
 from fleetswap.domain.orders import Armed, Group, Order, Policy, Rule, Side, Unavailable
-from fleetswap.domain.rates import Counts
+from fleetswap.domain.periods import Figures, Report, Told
 
 LISTENER = "arn:listener"
 CALL_SECONDS = 0.01
@@ -105,7 +105,7 @@ class World:
         self.load = 10.0
         """Requests a second."""
         self.counted: dict[str, dict[int, list[float]]] = {}
-        """Requests, errors and slow answers by target group and minute."""
+        """Requests, errors and slow answers by target group and minute. A minute is told of when it is over."""
         self._counted_until = self.time
         self._born = 0
         self.tick()
@@ -347,21 +347,23 @@ class World:
 
     # Metrics
 
-    def counts(self, target_groups: Sequence[str], seconds: float, slow: float | None) -> dict[str, dict[int, Counts]]:
+    def counts(self, target_groups: Sequence[str], seconds: float, slow: float | None) -> Report:
         assert slow is None or slow > 0
         call = self._call("counts")
         next(call)
         first = (self.time - seconds) // 60 * 60
-        minutes = {minute for counted in self.counted.values() for minute in counted if minute >= first}
-        found = {
-            arn: {
-                minute: Counts(*(int(number) for number in self.counted.get(arn, {}).get(minute, (0, 0, 0))))
-                for minute in sorted(minutes)
-            }
-            for arn in target_groups
-        }
+        minutes = {minute for counted in self.counted.values() for minute in counted}
+        told = []
+        for minute in sorted(minute for minute in minutes if first <= minute <= self.time - 60):
+            groups = {arn: self._figures(arn, minute) for arn in self.counted}
+            asked = {arn: groups[arn] for arn in target_groups if arn in groups}
+            told.append(Told(minute, asked, requests=sum(each.requests for each in groups.values())))
         next(call)
-        return found
+        return Report(int(self.time), 60, tuple(told))
+
+    def _figures(self, arn: str, minute: int) -> Figures:
+        requests, errors, slow = map(int, self.counted[arn].get(minute, (0, 0, 0)))
+        return Figures(requests, requests - errors, errors, timed=requests, quick=requests - slow)
 
     def alarms(self, names: Sequence[str]) -> dict[str, str]:
         call = self._call("alarms")
