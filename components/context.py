@@ -46,5 +46,4 @@ class Context:
             endpoints=[dict.fromkeys(ENDPOINT_SERVICES, self.endpoint)],
             skip_credentials_validation=True,
             skip_metadata_api_check=True,
-            skip_requesting_account_id=True,
         )

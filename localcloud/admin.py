@@ -12,6 +12,7 @@ Decides how a request is read and answered, in JSON; the rest is done elsewhere.
 | `GET notifications` | every message that was published to an SNS topic |
 | `POST instances/ID/interrupt` | a spot interruption; `{"seconds": 5}` is the warning's length, else 120 |
 | `POST instances/ID/kill` | its machine dies, as of a power cut |
+| `POST zones` | `{"letters": "ac"}`: the account has only these zones of the region |
 | `POST snapshots/ID/owner` | `{"owner": "999999999999", "shared": true}`: it is that account's now; owner null gives it back |
 """  # noqa: E501 - a table's row is one line
 
@@ -22,7 +23,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from localcloud import spot
+from localcloud import spot, zones
 from localcloud.backends import LOCK, backend
 from localcloud.faults import BadRule, Faults
 from localcloud.lateness import BadLateness, Lateness
@@ -67,6 +68,7 @@ class Admin:
             ("POST", r"instances/([^/]+)/interrupt", self._interrupt),
             ("POST", r"instances/([^/]+)/kill", self._kill_machine),
             ("POST", r"snapshots/([^/]+)/owner", self._own),
+            ("POST", "zones", lambda asked: {"zones": zones.offer(_member(asked, "letters", (str,), ""))}),
         ]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 _BY_SIGNING_NAME: Final = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
+_PREFIXES: Final = {"elbv2": "elasticloadbalancing"}
+"""How IAM calls a service, where it is not as botocore does (Service Authorization Reference)."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,20 @@ def _paths(name: str) -> tuple[tuple[str, re.Pattern[str], str], ...]:
     return tuple(found)
 
 
+_NOT_YOU: Final = "You are not authorized to perform this operation."
+_DENIED: Final = (
+    "User: arn:aws:iam::123456789012:user/local is not authorized to perform: {action}"
+    " because no identity-based policy allows the {action} action"
+)
+"""IAM user guide, "Access denied error message examples"."""
+
 _WORDS: Final[dict[str, dict[str, Refusal]]] = {
     # EC2 API reference, "Common client error codes".
     "ec2": {
         "throttle": Refusal(503, "RequestLimitExceeded", "Request limit exceeded."),
         "error-500": Refusal(500, "InternalError", "An internal error has occurred"),
         "error-503": Refusal(503, "Unavailable", "The server is overloaded and can't handle the request."),
-        "access-denied": Refusal(403, "UnauthorizedOperation", "You are not authorized to perform this operation."),
+        "access-denied": Refusal(403, "UnauthorizedOperation", f"{_NOT_YOU} {_DENIED}"),
         "expired-token": Refusal(400, "RequestExpired", "Request has expired."),
     },
     # EBS direct API reference, "Common errors"; the reasons are botocore's enumerations.
@@ -109,7 +118,7 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "throttle": Refusal(400, "RequestThrottledException", "Rate exceeded.", "ACCOUNT_THROTTLED"),
         "error-500": Refusal(500, "InternalServerException", "An internal error has occurred."),
         "error-503": Refusal(503, "ServiceUnavailable", "The service is unavailable."),
-        "access-denied": Refusal(403, "AccessDeniedException", "User is not authorized to perform: ebs:{operation}"),
+        "access-denied": Refusal(403, "AccessDeniedException", _DENIED),
         "expired-token": Refusal(403, "ExpiredTokenException", "The security token included in the request is expired"),
         "not-found": Refusal(404, "ResourceNotFoundException", "The snapshot does not exist.", "SNAPSHOT_NOT_FOUND"),
     },
@@ -118,23 +127,21 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "throttle": Refusal(400, "Throttling", "Rate exceeded"),
         "error-500": Refusal(500, "InternalFailure", "The request processing has failed because of an unknown error."),
         "error-503": Refusal(503, "ServiceUnavailable", "The request has failed due to a temporary failure."),
-        "access-denied": Refusal(403, "AccessDenied", "User is not authorized to perform: {service}:{operation}"),
+        "access-denied": Refusal(403, "AccessDenied", _DENIED),
         "expired-token": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
     },
     "json": {
         "throttle": Refusal(400, "ThrottlingException", "Rate exceeded"),
         "error-500": Refusal(500, "InternalServerException", "An internal error has occurred."),
         "error-503": Refusal(503, "ServiceUnavailableException", "The service is unavailable."),
-        "access-denied": Refusal(
-            400, "AccessDeniedException", "User is not authorized to perform: {service}:{operation}"
-        ),
+        "access-denied": Refusal(400, "AccessDeniedException", _DENIED),
         "expired-token": Refusal(400, "ExpiredTokenException", "The security token included in the request is expired"),
     },
 }
 _WORDS["rest-json"] = {
     **_WORDS["json"],
     "throttle": Refusal(429, "ThrottlingException", "Rate exceeded"),
-    "access-denied": Refusal(403, "AccessDeniedException", "User is not authorized to perform: {service}:{operation}"),
+    "access-denied": Refusal(403, "AccessDeniedException", _DENIED),
 }
 
 # What is not found, by a word of the operation's name; the first that fits.
@@ -164,10 +171,15 @@ _MISSING: Final[dict[str, dict[str, tuple[int, str]]]] = {
 
 def refusal(call: Call, fault: str) -> Refusal:
     """How the service of a call words a fault such as `throttle` (see `faults.REFUSALS`)."""
+    if fault == "launch-denied":  # words as users met them: terraform-aws-modules/terraform-aws-eks issue 822
+        template = re.search(r"LaunchTemplateId=(lt-\w+)", call.form)
+        named = template[1] if template else ""
+        return Refusal(403, "AccessDenied", f"You are not authorized to use launch template: {named}")
     words = _WORDS.get(call.service) or _WORDS[call.protocol]
     if fault in words:
         found = words[fault]
-        message = found.message.format(service=call.service, operation=call.operation)
+        action = f"{_PREFIXES.get(call.service, call.service)}:{call.operation}"
+        message = found.message.format(action=action)
         return Refusal(found.status, found.code, message, found.reason)
     missing = _MISSING.get(call.service) or _MISSING[""]
     status, code = next(found for word, found in missing.items() if word in call.operation)

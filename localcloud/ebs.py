@@ -57,6 +57,7 @@ ERROR_STATUS: Final = {
 BLOCK_TOKEN_SECONDS = 7 * 24 * 3600
 PAGE_TOKEN_SECONDS = 3600
 MAX_TOKEN = 64  # user guide: a client token has up to 64 characters (botocore's model would take 255)
+MAX_TAG_KEY, MAX_TAG_VALUE = 127, 255  # botocore's model: TagKey, TagValue
 MAX_RESULTS = range(100, 10_001)  # API reference: ListSnapshotBlocks, MaxResults
 
 _SNAPSHOT_ID = r"(?P<snapshot>snap-[0-9a-f]+)"
@@ -372,6 +373,8 @@ def _tags(given: list[Any]) -> tuple[tuple[str, str], ...]:
     keys = [key for key, _ in tags]
     if len(keys) > 50 or len(set(keys)) < len(keys) or any(key.lower().startswith("aws:") for key in keys):
         raise invalid("INVALID_TAG", "At most 50 tags, each key once, none that begins with 'aws:'.")
+    if any(len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE for key, value in tags):
+        raise invalid("INVALID_TAG", f"A key has at most {MAX_TAG_KEY} characters, a value {MAX_TAG_VALUE}.")
     return tuple(tags)
 
 

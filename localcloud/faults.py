@@ -8,6 +8,7 @@ A rule is a JSON object. `fault` says what happens:
 | fault | what happens |
 |---|---|
 | `throttle` `error-500` `error-503` `access-denied` `expired-token` `not-found` | the request is refused, in the words of its service; `code`, `status`, `message` say other ones |
+| `launch-denied` | the request is refused as by EC2 Auto Scaling when the caller may not launch what the group would |
 | `limit` | requests past `rate` a second (and a `burst` saved up) are throttled |
 | `cut-before` | the connection is closed before anything is answered |
 | `cut-in-headers` `cut-in-body` | it is closed in the middle of an answer that begins like a success |
@@ -38,7 +39,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-REFUSALS: Final = frozenset({"throttle", "error-500", "error-503", "access-denied", "expired-token", "not-found"})
+REFUSALS: Final = frozenset(
+    {"throttle", "error-500", "error-503", "access-denied", "expired-token", "not-found", "launch-denied"}
+)
 CUTS: Final = frozenset({"cut-before", "cut-in-headers", "cut-in-body"})
 WAITS: Final = frozenset({"delay", "slow", "stale"})
 PAGES: Final = frozenset({"empty-page", "short-page", "token-seconds"})

@@ -21,6 +21,7 @@ from moto.ec2.exceptions import InvalidSubnetIdError
 
 from localcloud import scaling
 from localcloud.backends import backend
+from localcloud.limits import MAX_TAGS
 
 if TYPE_CHECKING:
     from localcloud.backends import Moto
@@ -44,12 +45,23 @@ _EXTRA = {
     "TerminationPolicies": "termination_policies",
 }
 
+MAX_WARMUP = 3_600  # seconds; user guide, "Set the default instance warmup"
+
+_DISTRIBUTION = {
+    "OnDemandAllocationStrategy": "prioritized",
+    "OnDemandBaseCapacity": 0,
+    "OnDemandPercentageAboveBaseCapacity": 100,
+    "SpotAllocationStrategy": "lowest-price",
+}
+"""What InstancesDistribution is where nothing is asked for; SpotInstancePools, 2, goes with `lowest-price` only."""
+
 
 def patch(patches: Patches) -> None:
     """Make the calls strict."""
     patches.methods(FakeAutoScalingGroup, update)
     patches.set(AutoScalingBackend, "create_auto_scaling_group", _create)
     patches.methods(AutoScalingBackend, put_scaling_policy, delete_policy, execute_policy)
+    patches.set(FakeAutoScalingGroup, "traffic_sources", property(_traffic_sources))
     patches.methods(AutoScalingBackend, create_or_update_tags, delete_tags)
     patches.methods(
         AutoScalingResponse,
@@ -92,6 +104,7 @@ def _create(self: Moto, name: str, **kwargs: Any) -> Moto:  # noqa: ANN401 - mot
             f"AutoScalingGroup by this name already exists - A group with the name {name} already exists",
         )
     _check_bounds(kwargs["min_size"], kwargs["max_size"], kwargs["desired_capacity"])
+    _check_mixed(kwargs.get("mixed_instances_policy"))
     unknown = [arn for arn in kwargs["target_group_arns"] if arn not in self.elbv2_backend.target_groups]
     if unknown:
         raise ValidationError(f"Provided Target Groups may not be valid. Unknown: {', '.join(unknown)}")
@@ -109,12 +122,38 @@ def _create(self: Moto, name: str, **kwargs: Any) -> Moto:  # noqa: ANN401 - mot
         if error.code.startswith("InvalidLaunchTemplate"):
             raise ValidationError(f"You must use a valid fully-formed launch template. {error.message}") from None
         raise
+    group.mixed_instances_policy = _whole_mixed(group.mixed_instances_policy)
     group.set_desired_capacity(wanted)
     return group
 
 
+def _check_mixed(policy: dict[str, Any] | None) -> None:
+    """AWS takes an instance type once in the overrides; moto any number of times. API: LaunchTemplateOverrides."""
+    overrides = ((policy or {}).get("LaunchTemplate") or {}).get("Overrides") or []
+    types = [override["InstanceType"] for override in overrides if "InstanceType" in override]
+    twice = sorted({name for name in types if types.count(name) > 1})
+    if twice:
+        raise ValidationError(f"Duplicate instance types in the overrides: {', '.join(twice)}")
+
+
+def _whole_mixed(policy: dict[str, Any] | None) -> dict[str, Any] | None:
+    """AWS tells the whole distribution; moto what was asked for."""
+    if not policy:
+        return policy
+    distribution = {**_DISTRIBUTION, **(policy.get("InstancesDistribution") or {})}
+    if distribution["SpotAllocationStrategy"] == "lowest-price":
+        distribution.setdefault("SpotInstancePools", 2)
+    return {**policy, "InstancesDistribution": distribution}
+
+
+def _traffic_sources(self: Moto) -> list[dict[str, str]]:
+    """AWS tells the target groups in this way, too; moto does not."""
+    return [{"Identifier": arn, "Type": "elbv2"} for arn in self.target_group_arns]
+
+
 def create_auto_scaling_group(self: Moto) -> Moto:
     """AWS keeps every member; moto drops some and turns a grace period of 0 into 300."""
+    _check_extra(self._get_params())
     answer = _create_response(self)
     _keep_extra(self, _group(self))
     return answer
@@ -123,6 +162,8 @@ def create_auto_scaling_group(self: Moto) -> Moto:
 def update_auto_scaling_group(self: Moto) -> Moto:
     """AWS changes what is named and keeps the rest; moto forgets the mixed instances policy."""
     group = _group(self)
+    _check_extra(self._get_params())
+    _check_mixed(self._get_params().get("MixedInstancesPolicy"))
     members = {
         "availability_zones": self._get_param("AvailabilityZones", []),
         "desired_capacity": self._get_int_param("DesiredCapacity"),
@@ -141,11 +182,19 @@ def update_auto_scaling_group(self: Moto) -> Moto:
     return EmptyResult()
 
 
+def _check_extra(params: dict[str, Any]) -> None:
+    warmup = params.get("DefaultInstanceWarmup")
+    if warmup is not None and not -1 <= int(warmup) <= MAX_WARMUP:  # -1 takes a default away
+        raise ValidationError(f"DefaultInstanceWarmup must be between 0 and {MAX_WARMUP}, not {warmup}")
+
+
 def _keep_extra(response: Moto, group: Moto) -> None:
     params = response._get_params()
     for member, attribute in _EXTRA.items():
         if member in params:
             setattr(group, attribute, params[member])
+    if params.get("DefaultInstanceWarmup") == -1:
+        group.default_instance_warmup = None
 
 
 def update(self: Moto, **asked: Any) -> None:  # noqa: ANN401 - moto's own arguments
@@ -156,7 +205,7 @@ def update(self: Moto, **asked: Any) -> None:  # noqa: ANN401 - moto's own argum
     if asked["availability_zones"] or asked["vpc_zone_identifier"]:
         self._set_azs_and_vpcs(asked["availability_zones"], asked["vpc_zone_identifier"], update=True)
     if asked["launch_config_name"] or asked["launch_template"] or asked["mixed_instances_policy"]:
-        self.mixed_instances_policy = asked["mixed_instances_policy"]
+        self.mixed_instances_policy = _whole_mixed(asked["mixed_instances_policy"])
         self._set_launch_configuration(
             asked["launch_config_name"], asked["launch_template"], asked["mixed_instances_policy"]
         )
@@ -222,6 +271,9 @@ def put_scaling_policy(self: Moto, name: str, *args: Any, **kwargs: Any) -> Moto
     del self.policies[name]
     self.policies[key] = policy
     policy.alarms = before.alarms if before is not None else []
+    policy.enabled = True
+    if policy.target_tracking_configuration is not None:
+        vars(policy.target_tracking_configuration).setdefault("DisableScaleIn", False)
     if policy.policy_type == "TargetTrackingScaling" and not policy.alarms:
         policy.alarms = _alarms(policy)
     return policy
@@ -242,8 +294,9 @@ def _put_response(self: Moto) -> Moto:
         target_tracking_config=params.get("TargetTrackingConfiguration", {}),
         step_adjustments=params.get("StepAdjustments", []),
         estimated_instance_warmup=params.get("EstimatedInstanceWarmup"),
-        predictive_scaling_configuration=params.get("PredictiveScalingConfiguration", {}),
+        predictive_scaling_configuration=params.get("PredictiveScalingConfiguration"),
     )
+    policy.enabled = params.get("Enabled", True)
     return ActionResult({"PolicyARN": policy.arn, "Alarms": policy.alarms})
 
 
@@ -276,6 +329,10 @@ def _alarms(policy: Moto) -> list[dict[str, str]]:
 def create_or_update_tags(self: Moto, tags: list[dict[str, str]]) -> None:
     """AWS checks every group first; moto tags some and answers 500."""
     _check_groups(self, tags)
+    for name in {tag["ResourceId"] for tag in tags}:
+        keys = {tag["Key"] for tag in self.autoscaling_groups[name].tags if not tag["Key"].startswith("aws:")}
+        if len(keys | {tag["Key"] for tag in tags if tag["ResourceId"] == name}) > MAX_TAGS:
+            raise AutoscalingClientError("LimitExceeded", f"A group has at most {MAX_TAGS} tags: {name}")
     _put_tags(self, tags)
 
 

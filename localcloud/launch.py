@@ -14,9 +14,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
+from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError, InvalidLaunchTemplateIdNotFound
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import InstanceBackend
+from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateBackend
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ec2.utils import convert_tag_spec, filter_iam_instance_profiles
 
@@ -41,13 +42,46 @@ DEATHS = {
 _DIES = "dies"  # an attribute of moto's instance that is ours: when, in monotonic seconds, and the state reason
 
 _run_instances = InstanceBackend.run_instances
+_create_template = LaunchTemplates.create_launch_template
 _create_version = LaunchTemplates.create_launch_template_version
+_describe_templates = LaunchTemplateBackend.describe_launch_templates
+
+OWN = "launch-template"  # the type of resource of a template's own tags
 
 
 def patch(patches: Patches) -> None:
     """Make RunInstances strict, whoever calls it."""
     patches.methods(InstanceBackend, run_instances)
-    patches.methods(LaunchTemplates, create_launch_template_version)
+    patches.methods(LaunchTemplates, create_launch_template, create_launch_template_version)
+    patches.methods(LaunchTemplateBackend, describe_launch_templates)
+    patches.set(LaunchTemplate, "tags", property(lambda self: self.get_tags(), lambda _self, _value: None))
+
+
+def create_launch_template(self: Moto) -> Moto:
+    """AWS keeps the template's own tags with the template; moto also in its data, which nobody asked for."""
+    asked = self._get_param("LaunchTemplateData.TagSpecifications", [])
+    if any(item.get("ResourceType") == OWN for item in asked):
+        raise EC2ClientError(
+            "InvalidParameterValue", f"'{OWN}' is not a valid taggable resource type for this operation."
+        )
+    answer = _create_template(self)
+    template = self.ec2_backend.get_launch_template(answer.result["LaunchTemplate"]["LaunchTemplateId"])
+    data = template.versions[0].data
+    kept = [item for item in data.get("TagSpecifications", []) if item["ResourceType"] != OWN]
+    data.pop("TagSpecifications", None)
+    if kept:
+        data["TagSpecifications"] = kept
+    return answer
+
+
+def describe_launch_templates(
+    self: Moto, template_names: Moto = None, template_ids: list[str] | None = None, filters: Moto = None
+) -> Moto:
+    """AWS refuses an id that it does not know; moto answers with the ones that it does know."""
+    for template_id in template_ids or []:
+        if template_id not in self.launch_templates:
+            raise InvalidLaunchTemplateIdNotFound(template_id)
+    return _describe_templates(self, template_names, template_ids, filters)
 
 
 def create_launch_template_version(self: Moto) -> Moto:

@@ -9,6 +9,7 @@ user guide for Application Load Balancers ("Quotas").
 
 from __future__ import annotations
 
+import re
 import socket
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ from moto.elbv2.exceptions import (
 )
 from moto.elbv2.models import ELBv2Backend, FakeAction
 
+from localcloud import attributes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from localcloud.patches import Patches
 
 ADDRESSES = "127.66.0."  # load balancer n has the address 127.66.0.n, which is also its DNS name
+DEFAULT_POLICY = "ELBSecurityPolicy-2016-08"
 MAX_TARGET_GROUPS = 5  # of one forward action
 MAX_WEIGHT = 999
 MAX_PRIORITY = 50_000
@@ -42,15 +46,20 @@ _set_rule_priorities = ELBv2Backend.set_rule_priorities
 _delete_load_balancer, _delete_listener = ELBv2Backend.delete_load_balancer, ELBv2Backend.delete_listener
 _delete_rule = ELBv2Backend.delete_rule
 _validate_actions_of_moto = ELBv2Backend._validate_actions
+_make_action = FakeAction.__init__
+_describe_rules = ELBv2Backend.describe_rules
+
+_PATTERNS = {"path-pattern": "PathPatternConfig", "host-header": "HostHeaderConfig"}
 
 
 def patch(patches: Patches) -> None:
     """Make ELBv2 strict."""
     patches.methods(ELBv2Backend, create_load_balancer, describe_load_balancers, create_listener)
-    patches.methods(ELBv2Backend, create_rule, set_rule_priorities, _validate_actions)
+    patches.methods(ELBv2Backend, create_rule, describe_rules, set_rule_priorities, _validate_actions)
+    patches.set(FakeAction, "__init__", _whole_action)
     for name, original in {
         "modify_listener": modify_listener,
-        "modify_rule": _modify_rule,
+        "modify_rule": modify_rule,
         "delete_listener": _delete_listener,
         "delete_rule": _delete_rule,
         "delete_load_balancer": _delete_load_balancer,
@@ -88,6 +97,29 @@ def _forwarded(action: dict[str, Any]) -> list[str]:
     return groups if single is None or single in groups else [single, *groups]
 
 
+def _whole_action(self: Moto, data: dict[str, Any]) -> None:
+    """AWS tells a forward to one target group both ways, whichever way it was asked for; moto only that way."""
+    if data.get("Type") == "forward" and (arns := _forwarded(data)):
+        config = data.setdefault("ForwardConfig", {})
+        config.setdefault("TargetGroups", [{"TargetGroupArn": arn} for arn in arns])
+        if len(config["TargetGroups"]) == 1:
+            data.setdefault("TargetGroupArn", config["TargetGroups"][0]["TargetGroupArn"])
+    _make_action(self, data)
+
+
+def _check_name(name: str) -> None:
+    """API reference: CreateLoadBalancer, Name."""
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,32}", name):
+        raise ELBClientError(
+            "ValidationError",
+            f"The load balancer name '{name}' can only have 1 to 32 characters that are alphanumeric or hyphens(-)",
+        )
+    if name.startswith("-") or name.endswith("-"):
+        raise ELBClientError("ValidationError", f"The load balancer name '{name}' cannot begin or end with '-'")
+    if name.startswith("internal-"):
+        raise ELBClientError("ValidationError", f"The load balancer name '{name}' cannot begin with 'internal-'")
+
+
 def create_load_balancer(
     self: Moto,
     name: str,
@@ -100,6 +132,7 @@ def create_load_balancer(
     tags: list[dict[str, str]] | None = None,
 ) -> Moto:
     """AWS checks name, subnets, zones, gateway and security groups; moto hardly any. It is active at once here."""
+    _check_name(name)
     if any(balancer.name == name for balancer in self.load_balancers.values()):
         raise DuplicateLoadBalancerName
     chosen = [*subnet_ids, *(mapping["SubnetId"] for mapping in subnet_mappings or [])]
@@ -126,6 +159,8 @@ def create_load_balancer(
     )
     balancer.dns_name = address
     balancer.state = "active"
+    if balancer.type == "application":
+        balancer.attrs = attributes.first(attributes.BALANCER)
     return balancer
 
 
@@ -162,18 +197,36 @@ def describe_load_balancers(self: Moto, arns: list[str] | None, names: list[str]
 
 
 def create_listener(self: Moto, load_balancer_arn: str, protocol: str, port: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
-    """AWS refuses a second listener at a port; moto compares the port with ARNs.
+    """AWS refuses a second listener at a port, and a certificate too many or too few; moto compares the port with ARNs.
 
     A port that another program of this machine has is refused here: whatever listens there would answer in our place.
     """
+    asked = signature(_create_listener).bind(self, load_balancer_arn, protocol, port, *args, **kwargs).arguments
     balancer = self.load_balancers.get(load_balancer_arn)
     if balancer is not None and any(str(listener.port) == str(port) for listener in balancer.listeners.values()):
         raise DuplicateListenerError
+    if balancer is not None and balancer.type == "application":
+        _check_secure(self, protocol, asked.get("certificate"), asked.get("ssl_policy"))
     if balancer is not None:
+        _refuse_shared(self, balancer.arn, asked["actions"])
         _refuse_taken(balancer.dns_name, int(port))
     listener = _create_listener(self, load_balancer_arn, protocol, port, *args, **kwargs)
+    listener.attributes = attributes.first(attributes.listener(listener.protocol))
+    if listener.protocol == "HTTP":  # AWS tells neither of a listener without TLS
+        listener.ssl_policy, listener.alpn_policy = None, None
     _link(self)
     return listener
+
+
+def _check_secure(elbv2: Moto, protocol: str, certificate: str | None, policy: str | None) -> None:
+    if protocol == "HTTPS" and not certificate:
+        raise ELBClientError("ValidationError", "A certificate must be specified for HTTPS listeners")
+    if protocol == "HTTPS" and not elbv2._certificate_exists(certificate_arn=certificate):
+        raise ELBClientError("CertificateNotFound", f"Certificate ARN '{certificate}' is not found")
+    if protocol == "HTTP" and certificate:
+        raise ELBClientError("ValidationError", "Certificates cannot be specified for HTTP listeners")
+    if protocol == "HTTP" and policy not in {None, DEFAULT_POLICY}:  # moto puts the default in before it comes here
+        raise ELBClientError("ValidationError", "An SSL policy cannot be specified for HTTP listeners")
 
 
 def modify_listener(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
@@ -182,6 +235,7 @@ def modify_listener(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN
     listener = self.describe_listeners(None, [asked["arn"]])[0]
     if asked.get("actions"):
         self._validate_actions([FakeAction(action) for action in asked["actions"]])
+        _refuse_shared(self, listener.load_balancer_arn, asked["actions"])
     port = asked.get("port")
     if port is not None and str(port) != str(listener.port):
         balancer = self.load_balancers[listener.load_balancer_arn]
@@ -189,6 +243,49 @@ def modify_listener(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN
             raise DuplicateListenerError
         _refuse_taken(balancer.dns_name, int(port))
     return _modify_listener(self, *args, **kwargs)
+
+
+def modify_rule(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
+    """AWS lets a target group be used by one load balancer only; moto by any number."""
+    asked = signature(_modify_rule).bind(self, *args, **kwargs).arguments
+    found = self.describe_rules(listener_arn=None, rule_arns=[asked["rule_arn"]])
+    if found and asked.get("actions"):
+        listener = self.describe_listeners(None, [found[0].listener_arn])[0]
+        _refuse_shared(self, listener.load_balancer_arn, asked["actions"])
+    rule = _modify_rule(self, *args, **kwargs)
+    _whole_conditions(rule)
+    return rule
+
+
+def _whole_conditions(rule: Moto) -> None:
+    """AWS tells patterns of a path or a host both ways, whichever way they were asked for; moto only that way."""
+    for condition in rule.conditions:
+        config = _PATTERNS.get(condition["Field"])
+        if config is not None:
+            values = condition.get("Values") or (condition.get(config) or {}).get("Values") or []
+            condition["Values"] = values
+            condition[config] = {"Values": values, **(condition.get(config) or {})}
+
+
+def describe_rules(self: Moto, listener_arn: str | None, rule_arns: list[str] | None) -> list[Moto]:
+    """AWS tells the rules of a listener in the order in which they are tried; moto in that of their creation."""
+    rules = _describe_rules(self, listener_arn, rule_arns)
+    return sorted(rules, key=lambda rule: MAX_PRIORITY + 1 if rule.is_default else int(rule.priority))
+
+
+def _refuse_shared(elbv2: Moto, balancer_arn: str, actions: list[dict[str, Any]]) -> None:
+    """User guide: a target group can be used with only one load balancer."""
+    shared = [
+        arn
+        for action in actions
+        for arn in _forwarded(action)
+        if arn in elbv2.target_groups and set(elbv2.target_groups[arn].load_balancer_arns) - {balancer_arn}
+    ]
+    if shared:
+        raise ELBClientError(
+            "TargetGroupAssociationLimit",
+            "The following target groups cannot be associated with more than one load balancer: " + ", ".join(shared),
+        )
 
 
 def _refuse_taken(address: str, port: int) -> None:
@@ -212,7 +309,13 @@ def create_rule(self: Moto, listener_arn: str, conditions: Moto, priority: Moto,
         raise ELBClientError("TooManyRules", f"A load balancer has at most {MAX_RULES} rules")
     if not conditions:
         raise ELBClientError("ValidationError", "A rule must have at least one condition")
+    _refuse_shared(
+        self,
+        balancer.arn,
+        signature(_create_rule).bind(self, listener_arn, conditions, priority, *args, **kwargs).arguments["actions"],
+    )
     rule = _create_rule(self, listener_arn, conditions, int(priority), *args, **kwargs)
+    _whole_conditions(rule)
     _link(self)
     return rule
 
@@ -243,6 +346,10 @@ def _validate_actions(self: Moto, actions: list[Moto]) -> None:
 def _check_forward(elbv2: Moto, action: dict[str, Any]) -> None:
     entries = (action.get("ForwardConfig") or {}).get("TargetGroups") or []
     arns = [entry["TargetGroupArn"] for entry in entries]
+    if entries and action.get("TargetGroupArn") and arns != [action["TargetGroupArn"]]:
+        raise ELBClientError(
+            "ValidationError", "ForwardConfig and TargetGroupArn together must name one and the same target group"
+        )
     if not _forwarded(action):
         raise ELBClientError("ValidationError", "You must specify a target group for a forward action")
     if len(entries) > MAX_TARGET_GROUPS:

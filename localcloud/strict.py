@@ -18,10 +18,14 @@ from moto.ec2.responses.general import General
 
 from localcloud import (
     alarms,
+    attributes,
     cloudwatch,
+    filters,
+    firewall,
     groups,
     images,
     launch,
+    limits,
     listeners,
     mirror,
     network,
@@ -32,6 +36,7 @@ from localcloud import (
     spot,
     targets,
     topics,
+    zones,
 )
 from localcloud.albmetrics import Publisher
 from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, Moto, backend
@@ -72,7 +77,21 @@ class Control:
         self._publisher = Publisher(machines, lateness)
         self._firing = schedules.Firing(endpoint, faults, lateness, clock, sleep)
         mirror.patch(patches, store)
-        for module in (images, launch, scaling, groups, listeners, network, policies, topics):
+        for module in (
+            limits,
+            attributes,
+            filters,
+            images,
+            launch,
+            scaling,
+            groups,
+            listeners,
+            firewall,
+            network,
+            policies,
+            topics,
+            zones,
+        ):
             module.patch(patches)
         scheduled.patch(patches, clock)
         schedules.patch(patches, clock)

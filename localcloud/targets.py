@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from moto.elbv2.exceptions import TargetGroupNotFoundError, ValidationError
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup
 
+from localcloud import attributes
+from localcloud.attributes import DELAY
 from localcloud.backends import MachineHooks, TargetHealth, backend
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from localcloud.patches import Patches
 
 MATCHER = range(200, 500)  # API reference: Matcher, HttpCode
-DELAY = "deregistration_delay.timeout_seconds"
 _LIMITS = {  # API reference: CreateTargetGroup
     "healthcheck_interval_seconds": range(5, 301),
     "healthcheck_timeout_seconds": range(2, 121),
@@ -37,7 +38,6 @@ _LIMITS = {  # API reference: CreateTargetGroup
 _deregister = FakeTargetGroup.deregister
 _create_target_group = ELBv2Backend.create_target_group
 _modify_target_group = ELBv2Backend.modify_target_group
-_modify_attributes = ELBv2Backend.modify_target_group_attributes
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,6 @@ def patch(patches: Patches, machines: MachineHooks | None) -> None:
     """Make target health real; `machines` knows it."""
     patches.set(ELBv2Backend, "machines", machines)
     patches.methods(ELBv2Backend, describe_target_health, create_target_group, modify_target_group)
-    patches.methods(ELBv2Backend, modify_target_group_attributes)
     patches.methods(FakeTargetGroup, deregister, deregister_terminated_instances)
 
 
@@ -115,7 +114,10 @@ def draining(target_group: Moto) -> dict[str, float]:
 def create_target_group(self: Moto, name: str, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
     """AWS checks the health check's numbers and status codes; moto takes `200-299-300`."""
     _check_health_check((kwargs.get("matcher") or {}).get("HttpCode"), kwargs)
-    return _create_target_group(self, name, **kwargs)
+    group = _create_target_group(self, name, **kwargs)
+    if group.protocol in {"HTTP", "HTTPS"}:
+        group.attributes = attributes.first(attributes.GROUP)
+    return group
 
 
 def modify_target_group(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
@@ -142,15 +144,6 @@ def _check_health_check(codes: str | None, asked: dict[str, Any]) -> None:
         if value is not None and int(value) not in limits:
             words = name.replace("healthcheck", "health check").replace("_", " ")
             raise ValidationError(f"The {words} '{value}' must be between {limits[0]} and {limits[-1]}")
-
-
-def modify_target_group_attributes(self: Moto, target_group_arn: str, attributes: dict[str, Any]) -> None:
-    """AWS takes a deregistration delay of 0 to 3600 seconds; moto refuses 3600 itself."""
-    if attributes.get(DELAY) == "3600":
-        _modify_attributes(self, target_group_arn, {**attributes, DELAY: "3599"})
-        self.target_groups[target_group_arn].attributes[DELAY] = "3600"
-    else:
-        _modify_attributes(self, target_group_arn, attributes)
 
 
 def deregister(self: Moto, targets: list[dict[str, Any]]) -> None:

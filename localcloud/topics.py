@@ -1,4 +1,4 @@
-"""SNS Publish as strict as AWS: what a message and its subject may be.
+"""SNS Publish as strict as AWS: what a message and its subject may be, and what a FIFO topic needs.
 
 Decides nothing else: topics and what was published to them are moto's, and never leave this machine's memory unless
 somebody subscribes. Moto answers 500 to a long subject, and takes any other. Source: SNS API reference (Publish).
@@ -40,4 +40,18 @@ def publish(self: Moto, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - mot
         raise InvalidParameterValue("Invalid parameter: Empty message")
     if len(message.encode()) > MAX_MESSAGE:
         raise InvalidParameterValue("Invalid parameter: Message too long")
+    topic = self.topics.get(asked.get("arn"))
+    if topic is not None and topic.arn.endswith(".fifo"):
+        _check_ordered(topic, asked)
     return _publish(self, *args, **kwargs)
+
+
+def _check_ordered(topic: Moto, asked: dict[str, Any]) -> None:
+    """A FIFO topic needs to know what is in order with what, and what is the same message sent again."""
+    if not asked.get("group_id"):
+        raise InvalidParameterValue("Invalid parameter: The MessageGroupId parameter is required for FIFO topics")
+    if not asked.get("deduplication_id") and str(topic.content_based_deduplication).lower() != "true":
+        raise InvalidParameterValue(
+            "Invalid parameter: The topic should either have ContentBasedDeduplication enabled or"
+            " MessageDeduplicationId provided explicitly"
+        )

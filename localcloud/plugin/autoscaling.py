@@ -167,15 +167,15 @@ class Group(Kind):
             "vpcZoneIdentifiers": [item for item in (group.get("VPCZoneIdentifier") or "").split(",") if item],
             "targetGroupArns": group.get("TargetGroupARNs", []),
             "loadBalancers": group.get("LoadBalancerNames", []),
-            "trafficSources": [],
+            "trafficSources": from_api(group.get("TrafficSources", []), inputs["trafficSources"].type, {}),
             "suspendedProcesses": [item["ProcessName"] for item in group.get("SuspendedProcesses", [])],
             "enabledMetrics": [item["Metric"] for item in group.get("EnabledMetrics", [])],
             # AWS tells "Default" where nothing was given
             "terminationPolicies": None
             if found["terminationPolicies"] == ["Default"]
             else found["terminationPolicies"],
-            "predictedCapacity": 0,
-            "warmPoolSize": 0,
+            "predictedCapacity": group.get("PredictedCapacity", 0),
+            "warmPoolSize": group.get("WarmPoolSize", 0),
             "tags": [
                 {"key": tag["Key"], "value": tag.get("Value", ""), "propagateAtLaunch": bool(tag["PropagateAtLaunch"])}
                 for tag in group.get("Tags", [])
@@ -361,16 +361,12 @@ class Policy(Kind):
         policy = answer["ScalingPolicies"][0]
         inputs = self.schema.inputs
         found = {key: from_api(policy.get(api), inputs[key].type, _POLICY_RENAMES) for key, api in _POLICY.items()}
-        if "Enabled" not in policy:
-            del found["enabled"]  # moto does not tell
         return {
             **found,
             "id": name,
             "name": name,
             "autoscalingGroupName": group,
-            # moto does not tell an ARN for every type of policy
-            "arn": policy.get("PolicyARN")
-            or call.arn("autoscaling", f"scalingPolicy::autoScalingGroupName/{group}:policyName/{name}"),
+            "arn": policy["PolicyARN"],
         }
 
     def update(self, call: Call, resource_id: str, old: Props, new: Props, changed: frozenset[str]) -> None:

@@ -12,10 +12,7 @@ from collections.abc import Iterator, Mapping
 from localcloud.plugin import schema
 from localcloud.plugin.compare import join
 from localcloud.plugin.kind import Kind
-from localcloud.plugin.wire import UNKNOWN, Props, Value
-
-DEFAULTS_KEY = "__defaults"
-"""Where the inputs remember which of them the plugin chose, as the official plugin does."""
+from localcloud.plugin.wire import DEFAULTS_KEY, UNKNOWN, Props, Value
 
 Failure = tuple[str, str]
 _RANDOM_DIGITS = 7

@@ -51,7 +51,28 @@ def matches(given: Value, actual: Value, kind: schema.Type, rules: Rules, path: 
         return given == actual
     if isinstance(kind, schema.ListType) and isinstance(given, list) and isinstance(actual, list):
         return _list_matches(given, actual, kind.item, rules, path)
-    return _scalar_matches(given, actual, rules, path)
+    return _scalar_matches(_plain(given, kind), _plain(actual, kind), rules, path)
+
+
+def _plain(value: Value, kind: schema.Type) -> Value:
+    """A scalar as its type has it: the official plugin's state has some whole numbers and flags as strings."""
+    if not isinstance(kind, schema.ScalarType):
+        return value
+    if kind.name == "int" and isinstance(value, str) and re.fullmatch(r"-?\d+", value):
+        return int(value)
+    if kind.name == "bool" and value in {"true", "false"}:
+        return value == "true"
+    if kind.name == "str" and isinstance(value, bool | int | float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    return value
+
+
+def in_order(document: Value) -> Value:
+    """A JSON document without spaces and with its keys in order, as the official plugin keeps it in the state."""
+    try:
+        return json.dumps(json.loads(document), separators=(",", ":"), sort_keys=True)
+    except (TypeError, ValueError):
+        return document
 
 
 def _list_matches(given: list[Value], actual: list[Value], kind: schema.Type, rules: Rules, path: str) -> bool:

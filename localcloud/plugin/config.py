@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from localcloud.plugin import VERSION, check, schema
+from localcloud.plugin import VERSION, check, compare, schema
 from localcloud.plugin.kind import Boto
 from localcloud.plugin.wire import UNKNOWN, Props, Value
 
@@ -33,7 +33,7 @@ _IMPLEMENTED = frozenset(
     {"accessKey", "secretKey", "token", "profile", "region", "endpoints", "defaultTags", "ignoreTags", "maxRetries"}
     | {"skipCredentialsValidation", "skipMetadataApiCheck", "skipRegionValidation", "skipRequestingAccountId"}
 )
-_ENGINE_KEYS = frozenset({"version", "pluginDownloadURL", "__internal", "__pulumi"})
+ENGINE_KEYS = frozenset({"version", "pluginDownloadURL", "__internal", "__pulumi"})
 """What the engine itself puts among a provider's properties."""
 
 _ALIASES = {"elbv2": ("elbv2", "elasticloadbalancingv2"), "elb": ("elb",)}
@@ -44,7 +44,7 @@ def parse(given: Props) -> Props:
     known = schema.provider()
     parsed: Props = {}
     for name, value in given.items():
-        if name in _ENGINE_KEYS:
+        if name in ENGINE_KEYS:
             continue
         kind = known[name].type if name in known else schema.ScalarType("str")
         parsed[name] = value
@@ -54,6 +54,21 @@ def parse(given: Props) -> Props:
             except ValueError:
                 parsed[name] = value  # the type check names it
     return parsed
+
+
+def same(one: Value, other: Value) -> bool:
+    """Whether two values of the configuration say the same, whoever has written their JSON."""
+    return bool(one is not UNKNOWN and compare.in_order(one) == compare.in_order(other))
+
+
+def written(given: Props) -> Props:
+    """The configuration with its JSON as the official plugin writes it, so that the other's is no change."""
+    known = schema.provider()
+    text = schema.ScalarType("str")
+    return {
+        name: value if name not in known or known[name].type == text else compare.in_order(value)
+        for name, value in given.items()
+    }
 
 
 def failures(given: Props) -> Iterator[tuple[str, str]]:

@@ -82,10 +82,6 @@ class Ami(Kind):
         )
         call.made = image_id = str(answer["ImageId"])
         call.wait(f"AMI {image_id} becoming available", lambda: self._available(call, image_id))
-        if props.get("tagsAll") and not (describe(call, "describe_images", "Images", ImageIds=[image_id]) or {}).get(
-            "Tags"
-        ):
-            ec2_tags.update(call, image_id, {}, props)  # moto does not know the tags of RegisterImage
         if props.get("deprecationTime"):
             ec2.enable_image_deprecation(ImageId=image_id, DeprecateAt=props["deprecationTime"])
         return image_id
@@ -279,9 +275,6 @@ class LaunchTemplate(Kind):
         for name in _TEMPLATE_DATA:
             api = self.renames.get(name) or name[0].upper() + name[1:]
             found[name] = from_api(data.get(api), inputs[name].type, self._renames(name))
-        # moto lists the template's own tags here too; AWS does not, and no machine part has this type
-        own = [item for item in found["tagSpecifications"] or [] if item.get("resourceType") != "launch-template"]
-        found["tagSpecifications"] = own or None
         return {
             **found,
             "name": template["LaunchTemplateName"],

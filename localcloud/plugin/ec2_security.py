@@ -74,7 +74,7 @@ class SecurityGroup(Kind):
             "name": group["GroupName"],
             "description": group["Description"],
             **pick(group, "VpcId", "OwnerId"),
-            "arn": group.get("SecurityGroupArn") or call.arn("ec2", f"security-group/{resource_id}"),
+            "arn": group["SecurityGroupArn"],
             "ingress": _inline(group.get("IpPermissions", []), resource_id),
             "egress": _inline(group.get("IpPermissionsEgress", []), resource_id),
             "tagsAll": tag_map(group.get("Tags")),
@@ -209,16 +209,17 @@ class _SecurityGroupRule(Kind):
         if rule is None or bool(rule.get("IsEgress")) != self.egress:
             return None
         everything = rule["IpProtocol"] == "-1"
+        other = rule.get("ReferencedGroupInfo") or {}
+        theirs = other and other["UserId"] != call.account()
         return {
             **pick(rule, "IpProtocol", "Description", "CidrIpv4", "CidrIpv6", "PrefixListId"),
             "fromPort": None if everything else rule.get("FromPort"),
             "toPort": None if everything else rule.get("ToPort"),
             "securityGroupId": rule["GroupId"],
-            "referencedSecurityGroupId": (rule.get("ReferencedGroupInfo") or {}).get("GroupId"),
+            # Another account's group is named with its account, as the official plugin does.
+            "referencedSecurityGroupId": f"{other['UserId']}/{other['GroupId']}" if theirs else other.get("GroupId"),
             "securityGroupRuleId": resource_id,
-            "arn": rule.get("SecurityGroupRuleArn")
-            or known.get("arn")
-            or call.arn("ec2", f"security-group-rule/{resource_id}"),
+            "arn": rule["SecurityGroupRuleArn"],
             "tagsAll": tag_map(rule.get("Tags")),
         }
 
@@ -228,8 +229,6 @@ class _SecurityGroupRule(Kind):
             rule: dict[str, Any] = {"IpProtocol": new["ipProtocol"]}
             names = {"fromPort": "FromPort", "toPort": "ToPort", "description": "Description", **self.sources}
             rule |= {api: new[name] for name, api in names.items() if name in new}
-            if new["ipProtocol"] == "-1":
-                rule |= {"FromPort": -1, "ToPort": -1}  # AWS takes the rule without, moto does not
             call.client("ec2").modify_security_group_rules(
                 GroupId=new["securityGroupId"],
                 SecurityGroupRules=[{"SecurityGroupRuleId": resource_id, "SecurityGroupRule": rule}],

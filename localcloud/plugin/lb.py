@@ -344,13 +344,12 @@ class TargetGroup(Kind):
         for name, api in (("protocolVersion", "ProtocolVersion"), ("ipAddressType", "IpAddressType")):
             if group.get(api):
                 found[name] = group[api]
-        if "stickiness.type" in attributes:
-            kind = attributes["stickiness.type"]
+        if (kind := attributes.get("stickiness.type")) in {"lb_cookie", "app_cookie"}:
             found["stickiness"] = {
                 "type": kind,
-                "enabled": attributes.get("stickiness.enabled") == "true",
-                "cookieDuration": int(attributes.get(f"stickiness.{kind}.duration_seconds", 86400)),
-                "cookieName": attributes.get("stickiness.app_cookie.cookie_name", ""),
+                "enabled": attributes["stickiness.enabled"] == "true",
+                "cookieDuration": int(attributes[f"stickiness.{kind}.duration_seconds"]),
+                "cookieName": attributes["stickiness.app_cookie.cookie_name"],
             }
         return found
 

@@ -73,13 +73,11 @@ def action_props(actions: list[dict[str, Any]]) -> list[Props]:
     for position, action in enumerate(sorted(actions, key=lambda item: int(item.get("Order") or 0))):
         item: Props = {"type": action["Type"], "order": action.get("Order") or position + 1}
         if action["Type"] == "forward":
-            config = action.get("ForwardConfig") or {}
-            groups = config.get("TargetGroups") or [{"TargetGroupArn": action["TargetGroupArn"], "Weight": 1}]
+            config = action["ForwardConfig"]
+            groups = config["TargetGroups"]
             stickiness = config.get("TargetGroupStickinessConfig") or {}
             item["forward"] = {
-                "targetGroups": [
-                    {"arn": group["TargetGroupArn"], "weight": int(group.get("Weight", 1))} for group in groups
-                ],
+                "targetGroups": [{"arn": group["TargetGroupArn"], "weight": group["Weight"]} for group in groups],
                 "stickiness": {
                     "enabled": bool(stickiness.get("Enabled")),
                     "duration": int(stickiness.get("DurationSeconds") or 0),
@@ -139,7 +137,7 @@ def condition_props(conditions: list[dict[str, Any]]) -> list[Props]:
             )
         elif field in by_field:
             name, config = by_field[field]
-            block = condition.get(config) or {"Values": condition.get("Values", [])}
+            block = condition[config]
             found.append({name: {key: block[api] for key, api in _CONDITION_FIELDS.items() if block.get(api)}})
     return found
 

@@ -13,10 +13,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.plugin import compare, schema
-from localcloud.plugin.check import DEFAULTS_KEY
 from localcloud.plugin.convert import NotImplementedHereError
 from localcloud.plugin.kind import Call, Clients, Kind, OperationError, one_line
-from localcloud.plugin.wire import UNKNOWN, Props, has_unknown
+from localcloud.plugin.wire import DEFAULTS_KEY, UNKNOWN, Props, has_unknown
 
 
 class PartialError(OperationError):
@@ -151,7 +150,7 @@ def create(kind: Kind, inputs: Props, call: Call, name: str, *, preview: bool) -
                     message = f"{note} because it could not be deleted: {one_line(second)}"
                     raise PartialError(message, call.made, inputs) from first
             raise
-    return resource_id, _state(kind, resource_id, filled, observed, call, echo=True)
+    return resource_id, _state(kind, resource_id, filled, observed, call)
 
 
 def read(kind: Kind, resource_id: str, state: Props, inputs: Props, call: Call) -> tuple[str, Props, Props]:
@@ -168,7 +167,7 @@ def read(kind: Kind, resource_id: str, state: Props, inputs: Props, call: Call) 
     new_id = str(observed.pop("id", resource_id))
     resource_id = resource_id if state else new_id
     filled = fill(kind, inputs, call.clients, call.region)
-    new_state = _state(kind, new_id, filled, observed, call, echo=False)
+    new_state = _state(kind, new_id, filled, observed, call)
     return resource_id, new_state, _inputs_of(kind, inputs, filled, new_state, imported=not state)
 
 
@@ -178,7 +177,8 @@ def _inputs_of(kind: Kind, inputs: Props, filled: Props, state: Props, *, import
         value = state.get(name)
         if name in inputs:
             if value is not None:
-                found[name] = inputs[name] if value == filled[name] else value
+                agrees = compare.matches(filled[name], value, prop.type, kind.rules, name)
+                found[name] = inputs[name] if agrees else value
             continue
         if name not in kind.supported or name == "region" or compare.is_zero(value):
             continue
@@ -225,7 +225,7 @@ def update(
         if observed is None:
             message = "it is gone: run `pulumi refresh`"
             raise OperationError(message)
-    return _state(kind, resource_id, given, observed, call, echo=True)
+    return _state(kind, resource_id, given, observed, call)
 
 
 def delete(kind: Kind, resource_id: str, state: Props, call: Call) -> None:
@@ -246,8 +246,8 @@ def _seen(observed: Props, ignored: frozenset[str]) -> Props:
     return seen
 
 
-def _state(kind: Kind, resource_id: str, given: Props, observed: Props, call: Call, *, echo: bool) -> Props:
-    """The state: what was given as it was given where AWS agrees (`echo`: always), what AWS says for the rest."""
+def _state(kind: Kind, resource_id: str, given: Props, observed: Props, call: Call) -> Props:
+    """The state: what was given as it was given where AWS agrees, and what AWS says for the rest."""
     state: Props = {}
     tags = given.get("tags")
     observed = _seen(observed, call.clients.ignored_tags)
@@ -262,13 +262,13 @@ def _state(kind: Kind, resource_id: str, given: Props, observed: Props, call: Ca
     types = {**kind.schema.outputs, **kind.schema.inputs}
     for name, prop in types.items():
         value: Any = given.get(name)
-        if name in given and name in observed and not echo:
+        if name in given and name in observed:
             agrees = compare.matches(value, observed[name], prop.type, kind.rules, name)
             value = value if agrees else observed[name]
         elif name not in given:
             value = observed.get(name)
         if value is not None and not has_unknown(value):
-            state[name] = value
+            state[name] = compare.in_order(value) if name in kind.rules.json else value
     if "region" in kind.schema.inputs:
         state["region"] = call.region
     state["id"] = observed.get("id", resource_id)

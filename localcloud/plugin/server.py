@@ -48,13 +48,15 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()  # running operations come to their end, as in the official plugin
 
     def CheckConfig(self, request: Message, context: grpc.ServicerContext) -> Message:
-        found = config.failures(wire.decode(request.news))
-        return proto.CheckResponse(inputs=request.news, failures=_failures(found))
+        given = wire.decode(request.news)
+        return proto.CheckResponse(
+            inputs=wire.encode(config.written(given)), failures=_failures(config.failures(given))
+        )
 
     def DiffConfig(self, request: Message, context: grpc.ServicerContext) -> Message:
         old, new = wire.decode(request.olds), wire.decode(request.news)
-        names = sorted({*old, *new} - {"version"})
-        changed = [name for name in names if old.get(name) != new.get(name) or new.get(name) is wire.UNKNOWN]
+        names = sorted({*old, *new} - config.ENGINE_KEYS)
+        changed = [name for name in names if not config.same(old.get(name), new.get(name))]
         # Another region is another cloud: what is there must be made anew, as with the official plugin.
         replaces = [name for name in changed if name == "region" and name in old]
         changes = proto.DiffResponse.DIFF_SOME if changed else proto.DiffResponse.DIFF_NONE
@@ -86,7 +88,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def Check(self, request: Message, context: grpc.ServicerContext) -> Message:
         kind = _kind(request.urn, context)
-        new = {key: value for key, value in wire.decode(request.news).items() if key != check.DEFAULTS_KEY}
+        new = {key: value for key, value in wire.decode(request.news).items() if key != wire.DEFAULTS_KEY}
         old = wire.decode(request.olds)
         proposed = None
         if request.HasField("autonaming"):

@@ -17,6 +17,10 @@ Value: TypeAlias = Any
 Props = dict[str, Value]
 """Properties of a resource by wire name (camelCase)."""
 
+DEFAULTS_KEY: Final = "__defaults"
+"""Where inputs remember which of them the plugin chose. The official plugin has it in every nested object, too, where
+it means nothing here: it is dropped when it is read."""
+
 _SIGNATURE = "4dabf18193072939515e22adb298388d"  # the key that marks a special object, sdk/go/common/resource/sig
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a protocol constant, not a password
 _RESOURCE = "5cf8f73096256a8f31e491e813e4eb8e"
@@ -79,7 +83,11 @@ def _decode(value: struct_pb2.Value) -> Value:  # noqa: PLR0911 - JSON has seven
             return _decode(fields["value"]) if "value" in fields else UNKNOWN
         if special == _RESOURCE:
             return _decode(fields["id"]) or UNKNOWN
-        return {key: _decode(item) for key, item in fields.items() if item.WhichOneof("kind") != "null_value"}
+        return {
+            key: _decode(item)
+            for key, item in fields.items()
+            if key != DEFAULTS_KEY and item.WhichOneof("kind") != "null_value"
+        }
     return None
 
 

@@ -154,6 +154,35 @@ def test_a_refusal_speaks_its_service_s_words(
     assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
 
 
+@pytest.mark.parametrize(
+    ("service", "action"),
+    [
+        ("elbv2", "elasticloadbalancing:DescribeRules"),
+        ("autoscaling", "autoscaling:DescribeAutoScalingGroups"),
+        ("ec2", "ec2:DescribeSnapshots"),
+    ],
+)
+def test_a_denial_names_the_action_as_iam_does(cloud: LocalCloud, clients: Clients, service: str, action: str) -> None:
+    """A program would tell its user to allow an action that IAM does not have."""
+    cloud.faults.add({"service": service, "fault": "access-denied"})
+    with pytest.raises(ClientError) as caught:
+        CALLS[service](clients)
+    assert f"is not authorized to perform: {action} because" in caught.value.response["Error"]["Message"]
+
+
+def test_who_may_not_launch_is_told_of_the_template(cloud: LocalCloud, clients: Clients) -> None:
+    """The one denial that does not name the action that is missing could not be tried."""
+    network, template = clients.network(), clients.template(clients.image())
+    cloud.faults.add({"service": "autoscaling", "operation": "Create*", "fault": "launch-denied"})
+    with pytest.raises(ClientError) as caught:
+        clients.group(template, network)
+    error = caught.value.response["Error"]
+    assert (error["Code"], error["Message"]) == (
+        "AccessDenied",
+        f"You are not authorized to use launch template: {template}",
+    )
+
+
 def test_with_a_lost_answer_the_effect_happens(cloud: LocalCloud, clients: Clients) -> None:
     """A retry of what was done already, the worst case of each call, could not be tried."""
     cloud.faults.add({"service": "ec2", "operation": "CreateVpc", "fault": "error-500", "count": 1})

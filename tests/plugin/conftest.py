@@ -145,7 +145,6 @@ def provider_config(endpoint: str) -> dict[str, Any]:
         "secretKey": "local",
         "skipCredentialsValidation": "true",
         "skipMetadataApiCheck": "true",
-        "skipRequestingAccountId": "true",
     }
 
 

@@ -155,7 +155,7 @@ def test_automatic_name(engine: Engine) -> None:
 
 def test_automatic_name_stays(engine: Engine) -> None:
     """Broken: every update renames, and so replaces, what carries traffic."""
-    old = {**HTTP, "name": "web-1234567", check.DEFAULTS_KEY: ["name"]}
+    old = {**HTTP, "name": "web-1234567", wire.DEFAULTS_KEY: ["name"]}
     assert engine.checked(TARGETS, HTTP, old)["name"] == "web-1234567"
     given = {**HTTP, "name": "mine"}
     assert engine.checked(TARGETS, given)["name"] == "mine"

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localcloud.plugin import compare, operations, registry
-from localcloud.plugin.check import DEFAULTS_KEY
 from localcloud.plugin.schema import ListType, MapType, ScalarType
-from localcloud.plugin.wire import UNKNOWN
+from localcloud.plugin.wire import DEFAULTS_KEY, UNKNOWN
 from tests.plugin.conftest import NoClients
 
 Inputs = dict[str, Any]

@@ -34,7 +34,6 @@ provider = aws.Provider(
     endpoints=[aws.ProviderEndpointArgs(**{service: endpoint for service in services})],
     skip_credentials_validation=True,
     skip_metadata_api_check=True,
-    skip_requesting_account_id=True,
 )
 opts = pulumi.ResourceOptions(provider=provider)
 trust = {
@@ -42,7 +41,7 @@ trust = {
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
 network = ec2.Vpc("net", cidr_block="10.0.0.0/16", tags={"Name": config.require("tag")}, opts=opts)
-group = ec2.SecurityGroup("sg", vpc_id=network.id, description=config.require("description"), opts=opts)
+group = ec2.SecurityGroup("machines", vpc_id=network.id, description=config.require("description"), opts=opts)
 vpc.SecurityGroupIngressRule(
     "in", security_group_id=group.id, ip_protocol="tcp", from_port=80, to_port=80, cidr_ipv4="0.0.0.0/0", opts=opts
 )
@@ -119,7 +118,7 @@ def test_real_engine(stack: Stack, aws: Callable[[str], Any]) -> None:
     """Broken: the program does not run against the stand-in as it would against the official plugin."""
     ec2 = aws("ec2")
     assert {name: op for name, (op, _) in stack.steps().items()} == dict.fromkeys(
-        ("tiny-local", "aws", "net", "sg", "in", "role"), "create"
+        ("tiny-local", "aws", "net", "machines", "in", "role"), "create"
     )
     assert "warning" not in stack.run("up", "--yes", "--skip-preview")
     outputs = stack.outputs()
@@ -140,7 +139,7 @@ def test_real_engine(stack: Stack, aws: Callable[[str], Any]) -> None:
     stack.config |= {"description": "two", "import": gateway}
     assert stack.steps() == {
         "net": ("update", ["tags.Name"]),
-        "sg": ("replace", ["description"]),
+        "machines": ("replace", ["description"]),
         "in": ("create", []),
         "igw": ("import", []),
     }
