@@ -45,6 +45,16 @@ _EXTRA = {
     "TerminationPolicies": "termination_policies",
 }
 
+_UNASKED = {
+    "availability_zone_distribution": {"CapacityDistributionStrategy": "balanced-best-effort"},
+    "availability_zone_impairment_policy": {
+        "ZonalShiftEnabled": False,
+        "ImpairedZoneHealthCheckBehavior": "IgnoreUnhealthy",
+    },
+    "capacity_reservation_specification": {"CapacityReservationPreference": "default"},
+}
+"""What AWS tells of every group, and nothing here can change."""
+
 MAX_WARMUP = 3_600  # seconds; user guide, "Set the default instance warmup"
 
 _DISTRIBUTION = {
@@ -62,6 +72,8 @@ def patch(patches: Patches) -> None:
     patches.set(AutoScalingBackend, "create_auto_scaling_group", _create)
     patches.methods(AutoScalingBackend, put_scaling_policy, delete_policy, execute_policy)
     patches.set(FakeAutoScalingGroup, "traffic_sources", property(_traffic_sources))
+    for attribute, value in _UNASKED.items():
+        patches.set(FakeAutoScalingGroup, attribute, value)
     patches.methods(AutoScalingBackend, create_or_update_tags, delete_tags)
     patches.methods(
         AutoScalingResponse,

@@ -23,6 +23,7 @@ from moto.elbv2.exceptions import (
     TargetGroupNotFoundError,
 )
 from moto.elbv2.models import ELBv2Backend, FakeAction
+from moto.elbv2.ssl_policies import SSL_POLICIES
 
 from localcloud import attributes
 
@@ -223,6 +224,8 @@ def _check_secure(elbv2: Moto, protocol: str, certificate: str | None, policy: s
         raise ELBClientError("ValidationError", "A certificate must be specified for HTTPS listeners")
     if protocol == "HTTPS" and not elbv2._certificate_exists(certificate_arn=certificate):
         raise ELBClientError("CertificateNotFound", f"Certificate ARN '{certificate}' is not found")
+    if protocol == "HTTPS" and policy not in SSL_POLICIES:
+        raise ELBClientError("SSLPolicyNotFound", f"SSL policy '{policy}' not found")
     if protocol == "HTTP" and certificate:
         raise ELBClientError("ValidationError", "Certificates cannot be specified for HTTP listeners")
     if protocol == "HTTP" and policy not in {None, DEFAULT_POLICY}:  # moto puts the default in before it comes here

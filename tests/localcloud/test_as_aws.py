@@ -661,6 +661,12 @@ def test_the_group(world: World) -> None:
         "AvailabilityZones": ["us-east-1a", "us-east-1b"],
         "TargetGroupARNs": [ids["targets"]],
         "TrafficSources": [{"Identifier": ids["targets"], "Type": "elbv2"}],
+        "AvailabilityZoneDistribution": {"CapacityDistributionStrategy": "balanced-best-effort"},
+        "AvailabilityZoneImpairmentPolicy": {
+            "ZonalShiftEnabled": False,
+            "ImpairedZoneHealthCheckBehavior": "IgnoreUnhealthy",
+        },
+        "CapacityReservationSpecification": {"CapacityReservationPreference": "default"},
         "MixedInstancesPolicy": {
             "InstancesDistribution": {
                 "OnDemandAllocationStrategy": "prioritized",

@@ -192,6 +192,21 @@ def test_a_target_group_belongs_to_one_load_balancer(clients: Clients) -> None:
     clients.elbv2.modify_listener(ListenerArn=first, DefaultActions=forward)
 
 
+def test_a_secure_listener(clients: Clients) -> None:
+    """What the front door asks for with a certificate would be refused here, or a policy be taken that AWS lacks."""
+    network, certificates = clients.network(), clients.client("acm")
+    arn = certificates.request_certificate(DomainName="example.com")["CertificateArn"]
+    secure: Any = {"Protocol": "HTTPS", "Certificates": [{"CertificateArn": arn}]}
+    policy = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+    made = listener(clients, network, **secure, SslPolicy=policy)
+    told = clients.elbv2.describe_listeners(ListenerArns=[made])["Listeners"][0]
+    assert (told["SslPolicy"], told["Certificates"]) == (policy, [{"CertificateArn": arn}])
+    attributes = clients.elbv2.describe_listener_attributes(ListenerArn=made)["Attributes"]
+    assert {"Key": "routing.http.request.x_amzn_tls_version.header_name", "Value": "X-Amzn-Tls-Version"} in attributes
+    again: Any = {**secure, "LoadBalancerArn": told["LoadBalancerArn"], "Port": 18_083}
+    assert refusal(lambda: listener(clients, network, **again, SslPolicy="none")) == "SSLPolicyNotFound"
+
+
 def test_a_fifo_topic_wants_to_know_the_order(clients: Clients) -> None:
     """A notice to such a topic would be told here and refused on AWS."""
     sns = clients.client("sns")
