@@ -31,12 +31,12 @@ from components.speech import Speech, urn_of
 from fleetswap.aws import snapshots
 from fleetswap.aws.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
-from fleetswap.domain import blockmap, tags
+from fleetswap.domain import blockmap
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.ledger import Entry
 from fleetswap.domain.meter import Figures, Meter
 from fleetswap.nix import build
-from fleetswap.workflows import upload
+from fleetswap.workflows import adopt, upload
 from fleetswap.workflows.image_file import ImageFile
 from fleetswap.workflows.stop import Stop
 
@@ -49,8 +49,8 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 NIX_ROOTS = PROJECT_ROOT / ".work" / "nix"
 """Where the links lie that keep built images from Nix's garbage collector."""
 
-REPLACING = ("identity", "stack", "region")
-"""Another value of these is another snapshot."""
+REPLACING = ("identity", "region")
+"""Another value of these is another snapshot. A renamed stack keeps its snapshots, with other tags."""
 
 HOW = ("lineage", "shipping", "root_gib", "urn")
 """These say how a snapshot is made and checked; of one that is there they change nothing."""
@@ -72,6 +72,7 @@ class Shipping(BaseModel):
 
     sparse: str = upload.NONE
     samples: int = upload.SAMPLES
+    trusted_stacks: tuple[str, ...] = ()
     connections: int = upload.CONNECTIONS
 
 
@@ -136,7 +137,9 @@ class DiskImageProvider(ResourceProvider):
         speech = Speech(inputs.urn)
         started = time.monotonic()
         # Before anything is built: the source of an older release is not in this checkout any more.
-        found = snapshots.finished(cloud.ec2(), {tags.STACK: inputs.stack, tags.IMAGE: inputs.identity})
+        ebs, ec2 = cloud.ebs_and_ec2(inputs.shipping.connections)
+        port = DirectSnapshots(ebs, ec2)
+        found = adopt.finished(port, inputs.stack, inputs.identity, speech.line)
         if found is not None:
             _check_root(inputs, found.volume_gib)
             speech.line(f"snapshot {found.snapshot_id} already holds the image: nothing to build or to send")
@@ -147,7 +150,6 @@ class DiskImageProvider(ResourceProvider):
         built = time.monotonic()
         with ImageFile(path) as image:
             _check_root(inputs, blockmap.layout(image.size).volume_gib)
-        ebs, ec2 = cloud.ebs_and_ec2(inputs.shipping.connections)
         meter, stop = Meter("puts"), Stop()
 
         def tell(now: upload.Progress) -> None:
@@ -167,9 +169,10 @@ class DiskImageProvider(ResourceProvider):
                     lineage=inputs.lineage,
                     sparse=inputs.shipping.sparse,
                     samples=inputs.shipping.samples,
+                    trusted_stacks=inputs.shipping.trusted_stacks,
                     journal=JOURNALS,
                 ),
-                DirectSnapshots(ebs, ec2),
+                port,
                 cloud.puts(ebs),
                 speech.line,
                 progress=tell,
@@ -201,10 +204,17 @@ class DiskImageProvider(ResourceProvider):
         return UpdateResult({**outputs, **_news})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Delete the snapshot. One that another release's AMI still uses stays, with that release."""
+        """Delete the snapshot. One that another release's AMI still uses stays, with that release.
+
+        So does one that no upload has made: what an older version took for the image may be somebody's backup.
+        """
         inputs = Inputs.of(_props)
-        if not snapshots.delete(_cloud(inputs).ec2(), _id):
-            Speech(inputs.urn).line(f"{_id} stays: an AMI of another release uses it")
+        cloud, speech = _cloud(inputs), Speech(inputs.urn)
+        port = DirectSnapshots(*cloud.ebs_and_ec2(1))
+        if not adopt.is_ours(port, _id):
+            speech.line(f"{_id} stays: no upload made it, so it may be a backup; delete it if nobody needs it")
+        elif not snapshots.delete(cloud.ec2(), _id):
+            speech.line(f"{_id} stays: an AMI of another release uses it")
 
 
 class DiskImage(Resource, module="fleetswap", name="DiskImage"):

@@ -93,6 +93,9 @@ class UploadSettings(_Strict):
     encrypted volume such a block reads as garbage, so it is for images made by tools that leave real holes."""
     samples: int = Field(default=upload.SAMPLES, ge=0, le=1000)
     """Unchanged blocks that are read back from the parent snapshot before it is trusted."""
+    trusted_stacks: tuple[str, ...] = ()
+    """Other stacks (`project/stack`) of the account and region whose snapshots may be the parent, so that the first
+    image need not be sent whole. Whoever may upload for them decides what this stack's machines boot."""
     connections: int = Field(default=upload.CONNECTIONS, ge=1, le=1000)
     """Requests on their way at once, at most."""
 

@@ -6,9 +6,13 @@ them.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from fnmatch import translate
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import moto.ec2.utils
 from moto.ec2.exceptions import EC2ClientError, InvalidSnapshotIdError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
@@ -99,6 +103,23 @@ def patch(patches: Patches, store: snapshots.SnapshotStore) -> None:
     patches.methods(EBSBackend, delete_snapshot, add_create_volume_permission)
     patches.methods(TagBackend, create_tags, delete_tags)
     patches.methods(ElasticBlockStore, describe_snapshots)
+    patches.set(moto.ec2.utils, "fnmatch", SimpleNamespace(fnmatch=filter_matches, translate=translate))
+    patches.set(moto.ec2.utils, "simple_aws_filter_to_re", filter_pattern)
+
+
+def filter_matches(value: str, text: str) -> bool:
+    """Whether a filter's value means this value of a resource."""
+    return re.match(filter_pattern(text), value) is not None
+
+
+def filter_pattern(text: str) -> str:
+    r"""The regular expression of a filter's value: `*` and `?`, and the backslash takes what follows as it is.
+
+    EC2 user guide, "List and filter using the CLI and API". moto takes `[` for special too, and not the backslash.
+    """
+    special = {"*": ".*", "?": "."}
+    parts = [special.get(part) or re.escape(part[-1]) for part in re.findall(r"\\.|.", text, re.DOTALL)]
+    return f"(?s:{''.join(parts)})\\Z"
 
 
 def delete_snapshot(self: Moto, snapshot_id: str) -> Moto:

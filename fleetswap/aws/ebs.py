@@ -7,6 +7,7 @@ waits and never reads a file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
@@ -37,6 +38,9 @@ PAGE_BLOCKS = 4_096
 """Blocks of one page of ListSnapshotBlocks. It takes 100 to 10,000; this is 2 GiB, and a few MiB of memory."""
 
 
+_SPECIAL = re.compile(r"[\\*?]")
+
+
 class DirectSnapshots:
     """The port, over the two clients of `Cloud.ebs_and_ec2`, which must not retry. Safe to use from several threads."""
 
@@ -45,11 +49,18 @@ class DirectSnapshots:
         self._ec2 = ec2
 
     def find(self, tags: Mapping[str, str]) -> list[Snapshot]:
-        """All snapshots of this account that carry all of `tags`, in whatever state."""
-        filters: list[FilterTypeDef] = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
+        """All snapshots of this account that carry all of `tags`, in whatever state.
+
+        In a filter `*`, `?` and the backslash are special (EC2 user guide, "List and filter using the CLI and API"), so
+        they are escaped, and what comes back is compared all the same.
+        """
+        filters: list[FilterTypeDef] = [
+            {"Name": f"tag:{key}", "Values": [_SPECIAL.sub(r"\\\g<0>", value)]} for key, value in tags.items()
+        ]
         with _speaking("looking for snapshots of the image", "ec2:DescribeSnapshots"):
             pages = self._ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters)
-            return [_snapshot(each) for page in pages for each in page["Snapshots"]]
+            found = [_snapshot(each) for page in pages for each in page["Snapshots"]]
+            return [each for each in found if tags.items() <= each.tags.items()]
 
     def start(self, start: Start) -> Started:
         """Start a snapshot, or be told again of the one that this token has started.
@@ -142,6 +153,13 @@ class DirectSnapshots:
             if answer.get("ChecksumAlgorithm") != "SHA256" or answer.get("Checksum") != encode(digest(data)):
                 raise TryAgain(f"{doing}: the data does not have the checksum that came with it")
             return data
+
+    def tag(self, snapshot_id: str, tags: Mapping[str, str]) -> None:
+        """Give a snapshot these tags, besides those that it has. To repeat it is harmless."""
+        with _speaking(f"tagging snapshot {snapshot_id}", "ec2:CreateTags"):
+            self._ec2.create_tags(
+                Resources=[snapshot_id], Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
+            )
 
     def describe(self, snapshot_id: str) -> Snapshot:
         """What EC2 knows of a snapshot, of this account or of one that shares it."""

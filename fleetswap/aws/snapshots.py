@@ -6,17 +6,14 @@ The client retries what passes (`fleetswap.aws.session.control`); every call her
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from fleetswap.aws.calls import code, explained
-from fleetswap.domain.tags import IMAGE
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import FilterTypeDef
 
 ABSENT = "InvalidSnapshot.NotFound"
 IN_USE = "InvalidSnapshot.InUse"
@@ -33,35 +30,6 @@ def exists(ec2: EC2Client, snapshot_id: str) -> bool:
                 return False
             raise
     return any(snapshot["State"] != "error" for snapshot in found)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A snapshot that can be registered."""
-
-    snapshot_id: str
-    volume_gib: int
-
-
-def finished(ec2: EC2Client, tags: Mapping[str, str]) -> Finished | None:
-    """The newest completed snapshot of this account that carries all of `tags`; None if there is none.
-
-    Encrypted or not: an account that encrypts by default has no others. One in the archive tier cannot be registered.
-    """
-    wanted: list[FilterTypeDef] = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
-    wanted += [{"Name": "status", "Values": ["completed"]}]
-    with explained("ec2:DescribeSnapshots", tags[IMAGE]):
-        pages = ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=wanted)
-        found = [
-            snapshot
-            for page in pages
-            for snapshot in page["Snapshots"]
-            if snapshot["State"] == "completed" and snapshot.get("StorageTier") != "archive"
-        ]
-    if not found:
-        return None
-    newest = max(found, key=lambda snapshot: snapshot["StartTime"])
-    return Finished(newest["SnapshotId"], newest["VolumeSize"])
 
 
 def write_tags(ec2: EC2Client, snapshot_id: str, wanted: Mapping[str, str], former: Mapping[str, str]) -> None:

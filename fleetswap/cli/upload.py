@@ -51,6 +51,14 @@ def upload(
             help="Send only what differs from this snapshot; an error if it cannot be trusted.",
         ),
     ] = None,
+    trust_stack: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Another stack whose snapshots may be the parent too; may be repeated. Whoever may upload for it"
+            " decides what is in this image.",
+        ),
+    ] = None,
     no_parent: Annotated[bool, typer.Option("--no-parent", help="Send every block.")] = False,
     lineage: Annotated[
         str | None,
@@ -70,7 +78,10 @@ def upload(
         ),
     ] = None,
     stack: Annotated[
-        str, typer.Option(metavar="NAME", help="Whose the snapshot is: only the same stack's is adopted or gone on in.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Whose the snapshot is: only the same stack's is adopted, gone on in, or the parent."
+        ),
     ] = "cli",
     sparse: Annotated[
         Sparse,
@@ -107,13 +118,14 @@ def upload(
         raise InputError("--parent and --no-parent exclude each other")
     order = Order(
         file,
-        identity or _NOT_YET,
+        _NOT_YET if identity is None else identity,
         stack,
         tags=options.tags(tag or []),
         description=description,
         encrypted=encrypted or kms_key is not None,
         kms_key=kms_key,
         lineage=options.lineage(file) if lineage is None else lineage,
+        trusted_stacks=tuple(trust_stack or ()),
         parent=workflow.NONE if no_parent else options.snapshot(parent) if parent is not None else workflow.AUTO,
         sparse=sparse.value,
         samples=samples,

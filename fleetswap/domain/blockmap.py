@@ -9,11 +9,13 @@ snapshot alone:
 
 An entry is the SHA-256 of the image's block of that index, as EBS has it (the last block filled up with zeros), or 32
 zero bytes: the snapshot does not have the block (a hole that was skipped). The header names the snapshot that the map
-describes: a snapshot of a *volume* holds its ancestor's map, stale, and a copy has another id; neither is believed.
+describes: a snapshot of a *volume* holds its ancestor's map, stale, and a copy has another id; neither is believed. It
+names the image too, so that no snapshot is taken for an image merely because of its tags, which may be copied.
 
 The header, big-endian: magic (16 bytes), version, block size (4 each), image size, block count, map blocks (8 each),
-the snapshot's id (64, filled up with zeros), SHA-256 of everything before the header, zeros, and in the last 32 bytes
-SHA-256 of the header before it. So a change of any byte is noticed, and each refusal says which check failed.
+the snapshot's id (64, filled up with zeros), SHA-256 of everything before the header, SHA-256 of the image's identity
+(zeros in the maps of the first Fleetswaps), zeros, and in the last 32 bytes SHA-256 of the header before it. So a
+change of any byte is noticed, and each refusal says which check failed.
 """
 
 from __future__ import annotations
@@ -35,7 +37,10 @@ NOT_THERE = bytes(DIGEST_SIZE)
 
 BLOCKS_PER_GIB = GIB // BLOCK_SIZE
 
-_HEADER = struct.Struct(">16sIIQQQ64s32s")
+UNNAMED = bytes(DIGEST_SIZE)
+"""In place of the image's name in a map that has none."""
+
+_HEADER = struct.Struct(">16sIIQQQ64s32s32s")
 _CHECKED = HEADER_SIZE - DIGEST_SIZE
 
 
@@ -84,6 +89,11 @@ def layout(size: int) -> Layout:
     return Layout(size, count, map_blocks, volume_gib)
 
 
+def name_of(identity: str) -> bytes:
+    """How a map names the image of this identity: always 32 bytes, however long a store path is."""
+    return hashlib.sha256(identity.encode()).digest()
+
+
 def map_block_count(count: int) -> int:
     """Blocks that the map of an image of `count` blocks takes."""
     return block_count(count * DIGEST_SIZE + HEADER_SIZE)
@@ -102,6 +112,8 @@ class Header:
     count: int
     map_blocks: int
     entries_digest: bytes
+    image: bytes
+    """See `BlockMap.image`."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,9 @@ class BlockMap:
     size: int
     digests: bytes | bytearray | memoryview
     """32 bytes a block, in order."""
+
+    image: bytes = UNNAMED
+    """The image that the snapshot was made of: `name_of` its identity."""
 
     @property
     def count(self) -> int:
@@ -142,7 +157,8 @@ class Encoded:
         checksum = hashlib.sha256(self._entries)
         checksum.update(bytes(self.count * BLOCK_SIZE - HEADER_SIZE - len(self._entries)))
         entries = checksum.digest()
-        header = _HEADER.pack(MAGIC, VERSION, BLOCK_SIZE, block_map.size, count, self.count, snapshot_id, entries)
+        sizes = (VERSION, BLOCK_SIZE, block_map.size, count, self.count)
+        header = _HEADER.pack(MAGIC, *sizes, snapshot_id, entries, block_map.image)
         header = header.ljust(_CHECKED, b"\0")
         self._header = header + hashlib.sha256(header).digest()
 
@@ -159,7 +175,7 @@ def read_header(block: bytes | bytearray, *, snapshot_id: str, volume_gib: int) 
     if len(block) != BLOCK_SIZE:
         raise BadMap(f"is cut off: its last block has {len(block)} bytes")
     header = bytes(block[-HEADER_SIZE:])
-    magic, version, block_size, size, count, map_blocks, named, entries = _HEADER.unpack_from(header)
+    magic, version, block_size, size, count, map_blocks, named, entries, image = _HEADER.unpack_from(header)
     if magic != MAGIC:
         raise NoMap("is missing")
     if hashlib.sha256(header[:_CHECKED]).digest() != header[_CHECKED:]:
@@ -178,7 +194,7 @@ def read_header(block: bytes | bytearray, *, snapshot_id: str, volume_gib: int) 
     )
     if not sound:
         raise BadMap("makes no sense: its sizes do not fit each other or the volume")
-    return Header(size, count, map_blocks, entries)
+    return Header(size, count, map_blocks, entries, image)
 
 
 def decode(blob: bytes | bytearray, *, snapshot_id: str, volume_gib: int) -> BlockMap:
@@ -188,4 +204,4 @@ def decode(blob: bytes | bytearray, *, snapshot_id: str, volume_gib: int) -> Blo
         raise BadMap(f"is cut off: it has {len(blob)} bytes instead of {header.map_blocks * BLOCK_SIZE}")
     if hashlib.sha256(memoryview(blob)[:-HEADER_SIZE]).digest() != header.entries_digest:
         raise BadMap("is damaged: the checksum of its entries is wrong")
-    return BlockMap(snapshot_id, header.size, memoryview(blob)[: header.count * DIGEST_SIZE])
+    return BlockMap(snapshot_id, header.size, memoryview(blob)[: header.count * DIGEST_SIZE], header.image)

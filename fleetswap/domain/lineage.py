@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from fleetswap.domain import blocks
-from fleetswap.domain.blockmap import NOT_THERE, BlockMap, Layout
+from fleetswap.domain.blockmap import NOT_THERE, BlockMap, Layout, name_of
 from fleetswap.domain.blocks import DIGEST_SIZE
 from fleetswap.domain.snapshots import Snapshot
 from fleetswap.domain.tags import IMAGE
@@ -98,9 +98,9 @@ class Plan:
         self._written[index] = 1
         return True
 
-    def block_map(self, snapshot_id: str) -> BlockMap:
-        """The map of the snapshot. Only when every block was looked at."""
-        return BlockMap(snapshot_id, self.layout.size, self._digests)
+    def block_map(self, snapshot_id: str, identity: str) -> BlockMap:
+        """The map of the snapshot, of the image of this identity. Only when every block was looked at."""
+        return BlockMap(snapshot_id, self.layout.size, self._digests, name_of(identity))
 
     @property
     def written(self) -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fleetswap.domain.errors import CloudError
+from fleetswap.domain.tags import UPLOAD
 
 SNAPSHOT_ID = re.compile(r"snap-[0-9a-f]+")
 """How every snapshot's id is made (EC2 user guide, "Resource IDs")."""
@@ -113,12 +114,18 @@ class Snapshot:
         """Whether it will never be of use unless somebody goes on with it."""
         return self.state in ("pending", "error")
 
+    @property
+    def uploaded(self) -> bool:
+        """Whether an upload has started it: its tag says so of this very id. All other tags may be copies."""
+        return self.tags.get(UPLOAD) == self.snapshot_id
 
-def adoptable(found: Iterable[Snapshot], *, volume_gib: int, encrypted: bool, kms_key: str | None) -> Snapshot | None:
-    """The newest finished one that can stand for a new upload of `volume_gib`, or None.
 
-    One that is encrypted serves an order without encryption as well: an account may encrypt by default, and then an
-    upload would not make another. The opposite, or another key than the one asked for, does not serve.
+def adoptable(found: Iterable[Snapshot], *, volume_gib: int, encrypted: bool, kms_key: str | None) -> list[Snapshot]:
+    """The finished ones that can stand for a new upload of `volume_gib`, if they hold the image: the likeliest first.
+
+    What they hold, tags cannot say. One that is encrypted serves an order without encryption as well: an account may
+    encrypt by default, and then an upload would not make another. The opposite, or another key than the one asked for,
+    does not serve.
     """
     fits = [
         each
@@ -129,4 +136,4 @@ def adoptable(found: Iterable[Snapshot], *, volume_gib: int, encrypted: bool, km
         and (each.encrypted or not encrypted)
         and (kms_key is None or each.kms_key == kms_key)
     ]
-    return max(fits, key=lambda each: (each.started, each.snapshot_id), default=None)
+    return sorted(fits, key=lambda each: (each.uploaded, each.started, each.snapshot_id), reverse=True)

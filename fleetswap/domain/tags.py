@@ -24,10 +24,14 @@ IMAGE = "fleetswap:image"
 """The image's identity: its Nix store path, or `sha256:…` of a given file."""
 
 LINEAGE = "fleetswap:lineage"
-"""The name under which images follow one another: a snapshot's parent is one of the same lineage, in any stack."""
+"""The name under which images follow one another: a snapshot's parent is one of the same lineage and stack."""
 
 PARENT = "fleetswap:parent"
 """The snapshot that a snapshot was started from, or `none`. Only with the same parent can an upload be resumed."""
+
+UPLOAD = "fleetswap:upload"
+"""The snapshot's own id, written by the upload that started it. Backup tools copy the tags of volumes and snapshots; of
+what they make, this tag names another snapshot, if it is there at all."""
 
 MOST = 40
 """Tags of the user, at most: a resource has 50, and a group under a rollout carries nine of ours (`marks`)."""

@@ -1,7 +1,8 @@
 """The beginning of an upload: a finished snapshot to adopt, an unfinished one to go on in, or a new one.
 
 It decides which unfinished snapshots of the same image are of use (the others are deleted: they belong to killed runs)
-and which client token starts a new one. It never touches a finished snapshot, and sends no block.
+and which client token starts a new one. It never touches a finished snapshot, nor one that no upload has started, and
+sends no block.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 
-from fleetswap.domain import blocks, tags
-from fleetswap.domain.blockmap import Layout
+from fleetswap.domain import tags
+from fleetswap.domain.blockmap import Layout, name_of
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.snapshots import (
     PENDING_MINUTES,
@@ -24,6 +25,7 @@ from fleetswap.domain.snapshots import (
     TryAgain,
     adoptable,
 )
+from fleetswap.workflows.adopt import Proof
 from fleetswap.workflows.order import AUTO, NONE, Order
 from fleetswap.workflows.parent import NoParent, Parent, Search
 from fleetswap.workflows.retry import Clock, GaveUp, Patience
@@ -55,6 +57,7 @@ class Beginning:
         layout: Layout,
         port: Snapshots,
         search: Search,
+        proof: Proof,
         *,
         patience: Callable[[], Patience],
         starting: Patience,
@@ -66,6 +69,7 @@ class Beginning:
         self._layout = layout
         self._port = port
         self._search = search
+        self._proof = proof
         self._patience = patience
         self._starting = starting
         self._clock = clock
@@ -74,7 +78,7 @@ class Beginning:
         self._gone: set[str] = set()
 
     def begin(self, *, join: bool) -> Snapshot | Target:
-        """A finished snapshot, or one to write to. Other unfinished ones are gone; without `join`, all of them."""
+        """A finished snapshot, or one to write to. Other unfinished ones of uploads are gone; without `join`, all."""
         patience = self._patience()
         found = patience.call(lambda: self._port.find(self._order.mark))
         found = [each for each in found if each.snapshot_id not in self._gone]
@@ -82,8 +86,8 @@ class Beginning:
             return finished
         taken: Target | None = None
         for each in sorted(found, key=lambda each: (each.started, each.snapshot_id), reverse=True):
-            if not each.unfinished:
-                continue
+            if not each.unfinished or not each.uploaded:
+                continue  # a backup under way may have the same tags
             try:
                 # Looked at once more, right before it is deleted: another upload may have finished it since.
                 now = patience.call(partial(self._port.describe, each.snapshot_id))
@@ -102,13 +106,21 @@ class Beginning:
         """The snapshot is gone: it must not be found again, whatever a late answer of EC2 says."""
         self._gone.add(snapshot_id)
 
-    def _is_marked(self, snapshot: Snapshot) -> bool:
-        return self._order.mark.items() <= snapshot.tags.items()
+    def _is_the_image(self, parent: Parent) -> bool:
+        """Whether the parent is this order's own snapshot: its tags say so, and its map."""
+        marked = self._order.mark.items() <= parent.snapshot.tags.items()
+        return marked and parent.block_map.image == name_of(self._order.identity)
 
     def _fit(self, found: list[Snapshot]) -> Snapshot | None:
-        # One made before there were maps serves as well, so only the image must fit.
-        size = blocks.volume_gib(self._layout.size)
-        return adoptable(found, volume_gib=size, encrypted=self._order.encrypted, kms_key=self._order.kms_key)
+        """The first that may be adopted and holds the image."""
+        order = self._order
+        return self._proof.holding(
+            order.identity,
+            found,
+            volume_gib=self._layout.volume_gib,
+            encrypted=order.encrypted,
+            kms_key=order.kms_key,
+        )
 
     def _joined(self, now: Snapshot) -> Target | None:
         """The unfinished snapshot as a target; None if this order would have made another one."""
@@ -129,7 +141,7 @@ class Beginning:
         parent = None
         if parent_id is not None:
             try:
-                parent = self._search.named(parent_id)
+                parent = self._search.named(parent_id) if self._order.parent != AUTO else self._search.own(parent_id)
             except (NoParent, CloudError) as reason:
                 self._say(f"unfinished snapshot {now.snapshot_id} is given up, because its parent is: {reason}")
                 return None
@@ -139,9 +151,8 @@ class Beginning:
     def _start(self) -> Snapshot | Target:
         parent, refused = self._choose(), None
         # Another run of this order may have finished since it was looked for: then its snapshot is the best parent.
-        own = [parent.snapshot] if parent is not None and self._is_marked(parent.snapshot) else []
-        if (finished := self._fit(own)) is not None:
-            return finished
+        if parent is not None and self._is_the_image(parent):
+            return parent.snapshot
         while True:
             generation = str(self._generation) if self._generation < GENERATIONS else uuid.uuid4().hex
             parent_id = parent.snapshot_id if parent is not None else None
@@ -170,6 +181,11 @@ class Beginning:
             return self._search.asked_for(self._order.parent)
         return self._search.newest(self._order.lineage, self._say) if self._order.lineage else None
 
+    def _serves(self, finished: Snapshot) -> bool:
+        """Whether what EBS answers this order's own token with is still of use: the token says what it holds."""
+        order, size = self._order, self._layout.volume_gib
+        return bool(adoptable([finished], volume_gib=size, encrypted=order.encrypted, kms_key=order.kms_key))
+
     def _look(self, started: Started, parent: Parent | None) -> Snapshot | Target | None:
         """What StartSnapshot answered with; None if it is an old snapshot that is of no use."""
         if started.snapshot_id in self._gone:
@@ -182,8 +198,9 @@ class Beginning:
             now = self._seen(started)
             if now is None:
                 self._say(f"snapshot {target.snapshot_id}, begun by an earlier upload, is gone: beginning another")
-            elif (finished := self._fit([now])) is not None:
-                return finished
+            elif now.completed:
+                if self._serves(now):
+                    return now
             elif now.state == "pending":
                 return target
             elif now.state == "error":
@@ -232,3 +249,32 @@ class Beginning:
                     f" or EBS gives it up by itself after {PENDING_MINUTES} minutes",
                 )
             raise
+
+
+class Claim:
+    """Writes into a snapshot's tags that an upload has started it, as soon as EC2 shows the snapshot.
+
+    Without this tag a killed run's snapshot is gone on with only as long as EBS remembers the client token, and EBS
+    gives it up by itself. So whatever goes wrong here is no error.
+    """
+
+    def __init__(self, snapshot_id: str, port: Snapshots, clock: Clock, say: Callable[[str], None]) -> None:
+        self._snapshot_id = snapshot_id
+        self._port = port
+        self._clock = clock
+        self._say = say
+        self._next: float | None = clock.now()
+
+    def attempt(self) -> None:
+        """Write the tag, unless it is written, or was tried a moment ago. One request at most."""
+        if self._next is None or self._clock.now() < self._next:
+            return
+        try:
+            self._port.tag(self._snapshot_id, {tags.UPLOAD: self._snapshot_id})
+        except TryAgain:
+            self._next = self._clock.now() + LOOK_SECONDS
+        except CloudError as refusal:
+            self._next = None
+            self._say(f"should this upload be killed, the next one may have to begin anew ({refusal})")
+        else:
+            self._next = None

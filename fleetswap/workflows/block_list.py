@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol
 
 from fleetswap.domain import blockmap
-from fleetswap.domain.blockmap import BadMap, BlockMap, NoMap
+from fleetswap.domain.blockmap import BadMap, BlockMap, Header, NoMap
 from fleetswap.domain.blocks import BLOCK_SIZE
 from fleetswap.domain.snapshots import Page
 from fleetswap.workflows.retry import Patience
@@ -52,15 +52,27 @@ def look(port: Reads, snapshot_id: str, patience: Patience) -> Look:
         return Look(volume_gib, None, str(reason), damaged=not isinstance(reason, NoMap))
 
 
-def read_map(port: Reads, patience: Patience, snapshot_id: str, volume_gib: int) -> BlockMap:
-    """The block map of a completed snapshot, out of the snapshot itself. `BadMap` unless all of it checks."""
+def read_header(
+    port: Reads, patience: Patience, snapshot_id: str, volume_gib: int, *, absent_until: float | None = None
+) -> Header:
+    """The header of a completed snapshot's map: two requests. `BadMap` unless it is that of exactly this snapshot.
+
+    `absent_until` is as in `Patience.call`: for a snapshot that is known to be there.
+    """
     last = blockmap.last_block(volume_gib)
-    token = dict(listing(port, patience, snapshot_id, last)).get(last)
+    token = dict(listing(port, patience, snapshot_id, last, absent_until=absent_until)).get(last)
     if token is None:
         raise NoMap("is missing")
-    block = patience.call(lambda: port.get(snapshot_id, last, token))
-    header = blockmap.read_header(block, snapshot_id=snapshot_id, volume_gib=volume_gib)
-    first = last + 1 - header.map_blocks
+    block = patience.call(lambda: port.get(snapshot_id, last, token), absent_until=absent_until)
+    return blockmap.read_header(block, snapshot_id=snapshot_id, volume_gib=volume_gib)
+
+
+def read_map(
+    port: Reads, patience: Patience, snapshot_id: str, volume_gib: int, *, absent_until: float | None = None
+) -> BlockMap:
+    """The block map of a completed snapshot, out of the snapshot itself. `BadMap` unless all of it checks."""
+    header = read_header(port, patience, snapshot_id, volume_gib, absent_until=absent_until)
+    first = blockmap.last_block(volume_gib) + 1 - header.map_blocks
     blob = bytearray(header.map_blocks * BLOCK_SIZE)
     read = 0
     for index, each in listing(port, patience, snapshot_id, first):
@@ -73,7 +85,13 @@ def read_map(port: Reads, patience: Patience, snapshot_id: str, volume_gib: int)
 
 
 def listing(
-    port: Reads, patience: Patience, snapshot_id: str, first: int, end: int | None = None
+    port: Reads,
+    patience: Patience,
+    snapshot_id: str,
+    first: int,
+    end: int | None = None,
+    *,
+    absent_until: float | None = None,
 ) -> Iterator[tuple[int, str]]:
     """The blocks that a snapshot has from index `first` on and before `end`, each with its token, ascending.
 
@@ -82,7 +100,7 @@ def listing(
     """
     start, page = first, None
     while end is None or start < end:
-        answer = patience.call(partial(port.list_blocks, snapshot_id, start, page))
+        answer = patience.call(partial(port.list_blocks, snapshot_id, start, page), absent_until=absent_until)
         page = answer.next
         for index, token in answer.blocks:
             if index < start:

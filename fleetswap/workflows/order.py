@@ -29,11 +29,13 @@ class Order:
     the tags, whatever `tags` says. `kms_key` is a key's ARN, for encrypted snapshots only; without it EBS takes the
     account's default key. Wrong values raise `InputError`.
 
-    `lineage` names the images that follow one another, in any stack; without it the snapshot begins none and has no
+    `lineage` names the images of a stack that follow one another; without it the snapshot begins none and has no
     parent. `parent` is `auto` (the newest of the lineage, if it can be trusted), `none`, or a snapshot's id, and then
-    whatever is wrong with it is an error. `sparse`: `none` sends every block; `holes` skips what the file never had
-    written, where nothing is inherited (such a block reads as garbage from an encrypted volume). `samples` is how many
-    blocks of a parent are read back. `journal` is a folder for what a killed upload needs to go on.
+    whatever is wrong with it is an error. `trusted_stacks` are other stacks whose snapshots may be the parent too: who
+    may upload for them decides what this stack's machines boot. `sparse`: `none` sends every block; `holes` skips what
+    the file never had written, where nothing is inherited (such a block reads as garbage from an encrypted volume).
+    `samples` is how many blocks of a parent are read back. `journal` is a folder for what a killed upload needs to go
+    on.
     """
 
     path: Path
@@ -45,13 +47,16 @@ class Order:
     kms_key: str | None = None
     lineage: str = ""
     parent: str = AUTO
+    trusted_stacks: tuple[str, ...] = ()
     sparse: str = NONE
     samples: int = SAMPLES
     journal: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.identity or not self.stack:
-            raise InputError("an upload needs the identity of its image and the name of its stack")
+        if not self.identity.strip() or not self.stack.strip():
+            raise InputError(
+                "an upload needs the identity of its image and the name of its stack: neither may be blank"
+            )
         if self.kms_key is not None and not self.encrypted:
             raise InputError("kms_key is given but encrypted is not set: set it, or leave the key out")
         if self.kms_key is not None and ":key/" not in self.kms_key:

@@ -10,7 +10,7 @@ Memory: what the parent's map takes (32 bytes a block), one page of the list, tw
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from fleetswap.domain.blocks import BLOCK_SIZE, block_count, digest
 from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.lineage import Wanted, candidates, disagreement, unfit
 from fleetswap.domain.snapshots import Snapshot
-from fleetswap.domain.tags import LINEAGE
+from fleetswap.domain.tags import LINEAGE, STACK
 from fleetswap.workflows.image_file import ImageFile
 from fleetswap.workflows.read_back import listing, read_map
 from fleetswap.workflows.retry import GaveUp, Patience
@@ -50,13 +50,25 @@ class Search:
     """The search for the parent of one image."""
 
     def __init__(
-        self, port: Snapshots, patience: Callable[[], Patience], image: ImageFile, wanted: Wanted, *, samples: int
+        self,
+        port: Snapshots,
+        patience: Callable[[], Patience],
+        image: ImageFile,
+        wanted: Wanted,
+        *,
+        stacks: Sequence[str],
+        samples: int,
     ) -> None:
-        """`patience` gives the time budget of one candidate."""
+        """`patience` gives the time budget of one candidate. Only a snapshot of `stacks` is chosen without being named:
+
+        what a child inherits is not sent and not read, so whoever makes a parent decides what machines boot
+        (docs/decisions/0008-whose-snapshot-is-believed.md).
+        """
         self._port = port
         self._patience = patience
         self._image = image
         self._wanted = wanted
+        self._stacks = stacks
         self._samples = samples
 
     def newest(self, lineage: str, say: Callable[[str], None]) -> Parent | None:
@@ -64,8 +76,12 @@ class Search:
 
         Whatever is wrong with a candidate, refused or silent: the image is then sent whole, which is always right.
         """
-        mark = {LINEAGE: lineage}
-        found = [each for each in self._patience().call(lambda: self._port.find(mark)) if not each.unfinished]
+        found = [
+            each
+            for stack in self._stacks
+            for each in self._patience().call(partial(self._port.find, {LINEAGE: lineage, STACK: stack}))
+            if not each.unfinished
+        ]
         reasons = []
         for each in candidates(found, self._wanted):
             try:
@@ -77,7 +93,8 @@ class Search:
                 if isinstance(error, GaveUp):
                     break  # the others would be as silent
         if not found:
-            say(f"every block is sent: lineage {lineage} has no finished snapshot yet")
+            stacks = " or ".join(self._stacks)
+            say(f"every block is sent: lineage {lineage} has no finished snapshot of stack {stacks} yet")
         elif not reasons:
             last = max(found, key=lambda each: each.started)
             say(f"every block is sent: snapshot {last.snapshot_id} {unfit(last, self._wanted)}")
@@ -85,10 +102,16 @@ class Search:
             say(f"every block is sent: {reasons[0]}")
         return None
 
-    def named(self, snapshot_id: str) -> Parent:
+    def own(self, snapshot_id: str) -> Parent:
+        """The snapshot as a parent that nobody has named: as `named`, and it must be of one of the stacks."""
+        return self.named(snapshot_id, stacks=self._stacks)
+
+    def named(self, snapshot_id: str, *, stacks: Sequence[str] | None = None) -> Parent:
         """The snapshot as a parent. `NoParent` says why it cannot be, `CloudError` that it cannot be read."""
         patience = self._patience()
         snapshot = patience.call(lambda: self._port.describe(snapshot_id))
+        if stacks is not None and snapshot.tags.get(STACK) not in stacks:
+            raise NoParent(f"snapshot {snapshot_id} is of stack {snapshot.tags.get(STACK)}, which is not trusted")
         if (reason := unfit(snapshot, self._wanted)) is not None:
             raise NoParent(f"snapshot {snapshot_id} {reason}")
         return self._look(snapshot)

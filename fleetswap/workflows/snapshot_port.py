@@ -28,6 +28,9 @@ class Snapshots(Reads, Protocol):
     def complete(self, snapshot_id: str, block_count: int, checksum: str) -> None:
         """Seal a snapshot that was sent `block_count` blocks, with their LINEAR checksum."""
 
+    def tag(self, snapshot_id: str, tags: Mapping[str, str]) -> None:
+        """Give a snapshot these tags, besides those that it has."""
+
     def describe(self, snapshot_id: str) -> Snapshot:
         """What EC2 knows of a snapshot, of whatever account."""
 

@@ -29,7 +29,8 @@ from fleetswap.domain.blockmap import Encoded, Layout
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.lineage import Plan, Wanted
 from fleetswap.domain.snapshots import Absent, Invalid, Snapshot
-from fleetswap.workflows.begin import GENERATIONS, Beginning
+from fleetswap.workflows.adopt import Proof
+from fleetswap.workflows.begin import GENERATIONS, Beginning, Claim
 from fleetswap.workflows.image_file import ImageFile, identify
 from fleetswap.workflows.journal import Journal
 from fleetswap.workflows.order import AUTO, HOLES, NONE, SAMPLES, Order
@@ -169,11 +170,13 @@ class _Upload:
         order, clock = self._order, self._clock
         patience = partial(Patience, clock, threading.Event(), seconds=FIRST_PATIENCE_SECONDS)
         wanted = Wanted(order.identity, self._layout.volume_gib, order.encrypted, order.kms_key)
+        stacks = (order.stack, *order.trusted_stacks)
         return Beginning(
             order,
             self._layout,
             self._port,
-            Search(self._port, patience, self._image, wanted, samples=order.samples),
+            Search(self._port, patience, self._image, wanted, stacks=stacks, samples=order.samples),
+            Proof(self._port, patience, clock, self._say),
             patience=patience,
             starting=Patience(clock, threading.Event(), seconds=PATIENCE_SECONDS),
             clock=clock,
@@ -226,6 +229,13 @@ class _Upload:
     def _send(self, target: Target, plan: Plan, journal: Journal) -> Mapping[int, bytes]:
         """Send the image's blocks and then their map, and return the digests of the map's blocks by index."""
         map_digests: dict[int, bytes] = {}
+        claim = Claim(target.snapshot_id, self._port, self._clock, self._say)
+        claim.attempt()
+
+        def tell(now: Progress) -> None:
+            claim.attempt()
+            self._figures.tell(now)
+
         stop = threading.Event()
 
         def wanted_of_map(index: int, digest: bytes) -> bool:
@@ -246,16 +256,16 @@ class _Upload:
                 plan.indexes(),
                 wanted=lambda index, digest: plan.wants(index, digest) and not journal.has(index, digest),
                 acknowledged=journal.add,
-                tell=self._figures.tell,
+                tell=tell,
             )
             self._image.check_unchanged()
             self._figures.next()
             sender.run(
-                MapSource(Encoded(plan.block_map(target.snapshot_id)), self._layout),
+                MapSource(Encoded(plan.block_map(target.snapshot_id, self._order.identity)), self._layout),
                 self._layout.map_indexes,
                 wanted=wanted_of_map,
                 acknowledged=lambda _index, _digest: None,
-                tell=self._figures.tell,
+                tell=tell,
             )
         self._figures.next()
         return map_digests

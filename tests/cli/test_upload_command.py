@@ -74,7 +74,7 @@ def test_json_has_every_figure_and_the_next_image_sends_only_what_changed(cli: C
     assert (again["snapshot_id"], again["adopted"], again["blocks_sent"]) == (result["snapshot_id"], True, 0)
     changed = image.with_name("web-1.1.raw")
     changed.write_bytes(CONTENT[: 4 * BLOCK] + b"new" + CONTENT[4 * BLOCK + 3 :])
-    child = cli("upload", changed, "--stack", "other", "--lineage", "one", "--json").result
+    child = cli("upload", changed, "--stack", "other", "--trust-stack", "json", "--lineage", "one", "--json").result
     assert (child["parent"], child["blocks_sent"], child["adopted"]) == (result["snapshot_id"], 2, False)
     whole = cli("upload", changed, "--stack", "third", "--lineage", "one", "--no-parent", "--json").result
     assert (whole["parent"], whole["blocks_sent"]) == (None, 10)
@@ -129,6 +129,9 @@ def test_a_key_implies_encryption(cli: Cli, local: Local, image: Path) -> None:
         (["upload", "IMAGE", "--parent", "vol-1"], "'vol-1' is not the id of a snapshot"),
         (["upload", "IMAGE", "--kms-key", "alias/mine"], "not the ARN of a key"),
         (["upload", "IMAGE", "--stack", ""], "name of its stack"),
+        (["upload", "IMAGE", "--stack", " "], "name of its stack"),
+        (["upload", "IMAGE", "--identity", ""], "identity of its image"),
+        (["upload", "IMAGE", "--identity", " "], "identity of its image"),
         (["upload", "IMAGE", "--sparse", "some"], "see `fleetswap upload --help`"),
         (["upload", "IMAGE", "--samples", "-1"], "see `fleetswap upload --help`"),
         (["upload", "IMAGE", "--connections", "0"], "see `fleetswap upload --help`"),

@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 
 from components.disk_image import DiskImageProvider
+from fleetswap.aws.ebs import DirectSnapshots
+from fleetswap.aws.session import Cloud
+from fleetswap.domain.blocks import digest, linear_checksum
 from fleetswap.domain.errors import FleetswapError, InputError
+from fleetswap.domain.snapshots import Start
 from fleetswap.workflows.upload import identify
 from localcloud.server import LocalCloud
 from tests.localcloud.clients import Clients
-from tests.upload.fake import disk_file
+from tests.upload.fake import BLOCK, disk_file, nothing
+from tests.upload.reads import mapped
 
 provider = DiskImageProvider()
 
@@ -76,6 +81,63 @@ def test_tags_change_in_place(cloud: LocalCloud, clients: Clients, disk: Path) -
     assert tags["team"] == "web"
     assert "Name" not in tags
     assert (updated.outs or {})["snapshot_id"] == made.id
+
+
+def tags_of(clients: Clients, snapshot_id: str) -> dict[str, str]:
+    (snapshot,) = clients.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+    return {tag["Key"]: tag["Value"] for tag in snapshot["Tags"]}
+
+
+def backup(cloud: LocalCloud, disk: Path, tags: dict[str, str], *, complete: bool = True) -> str:
+    """What a backup tool makes of a machine's volume: other bytes, the image's map, and the volume's tags."""
+    aws = Cloud("us-east-1", cloud.endpoint)
+    ebs, ec2 = aws.ebs_and_ec2(1)
+    port, line = DirectSnapshots(ebs, ec2), aws.puts(ebs).connect()
+    snapshot_id = port.start(Start(disk.stem, 1, tags, "a backup", encrypted=False, kms_key=None)).snapshot_id
+    held = mapped(disk.read_bytes(), snapshot_id="snap-0ld", identity=identify(disk)).held | {1: b"s" * BLOCK}
+    for index, block in held.items():
+        line.put(snapshot_id, index, block, digest(block), nothing)
+    line.close()
+    if complete:
+        port.complete(snapshot_id, len(held), linear_checksum(digest(held[index]) for index in sorted(held)))
+        while not port.describe(snapshot_id).completed:
+            pass
+    return snapshot_id
+
+
+def test_a_backup_of_a_machine_is_neither_deployed_nor_deleted(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
+    """A release that comes back would run a backup of some machine, and take the backup away when it goes."""
+    asked = inputs(cloud, disk)
+    asked["tags"]["fleetswap:image"] = asked["identity"]
+    first = provider.create(asked)
+    copied = {key: value for key, value in asked["tags"].items() if key != "Name"}
+    kept = backup(cloud, disk, copied)
+    pending = backup(cloud, disk.rename(disk.with_name("other.raw")), copied | {"Name": "web"}, complete=False)
+    disk.with_name("other.raw").rename(disk)
+    assert provider.create(asked).id == first.id
+    provider.delete(first.id, first.outs or {})
+    second = provider.create(asked)
+    outs = second.outs or {}
+    assert second.id not in (kept, pending)
+    assert (outs["adopted"], outs["blocks_sent"]) == (False, outs["blocks"] + 1)
+    provider.delete(kept, asked | {"snapshot_id": kept})  # as the state of an older version has it
+    shown = clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+    found = {each["SnapshotId"]: each["State"] for each in shown}
+    assert found == {kept: "completed", pending: "pending", second.id: "completed"}
+
+
+def test_a_renamed_stack_keeps_its_snapshots(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
+    """After `pulumi stack rename` every kept release would have to be built and sent again, and some cannot be."""
+    old = inputs(cloud, disk)
+    made = provider.create(old)
+    tags = {**old["tags"], "fleetswap:stack": "fleetswap/renamed", "fleetswap:image": old["identity"]}
+    new = old | {"stack": "fleetswap/renamed", "tags": tags}
+    diff = provider.diff(made.id, made.outs or {}, new)
+    assert (diff.changes, diff.replaces) == (True, [])
+    provider.update(made.id, made.outs or {}, new)
+    assert tags_of(clients, made.id)["fleetswap:stack"] == "fleetswap/renamed"
+    again = provider.create(new)
+    assert (again.id, (again.outs or {})["adopted"]) == (made.id, True)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,13 @@ class FakeSnapshots:
             held.reads_until_completed = self.pending_reads
         self._leave(number, "complete", None)
 
+    def tag(self, snapshot_id: str, tags: Mapping[str, str]) -> None:
+        number = self._enter("tag")
+        with self._lock:
+            held = self._get(snapshot_id)
+            held.about = replace(held.about, tags={**held.about.tags, **tags})
+        self._leave(number, "tag", None)
+
     def describe(self, snapshot_id: str) -> Snapshot:
         number = self._enter("describe")
         with self._lock:

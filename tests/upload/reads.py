@@ -58,8 +58,13 @@ class Finished:
                 self.at_once -= 1
 
 
-def mapped(content: bytes, *, holes: tuple[int, ...] = (), snapshot_id: str = SNAPSHOT) -> Finished:
-    """A snapshot as an upload of `content` leaves it; the blocks in `holes` were skipped."""
+def mapped(
+    content: bytes, *, holes: tuple[int, ...] = (), snapshot_id: str = SNAPSHOT, identity: str | None = None
+) -> Finished:
+    """A snapshot as an upload of `content` leaves it; the blocks in `holes` were skipped.
+
+    Without an identity its map names no image, as those of the first Fleetswaps.
+    """
     layout = blockmap.layout(len(content))
     held = {
         index: content[index * BLOCK : (index + 1) * BLOCK].ljust(BLOCK, b"\0")
@@ -69,7 +74,8 @@ def mapped(content: bytes, *, holes: tuple[int, ...] = (), snapshot_id: str = SN
     digests = b"".join(
         hashlib.sha256(held[index]).digest() if index in held else NOT_THERE for index in range(layout.count)
     )
-    encoded = Encoded(BlockMap(snapshot_id, len(content), digests))
+    image = blockmap.UNNAMED if identity is None else blockmap.name_of(identity)
+    encoded = Encoded(BlockMap(snapshot_id, len(content), digests, image))
     for number in range(encoded.count):
         block = bytearray(BLOCK)
         encoded.fill(number, block)

@@ -157,19 +157,55 @@ def test_only_what_differs_is_sent(tmp_path: Path) -> None:
         "fleetswap:image": "/nix/store/two",
         "fleetswap:lineage": "web",
         "fleetswap:parent": one.snapshot_id,
+        "fleetswap:upload": two.snapshot_id,
     }
 
 
-def test_another_stacks_snapshot_of_the_image_costs_only_the_map(tmp_path: Path) -> None:
-    """Each environment would send the image again."""
+def test_a_trusted_stacks_snapshot_of_the_image_costs_only_the_map(tmp_path: Path) -> None:
+    """Each environment would send the image again, though its settings say that it need not."""
     port = FakeSnapshots()
     path, content = image(tmp_path, "abc")
     other, _ = image(tmp_path, "xyz", name="newer")
     one = run(path, port)
     run(other, port)
-    two = run(path, port, stack="t")
+    two = run(path, port, stack="t", trusted_stacks=("elsewhere", "s"))
     assert (two.parent, two.blocks_sent, two.adopted) == (one.snapshot_id, 1, False)
     check(port.held[two.snapshot_id], content, "abc")
+
+
+def lies(held: Held, at: int) -> None:
+    """Other content in one block, and the digest of the honest block still in the map: what a forger would make."""
+    held.written[at] = b"evil" * (BLOCK // 4)
+
+
+def test_another_stacks_parent_gets_no_block_into_this_stacks_image(tmp_path: Path) -> None:
+    """Whoever may upload for a preview stack could put a block of their own into what production boots."""
+    port = FakeSnapshots()
+    path, content = image(tmp_path, "abcdefgh")
+    forged = port.held[run(path, port, stack="preview").snapshot_id]
+    lies(forged, 5)
+    uploaded, lines = lines_of(port, path, stack="production", samples=0)
+    assert (uploaded.parent, uploaded.blocks_sent) == (None, 9)
+    assert lines[0] == "every block is sent: lineage web has no finished snapshot of stack production yet"
+    check(port.held[uploaded.snapshot_id], content, "abcdefgh")
+
+
+def test_an_unfinished_snapshot_on_another_stacks_parent_is_not_gone_on_with(tmp_path: Path) -> None:
+    """The same block would get in by an unfinished snapshot with this stack's tags, which inherits it already."""
+    port = FakeSnapshots()
+    path, content = image(tmp_path, "abcd")
+    forged = port.held[run(path, port, stack="preview").snapshot_id]
+    lies(forged, 2)
+    order = Order(path, "/nix/store/image", "production", lineage="web")
+    pending = port.add(order.start(1, forged.id, "0"))
+    pending.about = replace(pending.about, tags={**pending.about.tags, "fleetswap:upload": pending.id})
+    uploaded, lines = lines_of(port, path, stack="production", samples=0)
+    assert uploaded.snapshot_id != pending.id
+    assert lines[0] == (
+        f"unfinished snapshot {pending.id} is given up, because its parent is: snapshot {forged.id} is of stack"
+        " preview, which is not trusted"
+    )
+    check(port.held[uploaded.snapshot_id], content, "abcd")
 
 
 def test_what_became_zero_is_sent(tmp_path: Path) -> None:
@@ -194,8 +230,8 @@ def test_an_older_versions_snapshots_lead_to_a_full_upload(tmp_path: Path) -> No
     unfinished.written[1] = b"z" * BLOCK
     uploaded, lines = lines_of(port, path)
     assert uploaded.parent is None
-    assert unfinished.id not in port.held
-    assert lines[0] == "every block is sent: lineage web has no finished snapshot yet"
+    assert unfinished.id in port.held, "whether an upload began it, nobody can know; EBS gives it up by itself"
+    assert lines[0] == "every block is sent: lineage web has no finished snapshot of stack s yet"
     check(port.held[uploaded.snapshot_id], content, "abc")
 
 

@@ -112,7 +112,7 @@ def test_the_map_says_what_the_snapshot_has(parent: str | None, image: str, spar
         is_hole=(lambda index: image[index] == ".") if sparse else None,
     )
     shown = sent(plan, image)
-    made = plan.block_map("snap-2")
+    made = plan.block_map("snap-2", "an image")
     has = dict(enumerate(parent or "")) | {
         index: "0" if at == "." else at for index, at in enumerate(shown) if at not in "- "
     }

@@ -20,6 +20,7 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain.blocks import digest, linear_checksum
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.snapshots import Absent, Invalid, Start
+from fleetswap.domain.tags import UPLOAD
 from fleetswap.workflows import begin
 from fleetswap.workflows.journal import Journal
 from fleetswap.workflows.read_back import listing
@@ -108,7 +109,7 @@ def test_the_image_comes_back_whole(endpoint: str, aws: Aws, tmp_path: Path) -> 
     assert (again.snapshot_id, again.adopted) == (first.snapshot_id, True)
     ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name="us-east-1")
     (about,) = ec2.describe_snapshots(SnapshotIds=[first.snapshot_id])["Snapshots"]
-    tags = {"Name": "image", "fleetswap:parent": "none"} | order.mark
+    tags = {"Name": "image", "fleetswap:parent": "none", "fleetswap:upload": first.snapshot_id} | order.mark
     assert {tag["Key"]: tag["Value"] for tag in about["Tags"]} == tags
     assert (about["State"], about["VolumeSize"], about["Description"]) == ("completed", 1, "an image")
 
@@ -151,6 +152,7 @@ def test_a_killed_upload_is_gone_on_with(aws: Aws, tmp_path: Path) -> None:
     content = path.read_bytes()
     order = Order(path, identify(path), "demo/killed", lineage="killed", journal=tmp_path / "journal")
     killed = aws.port.start(order.start(1, None, "0")).snapshot_id
+    aws.port.tag(killed, {UPLOAD: killed})
     with Journal(
         order.journal, snapshot_id=killed, plan=f"{len(content)} None none", blocks=6, tell=nothing
     ) as journal:
@@ -169,6 +171,7 @@ def test_what_is_of_no_use_is_replaced(aws: Aws, tmp_path: Path) -> None:
     path = disk_file(tmp_path / "image.raw", seed=8)
     order = Order(path, identify(path), "demo/old")
     old = aws.port.start(Start("old", 1, order.mark, "", encrypted=False, kms_key=None)).snapshot_id
+    aws.port.tag(old, {UPLOAD: old})
     block = bytes(BLOCK)
     aws.put(old, 0, block, digest(block))
     uploaded = aws.upload(order)
@@ -191,6 +194,19 @@ def test_what_was_destroyed_can_be_shipped_again(aws: Aws, tmp_path: Path, monke
     second = aws.upload(order)
     assert second.snapshot_id != first.snapshot_id
     check(aws.read(second.snapshot_id), path.read_bytes())
+
+
+def test_a_tag_is_found_by_all_of_its_value_and_by_nothing_else(aws: Aws) -> None:
+    """`prod-*` would mean every stack whose name begins so: their snapshots adopted, their uploads deleted."""
+    values = [r"w-a", r"w-*", r"w-?", r"w-\\", r"w-\\*", r"w-[ab]", r"W-A"]
+    made = {}
+    for value in values:
+        start = Start(value, 1, {"fleetswap:stack": value}, "", encrypted=False, kms_key=None)
+        made[value] = aws.port.start(start).snapshot_id
+    for value in values:
+        assert [each.snapshot_id for each in aws.port.find({"fleetswap:stack": value})] == [made[value]]
+    for each in made.values():
+        aws.port.delete(each)
 
 
 def test_two_at_once_end_in_one_snapshot(aws: Aws, tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_killed_at_any_request_the_next_run_finishes(
         with pytest.raises(Killed):
             world.run(journal=folder)
         setattr(world.port, when, nothing)
+        world.port.repeat_age = 60  # what EBS says of a token when the run is repeated a minute later
         acknowledged = world.port.calls.count("put") - (name == "put" and when == "before")
         there = bool(world.mine)
         world.port.calls.clear()
@@ -158,7 +159,7 @@ def test_refused_at_any_request_nothing_is_left(
         except error as caught:
             assert caught is told or caught.__cause__ is told, (name, when)  # noqa: PT017 (a parent may be done without)
         else:
-            assert name in ("list_blocks", "get", "start"), "whatever is wrong with a parent: a full upload"
+            assert name in ("list_blocks", "get", "start", "tag"), "whatever is wrong with a parent: a full upload"
             assert error is CloudError
         setattr(world.port, when, nothing)
         if when == "before" or name != "start":
@@ -243,7 +244,7 @@ def test_blocks_that_the_image_lacks_are_found_out(worlds: Callable[[], World]) 
 
 
 @pytest.mark.usefixtures("killed_means_killed")
-@pytest.mark.parametrize("change", ["lineage", "encrypted", "untagged", "size", "error", "parent gone", "no parent"])
+@pytest.mark.parametrize("change", ["lineage", "encrypted", "size", "error", "parent gone", "no parent"])
 def test_what_cannot_be_gone_on_with_is_deleted(worlds: Callable[[], World], change: str) -> None:
     """A snapshot of another order would be completed as this one's, or pile up until the quota is full."""
     world = worlds()
@@ -254,8 +255,6 @@ def test_what_cannot_be_gone_on_with_is_deleted(worlds: Callable[[], World], cha
         changes = {"lineage": "other"}
     elif change == "encrypted":
         changes = {"encrypted": True}
-    elif change == "untagged":
-        held.about = replace(held.about, tags=MARK)
     elif change == "size":
         held.about = replace(held.about, volume_gib=2)
     elif change == "error":
