@@ -33,7 +33,8 @@ defaults of a check: a false-abort rate of {LIMIT.alpha:g}, {LIMIT.ratio:g} time
 `fleetswap.domain.rates` explains the test.
 
 Requests *to the candidate* until the abort, if live fails {100 * LIVE:g} % of its requests and the counts are looked at
-after each request. (CloudWatch shows them once a minute; what matters is how many there are by then.)
+after each request. (CloudWatch shows them once a minute, late; what matters is how many there are by then. Which of
+them count, and when, is in [the rollout](../explanation/rollout.md#how-a-step-is-judged).)
 
 | errors of the candidate | weight | caught in half of all cases within | in 95 of 100 | in 99 of 100 |
 | --- | --- | --- | --- | --- |
