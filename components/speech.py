@@ -21,7 +21,7 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 STATUS_SECONDS = 1.0
 """Least time between two statuses, each of which overwrites the one before."""
 
-LOG_SECONDS = 30.0
+LOG_SECONDS = 15.0
 """The same where there is no terminal, and each of them is a line of the log that only shows that something goes on.
 In between the engine gets them as what it shows with `--debug`: so it is noticed soon when there is none any more."""
 
@@ -101,6 +101,8 @@ def connect(address: str) -> engine_pb2_grpc.EngineStub | None:
 
 def _has_terminal() -> bool:
     """Whether whoever deploys sits at a terminal. Where the engine writes to, a provider cannot see."""
+    if os.environ.get("PULUMI_OPTION_NON_INTERACTIVE"):
+        return False
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:

@@ -65,7 +65,7 @@ def test_it_speaks_in_the_row_of_its_resource(engine: Engine) -> None:
     assert engine.heard[-1].severity == engine_pb2.WARNING
 
 
-@pytest.mark.parametrize(("terminal", "least", "most"), [(True, 58, 61), (False, 2, 3)])
+@pytest.mark.parametrize(("terminal", "least", "most"), [(True, 58, 61), (False, 4, 5)])
 def test_a_log_is_not_flooded_by_what_a_terminal_overwrites(
     engine: Engine,
     passes: Callable[[float], None],

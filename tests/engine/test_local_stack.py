@@ -292,6 +292,24 @@ def test_summary_says_what_is_served_and_what_each_phase_took() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("terminal", "columns", "lines"), [(True, "200", False), (True, "80", True), (False, "200", True)]
+)
+def test_pulumi_prints_lines_where_its_table_cannot_be_read(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,  # noqa: FBT001 - a table
+    columns: str,
+    lines: bool,  # noqa: FBT001
+) -> None:
+    """At 80 columns the table has room for neither its own status nor a word about what is waited for."""
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    machine.stack().up()
+    (up,) = [call for call in machine.calls() if call.startswith("up ")]
+    assert ("--non-interactive" in up) is lines
+
+
 def test_status_says_where_it_answers_and_asks_aws_for_the_rest(
     machine: Machine, capfd: pytest.CaptureFixture[str]
 ) -> None:

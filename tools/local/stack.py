@@ -23,6 +23,9 @@ from tools.local.config import SALT, checked_port, checked_version, committed_po
 from tools.local.process import end_left_behind, environment, killed_holders, run
 from tools.local.work import PROJECT, STACK, LocalError, Work, heal_state, lock, read_json, write
 
+TABLE_COLUMNS = 100
+"""Least width in which the status column of pulumi's table can be read."""
+
 
 def cloud_status(port: int) -> dict[str, Any] | None:
     """What the local cloud on `port` tells of itself; None where nothing, or something else, answers."""
@@ -182,9 +185,13 @@ class Stack:
         config = configuration(self._committed, chosen, port=port)
         write(path, f"# Made by tools/local for each run.\n{yaml.safe_dump(config, sort_keys=False)}")
 
-    @staticmethod
-    def _plainness() -> list[str]:
-        return [] if sys.stdout.isatty() else ["--non-interactive", "--suppress-progress"]
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether pulumi is to print lines: in a narrow terminal its table cuts off what goes on, and why."""
+        return not sys.stdout.isatty() or shutil.get_terminal_size().columns < TABLE_COLUMNS
+
+    def _plainness(self) -> list[str]:
+        return ["--non-interactive", "--suppress-progress"] if self._is_plain else []
 
     def _seen_port(self) -> int | None:
         """The port of the cloud that the stack's state belongs to, if it still runs."""
@@ -267,7 +274,9 @@ class Stack:
         return environment(self._work, self._base, engine=None)
 
     def _pulumi_env(self) -> dict[str, str]:
-        return environment(self._work, self._base, engine=self._engine)
+        env = environment(self._work, self._base, engine=self._engine)
+        # Pulumi's own name of the option, for its providers: what overwrites itself in a table is a line here.
+        return env | {"PULUMI_OPTION_NON_INTERACTIVE": "true"} if self._is_plain else env
 
     @cached_property
     def _engine(self) -> Path:
