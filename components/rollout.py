@@ -28,6 +28,7 @@ from fleetswap.aws.session import Cloud
 from fleetswap.aws.switch import Switch, schedule_name
 from fleetswap.domain import orders, tags
 from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.notices import CANCELLED
 from fleetswap.domain.orders import Order, Policy
 from fleetswap.domain.state import State
 from fleetswap.workflows import rollout as workflow
@@ -40,10 +41,7 @@ HOW = ("trusted", "urn")
 """These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
 becomes trusted by being live."""
 
-CANCELLED = "cancelled"
-"""Why a rollout ends after Ctrl-C or SIGTERM."""
-
-GONE = "cancelled: pulumi was killed"
+GONE = f"{CANCELLED}: pulumi was killed"
 """Why a rollout ends that no engine waits for any more: no ledger would be written of it."""
 
 LOCAL_PERIOD = 10

@@ -21,9 +21,10 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 STATUS_SECONDS = 1.0
 """Least time between two statuses, each of which overwrites the one before."""
 
+LINE_SECONDS = 5.0
 LOG_SECONDS = 15.0
-"""The same where there is no terminal, and each of them is a line of the log that only shows that something goes on.
-In between the engine gets them as what it shows with `--debug`: so it is noticed soon when there is none any more."""
+"""The same where each is a line, in a terminal and in a log. In between the engine gets them as what it shows with
+`--debug`: so it is noticed soon when there is none any more."""
 
 LOG_TIMEOUT = 5.0
 """Seconds that the engine may take for a message, on this very machine."""
@@ -52,8 +53,9 @@ class Speech:
         self._urn = urn
         self._gone = gone
         self._unheard = 0
-        self._every = STATUS_SECONDS if _has_terminal() else LOG_SECONDS
+        self._every = _seconds_between()
         self._shown = self._sent = float("-inf")
+        self._text = ""
 
     def line(self, text: str) -> None:
         """Say something that stays in the log."""
@@ -64,14 +66,14 @@ class Speech:
         self._log(text, engine_pb2.WARNING, ephemeral=False)
 
     def status(self, text: str) -> None:
-        """Show what goes on just now, a few words; left out if the last status is too young."""
+        """Show what goes on just now, a few words; left out if it is shown already, or the last one is too young."""
         now = time.monotonic()
         if now - self._sent < STATUS_SECONDS:
             return
         self._sent = now
-        due = now - self._shown >= self._every
+        due = text != self._text and now - self._shown >= self._every
         if due:
-            self._shown = now
+            self._shown, self._text = now, text
         self._log(text, engine_pb2.INFO if due else engine_pb2.DEBUG, ephemeral=True)
 
     def _log(self, text: str, severity: engine_pb2.LogSeverity.ValueType, *, ephemeral: bool) -> None:
@@ -99,12 +101,11 @@ def connect(address: str) -> engine_pb2_grpc.EngineStub | None:
     return engine_pb2_grpc.EngineStub(grpc.insecure_channel(address))
 
 
-def _has_terminal() -> bool:
-    """Whether whoever deploys sits at a terminal. Where the engine writes to, a provider cannot see."""
-    if os.environ.get("PULUMI_OPTION_NON_INTERACTIVE"):
-        return False
+def _seconds_between() -> float:
+    """Between two statuses that are shown. Where the engine writes to, a provider cannot see; it guesses."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:
-        return False
-    return True
+        return LOG_SECONDS
+    # Pulumi's own name of the option (`pulumi --non-interactive`), for whoever sets it.
+    return LINE_SECONDS if os.environ.get("PULUMI_OPTION_NON_INTERACTIVE") else STATUS_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -145,10 +146,19 @@ def _row(now: SiteNow, each: ReleaseNow, total: int) -> tuple[str, str, str, str
         if group.on_demand_pin is not None:
             notes.append(f"on demand only, it was {group.on_demand_pin} % of them")
         if group.scale_in is not None:
-            notes.append(f"scaled in by AWS at {group.scale_in}")
+            notes.append(f"warm until {_when(group.scale_in)}")
         if group.abort is not None:
             notes.append(f"told to stop: {group.abort}")
     return each.release, _share(each.weight, total), healthy, machines, "; ".join(notes)
+
+
+def _when(text: str) -> str:
+    """A time that AWS has told, short: without the date if it is today's. What is no time stays as it is."""
+    try:
+        at = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return text
+    return f"{at:%H:%M} UTC" if at.date() == datetime.now(UTC).date() else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _share(weight: int, total: int) -> str:

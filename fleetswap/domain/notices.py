@@ -18,6 +18,9 @@ from fleetswap.domain.words import duration
 SUBJECT_CHARS = 100
 """Greatest length of a subject (SNS Publish); it may hold no line breaks or control characters."""
 
+CANCELLED = "cancelled"
+"""How the reason begins when a person, and nothing about the release, has ended a rollout."""
+
 TOLD_SECONDS = 0.05
 """Phases that took less are not told."""
 
@@ -57,7 +60,8 @@ class Notice:
     warm: float = 0.0
     phases: Mapping[str, float] = field(default_factory=dict)
     back: tuple[float, float] = (0.0, 0.0)
-    """About how many seconds a rollback takes: to a standby that is warm, and to one that must start first."""
+    """About how many seconds a rollback takes: to a standby that is warm, and to one that must start first; 0 if this
+    rollout has started none."""
 
     undone: tuple[str, ...] = ()
     remedy: str = ""
@@ -93,6 +97,8 @@ class Notice:
         if not self.standby:
             return "there is no release before this one"
         warm, cold = (f"about {duration(max(1.0, seconds))}" for seconds in self.back)
+        if not self.back[1]:
+            cold = "as long as its machines take to start"
         times = f"{warm} while {self.standby} is warm, {cold} after that" if self.warm else cold
         return f"`fleetswap rollback`, which takes {times}"
 
@@ -145,6 +151,8 @@ def _way_back(state: State, phases: Mapping[str, float]) -> tuple[float, float]:
     moves = max(1, len(state.written))
     warm = sum(phases.get(phase, 0.0) for phase in (Phase.LOOK, Phase.PROBE, Phase.SETTLE))
     warm += phases.get(Phase.SHIFT, 0.0) / moves
+    if state.eager:  # its machines were there already
+        return warm, 0.0
     return warm, warm + phases.get(Phase.SCALE, 0.0) + phases.get(Phase.GATE, 0.0)
 
 
@@ -158,8 +166,8 @@ def _undone(state: State, end: End) -> tuple[str, ...]:
         )
     sizes = [change for change in state.touched if isinstance(change, Resize) and change.side == candidate]
     if sizes and sizes[-1].desired is not None and not end.problems and state.now_on != candidate.release:
-        machines = "its machines are ended" if not sizes[-1].desired else f"it has {sizes[-1].desired} machines again"
-        found.append(f"{candidate.release}: {machines}")
+        size = f"{sizes[-1].desired} machines again" if sizes[-1].desired else "no machines any more"
+        found.append(f"{candidate.release} has {size}")
     if any(isinstance(change, Arm) for change in state.touched) and not end.problems:
         found.append("the dead man's switch is deleted")
     return tuple(found)
@@ -172,4 +180,6 @@ def _remedy(state: State, end: End) -> str:
         return "nothing was touched: change what the error names, and run `pulumi up` again"
     if end.kind is Kind.CLOUD:
         return "run `pulumi up` again when AWS takes what it refused or did not answer"
-    return f"`pulumi up` deploys {state.order.candidate.release} again; another image replaces it"
+    if end.reason.startswith(CANCELLED):
+        return f"run `pulumi up` to deploy {state.order.candidate.release} after all"
+    return f"mend {state.order.candidate.release} and run `pulumi up`, which also takes away what is left of it"

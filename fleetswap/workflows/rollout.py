@@ -103,8 +103,8 @@ def roll_out(
     Repeating a finished rollout mends what differs and changes nothing else; repeating one that died half-way first
     puts right what that one left. The notifier is told of every end.
 
-    `say` gets what is to stay in the log, each line once; `show` what goes on just now, a few words, as often as they
-    change. `keep` gets each state before its action is done, so that whoever has the last one can `take_up`; it must
+    `say` gets what is to stay in the log, each line once; `show` what goes on just now, a few words, again and
+    again. `keep` gets each state before its action is done, so that whoever has the last one can `take_up`; it must
     not raise.
     """
     run = uuid.uuid4().hex
@@ -254,7 +254,6 @@ class _Teller:
         self._say = say
         self._show = show
         self._told: set[str] = set()
-        self._shown = ""
 
     def line(self, text: str) -> None:
         """Tell for good, unless it was told before."""
@@ -263,9 +262,8 @@ class _Teller:
             self._try(self._say, text)
 
     def row(self, text: str) -> None:
-        """Show what is going on, if it is news."""
-        if text and text != self._shown:
-            self._shown = text
+        """Show what is going on."""
+        if text:
             self._try(self._show, text)
 
     @staticmethod

@@ -247,7 +247,7 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
     ran = cli("status", "--service", service.name)
     assert ran.status == 0
     lines = ran.out.splitlines()
-    assert re.fullmatch(r".*  1 of 1  1 \(1 to 4\)  standby; scaled in by AWS at 2\S+", lines[2])
+    assert re.fullmatch(r".*  1 of 1  1 \(1 to 4\)  standby; warm until (2\S+ )?\d\d:\d\d UTC", lines[2])
     told = "live; pinned, its least was 1; on demand only, it was 0 % of them"
     assert lines[3].split("  ", 2)[2].strip() == f"95 %   2 of 2  2 (1 to 4)  {told}"
     assert lines[4].endswith("  5 %   2 of 2  2 (2 to 4)  told to stop: because")

@@ -65,20 +65,20 @@ def test_it_speaks_in_the_row_of_its_resource(engine: Engine) -> None:
     assert engine.heard[-1].severity == engine_pb2.WARNING
 
 
-@pytest.mark.parametrize(("terminal", "least", "most"), [(True, 58, 61), (False, 4, 5)])
+@pytest.mark.parametrize(("every", "least", "most"), [(speech.STATUS_SECONDS, 58, 61), (speech.LOG_SECONDS, 4, 5)])
 def test_a_log_is_not_flooded_by_what_a_terminal_overwrites(
     engine: Engine,
     passes: Callable[[float], None],
     monkeypatch: pytest.MonkeyPatch,
-    terminal: bool,  # noqa: FBT001 - a table
+    every: float,
     least: int,
     most: int,
 ) -> None:
     """In CI every figure would be a line; in a terminal nothing would move."""
-    monkeypatch.setattr(speech, "_has_terminal", lambda: terminal)
+    monkeypatch.setattr(speech, "_seconds_between", lambda: every)
     ours = Speech(URN)
-    for second in range(240):
-        ours.status(f"{second}")
+    for quarter in range(240):
+        ours.status(f"{quarter}")
         passes(0.25)
     assert least <= len(shown(engine)) <= most
 
@@ -87,7 +87,7 @@ def test_an_engine_that_is_gone_is_noticed_once_and_fails_nothing(
     engine: Engine, passes: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a kill of the engine a rollout would go on for nobody; or one lost message would end it."""
-    monkeypatch.setattr(speech, "_has_terminal", lambda: False)
+    monkeypatch.setattr(speech, "_seconds_between", lambda: speech.LOG_SECONDS)
     told = list[str]()
     ours = Speech(URN, gone=lambda: told.append("gone"))
     engine.gone = True
@@ -100,3 +100,16 @@ def test_an_engine_that_is_gone_is_noticed_once_and_fails_nothing(
         ours.status(f"{second}")
         passes(1)
     assert told == ["gone"]
+
+
+def test_what_was_left_out_is_shown_later_and_what_is_shown_is_not_said_again(
+    engine: Engine, passes: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row would go on telling what was true a minute ago, or a log repeat itself."""
+    monkeypatch.setattr(speech, "_seconds_between", lambda: speech.LOG_SECONDS)
+    ours = Speech(URN)
+    ours.status("target registration")
+    for _ in range(60):
+        passes(1)
+        ours.status("initial health checks")
+    assert shown(engine) == ["target registration", "initial health checks"]

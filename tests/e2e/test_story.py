@@ -46,8 +46,9 @@ def test_one_command_deploys_an_image_that_answers(stack: LocalStack) -> None:
     assert re.search(r"dynamic/fleetswap:DiskImage web-\w+ creating \(\d+s\).* uploading", ran.said)
     assert not re.search(r"pulumi:Stack .* (uploading|web-\w+:)", ran.said)
     resources = json.loads(Work(ROOT, stack.folder).stack_state.read_text())["checkpoint"]["latest"]["resources"]
-    ours = {one["urn"]: one["inputs"]["urn"] for one in resources if "dynamic/fleetswap" in one["type"]}
-    assert ours == {urn: urn for urn in ours} != {}
+    ours = {one["urn"]: one["inputs"]["urn"] for one in resources if one.get("inputs", {}).get("urn")}
+    assert ours == {urn: urn for urn in ours}
+    assert len(ours) == 2
 
 
 def test_deploying_the_same_again_changes_nothing(stack: LocalStack) -> None:

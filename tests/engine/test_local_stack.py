@@ -293,7 +293,7 @@ def test_summary_says_what_is_served_and_what_each_phase_took() -> None:
 
 
 @pytest.mark.parametrize(
-    ("terminal", "columns", "lines"), [(True, "200", False), (True, "80", True), (False, "200", True)]
+    ("terminal", "columns", "lines"), [(True, "200", False), (True, "120", True), (False, "200", True)]
 )
 def test_pulumi_prints_lines_where_its_table_cannot_be_read(
     machine: Machine,
@@ -302,7 +302,7 @@ def test_pulumi_prints_lines_where_its_table_cannot_be_read(
     columns: str,
     lines: bool,  # noqa: FBT001
 ) -> None:
-    """At 80 columns the table has room for neither its own status nor a word about what is waited for."""
+    """At 80 columns the table has no room for its own status, and at 120 for no word about what is waited for."""
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     machine.stack().up()

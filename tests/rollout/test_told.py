@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 
 import pytest
 
@@ -66,8 +65,8 @@ def test_a_failure_ends_with_what_serves_what_was_put_back_and_what_to_do() -> N
     what, serving, put_back, remedy = told(world)
     assert re.fullmatch(r"web: the rollout of new was rolled back, after .+", what)
     assert serving == "serving now: live"
-    assert put_back.startswith("put back: all the traffic is on live again; new: its machines are ended")
-    assert remedy.startswith("what to do: `pulumi up` deploys new again")
+    assert put_back.startswith("put back: all the traffic is on live again; new has no machines any more")
+    assert remedy == "what to do: mend new and run `pulumi up`, which also takes away what is left of it"
     (notice,) = world.notices
     assert notice.subject == "web: rollout of new rolled back"
     assert "why: with " in notice.text
@@ -100,4 +99,3 @@ def test_the_row_says_in_a_few_words_what_is_waited_for() -> None:
     assert "gate: 3/3 launched, 0/3 healthy (initial health checks)" in shown
     assert any(re.match(r"5 %, \d+ s left; ", row) for row in shown)
     assert max(map(len, shown)) <= ROW_CHARS
-    assert all(one != other for one, other in pairwise(shown)), "what is shown already is sent again"

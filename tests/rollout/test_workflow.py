@@ -176,7 +176,7 @@ def test_progress_is_not_noise() -> None:
     """A gate of ten minutes would print hundreds of equal lines."""
     world, wanted = broken_candidate()
     with pytest.raises(Aborted):
-        run(world, wanted)
+        roll_out(wanted, balancer=world, fleet=world, prober=world, clock=world, say=world.say)
     assert len(world.log) < 12
 
 

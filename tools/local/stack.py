@@ -23,8 +23,9 @@ from tools.local.config import SALT, checked_port, checked_version, committed_po
 from tools.local.process import end_left_behind, environment, killed_holders, run
 from tools.local.work import PROJECT, STACK, LocalError, Work, heal_state, lock, read_json, write
 
-TABLE_COLUMNS = 100
-"""Least width in which the status column of pulumi's table can be read."""
+PREVIEW_COLUMNS = 100
+UPDATE_COLUMNS = 150
+"""Least width in which pulumi's table has room for what it says last: what changes, and what a rollout waits for."""
 
 
 def cloud_status(port: int) -> dict[str, Any] | None:
@@ -111,7 +112,9 @@ class Stack:
             chosen = {"version": self._version} if self._version else read_json(self._work.chosen)
             self._write_config(self._work.preview_config, chosen, port)
             self._ensure_stack()
-            return self._pulumi("preview", "--config-file", str(self._work.preview_config), *self._plainness())
+            return self._pulumi(
+                "preview", "--config-file", str(self._work.preview_config), *self._plainness(PREVIEW_COLUMNS)
+            )
 
     def status(self) -> int:
         """Tell what runs, where it answers, and how to go back; status 1 if nothing does."""
@@ -120,12 +123,12 @@ class Stack:
         if cloud is None:
             sys.stdout.write("The local cloud does not run: `make up` starts it.\n")
             return 1
+        outputs = self._outputs() if self._work.has_stack else {}
         running = sum(instance["state"] == "running" for instance in cloud.get("instances", ()))
         machines = f"{running} machine{'' if running == 1 else 's'}"
         sys.stdout.write(f"The local cloud runs at http://127.0.0.1:{port} (pid {cloud['pid']}), with {machines}.\n")
         for problem in cloud.get("problems", ()):
             sys.stdout.write(f"  problem: {problem}\n")
-        outputs = self._outputs() if self._work.has_stack else {}
         if not outputs.get("live"):
             sys.stdout.write("Nothing is deployed: `make up` does it.\n")
             return 0
@@ -160,7 +163,7 @@ class Stack:
         self._unlock()
         config = str(self._work.config)
         # The outputs hold the whole ledger: what a person wants to know of them is told below.
-        quietly = ("--suppress-outputs", *self._plainness())
+        quietly = ("--suppress-outputs", *self._plainness(UPDATE_COLUMNS))
         status = self._pulumi("up", "--yes", "--skip-preview", "--config-file", config, *quietly)
         if status == 0:
             write(self._work.chosen, json.dumps(chosen))
@@ -185,13 +188,13 @@ class Stack:
         config = configuration(self._committed, chosen, port=port)
         write(path, f"# Made by tools/local for each run.\n{yaml.safe_dump(config, sort_keys=False)}")
 
-    @cached_property
-    def _is_plain(self) -> bool:
-        """Whether pulumi is to print lines: in a narrow terminal its table cuts off what goes on, and why."""
-        return not sys.stdout.isatty() or shutil.get_terminal_size().columns < TABLE_COLUMNS
+    @staticmethod
+    def _is_plain(columns: int) -> bool:
+        """Whether pulumi is to print lines: in a narrower terminal its table cuts off what goes on, and why."""
+        return not sys.stdout.isatty() or shutil.get_terminal_size().columns < columns
 
-    def _plainness(self) -> list[str]:
-        return ["--non-interactive", "--suppress-progress"] if self._is_plain else []
+    def _plainness(self, columns: int) -> list[str]:
+        return ["--non-interactive", "--suppress-progress"] if self._is_plain(columns) else []
 
     def _seen_port(self) -> int | None:
         """The port of the cloud that the stack's state belongs to, if it still runs."""
@@ -276,7 +279,7 @@ class Stack:
     def _pulumi_env(self) -> dict[str, str]:
         env = environment(self._work, self._base, engine=self._engine)
         # Pulumi's own name of the option, for its providers: what overwrites itself in a table is a line here.
-        return env | {"PULUMI_OPTION_NON_INTERACTIVE": "true"} if self._is_plain else env
+        return env | {"PULUMI_OPTION_NON_INTERACTIVE": "true"} if self._is_plain(UPDATE_COLUMNS) else env
 
     @cached_property
     def _engine(self) -> Path:
