@@ -53,6 +53,10 @@ bench-upload: setup ## coldsnap and Fleetswap in turn against one server; ARGS=-
 bench-deploy: setup ## phases of a deploy and a rollback on the local cloud, with a verdict for each goal; about 4 minutes
 	@$(python) -m bench deploy $(ARGS)
 
+.PHONY: mutants
+mutants: setup ## break the rollout's state machine in every small way, and tell what no test notices; ARGS="gate pins": only these modules
+	@$(python) -m tools.mutants $(ARGS)
+
 compile := .venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url pyproject.toml
 
 lock: setup ## write the lock files anew from pyproject.toml: what a deploy needs, and with it what the tests need

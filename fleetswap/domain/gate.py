@@ -141,7 +141,7 @@ def judge(
     unless this very reading is good.
     """
     good = None if reading.targets is None else healthy(reading.targets) >= max(wanted, 1)
-    streak = replace(streak.after(good), bad=0)
+    streak = streak.after(good)
     new = tuple(failure for failure in reading.failures or () if failure.id not in failed_before)
     reason = words(replace(reading, failures=new), wanted=wanted)
     if good and streak.good >= readings:

@@ -149,7 +149,7 @@ class Policy:
     def of(cls, plain: Mapping[str, Any]) -> Policy:
         """The policy that `plain` made, also one of an older version, which lacks what came later."""
         values = dict(plain)
-        for name in ("probe_statuses", "alarms", "report_only"):
+        for name in ("alarms", "report_only"):
             if name in values:
                 values[name] = tuple(values[name])
         for name in ("errors", "slowness"):

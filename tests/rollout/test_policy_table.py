@@ -1,0 +1,77 @@
+"""The settings of one rollout at their edges: what is refused, by which name, and what is just allowed."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import pytest
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.policy import Check, Policy, Shortage
+from fleetswap.domain.rates import Limit
+from fleetswap.domain.strategy import Step, Strategy
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"probe_statuses": (200.5,)}, "probe_statuses"),
+        ({"probe_statuses": (600,)}, "probe_statuses"),
+        ({"slow": inf}, "slow"),
+        ({"slow": 0}, "slow"),
+        ({"readings": inf}, "readings"),
+        ({"warm": inf}, "warm"),
+        ({"report_only": ("health",)}, "report_only"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_its_name(wrong: dict[str, Any], name: str) -> None:
+    """A slip in the settings would show as a traceback, or as a rollout that never ends or is never judged."""
+    with pytest.raises(InputError, match=rf"\b{name}\b"):
+        Policy(capacity=1, **wrong)
+
+
+@pytest.mark.parametrize(("wrong", "name"), [({"bake": -1}, "bake"), ({"trusted_bake": inf}, "trusted_bake")])
+def test_a_bake_that_is_no_time_is_refused_by_its_name(wrong: dict[str, Any], name: str) -> None:
+    """A bake of no length, or without an end, would be found out with all the traffic moved."""
+    with pytest.raises(InputError, match=rf" {name} is"):
+        Strategy(**wrong)
+
+
+def test_what_is_just_allowed_is() -> None:
+    """A canary of one percent, or statuses at the ends of what HTTP has, would be refused."""
+    assert Strategy((Step(1),)).steps == (Step(1), Step(100))
+    assert Policy(capacity=1, probe_statuses=(100, 599)).probe_statuses == (100, 599)
+    every = tuple(sorted(set(Check) - {Check.HEALTH}))
+    assert Policy(capacity=1, report_only=every).report_only == every
+
+
+@pytest.mark.parametrize(
+    ("step", "watched"), [(Step(5), False), (Step(5, hold=0.5), True), (Step(5, min_requests=1), True)]
+)
+def test_a_step_is_watched_if_it_asks_for_anything(step: Step, *, watched: bool) -> None:
+    """The switch would fire in the middle of a step that waits for requests."""
+    assert step.is_watched is watched
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ({}, False),
+        ({"errors": Limit()}, True),
+        ({"slow": 1.0}, True),
+        ({"strategy": Strategy((Step(5, min_requests=1),))}, True),
+    ],
+)
+def test_requests_are_counted_if_anything_needs_them(settings: dict[str, Any], *, counts: bool) -> None:
+    """A check that the settings ask for would never see a figure, and wait for ever or pass unseen."""
+    assert Policy(capacity=1, **settings).counts_requests is counts
+
+
+def test_a_choice_that_went_through_pulumi_is_one_again() -> None:
+    """A shortage of spot machines would be told as no machine's fault, and on-demand ones never tried."""
+    plain = Policy(capacity=1, shortage=Shortage.ON_DEMAND, alarms=("up",), report_only=("probe",)).plain()
+    assert plain["shortage"] == "on-demand"
+    again = Policy.of(plain)
+    assert again.shortage is Shortage.ON_DEMAND
+    assert (again.alarms, again.report_only, again.probe_statuses) == (("up",), ("probe",), (200,))
