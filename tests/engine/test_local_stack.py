@@ -66,6 +66,13 @@ class Machine:
         always = {"url": "http://here", "live": "web-00000000", "seconds": {"build": 1, "upload": 2, "rollout": {}}}
         self.outputs.write_text(json.dumps(always | outputs))
 
+    def has_fleetswap(self) -> None:
+        """Let the command line of Fleetswap say what it is asked."""
+        fake = self.work.root / "fleetswap"
+        fake.mkdir()
+        (fake / "__init__.py").touch()
+        (fake / "__main__.py").write_text("import sys\nprint('asked:', *sys.argv[1:])\n")
+
     def calls(self) -> list[str]:
         """What was called since the last time."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
@@ -310,6 +317,25 @@ def test_pulumi_prints_lines_where_its_table_cannot_be_read(
     assert ("--non-interactive" in up) is lines
 
 
+def test_a_killed_rollout_is_waited_for_until_its_guardian_has_put_it_back(
+    machine: Machine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has pressed Ctrl-C twice would get the prompt back, and not know what serves."""
+    machine.stack().up()
+    env = {"PATH": os.environ["PATH"], "PULUMI_BACKEND_URL": machine.work.state.as_uri()}
+    guardian = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)", "components.guardian"], env=env)
+    machine.has_fleetswap()
+    capfd.readouterr()
+    assert machine.stack(STATUS="1").up() == 1
+    assert guardian.poll() is not None
+    guardian.wait()
+    said = capfd.readouterr().out
+    assert "its guardian has put back what it had done" in said
+    assert said.endswith("asked: status --service web --endpoint-url http://127.0.0.1:4510\n")
+    assert machine.stack(STATUS="1").up() == 1
+    assert "guardian" not in capfd.readouterr().out
+
+
 def test_status_says_where_it_answers_and_asks_aws_for_the_rest(
     machine: Machine, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,10 +345,7 @@ def test_status_says_where_it_answers_and_asks_aws_for_the_rest(
     machine.cloud = {"pid": 1, "instances": [{"state": "running"}, {"state": "terminated"}], "problems": ["no qemu"]}
     machine.stack().up()
     machine.has_outputs(standby="web-11111111")
-    fake = machine.work.root / "fleetswap"
-    fake.mkdir()
-    (fake / "__init__.py").touch()
-    (fake / "__main__.py").write_text("import sys\nprint('asked:', *sys.argv[1:])\n")
+    machine.has_fleetswap()
     capfd.readouterr()
     assert machine.stack().status() == 0
     said = capfd.readouterr().out.splitlines()

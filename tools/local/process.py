@@ -22,6 +22,8 @@ LEFT_BEHIND = re.compile(
     r"(^|[/\0])pulumi(-[\w-]+)?\0|pulumi\.dynamic|localcloud\.plugin|tools\.engine|components\.guardian|run_program\.py"
 )
 
+GUARDIAN = re.compile(r"components\.guardian")
+
 
 def environment(work: Work, base: Mapping[str, str], *, engine: Path | None) -> dict[str, str]:
     """The environment of pulumi, or with `engine` None that of the local cloud.
@@ -111,29 +113,49 @@ def _is_pulumi(pid: int) -> bool:
         return True
 
 
+def _running(work: Work, command: re.Pattern[str]) -> list[int]:
+    """The processes of this stack with this in their command: they have its backend in their environment."""
+    mark = f"PULUMI_BACKEND_URL={work.state.as_uri()}".encode()
+
+    def is_ours(process: Path) -> bool:
+        try:
+            found = command.search((process / "cmdline").read_bytes().decode(errors="replace"))
+            return found is not None and mark in (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            return False  # it has ended, or is another user's
+
+    return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and is_ours(p)]
+
+
+def wait_for_guardian(work: Work, *, patience: float = 120.0) -> bool:
+    """Wait until the guardian of a rollout that was killed is done.
+
+    False if there is none, it takes too long, or someone is too impatient: it goes on by itself.
+    """
+    deadline = time.monotonic() + patience
+    found = False
+    try:
+        while _running(work, GUARDIAN):
+            if time.monotonic() >= deadline:
+                return False
+            found = True
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        return False
+    return found
+
+
 def end_left_behind(work: Work, *, patience: float = 10.0) -> None:
     """End the plugins and programs of this stack that outlived a killed pulumi. A repeat changes nothing.
 
     They are known by their command, and by this stack's backend in their environment.
     """
-    mark = f"PULUMI_BACKEND_URL={work.state.as_uri()}".encode()
-
-    def is_ours(process: Path) -> bool:
-        try:
-            command = (process / "cmdline").read_bytes().decode(errors="replace")
-            return bool(LEFT_BEHIND.search(command)) and mark in (process / "environ").read_bytes().split(b"\0")
-        except OSError:
-            return False  # it has ended, or is another user's
-
-    def ours() -> list[int]:
-        return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and is_ours(p)]
-
     for number, until in ((signal.SIGTERM, patience), (signal.SIGKILL, patience)):
-        for pid in ours():
+        for pid in _running(work, LEFT_BEHIND):
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
         deadline = time.monotonic() + until
-        while ours() and time.monotonic() < deadline:
+        while _running(work, LEFT_BEHIND) and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -20,7 +20,7 @@ import yaml
 
 from fleetswap.domain.state import Phase
 from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration, listener_port
-from tools.local.process import end_left_behind, environment, killed_holders, run
+from tools.local.process import end_left_behind, environment, killed_holders, run, wait_for_guardian
 from tools.local.work import PROJECT, STACK, LocalError, Work, heal_state, lock, read_json, write
 
 PREVIEW_COLUMNS = 100
@@ -133,6 +133,10 @@ class Stack:
             sys.stdout.write("Nothing is deployed: `make up` does it.\n")
             return 0
         sys.stdout.write(f"\n{served(outputs)}{way_back(outputs)}\n")
+        return self._show_service(port)
+
+    def _show_service(self, port: int) -> int:
+        """Who has the traffic, as AWS tells it."""
         sys.stdout.flush()
         service = self._committed["config"][f"{PROJECT}:service"]
         show = [sys.executable, "-m", "fleetswap", "status", "--service", service]
@@ -168,6 +172,9 @@ class Stack:
         if status == 0:
             write(self._work.chosen, json.dumps(chosen))
             sys.stdout.write(summary(self._outputs()))
+        elif wait_for_guardian(self._work):
+            sys.stdout.write("\nThe rollout was killed, and its guardian has put back what it had done:\n\n")
+            self._show_service(port)
         return status
 
     def _heal(self) -> None:
