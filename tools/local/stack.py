@@ -120,7 +120,7 @@ class Stack:
         """Tell what runs, where it answers, and how to go back; status 1 if nothing does."""
         port = self._seen_port()
         cloud = None if port is None else cloud_status(port)
-        if cloud is None:
+        if port is None or cloud is None:
             sys.stdout.write("The local cloud does not run: `make up` starts it.\n")
             return 1
         outputs = self._outputs() if self._work.has_stack else {}
