@@ -24,6 +24,7 @@ from botocore.exceptions import (
     ConnectionError as NoConnection,
 )
 
+from fleetswap.aws.refusals import CREDENTIALS, lasting, no_credentials
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.gate import one_line
 from fleetswap.domain.orders import Unavailable
@@ -66,9 +67,13 @@ def explained(permission: str, thing: str) -> Iterator[None]:
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise CloudError("there are no AWS credentials: set a profile or the AWS_* variables") from error
     except (HTTPClientError, NoConnection) as error:
+        if (remedy := lasting(error)) is not None:
+            raise CloudError(f"{permission} on {thing} failed: {remedy}") from error
         raise Unavailable(f"AWS does not answer to {permission} on {thing}: {one_line(str(error))}") from error
     except BotoCoreError as error:
         raise CloudError(f"{permission} on {thing} failed: {one_line(str(error))}") from error
+    except CREDENTIALS as error:
+        raise CloudError(no_credentials(error)) from error
 
 
 def code(error: ClientError) -> str:

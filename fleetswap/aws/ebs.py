@@ -23,7 +23,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from fleetswap.aws.refusals import one_line, refusal
+from fleetswap.aws.refusals import CREDENTIALS, lasting, no_credentials, one_line, refusal
 from fleetswap.domain.blocks import BLOCK_SIZE, digest, encode
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.snapshots import PENDING_MINUTES, Absent, Page, Snapshot, Start, Started, TryAgain
@@ -213,6 +213,8 @@ def _speaking(doing: str, *permissions: str) -> Iterator[None]:
     except ClientError as error:
         raise _refusal(error, doing, permissions) from error
     except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
+        if (remedy := lasting(error)) is not None:
+            raise CloudError(f"{doing}: {remedy}") from error
         raise TryAgain(f"{doing}: {one_line(error)}") from error
     except ResponseParserError as error:
         raise TryAgain(f"{doing}: the answer cannot be read ({one_line(error)})") from error
@@ -220,6 +222,8 @@ def _speaking(doing: str, *permissions: str) -> Iterator[None]:
         raise CloudError(f"{doing}: no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`") from error
     except BotoCoreError as error:
         raise CloudError(f"{doing}: {one_line(error)}") from error
+    except CREDENTIALS as error:
+        raise CloudError(f"{doing}: {no_credentials(error)}") from error
 
 
 def _refusal(error: ClientError, doing: str, permissions: tuple[str, ...]) -> CloudError:

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+
+from botocore.utils import get_environ_proxies
 
 from fleetswap.aws.answer import Odd, Reader
 from fleetswap.aws.session import CONNECT_SECONDS
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, InputError
 
 PROGRESS_SECONDS = 30
 """Longest time in which not one byte is taken by, or comes from, the other side."""
@@ -69,11 +70,11 @@ class Endpoint:
         port = parts.port or (443 if secure else 80)
         name = f"[{host}]" if ":" in host else host
         authority = name if port == (443 if secure else 80) else f"{name}:{port}"
-        proxy = None if proxy_bypass(host) else getproxies().get(parts.scheme)
+        proxy = get_environ_proxies(url).get(parts.scheme)  # botocore's own, so that all calls go the same way
         if proxy is not None and "://" not in proxy:
             proxy = f"http://{proxy}"
         if proxy is not None and not proxy.startswith("http://"):
-            raise CloudError(f"the proxy of {host} is no http:// proxy: use one, or add the host to NO_PROXY")
+            raise InputError(f"the proxy of {host} is no http:// proxy: use one, or add the host to NO_PROXY")
         return cls(secure, host, port, authority, parts.path.rstrip("/"), proxy)
 
     @property

@@ -36,6 +36,16 @@ answer was lost, is still being written; or the write took too long (API referen
 
 DENIALS = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"})
 
+DEPENDENCY = "DEPENDENCY_ACCESS_DENIED"
+"""The reason of an AccessDeniedException that is KMS's: no right of EBS is missing (API reference, the exception)."""
+
+ON_THE_KEY = "kms:CreateGrant, kms:Decrypt, kms:DescribeKey, kms:GenerateDataKeyWithoutPlaintext and kms:ReEncrypt*"
+"""What EBS encryption needs on the key (EBS user guide, "Requirements for Amazon EBS encryption")."""
+
+CREDENTIALS = (EOFError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What botocore lets through when credentials cannot be had: a question for an MFA code that nobody is there to answer,
+a token file that is not there. Its own connections never raise these."""
+
 QUOTAS = {
     "ServiceQuotaExceededException": "a quota of the account is used up",
     "ConcurrentLimitExceededException": "the account has as many pending snapshots as it may have (100 by default)",
@@ -93,10 +103,35 @@ def refusal(
         return TryAgain(text)
     if code == "ValidationException":
         return Invalid(text, reason)
-    return CloudError(_final(doing, permissions, code, message, text))
+    return CloudError(_final(doing, permissions, code, message, reason, text))
 
 
-def _final(doing: str, permissions: tuple[str, ...], code: str, message: str, text: str) -> str:
+def no_credentials(error: BaseException) -> str:
+    """What to say of one of `CREDENTIALS`."""
+    if isinstance(error, EOFError):
+        return "the AWS profile asks for an MFA code, and there is no terminal: log in first, and hand over the session"
+    return f"the AWS credentials cannot be read ({one_line(error)}): correct the profile or the AWS_* variables"
+
+
+def lasting(error: BaseException) -> str | None:
+    """What to say, with the remedy, of a connection that will fail however often it is tried; None if it may pass.
+
+    botocore has no error of its own for these, so its words are looked at.
+    """
+    told = one_line(error)
+    cause = one_line(getattr(error, "kwargs", {}).get("error", ""))  # which botocore's words about a proxy leave out
+    if "CERTIFICATE_VERIFY_FAILED" in told:
+        return f"{told}: name the right authorities with AWS_CA_BUNDLE"
+    if re.search(r"\b407\b", cause):
+        return "the proxy wants another password: set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+    if "Invalid header value" in told:  # the value itself is not repeated: it is made of credentials
+        return "the AWS credentials hold a line break, or a character that no header may have: correct them"
+    return None
+
+
+def _final(doing: str, permissions: tuple[str, ...], code: str, message: str, reason: str | None, text: str) -> str:
+    if code in DENIALS and reason == DEPENDENCY:
+        return f"{doing}: KMS denies access: allow {ON_THE_KEY} on the key, here and in its policy ({message})"
     if code in DENIALS:
         # AWS often says which action it was, e.g. one on the KMS key; then it knows better.
         told = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)

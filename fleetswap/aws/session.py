@@ -145,14 +145,19 @@ class Cloud:
         """Whom TLS trusts: the authorities that botocore would, which is AWS_CA_BUNDLE or what it ships."""
         told = self._small_session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
         path = Path(str(told or get_cert_path(True)))  # noqa: FBT003 (botocore's way to ask for what it ships)
+        if path.is_dir():
+            raise InputError(
+                f"the certificate authorities {path} are a folder, and the AWS SDK reads one file: name it"
+            )
         try:
-            if path.is_dir():
-                return ssl.create_default_context(capath=path)
-            return ssl.create_default_context(cafile=path)
+            context = ssl.create_default_context(cafile=path)
         except OSError as error:  # ssl.SSLError is one
             raise InputError(
                 f"the certificate authorities {path} cannot be read ({error.strerror or error}): correct AWS_CA_BUNDLE"
             ) from error
+        # Python 3.13 is stricter than botocore, and some companies' authorities do not pass (cpython#107361).
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
 
 
 def control() -> Config:

@@ -24,7 +24,7 @@ from botocore.exceptions import (
     SSOError,
 )
 
-from fleetswap.aws.refusals import one_line
+from fleetswap.aws.refusals import CREDENTIALS, no_credentials, one_line
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.snapshots import TryAgain
 
@@ -36,6 +36,11 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 
 SKEW_SECONDS = 30.0
 """A clock that is corrected by less than this was right already: AWS allows 5 minutes."""
+
+LOOK_SECONDS = 10.0
+"""Least time between two looks at credentials that are there. In their last ten minutes botocore renews them at each
+look, while everybody waits (botocore.credentials, RefreshableCredentials), and a `credential_process` may never hand
+out any that last longer: then each block would cost a process."""
 
 NO_CREDENTIALS = "no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`"
 
@@ -76,6 +81,9 @@ class Signer:
         self._find = credentials
         self._now = now
         self._credentials: Credentials | None = None
+        self._keys: tuple[str, str, str | None] | None = None
+        self._looked = 0.0
+        self._looking = threading.Lock()  # of the three above
         self._offset = 0.0  # the service's clock minus ours
         self._key: tuple[tuple[str, str], bytes] | None = None
         self._lock = threading.Lock()
@@ -111,10 +119,14 @@ class Signer:
 
     def renew(self, used: Stamp) -> bool:
         """The service says that the credentials of `used` have expired: whether there are others now."""
-        with self._lock:
-            if self._frozen() == used.keys:
-                self._credentials = None
-            return self._frozen() != used.keys
+        with self._looking:
+            if self._keys == used.keys:
+                keys = self._frozen()
+                if keys == used.keys:
+                    self._credentials = None
+                    keys = self._frozen()
+                self._keys, self._looked = keys, self._now()
+            return self._keys != used.keys
 
     def set_clock(self, used: Stamp, date: str | None) -> bool:
         """The service says that the time of `used` was wrong and gives its own: whether that makes a difference."""
@@ -129,8 +141,27 @@ class Signer:
             return used.offset != self._offset
 
     def _stamp(self) -> Stamp:
-        with self._lock:
-            return Stamp(self._frozen(), self._offset)
+        keys = self._keys
+        if keys is None or not 0 <= self._now() - self._looked < LOOK_SECONDS:
+            keys = self._look(keys)
+        return Stamp(keys, self._offset)
+
+    def _look(self, kept: tuple[str, str, str | None] | None) -> tuple[str, str, str | None]:
+        """The credentials as they are now. One thread looks; the others sign on with what is kept, if anything is."""
+        if not self._looking.acquire(blocking=kept is None) and kept is not None:
+            return kept
+        try:
+            if self._keys is None or self._keys is kept:
+                try:
+                    self._keys = self._frozen()
+                except CloudError:
+                    if self._keys is None:
+                        raise
+                    # They hold until the service says that they have expired: then `renew` raises.
+                self._looked = self._now()
+            return self._keys
+        finally:
+            self._looking.release()
 
     def _frozen(self) -> tuple[str, str, str | None]:
         """The credentials, renewed by botocore when they are about to expire."""
@@ -146,6 +177,8 @@ class Signer:
             raise CloudError(f"the AWS login has ended ({one_line(error)}): log in with `aws sso login`") from error
         except (BotoCoreError, ClientError) as error:
             raise TryAgain(f"the AWS credentials cannot be renewed: {one_line(error)}") from error
+        except CREDENTIALS as error:
+            raise CloudError(no_credentials(error)) from error
         if not frozen.access_key or not frozen.secret_key:
             raise CloudError(NO_CREDENTIALS)
         return frozen.access_key, frozen.secret_key, frozen.token

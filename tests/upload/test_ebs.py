@@ -13,11 +13,15 @@ from typing import ClassVar
 from urllib.parse import parse_qs
 
 import pytest
+from botocore.exceptions import HTTPClientError, ProxyConnectionError, SSLError
 
+from fleetswap.aws.calls import explained
 from fleetswap.aws.ebs import DirectSnapshots
+from fleetswap.aws.refusals import DEPENDENCY
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.blocks import BLOCK_SIZE, digest, encode
 from fleetswap.domain.errors import CloudError
+from fleetswap.domain.orders import Unavailable
 from fleetswap.domain.snapshots import Absent, Invalid, Page, Snapshot, Start, Started, Throttled, TryAgain
 
 BLOCK = bytes(range(256)) * 2048
@@ -282,6 +286,50 @@ def test_a_wrong_request_keeps_its_reason(wire: Wire, port: DirectSnapshots) -> 
     with pytest.raises(Invalid) as caught:
         port.complete("snap-1", 1, "x")
     assert caught.value.reason == "INVALID_SNAPSHOT_ID"
+
+
+def test_a_denial_of_kms_names_the_rights_on_the_key(wire: Wire, port: DirectSnapshots) -> None:
+    """An administrator would allow what is allowed already, and the deploy be refused again."""
+    raw = error("403 Forbidden", "AccessDeniedException", "Access to a dependency (KMS) was denied", DEPENDENCY)
+    wire.answers.put(raw)
+    with pytest.raises(
+        CloudError, match=r"^starting a snapshot: KMS denies access: allow kms:CreateGrant, .* on the key"
+    ):
+        port.start(START)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (EOFError("EOF when reading a line"), "asks for an MFA code, and there is no terminal"),
+        (FileNotFoundError(2, "No such file", "token"), "cannot be read .*token.*: correct the profile"),
+        (
+            SSLError(endpoint_url="https://ebs", error=OSError("[SSL: CERTIFICATE_VERIFY_FAILED] no")),
+            "name the right authorities with AWS_CA_BUNDLE",
+        ),
+        (
+            ProxyConnectionError(proxy_url="http://proxy", error="Tunnel connection failed: 407 Proxy Auth"),
+            "the proxy wants another password",
+        ),
+        (HTTPClientError(error="Invalid header value b'AKID\\r'"), "hold a line break"),
+    ],
+)
+def test_what_never_passes_is_told_at_once(
+    port: DirectSnapshots, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    """It would be tried for half a minute, and then be told without the remedy, or as a traceback."""
+
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(port._ec2, "delete_snapshot", fail)
+    with pytest.raises(CloudError, match=message) as caught:
+        port.delete("snap-1")
+    assert not isinstance(caught.value, TryAgain)
+    assert "AKID" not in str(caught.value)
+    with pytest.raises(CloudError, match=message) as told, explained("ec2:DeleteSnapshot", "snap-1"):
+        fail()
+    assert not isinstance(told.value, Unavailable)
 
 
 def ec2_error(code: str) -> bytes:

@@ -10,14 +10,17 @@ import threading
 from collections.abc import Callable, Iterator
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import MetadataRetrievalError, UnauthorizedSSOTokenError
 
 from fleetswap.aws import puts as puts_module
+from fleetswap.aws import signing
+from fleetswap.aws.line import Endpoint
 from fleetswap.aws.puts import BlockConnection, BlockPuts
 from fleetswap.aws.refusals import refusal
 from fleetswap.aws.session import Cloud
@@ -138,10 +141,12 @@ def test_the_signature_is_botocores(monkeypatch: pytest.MonkeyPatch, token: str 
 def test_a_new_day_is_signed_with_a_new_key() -> None:
     """An upload over midnight would be refused from then on."""
     days = [NOON, NOON + datetime.timedelta(days=1)]
-    now = iter(days)
-    made = Signer("us-east-1", lambda: KEYS, now=lambda: next(now).timestamp())
+    now = [days[0]]
+    made = Signer("us-east-1", lambda: KEYS, now=lambda: now[0].timestamp())
     request = Request("h", "/", "c", 1, UNSIGNED)
-    signatures = [made.sign(request)[0]["authorization"] for _ in days]
+    signatures = []
+    for now[0] in days:
+        signatures.append(made.sign(request)[0]["authorization"])
     fresh = Signer("us-east-1", lambda: KEYS, now=days[1].timestamp).sign(request)[0]["authorization"]
     assert signatures[0] != signatures[1] == fresh
 
@@ -281,9 +286,82 @@ def test_credentials_that_another_thread_replaced_are_used() -> None:
     assert not made.renew(second)
 
 
+def short_lived(refresh: Callable[[], None]) -> RefreshableCredentials:
+    """What a `credential_process` gives that never hands out more than ten minutes: botocore renews it at each use."""
+
+    def metadata() -> dict[str, str]:
+        refresh()
+        until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=9)
+        return {"access_key": "AKID", "secret_key": "secret", "token": "token", "expiry_time": until.isoformat()}
+
+    return RefreshableCredentials.create_from_metadata(metadata(), metadata, "process")
+
+
+def test_credentials_that_end_soon_cost_a_look_now_and_then() -> None:
+    """Each block would start a process for credentials while all others wait: two blocks a second."""
+    renewed, now = list[int](), [1.0]
+    made = Signer("us-east-1", lambda: short_lived(lambda: renewed.append(1)), now=lambda: now[0])
+    request = Request("h", "/", "c", 1, UNSIGNED)
+    for _ in range(50):
+        made.sign(request)
+    before = len(renewed)
+    assert before <= 2
+    now[0] += signing.LOOK_SECONDS
+    for _ in range(50):
+        made.sign(request)
+    assert len(renewed) == before + 1
+
+
+def test_one_thread_renews_while_the_others_sign_on() -> None:
+    """Every connection would stand still for as long as credentials take to be renewed."""
+    there, go, now = threading.Event(), threading.Event(), [1.0]
+    slow = [False]
+
+    def refresh() -> None:
+        if slow[0]:
+            there.set()
+            assert go.wait(60)
+
+    made = Signer("us-east-1", lambda: short_lived(refresh), now=lambda: now[0])
+    request = Request("h", "/", "c", 1, UNSIGNED)
+    made.sign(request)
+    slow[0], now[0] = True, now[0] + signing.LOOK_SECONDS
+    renewing = threading.Thread(target=lambda: made.sign(request))
+    renewing.start()
+    assert there.wait(60)
+    others = [threading.Thread(target=lambda: made.sign(request)) for _ in range(4)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(60)
+    assert not any(other.is_alive() for other in others)
+    go.set()
+    renewing.join(60)
+
+
+def test_a_renewal_that_fails_ends_nothing_while_the_credentials_hold() -> None:
+    """A hiccup of the metadata service in the last minutes of a session would count as a failure of each block."""
+    now, broken = [1.0], [False]
+
+    def refresh() -> None:
+        if broken[0]:
+            raise MetadataRetrievalError(error_msg="timed out")
+
+    made = Signer("us-east-1", lambda: short_lived(refresh), now=lambda: now[0])
+    request = Request("h", "/", "c", 1, UNSIGNED)
+    _, first = made.sign(request)
+    broken[0], now[0] = True, now[0] + signing.LOOK_SECONDS
+    _, second = made.sign(request)
+    assert second.keys == first.keys
+    with pytest.raises(TryAgain, match="cannot be renewed"):
+        made.renew(second)
+
+
 @pytest.mark.parametrize(
     ("found", "kind", "message"),
     [
+        (EOFError("EOF when reading a line"), CloudError, "asks for an MFA code, and there is no terminal"),
+        (FileNotFoundError(2, "No such file", "token"), CloudError, "cannot be read .*token.*: correct the profile"),
         (None, CloudError, "no AWS credentials: set AWS_PROFILE"),
         (UnauthorizedSSOTokenError(), CloudError, "log in with `aws sso login`"),
         (MetadataRetrievalError(error_msg="timed out"), TryAgain, "cannot be renewed"),
@@ -537,6 +615,38 @@ def test_unreadable_authorities_are_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
         Cloud("us-east-1", "https://127.0.0.1:9").puts(ebs)
 
 
+def test_a_folder_of_authorities_is_refused_as_botocore_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Blocks would go through, but no other call; each would be told after half a minute, without a remedy."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    cloud = Cloud("us-east-1", "https://127.0.0.1:9")
+    ebs, _ = cloud.ebs_and_ec2(1)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path))
+    with pytest.raises(InputError, match="are a folder, and the AWS SDK reads one file"):
+        Cloud("us-east-1", "https://127.0.0.1:9").puts(ebs)
+
+
+def test_authorities_are_trusted_as_botocore_trusts_them(
+    tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.13 refuses a company's authority that botocore takes: each block would fail after a good start."""
+    real = ssl.create_default_context
+
+    def strict(**told: Any) -> ssl.SSLContext:
+        context = real(**told)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT  # as from Python 3.13 on
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tls[1]))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    context = Cloud("us-east-1", "https://127.0.0.1:9")._trust()
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+
+
 def test_a_proxy_leads_to_the_endpoint(
     secure: tuple[Wire, BlockPuts], tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -600,8 +710,20 @@ def test_no_proxy_is_heeded(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None
     direct.connection.close()
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY")
-    with pytest.raises(CloudError, match="is no http:// proxy"):
+    with pytest.raises(InputError, match="is no http:// proxy"):
         BlockPuts(wire.url, signer(), no_context)
+
+
+def test_no_proxy_with_a_port_is_heeded_as_by_botocore(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """StartSnapshot would go directly, and every block to a proxy that does not lead there: 0 % until it gives up."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    for told, proxy in (
+        (f"127.0.0.1:{wire.port}", None),
+        (f"x, 127.0.0.1:{wire.port}", None),
+        ("127.0.0.1:1", "http://127.0.0.1:9"),
+    ):
+        monkeypatch.setenv("NO_PROXY", told)
+        assert Endpoint.of(wire.url).proxy == proxy
 
 
 def test_an_address_that_is_dead_is_left_for_the_next(wire: Wire, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
