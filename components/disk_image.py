@@ -7,6 +7,7 @@ Nothing is decided here: see `fleetswap.workflows.upload`.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,9 @@ SCHEMA = 1
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The paths in settings, ledger and state are relative to this, so that a state does not tie to one machine."""
 
+STORE_HASH = re.compile(r"/nix/store/[0-9a-z]{32}-")
+"""What stands before a name in Nix's store. A row has no room for it."""
+
 NIX_ROOTS = PROJECT_ROOT / ".work" / "nix"
 """Where the links lie that keep built images from Nix's garbage collector."""
 
@@ -58,8 +62,8 @@ HOW = ("lineage", "shipping", "root_gib", "urn")
 RELEASE = "fleetswap:components:Release"
 """The type of what a disk image belongs to (`components.release`)."""
 
-CANCELLED = "cancelled while the image was uploaded"
-"""Why an upload ends after Ctrl-C or SIGTERM."""
+CANCELLED = "cancelled before the image was uploaded"
+"""Why building and uploading end after Ctrl-C or SIGTERM."""
 
 JOURNALS = PROJECT_ROOT / ".work" / "uploads"
 """Where an upload that was killed left word of what EBS has already."""
@@ -146,19 +150,22 @@ class DiskImageProvider(ResourceProvider):
             outs = {"snapshot_id": found.snapshot_id, "volume_gib": found.volume_gib, "adopted": True}
             outs |= {"parent": "", "blocks": 0, "blocks_sent": 0}
             return CreateResult(found.snapshot_id, {**props, **outs, "build_seconds": 0, "upload_seconds": 0})
-        path = bring(inputs, speech.status)
-        built = time.monotonic()
-        with ImageFile(path) as image:
-            _check_root(inputs, blockmap.layout(image.size).volume_gib)
-        meter, stop = Meter("puts"), Stop()
+        stop, meter = Stop(), Meter("puts")
 
-        def tell(now: upload.Progress) -> None:
+        def status(text: str) -> None:
             if stop.take():
                 raise FleetswapError(CANCELLED)
+            speech.status(STORE_HASH.sub("", text))
+
+        def progress(now: upload.Progress) -> None:
             figures = Figures(now.done, now.total, now.sent, now.bytes_sent, now.throttled, now.seconds)
-            speech.status(f"uploading {meter.short(figures)}")
+            status(f"uploading {meter.short(figures)}")
 
         with hear(lambda: stop.ask(CANCELLED)):
+            path = bring(inputs, status)
+            built = time.monotonic()
+            with ImageFile(path) as image:
+                _check_root(inputs, blockmap.layout(image.size).volume_gib)
             uploaded = upload.upload(
                 upload.Order(
                     path=path,
@@ -175,7 +182,7 @@ class DiskImageProvider(ResourceProvider):
                 port,
                 cloud.puts(ebs),
                 speech.line,
-                progress=tell,
+                progress=progress,
                 connections=inputs.shipping.connections,
             )
         outs = {

@@ -106,9 +106,10 @@ def test_it_outlives_a_provider_that_is_killed_with_its_group_and_ends_by_itself
     ) as provider:
         assert provider.stdout is not None
         pid = int(provider.stdout.readline())
-        os.killpg(provider.pid, signal.SIGSTOP)
-        assert is_alive(pid)
+        os.kill(pid, signal.SIGSTOP)  # until we have looked
         os.killpg(provider.pid, signal.SIGKILL)
+    assert is_alive(pid)
+    os.kill(pid, signal.SIGCONT)
     while is_alive(pid):
         time.sleep(0.05)
 

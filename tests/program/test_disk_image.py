@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components import disk_image
 from components.disk_image import DiskImageProvider
 from fleetswap.aws.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
@@ -49,6 +52,22 @@ def test_a_repeat_finds_the_snapshot_that_is_there(cloud: LocalCloud, disk: Path
     assert again.id == first.id
     assert (first.outs or {})["adopted"] is False
     assert (again.outs or {})["adopted"] is True
+
+
+def test_ctrl_c_ends_an_upload_and_leaves_nothing(
+    cloud: LocalCloud, clients: Clients, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deploy that was cancelled would upload for minutes more, or leave an unfinished snapshot that is paid for."""
+
+    @contextmanager
+    def cancelled(told: Callable[[], None]) -> Iterator[bool]:
+        told()
+        yield True
+
+    monkeypatch.setattr(disk_image, "hear", cancelled)
+    with pytest.raises(FleetswapError, match=r"^cancelled before the image was uploaded"):
+        provider.create(inputs(cloud, disk))
+    assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
 
 
 def test_a_snapshot_that_an_ami_uses_stays(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
