@@ -6,11 +6,12 @@ Pulumi would make a second fleet and delete the one that serves.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.ledger import Identity, Ledger, Network
+from fleetswap.domain.ledger import Entry, Identity, Ledger, Network
 from infra.settings import Settings
 
 
@@ -22,6 +23,9 @@ class Whereabouts(Protocol):
 
     def zones(self) -> tuple[str, ...]:
         """The letters of the region's zones in which this account can make subnets, in order."""
+
+    def offered(self, instance_types: Collection[str], zones: Collection[str]) -> frozenset[str]:
+        """Those of the instance types that at least one of the zones has."""
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,21 @@ def _zones(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> tupl
             f" choose two of {', '.join(there)}, or leave the setting out"
         )
     return named or there[:2]
+
+
+def check_offers(entry: Entry, here: Place, whereabouts: Whereabouts) -> None:
+    """Refuse a new release of an instance type that no zone of the fleet has: its group could not be made.
+
+    Auto Scaling wants types that the region and the zones support (CreateAutoScalingGroup, LaunchTemplateOverrides). A
+    release that the ledger has was launched already, and is not asked about again.
+    """
+    if entry.release in {each.release for each in here.ledger.entries}:
+        return
+    types, zones = entry.machine.instance_types, here.network.zones
+    offered = whereabouts.offered(types, zones)
+    missing = [each for each in types if each not in offered]
+    if missing:
+        raise InputError(
+            f"fleetswap:machine.instance_types: {here.identity.region} has no {', no '.join(missing)} in its zones"
+            f" {' and '.join(zones)}: leave {'it' if len(missing) == 1 else 'them'} out"
+        )

@@ -22,7 +22,7 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.plan import Plan, plan, served
 from fleetswap.domain.policy import Policy
-from infra.place import Whereabouts, place
+from infra.place import Whereabouts, check_offers, place
 from infra.settings import Settings
 from infra.wanted import wanted_entry
 
@@ -31,11 +31,14 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> None:
     """Declare the whole stack. Raises `InputError` before the first resource if something asked for is wrong."""
     before = read_outputs()
     read = from_plain(before.get("ledger"))
-    here = place(read, settings, whereabouts or Account(Cloud(settings.region, settings.endpoint)))
+    account = whereabouts or Account(Cloud(settings.region, settings.endpoint))
+    here = place(read, settings, account)
     ledger = here.ledger
+    wanted = wanted_entry(settings, ledger)
+    check_offers(wanted, here, account)
     decided = plan(
         ledger,
-        wanted_entry(settings, ledger),
+        wanted,
         kept_images=settings.retention.images,
         max_size=settings.capacity.max,
     )

@@ -13,8 +13,15 @@ from typing import Any
 
 from botocore.loaders import Loader
 
-KEPT = ("CreateTags", "DeleteSnapshot", "DeleteTags", "DescribeSnapshots")
-"""EC2's calls that `fleetswap.aws.ebs` and `fleetswap.aws.snapshots` make."""
+KEPT = (
+    "CreateTags",
+    "DeleteSnapshot",
+    "DeleteTags",
+    "DescribeAvailabilityZones",
+    "DescribeInstanceTypeOfferings",
+    "DescribeSnapshots",
+)
+"""EC2's calls that `fleetswap.aws.ebs`, `snapshots` and `account` make."""
 
 SERVICES = frozenset({"ebs", "ec2", "oidc", "portal.sso", "signin", "sts"})
 """Services whose endpoints are kept: an upload's, and those that the chain of credentials may ask."""

@@ -1,10 +1,11 @@
-"""Where this machine's credentials lead to: the account, and the availability zones that it has in the region.
+"""Where this machine's credentials lead to: the account, its availability zones in the region, and what they offer.
 
 It reads, and decides nothing. The program asks it before it declares anything.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from fleetswap.aws.calls import explained
@@ -33,10 +34,28 @@ class Account:
         """
         region = self._cloud.region
         with explained("ec2:DescribeAvailabilityZones", region):
-            answer = self._cloud.ec2().describe_availability_zones(
+            ec2 = self._cloud.small_ec2()
+            answer = ec2.describe_availability_zones(
                 Filters=[
                     {"Name": "zone-type", "Values": ["availability-zone"]},
                     {"Name": "state", "Values": ["available"]},
                 ]
             )
         return tuple(sorted(zone["ZoneName"].removeprefix(region) for zone in answer["AvailabilityZones"]))
+
+    def offered(self, instance_types: Collection[str], zones: Collection[str]) -> frozenset[str]:
+        """Those of the instance types that at least one of the zones has (DescribeInstanceTypeOfferings).
+
+        Raises `Unavailable` or `CloudError`.
+        """
+        region = self._cloud.region
+        with explained("ec2:DescribeInstanceTypeOfferings", region):
+            ec2 = self._cloud.small_ec2()
+            pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
+                LocationType="availability-zone",
+                Filters=[
+                    {"Name": "instance-type", "Values": sorted(instance_types)},
+                    {"Name": "location", "Values": [f"{region}{zone}" for zone in sorted(zones)]},
+                ],
+            )
+            return frozenset(str(offer["InstanceType"]) for page in pages for offer in page["InstanceTypeOfferings"])

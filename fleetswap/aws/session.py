@@ -109,6 +109,13 @@ class Cloud:
             client = make("sts", region_name=self.region, endpoint_url=self.endpoint, config=control())
         return cast("STSClient", client)
 
+    def small_ec2(self) -> EC2Client:
+        """EC2 with the few calls that `tools/trim_models.py` names; botocore retries."""
+        with self._lock:
+            make = self._small_session.create_client
+            client = make("ec2", region_name=self.region, endpoint_url=self.endpoint, config=control())
+        return cast("EC2Client", client)
+
     def ebs_and_ec2(self, connections: int) -> tuple[EBSClient, EC2Client]:
         """The two clients of an upload, for `connections` threads. Nothing is retried here: the upload does that.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,7 @@ class Credentials:
 
     account: str = "123456789012"
     there: tuple[str, ...] = ("a", "b", "c")
+    lacks: tuple[str, ...] = ()
 
     def id(self) -> str:
         """The account."""
@@ -80,6 +82,11 @@ class Credentials:
     def zones(self) -> tuple[str, ...]:
         """Its zones."""
         return self.there
+
+    def offered(self, instance_types: Collection[str], zones: Collection[str]) -> frozenset[str]:
+        """All but those that it lacks."""
+        assert set(zones) <= set(self.there)
+        return frozenset(instance_types) - set(self.lacks)
 
 
 def declare(

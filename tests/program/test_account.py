@@ -16,12 +16,13 @@ def test_the_account_and_its_zones(cloud: LocalCloud) -> None:
     account = Account(Cloud("us-east-1", cloud.endpoint))
     assert account.id() == "123456789012"
     assert account.zones()[:2] == ("a", "b")
+    assert account.offered(["c7i.large", "c7z.large"], ["a", "b"]) == {"c7i.large"}
 
 
 def test_only_whole_zones_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A subnet would be made in a Local Zone, where no Application Load Balancer of the region can be."""
     cloud = Cloud("us-west-1")
-    ec2 = cloud.ec2()
+    ec2 = cloud.small_ec2()
     with Stubber(ec2) as stub:
         zones = [{"ZoneName": "us-west-1c"}, {"ZoneName": "us-west-1a"}]
         filters = [
@@ -29,16 +30,16 @@ def test_only_whole_zones_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
             {"Name": "state", "Values": ["available"]},
         ]
         stub.add_response("describe_availability_zones", {"AvailabilityZones": zones}, {"Filters": filters})
-        monkeypatch.setattr(cloud, "ec2", lambda: ec2)
+        monkeypatch.setattr(cloud, "small_ec2", lambda: ec2)
         assert Account(cloud).zones() == ("a", "c")
 
 
 def test_a_denied_look_names_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has too few rights would see a traceback before the first deploy."""
     cloud = Cloud("us-west-1")
-    ec2 = cloud.ec2()
+    ec2 = cloud.small_ec2()
     with Stubber(ec2) as stub:
         stub.add_client_error("describe_availability_zones", "UnauthorizedOperation", "no", 403)
-        monkeypatch.setattr(cloud, "ec2", lambda: ec2)
+        monkeypatch.setattr(cloud, "small_ec2", lambda: ec2)
         with pytest.raises(CloudError, match="refuses ec2:DescribeAvailabilityZones on us-west-1"):
             Account(cloud).zones()

@@ -297,6 +297,15 @@ def test_zones_are_those_that_the_account_has() -> None:
     assert [subnet.inputs["availabilityZone"] for subnet in later.of("Subnet")] == ["us-east-1b", "us-east-1c"]
 
 
+def test_instance_types_are_those_that_the_zones_have(first: Program) -> None:
+    """The group of the first release could not be made, half-way through the deploy, in a region without some type."""
+    without = Credentials(lacks=("c7a.large",))
+    with pytest.raises(InputError, match=r"us-east-1 has no c7a\.large in its zones a and b: leave it out"):
+        declare(local("1"), credentials=without)
+    again = declare(local("1"), ledger=first.outputs["ledger"], credentials=without)
+    assert releases(again) == releases(first), "what runs already is not asked about"
+
+
 @pytest.mark.parametrize("serving", [None, "web-00000000"])
 def test_an_update_without_the_rollout_writes_down_what_it_found(first: Program, serving: str | None) -> None:
     """After `--target` or `--exclude`, the next update would give an unproved release all the traffic at once."""

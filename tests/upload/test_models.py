@@ -57,7 +57,7 @@ def test_endpoints_are_those_of_botocore(region: str, setting: str, monkeypatch:
         assert ours == [session.create_client(name, region_name=region).meta.endpoint_url for name in ("ebs", "ec2")]
 
 
-@pytest.mark.parametrize("module", ["ebs", "snapshots"])
+@pytest.mark.parametrize("module", ["account", "ebs", "snapshots"])
 def test_every_call_is_in_the_model(module: str) -> None:
     """The first upload that needs the missing call would end in a traceback."""
     tree = ast.parse((ADAPTERS / f"{module}.py").read_text())
