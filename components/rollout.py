@@ -233,7 +233,7 @@ class _Ports:
         cloud = self._cloud = Cloud(inputs.region, inputs.endpoint)
         self._inputs = inputs
         self.balancer = Balancer(cloud.elbv2(), tags=inputs.tags)
-        self.fleet = Fleet(cloud.autoscaling(), cloud.ec2())
+        self.fleet = Fleet(cloud.autoscaling(), cloud.ec2(), stack=inputs.tags[tags.STACK])
         # Without a role as well: what an earlier run armed must be found, and can be disarmed.
         name = schedule_name(inputs.service, inputs.tags[tags.STACK])
         self.switch = Switch(cloud.scheduler(), name=name, role=inputs.switch_role)

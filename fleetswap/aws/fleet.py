@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from fleetswap.aws.calls import code, explained
+from fleetswap.aws.calls import answered_at, code, explained
 from fleetswap.domain import marks
+from fleetswap.domain import tags as names
 from fleetswap.domain.gate import Failure, Machine, one_line
-from fleetswap.domain.orders import Group
+from fleetswap.domain.orders import Group, Side
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -37,20 +39,51 @@ NO_LATEST = frozenset({"UnsupportedOperation", "InvalidParameterCombination", "I
 """What EC2 answers to `Latest` for an instance type that is not built on Nitro (GetConsoleOutput)."""
 
 
+@dataclass(frozen=True)
+class FoundGroup:
+    """An auto scaling group as its tags show it: the stack and the release that it belongs to, and its size."""
+
+    stack: str
+    side: Side
+    desired: int
+
+
+def found_groups(autoscaling: AutoScalingClient, service: str) -> tuple[FoundGroup, ...]:
+    """Every auto scaling group of a service that has a target group, the largest first.
+
+    Several may have the tags and the target group of one release: a deployer that died while a group was made leaves
+    one that nobody knows of. Raises `Unavailable` or `CloudError`.
+    """
+    found = []
+    with explained("autoscaling:DescribeAutoScalingGroups", f"{names.SERVICE}={service}"):
+        pages = autoscaling.get_paginator("describe_auto_scaling_groups").paginate(
+            Filters=[{"Name": f"tag:{names.SERVICE}", "Values": [service]}]
+        )
+        for page in pages:
+            for group in cast("Sequence[Mapping[str, Any]]", page["AutoScalingGroups"]):
+                its = tags_of(group)
+                if names.STACK in its and names.RELEASE in its and group.get("TargetGroupARNs"):
+                    side = Side(its[names.RELEASE], group["AutoScalingGroupName"], group["TargetGroupARNs"][0])
+                    found.append(FoundGroup(its[names.STACK], side, group["DesiredCapacity"]))
+    return tuple(sorted(found, key=lambda one: (-one.desired, one.side.group)))
+
+
 class Fleet:
     """The groups of an account and region. Safe to share between threads, as the clients are."""
 
-    def __init__(self, autoscaling: AutoScalingClient, ec2: EC2Client) -> None:
-        """Both clients are of the same account and region."""
+    def __init__(self, autoscaling: AutoScalingClient, ec2: EC2Client, stack: str = "") -> None:
+        """Both clients are of the same account and region. Groups are only looked for in `stack`."""
         self._autoscaling = autoscaling
         self._ec2 = ec2
+        self._stack = stack
 
     def group(self, name: str) -> Group | None:
         """The group with what its tags say, or None if it does not exist. Raises `Unavailable` or `CloudError`."""
         group = self._describe(name)
         if group is None:
             return None
-        tags = {tag["Key"]: tag.get("Value", "") for tag in group.get("Tags", ())}
+        tags = tags_of(group)
+        scale_in = marks.ScaleIn.read(tags[marks.SCALE_IN]) if marks.SCALE_IN in tags else None
         distribution = group.get("MixedInstancesPolicy", {}).get("InstancesDistribution", {})
         return Group(
             minimum=group["MinSize"],
@@ -59,7 +92,10 @@ class Fleet:
             machines=tuple(Machine(item["InstanceId"], item["LifecycleState"]) for item in group.get("Instances", ())),
             pin=marks.number(tags.get(marks.PIN)),
             abort=tags.get(marks.ABORT),
-            scale_in=tags.get(marks.SCALE_IN),
+            scale_in=scale_in.at if scale_in else None,
+            scale_in_note=scale_in.note if scale_in else "",
+            # The action is gone once it was carried out; with nothing left to scale in, it is not asked for.
+            has_action=scale_in is None or not group["DesiredCapacity"] or self._has_scale_in(name),
             on_demand_percent=distribution.get("OnDemandPercentageAboveBaseCapacity"),
             on_demand_pin=marks.number(tags.get(marks.ON_DEMAND)),
         )
@@ -89,14 +125,22 @@ class Fleet:
                 if code(error) != "ValidationError" or self._describe(name) is not None:
                     raise
 
-    def schedule_scale_in(self, name: str, seconds: float) -> None:
+    def sides_of(self, target_groups: Sequence[str], service: str) -> tuple[Side, ...]:
+        """The releases of this stack that have these target groups. Raises `Unavailable` or `CloudError`."""
+        found = [one.side for one in found_groups(self._autoscaling, service) if one.stack == self._stack]
+        largest = {side.target_group: side for side in reversed(found)}
+        return tuple(side for target_group, side in largest.items() if target_group in target_groups)
+
+    def schedule_scale_in(self, name: str, seconds: float, note: str = "") -> None:
         """Let AWS itself scale the group to 0 machines in so many seconds, instead of when it would by now.
 
-        The tag is written first, so that no planned action is without its tag. Raises `Unavailable` or `CloudError`.
-        The time is this machine's: an hour's warmth does not depend on a minute.
+        The tag is written first, so that no planned action is without its tag. The seconds are counted from the time
+        at which AWS answers: this machine's clock may be wrong. Raises `Unavailable` or `CloudError`.
         """
-        at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=max(math.ceil(seconds), SOONEST_SECONDS))
-        self.tag(name, {marks.SCALE_IN: at.isoformat()})
+        with explained("autoscaling:DescribeScheduledActions", name):
+            answer = self._autoscaling.describe_scheduled_actions(AutoScalingGroupName=name, MaxRecords=1)
+        at = answered_at(answer).replace(microsecond=0) + timedelta(seconds=max(math.ceil(seconds), SOONEST_SECONDS))
+        self.tag(name, {marks.SCALE_IN: marks.ScaleIn(at.isoformat(), note).value})
         with explained("autoscaling:PutScheduledUpdateGroupAction", name):
             self._autoscaling.put_scheduled_update_group_action(
                 AutoScalingGroupName=name,
@@ -205,6 +249,11 @@ class Fleet:
                 if code(error) not in NO_LATEST:
                     raise
             return self._ec2.get_console_output(InstanceId=machine).get("Output", "")
+
+
+def tags_of(group: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a group, as it is described."""
+    return {tag["Key"]: tag.get("Value", "") for tag in group.get("Tags", ())}
 
 
 def _tag(group: str, key: str) -> TagTypeDef:

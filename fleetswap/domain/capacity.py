@@ -5,7 +5,7 @@ It decides sizes from what serves now, never from a setting alone, and never tak
 
 from __future__ import annotations
 
-from fleetswap.domain import marks, pins
+from fleetswap.domain import marks, pins, scale_in
 from fleetswap.domain.gate import Failure, Reading
 from fleetswap.domain.moves import CancelScaleIn, Change, Resize, Seen, Untag
 from fleetswap.domain.orders import Order
@@ -35,25 +35,30 @@ def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
     always a mark on what is not to run for ever.
     """
     order, candidate = state.order, state.order.candidate
-    pin: list[Change] = [] if state.is_live_already else pins.pin_candidate(state, seen)
-    found = [*pin, *keep(state, seen)]
+    found = keep(state, seen)
     group = seen.group(candidate.release)
     if group is None:
         return found
+    if not state.is_live_already and not state.moved:
+        # Cancelled first, whatever the tags say: a plan that no tag tells of would end it some time from now. And who
+        # may not delete a plan, or not make one, is to find out before a weight has moved.
+        seconds = order.policy.deadline + order.policy.switch_margin
+        ahead: list[Change] = [CancelScaleIn(candidate), scale_in.if_we_die(state, seconds)]
+        found = [*pins.pin_candidate(state, seen), *found, *ahead]
     if group.abort is not None:
         found.append(Untag(candidate, (marks.ABORT,)))
     minimum = order.policy.capacity if state.is_live_already else wanted
     fits = group.desired >= wanted and (group.minimum >= wanted or state.is_live_already)
-    if not fits or group.scale_in is not None:  # scaled in, perhaps, since we looked
+    if not fits or group.is_planned:  # scaled in, perhaps, since we looked
         found.append(Resize(candidate, minimum, max(wanted, group.desired)))
     return found
 
 
 def keep(state: State, seen: Seen) -> list[Change]:
-    """What keeps AWS from scaling in what has or gets traffic."""
-    sides = dict.fromkeys([state.order.candidate, state.home_side or state.order.candidate])
-    groups = [(side, seen.group(side.release)) for side in sides]
-    return [CancelScaleIn(side) for side, group in groups if group is not None and group.scale_in is not None]
+    """What keeps AWS from scaling in what has the traffic."""
+    side = state.home_side
+    group = seen.group(side.release) if side else None
+    return [CancelScaleIn(side)] if side and group is not None and group.scale_in is not None else []
 
 
 def is_short(reading: Reading, wanted: int, new: tuple[Failure, ...]) -> bool:

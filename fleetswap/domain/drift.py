@@ -13,8 +13,10 @@ def drift(order: Order, seen: Seen) -> tuple[str, ...]:
     found = [*_traffic(order, seen), *_candidate(order, seen.group(order.candidate.release))]
     for side in order.others:
         group = seen.group(side.release)
-        if group is not None:
-            found += _standby(order, side, group) if side.release == order.standby else _other(side, group)
+        if side.release == order.standby:
+            found += _standby(order, side, group)
+        elif group is not None:
+            found += _other(side, group)
     for side in order.sides:
         group = seen.group(side.release)
         if group is not None and (group.pin is not None or group.on_demand_pin is not None):
@@ -34,7 +36,7 @@ def _traffic(order: Order, seen: Seen) -> Iterator[str]:
 def _candidate(order: Order, group: Group | None) -> Iterator[str]:
     candidate, capacity = order.candidate, order.policy.capacity
     if group is None:
-        yield f"auto scaling group {candidate.group} of {candidate.release} is gone"
+        yield gone(candidate)
         return
     if group.minimum != capacity or group.desired < capacity:
         yield (
@@ -45,15 +47,27 @@ def _candidate(order: Order, group: Group | None) -> Iterator[str]:
         yield f"{candidate.release} is to be scaled in at {group.scale_in}"
 
 
-def _standby(order: Order, side: Side, group: Group) -> Iterator[str]:
-    if order.policy.warm <= 0:
+def _standby(order: Order, side: Side, group: Group | None) -> Iterator[str]:
+    if group is None:
+        yield f"standby: {gone(side)}"
+    elif order.policy.warm <= 0:
         yield from _other(side, group)
     elif group.minimum != group.desired:
         yield f"standby {side.release} is not pinned to its {group.desired} machines"
     elif group.desired and group.scale_in is None:
         yield f"standby {side.release} would stay warm for ever"
+    elif group.desired and not group.has_action:
+        yield (
+            f"standby {side.release} would stay warm for ever: its tag says that it is scaled in at {group.scale_in},"
+            " but no scheduled action does that"
+        )
 
 
 def _other(side: Side, group: Group) -> Iterator[str]:
-    if (group.minimum, group.desired) != (0, 0):
+    if (group.minimum, group.desired) != (0, 0) and not group.is_planned:
         yield f"{side.release} has {group.desired} machines instead of none"
+
+
+def gone(side: Side) -> str:
+    """For a group that was deleted by hand: Pulumi makes it again only when it knows."""
+    return f"auto scaling group {side.group} of {side.release} is gone: run `pulumi up --refresh`, which makes it again"

@@ -79,6 +79,8 @@ class Reading:
     abort: str | None = None
     """Why the rollout is to stop, if someone says so on the group."""
     on_demand_percent: int | None = None
+    desired: int | None = None
+    """How many machines its group is to have."""
 
 
 @dataclass(frozen=True)

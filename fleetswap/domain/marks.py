@@ -15,7 +15,7 @@ ON_DEMAND = "fleetswap:on-demand"
 """On a group that a rollout has switched to on-demand machines: the percentage that it is to have again."""
 
 SCALE_IN = "fleetswap:scale-in"
-"""On a standby that AWS will scale in, or has: the time of the scheduled action, ISO 8601 in UTC."""
+"""On a group that AWS will scale in, or has: when, and what for; see `ScaleIn`."""
 
 ABORT = "fleetswap:abort"
 """On a candidate's group: stop this rollout; the value is the reason, with its time (`fleetswap abort`)."""
@@ -32,6 +32,33 @@ ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, ABORT, LIVE, STANDBY, ROLLED_BACK)
 
 STANDBY_ACTION = "fleetswap-standby"
 """Name of the scheduled action that scales a standby in (PutScheduledUpdateGroupAction)."""
+
+
+LEFT = "left"
+"""The note of a scale-in of what is of no more use: a candidate that failed, a former release that is not kept."""
+
+
+@dataclass(frozen=True)
+class ScaleIn:
+    """The value of `SCALE_IN`: `<time> <note>`; the time is that of the scheduled action, ISO 8601 in UTC.
+
+    The note is empty for a standby, `LEFT` for what is of no more use, and the run of a rollout that has planned the
+    scale-in of its own candidate for the case that it dies.
+    """
+
+    at: str
+    note: str = ""
+
+    @classmethod
+    def read(cls, value: str) -> ScaleIn:
+        """A tag's value; a lone time is that of a standby."""
+        at, _, note = value.partition(" ")
+        return cls(at, note)
+
+    @property
+    def value(self) -> str:
+        """As it is written."""
+        return f"{self.at} {self.note}".strip()
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,15 @@ class OnDemand:
 
 @dataclass(frozen=True)
 class ScheduleScaleIn:
-    """Let AWS scale a group to 0 in so many seconds."""
+    """Let AWS scale a group to 0 in so many seconds, instead of when it would by now; `note` is `marks.ScaleIn`'s.
+
+    With the note of this run it is planned for the case that we die, so that the group may have traffic meanwhile, but
+    only if our own switch would take it away before (else `Held`).
+    """
 
     side: Side
     seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,13 +99,15 @@ class Route:
     """Write the weights.
 
     If `guarded`, the world is looked at in the same breath, and nothing is written (`Held`) unless the rule is still
-    `expected`, the switch, if there is one, is ours, and the candidate has healthy machines that AWS is not to scale
-    in: ELBv2 has no conditional write, and this is the nearest to one.
+    `expected`, the switch, if there is one, is ours, and the candidate has healthy machines that AWS neither scales in
+    nor is to: ELBv2 has no conditional write, and this is the nearest to one.
     """
 
     weights: tuple[tuple[str, int], ...]
     guarded: bool = False
     expected: Rule | None = None
+    machines: int = 0
+    """How many machines the candidate's group is to have at least: what AWS is scaling in still answers for a while."""
     again: bool = False
     """A try before got no answer, so the rule may be as it is to be."""
 
@@ -133,10 +140,14 @@ Change = Resize | Tag | Untag | OnDemand | ScheduleScaleIn | CancelScaleIn | Arm
 class Look:
     """Read the rule, every group, the targets of the candidate and of what serves, and the switch.
 
-    The first look also reads the rule's tags, the alarms, and the activities that failed before.
+    What has traffic and is not in the order is looked for by its target group.
+
+    The first look also reads the rule's tags, the alarms, and the activities that failed before. After one for
+    `scaling` the candidate is scaled anew, whatever is seen of its health.
     """
 
     first: bool = True
+    scaling: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,6 +251,8 @@ class Seen:
     tags: Mapping[str, str] = field(default_factory=dict)
     alarms: Mapping[str, str] = field(default_factory=dict)
     armed: Armed | None = None
+    strangers: tuple[Side, ...] = ()
+    """Releases of this service that have traffic, or that the switch would put it on, and that no order names."""
 
     def group(self, release: str) -> Group | None:
         """The group of a release."""

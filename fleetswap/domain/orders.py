@@ -59,7 +59,8 @@ class Order:
     traffic, and going back to it must need no launch. The others are scaled to 0.
 
     `trusted`: the candidate is one of the last releases that were live, so it needs no canary. `switch_role` is the
-    role of the dead man's switch; without one there is none.
+    role of the dead man's switch; without one there is none. `strangers` are releases of the same service that no one
+    has named and that have traffic: one that a rollout which failed has left live. They are found, not asked for.
     """
 
     service: str
@@ -71,6 +72,7 @@ class Order:
     policy: Policy
     trusted: bool = False
     switch_role: str | None = None
+    strangers: tuple[Side, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse an order that names a release twice, or a standby that is not among the others."""
@@ -85,8 +87,8 @@ class Order:
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """All releases of the order, the candidate first."""
-        return (self.candidate, *self.others)
+        """All releases of the order, the candidate first, and those that were found beside it."""
+        return (self.candidate, *self.others, *self.strangers)
 
     def side_of(self, target_group: str) -> Side | None:
         """The side of a target group, if the order knows it."""
@@ -146,7 +148,12 @@ class Group:
     abort: str | None = None
     """The reason why its rollout is to stop (`marks.ABORT`)."""
     scale_in: str | None = None
-    """When AWS will scale it in by a scheduled action, or has (`marks.SCALE_IN`)."""
+    """When AWS will scale it in by a scheduled action, or has, as its tag says (`marks.SCALE_IN`)."""
+    scale_in_note: str = ""
+    """What for (`marks.ScaleIn`)."""
+    has_action: bool = True
+    """Whether the scheduled action that the tag tells of exists: a deployer may have died between the two, or a hand
+    has deleted it. Means nothing without a tag, or without machines."""
     on_demand_percent: int | None = None
     """OnDemandPercentageAboveBaseCapacity; None for a group without a mixed instances policy."""
     on_demand_pin: int | None = None
@@ -156,6 +163,11 @@ class Group:
     def floor(self) -> int:
         """The minimum without the pin."""
         return self.minimum if self.pin is None else self.pin
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether AWS will scale it in by itself: a tag alone is no plan."""
+        return self.scale_in is not None and self.has_action
 
 
 @dataclass(frozen=True)

@@ -152,13 +152,14 @@ def _was_never_moved(state: State, rule: Rule | None, now: float) -> State:
 
 def _leave_to_others(state: State, rule: Rule | None, now: float) -> State:
     """Someone else moved the traffic, and it stays there; what is ours is undone."""
+    state = state.with_traffic_on(rule, now)
     serving = rule.serving if rule else frozenset()
     on = " and ".join(sorted(state.order.release_of(arn) for arn in serving)) or "nothing"
     if state.order.candidate.target_group in serving:
         return _stay(state, "someone else moved it there", now, rule=rule)
     reason = f"{state.ending.reason}; the traffic stays on {on}, where someone else moved it: run `pulumi up` again"
     state = replace(state, ending=replace(state.ending, reason=reason), now_on=on)
-    return _clean_up(state, undo.changes(state, serving), now)
+    return _clean_up(state, undo.changes(state, serving, now), now)
 
 
 def _stumble(state: State, event: Unanswered | Broke, now: float) -> State:
@@ -175,7 +176,7 @@ def _stumble(state: State, event: Unanswered | Broke, now: float) -> State:
         again = ReadRule() if refused else state.doing
         return replace(state, refusals=refusals).wait(PUT_BACK_PAUSE, f"putting back: {event.why}", again)
     if state.phase is not Phase.CLEAN_UP:
-        return _lost(state, event.why)
+        return _lost(state, event.why, now)
     problem = f"could not {undo.words(state.queue[0])} ({event.why}): run `pulumi up` again"
     return _next_in_clean_up(replace(_problem(state, problem), queue=state.queue[1:], refusals=0), now)
 
@@ -183,12 +184,14 @@ def _stumble(state: State, event: Unanswered | Broke, now: float) -> State:
 def _is_back(state: State, rule: Rule | None, now: float) -> State:
     back = shares(rule) == shares(state.home)
     state = replace(state, streak=state.streak.after(back))
+    if state.streak.good == 1:
+        state = state.with_traffic_on(rule, now)
     if state.streak.good >= state.order.policy.readings:
         return _enter_clean_up(state, rule, now)
     if not back and not state.is_ours(rule):
         return _leave_to_others(state, rule, now)
     if now >= state.deadline:
-        return _lost(state, "the listener's rule does not change")
+        return _lost(state, "the listener's rule does not change", now)
     if back:
         seconds = PUT_BACK_PAUSE if state.refusals else state.order.policy.quick
         return state.wait(seconds, "putting back: the weights are back", ReadRule())
@@ -196,10 +199,11 @@ def _is_back(state: State, rule: Rule | None, now: float) -> State:
     return state.wait(PUT_BACK_PAUSE, "putting back: the weights are not seen to be back yet", again.doing)
 
 
-def _lost(state: State, why: str) -> State:
+def _lost(state: State, why: str, now: float) -> State:
     """The weights cannot be put back, or not be read. The candidate may have the traffic, so it keeps its machines.
 
-    The switch stays armed: it may succeed where we did not.
+    The switch stays armed: it may succeed where we did not. What was planned for the case that we die is cancelled: it
+    takes for granted that the switch succeeds, and we know that something is wrong.
     """
     candidate = state.order.candidate.release
     if not state.moved:
@@ -209,7 +213,9 @@ def _lost(state: State, why: str) -> State:
         problem = f"could not put back {where} ({why}), and {candidate} keeps its machines"
         if state.armed_until is not None:
             problem += "; the dead man's switch will try"
-    return _end(_problem(replace(state, now_on="unknown"), f"{problem}: run `pulumi up` again"))
+    state = _problem(replace(state, now_on="unknown"), f"{problem}: run `pulumi up` again")
+    planned: list[Change] = [CancelScaleIn(state.order.candidate)] if state.moved and state.is_planned_ahead else []
+    return _clean_up(state, planned, now)
 
 
 def _stay(state: State, why: str, now: float, first: Sequence[Change] = (), rule: Rule | None = None) -> State:
@@ -219,10 +225,12 @@ def _stay(state: State, why: str, now: float, first: Sequence[Change] = (), rule
     ending = replace(state.ending, reason=f"{reason}: run `pulumi up` again")
     serving = rule.serving if rule else frozenset({candidate.target_group})
     state = replace(state, ending=ending, now_on=candidate.release)
-    changes = undo.changes(state, serving)
+    changes = undo.changes(state, serving, now)
+    keep = [change for change in changes if isinstance(change, CancelScaleIn)]
     disarm = [change for change in changes if isinstance(change, Disarm)]
-    rest = [change for change in changes if not isinstance(change, Disarm)]
-    return _clean_up(state, [*first, *disarm, *rest], now)
+    rest = [change for change in changes if not isinstance(change, (CancelScaleIn, Disarm))]
+    # Who dies after the switch is gone leaves the traffic there for good: then nothing may be planned for it.
+    return _clean_up(state, [*first, *keep, *disarm, *rest], now)
 
 
 def _enter_clean_up(state: State, rule: Rule | None, now: float) -> State:
@@ -232,7 +240,7 @@ def _enter_clean_up(state: State, rule: Rule | None, now: float) -> State:
     elif shares(rule) == shares(state.home):
         reason += f"; {state.previous} {'has all the traffic again' if state.moved else 'keeps all the traffic'}"
     state = replace(state, ending=replace(state.ending, reason=reason))
-    return _clean_up(state, undo.changes(state, rule.serving if rule else frozenset()), now)
+    return _clean_up(state, undo.changes(state, rule.serving if rule else frozenset(), now), now)
 
 
 def _clean_up(state: State, changes: Sequence[Change], now: float) -> State:

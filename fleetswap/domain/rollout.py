@@ -25,12 +25,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetswap.domain import canary, capacity, evidence, gate, pins, settle, start
-from fleetswap.domain.drift import drift
+from fleetswap.domain import canary, capacity, evidence, gate, pins, scale_in, settle, start
+from fleetswap.domain.drift import drift, gone
 from fleetswap.domain.gate import Reading, Streak, Verdict
 from fleetswap.domain.moves import (
     Arm,
     Broke,
+    CancelScaleIn,
     Change,
     Confirm,
     Confirmed,
@@ -87,6 +88,7 @@ def begin(order: Order, now: float, run: str = "") -> State:
         doing=Look(),
         streak=Streak(),
         ending=End(),
+        calm_since=now,
     )
 
 
@@ -174,10 +176,16 @@ def _after_changes(state: State, now: float) -> State:
 
 
 def _first_look(state: State, seen: Seen, now: float) -> State:
+    strangers = {side.target_group: side for side in (*state.order.strangers, *seen.strangers)}
+    state = replace(state, order=replace(state.order, strangers=tuple(strangers.values())))
     home = start.home(state.order, seen)
     deadline = state.started + state.order.policy.deadline
     state = replace(state, first=seen, latest=seen, home=home, deadline=deadline, written=(), moved=False, since=None)
-    take_over, bring_home = start.take_over(state, seen), start.bring_home(state, seen)
+    armed = seen.armed.rule.serving if seen.armed else frozenset()
+    state = replace(state, had=state.had | armed | (seen.rule.serving if seen.rule else frozenset()))
+    # The switch brings nothing home any more once it is taken over: nothing may be planned for what then has traffic.
+    take_over = [*capacity.keep(state, seen), *start.take_over(state, seen)]
+    bring_home = start.bring_home(state, seen)
     if not bring_home:
         return _make(state, take_over, now)
     if state.recovered >= RECOVERIES:
@@ -194,6 +202,7 @@ def _is_home(state: State, event: RuleRead, now: float) -> State:
     policy = state.order.policy
     good = shares(event.rule) == shares(state.home)
     state = replace(state, streak=state.streak.after(good))
+    state = state.with_traffic_on(event.rule, now) if state.streak.good == 1 else state
     if state.streak.good >= policy.readings:
         return replace(state, phase=Phase.LOOK, doing=Look(), deadline=now + LOOK_SECONDS)
     if not good and now >= state.deadline:
@@ -219,7 +228,7 @@ def _scale(state: State, seen: Seen, now: float) -> State:
     order, policy, candidate = state.order, state.order.policy, state.order.candidate
     group = seen.group(candidate.release)
     if group is None:
-        return fail(state, Kind.CLOUD, f"auto scaling group {candidate.group} of {candidate.release} is gone", now)
+        return fail(state, Kind.CLOUD, gone(candidate), now)
     wanted = max(state.wanted, capacity.demand(order, seen, state.served))
     if wanted > group.maximum:
         reason = (
@@ -271,6 +280,8 @@ def _judge(state: State, reading: Reading, now: float) -> State:
 def _wait_for_machines(state: State, reading: Reading, why: str, now: float) -> State:
     """A shortage may end by itself; for how long that is hoped for, and what comes then, is the policy's."""
     policy, first = state.order.policy, state.first
+    if reading.desired is not None and reading.desired < state.wanted:  # a planned scale-in came late, or a hand
+        return _look_again(state, "its group is to have fewer machines again", now)
     failed_before = {failure.id for failure in first.failures} if first else set()
     new = tuple(failure for failure in reading.failures or () if failure.id not in failed_before)
     short = capacity.is_short(reading, state.wanted, new)
@@ -339,6 +350,8 @@ def _probed(state: State, event: Probed, now: float) -> State:
         return replace(state, doing=Look(first=False), evidence=(*state.evidence, found), streak=Streak())
     if not good and now >= state.deadline:
         return fail(state, Kind.ABORTED, f"{why}, expected {_any_of(policy.probe_statuses)}", now)
+    if state.streak.bad > policy.readings:
+        return _enter_gate(state)  # are its machines still healthy?
     return state.wait(policy.quick if good else policy.interval, why, Probe())
 
 
@@ -359,8 +372,13 @@ def _look_before_a_step(state: State, seen: Seen, now: float) -> State:  # noqa:
             reason = "someone else moved the traffic during this rollout; it is left as it is now"
             return fail(state, Kind.ABORTED, reason, now)
         return state.wait(policy.quick, "the weights are seen as they were before", Look(first=False))
-    if capacity.demand(state.order, seen, state.served) > state.wanted:
+    anew = isinstance(state.doing, Look) and state.doing.scaling
+    if anew or capacity.demand(state.order, seen, state.served) > state.wanted:
         return _scale(state, seen, now)
+    if group is not None and group.desired < state.wanted:  # AWS is scaling it in, though it still answers
+        if now >= state.deadline or state.held > LOOKS:
+            return fail(state, Kind.ABORTED, f"release {candidate.release} is scaled in, again and again", now)
+        return _scale(replace(state, held=state.held + 1), seen, now)
     if gate.healthy(seen.targets_of(candidate.target_group)) < state.wanted:
         if now >= state.deadline:
             return fail(state, Kind.ABORTED, f"release {candidate.release} did not stay healthy", now)
@@ -377,7 +395,12 @@ def _shift(state: State, seen: Seen, now: float) -> State:
         *pins.pin_live(state, seen),
         *pins.pin_candidate(state, seen),
         *_arm(state, canary.switch_seconds(policy, this)),
-        Route(canary.weights(candidate, state.served, this), guarded=True, expected=state.expected),
+        Route(
+            canary.weights(candidate, state.served, this),
+            guarded=True,
+            expected=state.expected,
+            machines=state.wanted,
+        ),
     ]
     deadline = now + policy.shift_deadline
     state = replace(state, phase=Phase.SHIFT, deadline=deadline)
@@ -391,14 +414,18 @@ def _look_again(state: State, why: str, now: float) -> State:
         return fail(state, Kind.ABORTED, f"{why}, again and again", now)
     if state.phase is Phase.RECOVER:
         return replace(state, phase=Phase.LOOK, doing=Look(), moved=False, written=(), deadline=now + LOOK_SECONDS)
-    return state.wait(policy.quick, why, Look(first=False))
+    return state.wait(policy.quick, why, Look(first=False, scaling=state.phase in {Phase.SCALE, Phase.GATE}))
 
 
 def _arm(state: State, seconds: float) -> list[Change]:
-    """A first deploy has nothing to go back to."""
+    """Set the switch, and what is to become of the candidate after it, in this order: the candidate must outlast it.
+
+    A first deploy has nothing to go back to. Without a switch nobody puts the traffic back, so that the candidate must
+    keep its machines.
+    """
     if state.order.switch_role is None or state.home is None:
-        return []
-    return [Arm(seconds, state.home, guarded=True)]
+        return [CancelScaleIn(state.order.candidate)] if state.is_planned_ahead else []
+    return [scale_in.if_we_die(state, seconds), Arm(seconds, state.home, guarded=True)]
 
 
 def _confirmed(state: State, event: Confirmed, now: float) -> State:
@@ -413,6 +440,7 @@ def _confirmed(state: State, event: Confirmed, now: float) -> State:
     elif not good:
         good = None  # a stale or missing reading is no proof, but nothing bad either: weights converge
     state = replace(state, streak=state.streak.after(good))
+    state = state.with_traffic_on(event.rule, now) if good and state.streak.good == 1 else state
     if state.streak.good >= policy.readings:
         return _hold(state, now)
     what = f"{policy.probe_path} answers with {event.answer.words}"
@@ -490,8 +518,10 @@ def _traffic(state: State) -> str:
 def _enter_settle(state: State, now: float) -> State:
     """The switch first: as long as it is armed, nothing may be scaled in that it would put the traffic on."""
     state = replace(state, phase=Phase.SETTLE, deadline=now + state.order.policy.patience)
-    if state.armed_until is not None:
-        return _make(state, [Disarm()], now)
+    changes: list[Change] = [CancelScaleIn(state.order.candidate)] if state.is_planned_ahead else []
+    changes += [Disarm()] if state.armed_until is not None else []
+    if changes:  # who dies after the switch is gone leaves the traffic where it is: no plan may be left on it
+        return _make(state, changes, now)
     if state.is_live_already:
         return replace(state, doing=ReadRule())  # it was not looked at since the start
     return _settle(state, now)
@@ -511,8 +541,12 @@ def _settle(state: State, now: float) -> State:
     seen = state.latest
     if seen is None:
         raise TypeError("nothing was looked at")
+    left = max((scale_in.left(state, side, now) for side in state.order.strangers), default=0.0)
+    if left > 0:  # nothing declares them, so that Pulumi may delete them as soon as we end
+        why = f"waiting until no node of the load balancer sends requests to {state.previous} any more"
+        return state.wait(left, why, ReadRule())
     state = replace(state, verified=True, now_on=state.order.candidate.release)
-    return _make(state, settle.changes(state, seen), now)
+    return _make(state, settle.changes(state, seen, now), now)
 
 
 def _any_of(statuses: tuple[int, ...]) -> str:

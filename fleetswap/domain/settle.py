@@ -6,15 +6,18 @@ in, what served before comes last. It decides what, in which order; it never mov
 
 from __future__ import annotations
 
-from fleetswap.domain import marks, pins
+from fleetswap.domain import marks, pins, scale_in
 from fleetswap.domain.moves import CancelScaleIn, Change, Resize, ScheduleScaleIn, Seen, TagRule
-from fleetswap.domain.orders import Group, Side
+from fleetswap.domain.orders import Group
 from fleetswap.domain.state import State
 
 
-def changes(state: State, seen: Seen) -> list[Change]:
+def changes(state: State, seen: Seen, now: float) -> list[Change]:
     """All of it. The standby's scale-in is planned at the end, so that few failures can leave it on what gets traffic
     again, and its pin goes after that: with neither, no one would know that it is not to run for ever.
+
+    What the order does not know is left as it is, with its pin: whatever declares it has to say, and the traffic may
+    have to go back there until all is done.
     """
     order = state.order
     found = _candidate(state, seen.group(order.candidate.release))
@@ -26,11 +29,12 @@ def changes(state: State, seen: Seen) -> list[Change]:
         if side.release == order.standby and order.policy.warm > 0:
             if group.minimum != group.desired:
                 found.append(Resize(side, group.desired, None))  # target tracking shrinks a group without traffic
-            if group.desired > 0 and group.scale_in is None:
-                last.append(ScheduleScaleIn(side, order.policy.warm))
+            cancelled = any(isinstance(change, CancelScaleIn) and change.side == side for change in state.touched)
+            if group.desired > 0 and (cancelled or not group.is_planned):
+                last.append(ScheduleScaleIn(side, scale_in.kept_warm(order.policy, order.policy.warm)))
             last += pins.release(state, side)
         else:
-            found += _scale_in(state, side, group)
+            found += [*scale_in.changes(state, side, group, now), *pins.release(state, side)]
     return [*found, *_tag_rule(state), *last]
 
 
@@ -40,13 +44,6 @@ def _candidate(state: State, group: Group | None) -> list[Change]:
     fits = group is not None and group.minimum == capacity and not resized
     resize: list[Change] = [] if fits else [Resize(candidate, capacity, None)]
     return [*resize, *pins.release(state, candidate)]
-
-
-def _scale_in(state: State, side: Side, group: Group) -> list[Change]:
-    """The planned scale-in is forgotten only when there is nothing left to scale in: we may die in between."""
-    cancel: list[Change] = [CancelScaleIn(side)] if group.scale_in is not None else []
-    resize: list[Change] = [] if (group.minimum, group.desired) == (0, 0) else [Resize(side, 0, 0)]
-    return [*resize, *cancel, *pins.release(state, side)]
 
 
 def _tag_rule(state: State) -> list[Change]:

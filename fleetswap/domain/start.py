@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fleetswap.domain import gate, marks
 from fleetswap.domain.evidence import RINGING
-from fleetswap.domain.moves import Arm, CancelScaleIn, Change, Disarm, Kind, Restore, Route, Seen
+from fleetswap.domain.moves import Arm, Change, Disarm, Kind, Restore, Route, Seen
 from fleetswap.domain.orders import Order, Rule, shares
 from fleetswap.domain.policy import Check
 from fleetswap.domain.state import State
@@ -26,10 +26,10 @@ def home(order: Order, seen: Seen) -> Rule | None:
     rule, armed = seen.rule, seen.armed
     if rule is None or not rule.serving:
         return rule
-    alive = [arn for arn in rule.serving if gate.healthy(seen.targets_of(arn))]
+    alive = [arn for arn in rule.serving if _is_alive(order, seen, arn)]
     if armed is not None and len(armed.rule.serving) == 1:
         (arn,) = armed.rule.serving
-        if gate.healthy(seen.targets_of(arn)) or (not alive and arn in rule.serving):
+        if _is_alive(order, seen, arn) or (not alive and arn in rule.serving):
             return armed.rule
     if len(rule.serving) == 1:
         return rule
@@ -39,6 +39,12 @@ def home(order: Order, seen: Seen) -> Rule | None:
         key=lambda pair: (pair[0] in alive, order.release_of(pair[0]) == live, pair[1], pair[0]),
     )
     return Rule(((best[0], ALL),))
+
+
+def _is_alive(order: Order, seen: Seen, target_group: str) -> bool:
+    """Whether a release has healthy machines, and keeps them: what AWS is scaling in answers for some seconds more."""
+    group = seen.group(order.release_of(target_group))
+    return gate.healthy(seen.targets_of(target_group)) > 0 and (group is None or group.desired > 0)
 
 
 def take_over(state: State, seen: Seen) -> list[Change]:
@@ -61,10 +67,7 @@ def bring_home(state: State, seen: Seen) -> list[Change]:
     foreign = seen.armed is not None and seen.armed.run != state.run
     if rule is None or (shares(rule) == shares(seen.rule) and not foreign):
         return []
-    side = state.home_side
-    group = seen.group(side.release) if side else None
-    cancel: list[Change] = [CancelScaleIn(side)] if side and group and group.scale_in is not None else []
-    return [*cancel, Restore(rule, guarded=True) if rule.verbatim else Route(rule.weights)]
+    return [Restore(rule, guarded=True) if rule.verbatim else Route(rule.weights)]
 
 
 def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:

@@ -6,8 +6,21 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from fleetswap.domain.gate import Streak
-from fleetswap.domain.marks import ROLLED_BACK, RolledBack
-from fleetswap.domain.moves import Action, Arm, Change, Disarm, End, Resize, Route, Seen, Wait
+from fleetswap.domain.marks import LEFT, ROLLED_BACK, RolledBack
+from fleetswap.domain.moves import (
+    Action,
+    Arm,
+    CancelScaleIn,
+    Change,
+    Disarm,
+    End,
+    Resize,
+    Restore,
+    Route,
+    ScheduleScaleIn,
+    Seen,
+    Wait,
+)
 from fleetswap.domain.orders import Order, Rule, Side, shares
 from fleetswap.domain.periods import Watch
 from fleetswap.domain.strategy import Step
@@ -74,6 +87,10 @@ class State:
     """The weights that this rollout has written, or may have."""
     odd_since: float | None = None
     """Since when the rule is seen as it was before our last write."""
+    had: frozenset[str] = frozenset()
+    """The target groups that were seen to have traffic, or got some, at any time since this rollout began."""
+    calm_since: float = 0.0
+    """When the weights were last written, seen to change, or seen to begin to hold."""
     moved: bool = False
     """Whether the traffic was moved, or may have been."""
     since: float | None = None
@@ -145,7 +162,19 @@ class State:
         """The state after the rule was read."""
         if shares(rule) == shares(self.expected):
             return replace(self, odd_since=None)
-        return replace(self, odd_since=now if self.odd_since is None else self.odd_since)
+        odd_since = now if self.odd_since is None else self.odd_since
+        return replace(self.with_traffic_on(rule, now), odd_since=odd_since)
+
+    def with_traffic_on(self, rule: Rule | None, now: float) -> State:
+        """The state after weights were written, or seen to begin to hold: from now on the load balancer follows."""
+        return replace(self, had=self.had | (rule.serving if rule else frozenset()), calm_since=now)
+
+    @property
+    def is_planned_ahead(self) -> bool:
+        """Whether the candidate is, or may be, scaled in by AWS if we die."""
+        mine = [change for change in self.touched if getattr(change, "side", None) == self.order.candidate]
+        plans = [change for change in mine if isinstance(change, (ScheduleScaleIn, CancelScaleIn))]
+        return bool(plans) and isinstance(plans[-1], ScheduleScaleIn)
 
     def is_others(self, rule: Rule | None, now: float) -> bool:
         """Whether someone else has moved the traffic: an unknown rule, or a former one that is no stale reading."""
@@ -161,10 +190,15 @@ class State:
         match change:
             case Route(weights=weights):
                 since = now if self.since is None else self.since
+                state = state.with_traffic_on(Rule(weights), now)
                 return replace(state, written=(*self.written, weights), moved=True, since=since)
+            case Restore(rule=rule):
+                return state.with_traffic_on(rule, now)
             case Arm(seconds=seconds):
                 return replace(state, arming_until=now + seconds)
             case Resize(side=side, desired=0):
+                return replace(state, leaving=self.leaving or side.target_group in self.served)
+            case ScheduleScaleIn(side=side, note=note) if note == LEFT:
                 return replace(state, leaving=self.leaving or side.target_group in self.served)
             case _:
                 return state

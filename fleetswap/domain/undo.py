@@ -8,8 +8,9 @@ back, because scaling goes on meanwhile. It decides what, in which order; the pu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from fleetswap.domain import gate, pins
+from fleetswap.domain import gate, pins, scale_in
 from fleetswap.domain.moves import (
     Arm,
     CancelScaleIn,
@@ -31,50 +32,53 @@ LEFT_SECONDS = 300.0
 """When what is left of a dead rollout is scaled in, if nothing is to be kept warm."""
 
 
-def changes(state: State, serving: frozenset[str]) -> list[Change]:
+def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
     """All of it, with the traffic on `serving` from now on. What had it before keeps its machines, too.
 
-    The switch goes last.
+    The switch goes last. Of what keeps traffic, the planned scale-in goes first of all.
     """
     found: list[Change] = []
     for side in state.order.sides:
         group = state.first.group(side.release) if state.first else None
         if group is not None:
-            found += _side(state, side, group, has_traffic=side.target_group in serving | state.served)
+            found += _side(state, side, group, now, has_traffic=side.target_group in serving | state.served)
+    found.sort(key=lambda change: not (isinstance(change, CancelScaleIn) and change.side.target_group in serving))
     if state.armed_until is not None or any(isinstance(change, Arm) for change in state.touched):
         found.append(Disarm())
     return found
 
 
-def _side(state: State, side: Side, group: Group, *, has_traffic: bool) -> list[Change]:
+def _side(state: State, side: Side, group: Group, now: float, *, has_traffic: bool) -> list[Change]:
     """`group` is as it was before."""
     touched = [change for change in state.touched if getattr(change, "side", None) == side]
     resized = [change for change in touched if isinstance(change, Resize)]
+    planned = any(isinstance(change, ScheduleScaleIn) for change in touched)
     found: list[Change] = []
-    if any(isinstance(change, ScheduleScaleIn) for change in touched):
-        found.append(CancelScaleIn(side))
-    if not has_traffic:
-        found += _scale_in_later(state, side, group, touched)  # before it is large again: we may die in between
     if has_traffic:
+        found += [CancelScaleIn(side)] if planned or group.scale_in is not None else []
         found += _with_traffic(state, side, pinned=bool(resized) or pins.is_pinned(state, side))
     elif side == state.order.candidate and not _was_of_use(state, side, group):
-        if resized or (group.minimum, group.desired) != (0, 0):
-            found.append(Resize(side, 0, 0))
-    elif resized:
-        changed = any(change.desired is not None for change in resized)
-        found.append(Resize(side, group.minimum, group.desired if changed else None))
+        if resized or planned or (group.minimum, group.desired) != (0, 0):
+            largest = max([group.desired, *(change.desired or 0 for change in resized)])
+            found += scale_in.changes(state, side, replace(group, desired=largest), now)
+    else:
+        later = _scale_in_later(state, side, group, touched)  # before it is large again: we may die in between
+        found += later or ([CancelScaleIn(side)] if planned else [])
+        if resized and not (later and scale_in.left(state, side, now)):
+            changed = any(change.desired is not None for change in resized)
+            found.append(Resize(side, group.minimum, group.desired if changed else None))
     return [*found, *pins.release(state, side)]
 
 
 def _scale_in_later(state: State, side: Side, group: Group, touched: Sequence[Change]) -> list[Change]:
     """What has no traffic is not left running for ever: AWS ends what it was to end, and what a dead rollout left."""
-    if side == state.order.candidate and not _was_of_use(state, side, group):
-        return []
-    planned = group.scale_in is not None and any(isinstance(change, (CancelScaleIn, Resize)) for change in touched)
-    left = group.scale_in is None and (group.pin is not None or side == state.order.candidate)
+    changes = (CancelScaleIn, ScheduleScaleIn, Resize)
+    planned = group.is_planned and any(isinstance(change, changes) for change in touched)
+    left = not group.is_planned and (group.pin is not None or side == state.order.candidate)
     if not group.desired or not (planned or left):
         return []
-    return [ScheduleScaleIn(side, state.order.policy.warm or LEFT_SECONDS)]
+    policy = state.order.policy
+    return [ScheduleScaleIn(side, scale_in.kept_warm(policy, policy.warm or LEFT_SECONDS))]
 
 
 def _with_traffic(state: State, side: Side, *, pinned: bool) -> list[Change]:
@@ -86,9 +90,9 @@ def _with_traffic(state: State, side: Side, *, pinned: bool) -> list[Change]:
 
 
 def _was_of_use(state: State, side: Side, group: Group) -> bool:
-    """A standby that was warm before. What runs with a pin on it is only what a rollout that died has left."""
+    """A standby that was warm before. What runs with a pin, or is to be ended, is only what a rollout has left."""
     healthy = state.first is not None and gate.healthy(state.first.targets_of(side.target_group)) > 0
-    return healthy and group.pin is None
+    return healthy and group.pin is None and not group.scale_in_note
 
 
 def words(change: Change) -> str:  # noqa: PLR0911 - one case a change

@@ -6,8 +6,8 @@ several things does one that AWS does not answer become unknown, so that the oth
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fleetswap.domain import gate
@@ -108,6 +108,8 @@ class Hands:
                 return RuleRead(ports.balancer.rule(order.listener))
             case Route() | Restore() | Arm() if action.guarded and (why := self._why_not(action)):
                 return Held(why)
+            case ScheduleScaleIn() if action.note == self._run and (why := self._why_not_plan(action.side)):
+                return Held(why)
             case Wait():
                 needed(ports.clock).sleep(action.seconds)
                 return Did()
@@ -133,8 +135,9 @@ class Hands:
             case OnDemand():
                 fleet.on_demand(change.side.group, change.percent)
             case ScheduleScaleIn():
-                self._refuse_if_serving(change.side)
-                fleet.schedule_scale_in(change.side.group, change.seconds)
+                if change.note != self._run:  # what is planned for the case that we die has traffic meanwhile
+                    self._refuse_if_serving(change.side)
+                fleet.schedule_scale_in(change.side.group, change.seconds, change.note)
             case CancelScaleIn():
                 fleet.cancel_scale_in(change.side.group)
             case Arm():
@@ -178,10 +181,24 @@ class Hands:
         if now != shares(route.expected) and not (route.again and now == shares(Rule(route.weights))):
             return "the weights are not as they were a moment ago"
         group = self._ports.fleet.group(order.candidate.group)
-        if group is not None and group.scale_in is not None:
+        if group is None or group.desired < route.machines:
+            return f"release {order.candidate.release} is scaled in"
+        if group.is_planned and group.scale_in_note != self._run:
             return f"release {order.candidate.release} is to be scaled in"
         candidate = Rule(((order.candidate.target_group, 1),))
         return (self._not_ours() if route.expected is not None else "") or self._not_alive(candidate)
+
+    def _why_not_plan(self, side: Side) -> str:
+        """Why a scale-in may not be planned for the case that we die: only our own switch takes the traffic away first.
+
+        Someone else's candidate, or what is live by now, would lose its machines an hour later.
+        """
+        rule = self._ports.balancer.rule(self._order.listener)
+        if rule is None or side.target_group not in rule.serving:
+            return ""
+        if self._order.switch_role is None:
+            return f"{side.release} has traffic already"
+        return self._not_ours()
 
     def _not_ours(self) -> str:
         if self._order.switch_role is None:
@@ -203,15 +220,27 @@ class Hands:
         armed = self._armed()
         home = armed.rule.serving if armed else frozenset()
         arns = dict.fromkeys([order.candidate.target_group, *sorted(rule.serving if rule else ()), *sorted(home)])
+        strangers = self._strangers([arn for arn in arns if order.side_of(arn) is None])
         alarms = order.policy.alarms if action.first else ()
         return Seen(
             rule=rule,
-            groups=tuple((side.release, fleet.group(side.group)) for side in order.sides),
+            groups=tuple((side.release, fleet.group(side.group)) for side in (*order.sides, *strangers)),
             targets=tuple((arn, balancer.targets(arn)) for arn in arns),
             failures=fleet.failures(order.candidate.group) if action.first else (),
             tags=balancer.tags(order.listener) if action.first else {},
             alarms=needed(self._ports.metrics).alarms(alarms) if alarms else {},
             armed=armed,
+            strangers=strangers,
+        )
+
+    def _strangers(self, target_groups: Sequence[str]) -> tuple[Side, ...]:
+        """The releases that these target groups belong to. One with the name of one of the order gets another."""
+        if not target_groups:
+            return ()
+        known = {side.release for side in self._order.sides}
+        return tuple(
+            replace(side, release=side.group) if side.release in known else side
+            for side in self._ports.fleet.sides_of(target_groups, self._order.service)
         )
 
     def _rule(self) -> tuple[bool, Rule | None]:
@@ -230,6 +259,7 @@ class Hands:
         return Reading(
             targets,
             machines=group.machines if group else None,
+            desired=group.desired if group else None,
             failures=known_or_none(lambda: fleet.failures(candidate.group)),
             abort=group.abort if group else None,
             on_demand_percent=group.on_demand_percent if group else None,

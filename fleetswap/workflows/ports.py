@@ -12,7 +12,7 @@ from typing import Protocol
 
 from fleetswap.domain.gate import Answer, Failure, Target
 from fleetswap.domain.notices import Notice
-from fleetswap.domain.orders import Armed, Group, Rule
+from fleetswap.domain.orders import Armed, Group, Rule, Side
 from fleetswap.domain.periods import Report
 
 
@@ -62,10 +62,14 @@ class Fleet(Protocol):
     def untag(self, name: str, keys: Sequence[str]) -> None:
         """Take tags off the group; a key that it does not have is fine, and so is a group that is gone."""
 
-    def schedule_scale_in(self, name: str, seconds: float) -> None:
+    def sides_of(self, target_groups: Sequence[str], service: str) -> tuple[Side, ...]:
+        """The releases of the stack's service, declared or not, that these target groups belong to, as tags say."""
+
+    def schedule_scale_in(self, name: str, seconds: float, note: str = "") -> None:
         """Let AWS set minimum and desired capacity to 0 in so many seconds, even if nothing of ours runs then.
 
-        The tag `SCALE_IN` is written before the scheduled action, so that no action is ever without its tag.
+        The tag `SCALE_IN`, with the note, is written before the scheduled action, so that no action is ever without its
+        tag. An action that is there is moved.
         """
 
     def cancel_scale_in(self, name: str) -> None:

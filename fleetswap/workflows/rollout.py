@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from fleetswap.domain import progress
@@ -222,29 +223,26 @@ def observe(order: Order, *, balancer: Balancer, fleet: Fleet, switch: Switch | 
 def retire(order: Order, *, balancer: Balancer, fleet: Fleet, clock: Clock, say: Say = lambda _: None) -> None:
     """Take the service down for good: delete the rule, then scale every group to 0. Groups that are gone are skipped.
 
-    Machines are not waited for. Repeating it changes nothing. The first error is raised at once: machines that may
-    still have traffic keep running.
+    In between the nodes of the load balancer get the time that they need to follow. Machines are not waited for.
+    Repeating it changes nothing. The first error is raised at once: machines that may still have traffic keep running.
     """
 
-    def patiently(call: Callable[[], None]) -> None:
-        for left in range(RETIRE_TRIES - 1, -1, -1):
+    def patiently(call: Callable[[], T]) -> T:
+        for _ in range(RETIRE_TRIES - 1):
             try:
                 return call()
             except Unavailable:
-                if not left:
-                    raise
                 clock.sleep(RETIRE_PAUSE)
-        return None
+        return call()
 
     say(f"retiring {order.service}: the listener answers 503 from here on")
     patiently(lambda: balancer.restore(order.listener, None))
-
-    def scale_in(name: str) -> None:
-        if fleet.group(name) is not None:
-            fleet.resize(name, minimum=0, desired=0)
-
-    for side in order.sides:
-        patiently(lambda name=side.group: scale_in(name))  # type: ignore[misc] # mypy infers no type for a bound default
+    groups = {side.group: patiently(partial(fleet.group, side.group)) for side in order.sides}
+    there = [name for name, group in groups.items() if group is not None]
+    if any(group.desired for group in groups.values() if group is not None):
+        clock.sleep(order.policy.convergence)
+    for name in there:
+        patiently(partial(fleet.resize, name, minimum=0, desired=0))
 
 
 class _Teller:

@@ -11,7 +11,7 @@ from fleetswap.domain.policy import Shortage
 from fleetswap.domain.rates import Limit
 from fleetswap.domain.state import Phase
 from fleetswap.domain.strategy import Step, Strategy
-from tests.rollout.sim_world import LISTENER, Fleet, SimWorld
+from tests.rollout.sim_world import CONVERGENCE, LISTENER, Fleet, SimWorld
 
 HELD = 160
 """Seconds that a held-up deployer sleeps: longer than its switch waits."""
@@ -23,7 +23,7 @@ POLICY = Policy(
     quick=1,
     deadline=60,
     shift_deadline=20,
-    convergence=3,
+    convergence=CONVERGENCE,
     patience=40,
     data_deadline=80,
     shortage_patience=20,
@@ -147,12 +147,19 @@ def _abort(world: SimWorld) -> None:
 
 def _by_hand(name: str) -> Callable[[SimWorld], None]:
     def move(world: SimWorld) -> None:
-        if name in world.fleets and world.healthy(name) >= world.load:
+        if name in world.fleets and min(world.healthy(name), world.fleets[name].desired) >= world.load:
             world.move_by_hand(name)
 
     return move
 
 
+def _late(world: SimWorld) -> None:
+    world.too_late = True
+
+
+LATE = "a scheduled action comes late"
+"""What is deleted or moved when it is due may be carried out all the same."""
+HALF = "the second call of two is throttled"
 WORLD_FAULTS: dict[str, Callable[[SimWorld], None]] = {
     "stale reads": _stale,
     "a metric gap": _gap,
@@ -168,9 +175,17 @@ WORLD_FAULTS: dict[str, Callable[[SimWorld], None]] = {
     "abort from outside": _abort,
     "rollback by hand": _by_hand("live"),
     "held up": lambda world: world.advance(HELD),
+    LATE: _late,
 }
-CALL_FAULTS = {"throttle": "throttle", "refusal": "refuse", "5xx after the effect": "lost", "Ctrl-C": "interrupt"}
-CRASHES = ("crash before the action", "crash after the action")
+CALL_FAULTS = {
+    "throttle": "throttle",
+    "refusal": "refuse",
+    "5xx after the effect": "lost",
+    "Ctrl-C": "interrupt",
+    HALF: "half",
+}
+HALF_CRASH = "crash in the middle of the action"
+CRASHES = ("crash before the action", HALF_CRASH, "crash after the action")
 HARMLESS = frozenset(
     {
         "stale reads",
@@ -182,6 +197,8 @@ HARMLESS = frozenset(
         "the load grows",
         "throttle",
         "5xx after the effect",
+        HALF,
+        LATE,
     }
 )
 """A good candidate gets the traffic in spite of one of these."""

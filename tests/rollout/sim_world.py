@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from fleetswap.domain import marks
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.gate import Answer, Failure, Machine, Target
-from fleetswap.domain.orders import Armed, Group, Rule, Unavailable
+from fleetswap.domain.orders import Armed, Group, Rule, Side, Unavailable
 from fleetswap.domain.periods import Figures, Report, Told
 
 LISTENER = "arn:listener"
@@ -33,6 +33,10 @@ NODES = (0.6, 0.4)
 """The parts of the traffic that the nodes of the load balancer see; each tells each metric at a time of its own."""
 REQUESTS = 10
 """Requests a second."""
+LINGER = 3
+"""Seconds for which a machine goes on answering after its group has been made smaller."""
+CONVERGENCE = 5
+"""Seconds for which a node of the load balancer may go by the weights of before."""
 SETTLING = BOOT + 3
 """Seconds after a disturbance (a machine died, the load grew) in which capacity may be missing: AWS replaces it."""
 
@@ -46,8 +50,13 @@ class Fleet:
     maximum: int = 8
     machines: tuple[tuple[int, int], ...] = ()
     """Pairs of a number and the second of its launch."""
+    leaving: tuple[tuple[int, int], ...] = ()
+    """Machines that the group ends, which answer until `gone_at`."""
+    gone_at: int = 0
     tags: dict[str, str] = field(default_factory=dict)
     scale_in_at: int | None = None
+    late_at: int | None = None
+    """When a scheduled action is carried out that was deleted or moved at the very moment when it was due."""
     on_demand: int = 0
     failures: tuple[Failure, ...] = ()
     healthy: bool = True
@@ -90,6 +99,10 @@ class SimWorld:
         self.period, self.requests = PERIOD, REQUESTS
         self.skew = 0
         """How far AWS's clock is ahead of the deployer's."""
+        self.had_until: dict[str, int] = {}
+        """When a release lost its last weight: the nodes of the load balancer follow within `CONVERGENCE`."""
+        self.too_late = False
+        """Whether the next scheduled action that is deleted or moved is carried out all the same."""
         self.disturbed_until = 0
         self.mode = ""
         """How calls fail now: not at all, `throttle`, `refuse`, or `lost` and `interrupt`: only after the effect."""
@@ -105,6 +118,7 @@ class SimWorld:
         other.fleets = {name: fleet.copy() for name, fleet in self.fleets.items()}
         other.rule_tags = dict(self.rule_tags)
         other.counted = dict(self.counted)
+        other.had_until = dict(self.had_until)
         other.broken = list(self.broken)
         return other
 
@@ -125,8 +139,9 @@ class SimWorld:
             if self.schedule and self.schedule[0] < until:
                 until = self.schedule[0]
             for fleet in self.fleets.values():
-                if fleet.scale_in_at is not None and fleet.scale_in_at < until:
-                    until = fleet.scale_in_at
+                for moment in (fleet.scale_in_at, fleet.late_at, fleet.gone_at if fleet.leaving else None):
+                    if moment is not None and moment < until:
+                        until = moment
             self._pass_until(max(self.time, until))
             if self.time >= end:
                 return
@@ -139,9 +154,12 @@ class SimWorld:
         if self.schedule and time >= self.schedule[0]:
             self._write(self.schedule[1])
             self.schedule, self.fired = None, True
-        for fleet in self.fleets.values():
+        for name, fleet in self.fleets.items():
             if fleet.scale_in_at is not None and time >= fleet.scale_in_at:
+                self._loses(name, 0)
                 fleet.minimum, fleet.desired, fleet.scale_in_at = 0, 0, None
+            if fleet.late_at is not None and time >= fleet.late_at:
+                fleet.minimum, fleet.desired, fleet.late_at = 0, 0, None
         if time >= self._track_at:
             self._track_at = time + TRACKING
             self._track()
@@ -162,8 +180,13 @@ class SimWorld:
 
     def _launch(self, fleet: Fleet) -> None:
         """To the desired size, if EC2 has machines. What has traffic already must do with what it has until then."""
+        if fleet.leaving and self.time >= fleet.gone_at:
+            fleet.leaving = ()
         if len(fleet.machines) == fleet.desired:
             return
+        if len(fleet.machines) > fleet.desired:
+            fleet.leaving = (*fleet.leaving, *fleet.machines[fleet.desired :])
+            fleet.gone_at = self.time + LINGER
         fleet.machines = fleet.machines[: fleet.desired]
         while len(fleet.machines) < fleet.desired:
             if self.time < self.short_until and fleet.on_demand < 100:
@@ -200,7 +223,15 @@ class SimWorld:
         if fleet.healthy:
             for _, born in fleet.machines:
                 count += self.time - born >= BOOT
+            for _, born in fleet.leaving:
+                count += self.time - born >= BOOT
         return count
+
+    def _loses(self, name: str, desired: int) -> None:
+        """A group is made smaller: nothing that a node of the load balancer still sends requests to may be."""
+        had = name in self.serving() or self.time - self.had_until.get(name, -CONVERGENCE) < CONVERGENCE
+        if had and desired < self.fleets[name].desired:
+            self.broken.append(f"{self.time}: {name} loses machines, though nodes of the load balancer may use them")
 
     def serving(self) -> frozenset[str]:
         return frozenset(arn[3:] for arn in self.rule_now.serving) if self.rule_now else frozenset()
@@ -268,6 +299,8 @@ class SimWorld:
         self._write(rule_of(((f"tg-{name}", 100),)))
 
     def _write(self, rule: Rule | None) -> None:
+        for name in self.serving():
+            self.had_until[name] = self.time
         self.rule_before, self.rule_now = self.rule_now, rule
 
     def _fail(self) -> None:
@@ -275,6 +308,12 @@ class SimWorld:
             raise Unavailable("throttled")
         if self.mode == "refuse":
             raise CloudError("refused")
+
+    def _failed_halfway(self) -> None:
+        """Of what takes two calls, the second one fails."""
+        if self.mode == "half":
+            self.judge()
+            raise Unavailable("throttled")
 
     def _failed_after(self) -> None:
         self.judge()
@@ -304,7 +343,7 @@ class SimWorld:
         fleet = self.fleets[target_group[3:]]
         return tuple(
             Target(f"i-{number}", "healthy" if fleet.healthy and self.time - born >= BOOT else "unhealthy")
-            for number, born in fleet.machines
+            for number, born in (*fleet.machines, *fleet.leaving)
         )
 
     def tags(self, _listener: str) -> dict[str, str]:
@@ -315,6 +354,7 @@ class SimWorld:
         self._fail()
         had = self.rule_tags if thing == LISTENER else self.fleets[thing[4:]].tags
         had |= tags
+        self._failed_halfway()
         for key in remove:
             had.pop(key, None)
         self._failed_after()
@@ -326,14 +366,18 @@ class SimWorld:
         fleet = self.fleets.get(name[4:])
         if fleet is None:
             return None
+        scale_in = marks.ScaleIn.read(fleet.tags[marks.SCALE_IN]) if marks.SCALE_IN in fleet.tags else None
         return Group(
             fleet.minimum,
             fleet.desired,
             fleet.maximum,
-            tuple(Machine(f"i-{number}", "InService") for number, _ in fleet.machines),
+            tuple(Machine(f"i-{number}", "InService") for number, _ in fleet.machines)
+            + tuple(Machine(f"i-{number}", "Terminating") for number, _ in fleet.leaving),
             pin=marks.number(fleet.tags.get(marks.PIN)),
             abort=fleet.tags.get(marks.ABORT),
-            scale_in=fleet.tags.get(marks.SCALE_IN),
+            scale_in=scale_in.at if scale_in else None,
+            scale_in_note=scale_in.note if scale_in else "",
+            has_action=fleet.scale_in_at is not None,
             on_demand_percent=fleet.on_demand,
             on_demand_pin=marks.number(fleet.tags.get(marks.ON_DEMAND)),
         )
@@ -344,6 +388,7 @@ class SimWorld:
         wanted = max(fleet.desired, minimum) if desired is None else desired
         if not minimum <= wanted <= fleet.maximum:
             raise CloudError(f"{name}: {minimum} <= {wanted} <= {fleet.maximum} does not hold")
+        self._loses(name[4:], wanted)
         fleet.minimum, fleet.desired = minimum, wanted
         self._launch(fleet)
         self._failed_after()
@@ -362,19 +407,32 @@ class SimWorld:
             self.fleets[name[4:]].tags.pop(key, None)
         self._failed_after()
 
-    def schedule_scale_in(self, name: str, seconds: float) -> None:
+    def sides_of(self, target_groups: Sequence[str], _service: str) -> tuple[Side, ...]:
+        self._fail()
+        return tuple(Side(name, f"asg-{name}", f"tg-{name}") for name in self.fleets if f"tg-{name}" in target_groups)
+
+    def schedule_scale_in(self, name: str, seconds: float, note: str = "") -> None:
         self._fail()
         fleet = self.fleets[name[4:]]
-        fleet.scale_in_at = self.time + math.ceil(seconds)
-        fleet.tags[marks.SCALE_IN] = str(fleet.scale_in_at)
+        at = self.time + math.ceil(seconds)
+        fleet.tags[marks.SCALE_IN] = marks.ScaleIn(str(at), note).value
+        self._failed_halfway()
+        self._too_late(fleet)
+        fleet.scale_in_at = at
         self._failed_after()
 
     def cancel_scale_in(self, name: str) -> None:
         self._fail()
         fleet = self.fleets[name[4:]]
+        self._too_late(fleet)
         fleet.scale_in_at = None
+        self._failed_halfway()
         fleet.tags.pop(marks.SCALE_IN, None)
         self._failed_after()
+
+    def _too_late(self, fleet: Fleet) -> None:
+        if self.too_late and fleet.scale_in_at is not None:
+            fleet.late_at, self.too_late = self.time + LINGER, False
 
     def images(self, machines: Sequence[str]) -> dict[str, str]:
         self._fail()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from fleetswap.domain import rollout as machine
 from fleetswap.domain.moves import (
     Broke,
+    CancelScaleIn,
     Compare,
     Confirm,
     End,
@@ -29,6 +30,8 @@ from fleetswap.domain.moves import (
     ReadImages,
     ReadRule,
     Route,
+    ScheduleScaleIn,
+    TagRule,
     Unanswered,
     Wait,
 )
@@ -36,10 +39,27 @@ from fleetswap.domain.orders import Order, Unavailable
 from fleetswap.domain.state import Phase, State
 from fleetswap.workflows.hands import Hands, Ports
 from tests.rollout import ends
-from tests.rollout.scenarios import ALL_FAULTS, CALL_FAULTS, CRASHES, HELD, WORLD_FAULTS, Scenario, order_for, side
-from tests.rollout.sim_world import SLOW_OUT, SimWorld
+from tests.rollout.scenarios import (
+    ALL_FAULTS,
+    CALL_FAULTS,
+    CRASHES,
+    HALF,
+    HALF_CRASH,
+    HELD,
+    LATE,
+    WORLD_FAULTS,
+    Scenario,
+    order_for,
+    side,
+)
+from tests.rollout.sim_world import SLOW_OUT, Fleet, SimWorld
 
 READINGS = (Look, ReadHealth, ReadImages, Probe, Confirm, ReadEvidence, Explain, Compare, ReadRule)
+COMPOSITE = (ScheduleScaleIn, CancelScaleIn, TagRule)
+"""Changes that take two calls."""
+SUCCESSORS = ("next", "back", "switch", "third")
+"""Who comes after a deployer that died: the same order, the one to go back, first the switch, another release."""
+SOON = 60
 LONG = 200
 """Seconds after which whatever was planned has happened."""
 
@@ -159,10 +179,12 @@ class Explorer:
             mode = ""
             if dice.random() < chance and len(story) < 8:
                 fault = dice.choice(self.faults)
+                if not self._fits(deployer, fault):
+                    continue
                 story = (*story, self._said(deployer, fault))
                 if fault in CRASHES:
-                    if fault.endswith("after the action"):
-                        deployer.act()
+                    if fault != CRASHES[0]:
+                        deployer.act("half" if fault == HALF_CRASH else "")
                         self._judge(deployer, story)
                     deployer = self._successor(deployer, dice.choice(["next", "back", "switch"]), story)
                     continue
@@ -204,7 +226,21 @@ class Explorer:
                 continue
             if isinstance(action, READINGS) and fault in {"5xx after the effect", "crash after the action"}:
                 continue
-            yield fault
+            if self._fits(deployer, fault):
+                yield fault
+
+    def _fits(self, deployer: Deployer, fault: str) -> bool:
+        """Whether a fault that belongs to certain actions only can come at this one."""
+        if fault in {HALF, HALF_CRASH}:
+            return isinstance(deployer.state.doing, COMPOSITE)
+        return fault != LATE or self._is_due(deployer)
+
+    def _is_due(self, deployer: Deployer) -> bool:
+        """Whether the candidate's planned scale-in, which is deleted or moved now, may be carried out right then."""
+        action, fleet = deployer.state.doing, deployer.world.fleets[deployer.order.candidate.release]
+        if not isinstance(action, (CancelScaleIn, ScheduleScaleIn)) or action.side != deployer.order.candidate:
+            return False
+        return fleet.scale_in_at is not None and fleet.scale_in_at - deployer.world.time < SOON
 
     def _said(self, deployer: Deployer, fault: str) -> str:
         return f"{fault} at {deployer.state.phase}: {deployer.state.doing}"
@@ -216,11 +252,13 @@ class Explorer:
             self._follow(deployer, story, depth)
             return
         kept = deployer.state
-        if fault.endswith("after the action"):
-            self._act(deployer, story)
+        if fault != CRASHES[0]:
+            self._act(deployer, story, "half" if fault == HALF_CRASH else "")
             if deployer.ended:
                 return
-        for who in ("next", "back", "switch"):
+        # Another release comes only after a lone mishap, and where there is one to come from.
+        third = "live" in deployer.world.fleets and len(story) == 1 and not depth
+        for who in SUCCESSORS if third else SUCCESSORS[:-1]:
             world = deployer.world.copy()
             successor = self._successor(deployer.copy(world), who, story)
             self._follow(successor, (*story, f"then {who}"), depth)
@@ -256,6 +294,10 @@ class Explorer:
     def _order(self, who: str, world: SimWorld) -> Order:
         """The order of a later run: to go back to live, or the same again."""
         order = self.scenario.order
+        if who == "third":
+            world.fleets.setdefault("third", Fleet())
+            third = order_for("third", order.policy, others=[name for name in ("live", "old") if name in world.fleets])
+            order = replace(third, switch_role=order.switch_role)
         if who == "back" and "live" in world.fleets:
             others = [name for name in world.fleets if name != "live"]
             back = order_for("live", order.policy, standby=None, others=others, trusted=True)
@@ -307,7 +349,8 @@ class Explorer:
             return
         found = list(ends.wrong(self.scenario, world, state, end, story))
         if not found and not end.problems:
-            world.advance(LONG)
+            planned = [world.fleets[name].scale_in_at for name in world.serving()]
+            world.advance(max([LONG, *(at - world.time for at in planned if at is not None)]))
             found = [f"later: {what}" for what in (*world.broken, *ends.wrong(self.scenario, world, state, end, story))]
         for what in found:
             raise Violation(self._tell(deployer, story, f"{what}; ended with: {end}"))

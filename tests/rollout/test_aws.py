@@ -430,6 +430,7 @@ def test_a_planned_scale_in_is_never_without_its_tag(aws: None) -> None:
     del aws
     scaling = client("autoscaling")
     with Stubber(scaling) as stub:
+        stub.add_response("describe_scheduled_actions", {"ScheduledUpdateGroupActions": []})
         stub.add_client_error("create_or_update_tags", "Throttling", http_status_code=400)
         with pytest.raises(Unavailable):
             Fleet(scaling, client("ec2")).schedule_scale_in("web-a", 60)

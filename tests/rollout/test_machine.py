@@ -39,6 +39,7 @@ from fleetswap.domain.moves import (
     Restore,
     Route,
     RuleRead,
+    ScheduleScaleIn,
     Seen,
     Unanswered,
     Wait,
@@ -98,6 +99,8 @@ groups = st.one_of(
         pin=st.none() | counts,
         abort=st.sampled_from([None, None, None, "by hand"]),
         scale_in=st.sampled_from([None, "9:00"]),
+        scale_in_note=st.sampled_from(["", marks.LEFT, "another"]),
+        has_action=st.booleans(),
         on_demand_percent=st.sampled_from([None, 0, 100]),
         on_demand_pin=st.none() | st.just(0),
     ),
@@ -193,6 +196,8 @@ class Watch:
                 self.route(state, state.doing)
             case Resize(_, _, 0):
                 self.scale_in(state, state.doing)
+            case ScheduleScaleIn(note=marks.LEFT):
+                self.scale_in(state, state.doing)
             case Restore():
                 assert state.moved, "weights written back that were never moved"
                 assert state.doing.rule == state.home
@@ -223,7 +228,7 @@ class Watch:
         else:
             assert action.weights == (("tg-new", 100),), "live is dead"
 
-    def scale_in(self, state: State, action: Resize) -> None:
+    def scale_in(self, state: State, action: Resize | ScheduleScaleIn) -> None:
         if action.side == state.order.candidate:
             assert state.phase is Phase.CLEAN_UP
             assert "tg-new" not in state.served, "what served would lose its machines"
@@ -284,12 +289,12 @@ def test_any_answers_in_any_order(data: st.DataObject, wanted: Order, fault_perc
 
 @settings(max_examples=50, deadline=None)
 @given(st.data())
-def test_a_friendly_world_ends_in_success(data: st.DataObject) -> None:
+def test_a_friendly_world_ends_in_success(data: st.DataObject) -> None:  # noqa: C901 - one case an action
     """The machine would be safe only because it never deploys anything."""
     rule = data.draw(rules)
     size = Group(1, data.draw(st.integers(1, 3)), 5)
     good = tuple(Target(f"i-{n}", HEALTHY) for n in range(5))
-    groups = (("new", Group(0, 0, 5)), ("live", size), ("old", size))
+    groups = {"new": Group(0, 0, 5), "live": size, "old": size}
     targets = (("tg-new", good), ("tg-live", good), ("tg-alien", ()))
     state, now = begin(ORDER, 0.0), 0.0
     current = rule
@@ -298,11 +303,13 @@ def test_a_friendly_world_ends_in_success(data: st.DataObject) -> None:
             case End():
                 break
             case Look():
-                event: Event = Seen(current, groups, targets, ())
+                event: Event = Seen(current, tuple(groups.items()), targets, ())
             case ReadRule():
                 event = RuleRead(current)
             case Restore(back):
                 current, event = back, Did()
+            case Resize(of, minimum, int(desired)):
+                groups[of.release], event = Group(minimum, desired, 5), Did()
             case ReadHealth():
                 event = HealthRead(Reading(good))
             case Probe():
@@ -375,23 +382,46 @@ def test_an_address_of_another_kind_is_refused() -> None:
         Order("web", "arn", "file:///etc/passwd", side("new"), (), None, POLICY)
 
 
+COLD = Group(0, 0, 5)
+GONE = "is gone: run `pulumi up --refresh`, which makes it again"
+
+
 @pytest.mark.parametrize(
     ("rule", "new", "live", "old", "words"),
     [
         (RULES[2], Group(1, 2, 5), Group(2, 2, 5, scale_in="soon"), Group(0, 0, 5), ()),
         (RULES[2], Group(1, 2, 5), Group(0, 0, 5, scale_in="done"), Group(0, 0, 5), ()),
         (RULES[2], Group(1, 2, 5), Group(2, 2, 5), None, ("standby live would stay warm for ever",)),
-        (RULES[2], Group(1, 2, 5, scale_in="9:00"), None, None, ("new is to be scaled in at 9:00",)),
-        (RULES[2], Group(1, 2, 5, pin=1), None, None, ("new has a pin that a rollout left",)),
-        (RULES[2], Group(1, 2, 5), None, None, ()),
-        (RULES[0], Group(1, 1, 5), None, None, ("the traffic is on nothing instead of new",)),
-        (RULES[3], Group(1, 1, 5), None, None, ("the traffic is on live and new instead of new",)),
-        (RULES[4], Group(1, 1, 5), None, None, ("the traffic is on tg-alien instead of new",)),
-        (RULES[2], None, None, None, ("auto scaling group asg-new of new is gone",)),
-        (RULES[2], Group(0, 0, 5), None, None, ("new has 0 machines and at least 0, instead of at least 1",)),
-        (RULES[2], Group(3, 3, 5), None, None, ("new has 3 machines and at least 3, instead of at least 1",)),
+        (
+            RULES[2],
+            Group(1, 2, 5),
+            Group(2, 2, 5, scale_in="9:00", has_action=False),
+            None,
+            (
+                "standby live would stay warm for ever: its tag says that it is scaled in at 9:00, but no scheduled"
+                " action does that",
+            ),
+        ),
+        (RULES[2], Group(1, 2, 5, scale_in="9:00"), COLD, None, ("new is to be scaled in at 9:00",)),
+        (RULES[2], Group(1, 2, 5, pin=1), COLD, None, ("new has a pin that a rollout left",)),
+        (RULES[2], Group(1, 2, 5), COLD, None, ()),
+        (RULES[0], Group(1, 1, 5), COLD, None, ("the traffic is on nothing instead of new",)),
+        (RULES[3], Group(1, 1, 5), COLD, None, ("the traffic is on live and new instead of new",)),
+        (RULES[4], Group(1, 1, 5), COLD, None, ("the traffic is on tg-alien instead of new",)),
+        (RULES[2], None, COLD, None, (f"auto scaling group asg-new of new {GONE}",)),
+        (RULES[2], Group(1, 1, 5), None, None, (f"standby: auto scaling group asg-live of live {GONE}",)),
+        (RULES[2], Group(0, 0, 5), COLD, None, ("new has 0 machines and at least 0, instead of at least 1",)),
+        (RULES[2], Group(3, 3, 5), COLD, None, ("new has 3 machines and at least 3, instead of at least 1",)),
         (RULES[2], Group(1, 1, 5), Group(1, 3, 5), None, ("standby live is not pinned to its 3 machines",)),
-        (RULES[2], Group(1, 1, 5), None, Group(0, 2, 5), ("old has 2 machines instead of none",)),
+        (RULES[2], Group(1, 1, 5), COLD, Group(0, 2, 5), ("old has 2 machines instead of none",)),
+        (RULES[2], Group(1, 1, 5), COLD, Group(0, 2, 5, scale_in="9:00"), ()),
+        (
+            RULES[2],
+            Group(1, 1, 5),
+            COLD,
+            Group(0, 2, 5, scale_in="9:00", has_action=False),
+            ("old has 2 machines instead of none",),
+        ),
     ],
 )
 def test_drift(

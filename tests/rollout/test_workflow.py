@@ -233,14 +233,14 @@ def test_what_served_is_scaled_in_last() -> None:
     """An error in the clean-up would find the way back already closed, though only an old release was in the way."""
     world, wanted = swap()
     wanted = replace(wanted, standby=None)
-    resize = world.resize
+    schedule = world.schedule_scale_in
 
-    def refusing(name: str, *, minimum: int, desired: int | None) -> None:
-        if name == "asg-old" and desired == 0:
+    def refusing(name: str, seconds: float, note: str = "") -> None:
+        if name == "asg-old":
             raise REFUSED
-        resize(name, minimum=minimum, desired=desired)
+        schedule(name, seconds, note)
 
-    world.resize = refusing  # type: ignore[method-assign] # the old release cannot be scaled in
+    world.schedule_scale_in = refusing  # type: ignore[method-assign] # the old release cannot be scaled in
     with pytest.raises(CloudError, match="live has all the traffic again"):
         run(world, wanted)
     assert world.size("live") == (2, 3)
@@ -357,12 +357,12 @@ def test_a_live_release_that_no_one_declared_is_matched_and_put_back() -> None:
     world = World(new=Release(loaded_status=500), alien=running(4))
     world.put_traffic(alien=7)
     before = world.rule_now
-    with pytest.raises(Aborted, match="tg-alien has all the traffic again"):
+    with pytest.raises(Aborted, match="on new, / answers with status 500; alien has all the traffic again"):
         run(world, order("new"))
     assert world.rule_now == before
     assert world.size("alien") == (4, 4)
     world.releases["new"].loaded_status = 200
-    assert run(world, order("new")).previous == "tg-alien"
+    assert run(world, order("new")).previous == "alien", "named by its tags"
     assert world.size("new") == (2, 4)
     assert world.size("alien") == (4, 4), "what the order does not know is left alone"
 
@@ -624,7 +624,7 @@ def test_many_errors_in_one_rollout(
         return
     told = f"{raised} {getattr(raised, '__notes__', '')}"
     new = wanted.candidate
-    if world.releases[new.release].desired and scenario is not go_back:
+    if world.size(new.release)[1] and scenario is not go_back:
         assert "could not" in told or "stays on" in told, "a candidate left running without a word"
     if world.serving() != (before.serving if before else frozenset()):
         assert "could not put back" in told or "stays on" in told, "traffic moved without a word"

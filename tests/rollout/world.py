@@ -164,6 +164,10 @@ class World:
         return self.rule_now.serving if self.rule_now else frozenset()
 
     def size(self, name: str) -> tuple[int, int]:
+        """Minimum and desired capacity, when the scale-in that waits for the load balancer only has happened."""
+        due = self.releases[name].scale_in_at
+        if due is not None and due - self.time <= POLICY.convergence:
+            self.sleep(due - self.time)
         return self.releases[name].minimum, self.releases[name].desired
 
     def _healthy(self, release: Release) -> int:
@@ -261,12 +265,20 @@ class World:
             self.releases[name.removeprefix("asg-")].tags.pop(key, None)
         next(call)
 
-    def schedule_scale_in(self, name: str, seconds: float) -> None:
+    def sides_of(self, target_groups: Sequence[str], service: str) -> tuple[Side, ...]:
+        assert service == "web"
+        call = self._call("sides_of")
+        next(call)
+        found = tuple(side(name) for name in self.releases if f"tg-{name}" in target_groups)
+        next(call)
+        return found
+
+    def schedule_scale_in(self, name: str, seconds: float, note: str = "") -> None:
         call = self._call("schedule_scale_in")
         next(call)
         release = self.releases[name.removeprefix("asg-")]
         release.scale_in_at = self.time + seconds
-        release.tags[marks.SCALE_IN] = f"{release.scale_in_at}"
+        release.tags[marks.SCALE_IN] = marks.ScaleIn(f"{release.scale_in_at}", note).value
         next(call)
 
     def cancel_scale_in(self, name: str) -> None:
@@ -306,6 +318,7 @@ class World:
         if release is None:
             return None
         machines = tuple(Machine(machine.id, "InService") for machine in release.machines)
+        scale_in = marks.ScaleIn.read(release.tags[marks.SCALE_IN]) if marks.SCALE_IN in release.tags else None
         return Group(
             release.minimum,
             release.desired,
@@ -313,7 +326,9 @@ class World:
             machines,
             pin=marks.number(release.tags.get(marks.PIN)),
             abort=release.tags.get(marks.ABORT),
-            scale_in=release.tags.get(marks.SCALE_IN),
+            scale_in=scale_in.at if scale_in else None,
+            scale_in_note=scale_in.note if scale_in else "",
+            has_action=release.scale_in_at is not None,
             on_demand_percent=release.on_demand_percent,
             on_demand_pin=marks.number(release.tags.get(marks.ON_DEMAND)),
         )
