@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fleetswap.domain import gate
 from fleetswap.domain.gate import Reading
-from fleetswap.domain.moves import Confirmed, Event, EvidenceRead, HealthRead, Probed, Unanswered
+from fleetswap.domain.moves import Confirmed, Event, EvidenceRead, HealthRead, Probed, Unanswered, Wait
 from fleetswap.domain.state import Phase, State
 from fleetswap.domain.strategy import ALL
 from fleetswap.domain.words import counted, duration
@@ -28,10 +28,10 @@ def row(state: State, event: Event, now: float) -> str:
             text = f"probe: {state.order.policy.probe_path} answers with {event.answer.words}"
         case Confirmed():
             text = f"{_part(state)}: {state.order.policy.probe_path} answers with {event.answer.words}"
-        case EvidenceRead() if state.phase in {Phase.HOLD, Phase.BAKE}:
+        case EvidenceRead() if isinstance(state.doing, Wait):
             left = state.hold_until - now
             time = f"{duration(left)} left" if left > 0 else "waiting for evidence"
-            text = "; ".join([f"{_part(state)}, {time}", *state.evidence[:1]])
+            text = f"{_part(state)}, {time}; {_open(state, state.doing.why)}"
         case _:
             pass
     return text if len(text) <= ROW_CHARS else f"{text[: ROW_CHARS - 1]}…"
@@ -50,14 +50,15 @@ def _passed(before: State, after: State) -> str:
     """A step that was watched and is over, with what speaks for going on."""
     if before.phase not in {Phase.HOLD, Phase.BAKE} or after.phase.is_back or not before.evidence:
         return ""
-    return f"{_traffic(before)} is right: {'; '.join(before.evidence)}"
+    weight = dict(before.written[-1]).get(before.order.candidate.target_group, 0) if before.written else ALL
+    return f"passed with {_share(weight)}: {'; '.join(before.evidence)}"
 
 
 def _entered(state: State) -> str:
     previous = state.previous or "nothing"
     machines = counted(state.wanted, "machine")
     step = state.steps[0] if state.steps else None
-    seconds = f", watched for {duration(step.hold)}" if step is not None and step.hold else ""
+    seconds = f", watched for {duration(step.hold)} at least" if step is not None and step.hold else ""
     return {
         Phase.RECOVER: f"a rollout that died left the traffic shared; it goes back to {previous} first",
         Phase.SCALE: f"scaling to {machines}; {previous} has the traffic",
@@ -73,12 +74,20 @@ def _entered(state: State) -> str:
 
 
 def _traffic(state: State) -> str:
-    weight = state.steps[0].weight if state.steps else ALL
+    return _share(state.steps[0].weight if state.steps else ALL)
+
+
+def _share(weight: int) -> str:
     return "all the traffic" if weight == ALL else f"{weight} % of the traffic"
 
 
 def _part(state: State) -> str:
     return f"{state.steps[0].weight if state.steps else ALL} %"
+
+
+def _open(state: State, why: str) -> str:
+    """What speaks against going on; if nothing does, the last finding, which is the one about what users got."""
+    return state.evidence[-1] if state.evidence and why == "; ".join(state.evidence) else why
 
 
 def _machines(reading: Reading, wanted: int) -> str:

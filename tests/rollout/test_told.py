@@ -50,6 +50,12 @@ def test_a_success_ends_with_what_is_live_and_how_to_go_back() -> None:
     world, wanted = deploy()
     run(world, wanted)
     live, took, back = told(world)
+    passed = [line.split(": ")[1] for line in world.log if "passed with" in line]
+    assert passed == [
+        "passed with 5 % of the traffic",
+        "passed with 25 % of the traffic",
+        "passed with all the traffic",
+    ]
     assert live == "web: new is live at http://127.0.0.1:80; standby is live, warm for 10:00"
     assert re.fullmatch(r"the rollout took [\d.]+ s: .*\bgate [\d.]+ s.*\bhold [\d.]+ s.*", took)
     assert re.fullmatch(
@@ -97,5 +103,6 @@ def test_the_row_says_in_a_few_words_what_is_waited_for() -> None:
     shown = list[str]()
     run(world, wanted, show=shown.append)
     assert "gate: 3/3 launched, 0/3 healthy (initial health checks)" in shown
-    assert any(re.match(r"5 %, \d+ s left; ", row) for row in shown)
+    assert any(re.match(r"5 %, \d+ s left; \d+ of 20 requests", row) for row in shown), "what is missing"
+    assert any(re.match(r"25 %, .*; slow: candidate 0 of", row) for row in shown), "else what users got"
     assert max(map(len, shown)) <= ROW_CHARS
