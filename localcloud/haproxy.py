@@ -58,8 +58,9 @@ def config(address: str, port: int, idle_timeout: int, log_port: int) -> str:
 
     `option http-server-close` gives each request a connection of its own to the target: a target that closes an idle
     connection can then never make a request fail, and what a draining target still has open is requests in flight.
-    Nothing is tried again, not even a connection that a target refuses: an ALB answers 502 then (user guide,
-    "Troubleshoot", HTTP 502), and 504 when it does not come about within 10 s (HTTP 504).
+    `option abortonclose` ends a request when its client goes away, as an ALB does (HTTP 460), and not when the target
+    answers at last. Nothing is tried again, not even a connection that a target refuses: an ALB answers 502 then, and
+    504 when it does not come about within 10 s (user guide, "Troubleshoot").
     """
     errors = "".join(f"    errorfile {status} {status}.http\n" for status in _ERRORS)
     backends = "".join(
@@ -85,6 +86,7 @@ defaults
     log-format "{address}:{port} {FORMAT}"
     option dontlognull
     option http-server-close
+    option abortonclose
     retries 0
     timeout connect 10s
     timeout client {idle_timeout}s

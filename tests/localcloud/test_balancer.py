@@ -201,6 +201,21 @@ def test_what_is_no_answer_of_a_target_is_in_none_of_its_metrics(world: World, p
     assert (tally.chosen, tally.answers, tally.times, tally.own) == (1, {}, {}, {5: 1})
 
 
+def test_a_request_that_its_client_gives_up_is_counted_then(world: World) -> None:
+    """A release that hangs would be caught only when the load balancer gives up as well, a minute later."""
+    world.group("blue", "b1")
+    world.split(blue=1)
+    healthy(world, "blue")
+    connection = world.connect()
+    connection.request("GET", "/slow")
+    until(lambda: world.servers["b1"].seen["GET /slow"], "the request")
+    connection.close()
+    found: dict[Slot, Tally] = {}
+    until(lambda: found.update(world.balancer.traffic.take(time.time() + 60)) or found, "what was counted")
+    (tally,) = found.values()
+    assert (tally.chosen, tally.answers, tally.times, tally.own) == (1, {}, {}, {4: 1})
+
+
 def test_requests_follow_the_rules_late(tmp_path: Path) -> None:
     """A rollout that ends the old release's machines at once would lose no request here, and some in AWS."""
     lateness = Lateness(weights=(SECONDS, SECONDS))
