@@ -12,7 +12,7 @@ from fleetswap.domain.evidence import Evidence, Expected, Finding
 from fleetswap.domain.gate import Answer, Streak, Target, Verdict
 from fleetswap.domain.notices import Ending
 from fleetswap.domain.orders import Group, Order, Policy, Rule
-from fleetswap.domain.periods import Figures, Period, Watch
+from fleetswap.domain.periods import Figures, Known, Period, Watch
 from fleetswap.domain.policy import Shortage
 from fleetswap.domain.rates import Limit
 from fleetswap.domain.strategy import Step, Strategy
@@ -380,6 +380,55 @@ def test_findings(change: dict[str, object], verdict: Verdict, words: str) -> No
     first = evidence.findings(read, replace(EXPECTED, watch=watch))[0]
     assert first.verdict is verdict
     assert words in first.words
+
+
+FULL = Figures(50, 50)
+LAST = "not yet those of the step's last period"
+
+
+@pytest.mark.parametrize(
+    ("told", "asked", "until", "missing"),
+    [
+        ([(60, FULL, 0)], 50, 70, None),
+        ([(60, FULL, 0)], 0, 70, None),
+        ([(60, FULL, 0)], 51, 70, "50 of 51 requests are counted"),
+        ([(210, FULL, 0)], 50, 70, "no whole period"),
+        ([(60, FULL, 390)], 50, 70, "no whole period"),
+        ([(59, FULL, 0)], 50, 70, "no whole period"),
+        ([(60, Figures(), 0)], 0, 70, "0 of 1 requests are counted"),
+        ([(60, FULL, 0)], 50, 179, None),
+        ([(60, FULL, 0)], 50, 180, LAST),
+        ([(60, FULL, 0), (120, FULL, 0)], 100, 180, None),
+        ([(60, FULL, 0), (120, FULL, 390)], 50, 179, None),
+        ([(60, FULL, 0), (120, FULL, 390)], 50, 180, LAST),
+        ([(60, FULL, 390), (120, FULL, 0)], 50, 180, LAST),
+        ([(0, FULL, 0), (60, FULL, 0)], 50, 70, None),
+    ],
+)
+def test_what_is_counted_of_a_step(
+    told: list[tuple[float, Figures, float]], asked: int, until: float, missing: str | None
+) -> None:
+    """A step would be passed by requests that are not its own, not all there, or none, or by a part of its hold.
+
+    `told` has the start of each period, its figures, and since when they have not changed; it is 400 now.
+    """
+    periods = [replace(period(figures, Figures(), began=began), start=int(began)) for began, figures, _ in told]
+    known = tuple(Known(read, since) for read, (_, _, since) in zip(periods, told, strict=True))
+    watch = replace(Watch().held(10, 60), known=known)
+    expected = replace(EXPECTED, watch=watch, now=400.0, until=until, asked=asked)
+    found = evidence.findings(replace(FINE, periods=tuple(periods)), expected)
+    (counted,) = [finding for finding in found if "requests are counted" in finding.words]
+    assert counted.verdict is (Verdict.PROMOTE if missing is None else Verdict.WAIT)
+    assert missing is None or missing in counted.words
+
+
+def test_figures_that_convict_are_read_again() -> None:
+    """One answer of CloudWatch, which may come from a part of it that lags behind, would end a deploy."""
+    watch = LONG_AGO.read((period(Figures(100, 40, 60), Figures(900, 900)),), 500.0)
+    found = evidence.findings(FINE, replace(EXPECTED, watch=watch))
+    (bad,) = [finding for finding in found if finding.verdict is Verdict.ABORT]
+    assert bad.again
+    assert canary.judge(found, Streak(), readings=2, hold_over=True, seconds_left=9).verdict is Verdict.WAIT
 
 
 # Strategies and policies

@@ -115,3 +115,39 @@ def test_how_long_a_default_deploy_takes(late: tuple[int, int]) -> None:
     seconds = deployer.world.time - 17
     print(f"figures {late} s late: {seconds} s for {steps} watched steps")
     assert 255 * steps <= seconds <= 385 * steps + 20
+
+
+@pytest.mark.parametrize("after", [0, 2, 20])
+def test_a_trouble_of_both_when_the_weights_change_ends_no_deploy(after: int) -> None:
+    """A database that stumbles for seconds, when the candidate gets more traffic, would look like the candidate's."""
+    world = SimWorld(new=Fleet(), live=Fleet(2, 2))
+    world.late, world.period, world.requests = (60, 120), 60, 1000
+    world.start({"live": 100}, load=2)
+    world.advance(5)
+    deployer = Deployer(order_for("new", STEEP, others=("live",)), world, "run")
+    weights, moved = world.rule_now, 0
+    while not deployer.ended:
+        if world.rule_now != weights:
+            weights, moved = world.rule_now, world.time
+        in_trouble = moved and moved + after <= world.time < moved + after + 5
+        for fleet in world.fleets.values():
+            fleet.error_rate = 0.2 if in_trouble else 0.0
+        deployer.act()
+    assert end(deployer).kind is None, end(deployer).reason
+    assert failed(deployer) > 2000
+
+
+def test_a_hold_is_watched_to_its_end() -> None:
+    """A release that begins to fail late in a long hold would be passed by the minutes before."""
+    policy = replace(DEFAULT, strategy=Strategy((Step(10, hold=300),), bake=60))
+    world = SimWorld(new=Fleet(), live=Fleet(2, 2))
+    world.late, world.period, world.requests = (60, 120), 60, 50
+    world.start({"live": 100}, load=2)
+    deployer = Deployer(order_for("new", policy, others=("live",)), world, "run")
+    since = 0
+    while not deployer.ended:
+        since = since or (world.time if len(world.serving()) == 2 else 0)
+        world.fleets["new"].error_rate = 0.5 if since and world.time >= since + 240 else 0.0
+        deployer.act()
+    assert end(deployer).kind is Kind.ABORTED
+    assert "with 10 % of the traffic" in end(deployer).reason
