@@ -6,8 +6,8 @@ one to two minutes after the period has ended. Figures that have half arrived lo
 - A period is **settled** when it has ended `AGED` periods ago and nothing in it has changed for `QUIET` periods. Only
   settled periods speak for a candidate. Figures that are revised later make it unsettled again.
 - It **speaks**, against the candidate that is, also as soon as its books balance: every request of the load balancer is
-  one of the two releases', and got an answer of a target, or else the load balancer's own 5xx. Then it is clear what
-  became of each request that is counted, be these all requests or not yet.
+  one of the two releases', and got an answer of a target, or else an error of the load balancer's own, and these are
+  just as many. Then it is clear what became of each request that is counted, be these all requests or not yet.
 
 **Unanswered requests.** What a target answers is counted by target group; what the load balancer answers in its place
 (502, 504; 460 when the client gives up first) only for the load balancer as a whole. So a target group's bad answers
@@ -130,7 +130,8 @@ class Period:
         """Whether each request of the load balancer is accounted for."""
         lacking = [figures.unanswered for figures in self._both]
         whole = self.requests == sum(figures.requests for figures in self._both)
-        return whole and min(lacking) >= 0 and sum(lacking) in {0, self.own_5xx}
+        own = {0, self.own_5xx, self.own_5xx + self.own_4xx}
+        return whole and min(lacking) >= 0 and sum(lacking) in own
 
     def same(self, other: Period) -> bool:
         """Whether the same is told of it; where it lies on our clock is never known exactly."""
