@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from localcloud.backends import Moto
     from localcloud.patches import Patches
 
+MAX_PORT = 65_535
 ALL = "-1"  # every protocol; such a rule has no ports, and EC2 tells them as -1
 
 _TEXT = re.compile(r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}")
@@ -81,8 +82,18 @@ def authorize_security_group_egress(self: Moto) -> Moto:
 def _authorize(response: Moto, add: Callable[..., Moto]) -> Moto:
     """AWS answers with every rule that was made; moto with those of the last permission."""
     response.error_on_dryrun()
+    for asked in response._get_param("IpPermissions", []):
+        _check_ports(asked)
     made = [rule for asked in response._process_rules_from_querystring() for rule in add(**asked)[0]]
     return ActionResult({"Return": True, "SecurityGroupRules": [_told(rule) for rule in made]})
+
+
+def _check_ports(asked: dict[str, Any]) -> None:
+    first, last = asked.get("FromPort"), asked.get("ToPort")
+    if asked.get("IpProtocol") in {"tcp", "udp", "6", "17"} and (
+        first is None or last is None or not 0 <= int(first) <= int(last) <= MAX_PORT
+    ):
+        raise EC2ClientError("InvalidParameterValue", f"Invalid port range: {first} to {last}")
 
 
 def _told(rule: Moto) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import InvalidSubnetIdError
 
-from localcloud import scaling
+from localcloud import mixed, scaling
 from localcloud.backends import backend
 from localcloud.limits import MAX_TAGS
 
@@ -56,14 +56,14 @@ _UNASKED = {
 """What AWS tells of every group, and nothing here can change."""
 
 MAX_WARMUP = 3_600  # seconds; user guide, "Set the default instance warmup"
-
-_DISTRIBUTION = {
-    "OnDemandAllocationStrategy": "prioritized",
-    "OnDemandBaseCapacity": 0,
-    "OnDemandPercentageAboveBaseCapacity": 100,
-    "SpotAllocationStrategy": "lowest-price",
+_HEALTH_CHECKS = {"EC2", "ELB", "VPC_LATTICE", "EBS"}  # API reference: HealthCheckType
+_POLICIES = {
+    "PredictiveScaling": "PredictiveScalingConfiguration",
+    "SimpleScaling": "ScalingAdjustment",
+    "StepScaling": "StepAdjustments",
+    "TargetTrackingScaling": "TargetTrackingConfiguration",
 }
-"""What InstancesDistribution is where nothing is asked for; SpotInstancePools, 2, goes with `lowest-price` only."""
+"""Types of scaling policies, with the member that each needs (API reference: PutScalingPolicy)."""
 
 
 def patch(patches: Patches) -> None:
@@ -116,7 +116,7 @@ def _create(self: Moto, name: str, **kwargs: Any) -> Moto:  # noqa: ANN401 - mot
             f"AutoScalingGroup by this name already exists - A group with the name {name} already exists",
         )
     _check_bounds(kwargs["min_size"], kwargs["max_size"], kwargs["desired_capacity"])
-    _check_mixed(kwargs.get("mixed_instances_policy"))
+    mixed.check(self.ec2_backend, kwargs.get("launch_template"), kwargs.get("mixed_instances_policy"))
     unknown = [arn for arn in kwargs["target_group_arns"] if arn not in self.elbv2_backend.target_groups]
     if unknown:
         raise ValidationError(f"Provided Target Groups may not be valid. Unknown: {', '.join(unknown)}")
@@ -134,28 +134,9 @@ def _create(self: Moto, name: str, **kwargs: Any) -> Moto:  # noqa: ANN401 - mot
         if error.code.startswith("InvalidLaunchTemplate"):
             raise ValidationError(f"You must use a valid fully-formed launch template. {error.message}") from None
         raise
-    group.mixed_instances_policy = _whole_mixed(group.mixed_instances_policy)
+    group.mixed_instances_policy = mixed.whole(group.mixed_instances_policy)
     group.set_desired_capacity(wanted)
     return group
-
-
-def _check_mixed(policy: dict[str, Any] | None) -> None:
-    """AWS takes an instance type once in the overrides; moto any number of times. API: LaunchTemplateOverrides."""
-    overrides = ((policy or {}).get("LaunchTemplate") or {}).get("Overrides") or []
-    types = [override["InstanceType"] for override in overrides if "InstanceType" in override]
-    twice = sorted({name for name in types if types.count(name) > 1})
-    if twice:
-        raise ValidationError(f"Duplicate instance types in the overrides: {', '.join(twice)}")
-
-
-def _whole_mixed(policy: dict[str, Any] | None) -> dict[str, Any] | None:
-    """AWS tells the whole distribution; moto what was asked for."""
-    if not policy:
-        return policy
-    distribution = {**_DISTRIBUTION, **(policy.get("InstancesDistribution") or {})}
-    if distribution["SpotAllocationStrategy"] == "lowest-price":
-        distribution.setdefault("SpotInstancePools", 2)
-    return {**policy, "InstancesDistribution": distribution}
 
 
 def _traffic_sources(self: Moto) -> list[dict[str, str]]:
@@ -175,7 +156,6 @@ def update_auto_scaling_group(self: Moto) -> Moto:
     """AWS changes what is named and keeps the rest; moto forgets the mixed instances policy."""
     group = _group(self)
     _check_extra(self._get_params())
-    _check_mixed(self._get_params().get("MixedInstancesPolicy"))
     members = {
         "availability_zones": self._get_param("AvailabilityZones", []),
         "desired_capacity": self._get_int_param("DesiredCapacity"),
@@ -189,6 +169,7 @@ def update_auto_scaling_group(self: Moto) -> Moto:
         "new_instances_protected_from_scale_in": self._get_bool_param("NewInstancesProtectedFromScaleIn", None),
         "mixed_instances_policy": self._get_params().get("MixedInstancesPolicy"),
     }
+    mixed.check(self.autoscaling_backend.ec2_backend, members["launch_template"], members["mixed_instances_policy"])
     group.update(**members)
     _keep_extra(self, group)
     return EmptyResult()
@@ -198,6 +179,11 @@ def _check_extra(params: dict[str, Any]) -> None:
     warmup = params.get("DefaultInstanceWarmup")
     if warmup is not None and not -1 <= int(warmup) <= MAX_WARMUP:  # -1 takes a default away
         raise ValidationError(f"DefaultInstanceWarmup must be between 0 and {MAX_WARMUP}, not {warmup}")
+    if int(params.get("HealthCheckGracePeriod") or 0) < 0:
+        raise ValidationError("HealthCheckGracePeriod must be at least 0")
+    checks = set((params.get("HealthCheckType") or "EC2").split(","))
+    if not checks <= _HEALTH_CHECKS:
+        raise ValidationError(f"Invalid HealthCheckType: {', '.join(sorted(checks - _HEALTH_CHECKS))}")
 
 
 def _keep_extra(response: Moto, group: Moto) -> None:
@@ -217,7 +203,7 @@ def update(self: Moto, **asked: Any) -> None:  # noqa: ANN401 - moto's own argum
     if asked["availability_zones"] or asked["vpc_zone_identifier"]:
         self._set_azs_and_vpcs(asked["availability_zones"], asked["vpc_zone_identifier"], update=True)
     if asked["launch_config_name"] or asked["launch_template"] or asked["mixed_instances_policy"]:
-        self.mixed_instances_policy = _whole_mixed(asked["mixed_instances_policy"])
+        self.mixed_instances_policy = mixed.whole(asked["mixed_instances_policy"])
         self._set_launch_configuration(
             asked["launch_config_name"], asked["launch_template"], asked["mixed_instances_policy"]
         )
@@ -294,6 +280,11 @@ def put_scaling_policy(self: Moto, name: str, *args: Any, **kwargs: Any) -> Moto
 def _put_response(self: Moto) -> Moto:
     """AWS answers with the policy's ARN and alarms; moto names the member wrongly, so that it is lost."""
     group, params = _group(self), self._get_params()
+    kind = params.get("PolicyType", "SimpleScaling")
+    if kind not in _POLICIES:
+        raise ValidationError(f"PolicyType must be one of {', '.join(_POLICIES)}, not {kind}")
+    if params.get(_POLICIES[kind]) in (None, [], {}):
+        raise ValidationError(f"A policy of type {kind} needs {_POLICIES[kind]}")
     policy = self.autoscaling_backend.put_scaling_policy(
         name=params["PolicyName"],
         policy_type=params.get("PolicyType", "SimpleScaling"),

@@ -11,6 +11,7 @@ RequestLaunchTemplateData, InstanceMetadataOptionsRequest), EC2 user guide ("Con
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ _create_template = LaunchTemplates.create_launch_template
 _create_version = LaunchTemplates.create_launch_template_version
 _describe_templates = LaunchTemplateBackend.describe_launch_templates
 
+HOPS = range(1, 65)  # API reference: LaunchTemplateInstanceMetadataOptionsRequest
+_NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")  # API reference: CreateLaunchTemplate
 OWN = "launch-template"  # the type of resource of a template's own tags
 
 
@@ -59,6 +62,13 @@ def patch(patches: Patches) -> None:
 
 def create_launch_template(self: Moto) -> Moto:
     """AWS keeps the template's own tags with the template; moto also in its data, which nobody asked for."""
+    name = self._get_param("LaunchTemplateName") or ""
+    if not _NAME.fullmatch(name):
+        raise EC2ClientError(
+            "InvalidLaunchTemplateName.MalformedException",
+            f"The launch template name '{name}' is not 3 to 128 letters, numbers and ( ) . - / _.",
+        )
+    _check_hops(self)
     asked = self._get_param("LaunchTemplateData.TagSpecifications", [])
     if any(item.get("ResourceType") == OWN for item in asked):
         raise EC2ClientError(
@@ -74,6 +84,14 @@ def create_launch_template(self: Moto) -> Moto:
     return answer
 
 
+def _check_hops(response: Moto) -> None:
+    hops = response._get_param("LaunchTemplateData.MetadataOptions.HttpPutResponseHopLimit")
+    if hops is not None and int(hops) not in HOPS:
+        raise EC2ClientError(
+            "InvalidParameterValue", f"Value ({hops}) for parameter HttpPutResponseHopLimit is invalid: 1 to 64."
+        )
+
+
 def describe_launch_templates(
     self: Moto, template_names: Moto = None, template_ids: list[str] | None = None, filters: Moto = None
 ) -> Moto:
@@ -86,6 +104,7 @@ def describe_launch_templates(
 
 def create_launch_template_version(self: Moto) -> Moto:
     """AWS takes from the source version what the request does not name; moto ignores the source version."""
+    _check_hops(self)
     source = self._get_param("SourceVersion")
     if source is None:
         return _create_version(self)
@@ -111,10 +130,10 @@ def run_instances(
 ) -> Moto:
     """AWS checks everything before it launches; moto launches, then fails and leaves an orphan."""
     template = self._get_template_from_args(kwargs["launch_template"]).data if kwargs.get("launch_template") else {}
-    image = _image(self, image_id or template.get("ImageId"))
+    image = image_of(self, image_id or template.get("ImageId"))
     if kwargs.get("is_instance_type_default") and template.get("InstanceType"):
         kwargs |= {"instance_type": template["InstanceType"], "is_instance_type_default": False}
-    _check_type(kwargs["instance_type"], image)
+    check_type(kwargs["instance_type"], image)
     profile = _profile(self, kwargs, template)
     spot = (
         template.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
@@ -168,7 +187,8 @@ def tick(ec2: Moto, ended: Callable[[list[str]], object]) -> None:
             ended([instance.id])
 
 
-def _image(ec2: Moto, image_id: str | None) -> Moto:
+def image_of(ec2: Moto, image_id: str | None) -> Moto:
+    """The AMI that a launch names; raises what EC2 refuses it with."""
     if not image_id:
         raise EC2ClientError("MissingParameter", "The request must contain the parameter ImageId")
     image = ec2.amis.get(image_id)
@@ -179,7 +199,8 @@ def _image(ec2: Moto, image_id: str | None) -> Moto:
     return image
 
 
-def _check_type(name: str, image: Moto) -> None:
+def check_type(name: str, image: Moto) -> None:
+    """Refuse an instance type that cannot run an AMI."""
     kind = INSTANCE_TYPES.get(name)
     if kind is None:
         raise EC2ClientError("InvalidParameterValue", f"Invalid value '{name}' for InstanceType.")

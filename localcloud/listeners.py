@@ -38,6 +38,7 @@ DEFAULT_POLICY = "ELBSecurityPolicy-2016-08"
 MAX_TARGET_GROUPS = 5  # of one forward action
 MAX_WEIGHT = 999
 MAX_PRIORITY = 50_000
+MAX_VALUES = 5  # of a rule's conditions
 MAX_RULES = 100  # of one load balancer, default rules not counted
 
 _create_load_balancer = ELBv2Backend.create_load_balancer
@@ -62,8 +63,8 @@ def patch(patches: Patches) -> None:
         "modify_listener": modify_listener,
         "modify_rule": modify_rule,
         "delete_listener": _delete_listener,
-        "delete_rule": _delete_rule,
-        "delete_load_balancer": _delete_load_balancer,
+        "delete_rule": delete_rule,
+        "delete_load_balancer": delete_load_balancer,
     }.items():
         patches.set(ELBv2Backend, name, _linking(original))
 
@@ -252,6 +253,7 @@ def modify_rule(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 
     """AWS lets a target group be used by one load balancer only; moto by any number."""
     asked = signature(_modify_rule).bind(self, *args, **kwargs).arguments
     found = self.describe_rules(listener_arn=None, rule_arns=[asked["rule_arn"]])
+    _check_values(asked.get("conditions") or [])
     if found and asked.get("actions"):
         listener = self.describe_listeners(None, [found[0].listener_arn])[0]
         _refuse_shared(self, listener.load_balancer_arn, asked["actions"])
@@ -312,6 +314,7 @@ def create_rule(self: Moto, listener_arn: str, conditions: Moto, priority: Moto,
         raise ELBClientError("TooManyRules", f"A load balancer has at most {MAX_RULES} rules")
     if not conditions:
         raise ELBClientError("ValidationError", "A rule must have at least one condition")
+    _check_values(conditions)
     _refuse_shared(
         self,
         balancer.arn,
@@ -323,12 +326,42 @@ def create_rule(self: Moto, listener_arn: str, conditions: Moto, priority: Moto,
     return rule
 
 
+def delete_rule(self: Moto, arn: str) -> None:
+    """AWS keeps a listener's default rule."""
+    if any(
+        listener._default_rule[0].arn == arn for b in self.load_balancers.values() for listener in b.listeners.values()
+    ):
+        raise ELBClientError("OperationNotPermitted", f"Default rule '{arn}' cannot be deleted")
+    _delete_rule(self, arn)
+
+
+def delete_load_balancer(self: Moto, arn: str) -> None:
+    """AWS keeps a load balancer that is protected."""
+    balancer = self.load_balancers.get(arn)
+    if balancer is not None and balancer.attrs.get("deletion_protection.enabled") == "true":
+        raise ELBClientError(
+            "OperationNotPermitted", f"Load balancer '{arn}' cannot be deleted because deletion protection is enabled"
+        )
+    _delete_load_balancer(self, arn)
+
+
 def set_rule_priorities(self: Moto, rule_priorities: list[dict[str, Any]]) -> Moto:
     """AWS checks the range of a priority; moto does not."""
     for entry in rule_priorities:
         _check_priority(entry["Priority"])
         entry["Priority"] = int(entry["Priority"])
     return _set_rule_priorities(self, rule_priorities)
+
+
+def _check_values(conditions: list[dict[str, Any]]) -> None:
+    values = 0
+    for condition in conditions:
+        config: dict[str, Any] = next(
+            (value for key, value in condition.items() if key.endswith("Config") and value), {}
+        )
+        values += len(config.get("Values") or condition.get("Values") or [])
+    if values > MAX_VALUES:
+        raise ELBClientError("ValidationError", f"A rule can only have '{MAX_VALUES}' condition values")
 
 
 def _check_priority(priority: Moto) -> None:

@@ -126,6 +126,7 @@ def modify_target_group(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa:
     renamed = {
         "healthcheck_interval_seconds": asked.get("health_check_interval"),
         "healthcheck_timeout_seconds": asked.get("health_check_timeout"),
+        "healthcheck_path": asked.get("health_check_path"),
     }
     _check_health_check(asked.get("http_codes"), {**asked, **renamed})
     return _modify_target_group(self, *args, **kwargs)
@@ -139,6 +140,9 @@ def _check_health_check(codes: str | None, asked: dict[str, Any]) -> None:
             for first, _, last in ranges
         ):
             raise ValidationError(f"Health check matcher HTTP code '{codes}' must be within '200-499' inclusive")
+    path = asked.get("healthcheck_path")
+    if path is not None and not path.startswith("/"):
+        raise ValidationError(f"Health check path '{path}' must begin with a '/'")
     for name, limits in _LIMITS.items():
         value = asked.get(name)
         if value is not None and int(value) not in limits:

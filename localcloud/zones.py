@@ -10,9 +10,10 @@ reference (AvailabilityZone, CreateSubnet).
 from __future__ import annotations
 
 import copy
+import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from moto.ec2.exceptions import InvalidAvailabilityZoneError
+from moto.ec2.exceptions import InvalidAvailabilityZoneError, InvalidSubnetRangeError
 from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend, Zone
 from moto.ec2.models.subnets import SubnetBackend
 
@@ -21,6 +22,8 @@ from localcloud.backends import LOCK, REGION
 if TYPE_CHECKING:
     from localcloud.backends import Moto
     from localcloud.patches import Patches
+
+MIN_PREFIX, MAX_PREFIX = 16, 28  # of a subnet (VPC user guide, "Subnet CIDR blocks")
 
 _ALL: dict[str, list[Any]] = RegionsAndZonesBackend.zones
 _create_subnet = SubnetBackend.create_subnet
@@ -67,6 +70,8 @@ def create_subnet(
         raise InvalidAvailabilityZoneError(
             availability_zone or availability_zone_id, ", ".join(zone.name for zone in zones)
         )
+    if cidr_block and not MIN_PREFIX <= ipaddress.ip_network(cidr_block, strict=False).prefixlen <= MAX_PREFIX:
+        raise InvalidSubnetRangeError(cidr_block)
     return _create_subnet(
         self, vpc_id, cidr_block, ipv6_cidr_block, availability_zone, availability_zone_id, tags=tags, **kwargs
     )

@@ -138,8 +138,10 @@ def test_a_launch_that_fails_is_a_failed_activity_and_tried_again(clients: Clien
     network = clients.network()
     image_id = clients.image()
     template = clients.template(image_id)
+    clients.group(template, network)
     clients.ec2.deregister_image(ImageId=image_id)
-    clients.group(template, network, DesiredCapacity=2)
+    clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=2)
+    tick()
     assert clients.instances() == []
     failed = activities(clients)[0]
     assert failed["StatusCode"] == "Failed"

@@ -40,13 +40,43 @@ def security_group(c: Clients, net: Network, name: str, description: str = "web"
     return c.ec2.create_security_group(GroupName=name, Description=description, VpcId=net.vpc)
 
 
-def mixed(c: Clients, net: Network, *types: str, **asked: Any) -> Any:
+def tracking(c: Clients, net: Network, **asked: Any) -> Any:
+    mixed(c, net)
+    metric = {"PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"}, "TargetValue": 1.0}
+    wanted = {"PolicyType": "TargetTrackingScaling", "TargetTrackingConfiguration": metric, **asked}
+    c.autoscaling.put_scaling_policy(AutoScalingGroupName="web", PolicyName="cpu", **wanted)
+
+
+def header_rule(c: Clients, net: Network, values: list[str]) -> Any:
+    condition: Any = {"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": "x", "Values": values}}
+    fixed: Any = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}]
+    c.elbv2.create_rule(ListenerArn=listener(c, net), Priority=1, Conditions=[condition], Actions=fixed)
+
+
+def default_rule(c: Clients, net: Network) -> str:
+    return c.elbv2.describe_rules(ListenerArn=listener(c, net))["Rules"][0]["RuleArn"]
+
+
+def protected(c: Clients, net: Network) -> str:
+    arn: str = balancer(c, net)
+    wanted: Any = [{"Key": "deletion_protection.enabled", "Value": "true"}]
+    c.elbv2.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=wanted)
+    return arn
+
+
+def let_in(c: Clients, net: Network, first: int, last: int) -> Any:
+    rule: Any = {"IpProtocol": "tcp", "FromPort": first, "ToPort": last, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    c.ec2.authorize_security_group_ingress(GroupId=net.group, IpPermissions=[rule])
+
+
+def mixed(c: Clients, net: Network, *types: str, spot: str = "lowest-price", **asked: Any) -> Any:
     template = {"LaunchTemplateId": c.template(c.image()), "Version": "1"}
     policy: Any = {
+        "InstancesDistribution": {"SpotAllocationStrategy": spot},
         "LaunchTemplate": {
             "LaunchTemplateSpecification": template,
             "Overrides": [{"InstanceType": name} for name in types or ("t3.micro",)],
-        }
+        },
     }
     c.autoscaling.create_auto_scaling_group(
         **{
@@ -87,6 +117,28 @@ def mixed(c: Clients, net: Network, *types: str, **asked: Any) -> Any:
         (lambda c, n: mixed(c, n, "t3.micro", "t3.micro"), "ValidationError"),
         (lambda c, n: mixed(c, n, DefaultInstanceWarmup=3_601), "ValidationError"),
         (lambda c, n: mixed(c, n, AutoScalingGroupName="w" * 256), "ValidationError"),
+        (lambda c, n: mixed(c, n, "t9.huge"), "ValidationError"),
+        (lambda c, n: mixed(c, n, "c7g.large"), "ValidationError"),
+        (lambda c, n: mixed(c, n, spot="cheapest"), "ValidationError"),
+        (lambda c, n: mixed(c, n, HealthCheckType="HTTP"), "ValidationError"),
+        (lambda c, n: mixed(c, n, HealthCheckGracePeriod=-1), "ValidationError"),
+        (lambda c, n: tracking(c, n, PolicyType="Fast"), "ValidationError"),
+        (lambda c, n: tracking(c, n, TargetTrackingConfiguration={}), "ValidationError"),
+        (lambda c, n: group(c, n, HealthCheckPath="health"), "ValidationError"),
+        (lambda c, n: header_rule(c, n, list("abcdef")), "ValidationError"),
+        (lambda c, n: c.elbv2.delete_rule(RuleArn=default_rule(c, n)), "OperationNotPermitted"),
+        (lambda c, n: c.elbv2.delete_load_balancer(LoadBalancerArn=protected(c, n)), "OperationNotPermitted"),
+        (lambda c, n: let_in(c, n, 9, 8), "InvalidParameterValue"),
+        (lambda c, n: let_in(c, n, 9, 65_536), "InvalidParameterValue"),
+        (
+            lambda c, n: c.ec2.create_subnet(VpcId=n.vpc, CidrBlock="10.9.9.0/29", AvailabilityZone="us-east-1a"),
+            "InvalidSubnet.Range",
+        ),
+        (
+            lambda c, _: c.ec2.create_launch_template(LaunchTemplateName="web 1", LaunchTemplateData={"KernelId": "x"}),
+            "InvalidLaunchTemplateName.MalformedException",
+        ),
+        (lambda c, _: c.template(c.image(), MetadataOptions={"HttpPutResponseHopLimit": 65}), "InvalidParameterValue"),
         (lambda c, _: c.image(Description="x" * 256), "InvalidParameterValue"),
         (lambda c, _: c.iam.create_role(RoleName="w" * 65, AssumeRolePolicyDocument="{}"), "ValidationError"),
         (lambda c, _: c.ec2.create_launch_template(LaunchTemplateName="web"), "MissingParameter"),
@@ -205,6 +257,17 @@ def test_a_secure_listener(clients: Clients) -> None:
     assert {"Key": "routing.http.request.x_amzn_tls_version.header_name", "Value": "X-Amzn-Tls-Version"} in attributes
     again: Any = {**secure, "LoadBalancerArn": told["LoadBalancerArn"], "Port": 18_083}
     assert refusal(lambda: listener(clients, network, **again, SslPolicy="none")) == "SSLPolicyNotFound"
+
+
+def test_a_group_of_a_template_that_cannot_launch_is_refused(clients: Clients) -> None:
+    """A group whose image is gone would be made here, and fail at its first launch only."""
+    network, image = clients.network(), clients.image()
+    template = clients.template(image)
+    clients.group(template, network)
+    clients.ec2.deregister_image(ImageId=image)
+    assert refusal(lambda: clients.group(template, network, AutoScalingGroupName="other")) == "ValidationError"
+    again: Any = {"AutoScalingGroupName": "web", "LaunchTemplate": {"LaunchTemplateId": template, "Version": "1"}}
+    assert refusal(lambda: clients.autoscaling.update_auto_scaling_group(**again)) == "ValidationError"
 
 
 def test_a_fifo_topic_wants_to_know_the_order(clients: Clients) -> None:

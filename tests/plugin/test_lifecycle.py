@@ -70,7 +70,14 @@ def world(engine: Engine, aws: Callable[[str], Any]) -> Iterator[World]:
     table = make("aws:ec2/routeTable:RouteTable", "rt", {"vpcId": vpc.id})
     group = make("aws:ec2/securityGroup:SecurityGroup", "machines", {"vpcId": vpc.id})
     snapshot = stored_snapshot(aws("ebs"))
-    image = aws("ec2").register_image(Name="base", RootDeviceName="/dev/xvda", **mapping(snapshot))["ImageId"]
+    image = aws("ec2").register_image(
+        Name="base",
+        RootDeviceName="/dev/xvda",
+        Architecture="x86_64",
+        VirtualizationType="hvm",
+        EnaSupport=True,
+        **mapping(snapshot),
+    )["ImageId"]
     template = make("aws:ec2/launchTemplate:LaunchTemplate", "lt", {"imageId": image, "instanceType": "t3.micro"})
     balancer = make("aws:lb/loadBalancer:LoadBalancer", "lb", {"subnets": [subnet.id for subnet in subnets]})
     target_inputs = {"port": 8080, "protocol": "HTTP", "vpcId": vpc.id}

@@ -219,10 +219,14 @@ def test_ignored_property_is_not_sent(engine: Engine, make: Callable[..., Made],
 
 
 def test_failed_launch_fails_the_group_and_leaves_nothing(
-    engine: Engine, make: Callable[..., Made], group_inputs: dict[str, Any]
+    engine: Engine, make: Callable[..., Made], group_inputs: dict[str, Any], aws: Callable[[str], Any]
 ) -> None:
     """Broken: a group that cannot launch is waited for until the end of time, without the reason, or is left there."""
-    template = make(TEMPLATE, {"imageId": "ami-00000000", "instanceType": "t3.micro"}, "broken")
+    before = aws("ec2").describe_launch_template_versions(LaunchTemplateId=group_inputs["launchTemplate"]["id"])
+    image = before["LaunchTemplateVersions"][0]["LaunchTemplateData"]["ImageId"]
+    nothing = {"deviceName": "/dev/sdb", "ebs": {"volumeType": "gp3"}}
+    inputs_of_template = {"imageId": image, "instanceType": "t3.micro", "blockDeviceMappings": [nothing]}
+    template = make(TEMPLATE, inputs_of_template, "broken")
     inputs = {
         **group_inputs,
         "launchTemplate": {"id": template.id, "version": "1"},
@@ -233,7 +237,7 @@ def test_failed_launch_fails_the_group_and_leaves_nothing(
         engine.create(GROUP, inputs)
     message = failed.value.details()
     assert message.startswith("creating Auto Scaling Group (thing): ")
-    assert "ami-00000000" in message
+    assert "The device /dev/sdb has neither a size nor a snapshot" in message
     assert "\n" not in message
     assert engine.read(GROUP, Made("cannot-launch", inputs, inputs)).id == ""
 

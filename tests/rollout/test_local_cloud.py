@@ -73,8 +73,18 @@ class Site:
             ]
             for name in ("web-a", "web-b")
         ]
+        volume = ec2.create_volume(Size=1, AvailabilityZone="us-east-1a")["VolumeId"]
+        snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+        image = ec2.register_image(
+            Name="web",
+            Architecture="x86_64",
+            VirtualizationType="hvm",
+            EnaSupport=True,
+            RootDeviceName="/dev/xvda",
+            BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot}}],
+        )["ImageId"]
         template = ec2.create_launch_template(
-            LaunchTemplateName="web", LaunchTemplateData={"ImageId": "ami-0123456789abcdef0", "InstanceType": "t3.nano"}
+            LaunchTemplateName="web", LaunchTemplateData={"ImageId": image, "InstanceType": "t3.nano"}
         )["LaunchTemplate"]["LaunchTemplateId"]
         for name, target_group in zip(("web-a", "web-b"), self.target_groups, strict=True):
             self.scaling.create_auto_scaling_group(
