@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -198,3 +199,43 @@ def test_a_period_is_never_shorter_than_it_was(asked: float, took: float, part: 
     assert read.began <= start - skew + 1e-6
     assert read.ended >= start + 60 - skew - 1e-6
     assert read.began > start - skew - took - 1.001
+
+
+@pytest.mark.parametrize("spread", [10, 30, 60])
+@pytest.mark.parametrize(("rate", "rps"), [(0.003, 2000), (0.01, 200), (0.05, 2000)])
+def test_figures_in_parts_abort_no_more_often_than_stated(rate: float, rps: int, spread: int) -> None:
+    """With equal rates, every fifth deploy was aborted when errors came before the requests that they are of."""
+    dice = random.Random(spread)  # noqa: S311 - no secret
+    assert sum(_aborted_by_parts(dice, rate, rps, spread) for _ in range(40)) == 0
+
+
+def _aborted_by_parts(dice: random.Random, rate: float, rps: int, spread: int) -> bool:
+    """Whether a candidate as good as live is aborted at any moment, with a quarter of the traffic for three minutes.
+
+    Each metric of each of two nodes comes at a time of its own, within `spread` seconds after the first ones can.
+    """
+    come: list[tuple[float, int, str, str, int]] = []
+    for start in (0, 60, 120):
+        for side, requests in (("candidate", 15 * rps), ("live", 45 * rps)):
+            for _ in range(2):
+                seen = requests // 2
+                errors = max(0, round(dice.gauss(seen * rate, math.sqrt(seen * rate * (1 - rate)))))
+                for metric, count in (("requests", seen), ("good", seen - errors), ("errors", errors)):
+                    come.append((start + 120 + dice.uniform(0, spread), start, side, metric, count))
+                come.append((start + 120 + dice.uniform(0, spread), start, "whole", "", seen))
+    told: dict[int, dict[tuple[str, str], int]] = {}
+    watch = Watch().held(25, 0)
+    for at, start, side, metric, count in sorted(come):
+        figures = told.setdefault(start, {})
+        figures[side, metric] = figures.get((side, metric), 0) + count
+        read = []
+        for began, known in told.items():
+            mine, live = (
+                Figures(**{metric: known.get((side, metric), 0) for metric in ("requests", "good", "errors")})
+                for side in ("candidate", "live")
+            )
+            read.append(Period(began, began, began + 60, 60, mine, live, known.get(("whole", ""), 0)))
+        watch = watch.read(tuple(read), at)
+        if judge(Bad.ERRORS, watch.stretches(Bad.ERRORS, at), Limit()).abort:
+            return True
+    return False
