@@ -51,7 +51,10 @@ STORE_HASH = re.compile(r"/nix/store/[0-9a-z]{32}-")
 """What stands before a name in Nix's store. A row has no room for it."""
 
 NIX_ROOTS = PROJECT_ROOT / ".work" / "nix"
-"""Where the links lie that keep built images from Nix's garbage collector."""
+"""Where the links lie that keep built images from Nix's garbage collector, until they are sent."""
+
+ROOT_DAYS = 2
+"""Age at which the link of an image that was never sent whole is taken away, by whichever deploy comes next."""
 
 REPLACING = ("identity", "region")
 """Another value of these is another snapshot. A renamed stack keeps its snapshots, with other tags."""
@@ -150,6 +153,7 @@ class DiskImageProvider(ResourceProvider):
             outs = {"snapshot_id": found.snapshot_id, "volume_gib": found.volume_gib, "adopted": True}
             outs |= {"parent": "", "blocks": 0, "blocks_sent": 0}
             return CreateResult(found.snapshot_id, {**props, **outs, "build_seconds": 0, "upload_seconds": 0})
+        build.drop_roots(NIX_ROOTS, older_than=ROOT_DAYS * 86_400)
         stop, meter = Stop(), Meter("puts")
 
         def status(text: str) -> None:
@@ -196,6 +200,8 @@ class DiskImageProvider(ResourceProvider):
             "build_seconds": round(built - started, 1),
             "upload_seconds": round(time.monotonic() - built, 1),
         }
+        # From here on EBS keeps the image: with a link for each release, no store would ever become smaller.
+        _root(inputs).unlink(missing_ok=True)
         return CreateResult(uploaded.snapshot_id, outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -287,7 +293,7 @@ def bring(inputs: Inputs, say: Callable[[str], None]) -> Path:
         derivation = build.instantiate(PROJECT_ROOT / nix.expression, attr=nix.attr, args=nix.args, options=nix.options)
         identity = str(derivation.out_path)
         if identity == inputs.identity:
-            out = build.realise(derivation, root=NIX_ROOTS / inputs.release, options=nix.options, say=say)
+            out = build.realise(derivation, root=_root(inputs), options=nix.options, say=say)
             path = build.find_disk(out)
     if identity != inputs.identity:
         raise FleetswapError(
@@ -295,6 +301,11 @@ def bring(inputs: Inputs, say: Callable[[str], None]) -> Path:
             "check out the commit that made it, or deploy the new image as a release of its own"
         )
     return path
+
+
+def _root(inputs: Inputs) -> Path:
+    """The link of this image: two stacks may ship one release out of one checkout at once."""
+    return NIX_ROOTS / f"{inputs.stack.replace('/', '.')}.{inputs.region}.{inputs.release}"
 
 
 def _check_root(inputs: Inputs, volume_gib: int) -> None:

@@ -1,7 +1,8 @@
 """Names and builds an image with the real nix: instantiate, evaluate its manifest, realise, find the disk.
 
 Instantiating is quick and builds nothing, so a preview may do it. Nix decides what is built and where it lies; this
-module never looks into an expression, never chooses nix's settings (the caller hands them over), and deletes nothing.
+module never looks into an expression, never chooses nix's settings (the caller hands them over), and deletes nothing
+but links of its own (`drop_roots`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,15 @@ SAY_EVERY = 2.0
 
 TERM_TRIES = 20
 """How often nix is asked to stop, a second apart, before it is killed."""
+
+OWN_ERRORS = ("error: builder for '", "error: hash mismatch in fixed-output derivation '")
+"""How nix begins to say that a build failed, and nothing else says."""
+
+AFTER_MESSAGE = ("at ", "… ", "... ", "> ", "last ", "For full logs", "note: ")
+"""How lines begin that stand below an error's message and are none of it."""
+
+MESSAGE_CHARS = 1_000
+"""A throw may print a whole attribute set; the end of it would push the remedy off the screen."""
 
 LAST_LINES = 3
 """How much of a failed build's log goes into the one line of the error."""
@@ -110,6 +121,17 @@ def realise(
             f"see `nix-store --read-log {derivation.drv_path}`"
         )
     return derivation.out_path
+
+
+def drop_roots(folder: Path, *, older_than: float) -> None:
+    """Take the links out of `folder` that keep images from nix's garbage collector, and are older than so many seconds.
+
+    Such a link is made anew by each `realise`, so an old one is of a build that nobody came back to.
+    """
+    for link in folder.glob("*"):
+        with suppress(FileNotFoundError):  # another deploy has taken it away
+            if link.is_symlink() and time.time() - link.lstat().st_mtime >= older_than:
+                link.unlink()
 
 
 def find_disk(out: Path) -> Path:
@@ -213,23 +235,46 @@ def _follow(process: subprocess.Popen[str], say: Callable[[str], None]) -> list[
 
 
 def _reason(stderr: str) -> str:
-    """The message of nix's error: its first `error:` that says something (a bare one heads a trace), on one line."""
-    lines = [line.strip() for line in stderr.splitlines()]
-    for line in lines:
-        if line.startswith("error: "):
-            return line.removeprefix("error: ").rstrip(":;")
-    return next((line for line in reversed(lines) if line), "it gave no reason")
+    """The message of nix's error, all of it on one line.
+
+    Nix prints it last, at the beginning of a line, whatever traces said before. A newer nix heads it with a bare
+    `error:`, and the message is then the last that stands indented below (Nix 2.8 to 2.26).
+    """
+    lines = stderr.splitlines()
+    heads = [number for number, line in enumerate(lines) if line.startswith("error:")]
+    if not heads:
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it gave no reason")
+    start = heads[-1]
+    if lines[start].strip() == "error:":
+        inner = [number for number in range(start, len(lines)) if lines[number].strip().startswith("error: ")]
+        start = inner[-1] if inner else start
+    return _message(lines, start)
+
+
+def _message(lines: list[str], start: int) -> str:
+    """The error that begins at `start`, with the lines that go on with it; where it happened comes after those."""
+    parts = [lines[start].strip().removeprefix("error:")]
+    for line in lines[start + 1 :]:
+        if not line.startswith(" ") or not line.strip() or line.strip().startswith(AFTER_MESSAGE):
+            break
+        parts.append(line)
+    message = " ".join(" ".join(parts).split()).rstrip(":;")
+    return message if len(message) <= MESSAGE_CHARS else message[:MESSAGE_CHARS] + "…"
 
 
 def _build_failure(log: list[str]) -> str:
     """Nix's reason and the end of the builder's own words, on one line."""
-    reason = _reason("\n".join(log))
-    at = next((number for number, line in enumerate(log) if line.strip().startswith("error: ")), len(log))
+    heads = [number for number, line in enumerate(log) if line.startswith("error:")]
+    # What a builder prints may look like an error too; and what fails for another's failure is told after that.
+    own = [number for number in heads if log[number].startswith(OWN_ERRORS)]
+    at = own[0] if own else heads[-1] if heads else len(log)
+    reason = _message(log, at) if at < len(log) else _reason("\n".join(log))
     # After its error, nix quotes the end of the builder's log behind `>`, unless it has shown that log already.
     words = [line.strip().removeprefix("> ") for line in log[at:] if line.strip().startswith("> ")]
     if not words:
         starts = [number for number, line in enumerate(log[:at]) if line.startswith("building '")]
-        words = log[starts[-1] + 1 : at] if starts else []
+        # Of a long log the beginning, and with it that line, is not kept.
+        words = [line.strip() for line in log[starts[-1] + 1 if starts else 0 : at]]
     return " | ".join([reason, *words[-LAST_LINES:]])
 
 

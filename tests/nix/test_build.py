@@ -79,6 +79,61 @@ def test_a_failed_build_shows_the_end_of_its_log(expression: Write) -> None:
     assert "first" not in message(error)
 
 
+def test_a_long_log_keeps_the_builders_last_words(expression: Write) -> None:
+    """Every NixOS image's log is longer than what is kept: the error would be an exit code and nothing else."""
+    script = "i=0; while [ $i -lt 1500 ]; do echo line $i; i=$((i+1)); done; echo error: not nix; echo no space; exit 3"
+    derivation = name(expression(small(script.replace("$", "\\$"))))
+    with pytest.raises(FleetswapError, match="exit code 3") as error:
+        build.realise(derivation, root=None, say=lambda _: None, options=OPTIONS)
+    assert "| line 1499 | error: not nix | no space:" in message(error)
+
+
+def test_a_hash_mismatch_is_told_with_both_hashes(expression: Write) -> None:
+    """The new hash, which is all that one wants of this error, would stand nowhere."""
+    wrong = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    fixed = f'name = "small"; outputHash = "{wrong}"; outputHashAlgo = "sha256"; outputHashMode = "flat";'
+    derivation = name(expression(small().replace('name = "small";', fixed)))
+    with pytest.raises(FleetswapError, match="hash mismatch in fixed-output derivation") as error:
+        build.realise(derivation, root=None, say=lambda _: None, options=OPTIONS)
+    assert f"specified: {wrong} got: sha256-" in message(error)
+
+
+def test_all_of_a_message_is_told(expression: Write) -> None:
+    """Of a reason in several lines the user would read the first only."""
+    with pytest.raises(InputError) as error:
+        name(expression("throw ''these are missing:\n  linux\n  busybox\n''"))
+    assert "these are missing: linux busybox: `nix-instantiate" in message(error)
+
+
+def test_a_trace_that_looks_like_an_error_is_none(expression: Write) -> None:
+    """An expression that traces would be refused, or another reason be told than nix's."""
+    traced = 'builtins.trace "x\\nerror: only a trace"'
+    path = expression(f"{traced} ({small()} {{}})")
+    assert build.evaluate_packages(path, attr=None, args={}, options=OPTIONS) == {}
+    with pytest.raises(InputError, match="does not evaluate: the real one: "):
+        name(expression(f'{traced} (throw "the real one")'))
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        (
+            "trace: x\nerror:\n       … while calling\n\n         at /x.nix:1:1:\n\n       error: no\n       more",
+            "no more",
+        ),
+        (
+            "error: executing SQLite statement 'insert\n       into x;': disk is full (in '/nix')\n",
+            "executing SQLite statement 'insert into x;': disk is full (in '/nix')",
+        ),
+        ("warning: a\nit broke\n\n", "it broke"),
+        ("", "it gave no reason"),
+    ],
+)
+def test_the_reason_is_found_in_what_other_versions_print(stderr: str, reason: str) -> None:
+    """With another nix, or a full disk, the message would be a bare "error" or half a sentence."""
+    assert build._reason(stderr) == reason
+
+
 def test_an_interrupted_build_leaves_no_nix_behind(expression: Write, tmp_path: Path) -> None:
     """After Ctrl-C, nix and its builders would go on building."""
     mark = tmp_path / "pid"

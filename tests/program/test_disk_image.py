@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain.blocks import digest, linear_checksum
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.snapshots import Start
+from fleetswap.nix import build
 from fleetswap.workflows.upload import identify
 from localcloud.server import LocalCloud
 from tests.localcloud.clients import Clients
@@ -230,3 +233,30 @@ def test_a_root_volume_that_is_too_small_is_refused_in_time(cloud: LocalCloud, c
     with pytest.raises(InputError, match="root_gib is 1, but the volume of release web-00000001 has 2 GiB"):
         provider.create(inputs(cloud, disk, root_gib=1))
     assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+
+
+def test_no_link_keeps_a_sent_image_from_the_garbage_collector(
+    cloud: LocalCloud, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runner that deploys six times a day would keep six images a day, until its disk is full."""
+    roots = tmp_path / "roots"
+    monkeypatch.setattr(disk_image, "NIX_ROOTS", roots)
+    roots.mkdir()
+    for release, age in (("web-gone", 3), ("web-failed", 1)):
+        (roots / release).symlink_to(disk)
+        then = time.time() - age * 86_400
+        os.utime(roots / release, (then, then), follow_symlinks=False)
+    kept: list[Path] = []
+    asked = inputs(cloud, disk, nix={"expression": "x.nix", "args": {}, "options": {}})
+    del asked["file"]
+    monkeypatch.setattr(build, "instantiate", lambda *_, **__: build.Derivation(disk, Path(asked["identity"])))
+
+    def realise(_: object, *, root: Path, **__: object) -> Path:
+        root.symlink_to(disk)
+        kept.append(root)
+        return disk
+
+    monkeypatch.setattr(build, "realise", realise)
+    provider.create(asked)
+    assert {link.name for link in roots.iterdir()} == {"web-failed"}
+    assert kept[0].parent == roots, "while it was sent, its link was there"
