@@ -33,6 +33,7 @@ from fleetswap.aws import snapshots
 from fleetswap.aws.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import blockmap
+from fleetswap.domain.disk import refuse_unbootable
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.ledger import Entry
 from fleetswap.domain.meter import Figures, Meter
@@ -169,6 +170,7 @@ class DiskImageProvider(ResourceProvider):
             path = bring(inputs, status)
             built = time.monotonic()
             with ImageFile(path) as image:
+                refuse_unbootable(image.disk, name=str(path))
                 _check_root(inputs, blockmap.layout(image.size).volume_gib)
             uploaded = upload.upload(
                 upload.Order(

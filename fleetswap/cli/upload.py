@@ -83,6 +83,12 @@ def upload(
             metavar="NAME", help="Whose the snapshot is: only the same stack's is adopted, gone on in, or the parent."
         ),
     ] = "cli",
+    data: Annotated[
+        bool,
+        typer.Option(
+            "--data", help="FILE is a volume of data, and no disk to boot from: it need not have a partition table."
+        ),
+    ] = False,
     sparse: Annotated[
         Sparse,
         typer.Option(
@@ -127,17 +133,21 @@ def upload(
         lineage=options.lineage(file) if lineage is None else lineage,
         trusted_stacks=tuple(trust_stack or ()),
         parent=workflow.NONE if no_parent else options.snapshot(parent) if parent is not None else workflow.AUTO,
+        data=data,
         sparse=sparse.value,
         samples=samples,
         journal=journal or _journal(),
     )
-    with ImageFile(file) as image:
+    with ImageFile(file, data=data) as image:
+        unbootable = None if data else image.disk.unbootable
         about = {"file": str(file), "format": image.format, "size": image.size}
     joined = join(region, endpoint_url, connections=connections)
     with Display("uploading", "puts", quiet=quiet) as display, in_region(joined.region, endpoint_url):
+        if unbootable is not None:
+            display.say(f"warning: {file.name} {unbootable}, so no machine boots from it with UEFI")
         if identity is None:
             display.say(f"reading {file.name} to name it by its content (--identity saves this)")
-            order = replace(order, identity=identify(file))
+            order = replace(order, identity=identify(file, data=data))
         uploaded = workflow.upload(
             order,
             joined.port,

@@ -54,9 +54,13 @@ class ImageFile:
     Memory: what its decoder keeps (`fleetswap.workflows.decode`), nothing for a raw disk.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open and inspect `path`; reads its tables, and the disk's first and last block."""
+    def __init__(self, path: Path, *, data: bool = False) -> None:
+        """Open and inspect `path`; reads its tables, and the disk's first and last block.
+
+        With `data`, a disk without a partition table will do: see `fleetswap.domain.disk.inspect`.
+        """
         self.path = path
+        self._data = data
         self._file = OpenFile(path)
         try:
             self.format, self._decoder = _decode(self._file)
@@ -125,18 +129,19 @@ class ImageFile:
             last = blocks.block_count(self.size) - 1
             self.read(last, block)
             tail = bytes(block[: self._extent(last)[1]][-disk.TAIL_BYTES :])
-        return disk.inspect(head, tail, self.size, name=str(self.path))
+        return disk.inspect(head, tail, self.size, name=str(self.path), data=self._data)
 
 
-def identify(path: Path) -> str:
+def identify(path: Path, *, data: bool = False) -> str:
     """The identity of an image file: `sha256:` and the hex digest of the disk that it holds. Reads all of it.
 
     For a raw image that is what `sha256sum` prints; for another, what it prints of the raw image that
-    `qemu-img convert` makes. Raises `InputError` if it is no disk, `FleetswapError` if it changes meanwhile.
+    `qemu-img convert` makes. Raises `InputError` if it is no disk (`data` is as of `ImageFile`), `FleetswapError` if it
+    changes meanwhile.
     """
     whole = hashlib.sha256()
     block = bytearray(blocks.BLOCK_SIZE)
-    with ImageFile(path) as image, memoryview(block) as view:
+    with ImageFile(path, data=data) as image, memoryview(block) as view:
         for index in range(blocks.block_count(image.size)):
             image.read(index, block)
             whole.update(view[: image.size - index * blocks.BLOCK_SIZE])

@@ -48,6 +48,9 @@ class Order:
     lineage: str = ""
     parent: str = AUTO
     trusted_stacks: tuple[str, ...] = ()
+    data: bool = False
+    """The image is a volume of data, which need not have a partition table."""
+
     sparse: str = NONE
     samples: int = SAMPLES
     journal: Path | None = None

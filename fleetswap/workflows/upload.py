@@ -106,7 +106,7 @@ def upload(
     `InputError` before anything is created, `CloudError` if AWS refuses or is silent for `PATIENCE_SECONDS`,
     `FleetswapError` if the image changes.
     """
-    with ImageFile(order.path) as image:
+    with ImageFile(order.path, data=order.data) as image:
         return _Upload(order, image, port, puts, say, progress, clock or SystemClock(), connections).run()
 
 

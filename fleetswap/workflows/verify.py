@@ -106,7 +106,7 @@ def verify(
     changes meanwhile, `CloudError` if the snapshot cannot be read; a difference is no error.
     """
     clock = clock or SystemClock()
-    with ImageFile(file) if file is not None else nullcontext() as image:
+    with ImageFile(file, data=True) if file is not None else nullcontext() as image:
         found = look(port, snapshot_id, Patience(clock, threading.Event(), seconds=FIRST_PATIENCE_SECONDS))
         check = _Check(found, image)
         stop = threading.Event()

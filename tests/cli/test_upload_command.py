@@ -163,6 +163,30 @@ def test_what_is_no_disk_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert "notes.raw" in ran.error
 
 
+def test_a_data_volume_is_sent_if_it_is_called_one(cli: Cli, local: Local, tmp_path: Path) -> None:
+    """A file system on a bare disk, which coldsnap takes, could not be sent, or would go as if it were a system."""
+    path = tmp_path / "data.img"
+    path.write_bytes(bytes(1080) + b"\x53\xef" + b"d" * (2 * BLOCK - 1082))
+    ran = cli("upload", path, "--stack", "data")
+    assert (ran.status, local.snapshots(stack="data")) == (2, [])
+    assert "--data" in ran.error
+    ran = cli("upload", path, "--stack", "data", "--data", "--json")
+    assert (ran.status, ran.result["blocks"]) == (0, 2)
+    assert cli("verify", ran.result["snapshot_id"], path).status == 0
+
+
+def test_a_disk_that_boots_nowhere_is_warned_of(cli: Cli, image: Path) -> None:
+    """Who uploads for BIOS machines may; who did not mean to would learn it from machines that never answer."""
+    content = bytearray(image.read_bytes())
+    content[450] = 0x83
+    image.write_bytes(content)
+    ran = cli("upload", image, "--stack", "bios")
+    assert ran.status == 0
+    assert ran.err.splitlines()[0] == (
+        "warning: web-1.0.raw has no EFI system partition, so no machine boots from it with UEFI"
+    )
+
+
 def test_no_region_no_credentials_and_no_profile(cli: Cli, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A beginner would not know what to set, or only after a large file was read."""
     monkeypatch.delenv("AWS_REGION")

@@ -204,6 +204,16 @@ def test_a_file_that_is_no_disk_makes_nothing(cloud: LocalCloud, clients: Client
     assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
 
 
+def test_a_disk_that_no_machine_boots_from_makes_nothing(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
+    """An image made for BIOS would be sent, and its machines waited for until the gate gives up."""
+    content = bytearray(disk.read_bytes())
+    content[450] = 0x83
+    disk.write_bytes(content)
+    with pytest.raises(InputError, match="has no EFI system partition: machines boot with UEFI"):
+        provider.create(inputs(cloud, disk))
+    assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+
+
 def test_inputs_of_another_shape_are_told(cloud: LocalCloud, disk: Path) -> None:
     """A state of a newer program would be misread, and its snapshot deleted for it."""
     failures = provider.check({}, inputs(cloud, disk, changes="one", nix={"expression": 1})).failures

@@ -270,8 +270,8 @@ def disk_bytes(kinds: list[str], size: int, seed: int = 0) -> bytes:
 
 
 def mbr(size: int) -> bytes:
-    """A first sector whose one partition is all the disk."""
-    partition = struct.pack("<B3sB3sII", 0, b"", 0x83, b"", 1, size // 512 - 1)
+    """A first sector whose one partition, an EFI system partition, is all the disk."""
+    partition = struct.pack("<B3sB3sII", 0, b"", 0xEF, b"", 1, size // 512 - 1)
     return bytes(446) + partition + bytes(48) + b"\x55\xaa"
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.domain.disk import HEAD_BYTES, TAIL_BYTES, inspect
+from fleetswap.domain.disk import HEAD_BYTES, TAIL_BYTES, inspect, refuse_unbootable
 from fleetswap.domain.errors import InputError
 from fleetswap.workflows.image_file import ImageFile, identify
 from tests.upload.fake import disk_bytes, disk_file
@@ -115,8 +115,27 @@ def test_a_container_in_a_container_is_refused(gpt: Path, name: str) -> None:
         (bytes(4096) + b"EFI PART" + bytes(2 * MIB - 4104), "is partitioned for sectors of 4096 bytes"),
         # A file system with no partition around it: boot code where the table would be.
         (bytes(range(2, 256)) * 2 + b"\0\0\x55\xaa" + bytes(2 * MIB - 512), "has no partition table"),
+        (b"QED\0" + bytes(2 * MIB - 4), "is a QED file, not a raw disk: convert it with"),
+        (b"WithoutFreeSpace" + bytes(2 * MIB - 16), "is a Parallels file, not a raw disk: convert it with"),
+        (bytes(257) + b"ustar\0" + bytes(2 * MIB - 263), "is a tar archive, not a raw disk: unpack it with tar"),
+        (bytes(512) + b"LABELONE" + bytes(2 * MIB - 520), "it is an LVM physical volume without a partition table"),
     ],
-    ids=["empty", "small", "odd", "zeros", "gzip", "xz", "zstd", "iso", "4096", "file system"],
+    ids=[
+        "empty",
+        "small",
+        "odd",
+        "zeros",
+        "gzip",
+        "xz",
+        "zstd",
+        "iso",
+        "4096",
+        "boot code",
+        "qed",
+        "prl",
+        "tar",
+        "lvm",
+    ],
 )
 def test_what_is_no_disk_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     """A wrong file would be noticed only when the machines made from it never answer."""
@@ -154,6 +173,89 @@ def test_a_damaged_gpt_is_refused(gpt: Path, at: int, message: str) -> None:
 def test_a_disk_without_partitions_is_refused(tmp_path: Path) -> None:
     """An image whose build made the table and then nothing would be deployed."""
     refused(partitioned(tmp_path / "x.raw", "--clear"), "has an empty partition table")
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (("mkfs.ext4", "-q", "-F"), "an ext2, ext3 or ext4 file system"),
+        (("mkswap",), "swap space"),
+        (("mformat", "-T", "8192", "::", "-i"), "a FAT file system"),
+    ],
+    ids=["ext4", "swap", "FAT"],
+)
+def test_a_data_volume_is_a_disk_only_if_it_is_asked_for(tmp_path: Path, command: tuple[str, ...], what: str) -> None:
+    """A file system in place of a disk would be deployed; or a data volume, which coldsnap takes, could not be sent."""
+    path = tmp_path / "data.img"
+    path.write_bytes(bytes(4 * MIB))
+    found = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
+    subprocess.run([*command, str(path)], check=True, capture_output=True, env=found)
+    refused(path, f"is not a disk: it is {what} without a partition table; give a whole disk image .*--data")
+    with ImageFile(path, data=True) as image:
+        assert (image.disk.table, image.disk.size) == ("none", 4 * MIB)
+    assert identify(path, data=True).startswith("sha256:")
+
+
+def test_a_data_volume_may_be_small_and_without_a_mark_but_is_no_container(tmp_path: Path) -> None:
+    """What one sends as data would be judged as a system; or a container's own bytes be sent all the same."""
+    path = tmp_path / "data.img"
+    for content in (b"\x01" * 1024, bytes(4096), bytes(32_769) + b"CD001" + bytes(32_762)):
+        path.write_bytes(content)
+        with ImageFile(path, data=True) as image:
+            assert image.size == len(content)
+    for content, message in (
+        (gzip.compress(os.urandom(4096)).ljust(8192), "is compressed with gzip"),
+        (b"vhdxfile" + bytes(504), "is a VHDX file"),
+        (b"x" * 513, "is cut off or no disk"),
+        (b"", "is empty"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            ImageFile(path, data=True)
+
+
+def test_a_stale_mark_does_not_matter_on_a_partitioned_disk(tmp_path: Path) -> None:
+    """A disk that was formatted before it was partitioned would be refused."""
+    path = tmp_path / "x.raw"
+    content = bytearray(disk_bytes(["data"], 2 * MIB))
+    content[1080:1082] = b"\x53\xef"
+    path.write_bytes(content)
+    with ImageFile(path) as image:
+        assert (image.disk.table, image.disk.unbootable) == ("mbr", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("ef00", None), ("0700", None), ("8300", "has no EFI system partition"), ("ef02", "has no EFI system partition")],
+)
+def test_a_disk_that_uefi_cannot_boot_is_told(tmp_path: Path, kind: str, reason: str | None) -> None:
+    """An image made for BIOS would be deployed, and its machines never answer."""
+    path = partitioned(tmp_path / "x.raw", "--new=1:2048:0", f"--typecode=1:{kind}")
+    with ImageFile(path) as image:
+        found = image.disk
+    assert found.unbootable == reason
+    if reason is not None:
+        with pytest.raises(InputError, match=f"^image x.raw {reason}: machines boot with UEFI"):
+            refuse_unbootable(found, name="x.raw")
+
+
+def test_a_gpt_without_its_protective_mbr_is_told(gpt: Path, gpt_bytes: bytes) -> None:
+    """No firmware believes such a table: the machines would end in the firmware's shell."""
+    with ImageFile(gpt) as image:
+        refuse_unbootable(image.disk, name="x")
+    gpt.write_bytes(bytes(512) + gpt_bytes[512:])
+    with ImageFile(gpt) as image:
+        assert image.disk.unbootable == "has a GPT without its protective MBR, so nothing sees its partitions"
+
+
+def test_an_mbr_disk_needs_an_efi_partition_too(tmp_path: Path) -> None:
+    """A BIOS disk with an MBR, as older images have it, would be deployed."""
+    path = disk_file(tmp_path / "x.raw")
+    content = bytearray(path.read_bytes())
+    content[450] = 0x83
+    path.write_bytes(content)
+    with ImageFile(path) as image:
+        assert image.disk.unbootable == "has no EFI system partition"
 
 
 def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
