@@ -25,7 +25,7 @@ from fleetswap.aws.metrics import PERIOD, Metrics
 from fleetswap.aws.notifier import Topic, region_of
 from fleetswap.aws.probe import HttpProber
 from fleetswap.aws.session import Cloud
-from fleetswap.aws.switch import Switch, schedule_name
+from fleetswap.aws.switch import Switch
 from fleetswap.domain import orders, tags
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.notices import CANCELLED
@@ -235,8 +235,13 @@ class _Ports:
         self.balancer = Balancer(cloud.elbv2(), tags=inputs.tags)
         self.fleet = Fleet(cloud.autoscaling(), cloud.ec2(), stack=inputs.tags[tags.STACK])
         # Without a role as well: what an earlier run armed must be found, and can be disarmed.
-        name = schedule_name(inputs.service, inputs.tags[tags.STACK])
-        self.switch = Switch(cloud.scheduler(), name=name, role=inputs.switch_role)
+        self.switch = Switch(
+            cloud.scheduler(),
+            service=inputs.service,
+            stack=inputs.tags[tags.STACK],
+            listener=inputs.listener,
+            role=inputs.switch_role,
+        )
 
     def metrics(self) -> Metrics:
         """CloudWatch, which only a rollout asks: to make a client takes time that a preview does without."""

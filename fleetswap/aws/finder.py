@@ -6,10 +6,11 @@ stack carries. It reads, and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fleetswap.aws.calls import explained
+from fleetswap.aws.fleet import found_groups
 from fleetswap.domain import tags
 from fleetswap.domain.orders import PRIORITY, Side
 from fleetswap.domain.sites import Site
@@ -31,22 +32,29 @@ class Finder:
         self._autoscaling = autoscaling
 
     def find(self, service: str) -> tuple[Site, ...]:
-        """The sites of a service, one of each stack that has it. Raises `Unavailable` or `CloudError`."""
-        sides = self._sides(service)
-        return tuple(
-            Site(stack, service, listener, tuple(sides.get(stack, ())))
-            for stack, listener in sorted(self._listeners(service).items())
-        )
+        """The sites of a service: one of each listener that may carry its traffic.
 
-    def _listeners(self, service: str) -> dict[str, str]:
-        """The listener of each stack: the one whose rule carries the weights; without such a rule, the first one."""
-        found: dict[str, str] = {}
+        Two of one stack's name are two stacks, of two backends or organizations. Raises `Unavailable` or `CloudError`.
+        """
+        releases = self._releases(service)
+        sites = []
+        for stack, listener in sorted(self._listeners(service)):
+            sides, extra = releases.get(stack, ([], []))
+            sites.append(Site(stack, service, listener, tuple(sides), tuple(extra)))
+        return tuple(sites)
+
+    def _listeners(self, service: str) -> list[tuple[str, str]]:
+        """The listeners of each stack whose rule carries weights; without such a rule, one of each load balancer."""
+        with_rule: list[tuple[str, str]] = []
+        others: list[tuple[str, str]] = []
         for balancer, stack in self._tagged(self._balancers(), service).items():
             listeners = self._tagged(self._of_balancer(balancer), service)
             ours = [listener for listener, its_stack in listeners.items() if its_stack == stack]
-            if ours:
-                found[stack] = next((listener for listener in ours if self._has_rule(listener)), ours[0])
-        return found
+            carrying = [listener for listener in ours if self._has_rule(listener)]
+            with_rule += [(stack, listener) for listener in carrying[:1]]
+            others += [(stack, listener) for listener in ours[:1] if not carrying]
+        known = {stack for stack, _ in with_rule}
+        return with_rule + [(stack, listener) for stack, listener in others if stack not in known]
 
     def _balancers(self) -> list[str]:
         with explained("elasticloadbalancing:DescribeLoadBalancers", "*"):
@@ -76,17 +84,27 @@ class Finder:
                     found[each["ResourceArn"]] = its[tags.STACK]
         return found
 
-    def _sides(self, service: str) -> dict[str, list[Side]]:
-        """The releases of each stack that have an auto scaling group with a target group."""
-        found: dict[str, list[Side]] = {}
-        with explained("autoscaling:DescribeAutoScalingGroups", f"{tags.SERVICE}={service}"):
-            pages = self._autoscaling.get_paginator("describe_auto_scaling_groups").paginate(
-                Filters=[{"Name": f"tag:{tags.SERVICE}", "Values": [service]}]
-            )
-            for page in pages:
-                for group in cast("Sequence[Mapping[str, Any]]", page["AutoScalingGroups"]):
-                    its = {tag["Key"]: tag.get("Value", "") for tag in group.get("Tags", ())}
-                    if tags.STACK in its and tags.RELEASE in its and group.get("TargetGroupARNs"):
-                        side = Side(its[tags.RELEASE], group["AutoScalingGroupName"], group["TargetGroupARNs"][0])
-                        found.setdefault(its[tags.STACK], []).append(side)
-        return {stack: sorted(sides, key=lambda side: side.release) for stack, sides in found.items()}
+    def _releases(self, service: str) -> dict[str, tuple[list[Side], list[str]]]:
+        """The releases of each stack that have an auto scaling group with a target group, and what is left over.
+
+        Of several groups with one target group the largest counts; the others are told. A deployer that died while a
+        group was made has left one that nobody knows of, and that may have machines.
+        """
+        found: dict[str, tuple[list[Side], list[str]]] = {}
+        for one in found_groups(self._autoscaling, service):
+            sides, extra = found.setdefault(one.stack, ([], []))
+            if any(side.target_group == one.side.target_group for side in sides):
+                extra.append(
+                    f"auto scaling group {one.side.group} ({counted(one.desired)}) has the tags and the target group of"
+                    f" {one.side.release} as well: delete it, if no one needs it"
+                )
+            else:
+                sides.append(one.side)
+        for sides, _ in found.values():
+            sides.sort(key=lambda side: side.release)
+        return found
+
+
+def counted(machines: int) -> str:
+    """A number of machines in words."""
+    return f"{machines} machine{'' if machines == 1 else 's'}"

@@ -25,7 +25,7 @@ from fleetswap.domain.errors import CloudError
 from fleetswap.domain.orders import Armed, Rule, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_scheduler.type_defs import UpdateScheduleInputTypeDef
@@ -52,15 +52,26 @@ TRIES = 3
 
 
 class Switch:
-    """The schedule of one service. Safe to share between threads, as the client is."""
+    """The schedule of one listener. Safe to share between threads, as the client is."""
 
-    def __init__(self, client: EventBridgeSchedulerClient, *, name: str, role: str | None = None) -> None:
+    def __init__(
+        self,
+        client: EventBridgeSchedulerClient,
+        *,
+        service: str,
+        stack: str,
+        listener: str,
+        role: str | None = None,
+    ) -> None:
         """`role` is the ARN of what the service acts as: it must trust scheduler.amazonaws.com and may ModifyRule.
 
-        Without a role it can be read and disarmed, but not armed. `name` is `schedule_name`'s.
+        Without a role it can be read and disarmed, but not armed. A schedule that would write a rule of another
+        listener than `listener` is another stack's, whatever its name: it is never read, written or deleted.
         """
         self._client = client
-        self._name = name
+        self._listener = listener
+        self._name = schedule_name(service, listener)
+        self._names = (self._name, former_name(service, stack))
         self._role = role
 
     def arm(self, seconds: float, rule: Rule, run: str) -> None:
@@ -72,7 +83,12 @@ class Switch:
         if self._role is None:
             raise CloudError(f"schedule {self._name} cannot be written without a role for EventBridge Scheduler")
         for _ in range(TRIES):
-            present, now = self._look()
+            found, now, others = self._look()
+            if self._name in others:
+                raise CloudError(f"schedule {self._name} is none of this listener's: delete it, if no one needs it")
+            present = found is not None and found["Name"] == self._name
+            if found is None:
+                self._delete(self._name)  # who may not delete it is to find out before any weight has moved
             request = self._request(now + timedelta(seconds=math.ceil(seconds)), rule, run, self._role)
             with explained("scheduler:UpdateSchedule" if present else "scheduler:CreateSchedule", self._name):
                 try:
@@ -80,39 +96,46 @@ class Switch:
                         self._client.update_schedule(**request)
                     else:
                         self._client.create_schedule(**request)
-                    return
+                    break
                 except ClientError as error:
                     if code(error) == ("ResourceNotFoundException" if present else "ConflictException"):
                         continue  # it fired, or was made, since we looked
                     if code(error) == "ConflictException":
                         raise Unavailable(f"schedule {self._name} is being changed by someone else") from error
                     raise self._about_role(error) from error
-        raise Unavailable(f"schedule {self._name} comes and goes: someone else deploys the same service")
+        else:
+            raise Unavailable(f"schedule {self._name} comes and goes: someone else deploys the same service")
+        if found is not None and not present:
+            self._delete(found["Name"])  # of an older version, and this one has taken it over
 
     def disarm(self, run: str | None) -> None:
         """Delete the schedule, unless it is of another run; with None, whosever it is. Repeating it changes nothing.
 
         Raises `Unavailable` or `CloudError`.
         """
-        if run is not None:
-            found, _ = self._look()
-            if found is None or _run_of(found) != run:
+        found, _, _ = self._look()
+        while found is not None and (run is None or _run_of(found) == run):
+            self._delete(found["Name"])
+            if found["Name"] == self._names[-1]:
                 return
-        with explained("scheduler:DeleteSchedule", self._name):
+            found, _, _ = self._look(self._names[-1:])
+
+    def _delete(self, name: str) -> None:
+        with explained("scheduler:DeleteSchedule", name):
             try:
-                self._client.delete_schedule(Name=self._name, GroupName=GROUP)
+                self._client.delete_schedule(Name=name, GroupName=GROUP)
             except ClientError as error:
                 if code(error) == "ConflictException":
-                    raise Unavailable(f"schedule {self._name} is being changed by someone else") from error
+                    raise Unavailable(f"schedule {name} is being changed by someone else") from error
                 if code(error) != "ResourceNotFoundException":  # gone already is what was wanted
                     raise
 
     def armed(self) -> Armed | None:
-        """What the schedule will do, or None if there is none. Raises `Unavailable` or `CloudError`.
+        """What the schedule will do, or None if there is none of this listener. Raises `Unavailable` or `CloudError`.
 
-        Of a schedule that is none of ours, time and weights are unknown: it is never due, and writes no weights.
+        Of one that someone has changed, the time may be unknown: it is then never due.
         """
-        found, now = self._look()
+        found, now, _ = self._look()
         if found is None:
             return None
         at = _time_of(found.get("ScheduleExpression", ""))
@@ -123,16 +146,31 @@ class Switch:
             run=_run_of(found),
         )
 
-    def _look(self) -> tuple[Mapping[str, Any] | None, datetime]:
-        """The schedule, and the time of the service: a deployer's clock may be wrong, and the switch fires by AWS's."""
-        with explained("scheduler:GetSchedule", self._name):
-            try:
-                answer: Mapping[str, Any] = self._client.get_schedule(Name=self._name, GroupName=GROUP)
-            except ClientError as error:
-                if code(error) != "ResourceNotFoundException":
-                    raise
-                return None, answered_at(error.response)
-        return answer, answered_at(answer)
+    def _look(self, names: Sequence[str] = ()) -> tuple[Mapping[str, Any] | None, datetime, frozenset[str]]:
+        """The schedule, the time of the service, and the names under which there is one of someone else.
+
+        A deployer's clock may be wrong, and the switch fires by AWS's.
+        """
+        now, others = datetime.now(UTC), frozenset[str]()
+        for name in names or self._names:
+            with explained("scheduler:GetSchedule", name):
+                try:
+                    answer: Mapping[str, Any] = self._client.get_schedule(Name=name, GroupName=GROUP)
+                except ClientError as error:
+                    if code(error) != "ResourceNotFoundException":
+                        raise
+                    now = answered_at(error.response)
+                    continue
+            now = answered_at(answer)
+            if self._is_of_this_listener(answer):
+                return {**answer, "Name": name}, now, others
+            others |= {name}
+        return None, now, others
+
+    def _is_of_this_listener(self, schedule: Mapping[str, Any]) -> bool:
+        """The ARN of a rule is its listener's, with another word in it and the rule's own id behind it."""
+        rule = _request_of(schedule.get("Target", {}).get("Input", "")).get("RuleArn", "")
+        return str(rule).startswith(self._listener.replace(":listener/", ":listener-rule/") + "/")
 
     def _request(self, at: datetime, rule: Rule, run: str, role: str) -> UpdateScheduleInputTypeDef:
         return {
@@ -161,13 +199,23 @@ class Switch:
         return error
 
 
-def schedule_name(service: str, stack: str) -> str:
-    """The name of a service's one schedule: whoever deploys the service finds it, and no other stack's.
+def schedule_name(service: str, listener: str) -> str:
+    """The name of a listener's one schedule: whoever deploys to that listener finds it, and nobody else.
 
-    It has at most 64 characters (CreateSchedule, Name).
+    Two stacks may have one name: with another backend, or of another organization. It has at most 64 characters
+    (CreateSchedule, Name).
     """
+    return _named(service, listener)
+
+
+def former_name(service: str, stack: str) -> str:
+    """The name that a schedule had in older versions; a rollout that died may have left one."""
+    return _named(service, stack)
+
+
+def _named(service: str, by: str) -> str:
     kept = re.sub(r"[^0-9A-Za-z_.-]", "-", service)[:NAME_CHARS]
-    return f"fleetswap-{kept}-{hashlib.sha256(stack.encode()).hexdigest()[:8]}"
+    return f"fleetswap-{kept}-{hashlib.sha256(by.encode()).hexdigest()[:8]}"
 
 
 def _run_of(schedule: Mapping[str, Any]) -> str:

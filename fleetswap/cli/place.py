@@ -102,7 +102,7 @@ def _open(here: Project | None, service: str, stack: str | None, region: str | N
     from fleetswap.aws.balancer import Balancer  # noqa: PLC0415 (as light as `--help` wants it)
     from fleetswap.aws.finder import Finder  # noqa: PLC0415
     from fleetswap.aws.fleet import Fleet  # noqa: PLC0415
-    from fleetswap.aws.switch import Switch, schedule_name  # noqa: PLC0415
+    from fleetswap.aws.switch import Switch  # noqa: PLC0415
     from fleetswap.cli.cloud import in_region, joining  # noqa: PLC0415
     from fleetswap.domain import tags  # noqa: PLC0415
     from fleetswap.workflows import now  # noqa: PLC0415
@@ -118,6 +118,6 @@ def _open(here: Project | None, service: str, stack: str | None, region: str | N
         # Tags of a rule that the way back has to make, because someone has deleted it.
         balancer=Balancer(elbv2, tags=tags.policy(site.stack, site.service, name=site.service)),
         fleet=Fleet(autoscaling, ec2),
-        switch=Switch(scheduler, name=schedule_name(site.service, site.stack)),
+        switch=Switch(scheduler, service=site.service, stack=site.stack, listener=site.listener),
         settings=here.stack(site.stack) if here is not None else None,
     )

@@ -166,7 +166,7 @@ def _share(weight: int, total: int) -> str:
 
 
 def _beside(now: SiteNow, total: int) -> list[str]:
-    lines = []
+    lines = list(now.site.extra)
     if now.rule is None:
         lines.append("the listener has no rule: nothing is served")
     elif not total:

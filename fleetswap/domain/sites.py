@@ -24,6 +24,8 @@ class Site:
     service: str
     listener: str
     sides: tuple[Side, ...]
+    extra: tuple[str, ...] = ()
+    """What has its tags and is not counted, in words."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def way_back(now: SiteNow, to: str | None) -> ReleaseNow:
             raise InputError(
                 f"{now.site.service}: no tag says which release to go back to (there are: {names}): name one with --to"
             )
-    if now.serving == (target,) and not now.strangers:
+    if now.rule is not None and now.rule.serving == {target.side.target_group}:
         raise InputError(f"{now.site.service}: {target.release} has all the traffic already")
     return target
 

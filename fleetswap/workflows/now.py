@@ -23,6 +23,9 @@ from fleetswap.domain.strategy import ALL
 from fleetswap.workflows.hands import known_or_none
 from fleetswap.workflows.ports import Balancer, Clock, Fleet, Switch
 
+LEAVING_SECONDS = 10.0
+"""For how long, at most, a target that its group is ending still reads as healthy before it is draining."""
+
 T = TypeVar("T")
 Say = Callable[[str], None]
 
@@ -64,10 +67,17 @@ def find(finder: Finder, service: str, stack: str | None) -> Site:
     found = [site for site in sites if stack is None or site.stack == stack]
     if len(found) == 1:
         return found[0]
-    stacks = ", ".join(sorted(site.stack for site in sites)) or "none"
+    stacks = ", ".join(sorted({site.stack for site in sites})) or "none"
     if not found:
         where = f" of stack {stack}" if stack is not None else ""
         raise InputError(f"no load balancer here carries the tags of service {service}{where} (stacks: {stacks})")
+    if len({site.stack for site in found}) == 1:
+        listeners = " and ".join(site.listener for site in found)
+        raise InputError(
+            f"service {service} of stack {found[0].stack} has two listeners, {listeners}: two stacks of this name, in"
+            " two backends, whose releases no tag tells apart: use `pulumi up` with fleetswap:release where the one"
+            " that you mean is deployed, and rename one of them"
+        )
     raise InputError(f"service {service} is in several stacks ({stacks}): name one with --stack")
 
 
@@ -186,14 +196,20 @@ class _WayBack:
     def go(self, to: str | None) -> WentBack:
         started = self._hand.clock.now()
         now = self._hand.patiently(self._status)
-        for unknown in now.unknown:
-            self._hand.warn(unknown)
+        for what in (*now.unknown, *now.site.extra):
+            self._hand.warn(what)
         target = way_back(now, to)
         left = self._left(now, target)
         self._hand.say(f"{self._site.service}: going back to {target.release} from {left}")
         self._take_over(now, target)
         wanted = self._scale_up(now, target)
         self._wait_until_healthy(now, target, wanted)
+        group = self._hand.patiently(lambda: self._fleet.group(target.side.group))
+        if group is not None and group.desired < wanted:
+            # A planned scale-in came at the very moment when it was cancelled: what AWS ends answers for a while.
+            wanted = self._scale_up(now, target)
+            self._hand.clock.sleep(LEAVING_SECONDS)
+            self._wait_until_healthy(now, target, wanted)
         self._move(target)
         self._write_down(target, left)
         self._settle(now, target)

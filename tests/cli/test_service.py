@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from fleetswap.aws.balancer import Balancer
 from fleetswap.aws.fleet import Fleet
 from fleetswap.aws.session import Cloud
-from fleetswap.aws.switch import Switch, schedule_name
+from fleetswap.aws.switch import Switch
 from fleetswap.domain import marks, tags
 from fleetswap.domain.orders import Rule
 from fleetswap.workflows.rollout import SystemClock
@@ -128,7 +129,7 @@ class Service:
         )["Listeners"][0]["ListenerArn"]
         self.arns: dict[str, str] = {}
         self.balancer = Balancer(elb, tags=tags.policy(stack, self.name, name=self.name))
-        self.switch = Switch(region.scheduler, name=schedule_name(self.name, stack), role=ROLE)
+        self.switch = Switch(region.scheduler, service=self.name, stack=stack, listener=self.listener, role=ROLE)
 
     def settled(self) -> Service:
         self.release("a", 1, 1)
@@ -475,7 +476,7 @@ def test_rollback_now_outlasts_what_is_beside_the_traffic(cli: Cli, local: Local
     ran = cli("rollback", "--now", "--service", service.name, "--json")
     assert ran.status == 0
     assert service.serving() == {"a"}
-    assert any("scheduler:DeleteSchedule" in warning for warning in ran.result["warnings"])
+    assert any("scheduler:GetSchedule" in warning for warning in ran.result["warnings"])
     assert any(line.startswith("warning: ") for line in ran.err.splitlines())
 
 
@@ -518,6 +519,8 @@ def test_an_interrupted_way_back_says_so(cli: Cli, service: Service, monkeypatch
 
 def test_a_rule_of_someone_else(cli: Cli, service: Service) -> None:
     """A switch whose schedule was edited by hand would end the table in a traceback."""
-    service.switch.arm(300, Rule(((service.arns["b"], 100),), verbatim='{"Actions": []}'), "run-2")
+    rule = service.listener.replace(":listener/", ":listener-rule/") + "/1"
+    verbatim = json.dumps({"RuleArn": rule, "Actions": []})
+    service.switch.arm(300, Rule(((service.arns["b"], 100),), verbatim=verbatim), "run-2")
     out = cli("status", "--service", service.name).out
     assert "it writes the weights of someone else" in out

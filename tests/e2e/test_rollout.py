@@ -6,6 +6,7 @@ What users got is printed after each of them.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -313,13 +314,18 @@ def test_taking_the_service_down_leaves_nothing(fleet: LocalStack) -> None:
     """A switch or a scheduled scale-in would be left that acts on what someone builds later."""
     # As a rollout leaves it that dies; an hour from now.
     roles = fleet.client("iam").list_roles()["Roles"]
+    balancers = fleet.client("elbv2").describe_load_balancers()["LoadBalancers"]
+    listeners = fleet.client("elbv2").describe_listeners(LoadBalancerArn=balancers[0]["LoadBalancerArn"])["Listeners"]
+    listener = listeners[0]["ListenerArn"]
+    rule = f"{listener.replace(':listener/', ':listener-rule/')}/1"
     fleet.client("scheduler").create_schedule(
-        Name=schedule_name("web", "fleetswap/local"),
+        Name=schedule_name("web", listener),
         ScheduleExpression=f"at({datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%S})",
         FlexibleTimeWindow={"Mode": "OFF"},
         Target={
             "Arn": "arn:aws:scheduler:::aws-sdk:elasticloadbalancingv2:modifyRule",
             "RoleArn": next(role["Arn"] for role in roles if role["RoleName"].startswith("web-switch")),
+            "Input": json.dumps({"RuleArn": rule, "Actions": []}),
         },
     )
     assert fleet.pulumi("destroy", "--yes", "--skip-preview").status == 0

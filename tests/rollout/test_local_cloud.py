@@ -218,7 +218,7 @@ def test_the_switch_fires(cloud: Cloud, site: Site) -> None:
             }
         ),
     )["Role"]["Arn"]
-    switch = Switch(cloud.scheduler(), name="fleetswap-web-1", role=role)
+    switch = Switch(cloud.scheduler(), service="web", stack="local", listener=site.listener, role=role)
     try:
         switch.arm(3600, before, "run-1")
         armed = switch.armed()
@@ -270,9 +270,9 @@ def test_a_role_that_does_not_exist(cloud: Cloud, site: Site) -> None:
     rule = balancer.rule(site.listener)
     assert rule is not None
     try:
+        role = "arn:aws:iam::123456789012:role/no"
+        switch = Switch(cloud.scheduler(), service="web2", stack="local", listener=site.listener, role=role)
         with pytest.raises(Unavailable, match="its trust policy must name scheduler"):
-            Switch(cloud.scheduler(), name="fleetswap-web-2", role="arn:aws:iam::123456789012:role/no").arm(
-                60, rule, "run-1"
-            )
+            switch.arm(60, rule, "run-1")
     finally:
         balancer.restore(site.listener, None)

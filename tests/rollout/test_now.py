@@ -24,7 +24,7 @@ from fleetswap.domain.errors import Aborted, CloudError, InputError
 from fleetswap.domain.gate import Target
 from fleetswap.domain.marks import RolledBack
 from fleetswap.domain.orders import Rule, Unavailable
-from fleetswap.domain.sites import Site
+from fleetswap.domain.sites import Site, way_back
 from fleetswap.workflows.now import Pace, abort, find, rollback_now, status
 
 STACK = "acme/fleetswap/prod"
@@ -75,7 +75,13 @@ class World:
             self.release(f"web-{name}")
         self.balancer = Balancer(self.elb, tags=tags.policy(STACK, "web", name="web"))
         self.fleet = Fleet(self.scaling, ec2)
-        self.switch = Switch(client("scheduler"), name="fleetswap-web-1", role="arn:aws:iam::123456789012:role/switch")
+        self.switch = Switch(
+            client("scheduler"),
+            service="web",
+            stack=STACK,
+            listener=self.listener,
+            role="arn:aws:iam::123456789012:role/switch",
+        )
         self.clock = Clock()
         self.said: list[str] = []
 
@@ -196,6 +202,49 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     with mock_aws():
         yield World()
+
+
+def test_two_stacks_of_one_name_are_told_apart_by_nothing(world: World) -> None:
+    """The last listener would win: the fleet of another backend would be rolled back, with status 0."""
+    finder = Finder(world.elb, world.scaling)
+    other = world.front("other", STACK)
+    world.balancer.forward(world.listener, ((world.arns["web-a"], 100),))
+    assert find(finder, "web", STACK).listener == world.listener, "one without a rule carries no traffic"
+    world.balancer.forward(other, ((world.arns["web-b"], 100),))
+    for stack in (None, STACK):
+        with pytest.raises(InputError, match=f"two listeners, .*{other}.*: two stacks of this name.*use `pulumi up`"):
+            find(finder, "web", stack)
+
+
+def test_a_group_that_nobody_knows_of_is_no_release(world: World) -> None:
+    """A group left by a deployer that died would be a second side of live: the way back would lead to live itself."""
+    world.size("web-a", 1, 1)
+    world.size("web-b", 1, 2)
+    world.balancer.forward(world.listener, ((world.arns["web-b"], 100),))
+    world.balancer.tag(world.listener, {marks.LIVE: "web-b", marks.STANDBY: "web-a"})
+    world.scaling.create_auto_scaling_group(
+        AutoScalingGroupName="web-b-9999",
+        MinSize=0,
+        MaxSize=4,
+        DesiredCapacity=0,
+        LaunchTemplate={"LaunchTemplateName": "web", "Version": "1"},
+        VPCZoneIdentifier=",".join(world.subnets),
+        TargetGroupARNs=[world.arns["web-b"]],
+        Tags=[
+            {**tag, "ResourceId": "web-b-9999", "ResourceType": "auto-scaling-group", "PropagateAtLaunch": True}
+            for tag in world.tagged(STACK, release="web-b")
+        ],
+    )
+    site = world.site
+    assert [side.group for side in site.sides] == ["web-a-1f2e", "web-b-1f2e", "web-c-1f2e"], "the one with machines"
+    assert site.extra == (
+        "auto scaling group web-b-9999 (0 machines) has the tags and the target group of web-b as well: delete it, if"
+        " no one needs it",
+    )
+    now = status(site, balancer=world.balancer, fleet=world.fleet, switch=world.switch)
+    assert way_back(now, None).release == "web-a"
+    with pytest.raises(InputError, match="web-b has all the traffic already"):
+        way_back(now, "web-b")
 
 
 def test_a_service_is_found_by_its_tags(world: World) -> None:
