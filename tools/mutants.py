@@ -5,8 +5,8 @@
 
 mutmut makes the mutants and forks a run of tests for each; this adds what it cannot break (operators below, decorated
 classes, properties), and holds what survives against `tests/rollout/mutants.toml`, where a mutant that changes nothing
-has its reason. What was killed stays killed until its function changes. A mutant meets the quick tests first, and only
-if it survives those more of them, with the simulator. Words for people are not mutated, and neither are constants.
+has its reason. What was killed stays killed until its function changes. A mutant meets the quick tests; with `--long`
+what survives those meets the simulator, too. Words for people are not mutated, and neither are constants.
 
 Exit status 1: a survivor has no reason, or a reason has no mutant.
 """
@@ -39,9 +39,10 @@ STATS = HERE / "mutmut-stats.json"
 REASONS = Path("tests/rollout/mutants.toml")
 PACKAGE = "fleetswap.domain"
 
-QUICK, LONG = 3.0, 30.0
-"""Seconds of tests that a mutant meets, the shortest ones first: most die of the quick ones, few of the simulator's.
-What outlives both waits for a test of its own."""
+QUICK, LONG = 3.0, 60.0
+"""Seconds of tests that a mutant meets at most, the shortest ones first."""
+SLOW_TESTS = ("test_simulator.py", "test_judgement.py")
+"""Whole rollouts in simulated worlds by the thousand: only with `--long`."""
 
 SURVIVED, NO_TESTS = 0, 33
 """mutmut's exit codes of a mutant that lives."""
@@ -61,7 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("modules", nargs="*", help="modules of fleetswap/domain; without one all that mutmut is set to")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
-    parser.add_argument("--quick", action="store_true", help="only the quick tests")
+    parser.add_argument("--long", action="store_true", help="let the simulator try what survives the quick tests")
     parser.add_argument("--list", action="store_true", help="only tell what earlier runs found")
     asked = parser.parse_args()
     os.nice(19 - os.nice(0))
@@ -71,9 +72,9 @@ def main() -> int:
     if not asked.list:
         forget_old_copies()
         generate()
-        run(asked.modules, QUICK)
-        if not asked.quick:
-            run(asked.modules, LONG)
+        run(asked.modules, QUICK, [f"--ignore=tests/rollout/{name}" for name in SLOW_TESTS])
+        if asked.long:
+            run(asked.modules, LONG, [])
     return report(asked.modules)
 
 
@@ -195,6 +196,8 @@ def teach() -> None:
         return original(filename, cst.parse_module(code).visit(Undecorate()).code, covered_lines)
 
     engine.mutate_file_contents = mutate  # type: ignore[attr-defined] # imported there
+    # mutmut forgets all results when the selection of tests changes; ours changes within a run.
+    Config.config_fingerprint = lambda _: {}  # type: ignore[method-assign, assignment]
 
 
 # Running them
@@ -209,7 +212,7 @@ def forget_old_copies() -> None:
     mutated = [path for path in Path("fleetswap/domain").glob("*.py") if Config.get().should_mutate(path)]
     if STATS.exists() and any(path.stat().st_mtime > STATS.stat().st_mtime for path in mutated):
         STATS.unlink()
-    for copy in (HERE / "fleetswap").rglob("*.py"):
+    for copy in [*(HERE / "fleetswap").rglob("*.py"), *(HERE / "tests").rglob("*.py")]:
         if not copy.relative_to(HERE).exists():
             copy.unlink()
 
@@ -225,8 +228,10 @@ def generate() -> None:
         engine.create_mutants(1)
 
 
-def run(modules: Sequence[str], seconds: float) -> None:
+def run(modules: Sequence[str], seconds: float, without: Sequence[str]) -> None:
     """Run the mutants that no test has killed and no reason explains, each with the shortest tests of so many seconds.
+
+    `without` is handed to pytest, and tells what it leaves out.
 
     What is explained is run once, so that a reason whose mutant is killed by now is told.
     """
@@ -244,12 +249,14 @@ def run(modules: Sequence[str], seconds: float) -> None:
         for function, tests in mutmut.tests_by_mangled_function_name.items():
             mutmut.tests_by_mangled_function_name[function] = set(shortest(tests, seconds))
 
-    began = time.monotonic()
+    began, selection = time.monotonic(), Config.get().pytest_add_cli_args_test_selection
+    Config.get().pytest_add_cli_args_test_selection = [*selection, *without]
     engine.collect_or_load_stats = collect_less
     try:
         engine._run(open_, 1)
     finally:
         engine.collect_or_load_stats = collect
+        Config.get().pytest_add_cli_args_test_selection = selection
     say(f"{(time.monotonic() - began) / len(open_):.1f} s a mutant")
 
 

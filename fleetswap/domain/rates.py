@@ -245,14 +245,8 @@ def upper_bound(bad: int, total: int, alpha: float) -> float:
 
 def _entropy(rate: float, other: float) -> float:
     """The relative entropy of two Bernoulli distributions; `other` is at least `rate`."""
-    if other >= 1:
-        return 0.0 if rate >= 1 else math.inf
-    result = 0.0
-    if rate > 0:
-        result += rate * math.log(rate / other)
-    if rate < 1:
-        result += (1 - rate) * math.log((1 - rate) / (1 - other))
-    return result
+    pairs = ((rate, other), (1 - rate, 1 - other))
+    return sum(part * math.log(part / of) if of > 0 else math.inf for part, of in pairs if part > 0)
 
 
 def _words(seen: Sequence[Stretch], shared: Sequence[Stretch]) -> str:
