@@ -1,0 +1,44 @@
+"""For the tables: a rollout in the middle of its way, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fleetswap.domain.gate import HEALTHY, Target
+from fleetswap.domain.moves import Seen
+from fleetswap.domain.orders import Armed, Group, Order, Policy, Rule
+from fleetswap.domain.rollout import begin
+from fleetswap.domain.state import State
+from tests.rollout.world import order, side
+
+POLICY = Policy(capacity=2, deadline=100, convergence=60, warm=600, switch_margin=20, patience=50)
+ORDER = order("new", "live", "old", standby="live", policy=POLICY)
+NEW, LIVE, OLD = side("new"), side("live"), side("old")
+ON_LIVE = Rule((("tg-live", 100),), "live")
+ON_NEW = Rule((("tg-new", 100),))
+SHARED = Rule((("tg-live", 95), ("tg-new", 5)))
+ALIEN = Rule((("tg-alien", 1),))
+
+
+def seen(
+    rule: Rule | None = ON_LIVE,
+    *,
+    healthy: dict[str, int] | None = None,
+    tags: dict[str, str] | None = None,
+    alarms: dict[str, str] | None = None,
+    armed: Armed | None = None,
+    **groups: Group | None,
+) -> Seen:
+    """The world: `live` has two machines unless a group says otherwise; `healthy` counts targets by release."""
+    known = {"new": Group(0, 0, 8), "live": Group(2, 2, 8), "old": Group(0, 0, 8), **groups}
+    counts = {"live": 2} if healthy is None else healthy
+    targets = tuple(
+        (f"tg-{name}", tuple(Target(f"i-{name}-{n}", HEALTHY) for n in range(count))) for name, count in counts.items()
+    )
+    return Seen(rule, tuple(known.items()), targets, (), tags or {}, alarms or {}, armed)
+
+
+def state(wanted: Order = ORDER, *, home: Rule | None = ON_LIVE, first: Seen | None = None, **known: Any) -> State:
+    """A rollout that began at 1000 and is called `me`."""
+    return replace(begin(wanted, 1000.0, "me"), home=home, first=first or seen(home), **known)
