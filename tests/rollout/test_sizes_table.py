@@ -211,7 +211,7 @@ def test_nothing_is_kept_warm_for_less_than_the_nodes_need() -> None:
 # The settle
 
 
-def settled(known: State, **groups: Group | None) -> list[Change]:
+def settled(known: State, **groups: Any) -> list[Change]:
     return settle.changes(known, seen(ON_NEW, **groups), 2000.0)
 
 

@@ -86,7 +86,7 @@ def test_whose_rule_it_is() -> None:
 def test_an_old_reading_is_one_only_for_a_while() -> None:
     """Someone who puts the traffic back would be overruled; or a stale answer of AWS would end a good rollout."""
     one = state(written=(FIVE,)).with_rule(ON_LIVE, 1010.0)
-    assert (one.odd_since, one.had, one.calm_since) == (1010.0, {"tg-live"}, 1010.0)
+    assert (one.odd_since, one.had, one.calm_since) == (1010.0, frozenset({"tg-live"}), 1010.0)
     again = one.with_rule(ON_LIVE, 1012.0)
     assert (again.odd_since, again.calm_since) == (1010.0, 1012.0)
     assert not again.is_others(ON_LIVE, 1010.0 + STALE_SECONDS - 0.1)
