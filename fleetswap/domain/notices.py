@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fleetswap.domain.moves import Arm, End, Kind, Resize
+from fleetswap.domain.moves import Arm, End, Kind, Resize, ScheduleScaleIn
+from fleetswap.domain.orders import Side
 from fleetswap.domain.state import Phase, State
-from fleetswap.domain.words import duration
+from fleetswap.domain.words import counted, duration
 
 SUBJECT_CHARS = 100
 """Greatest length of a subject (SNS Publish); it may hold no line breaks or control characters."""
@@ -164,13 +165,27 @@ def _undone(state: State, end: End) -> tuple[str, ...]:
         found.append(
             f"all the traffic is on {state.previous} again" if state.served else "nothing is served, as before"
         )
-    sizes = [change for change in state.touched if isinstance(change, Resize) and change.side == candidate]
-    if sizes and sizes[-1].desired is not None and not end.problems and state.now_on != candidate.release:
-        size = f"{sizes[-1].desired} machines again" if sizes[-1].desired else "no machines any more"
-        found.append(f"{candidate.release} has {size}")
+    if not end.problems and state.now_on != candidate.release:
+        found += _machines(state, candidate)
     if any(isinstance(change, Arm) for change in state.touched) and not end.problems:
         found.append("the dead man's switch is deleted")
     return tuple(found)
+
+
+def _machines(state: State, candidate: Side) -> list[str]:
+    """What becomes of the candidate's machines: what was decided last."""
+    decided = [
+        change for change in state.touched if isinstance(change, (Resize, ScheduleScaleIn)) and change.side == candidate
+    ]
+    match decided[-1:]:
+        case [ScheduleScaleIn(seconds=seconds)]:
+            return [f"AWS ends the machines of {candidate.release} in {duration(seconds)}"]
+        case [Resize(desired=0)]:
+            return [f"{candidate.release} has no machines any more"]
+        case [Resize(desired=int(size))]:
+            return [f"{candidate.release} has {counted(size, 'machine')} again"]
+        case _:
+            return []
 
 
 def _remedy(state: State, end: End) -> str:

@@ -71,7 +71,8 @@ def test_a_failure_ends_with_what_serves_what_was_put_back_and_what_to_do() -> N
     what, serving, put_back, remedy = told(world)
     assert re.fullmatch(r"web: the rollout of new was rolled back, after .+", what)
     assert serving == "serving now: live"
-    assert put_back.startswith("put back: all the traffic is on live again; new has no machines any more")
+    parts = "all the traffic is on live again; AWS ends the machines of new in 1:00; the dead man's switch is deleted"
+    assert put_back == f"put back: {parts}"
     assert remedy == "what to do: mend new and run `pulumi up`, which also takes away what is left of it"
     (notice,) = world.notices
     assert notice.subject == "web: rollout of new rolled back"
