@@ -227,13 +227,29 @@ class Fleet:
                 )
 
     def failures(self, name: str) -> tuple[Failure, ...]:
-        """The newest scaling activities that failed, newest first. Raises `Unavailable` or `CloudError`."""
+        """The newest launches that failed, newest first; none of a group that is gone.
+
+        "If an attempt to launch instances failed, the StatusCode value is Failed or Cancelled" (API reference): what
+        dies after RunInstances has answered is cancelled. One without a message was cancelled because the group was
+        made smaller. Raises `Unavailable` or `CloudError`.
+        """
         with explained("autoscaling:DescribeScalingActivities", name):
-            answer = self._autoscaling.describe_scaling_activities(AutoScalingGroupName=name, MaxRecords=RECENT)
+            try:
+                answer = self._autoscaling.describe_scaling_activities(AutoScalingGroupName=name, MaxRecords=RECENT)
+            except ClientError as error:
+                if code(error) != "ValidationError" or self._describe(name) is not None:  # as in `untag`
+                    raise
+                return ()
         return tuple(
-            Failure(item["ActivityId"], item.get("StatusMessage") or item.get("Description") or item["Cause"])
+            Failure(
+                item["ActivityId"],
+                item.get("StatusMessage") or item.get("Description") or item["Cause"],
+                # One attempt launches all that is missing, and each machine has an activity; they have one cause.
+                attempt=item.get("Cause", ""),
+            )
             for item in answer["Activities"]
-            if item["StatusCode"] == "Failed"
+            if item["StatusCode"] == "Failed" or (item["StatusCode"] == "Cancelled" and item.get("StatusMessage"))
+            if item.get("Description", "Launching").startswith("Launching")
         )
 
     def console(self, machine: str) -> str:

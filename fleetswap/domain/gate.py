@@ -13,9 +13,26 @@ from enum import StrEnum
 HEALTHY = "healthy"
 """The one state of a target that takes requests (DescribeTargetHealth, TargetHealth.State)."""
 
+QUOTAS = (
+    (re.compile(r"VcpuLimitExceeded|vCPU capacity than your current vCPU limit", re.I), "Running On-Demand instances"),
+    (re.compile(r"MaxSpotInstanceCountExceeded|max spot instance count exceeded", re.I), "Spot Instance Requests"),
+    (re.compile(r"InstanceLimitExceeded|than your current instance limit", re.I), "Running On-Demand instances"),
+    (
+        re.compile(r"VolumeLimitExceeded|volume limit exceeded|exceeded your maximum .{0,20}storage limit", re.I),
+        "Storage for volumes of EBS",
+    ),
+)
+"""What EC2 says if a quota is used up ("Error codes for the Amazon EC2 API"), and the quota. The message of an activity
+often lacks the code and holds its text only."""
+
+_KEY = re.compile(r"KMS|Client error on launch", re.I)
+"""`Client.InternalError: Client error on launch` is how a key shows that the group may not use (EC2 Auto Scaling user
+guide, "Troubleshoot instance launch failures")."""
+
 HOPELESS_AFTER = 3
-"""Failed launches after which a group that launched nothing is given up. A group retries by itself, so one failure says
-little (EC2 Auto Scaling, "Troubleshoot"); three of them, all for another reason than missing capacity, will not end."""
+"""Failed attempts to launch after which a group that launched nothing is given up. A group retries by itself, so one
+failure says little (EC2 Auto Scaling, "Troubleshoot"); three, all for another reason than missing capacity, do not end.
+"""
 
 CONSOLE_LINES = 5
 CONSOLE_CHARS = 600
@@ -58,15 +75,45 @@ class Machine:
 
 @dataclass(frozen=True)
 class Failure:
-    """A scaling activity that failed, with its StatusMessage."""
+    """A scaling activity that failed, or was cancelled, with its StatusMessage.
+
+    `attempt` is the same for the activities of one attempt, which launches as many machines as are missing.
+    """
 
     id: str
     message: str
+    attempt: str = ""
+
+    @property
+    def quota(self) -> str:
+        """The quota that does not allow the launch, as Service Quotas names it; empty if it is none."""
+        return next((name for pattern, name in QUOTAS if pattern.search(self.message)), "")
+
+    @property
+    def is_of_a_key(self) -> bool:
+        """Whether the volume's KMS key may not be used."""
+        return bool(_KEY.search(self.message))
 
     @property
     def is_shortage(self) -> bool:
-        """Whether EC2 had no capacity, which can end by itself at any moment."""
-        return "capacity" in self.message.lower() or "maxspotinstancecount" in self.message.lower()
+        """Whether EC2 had no capacity, which can end by itself at any moment. A quota that is used up does not."""
+        return "capacity" in self.message.lower() and not self.quota
+
+    @property
+    def remedy(self) -> str:
+        """What is to be done about it, for a message; empty if only AWS's own words say it."""
+        if self.quota:
+            return (
+                f': the quota "{self.quota}" of this account and region is used up (a deploy needs the machines of two'
+                " releases at once): raise it in Service Quotas, or end what uses it"
+            )
+        if self.is_of_a_key:
+            return (
+                ": the KMS key of the volume (the account's default key for EBS encryption) must be enabled, and its"
+                " policy must allow the role AWSServiceRoleForAutoScaling to use it and to create grants (EC2 Auto"
+                " Scaling user guide, key policy for encrypted volumes)"
+            )
+        return ""
 
 
 @dataclass(frozen=True)
@@ -150,8 +197,11 @@ def judge(
         return Decision(Verdict.PROMOTE, reason, streak)
     nothing_launched = reading.machines is not None and not any(machine.launched for machine in reading.machines)
     lasting = [failure for failure in new if not failure.is_shortage]
-    if not good and nothing_launched and len(lasting) >= HOPELESS_AFTER:
-        return Decision(Verdict.ABORT, f"no machine can be launched: {one_line(lasting[0].message)}", streak)
+    attempts = {failure.attempt or failure.id for failure in lasting}
+    over_quota = [failure for failure in lasting if failure.quota]
+    if not good and (over_quota or (nothing_launched and len(attempts) >= HOPELESS_AFTER)):
+        worst = (over_quota or [failure for failure in lasting if failure.is_of_a_key] or lasting)[0]
+        return Decision(Verdict.ABORT, f"no machine can be launched: {one_line(worst.message)}{worst.remedy}", streak)
     # A good reading may wait past the deadline: the next one that is not good ends it.
     return Decision(Verdict.WAIT if good or seconds_left > 0 else Verdict.ABORT, reason, streak)
 
@@ -186,7 +236,7 @@ def words(reading: Reading, *, wanted: int) -> str:
     ]
     if len(waiting) > NAMED_TARGETS:
         parts.append(f"and {len(waiting) - NAMED_TARGETS} more")
-    messages = dict.fromkeys(one_line(failure.message) for failure in reading.failures or ())
+    messages = dict.fromkeys(one_line(failure.message) + failure.remedy for failure in reading.failures or ())
     parts += [f"launch failed: {message}" for message in list(messages)[:1]]
     return "; ".join(parts)
 

@@ -21,7 +21,7 @@ from fleetswap.aws.notifier import Topic, region_of
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import marks, tags
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.gate import Answer, Failure, Target
+from fleetswap.domain.gate import Answer, Target
 from fleetswap.domain.notices import Ending, Notice
 from fleetswap.domain.orders import PRIORITY, Group, Order, Policy, Side, Unavailable
 from fleetswap.workflows.rollout import Outcome, SystemClock, observe, retire, roll_out
@@ -595,11 +595,33 @@ def test_failed_activities_are_read(aws: None) -> None:
         {"ActivityId": "1", "StatusCode": "Failed", "StatusMessage": "no such AMI. Launching failed.", **common},
         {"ActivityId": "2", "StatusCode": "Successful", **common},
         {"ActivityId": "3", "StatusCode": "Failed", "Description": "Launching", **common},
+        {
+            "ActivityId": "4",
+            "StatusCode": "Cancelled",
+            "StatusMessage": "Instance became unhealthy while waiting for instance to be in InService state."
+            " Termination Reason: Client.InvalidKMSKey.InvalidState: The KMS key provided is in an incorrect state",
+            **common,
+            "Cause": "another",
+        },
+        {"ActivityId": "5", "StatusCode": "Cancelled", "Description": "Launching a new EC2 instance: i-1", **common},
+        {"ActivityId": "6", "StatusCode": "Failed", "Description": "Terminating EC2 instance: i-2", **common},
     ]
     with Stubber(scaling) as stub:
         stub.add_response("describe_scaling_activities", {"Activities": activities})
         found = Fleet(scaling, client("ec2")).failures("web-a")
-    assert found == (Failure("1", "no such AMI. Launching failed."), Failure("3", "Launching"))
+    assert [(each.id, each.attempt) for each in found] == [
+        ("1", "a user request"),
+        ("3", "a user request"),
+        ("4", "another"),
+    ]
+    assert [each.message for each in found[:2]] == ["no such AMI. Launching failed.", "Launching"]
+    assert found[2].is_of_a_key
+
+
+def test_a_group_that_is_gone_has_no_failures(site: Site) -> None:
+    """A group deleted by hand would end the deploy with AWS's own words, which tell no remedy."""
+    assert site.rules() == []
+    assert Fleet(client("autoscaling"), client("ec2")).failures("gone") == ()
 
 
 def test_console_of_an_old_instance_type(aws: None) -> None:

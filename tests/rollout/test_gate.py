@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,3 +137,57 @@ def test_a_panic_says_its_reason_however_long_its_dump_is() -> None:
     assert "fine so far" not in told
     assert len(told) <= gate.CONSOLE_CHARS
     assert gate.console_tail(f"{reason}\nend").count("Kernel panic") == 1
+
+
+QUOTA_TEXTS = [
+    "You have requested more vCPU capacity than your current vCPU limit of 32 allows for the instance bucket that the"
+    " specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an"
+    " adjustment to this limit. Launching EC2 instance failed.",
+    "Max spot instance count exceeded. Launching EC2 instance failed.",
+    "Could not launch Spot Instances. MaxSpotInstanceCountExceeded - Max spot instance count exceeded.",
+    "You have requested more instances (7) than your current instance limit of 6 allows for the specified type.",
+    "Instance became unhealthy. Termination Reason: Client.VolumeLimitExceeded: Volume limit exceeded",
+    "You have exceeded your maximum gp3 storage limit of 20 TiB in this region. Please contact AWS Support.",
+]
+
+
+@pytest.mark.parametrize("text", QUOTA_TEXTS)
+def test_a_quota_is_no_shortage(text: str) -> None:
+    """A quota that no waiting ends would be waited for, and called a lack of capacity of EC2's."""
+    failure = Failure("1", text, "first")
+    assert not failure.is_shortage
+    there = (Machine("i-1", "InService"),)
+    reading = Reading((Target("i-1", "healthy"),), there, (failure,))
+    decision = gate.judge(reading, Streak(), wanted=2, readings=2, failed_before=frozenset(), seconds_left=100)
+    assert decision.verdict is Verdict.ABORT, "also if some machines could be launched: the others never can"
+    assert re.search(
+        r'the quota ".*" of this account and region is used up.*raise it in Service Quotas', decision.reason
+    )
+
+
+def test_attempts_count_not_activities() -> None:
+    """A large group would be given up after its first try, of which each machine has an activity."""
+    once = tuple(Failure(str(n), "bad AMI", "at 9:00") for n in range(5))
+    again = tuple(Failure(f"2{n}", "bad AMI", f"at 9:0{n}") for n in range(1, 3))
+    verdicts = [
+        gate.judge(
+            Reading((), (), failures), Streak(), wanted=5, readings=2, failed_before=frozenset(), seconds_left=9
+        ).verdict
+        for failures in (once, once + again)
+    ]
+    assert verdicts == [Verdict.WAIT, Verdict.ABORT]
+
+
+def test_a_key_that_may_not_be_used_is_named_with_its_remedy() -> None:
+    """Every launch would be cancelled, and the engineer be told `Client error on launch`."""
+    texts = [
+        "Client.InternalError: Client error on launch",
+        "Client.InvalidKMSKey.InvalidState: the KMS key is disabled",
+    ]
+    for text in texts:
+        failures = tuple(Failure(str(n), text, str(n)) for n in range(3))
+        decision = gate.judge(
+            Reading((), (), failures), Streak(), wanted=2, readings=2, failed_before=frozenset(), seconds_left=9
+        )
+        assert decision.verdict is Verdict.ABORT
+        assert "its policy must allow the role AWSServiceRoleForAutoScaling" in decision.reason
