@@ -12,7 +12,7 @@ from fleetswap.domain.rollout import begin
 from fleetswap.domain.state import State
 from tests.rollout.world import order, side
 
-POLICY = Policy(capacity=2, deadline=100, convergence=60, warm=600, switch_margin=20, patience=50)
+POLICY = Policy(capacity=2, deadline=100, convergence=60, warm=600, switch_margin=20, patience=50, quick=0.25)
 ORDER = order("new", "live", "old", standby="live", policy=POLICY)
 NEW, LIVE, OLD = side("new"), side("live"), side("old")
 ON_LIVE = Rule((("tg-live", 100),), "live")
@@ -39,6 +39,6 @@ def seen(
     return Seen(rule, tuple(known.items()), targets, (), tags or {}, alarms or {}, armed)
 
 
-def state(wanted: Order = ORDER, *, home: Rule | None = ON_LIVE, first: Seen | None = None, **known: Any) -> State:
+def state(of: Order = ORDER, /, *, home: Rule | None = ON_LIVE, first: Seen | None = None, **known: Any) -> State:
     """A rollout that began at 1000 and is called `me`."""
-    return replace(begin(wanted, 1000.0, "me"), home=home, first=first or seen(home), **known)
+    return replace(begin(of, 1000.0, "me"), home=home, first=first or seen(home), **known)
