@@ -111,6 +111,10 @@ SECURE: Final[Table] = {
 }
 """Of a listener that speaks HTTPS."""
 
+MAX_ARNS: Final = 20
+"""Of one DescribeTags (API reference)."""
+
+_describe_tags = ELBv2Backend.describe_tags
 _modify_balancer = ELBv2Backend.modify_load_balancer_attributes
 _modify_group = ELBv2Backend.modify_target_group_attributes
 _modify_listener = ELBv2Backend.modify_listener_attributes
@@ -119,7 +123,7 @@ _modify_listener = ELBv2Backend.modify_listener_attributes
 def patch(patches: Patches) -> None:
     """Make the attributes strict. What they are at first is set where their owners are created."""
     patches.methods(ELBv2Backend, modify_load_balancer_attributes, modify_target_group_attributes)
-    patches.methods(ELBv2Backend, modify_listener_attributes, add_tags)
+    patches.methods(ELBv2Backend, modify_listener_attributes, add_tags, describe_tags)
 
 
 def first(table: Table) -> dict[str, str]:
@@ -180,3 +184,12 @@ def add_tags(self: Moto, resource_arns: list[str], tags: list[dict[str, str]]) -
             raise TooManyTagsError
     for arn in resource_arns:
         self.tagging_service.tag_resource(arn, tags)
+
+
+def describe_tags(self: Moto, resource_arns: list[str]) -> Moto:
+    """AWS takes 20 resources in one call, and refuses one that it does not know; moto neither."""
+    if len(resource_arns) > MAX_ARNS:
+        raise ELBClientError("ValidationError", f"At most {MAX_ARNS} resources can be described in one call")
+    for arn in resource_arns:
+        self._get_resource_by_arn(arn)
+    return _describe_tags(self, resource_arns)

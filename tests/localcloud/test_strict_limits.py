@@ -219,6 +219,14 @@ def test_fifty_tags_are_fifty(clients: Clients) -> None:
     assert refusal(lambda: clients.elbv2.add_tags(ResourceArns=[arn], Tags=tagged(MANY[50:]))) == "TooManyTags"
 
 
+def test_tags_of_twenty_resources_at_once(clients: Clients) -> None:
+    """A stack with more rules than that would be looked at here and not on AWS, and what is gone be taken for bare."""
+    arn = group(clients, clients.network(), Tags=tagged([("a", "b")]))["TargetGroups"][0]["TargetGroupArn"]
+    assert len(clients.elbv2.describe_tags(ResourceArns=[arn] * 20)["TagDescriptions"]) == 1
+    assert refusal(lambda: clients.elbv2.describe_tags(ResourceArns=[arn] * 21)) == "ValidationError"
+    assert refusal(lambda: clients.elbv2.describe_tags(ResourceArns=[arn + "0"])) == "TargetGroupNotFound"
+
+
 def test_a_target_group_belongs_to_one_load_balancer(clients: Clients) -> None:
     """Two stacks of one name would share a target group here, and the second would fail half-way on AWS."""
     network = clients.network()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,37 @@ def test_secrets_and_unknowns_are_read() -> None:
     message = wire.encode({"a": envelope, "b": [marker], "c": 2.0, "d": 2.5, "e": {"f": None, "g": True}})
     assert wire.decode(message) == {"a": "hidden", "b": [UNKNOWN], "c": 2, "d": 2.5, "e": {"g": True}}
     assert wire.encode({"x": UNKNOWN}).fields["x"].string_value == marker
+
+
+def test_the_provider_does_not_change_with_the_plugin(stub: Any) -> None:
+    """Broken: the first update with the other plugin changes the provider, or makes every resource anew."""
+    spaced = {
+        "region": "us-east-1",
+        "endpoints": json.dumps([dict.fromkeys(config.SERVICES, "http://127.0.0.1:4510")]),
+        "ignoreTags": json.dumps({"keys": ["b", "a"]}),
+        "skipMetadataApiCheck": "true",
+        "version": "7.51.1",
+    }
+    official = {
+        **spaced,
+        "endpoints": json.dumps(
+            [dict.fromkeys(sorted(config.SERVICES), "http://127.0.0.1:4510")], separators=(",", ":")
+        ),
+        "ignoreTags": json.dumps({"keys": ["b", "a"]}, separators=(",", ":")),
+        "version": "7.51.0",
+    }
+
+    def diff(old: dict[str, Any], new: dict[str, Any]) -> Any:
+        return stub.DiffConfig(proto.DiffRequest(olds=wire.encode(old), news=wire.encode(new)))
+
+    checked = wire.decode(stub.CheckConfig(proto.CheckRequest(news=wire.encode(spaced))).inputs)
+    assert {**checked, "version": "7.51.0"} == official
+    assert list(diff(official, spaced).diffs) == []
+    assert list(diff(spaced, official).diffs) == []
+    before = diff({**spaced, "skipRequestingAccountId": "true"}, spaced)
+    assert (list(before.diffs), list(before.replaces)) == (["skipRequestingAccountId"], [])
+    elsewhere = diff(spaced, {**spaced, "region": "eu-west-1"})
+    assert list(elsewhere.replaces) == ["region"]
 
 
 def test_it_corrects_nothing_of_the_local_cloud() -> None:
