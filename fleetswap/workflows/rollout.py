@@ -111,7 +111,8 @@ def roll_out(
     run = uuid.uuid4().hex
     hands = Hands(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
     driver = _Driver(hands, _Teller(say, show), clock, notifier, stop or Stop(), keep)
-    state = driver.drive(begin(order, clock.now(), run))
+    now = clock.now()
+    state = driver.drive(begin(order, now, run), now)
     return Outcome(order.candidate.release, state.previous, driver.phases, state.left_by_hand)
 
 
@@ -136,7 +137,7 @@ def take_up(
     hands = Hands(state.order, Ports(balancer, fleet, prober, clock, None, switch), state.run)
     stop = Stop()
     stop.ask(why)
-    _Driver(hands, _Teller(say, show), clock, notifier, stop, lambda _: None).drive(state)
+    _Driver(hands, _Teller(say, show), clock, notifier, stop, lambda _: None).drive(state, clock.now())
 
 
 class _Driver:
@@ -154,10 +155,10 @@ class _Driver:
         self._errors: list[BaseException] = []
         self.phases: dict[str, float] = {}
 
-    def drive(self, state: State) -> State:
+    def drive(self, state: State, now: float) -> State:
         """The last state of a rollout that succeeds; else the first error is raised when everything is put back."""
         errors, clock = self._errors, self._clock
-        entered = now = clock.now()
+        entered = now
         while not isinstance(state.doing, End):
             event = self._event(state)
             if len(errors) > TOO_MANY:
