@@ -161,7 +161,7 @@ def test_a_version_that_is_slow_is_caught_in_the_canary(fleet: LocalStack) -> No
 def test_one_ctrl_c_ends_a_rollout_in_order(fleet: LocalStack, number: int) -> None:
     """Whoever stops a deploy, because the new version is bad or a job was cancelled, would get it everywhere."""
     fleet.set(rollout=LONG)
-    machines = fleet.groups()
+    machines, version = fleet.groups(), fleet.get().split()[1]
     with users(fleet) as load, Weights(fleet) as weights:
         started = fleet.start("up", version="stopped")
         assert weights.wait_for(20, 80, seconds=120)
@@ -175,7 +175,7 @@ def test_one_ctrl_c_ends_a_rollout_in_order(fleet: LocalStack, number: int) -> N
     assert started.returncode != 0
     assert re.search(r"cancelled; web-\w+ has all the traffic again", said)
     assert load.failures == {}
-    assert_at_rest(fleet, "2")
+    assert_at_rest(fleet, version)
     assert "rolled back" in notices(fleet)[-1]
     deadline = time.monotonic() + 60  # by AWS, when the weights have reached every node
     while not set(fleet.groups()) <= set(machines) and time.monotonic() < deadline:
@@ -189,7 +189,8 @@ def test_what_is_killed_is_put_back_within_seconds(fleet: LocalStack, killed: st
 
     The engine lets a provider live for 5 seconds after the second Ctrl-C; whoever kills a job does not.
     """
-    told = len(notices(fleet))
+    fleet.set(rollout=LONG)
+    told, version = len(notices(fleet)), fleet.get().split()[1]
     with users(fleet) as load, Weights(fleet) as weights:
         started = fleet.start("up", version="stopped")
         assert weights.wait_for(20, 80, seconds=120)
@@ -208,7 +209,7 @@ def test_what_is_killed_is_put_back_within_seconds(fleet: LocalStack, killed: st
     assert pids
     assert started.returncode != 0
     assert load.failures == {}
-    assert_at_rest(fleet, "2")
+    assert_at_rest(fleet, version)
     assert "rolled back" in notices(fleet)[told]
     assert fleet.deployers() == [], "a guardian would be left behind"
 
