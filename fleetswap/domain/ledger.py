@@ -122,7 +122,7 @@ class Ledger:
         """The same ledger as that of `identity`; of another one under a live release it is an `InputError`."""
         had = self.identity
         if had is not None and self.live is not None and had != identity:
-            raise InputError("; ".join(_other_identity(had, identity)) + "; or deploy a new stack")
+            raise InputError("; ".join(_other_identity(had, identity)) + ", or deploy a new stack")
         return replace(self, identity=identity)
 
     def trusts(self, release: str, newest: int) -> bool:
