@@ -27,7 +27,25 @@ COMPRESSION_AT = HEADER.size + EXTENSION.size
 """Where the compression type stands, one byte, if the header is longer than this."""
 
 HEAD_BYTES = 112
-"""How much of the file `parse` wants."""
+"""How much of the file `parse` wants at least. The header's extensions follow, as far as the first cluster reaches."""
+
+MAX_TABLE_ENTRIES = 4 << 20
+"""Of an L1 table, and MAX_REFCOUNT_BYTES of a refcount table, MAX_SNAPSHOTS of internal snapshots with so many bytes of
+extra data: QEMU's own limits (block/qcow2.h), so that nothing is read here that `qemu-img` refuses to open."""
+
+REFCOUNTS = "refcount table"
+MAX_REFCOUNT_BYTES = 8 << 20
+MAX_SNAPSHOTS = 65_536
+MAX_EXTRA_BYTES = 1_024
+MAX_SNAPSHOT_BYTES = MAX_SNAPSHOTS * 1_024
+MAX_REFCOUNT_ORDER = 6
+
+SNAPSHOT = struct.Struct(">QIHHIIQII")
+"""Of an internal snapshot: offset and entries of its L1 table, bytes of its id and name, time, clock, state, bytes of
+extra data (spec, "Snapshots"). Then come extra data, id and name, and zeros up to a multiple of 8."""
+
+ENDED, BACKING_FORMAT, FULL_ENCRYPTION, BITMAPS = 0, 0xE279_2ACA, 0x0537_BE77, 0x2385_2875
+"""Types of header extensions (spec, "Header extensions")."""
 
 CLUSTER_BITS = range(9, 22)
 """512 bytes by the spec to 2 MiB, QEMU's own limit (spec, "Header": cluster_bits)."""
@@ -86,11 +104,24 @@ class Header:
     tables: int
     refcounts_at: int
     refcounts_size: int
+    snapshots: int = 0
+    snapshots_at: int = 0
 
     @property
     def cluster_size(self) -> int:
         """Bytes of a cluster, which is also what an L2 table has."""
         return 1 << self.cluster_bits
+
+    def after_snapshot(self, at: int, data: bytes) -> int:
+        """Where the internal snapshot behind the one at `at` begins. `data` is its fixed part. May raise `InputError`.
+
+        Of no use for the active disk, but a file that contradicts itself here was not written by anything sound.
+        """
+        _, _, id_size, name_size, _, _, _, _, extra = SNAPSHOT.unpack_from(data)
+        end: int = at + SNAPSHOT.size + extra + id_size + name_size
+        if extra > MAX_EXTRA_BYTES or end - self.snapshots_at > MAX_SNAPSHOT_BYTES:
+            raise damaged(self.name, "its table of internal snapshots makes no sense")
+        return -(-end // 8) * 8
 
     def table(self, entry: int) -> int:
         """Where the L2 table of an L1 entry begins in the file; 0 if there is none, so nothing of it is allocated."""
@@ -143,18 +174,27 @@ def parse(head: bytes, file_size: int, *, name: str) -> Header:
     """
     if len(head) < HEADER.size:
         raise damaged(name, "its header is cut off")
-    _, version, backing_at, _, cluster_bits, size, encryption, l1_entries, l1_at, *refcounts = HEADER.unpack_from(head)
+    _, version, backing_at, _, cluster_bits, size, encryption, l1_entries, l1_at, *others = HEADER.unpack_from(head)
+    refcounts_at, refcount_clusters, snapshots, snapshots_at = others
     if version not in (2, 3):
         raise _foreign(name, f"version {version}")
     if cluster_bits not in CLUSTER_BITS:
         raise damaged(name, f"clusters of 2^{cluster_bits} bytes")
+    cluster_size = 1 << cluster_bits
     if version == 3:
-        _check_features(head, 1 << cluster_bits, name)
+        _check_features(head, cluster_size, name)
     if backing_at:
         raise _foreign(name, "a backing file")
     if encryption:
         raise _foreign(name, "encryption")
-    cluster_size = 1 << cluster_bits
+    _check_extensions(head, file_size, cluster_size, version, name)
+    _check_places(
+        name,
+        cluster_size,
+        (REFCOUNTS, refcounts_at, refcount_clusters * cluster_size, MAX_REFCOUNT_BYTES),
+        ("table of internal snapshots", snapshots_at, snapshots * SNAPSHOT.size, MAX_SNAPSHOTS * SNAPSHOT.size),
+        ("L1 table", l1_at, l1_entries * 8, MAX_TABLE_ENTRIES * 8),
+    )
     tables = -(-size // (cluster_size * (cluster_size // 8)))
     if tables > l1_entries:
         raise damaged(name, f"its L1 table has {l1_entries} entries, and a disk of {size} bytes needs {tables}")
@@ -169,8 +209,10 @@ def parse(head: bytes, file_size: int, *, name: str) -> Header:
         size=size,
         l1_at=l1_at,
         tables=tables,
-        refcounts_at=refcounts[0],
-        refcounts_size=refcounts[1] * cluster_size,
+        refcounts_at=refcounts_at,
+        refcounts_size=refcount_clusters * cluster_size,
+        snapshots=snapshots,
+        snapshots_at=snapshots_at,
     )
 
 
@@ -199,3 +241,53 @@ def _check_features(head: bytes, cluster_size: int, name: str) -> None:
     if compression:
         # Only deflate, type 0, is in Python's standard library (3.14 is the first that has zstd).
         raise _foreign(name, "zstd compression" if compression == 1 else f"compression of type {compression}")
+
+
+def _check_places(name: str, cluster_size: int, *tables: tuple[str, int, int, int]) -> None:
+    """Raise `InputError` if a table (what, offset, bytes, most bytes) is not where or as large as one can be."""
+    for what, at, length, most in tables:
+        if at % cluster_size or length > most or at + length >= 1 << 63:
+            raise damaged(name, f"its {what} makes no sense")
+        if what == REFCOUNTS and not length:
+            raise damaged(name, f"it has no {what}")
+
+
+def _check_extensions(head: bytes, file_size: int, cluster_size: int, version: int, name: str) -> None:
+    """Raise `InputError` unless the header's extensions follow each other up to an end within the first cluster."""
+    at, autoclear = HEADER.size, 0
+    if version == 3:
+        _, _, autoclear, refcount_order, at = EXTENSION.unpack_from(head, HEADER.size)
+        if refcount_order > MAX_REFCOUNT_ORDER:
+            raise damaged(name, f"refcounts of 2^{refcount_order} bits")
+    while at < cluster_size:
+        if at + 8 > len(head):
+            if at >= file_size:
+                return  # what lies past the end of the file reads as zeros
+            raise _foreign(name, "a header of more than 64 KiB")
+        kind, length = struct.unpack_from(">II", head, at)
+        at += 8
+        if length > cluster_size - at:
+            raise damaged(name, "an extension of its header reaches past it")
+        if kind == ENDED:
+            return
+        _check_extension(kind, length, name)
+        if kind == BITMAPS and autoclear & 1:
+            _check_bitmaps(head[at : at + length], cluster_size, name)
+        at += -(-length // 8) * 8
+
+
+def _check_extension(kind: int, length: int, name: str) -> None:
+    """Raise `InputError` for what QEMU does not open; extensions that nobody knows are no obstacle (spec)."""
+    if (kind == BACKING_FORMAT and length >= 16) or (kind == BITMAPS and length != 24):
+        raise damaged(name, f"an extension of its header has {length} bytes")
+    if kind == FULL_ENCRYPTION:
+        raise damaged(name, "an encryption header without encryption")
+
+
+def _check_bitmaps(extension: bytes, cluster_size: int, name: str) -> None:
+    """Raise `InputError` if what is said of the bitmaps makes no sense; they are of backups, and not read."""
+    if len(extension) < 24:
+        raise damaged(name, "its header is cut off")
+    bitmaps, reserved, size, at = struct.unpack(">IIQQ", extension)
+    if reserved or not 0 < bitmaps <= 65_535 or size > 1_024 * 65_535 or at % cluster_size:
+        raise damaged(name, "its bitmaps make no sense")

@@ -72,6 +72,8 @@ class Header:
     bitmap_size: int
     table_at: int
     blocks: int
+    entries: int
+    """Of the table: as many as there are blocks, or more."""
 
     @property
     def stride(self) -> int:
@@ -155,17 +157,20 @@ def parse_header(data: bytes, footer: Footer, file_size: int, *, name: str) -> H
         raise damaged(name, "its table lies outside of the file")
     # "The sector bitmap is padded to a 512-byte sector boundary" (spec, "Block Allocation Table and Data Blocks").
     bitmap_size = -(-block_size // SECTOR // 8 // SECTOR) * SECTOR
-    return Header(footer.header_at, block_size, bitmap_size, table_at, blocks)
+    return Header(footer.header_at, block_size, bitmap_size, table_at, blocks, entries)
 
 
-def check_table(table: Sequence[int], header: Header, file_size: int, *, name: str) -> None:
+def check_table(table: Sequence[int], rest: Sequence[int], header: Header, file_size: int, *, name: str) -> None:
     """Raise `InputError` if a block lies outside of the file, on another, or on what describes them.
 
-    `table` holds the first sector of each block's bitmap, or `UNUSED`. Needs 4 bytes for each block that fits in the
-    file, of which sectors numbered in 32 bits allow 4 Mi.
+    `table` holds the first sector of each block's bitmap, or `UNUSED`; `rest` is what follows past the disk's end: its
+    blocks need only lie in the file, as QEMU has it (block/vpc.c, vpc_open). Needs 4 bytes for each block that fits in
+    the file, of which sectors numbered in 32 bits allow 4 Mi.
     """
     stride = header.stride
     end = (file_size - FOOTER_BYTES) // SECTOR
+    if any(start != UNUSED and start + stride > file_size // SECTOR for start in rest):
+        raise damaged(name, "a block past the disk's end lies outside of the file, so it may be cut off")
     used = ((0, FOOTER_BYTES), (header.at, HEADER_BYTES), (header.table_at, 4 * len(table)))
     kept = [(at // SECTOR, -(-(at + length) // SECTOR)) for at, length in used]
     # One place for each `stride` sectors of the file. Two blocks that begin in the same place overlap, and one that

@@ -81,8 +81,9 @@ class DynamicVhd:
         self._file = file
         data = file.read(vhd.HEADER_BYTES, footer.header_at)
         self._header = header = vhd.parse_header(data, footer, file.size, name=file.name)
-        self._table = _numbers(file, "I", header.table_at, header.blocks)
-        vhd.check_table(self._table, header, file.size, name=file.name)
+        table = _numbers(file, "I", header.table_at, header.entries)
+        self._table = table[: header.blocks]
+        vhd.check_table(self._table, table[header.blocks :], header, file.size, name=file.name)
 
     def fill(self, offset: int, view: memoryview) -> None:
         """See `Decoder`."""
@@ -140,6 +141,7 @@ class Qcow2:
         self._l1 = array("Q", map(header.table, _numbers(file, "Q", header.l1_at, header.tables)))
         self._tables = array("Q", sorted(filter(None, self._l1)))
         self._check_tables()
+        self._check_snapshots()
         self._piece = lru_cache(maxsize=TABLES_KEPT)(self._read_piece)
         self._large = lru_cache(maxsize=CLUSTERS_KEPT)(self._inflate)
         self._one = threading.Lock()
@@ -234,6 +236,13 @@ class Qcow2:
             if at == before or self._on_header(at, size):
                 raise qcow2.damaged(self._file.name, f"an L2 table at byte {at} lies on something else")
             before = at
+
+    def _check_snapshots(self) -> None:
+        """Raise `InputError` if the table of internal snapshots contradicts itself. One short read for each of them."""
+        at = self._header.snapshots_at
+        for _ in range(self._header.snapshots):
+            there = max(0, min(qcow2.SNAPSHOT.size, self._file.size - at))
+            at = self._header.after_snapshot(at, self._file.read(there, at).ljust(qcow2.SNAPSHOT.size, b"\0"))
 
     def _check_place(self, cluster_at: int, inside: int, length: int) -> None:
         """Raise `InputError` unless these bytes lie in the file, and not on what describes it."""

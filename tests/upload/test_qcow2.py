@@ -99,7 +99,17 @@ def test_what_is_not_read_is_refused(
         (24, ">Q0", "is empty"),
         (32, ">I2", f"is a qcow2 file with encryption, {CONVERT}"),
         (36, ">I1", "its L1 table has 1 entries, and a disk of 2622976 bytes needs 2"),
-        (40, ">Q1", "its L1 table lies outside of the file"),
+        (40, ">Q1", "its L1 table makes no sense"),
+        (36, f">I{(4 << 20) + 1}", "its L1 table makes no sense"),
+        (48, ">Q1", "its refcount table makes no sense"),
+        (56, ">I0", "it has no refcount table"),
+        (56, ">I2049", "its refcount table makes no sense"),
+        (60, ">I65537", "its table of internal snapshots makes no sense"),
+        (64, ">Q8", "its table of internal snapshots makes no sense"),
+        (96, ">I7", r"refcounts of 2\^7 bits"),
+        (112, f">Q{0x12345678FFFFFFFF}", "an extension of its header reaches past it"),
+        (112, f">Q{0x05_37_BE_77_00_00_00_08}", "an encryption header without encryption"),
+        (112, f">Q{0x23_85_28_75_00_00_00_08}", "an extension of its header has 8 bytes"),
         (40, ">Q0", "its L1 table lies outside of the file"),
         (40, f">Q{1 << 60}", "its L1 table lies outside of the file"),
         (72, ">Q2", r"is marked as corrupt: build it again, or repair it with `qemu-img check -r all "),
@@ -122,7 +132,9 @@ def test_a_wrong_header_is_refused(tmp_path: Path, plain: bytes, at: int, value:
 
 def test_huge_disks_in_tiny_clusters_are_refused() -> None:
     """The L1 table alone would take more memory than an upload may."""
-    head = struct.pack(">4sIQIIQIIQQIIQ", qcow2.MARK, 2, 0, 0, 9, 64 << 30, 0, 2 << 20, 512, 0, 0, 0, 0)
+    head = struct.pack(">4sIQIIQIIQQIIQ", qcow2.MARK, 2, 0, 0, 9, 64 << 30, 0, 2 << 20, 512, 512, 1, 0, 0).ljust(
+        512, b"\0"
+    )
     with pytest.raises(
         InputError, match=f"image x is a qcow2 file with 68719476736 bytes in clusters of only 512, {CONVERT}"
     ):
