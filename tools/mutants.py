@@ -41,7 +41,7 @@ PACKAGE = "fleetswap.domain"
 
 QUICK, LONG = 3.0, 60.0
 """Seconds of tests that a mutant meets at most, the shortest ones first."""
-SLOW_TESTS = ("test_simulator.py", "test_judgement.py")
+SLOW_TESTS = ("test_judgement.py", "test_simulator.py", "test_workflow.py")
 """Whole rollouts in simulated worlds by the thousand: only with `--long`."""
 
 SURVIVED, NO_TESTS = 0, 33

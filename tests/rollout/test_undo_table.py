@@ -278,7 +278,7 @@ def test_what_the_settle_did_to_live_is_undone_before_it_gets_traffic(
 COMPARING = replace(
     SHIFTED, phase=Phase.COMPARE, doing=Compare(("tg-live",)), ending=WHY, deadline=NOW + 50, refusals=0
 )
-BACK = {"phase": Phase.PUT_BACK, "doing": Restore(ON_LIVE)}
+BACK: dict[str, Any] = {"phase": Phase.PUT_BACK, "doing": Restore(ON_LIVE)}
 
 
 @pytest.mark.parametrize(
