@@ -1,0 +1,77 @@
+"""The program's own components, deployed twice and refreshed with the real engine: nothing may change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plugin.test_lifecycle import stored_snapshot
+from tests.plugin.test_real_engine import Stack
+
+PROGRAM = """
+import pulumi
+from components import release
+from components.context import Context
+from components.front_door import FrontDoor, FrontDoorArgs
+from components.network import Network, NetworkArgs
+from components.switch import Switch, SwitchArgs
+from fleetswap.domain.ledger import Entry, HealthCheck, Image, Machine
+
+config = pulumi.Config()
+
+
+class Stored:
+    def __init__(self, *args, **kwargs):
+        self.snapshot_id = pulumi.Output.from_input(config.require("snapshot"))
+
+
+release.DiskImage = Stored
+tags = {"team": config.require("tag")}
+context = Context("shop/prod", "web", "us-east-1", config.require("endpoint"), "123456789012", extra_tags=tags)
+opts = pulumi.ResourceOptions(providers=[context.provider()])
+network = Network("web", NetworkArgs(context, "10.30.0.0/16", ("a", "b"), 8183, [8080]), opts)
+door = FrontDoor(
+    "web",
+    FrontDoorArgs(context, network.subnet_ids, network.front_group_id, 8183, None, 60, network.way_out),
+    opts,
+)
+entry = Entry(
+    release="web-12345678",
+    image=Image(identity="sha256:0", file="disk.raw"),
+    machine=Machine(
+        ("t3.small", "t3a.small"), 2, 0, root_gib=4, policies=("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",)
+    ),
+    health=HealthCheck(8080, "/health", "200-299", 5, 2, 2, 2),
+    max_size=4,
+)
+tuning = release.Tuning(cpu_percent=60.0, warmup=60, drain=60, grace=300)
+release.Release(
+    release.ReleaseArgs(context, entry, network, door.listener_arn, tuning, shipping=None, running=True), opts
+)
+Switch("web", SwitchArgs(context, door.listener_arn), opts)
+"""
+
+
+@pytest.fixture
+def stack(tmp_path: Path, endpoint: str, aws: Callable[[str], Any]) -> Stack:
+    stack = Stack(tmp_path, endpoint)
+    (tmp_path / "__main__.py").write_text(PROGRAM)
+    stack.config |= {"snapshot": stored_snapshot(aws("ebs"))}
+    stack.env |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    return stack
+
+
+def test_deploying_the_same_again_changes_nothing(stack: Stack) -> None:
+    """Each deploy would change what no release changed, or tags that were changed once would never settle."""
+    made = stack.run("up", "--yes", "--skip-preview")
+    assert int(re.findall(r"\+ (\d+) created", made)[0]) > 30
+    stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    assert stack.steps() == {}
+    stack.config["tag"] = "shop"
+    assert "created" not in stack.run("up", "--yes", "--skip-preview")
+    stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    assert stack.steps() == {}
