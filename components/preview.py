@@ -19,6 +19,8 @@ from components.checks import check_failures
 from components.context import Context
 from fleetswap.aws.previews import Previews
 from fleetswap.aws.session import Cloud
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.orders import Unavailable
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
@@ -107,7 +109,10 @@ class PreviewRuleProvider(PreviewGuardProvider):
 
 def _ensure(props: dict[str, Any]) -> str:
     inputs = Inputs.of(props)
-    return inputs.previews().ensure(inputs.release, inputs.target_group, inputs.tags)
+    try:
+        return inputs.previews().ensure(inputs.release, inputs.target_group, inputs.tags)
+    except Unavailable as error:
+        raise CloudError(f"{error}: run the update again, it finds the preview rule if AWS has made it") from error
 
 
 class PreviewGuard(Resource, module="fleetswap", name="PreviewGuard"):

@@ -86,6 +86,18 @@ def test_a_lost_answer_is_no_failure(site: Site, cloud: LocalCloud) -> None:
     assert [rule["RuleArn"] for rule in site.rules()] == [made.id]
 
 
+def test_aws_that_stays_silent_is_told_with_the_remedy(
+    site: Site, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever deploys would look for what to clean up, where the next update does it."""
+    monkeypatch.setattr("fleetswap.aws.session.CONTROL_ATTEMPTS", 1)
+    cloud.faults.add({"service": "elbv2", "operation": "CreateRule", "fault": "error-500", "lost_answer": True})
+    with pytest.raises(CloudError, match="run the update again, it finds the preview rule"):
+        rules.create(site.inputs())
+    (made,) = site.rules()
+    assert rules.create(site.inputs()).id == made["RuleArn"]
+
+
 def test_a_rule_of_a_deployer_that_died_goes_with_its_target_group(site: Site) -> None:
     """No update could delete the release any more: AWS refuses to delete a target group that a rule uses."""
     guard = guards.create(site.inputs())
