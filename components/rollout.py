@@ -6,8 +6,9 @@ next preview and is mended by the next update. Nothing is decided here: see `fle
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
@@ -26,7 +27,7 @@ from fleetswap.aws.notifier import Topic, region_of
 from fleetswap.aws.probe import HttpProber
 from fleetswap.aws.session import Cloud
 from fleetswap.aws.switch import Switch
-from fleetswap.domain import orders, tags
+from fleetswap.domain import marks, orders, tags
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.notices import CANCELLED
 from fleetswap.domain.orders import Order, Policy
@@ -127,7 +128,8 @@ class RolloutProvider(ResourceProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Roll out. On any failure the weights go back first, then the first error is raised."""
-        return CreateResult(f"{props['service']}-rollout", _roll_out(props))
+        id_ = f"{props['service']}-rollout-{uuid.uuid4().hex[:8]}"
+        return CreateResult(id_, _roll_out(props, id_))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """`serving` is what the listener says, so that a refresh shows a flip from outside."""
@@ -135,12 +137,19 @@ class RolloutProvider(ResourceProvider):
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """The same as `create`."""
-        return UpdateResult(_roll_out(_news))
+        return UpdateResult(_roll_out(_news, _id))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Take the service down: the rule first, then the machines."""
+        """Take the service down: the rule first, then the machines.
+
+        Unless it was replaced (`--replace`, a new name): then another resource has the traffic, as the rule says.
+        """
         inputs = Inputs.of(_props)
         ports = _Ports(inputs)
+        owner = ports.balancer.tags(inputs.listener).get(marks.OWNER, _id)
+        if owner != _id:
+            Speech(inputs.urn).line(f"the traffic is {owner}'s now: nothing is taken down")
+            return
         workflow.retire(
             inputs.order,
             balancer=ports.balancer,
@@ -258,7 +267,7 @@ class _Ports:
         return workflow.observe(self._inputs.order, balancer=self.balancer, fleet=self.fleet, switch=self.switch)
 
 
-def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
+def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
     inputs = Inputs.of(props)
     ports = _Ports(inputs)
     stop = Stop()
@@ -268,7 +277,7 @@ def _roll_out(props: dict[str, Any]) -> dict[str, Any]:
             speech.warn("this Pulumi does not tell of Ctrl-C: `fleetswap abort` ends the rollout")
         try:
             outcome = workflow.roll_out(
-                inputs.order,
+                replace(inputs.order, owner=owner),
                 balancer=ports.balancer,
                 fleet=ports.fleet,
                 prober=HttpProber(inputs.listener, inputs.probe_host),

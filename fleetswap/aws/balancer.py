@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.exceptions import ClientError
 
 from fleetswap.aws.calls import code, explained
+from fleetswap.domain import tags as names
+from fleetswap.domain.errors import InputError
 from fleetswap.domain.gate import Target
 from fleetswap.domain.orders import PRIORITY, Rule, Unavailable
 
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 
 LONE_WEIGHT = 1
 """The weight of a target group that an action names without a weight: it gets every request."""
+
+LAST = frozenset({"forward", "redirect", "fixed-response"})
+"""The actions that end a rule; exactly one of them is its last (ModifyRule, Actions)."""
+
+CONDITIONS: Any = [{"Field": "path-pattern", "Values": ["/*"]}]
+"""The one condition of the rule: it takes every request that no rule before it has taken."""
 
 _IN_TAGS = " +-=._:/@"
 """Beside letters and digits (Elastic Load Balancing user guide, "Tags for your Application Load Balancer")."""
@@ -34,6 +42,7 @@ class Balancer:
         """`tags` are put on the rule when it is made."""
         self._client = client
         self._tags = dict(tags)
+        self._known: set[str] = set()
 
     def rule(self, listener: str) -> Rule | None:
         """The rule that carries the weights, or None. Raises `Unavailable` or `CloudError`.
@@ -44,20 +53,22 @@ class Balancer:
         found = self._find(listener)
         if found is None:
             return None
-        request = {"RuleArn": found["RuleArn"], "Actions": found["Actions"]}
-        return Rule(weights=weights_of(found["Actions"]), verbatim=json.dumps(request, sort_keys=True))
+        request = {"RuleArn": found["RuleArn"], "Actions": [_writable(action) for action in found["Actions"]]}
+        return Rule(
+            weights=weights_of(found["Actions"]), verbatim=json.dumps(request, sort_keys=True), odd=tuple(_odd(found))
+        )
 
     def forward(self, listener: str, weights: tuple[tuple[str, int], ...]) -> None:
         """Write the weights, making the rule if there is none. Repeating it changes nothing.
 
-        It is the whole action that is written. It names no stickiness, so there is none: a user whom a cookie holds to
-        one release would not follow the weights (ModifyRule, TargetGroupStickinessConfig).
+        The forward action is written whole. It names no stickiness, so there is none: a user whom a cookie holds to one
+        release would not follow the weights (ModifyRule, TargetGroupStickinessConfig). What comes before it, a login
+        that someone has put there, stays.
         """
-        groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in weights]
-        self._write(listener, [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}])
+        self._write(listener, [_forward(weights)])
 
     def restore(self, listener: str, rule: Rule | None) -> None:
-        """Write the rule's own former actions; None deletes the rule. Repeating it changes nothing."""
+        """Write the rule's own former forward action; None deletes the rule. Repeating it changes nothing."""
         if rule is not None:
             self._write(listener, json.loads(rule.verbatim)["Actions"])
             return
@@ -70,6 +81,16 @@ class Balancer:
             except ClientError as error:
                 if code(error) != "RuleNotFound":  # gone already is what was wanted
                     raise
+
+    def mend(self, listener: str) -> None:
+        """Take off the rule what `Rule.odd` tells: other conditions than its own, and stickiness. The weights stay."""
+        found = self._find(listener)
+        if found is not None:
+            weights = weights_of(found["Actions"])
+            forward = [_forward(weights)] if weights else []
+            actions = _with_others(found["Actions"], forward) if forward else found["Actions"]
+            with explained("elasticloadbalancing:ModifyRule", found["RuleArn"]):
+                self._client.modify_rule(RuleArn=found["RuleArn"], Conditions=CONDITIONS, Actions=cast("Any", actions))
 
     def targets(self, target_group: str) -> tuple[Target, ...]:
         """The targets and their health. Raises `Unavailable` or `CloudError`."""
@@ -131,8 +152,29 @@ class Balancer:
             for page in self._client.get_paginator("describe_rules").paginate(ListenerArn=listener):
                 for rule in page["Rules"]:
                     if rule["Priority"] == str(PRIORITY):
-                        return cast("Mapping[str, Any]", rule)
+                        return cast("Mapping[str, Any]", rule) if self._is_ours(rule["RuleArn"]) else None
         return None
+
+    def _is_ours(self, arn: str) -> bool:
+        """False if the rule is gone. Someone else's is refused (`InputError`): it must not be written, nor deleted."""
+        service = self._tags.get(names.SERVICE)
+        if service is None or arn in self._known:
+            return True
+        with explained("elasticloadbalancing:DescribeTags", arn):
+            try:
+                answer = self._client.describe_tags(ResourceArns=[arn])
+            except ClientError as error:
+                if code(error) == "RuleNotFound":
+                    return False
+                raise
+        its = {tag["Key"]: tag.get("Value", "") for each in answer["TagDescriptions"] for tag in each["Tags"]}
+        if its.get(names.SERVICE) != service or names.STACK not in its:
+            raise InputError(
+                f"rule {arn} has priority {PRIORITY} of the listener, but not the tags of service {service}: give it"
+                " another priority, which rollouts leave alone"
+            )
+        self._known.add(arn)
+        return True
 
     def _write(self, listener: str, actions: Sequence[Any]) -> None:
         found = self._find(listener)
@@ -142,7 +184,7 @@ class Balancer:
                     self._client.create_rule(
                         ListenerArn=listener,
                         Priority=PRIORITY,
-                        Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
+                        Conditions=CONDITIONS,
                         Actions=actions,
                         **self._tagged(),
                     )
@@ -155,7 +197,45 @@ class Balancer:
             if found is None:
                 raise Unavailable(f"the rule {PRIORITY} of {listener} exists, but is not seen yet")
         with explained("elasticloadbalancing:ModifyRule", found["RuleArn"]):
-            self._client.modify_rule(RuleArn=found["RuleArn"], Actions=actions)
+            self._client.modify_rule(
+                RuleArn=found["RuleArn"], Actions=cast("Any", _with_others(found["Actions"], actions))
+            )
+
+
+def _forward(weights: Sequence[tuple[str, int]]) -> Any:  # noqa: ANN401 - a part of a request
+    groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in weights]
+    return {"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}
+
+
+def _writable(action: Any) -> Any:  # noqa: ANN401 - a part of an answer, and of a request
+    """An action as it may be written again: no answer tells the secret of a login (AuthenticateOidcActionConfig)."""
+    if action["Type"] != "authenticate-oidc":
+        return action
+    return {**action, "AuthenticateOidcConfig": {**action["AuthenticateOidcConfig"], "UseExistingClientSecret": True}}
+
+
+def _with_others(now: Sequence[Any], last: Sequence[Any]) -> list[Any]:
+    """The actions of a rule with another last one: what comes before it, as it is now, was put there by someone."""
+    others = [_writable(action) for action in now if action["Type"] not in LAST]
+    if not others:
+        return [action for action in last if action["Type"] in LAST]
+    ends = [
+        {**action, "Order": max(other["Order"] for other in others) + 1} for action in last if action["Type"] in LAST
+    ]
+    return [*others, *ends]
+
+
+def _odd(rule: Mapping[str, Any]) -> Iterator[str]:
+    """What a hand has put on the rule, in words."""
+    for condition in rule.get("Conditions", ()):
+        values = condition.get("Values") or next(
+            (part["Values"] for part in condition.values() if isinstance(part, dict) and "Values" in part), ()
+        )
+        if {"Field": condition["Field"], "Values": list(values)} not in CONDITIONS:
+            yield f"condition {condition['Field']} {' '.join(map(str, values))}".strip()
+    for action in rule["Actions"]:
+        if action.get("ForwardConfig", {}).get("TargetGroupStickinessConfig", {}).get("Enabled"):
+            yield "stickiness, which holds users to one release whatever the weights say"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fleetswap.domain import marks, pins, scale_in
 from fleetswap.domain.gate import Failure, Reading
-from fleetswap.domain.moves import CancelScaleIn, Change, Resize, Seen, Untag
+from fleetswap.domain.moves import CancelScaleIn, Change, Resize, Seen, TagRule, Untag
 from fleetswap.domain.orders import Order
 from fleetswap.domain.policy import Shortage
 from fleetswap.domain.state import State
@@ -44,7 +44,10 @@ def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
         # may not delete a plan, or not make one, is to find out before a weight has moved.
         seconds = order.policy.deadline + order.policy.switch_margin
         ahead: list[Change] = [CancelScaleIn(candidate), scale_in.if_we_die(state, seconds)]
-        found = [*pins.pin_candidate(state, seen), *found, *ahead]
+        home = state.home_side
+        # The same for the tags of the rule. What they say is true, and of use to whoever comes after us.
+        told: list[Change] = [TagRule(((marks.LIVE, home.release),), (marks.ABORT,))] if home else []
+        found = [*pins.pin_candidate(state, seen), *found, *told, *ahead]
     if group.abort is not None:
         found.append(Untag(candidate, (marks.ABORT,)))
     minimum = order.policy.capacity if state.is_live_already else wanted

@@ -31,6 +31,8 @@ def _traffic(order: Order, seen: Seen) -> Iterator[str]:
     if serving != {order.candidate.target_group}:
         on = " and ".join(sorted(order.release_of(arn) for arn in serving)) or "nothing"
         yield f"the traffic is on {on} instead of {order.candidate.release}"
+    for what in seen.rule.odd if seen.rule else ():
+        yield f"someone has put on the listener's rule: {what}; the next update takes it off"
 
 
 def _candidate(order: Order, group: Group | None) -> Iterator[str]:

@@ -27,7 +27,11 @@ STANDBY = "fleetswap:standby"
 ROLLED_BACK = "fleetswap:rolled-back-from"
 """On the listener's rule: the release from which `fleetswap rollback --now` took the traffic; see `RolledBack`."""
 
-ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, ABORT, LIVE, STANDBY, ROLLED_BACK)
+OWNER = "fleetswap:rollout"
+"""On the listener's rule: the id of the Pulumi resource that owns the traffic. One that was replaced must not take the
+service down when it is deleted."""
+
+ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, ABORT, LIVE, STANDBY, ROLLED_BACK, OWNER)
 """Every tag that only rollouts write."""
 
 STANDBY_ACTION = "fleetswap-standby"

@@ -131,7 +131,25 @@ class TagRule:
     remove: tuple[str, ...] = ()
 
 
-Change = Resize | Tag | Untag | OnDemand | ScheduleScaleIn | CancelScaleIn | Arm | Disarm | Route | Restore | TagRule
+@dataclass(frozen=True)
+class MendRule:
+    """Take off the rule what no rollout has put there (`Rule.odd`); its weights stay."""
+
+
+Change = (
+    Resize
+    | Tag
+    | Untag
+    | OnDemand
+    | ScheduleScaleIn
+    | CancelScaleIn
+    | Arm
+    | Disarm
+    | Route
+    | Restore
+    | TagRule
+    | MendRule
+)
 
 # Readings.
 

@@ -72,6 +72,8 @@ class Order:
     policy: Policy
     trusted: bool = False
     switch_role: str | None = None
+    owner: str = ""
+    """Who owns the traffic: written on the rule at the end, so that one that was replaced does not take it down."""
     strangers: tuple[Side, ...] = ()
 
     def __post_init__(self) -> None:
@@ -109,6 +111,8 @@ class Rule:
 
     weights: tuple[tuple[str, int], ...]
     verbatim: str = ""
+    odd: tuple[str, ...] = ()
+    """What someone else has put on it that no rollout writes, and that keeps users from where the weights say."""
 
     @property
     def serving(self) -> frozenset[str]:

@@ -47,6 +47,7 @@ from fleetswap.domain.moves import (
     ImagesRead,
     Kind,
     Look,
+    MendRule,
     Probe,
     Probed,
     ReadEvidence,
@@ -184,7 +185,8 @@ def _first_look(state: State, seen: Seen, now: float) -> State:
     armed = seen.armed.rule.serving if seen.armed else frozenset()
     state = replace(state, had=state.had | armed | (seen.rule.serving if seen.rule else frozenset()))
     # The switch brings nothing home any more once it is taken over: nothing may be planned for what then has traffic.
-    take_over = [*capacity.keep(state, seen), *start.take_over(state, seen)]
+    mend: list[Change] = [MendRule()] if seen.rule is not None and seen.rule.odd else []
+    take_over = [*mend, *capacity.keep(state, seen), *start.take_over(state, seen)]
     bring_home = start.bring_home(state, seen)
     if not bring_home:
         return _make(state, take_over, now)

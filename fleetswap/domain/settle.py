@@ -50,6 +50,8 @@ def _tag_rule(state: State) -> list[Change]:
     """Whoever has lost the state finds live and standby on the rule; what a hand has left there is over."""
     had = state.first.tags if state.first else {}
     wanted = {marks.LIVE: state.order.candidate.release}
+    if state.order.owner:
+        wanted[marks.OWNER] = state.order.owner
     if state.order.standby is not None:
         wanted[marks.STANDBY] = state.order.standby
     tags = tuple((key, value) for key, value in wanted.items() if had.get(key) != value)

@@ -16,6 +16,7 @@ from fleetswap.domain.moves import (
     CancelScaleIn,
     Change,
     Disarm,
+    MendRule,
     OnDemand,
     Resize,
     Restore,
@@ -110,5 +111,5 @@ def words(change: Change) -> str:  # noqa: PLR0911 - one case a change
             return f"put right when {side.release} is scaled in"
         case Arm() | Disarm():
             return "delete the dead man's switch"
-        case Route() | Restore() | TagRule():
+        case Route() | Restore() | TagRule() | MendRule():
             return "write the listener's rule"

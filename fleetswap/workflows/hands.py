@@ -34,6 +34,7 @@ from fleetswap.domain.moves import (
     Held,
     ImagesRead,
     Look,
+    MendRule,
     OnDemand,
     Probe,
     Probed,
@@ -148,6 +149,8 @@ class Hands:
                 balancer.forward(listener, change.weights)
             case Restore():
                 balancer.restore(listener, change.rule)
+            case MendRule():
+                balancer.mend(listener)
             case TagRule():
                 balancer.tag(listener, dict(change.tags), change.remove)
 

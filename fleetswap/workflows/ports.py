@@ -28,6 +28,9 @@ class Balancer(Protocol):
     def restore(self, listener: str, rule: Rule | None) -> None:
         """Write the rule's own former actions (`rule.verbatim`); None deletes the rule."""
 
+    def mend(self, listener: str) -> None:
+        """Take off the rule what `Rule.odd` tells. Without a rule it does nothing."""
+
     def targets(self, target_group: str) -> tuple[Target, ...]:
         """The targets and their health; none for a target group that is gone."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,10 +20,10 @@ from fleetswap.aws.fleet import Fleet
 from fleetswap.aws.notifier import Topic, region_of
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import marks, tags
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.gate import Answer, Target
 from fleetswap.domain.notices import Ending, Notice
-from fleetswap.domain.orders import PRIORITY, Group, Order, Policy, Side, Unavailable
+from fleetswap.domain.orders import PRIORITY, Group, Order, Policy, Rule, Side, Unavailable
 from fleetswap.workflows.rollout import Outcome, SystemClock, observe, retire, roll_out
 
 REGION = "us-east-1"
@@ -117,6 +117,101 @@ def test_forward_makes_one_rule_and_then_changes_it(site: Site, balancer: Balanc
     assert {tag["Key"]: tag["Value"] for tag in tagged} == {tags.SERVICE: "web", tags.STACK: "fleetswap/local"}
 
 
+OURS = [{"Key": tags.SERVICE, "Value": "web"}, {"Key": tags.STACK, "Value": "fleetswap/local"}]
+LOGIN = {
+    "Type": "authenticate-oidc",
+    "Order": 1,
+    "AuthenticateOidcConfig": {
+        "Issuer": "https://login.example.com",
+        "AuthorizationEndpoint": "https://login.example.com/a",
+        "TokenEndpoint": "https://login.example.com/t",
+        "UserInfoEndpoint": "https://login.example.com/u",
+        "ClientId": "web",
+    },
+}
+
+
+def test_a_login_that_someone_has_put_on_the_rule_stays(aws: None) -> None:
+    """The next deploy would make the site public; and no answer tells the secret, so the switch could not write it."""
+    del aws
+    elb = client("elbv2")
+    forward = {"Type": "forward", "Order": 2, "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": "a", "Weight": 1}]}}
+    rule = {"RuleArn": "arn:r", "Priority": str(PRIORITY), "Actions": [LOGIN, forward]}
+    config = {**LOGIN["AuthenticateOidcConfig"], "UseExistingClientSecret": True}  # type: ignore[dict-item] # a mapping
+    login = {**LOGIN, "AuthenticateOidcConfig": config}
+    target = {"TargetGroupArn": "b", "Weight": 100}
+    with Stubber(elb) as stub:
+        stub.add_response("describe_rules", {"Rules": [rule]})
+        found = Balancer(elb, tags={}).rule("arn:l")
+        assert found is not None
+        assert json.loads(found.verbatim)["Actions"] == [login, forward], "what the switch writes"
+        stub.add_response("describe_rules", {"Rules": [rule]})
+        stub.add_response(
+            "modify_rule",
+            {},
+            {
+                "RuleArn": "arn:r",
+                "Actions": [login, {"Type": "forward", "ForwardConfig": {"TargetGroups": [target]}, "Order": 2}],
+            },
+        )
+        Balancer(elb, tags={}).forward("arn:l", (("b", 100),))
+        stub.add_response("describe_rules", {"Rules": [rule]})
+        stub.add_response("modify_rule", {}, {"RuleArn": "arn:r", "Actions": [login, forward]})
+        before = Rule((("a", 1),), json.dumps({"Actions": [{**forward, "Order": 1}]}))
+        Balancer(elb, tags={}).restore("arn:l", before)
+        stub.assert_no_pending_responses()
+
+
+def test_a_rule_of_someone_else_is_not_touched(site: Site, balancer: Balancer) -> None:
+    """A rule that happens to have our priority would get our weights, and be deleted at the end."""
+    fixed = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "200"}}
+    given = site.elb.create_rule(
+        ListenerArn=site.listener,
+        Priority=PRIORITY,
+        Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
+        Actions=[fixed],
+        Tags=[{"Key": tags.SERVICE, "Value": "shop"}, {"Key": tags.STACK, "Value": "fleetswap/local"}],
+    )["Rules"][0]
+    calls: list[Callable[[], object]] = [
+        lambda: balancer.rule(site.listener),
+        lambda: balancer.forward(site.listener, ((site.target_groups[0], 100),)),
+        lambda: balancer.restore(site.listener, None),
+        lambda: balancer.tag(site.listener, {"k": "v"}),
+    ]
+    for call in calls:
+        with pytest.raises(InputError, match=f"rule {given['RuleArn']} has priority 50000 .* give it another priority"):
+            call()
+    assert site.rules()[0]["Actions"] == given["Actions"]
+
+
+def test_what_someone_has_put_on_the_rule_is_seen_and_taken_off(site: Site, balancer: Balancer) -> None:
+    """A condition that was added by hand would give users 503 for ever, without a word in any preview."""
+    one, two = site.target_groups
+    balancer.forward(site.listener, ((one, 30), (two, 70)))
+    found = balancer.rule(site.listener)
+    assert found is not None
+    assert found.odd == ()
+    forward = {
+        "TargetGroups": [{"TargetGroupArn": one, "Weight": 30}, {"TargetGroupArn": two, "Weight": 70}],
+        "TargetGroupStickinessConfig": {"Enabled": True, "DurationSeconds": 60},
+    }
+    site.elb.modify_rule(
+        RuleArn=site.rules()[0]["RuleArn"],
+        Conditions=[{"Field": "host-header", "HostHeaderConfig": {"Values": ["www.example.com"]}}],
+        Actions=[{"Type": "forward", "ForwardConfig": forward}],
+    )
+    found = balancer.rule(site.listener)
+    assert found is not None
+    assert found.odd == (
+        "condition host-header www.example.com",
+        "stickiness, which holds users to one release whatever the weights say",
+    )
+    balancer.mend(site.listener)
+    found = balancer.rule(site.listener)
+    assert found is not None
+    assert (found.odd, dict(found.weights)) == ((), {one: 30, two: 70})
+
+
 def test_restore_writes_the_former_actions_verbatim(site: Site, balancer: Balancer) -> None:
     """A put-back would lose what else the rule did: its weights, its stickiness."""
     one, two = site.target_groups
@@ -129,6 +224,7 @@ def test_restore_writes_the_former_actions_verbatim(site: Site, balancer: Balanc
         Priority=PRIORITY,
         Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
         Actions=[{"Type": "forward", "ForwardConfig": forward}],
+        Tags=OURS,
     )
     former = site.rules()[0]["Actions"]
     before = balancer.rule(site.listener)
@@ -157,6 +253,7 @@ def test_rules_of_another_form_are_read(site: Site, balancer: Balancer, form: st
         Priority=PRIORITY,
         Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
         Actions=[action],
+        Tags=OURS,
     )
     found = balancer.rule(site.listener)
     assert found is not None
@@ -349,6 +446,7 @@ def test_stickiness_is_reset_with_the_weights(site: Site, balancer: Balancer) ->
         Priority=PRIORITY,
         Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
         Actions=[{"Type": "forward", "ForwardConfig": forward}],
+        Tags=OURS,
     )
     balancer.forward(site.listener, ((one, 95), (two, 5)))
     now = site.rules()[0]["Actions"][0]["ForwardConfig"]

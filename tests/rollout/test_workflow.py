@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleetswap.domain import marks
 from fleetswap.domain.errors import Aborted, CloudError, InputError
 from fleetswap.domain.gate import Answer, Failure
 from fleetswap.domain.orders import Order, Rule
@@ -336,6 +337,28 @@ def test_a_release_out_of_bounds_is_refused_untouched() -> None:
         run(world, wanted)
     assert world.size("new") == (0, 0)
     assert world.serving() == {"tg-live"}
+
+
+def test_what_a_hand_has_put_on_the_rule_is_drift_and_is_taken_off() -> None:
+    """Users would get 503 of a condition that someone has added, and no preview would show it."""
+    world, wanted = first_deploy()
+    run(world, wanted)
+    assert world.rule_now is not None
+    world.rule_now = replace(world.rule_now, odd=("condition host-header www.example.com",))
+    assert observe(wanted, balancer=world, fleet=world).drift == (
+        "someone has put on the listener's rule: condition host-header www.example.com; the next update takes it off",
+    )
+    run(world, wanted)
+    assert observe(wanted, balancer=world, fleet=world).drift == ()
+
+
+def test_the_rule_says_who_owns_it() -> None:
+    """A resource that was replaced would take the service down when Pulumi deletes it."""
+    world, wanted = swap()
+    run(world, replace(wanted, owner="web-rollout-1"))
+    assert world.rule_tags[marks.OWNER] == "web-rollout-1"
+    run(world, replace(wanted, owner="web-rollout-2"))
+    assert world.rule_tags[marks.OWNER] == "web-rollout-2"
 
 
 def test_live_that_grows_meanwhile_is_matched() -> None:

@@ -217,6 +217,13 @@ class World:
         self.rule_now = rule
         next(call)
 
+    def mend(self, listener: str) -> None:
+        assert listener == LISTENER
+        call = self._call("mend")
+        next(call)
+        self.rule_now = None if self.rule_now is None else replace(self.rule_now, odd=())
+        next(call)
+
     def targets(self, target_group: str) -> tuple[Target, ...]:
         call = self._call("targets")
         next(call)
