@@ -60,6 +60,7 @@ def test_where_a_period_lies_is_no_change_of_it() -> None:
         (period(Figures(100, 40, 60), Figures(), requests=1000), False),
         (period(Figures(100, 40, 60), Figures(900, 450, 9)), False),
         (period(Figures(100, 40), own_4xx=61), False),
+        (period(Figures(100, 40, 10), Figures(900, 941, 9)), False),
     ],
     ids=[
         "every request has an answer",
@@ -73,6 +74,7 @@ def test_where_a_period_lies_is_no_change_of_it() -> None:
         "all of live is late",
         "answers of live are late",
         "it may have been someone else's error",
+        "what one lacks the other has too much",
     ],
 )
 def test_what_speaks_before_it_is_settled(read: Period, speaks: bool) -> None:  # noqa: FBT001 - a table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,8 @@ from fleetswap.domain.rates import (
     Counts,
     Limit,
     Stretch,
+    Trials,
+    evidence_of,
     judge,
     share,
     upper_bound,
@@ -204,6 +207,33 @@ def test_a_ceiling_is_not_used_up_in_the_canary() -> None:
     """A release that does not bear all the traffic would be excused by the requests that it answered before."""
     limit = Limit(ceiling=0.1)
     assert aborts(stretch(10_000, 0, 30_000, 0), Stretch(Counts(60, 60), None, mixed=1.0), limit=limit)
+
+
+def test_the_ceiling_is_for_what_is_worse_than_it() -> None:
+    """A release that is worse than live, but tolerated, would be aborted by the ceiling that it keeps."""
+    limit = Limit(ratio=100.0, ceiling=0.1)
+    assert not aborts(stretch(1000, 80, 9000, 90), limit=limit)
+    assert aborts(stretch(1000, 180, 9000, 90), limit=limit)
+
+
+def test_the_bound_of_live_and_the_ceiling_share_their_alpha() -> None:
+    """With all the traffic a good release would be aborted by the ceiling up to twice as often as stated."""
+    limit = Limit(alpha=0.05, ratio=1000.0, ceiling=0.1)
+    found = set()
+    for total, bad in itertools.product(range(40, 80), range(2, 30)):
+        mean = (math.exp(evidence_of([Trials(bad, total, 0.1)])) + 1) / 2  # what was seen beside live says nothing
+        verdict = aborts(stretch(0, 0, 10_000, 0), Stretch(Counts(total, bad), None), limit=limit)
+        assert verdict is (mean >= 2 * SHARES / limit.alpha)
+        found.add((verdict, mean >= SHARES / limit.alpha))
+    assert (False, True) in found, "the half makes a difference"
+
+
+def test_minutes_in_which_the_weights_changed_tell_nothing_of_rates() -> None:
+    """A trouble in the minute of new weights would excuse the candidate in the bake, or convict it there."""
+    calm, bake = stretch(200, 0, 2000, 2), Stretch(Counts(1000, 60), None)
+    assert aborts(calm, bake, limit=Limit())
+    assert not aborts(calm, replace(bake, mixed=1.0), limit=Limit())
+    assert aborts(calm, replace(stretch(100, 0, 9000, 5000), mixed=0.1), bake, limit=Limit())
 
 
 @pytest.mark.parametrize("weight", [0.05, 0.5])
