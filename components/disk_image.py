@@ -163,7 +163,8 @@ class DiskImageProvider(ResourceProvider):
             speech.status(STORE_HASH.sub("", text))
 
         def progress(now: upload.Progress) -> None:
-            figures = Figures(now.done, now.total, now.sent, now.bytes_sent, now.throttled, now.seconds)
+            counts = (now.done, now.total, now.sent, now.bytes_sent, now.throttled, now.seconds)
+            figures = Figures(*counts, now.trouble)
             status(f"uploading {meter.short(figures)}")
 
         with hear(lambda: stop.ask(CANCELLED)):

@@ -80,7 +80,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     with _signals():
         try:
             _invoke(given)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed (`>&-`)
+                sys.stdout.flush()
         except (click.exceptions.Exit, click.ClickException, FleetswapError, KeyboardInterrupt, BrokenPipeError) as end:
             return _outcome(end)
     return 0

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli import options
-from fleetswap.cli.show import Display, cost, print_json
+from fleetswap.cli.show import Display, cost, print_json, print_result
+from fleetswap.domain.errors import InputError
 from fleetswap.domain.meter import Figures
 from fleetswap.domain.words import amount
 from fleetswap.workflows import download as workflow
@@ -38,6 +39,10 @@ def download(
     from fleetswap.cli.cloud import in_region, join  # noqa: PLC0415 (as light as `--help` wants it)
 
     snapshot_id = options.snapshot(snapshot)
+    if str(file) == "-":
+        raise InputError("a disk is not written to standard output, where it might end half-way: name a file (or ./-)")
+    if not str(file).isprintable():
+        raise InputError(f"{str(file)!r} is not printed on one line, as the result is: name another file")
     joined = join(region, endpoint_url, connections=connections)
     with Display("downloading", "gets", quiet=quiet) as display, in_region(joined.region, endpoint_url):
         made = workflow.download(
@@ -57,7 +62,7 @@ def download(
         told = asdict(made) | {"path": str(made.path)}
         print_json({("file" if key == "path" else key): value for key, value in told.items()})
     else:
-        typer.echo(str(file))
+        print_result(str(file))
 
 
 def figures(now: Reading) -> Figures:

@@ -72,6 +72,7 @@ def lineage(file: Path) -> str:
     and never bytes: of a parent that has little in common, few blocks are inherited.
     """
     stem = file.name.removesuffix(file.suffix) if file.suffix and not _VERSION.fullmatch(file.suffix) else file.name
+    stem = "".join(each if each.isprintable() else "_" for each in stem)  # a tag is text, a file's name any bytes
     kept = _ARCHITECTURE.sub(lambda found: found.group().replace("_", "\0"), stem)
     kept = _VERSION.sub("", f"-{kept}").replace("\0", "_").strip("-_.")
     return kept or stem

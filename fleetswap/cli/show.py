@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.meter import Figures, Meter
 from fleetswap.domain.words import amount
 
@@ -38,7 +39,12 @@ class Display:
         self._last = 0.0
 
     def __enter__(self) -> Display:
-        if not self._quiet and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        if (
+            not self._quiet
+            and sys.stderr is not None
+            and sys.stderr.isatty()
+            and os.environ.get("TERM", "dumb") != "dumb"
+        ):
             self._bar = _bar()
             self._bar.start()
         return self
@@ -53,10 +59,18 @@ class Display:
         """Show a line of text."""
         if self._quiet:
             return
+        line = "".join(
+            each if each.isprintable() else repr(each)[1:-1] for each in line
+        )  # a file's name may be anything
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            typer.echo(line, err=True)
+            try:
+                typer.echo(line, err=True)
+            except BrokenPipeError:
+                raise
+            except OSError:
+                self._quiet = True  # a log that is full is no reason to give up what is under way
 
     def tell(self, now: Figures) -> None:
         """Show how far it is."""
@@ -83,7 +97,21 @@ def _bar() -> Bar:
 
 def print_json(result: Mapping[str, object]) -> None:
     """Print a result as one JSON object on one line."""
-    typer.echo(json.dumps(result))
+    print_result(json.dumps(result))
+
+
+def print_result(text: str) -> None:
+    """Print what a command is run for. Where it cannot be written, it is told with the error: the work is done."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What Python still holds would fail once more at its end, and change the exit status.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise FleetswapError(
+            f"all is done, but standard output cannot be written to ({error.strerror or error}): the result is {text}"
+        ) from error
 
 
 def cost(blocks: int, size: int, seconds: float, throttled: int, retried: int, *, unit: str) -> str:

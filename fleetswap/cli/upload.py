@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli import options
-from fleetswap.cli.show import Display, cost, print_json
+from fleetswap.cli.show import Display, cost, print_json, print_result
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.meter import Figures
 from fleetswap.domain.words import counted
@@ -161,11 +161,11 @@ def upload(
         named = {"identity": order.identity, "stack": stack, "lineage": order.lineage, "region": joined.region}
         print_json(about | named | asdict(uploaded))
     else:
-        typer.echo(uploaded.snapshot_id)
+        print_result(uploaded.snapshot_id)
 
 
 def _figures(now: Progress) -> Figures:
-    return Figures(now.done, now.total, now.sent, now.bytes_sent, now.throttled, now.seconds)
+    return Figures(now.done, now.total, now.sent, now.bytes_sent, now.throttled, now.seconds, now.trouble)
 
 
 def _summary(file: Path, uploaded: Uploaded) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from fleetswap.cli import options
 from fleetswap.cli.download import figures
-from fleetswap.cli.show import Display, cost, print_json
+from fleetswap.cli.show import Display, cost, print_json, print_result
 from fleetswap.domain.words import counted
 from fleetswap.workflows import verify as workflow
 from fleetswap.workflows.read_back import CONNECTIONS, Mismatch
@@ -52,7 +52,7 @@ def verify(
         print_json({"matches": found.matches, "file": str(file) if file else None, **asdict(found)})
     else:
         for line in _lines(found, file):
-            typer.echo(line)
+            print_result(line)
     if not found.matches:
         raise Mismatch(_wrong(found))
 

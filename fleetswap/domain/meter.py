@@ -26,6 +26,8 @@ class Figures:
     bytes: int
     throttled: int
     seconds: float
+    trouble: str = ""
+    """Why nothing moves, if nothing does."""
 
 
 class Meter:
@@ -45,11 +47,13 @@ class Meter:
             f"{blocks:,.0f} {self._unit}/s",
             f"{now.throttled:,} throttled",
         ]
-        return ", ".join([*parts, *left])
+        return ", ".join([*parts, *([now.trouble] if now.trouble else left)])
 
     def short(self, now: Figures) -> str:
         """The same for where there is little room: how much is done, how fast, how long it takes."""
         rate, _, left = self._rates(now)
+        if now.trouble:
+            left = [now.trouble.partition(",")[0]]
         return ", ".join([f"{100 * now.done // max(now.total, 1)} %", f"{rate:,.0f} MB/s", *left])
 
     def _rates(self, now: Figures) -> tuple[float, float, list[str]]:

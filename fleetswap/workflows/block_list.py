@@ -5,6 +5,7 @@ It decides in which order pages are asked for. It reads no blocks but those of t
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +14,9 @@ from typing import Protocol
 from fleetswap.domain import blockmap
 from fleetswap.domain.blockmap import BadMap, BlockMap, Header, NoMap
 from fleetswap.domain.blocks import BLOCK_SIZE
-from fleetswap.domain.snapshots import Page
-from fleetswap.workflows.retry import Patience
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.snapshots import VISIBLE_SECONDS, Absent, Page, Snapshot
+from fleetswap.workflows.retry import Clock, Patience
 
 
 class Reads(Protocol):
@@ -26,6 +28,9 @@ class Reads(Protocol):
 
     def list_blocks(self, snapshot_id: str, start: int, page: str | None) -> Page:
         """A page of the blocks that a completed snapshot has, its parents' too, from index `start` or after `page`."""
+
+    def describe(self, snapshot_id: str) -> Snapshot:
+        """What EC2 knows of a snapshot, of whatever account."""
 
     def get(self, snapshot_id: str, index: int, token: str) -> bytes:
         """A whole block of a completed snapshot, checked against the checksum that came with it."""
@@ -43,13 +48,32 @@ class Look:
     """Whether there is a map, and it is not as it was written."""
 
 
-def look(port: Reads, snapshot_id: str, patience: Patience) -> Look:
-    """The volume and the block map of a completed snapshot. Raises `CloudError` if it cannot be read."""
-    volume_gib = patience.call(lambda: port.list_blocks(snapshot_id, 0, None)).volume_gib
+def look(port: Reads, snapshot_id: str, clock: Clock, *, seconds: float) -> Look:
+    """The volume and the block map of a completed snapshot. Raises `CloudError` if it cannot be read.
+
+    `seconds` is the budget of silence. One that EC2 calls completed and EBS direct does not know is new: it is waited
+    for. One that EC2 does not know either is told at once: whoever mistypes an id need not wait.
+    """
+    patience = Patience(clock, threading.Event(), seconds=seconds)
+    first = partial(port.list_blocks, snapshot_id, 0, None)
+    try:
+        volume_gib = patience.call(first).volume_gib
+    except Absent:
+        if not _completed(port, snapshot_id, patience):
+            raise
+        waiting = Patience(clock, threading.Event(), seconds=VISIBLE_SECONDS)
+        volume_gib = waiting.call(first, absent_until=clock.now() + VISIBLE_SECONDS).volume_gib
     try:
         return Look(volume_gib, read_map(port, patience, snapshot_id, volume_gib))
     except BadMap as reason:
         return Look(volume_gib, None, str(reason), damaged=not isinstance(reason, NoMap))
+
+
+def _completed(port: Reads, snapshot_id: str, patience: Patience) -> bool:
+    try:
+        return patience.call(lambda: port.describe(snapshot_id)).completed
+    except CloudError:
+        return False  # it is gone, or one may not ask
 
 
 def read_header(

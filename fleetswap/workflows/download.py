@@ -78,7 +78,7 @@ def download(
     """
     clock = clock or SystemClock()
     target = _target(path, force=force)
-    found = look(port, snapshot_id, Patience(clock, threading.Event(), seconds=FIRST_PATIENCE_SECONDS))
+    found = look(port, snapshot_id, clock, seconds=FIRST_PATIENCE_SECONDS)
     block_map = found.block_map
     size = found.volume_gib * GIB if block_map is None or whole_volume else block_map.size
     if block_map is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,15 @@ from fleetswap.domain.snapshots import PENDING_MINUTES, SNAPSHOT_ID, Start
 AUTO = "auto"
 NONE = "none"
 HOLES = "holes"
+
+MOST_TAGS = 50
+"""Of a snapshot (EC2 user guide, "Tag restrictions")."""
+
+DESCRIPTION_CHARS = 255
+"""Of a snapshot's description (EBS direct, StartSnapshot)."""
+
+_NO_TEXT = re.compile(r"[\ud800-\udfff]")
+"""Bytes of a name or an argument that are no UTF-8, as Python carries them (PEP 383)."""
 
 SAMPLES = 8
 """Unchanged blocks that are read back from a parent. Eight find a parent half of which is wrong in 255 of 256 cases;
@@ -68,8 +78,29 @@ class Order:
             raise InputError(f"parent {self.parent} is neither auto nor none nor the id of a snapshot (snap-…)")
         if self.sparse not in (NONE, HOLES):
             raise InputError(f"sparse {self.sparse} is neither none nor holes")
+        self._check_words()
         if self.samples < 0:
             raise InputError(f"samples {self.samples} is negative: give how many blocks of a parent are read back")
+
+    def _check_words(self) -> None:
+        """EBS would refuse these too, but only once all of the image has been read."""
+        if len(self.description) > DESCRIPTION_CHARS:
+            raise InputError(
+                f"the description has {len(self.description)} characters, and may have {DESCRIPTION_CHARS}"
+            )
+        carried = {**self.tags, **self.mark, tags.PARENT: "", tags.UPLOAD: "", tags.LINEAGE: self.lineage}
+        if len(carried) > MOST_TAGS:
+            raise InputError(
+                f"a snapshot has {MOST_TAGS} tags at most, {len(carried) - len(self.tags)} of them ours, and"
+                f" {len(self.tags)} are given: leave some out"
+            )
+        for key, value in carried.items():
+            if len(key) > tags.KEY_CHARS or len(value) > tags.VALUE_CHARS:
+                limits = f"a key may have {tags.KEY_CHARS} characters, a value {tags.VALUE_CHARS}"
+                raise InputError(f"tag {key[:40]} is too long: {limits}")
+        words = "".join((self.description, *carried, *carried.values()))
+        if _NO_TEXT.search(words):
+            raise InputError("a tag, the description, or the identity is no text in UTF-8: spell it in UTF-8")
 
     @property
     def mark(self) -> dict[str, str]:

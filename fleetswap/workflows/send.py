@@ -288,7 +288,10 @@ class Sender:
             sent()
             item.failures += not throttled
             job.work.again(
-                item, now if throttled else now + pause(item.failures, first=FIRST_WAIT), throttled=throttled
+                item,
+                now if throttled else now + pause(item.failures, first=FIRST_WAIT),
+                throttled=throttled,
+                reason=str(error),
             )
             return False
         self._turns.acknowledged(parcel.epoch)

@@ -330,6 +330,7 @@ class _Figures:
             throttled=before.throttled + now.throttled,
             retried=before.retried + now.retried,
             seconds=before.seconds + now.seconds,
+            trouble=now.trouble,
         )
         if self._progress is not None:
             self._progress(self.all)

@@ -107,7 +107,7 @@ def verify(
     """
     clock = clock or SystemClock()
     with ImageFile(file, data=True) if file is not None else nullcontext() as image:
-        found = look(port, snapshot_id, Patience(clock, threading.Event(), seconds=FIRST_PATIENCE_SECONDS))
+        found = look(port, snapshot_id, clock, seconds=FIRST_PATIENCE_SECONDS)
         check = _Check(found, image)
         stop = threading.Event()
         patience = Patience(clock, stop, seconds=PATIENCE_SECONDS)

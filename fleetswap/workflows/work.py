@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from fleetswap.workflows.retry import Clock, Stopped
 
+SILENT_SECONDS = 5.0
+"""Silence that is told: far more than an answer takes, and long enough for somebody to wonder."""
+
 IDLE_SECONDS = 0.05
 """How long a thread that finds nothing to do looks away, at most."""
 
@@ -30,6 +33,8 @@ class Progress:
     throttled: int = 0
     retried: int = 0
     seconds: float = 0.0
+    trouble: str = ""
+    """Why nothing moves, where nothing has been acknowledged for `SILENT_SECONDS`."""
 
 
 @dataclass(order=True)
@@ -54,7 +59,8 @@ class Work:
         self._stop = stop
         self._rest = iter(indexes)
         self._total = len(indexes) if isinstance(indexes, Sized) else 0
-        self._began = clock.now()
+        self._began = self._moved = clock.now()
+        self._failure = ""
         self._again: list[Item] = []
         self._handed_out = 0
         self._done = self._sent = self._bytes = self._throttled = self._retried = 0
@@ -104,12 +110,14 @@ class Work:
             if size:
                 self._sent += 1
                 self._bytes += size
+                self._moved, self._failure = self._clock.now(), ""
             self._change.notify()
 
-    def again(self, item: Item, due: float, *, throttled: bool) -> None:
-        """A block that was handed out has failed, and may go again at `due`."""
+    def again(self, item: Item, due: float, *, throttled: bool, reason: str = "") -> None:
+        """A block that was handed out has failed for this reason, and may go again at `due`."""
         item.due = due
         with self._lock:
+            self._failure = reason
             self._handed_out -= 1
             self._retried += 1
             self._throttled += throttled
@@ -127,6 +135,14 @@ class Work:
 
     def progress(self) -> Progress:
         """How far it is now."""
-        seconds = self._clock.now() - self._began
+        now = self._clock.now()
         with self._lock:
-            return Progress(self._done, self._total, self._sent, self._bytes, self._throttled, self._retried, seconds)
+            counts = (self._done, self._total, self._sent, self._bytes, self._throttled, self._retried)
+            return Progress(*counts, now - self._began, self._trouble(now - self._moved))
+
+    def _trouble(self, silent: float) -> str:
+        on_their_way = self._handed_out
+        if silent < SILENT_SECONDS or not (on_their_way or self._again):
+            return ""
+        failure = f"; the last failure: {self._failure}" if self._failure else ""
+        return f"nothing acknowledged for {silent:.0f} s, {on_their_way} on their way{failure}"

@@ -162,3 +162,32 @@ def test_the_command_is_installed() -> None:
     for name in ("upload", "download", "verify"):
         ended = subprocess.run([command, name, "-h"], capture_output=True, text=True, timeout=60, check=True)
         assert f"Usage: fleetswap {name}" in ended.stdout
+
+
+def shell(line: str, image: Path) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of a line that redirects the streams of a program."""
+    command = f'exec "$0" -m fleetswap upload "$1" {line}'
+    run = ["/bin/sh", "-c", command, sys.executable, str(image)]
+    return subprocess.run(run, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.usefixtures("local")
+def test_an_output_that_cannot_be_written_to_hides_nothing(image: Path) -> None:
+    """The upload would be done, and end in a traceback, without the snapshot's id or with no word at all."""
+    done = shell("--stack streams", image)
+    snapshot_id = done.stdout.strip()
+    assert snapshot_id.startswith("snap-")
+    full = shell("--stack streams > /dev/full", image)
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1] == (
+        "error: all is done, but standard output cannot be written to (No space left on device): the result is"
+        f" {snapshot_id}"
+    )
+    for line, status, out in (
+        ("--stack streams >&-", 0, ""),
+        ("--stack streams 2>&-", 0, done.stdout),
+        ("--stack streams 2>/dev/full", 0, done.stdout),
+    ):
+        ran = shell(line, image)
+        assert (ran.returncode, ran.stdout) == (status, out), (line, ran.stderr)
+        assert "Traceback" not in ran.stderr

@@ -221,3 +221,13 @@ def test_what_is_wrong_is_told_in_one_line(
     assert told in ran.error
     assert len(ran.err.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.parametrize("name", ["-", "two\nlines.raw"])
+def test_a_file_that_is_none_for_the_result_is_refused(cli: Cli, whole: str, tmp_path: Path, name: str) -> None:
+    """A file called `-` would be made where a pipe was meant, or the result be two lines."""
+    ran = cli("download", whole, name if name == "-" else tmp_path / name)
+    assert (ran.status, ran.out) == (2, "")
+    assert "name" in ran.error
+    assert list(tmp_path.glob("*lines*")) == []
+    assert not Path("-").exists()

@@ -132,6 +132,12 @@ def test_a_key_implies_encryption(cli: Cli, local: Local, image: Path) -> None:
         (["upload", "IMAGE", "--stack", " "], "name of its stack"),
         (["upload", "IMAGE", "--identity", ""], "identity of its image"),
         (["upload", "IMAGE", "--identity", " "], "identity of its image"),
+        (["upload", "IMAGE", "--description", "x" * 256], "the description has 256 characters, and may have 255"),
+        (["upload", "IMAGE", *(f"--tag=k{number}=v" for number in range(46))], "50 tags at most, 5 of them ours"),
+        (["upload", "IMAGE", "--tag", "k" * 128 + "=v"], "is too long: a key may have 127 characters"),
+        (["upload", "IMAGE", "--tag", "k=" + "v" * 256], "tag k is too long"),
+        (["upload", "IMAGE", "--identity", "x" * 256], "tag fleetswap:image is too long"),
+        (["upload", "IMAGE", "--tag", "k=\udcff"], "no text in UTF-8"),
         (["upload", "IMAGE", "--sparse", "some"], "see `fleetswap upload --help`"),
         (["upload", "IMAGE", "--samples", "-1"], "see `fleetswap upload --help`"),
         (["upload", "IMAGE", "--connections", "0"], "see `fleetswap upload --help`"),
@@ -185,6 +191,17 @@ def test_a_disk_that_boots_nowhere_is_warned_of(cli: Cli, image: Path) -> None:
     assert ran.err.splitlines()[0] == (
         "warning: web-1.0.raw has no EFI system partition, so no machine boots from it with UEFI"
     )
+
+
+def test_a_name_that_is_no_text_is_no_obstacle(cli: Cli, local: Local, image: Path) -> None:
+    """A file whose name is not UTF-8 would end in a traceback after all of it was read; a newline break the lines."""
+    path = image.rename(image.with_name(os.fsdecode(b"caf\xe9\n-1.0.raw")))
+    ran = cli("upload", path, "--stack", "bytes")
+    assert ran.status == 0
+    (about,) = local.snapshots(stack="bytes")
+    assert ran.out == f"{about['SnapshotId']}\n"
+    assert {tag["Key"]: tag["Value"] for tag in about["Tags"]}["fleetswap:lineage"] == "caf"
+    assert "holds caf\\udce9\\n-1.0.raw: 9 blocks" in ran.err
 
 
 def test_no_region_no_credentials_and_no_profile(cli: Cli, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from fleetswap.domain import blockmap
 from fleetswap.domain.blockmap import NOT_THERE, BlockMap, Encoded
-from fleetswap.domain.snapshots import Absent, Page
+from fleetswap.domain.snapshots import Absent, Page, Snapshot
 from tests.upload.fake import BLOCK, nothing
 
 SNAPSHOT = "snap-0123"
@@ -42,6 +43,13 @@ class Finished:
         shown, more = indexes[: self.page], len(indexes) > self.page
         blocks = [(index, f"{snapshot_id}/{index}") for index in shown]
         return Page(blocks, f"from {shown[-1] + 1}" if more else None, self.volume_gib)
+
+    def describe(self, snapshot_id: str) -> Snapshot:
+        self.before("describe", 0)
+        if snapshot_id != SNAPSHOT:
+            raise Absent(f"snapshot {snapshot_id} does not exist")
+        started = datetime(2026, 1, 1, tzinfo=UTC)
+        return Snapshot(snapshot_id, "completed", "", self.volume_gib, False, None, started)  # noqa: FBT003 (plain)
 
     def get(self, snapshot_id: str, index: int, token: str) -> bytes:
         assert token == f"{snapshot_id}/{index}"

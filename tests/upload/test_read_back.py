@@ -424,7 +424,7 @@ def test_pages_are_asked_for_by_index() -> None:
 def test_the_map_is_found_from_the_snapshot_alone() -> None:
     """A download would not know the image's size."""
     content = disk_bytes(["data", "zero"], 5 * BLOCK + 512)
-    found = look(mapped(content, holes=(1,)), SNAPSHOT, patience(FakeClock()))
+    found = look(mapped(content, holes=(1,)), SNAPSHOT, FakeClock(), seconds=30)
     assert found.block_map is not None
     assert (found.block_map.size, found.block_map.count, found.volume_gib) == (len(content), 6, 1)
     assert found.block_map.digest(1) is None
@@ -443,6 +443,37 @@ def test_a_map_that_cannot_be_believed_is_no_map(change: object, problem: str) -
     """A snapshot with a wrong map could not be read at all, or would be judged by it."""
     port = mapped(disk_bytes(["data"], 5 * BLOCK))
     change(port)  # type: ignore[operator]
-    found = look(port, SNAPSHOT, patience(FakeClock()))
+    found = look(port, SNAPSHOT, FakeClock(), seconds=30)
     assert found.block_map is None
     assert found.problem.startswith(problem)
+
+
+def test_a_completed_snapshot_that_cannot_be_read_yet_is_waited_for() -> None:
+    """Right after an upload, `verify` would say of its snapshot that it does not exist."""
+    port, clock = mapped(b"x" * BLOCK), FakeClock()
+
+    def late(operation: str, _index: int) -> None:
+        if operation == "list" and clock.now() < 100:
+            raise Absent("does not exist")
+
+    port.before = late
+    assert look(port, SNAPSHOT, clock, seconds=30).block_map is not None
+    assert 100 <= clock.now() < 120
+
+
+def test_a_snapshot_that_is_nowhere_is_told_at_once() -> None:
+    """Whoever mistypes an id would wait for two minutes; and one that never appears would be waited for for ever."""
+    clock = FakeClock()
+    with pytest.raises(Absent):
+        look(mapped(b"x" * BLOCK), "snap-0bad", clock, seconds=30)
+    assert clock.now() == 0
+    port = mapped(b"x" * BLOCK)
+
+    def never(operation: str, _index: int) -> None:
+        if operation == "list":
+            raise Absent("does not exist")
+
+    port.before = never
+    with pytest.raises(CloudError, match="does not exist"):
+        look(port, SNAPSHOT, clock, seconds=30)
+    assert 110 <= clock.now() < 150

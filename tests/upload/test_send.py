@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -18,6 +19,7 @@ from fleetswap.domain.snapshots import Absent, Throttled, TryAgain
 from fleetswap.workflows.crew import SENDING, STUCK_SECONDS
 from fleetswap.workflows.retry import GaveUp, Patience, Stopped
 from fleetswap.workflows.send import BUFFERS, Progress, Sender
+from fleetswap.workflows.work import Work
 from tests.upload.fake import FakeClock, nothing
 
 PATIENCE = 300.0
@@ -251,7 +253,11 @@ def test_memory_is_bounded() -> None:
     worker = threading.Thread(target=run, args=(100,))
     worker.start()
     for _ in range(BUFFERS):
-        assert begun.acquire(timeout=60)
+        # On a busy machine all that were begun may hold before any of them has seen the clock go on.
+        until = time.monotonic() + 60
+        while not begun.acquire(timeout=0.5):
+            assert time.monotonic() < until
+            run.clock.advance(1)
     assert not begun.acquire(timeout=0.2), "one more block is sent than there are buffers"
     go.set()
     worker.join()
@@ -545,3 +551,20 @@ def test_only_the_cores_that_the_process_may_use_count(monkeypatch: pytest.Monke
         run.puts, "snap-1", patience=run.patience, clock=run.clock, absent_until=0, stop=run.stop, connections=8
     )
     assert sender._desk == 4
+
+
+def test_why_nothing_moves_is_told() -> None:
+    """With a line that swallows requests, the last blocks would take half a minute and nobody knew why."""
+    clock = FakeClock()
+    work = Work(clock, range(3), threading.Event())
+    first, second = work.take(), work.take()
+    assert first is not None
+    assert second is not None
+    assert work.progress().trouble == ""
+    clock.advance(6)
+    assert work.progress().trouble == "nothing acknowledged for 6 s, 2 on their way"
+    work.again(first, clock.now() + 1, throttled=False, reason="writing block 0: no progress for 30 s")
+    told = "nothing acknowledged for 6 s, 1 on their way; the last failure: writing block 0: no progress for 30 s"
+    assert work.progress().trouble == told
+    work.done(BLOCK_SIZE)
+    assert work.progress().trouble == ""
