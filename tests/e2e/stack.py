@@ -171,11 +171,18 @@ class LocalStack:
 
     def running(self, command: str) -> list[int]:
         """The deployers with this in their command."""
-        return [pid for pid in self.deployers() if command.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        found = []
+        for pid in self.deployers():
+            try:
+                if command.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+            except OSError:
+                continue  # it has ended
+        return found
 
-    def interrupt(self, started: subprocess.Popen[str], number: int = signal.SIGINT) -> None:
+    def interrupt(self, started: subprocess.Popen[str]) -> None:
         """Ctrl-C: what runs in the foreground gets the signal, pulumi too; what has a group of its own does not."""
-        os.killpg(started.pid, number)
+        os.killpg(started.pid, signal.SIGINT)
 
     def kill_deployers(self, started: subprocess.Popen[str]) -> int:
         """End everything of an update at once, as the death of its machine does; how many processes that were."""
