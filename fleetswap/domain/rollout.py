@@ -448,6 +448,10 @@ def _confirmed(state: State, event: Confirmed, now: float) -> State:
     what = f"{policy.probe_path} answers with {event.answer.words}"
     if not alive:
         what += f"; {gate.words(Reading(event.targets), wanted=state.wanted)}"
+    elif answers and not event.rule_known:
+        what += ", but AWS does not tell whether the new weights hold"
+    elif answers and event.targets is None:
+        what += ", but AWS does not tell how its machines are"
     elif answers and not good:
         what += ", but the new weights are not seen yet"
     if event.rule_known and not state.is_ours(event.rule):
