@@ -120,6 +120,22 @@ def test_a_taken_priority_is_no_failure(site: Site) -> None:
     assert sorted(rule["RuleArn"] for rule in site.rules()) == sorted(foreign), "what is not its own stays"
 
 
+def test_the_rule_of_an_older_version_is_not_taken_over(site: Site) -> None:
+    """Its state has the old rule as a resource, and deletes it in the first update: the new one would go with it."""
+    header: Any = {"HttpHeaderName": PREVIEW_HEADER, "Values": ["web-1"]}
+    forward: Any = {"Type": "forward", "TargetGroupArn": site.target_groups[0]}
+    old = site.clients.elbv2.create_rule(
+        ListenerArn=site.listener,
+        Priority=preview_priority("web-1", ()),
+        Conditions=[{"Field": "http-header", "HttpHeaderConfig": header}],
+        Actions=[forward],
+    )["Rules"][0]["RuleArn"]
+    made = rules.create(site.inputs())
+    assert made.id != old
+    site.clients.elbv2.delete_rule(RuleArn=old)
+    assert rules.read(made.id, made.outs or {}).id == made.id
+
+
 def test_a_rule_that_is_made_but_not_seen_yet_is_waited_for(site: Site) -> None:
     """A stale answer after a lost one would end the deploy, or make a second rule."""
     previews = site.previews()
