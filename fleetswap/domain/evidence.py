@@ -170,7 +170,7 @@ def _counted(expected: Expected) -> Finding:
     asked = max(expected.asked, 1)
     words = f"{answers:,} of {asked:,} requests are counted"
     if not settled:
-        return Finding(Verdict.WAIT, f"{words}: no whole period of this step has been counted yet")
+        return Finding(Verdict.WAIT, "no whole period of this step is counted yet")
     if answers < asked:
         return Finding(Verdict.WAIT, words)
     open_ = any(known.period.ended <= expected.until and not known.is_settled(expected.now) for known in own)

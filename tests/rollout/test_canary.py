@@ -369,7 +369,7 @@ EXPECTED = Expected(replace(STEPS, slow=None), FINE.rule, wanted=2, asked=100, n
         ({"periods": ()}, Verdict.WAIT, "counted nothing yet"),
         ({"periods": (period(Figures(99, 99), Figures(900, 900)),)}, Verdict.WAIT, "99 of 100 requests"),
         ({"periods": (period(Figures(), Figures(900, 900)),)}, Verdict.WAIT, "0 of 100 requests"),
-        ({"periods": (period(Figures(100, 100), Figures(900, 900), began=-1),)}, Verdict.WAIT, "0 of 100 requests"),
+        ({"periods": (period(Figures(100, 100), Figures(900, 900), began=-1),)}, Verdict.WAIT, "no whole period"),
         ({"periods": (period(Figures(100, 40, 60), Figures(900, 900)),)}, Verdict.ABORT, "5xx"),
     ],
 )
@@ -417,7 +417,7 @@ def test_what_is_counted_of_a_step(
     watch = replace(Watch().held(10, 60), known=known)
     expected = replace(EXPECTED, watch=watch, now=400.0, until=until, asked=asked)
     found = evidence.findings(replace(FINE, periods=tuple(periods)), expected)
-    (counted,) = [finding for finding in found if "requests are counted" in finding.words]
+    (counted,) = [finding for finding in found if "counted" in finding.words]
     assert counted.verdict is (Verdict.PROMOTE if missing is None else Verdict.WAIT)
     assert missing is None or missing in counted.words
 
