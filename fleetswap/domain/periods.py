@@ -211,10 +211,6 @@ class Watch:
         """What may be judged by now."""
         return tuple(self._stretches(kind, now))
 
-    def silent(self, now: float) -> int:
-        """How many periods have ended, and do not speak yet."""
-        return sum(now >= known.period.ended and not known.speaks(now) for known in self.known)
-
     def _stretches(self, kind: Bad, now: float) -> Iterator[Stretch]:
         for known in self.known:
             if not known.speaks(now):

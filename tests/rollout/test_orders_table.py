@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from fleetswap.domain import marks
-from fleetswap.domain.marks import RolledBack
-from fleetswap.domain.orders import Rule
+from fleetswap.domain.marks import RolledBack, ScaleIn
+from fleetswap.domain.orders import Rule, preview_value
 from tests.rollout.world import order, side
 
 
@@ -28,6 +29,24 @@ def test_who_was_rolled_back_is_read_as_it_was_written(value: str, read: RolledB
     """The release that a hand took the traffic from would not be known again, and would be deployed once more."""
     assert RolledBack.read(value) == read
     assert read.value == value
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [("9:00", ScaleIn("9:00")), ("9:00 left", ScaleIn("9:00", "left")), ("9:00 a b", ScaleIn("9:00", "a b"))],
+)
+def test_a_planned_scale_in_is_read_as_it_was_written(value: str, read: ScaleIn) -> None:
+    """A standby's plan would be taken for that of a candidate that failed."""
+    assert ScaleIn.read(value) == read
+    assert read.value == value
+
+
+def test_the_header_of_a_preview_rule_cannot_be_guessed() -> None:
+    """Anyone who knows a release's id could send requests to it before it has traffic."""
+    value = preview_value("arn:listener", "new")
+    assert re.fullmatch("[0-9a-f]{32}", value)
+    assert value != preview_value("arn:listener", "live")
+    assert value != preview_value("arn:other", "new")
 
 
 def test_a_side_is_found_by_its_target_group() -> None:

@@ -16,6 +16,7 @@ from tests.rollout.tables import ALIEN, LIVE, NEW, OLD, ON_LIVE, ON_NEW, ORDER, 
 
 AHEAD = ScheduleScaleIn(NEW, 120 + 360 + 3600, note="me")
 PIN = Tag(NEW, marks.PIN, "2")
+TOLD = TagRule(((marks.LIVE, "live"),), (marks.ABORT,))
 IN_TIME = "2026-11-26T09:00:00Z"
 
 
@@ -44,9 +45,9 @@ def test_the_candidate_needs_as_many_machines_as_serve(
 @pytest.mark.parametrize(
     ("group", "moved", "changes"),
     [
-        (Group(0, 0, 8), False, [PIN, CancelScaleIn(NEW), AHEAD, Resize(NEW, 3, 3)]),
-        (Group(0, 5, 8), False, [PIN, CancelScaleIn(NEW), AHEAD, Resize(NEW, 3, 5)]),
-        (Group(3, 3, 8, pin=2), False, [CancelScaleIn(NEW), AHEAD]),
+        (Group(0, 0, 8), False, [PIN, TOLD, CancelScaleIn(NEW), AHEAD, Resize(NEW, 3, 3)]),
+        (Group(0, 5, 8), False, [PIN, TOLD, CancelScaleIn(NEW), AHEAD, Resize(NEW, 3, 5)]),
+        (Group(3, 3, 8, pin=2), False, [TOLD, CancelScaleIn(NEW), AHEAD]),
         (Group(3, 3, 8, pin=2), True, []),
         (Group(4, 4, 8, pin=2), True, []),
         (Group(2, 3, 8, pin=2), True, [Resize(NEW, 3, 3)]),
@@ -60,6 +61,16 @@ def test_the_candidate_needs_as_many_machines_as_serve(
 def test_what_gives_the_candidate_its_machines(group: Group | None, moved: bool, changes: list[Change]) -> None:  # noqa: FBT001 - a table
     """The candidate would have too few machines, lose them to a plan of AWS, or run for ever after our death."""
     assert capacity.changes(state(moved=moved), seen(new=group), 3) == changes
+
+
+def test_a_first_deploy_has_no_live_to_tell_of() -> None:
+    """The rule would say of a release that has no traffic that it is live."""
+    assert capacity.changes(state(home=None), seen(None), 2) == [
+        PIN,
+        CancelScaleIn(NEW),
+        AHEAD,
+        Resize(NEW, 2, 2),
+    ]
 
 
 def test_what_is_live_already_gets_its_machines_without_a_pin() -> None:

@@ -157,7 +157,8 @@ ROUTED = state().change(Route(FIVE), 1005.0)
         (ROUTED.change(Route(((("tg-new"), 100),)), 1009.0), {"written": (FIVE,), "moved": True, "since": 1005.0}),
         (replace(ROUTED, uncertain=True), {"written": (FIVE,), "moved": True, "since": 1005.0, "held": 1}),
         (state(queue=(CancelScaleIn(OLD),)).change(Arm(9, ON_LIVE), 1005.0), {"written": (), "held": 1}),
-        (replace(ROUTED, held=4), {"held": 5}),
+        (replace(ROUTED, held=4, queue=(Route(FIVE),)), {"held": 5}),
+        (replace(ROUTED, doing=Arm(9, ON_LIVE)), {"written": (FIVE,), "moved": True, "since": 1005.0}),
         (replace(ROUTED, uncertain=True, held=4), {"held": 5}),
     ],
 )

@@ -67,6 +67,7 @@ LATER = 1070.0
         (Group(0, 1, 8), (), LATER, [Resize(NEW, 0, 0)]),
         (Group(1, 0, 8), (), LATER, [Resize(NEW, 0, 0)]),
         (Group(0, 1, 8, pin=2), (), LATER, [Resize(NEW, 0, 0), TAKEN]),
+        (Group(0, 0, 8), (*GROWN, Resize(NEW, 2, None)), LATER, [Resize(NEW, 0, 0), TAKEN]),
         (Group(0, 0, 8), (Resize(LIVE, 2, 2),), LATER, [Resize(LIVE, 2, 0, lower=True)]),
     ],
 )
@@ -92,6 +93,7 @@ AGAIN = ScheduleScaleIn(NEW, 600)
         (WARM, 2, (Resize(NEW, 3, 3),), [AGAIN, Resize(NEW, 1, 3)]),
         (WARM, 2, (Resize(NEW, 3, None),), [AGAIN, Resize(NEW, 1, None)]),
         (Group(1, 3, 8), 2, (), [AGAIN]),
+        (Group(1, 3, 8), 1, (), [AGAIN]),
         (Group(1, 3, 8), 2, (ScheduleScaleIn(NEW, 9),), [AGAIN]),
         (replace(WARM, has_action=False), 2, (), [AGAIN]),
         (WARM, 0, (), [Resize(NEW, 0, 0), CancelScaleIn(NEW)]),
@@ -176,12 +178,14 @@ def test_what_becomes_of_the_others(
 
 def test_the_order_of_the_undo() -> None:
     """What keeps traffic could be ended by AWS while the rest is put back; or the switch be gone too soon."""
-    first = seen(new=Group(0, 0, 8), live=Group(2, 2, 8, scale_in="9:00"))
+    first = seen(new=Group(0, 0, 8), live=Group(2, 2, 8, scale_in="9:00", pin=0))
     one = state(first=first, touched=(*GROWN, Arm(9, ON_LIVE)))
     assert undo.changes(one, frozenset({"tg-live"}), LATER) == [
         CancelScaleIn(LIVE),
         Resize(NEW, 0, 0),
         TAKEN,
+        Resize(LIVE, 0, None, lower=True),
+        Untag(LIVE, (marks.PIN,)),
         Disarm(),
     ]
     ours = state(armed_until=2000.0)
@@ -240,6 +244,8 @@ def test_how_a_failure_begins() -> None:
     assert fail(made, Kind.CLOUD, "later", NOW).ending == End(Kind.BROKE, "why")
     still = fail(replace(SHIFTED, moved=False), Kind.CLOUD, "why", NOW)
     assert (still.phase, still.doing) == (Phase.COMPARE, ReadRule())
+    planned = fail(replace(SHIFTED, moved=False, queue=(Disarm(),)), Kind.CLOUD, "why", NOW)
+    assert planned.queue == (), "what was planned before is not done any more"
     unseen = fail(replace(SHIFTED, first=None), Kind.CLOUD, "why", NOW)
     assert (unseen.phase, unseen.doing) == (Phase.DONE, End(Kind.CLOUD, "why"))
 
@@ -335,6 +341,14 @@ BACK: dict[str, Any] = {"phase": Phase.PUT_BACK, "doing": Restore(ON_LIVE)}
 def test_where_the_traffic_goes_after_a_failure(known: dict[str, Any], event: Compared, after: dict[str, Any]) -> None:
     """Users would be sent to a release that is dead or leaving, or someone else's traffic be moved."""
     check(replace(COMPARING, **known), event, **after)
+
+
+def test_what_others_gave_traffic_keeps_its_machines() -> None:
+    """A release that someone else has put under traffic beside the candidate would lose its machines."""
+    beside = Rule((("tg-new", 50), ("tg-old", 50)))
+    shrunk = replace(COMPARING, touched=(Resize(OLD, 0, 0),), first=seen(old=Group(1, 2, 8)))
+    made = step(shrunk, Compared(2, 2, beside, rule_known=True), NOW)
+    assert made.queue == (Resize(OLD, 2, None, lower=True),)
 
 
 def heard(rule: Rule, armed: Armed | None, *, rule_known: bool = True, armed_known: bool = True) -> Compared:
@@ -451,7 +465,7 @@ def made_end(before: State, why: str) -> End:
     return step(before, Broke(why), NOW).ending
 
 
-NEVER = replace(COMPARING, moved=False, written=(), doing=ReadRule())
+NEVER = replace(COMPARING, moved=False, written=(), doing=ReadRule(), streak=Streak())
 
 
 def test_what_was_never_moved_is_only_looked_at() -> None:
