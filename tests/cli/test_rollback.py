@@ -16,7 +16,7 @@ import yaml
 
 from fleetswap.cli.project import StackFile, with_release
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine, to_plain
+from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine, release_id, to_plain
 from tests.cli.conftest import Ran
 
 PULUMI = f"""#!{sys.executable} -SE
@@ -62,10 +62,15 @@ def endpoint() -> str:
     return "http://127.0.0.1:9"
 
 
-def entry(release: str) -> Entry:
+def entry(name: str) -> Entry:
+    """A release that is what its id says: a ledger with any other is refused as changed by hand."""
     machine = Machine(instance_types=("c7i.large",), on_demand_base=1, on_demand_percent=0)
     health = HealthCheck(port=8080, path="/healthz", codes="200", interval=5, timeout=3, healthy=2, unhealthy=2)
-    return Entry(release, Image(f"sha256:{release}"), machine, health, max_size=8)
+    image = Image(f"sha256:{name}")
+    return Entry(release_id("web", image.identity, machine, health), image, machine, health, max_size=8)
+
+
+A, B, C = (entry(name).release for name in "abc")
 
 
 class Shop:
@@ -81,7 +86,7 @@ class Shop:
         self.settings.write_text(SETTINGS)
         (self.programs / "pulumi").write_text(PULUMI)
         (self.programs / "pulumi").chmod(0o755)
-        self.ledger = Ledger(live="web-b", standby="web-a", entries=tuple(entry(f"web-{name}") for name in "bac"))
+        self.ledger = Ledger(live=B, standby=A, entries=tuple(entry(name) for name in "bac"))
         self.plan()
 
     def plan(self, ledger: Ledger | None = None, **statuses: Any) -> None:
@@ -113,30 +118,30 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
 def test_back_to_the_standby(cli: Cli, shop: Shop) -> None:
     """The rollback in one line would roll out something else, or leave settings that want the bad release again."""
     ran = cli("rollback", "--yes")
-    assert (ran.status, ran.out) == (0, "web-a has all the traffic; web-b had it before\n")
+    assert (ran.status, ran.out) == (0, f"{A} has all the traffic; {B} had it before\n")
     (_, named, _), (_, asked, _), preview, written, up = shop.calls()
     assert named == ["stack", "--show-name", "--non-interactive"]
     assert asked == ["stack", "output", "--json", "--non-interactive", "--stack", "prod"]
     assert preview[0] == "preview"
-    assert yaml.safe_load(preview[2])["config"]["fleetswap:release"] == "web-a", "it previews what will be done"
-    words = ["config", "set", "fleetswap:release", "web-a", "--non-interactive", "--stack", "prod"]
+    assert yaml.safe_load(preview[2])["config"]["fleetswap:release"] == A, "it previews what will be done"
+    words = ["config", "set", "fleetswap:release", A, "--non-interactive", "--stack", "prod"]
     assert (written[1], written[2]) == (words, SETTINGS), "the preview changed nothing"
     assert up[1][:4] == ["up", "--yes", "--skip-preview", "--suppress-outputs"]
     assert up[1][-2:] == ["--non-interactive", "--suppress-progress"]
-    assert "fleetswap:release: web-a" in up[2]
+    assert f"fleetswap:release: {A}" in up[2]
     assert ran.err.splitlines() == [
-        "stack prod: going back to web-a from web-b",
+        f"stack prod: going back to {A} from {B}",
         "next: commit Pulumi.prod.yaml, and delete that line when a new image is to be deployed",
     ]
 
 
 def test_back_to_a_named_release(cli: Cli, shop: Shop) -> None:
     """The standby may be as bad, and a kept image is there; and a script reads JSON."""
-    ran = cli("rollback", "-f", "--to", "web-c", "--stack", "acme/prod", "--json")
+    ran = cli("rollback", "-f", "--to", C, "--stack", "acme/prod", "--json")
     assert ran.result == {
         "stack": "acme/prod",
-        "release": "web-c",
-        "left": "web-b",
+        "release": C,
+        "left": B,
         "file": str(shop.settings),
         "done": True,
     }
@@ -147,7 +152,7 @@ def test_back_to_a_named_release(cli: Cli, shop: Shop) -> None:
 def test_a_dry_run_changes_nothing(cli: Cli, shop: Shop) -> None:
     """One would look, and the next deploy of a pipeline would go back."""
     ran = cli("rollback", "--dry-run")
-    assert (ran.status, ran.out) == (0, "web-a would have all the traffic; web-b had it before\n")
+    assert (ran.status, ran.out) == (0, f"{A} would have all the traffic; {B} had it before\n")
     assert shop.verbs() == ["stack --show-name", "stack output", "preview"]
     assert shop.settings.read_text() == SETTINGS
     shop.settings.unlink()
@@ -157,7 +162,7 @@ def test_a_dry_run_changes_nothing(cli: Cli, shop: Shop) -> None:
     shop.settings.write_text("")  # the stand-in reads it
     assert cli("rollback", "--dry-run").status == 0
     assert yaml.safe_load(shop.calls()[-1][2])["config"] == {
-        "fleetswap:release": "web-a",
+        "fleetswap:release": A,
         "fleetswap:service": "other",
     }
 
@@ -197,12 +202,12 @@ class Terminal:
     [
         (Ledger(), (), "stack prod has deployed no release yet: there is nothing to go back to"),
         (
-            Ledger(live="web-b", entries=(entry("web-b"), entry("web-c"))),
+            Ledger(live=B, entries=(entry("b"), entry("c"))),
             (),
-            "stack prod has no standby: nothing to go back to (kept releases: web-c; name one with --to)",
+            f"stack prod has no standby: nothing to go back to (kept releases: {C}; name one with --to)",
         ),
-        (None, ("--to", "web-z"), "release 'web-z' is not in the ledger: choose one of its releases (web-b, web-a,"),
-        (None, ("--to", "web-b"), "release web-b is the live one of stack prod already: name another with --to"),
+        (None, ("--to", "web-z"), f"release 'web-z' is not in the ledger: choose one of its releases ({B}, {A},"),
+        (None, ("--to", B), f"release {B} is the live one of stack prod already: name another with --to"),
     ],
 )
 def test_nothing_to_go_back_to(
@@ -253,11 +258,11 @@ def test_a_failed_update_keeps_the_setting_and_says_so(cli: Cli, shop: Shop) -> 
     shop.plan(up=255)
     ran = cli("rollback", "--yes")
     assert (ran.status, ran.out) == (255, "")
-    assert "Pulumi.prod.yaml says `fleetswap:release: web-a` now, and keeps it: run `pulumi up` again" in ran.error
+    assert f"Pulumi.prod.yaml says `fleetswap:release: {A}` now, and keeps it: run `pulumi up` again" in ran.error
     assert "undo it with `pulumi config rm fleetswap:release` once `fleetswap status` shows" in ran.error
-    assert shop.settings.read_text() == f"{SETTINGS}  fleetswap:release: web-a\n"
-    ran = cli("rollback", "--yes", "--to", "web-c")
-    assert "undo it with `pulumi config set fleetswap:release web-a` once" in ran.error
+    assert shop.settings.read_text() == f"{SETTINGS}  fleetswap:release: {A}\n"
+    ran = cli("rollback", "--yes", "--to", C)
+    assert f"undo it with `pulumi config set fleetswap:release {A}` once" in ran.error
 
 
 def test_a_terminated_rollback_waits_for_pulumi(shop: Shop) -> None:
@@ -271,7 +276,7 @@ def test_a_terminated_rollback_waits_for_pulumi(shop: Shop) -> None:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (128 + signal.SIGTERM, "")
     assert "pulumi's own words about up\ncancelling\n" in err, "they are no result"
-    told = "Pulumi.prod.yaml says `fleetswap:release: web-a` now, and keeps it"
+    told = f"Pulumi.prod.yaml says `fleetswap:release: {A}` now, and keeps it"
     assert err.splitlines()[-1] == f"error: ended by SIGTERM; pulumi up ended with status 1; {told}"
 
 
