@@ -72,3 +72,25 @@ def test_a_panic_is_found_wherever_it_stands_and_told_once() -> None:
     twice = gate.console_tail("\n".join(["first Kernel panic", *dump, "second Kernel panic"]))
     assert "first" not in twice
     assert twice.endswith("second Kernel panic")
+
+
+OVER = Failure(
+    "7", "You have requested more vCPU capacity than your current vCPU limit of 8 allows (VcpuLimitExceeded)"
+)
+OF_A_KEY = Failure("8", "Client.InternalError: Client error on launch: the KMS key is disabled")
+
+
+@pytest.mark.parametrize(
+    ("failures", "told"),
+    [
+        (REFUSED, REFUSED[0]),
+        ((*REFUSED, OF_A_KEY), OF_A_KEY),
+        ((*REFUSED, OF_A_KEY, OVER), OVER),
+        ((REFUSED[0], OVER), OVER),
+    ],
+)
+def test_the_failure_with_a_remedy_is_the_one_told(failures: tuple[Failure, ...], told: Failure) -> None:
+    """A person would read of a failed launch, and not that a quota or a key is what is to be mended."""
+    reason = judge(Reading((), (), failures)).reason
+    assert reason == f"no machine can be launched: {told.message}{told.remedy}"
+    assert bool(told.remedy) is (told not in REFUSED)

@@ -159,7 +159,20 @@ def test_a_switch_is_taken_over_before_the_traffic_goes_home() -> None:
     made = check(LOOKING, world, phase=Phase.RECOVER, doing=CancelScaleIn(LIVE), home=ON_LIVE)
     assert made.queue == (CancelScaleIn(LIVE), Arm(120, ON_LIVE), Restore(ON_LIVE, guarded=True))
     assert made.had == {"tg-live", "tg-alien"}
+    assert made.moved, "a failure from here on puts the traffic back"
     assert made.written == (ALIEN.weights,)
+
+
+def test_every_first_look_begins_anew() -> None:
+    """What was written on the way home would be taken for weights of this rollout, and be put back."""
+    found = Side("alien", "asg-alien", "tg-alien")
+    world = replace(seen(), strangers=(found,))
+    back = replace(LOOKING, written=(FIVE,), moved=True, since=1001.0, recovered=1)
+    made = check(back, world, phase=Phase.SCALE, written=(), moved=False, since=None)
+    assert made.order.strangers == (found,)
+    other = Side("other", "asg-other", "tg-other")
+    known = replace(LOOKING, order=replace(ROLE, strangers=(other,)))
+    assert step(known, world, NOW).order.strangers == (other, found), "what was found before is not forgotten"
 
 
 def test_a_home_that_is_never_reached_is_left() -> None:
@@ -400,8 +413,10 @@ def test_machines_that_are_missing_before_a_step() -> None:
     more = seen(healthy=BOTH, live=Group(2, 3, 8), **FINE)
     check(BEFORE, more, phase=Phase.SCALE, wanted=3, latest=more, deadline=1011.0)
     moved = replace(BEFORE, moved=True, armed_until=2000.0)
-    made = check(moved, more, phase=Phase.SCALE, wanted=3, deadline=NOW + 100)
-    assert made.queue[:2] == (ScheduleScaleIn(NEW, 120 + 360 + 3600, note="me"), Arm(120, ON_LIVE, guarded=True))
+    made = check(replace(moved, streak=Streak(1)), more, phase=Phase.SCALE, wanted=3, deadline=NOW + 100)
+    ahead = ScheduleScaleIn(NEW, 120 + 360 + 3600, note="me")
+    assert made.queue == (ahead, Arm(120, ON_LIVE, guarded=True), Resize(NEW, 3, 3))
+    assert made.streak == Streak()
     fails(moved, seen(healthy=BOTH, live=Group(2, 9, 9), **FINE), "release new needs 9 machines", Kind.ABORTED)
     anew = replace(BEFORE, doing=Look(first=False, scaling=True))
     check(anew, seen(healthy=BOTH, **FINE), phase=Phase.SCALE)
@@ -429,6 +444,8 @@ def test_weights_that_were_not_written_are_decided_anew() -> None:
     route = Route(FIVE, guarded=True)
     arming = replace(BEFORE, phase=Phase.SHIFT, doing=Arm(9, ON_LIVE), queue=(Arm(9, ON_LIVE), route))
     check(arming, Did(), doing=route)
+    routed = replace(arming, doing=route, queue=(route,), streak=Streak(2))
+    check(routed, Did(), doing=Confirm(), streak=Streak(), queue=())
     check(arming, Did(), 1011.0, doing=Look(first=False), queue=())
     other = replace(arming, queue=(Arm(9, ON_LIVE), Disarm()))
     check(other, Did(), 1011.0, doing=Disarm())

@@ -63,6 +63,12 @@ def test_what_gives_the_candidate_its_machines(group: Group | None, moved: bool,
     assert capacity.changes(state(moved=moved), seen(new=group), 3) == changes
 
 
+def test_what_serves_is_kept_before_the_candidate_grows() -> None:
+    """Live would be ended by an old plan while the candidate's machines boot."""
+    changes = capacity.changes(state(), seen(live=Group(2, 2, 8, scale_in=IN_TIME)), 2)
+    assert changes == [PIN, CancelScaleIn(LIVE), TOLD, CancelScaleIn(NEW), AHEAD, Resize(NEW, 2, 2)]
+
+
 def test_a_first_deploy_has_no_live_to_tell_of() -> None:
     """The rule would say of a release that has no traffic that it is live."""
     assert capacity.changes(state(home=None), seen(None), 2) == [
