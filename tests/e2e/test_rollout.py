@@ -148,6 +148,26 @@ def test_a_version_that_fails_under_traffic_is_caught_in_the_canary(fleet: Local
     assert "rolled back" in notices(fleet)[-1]
 
 
+@pytest.mark.parametrize(
+    ("version", "failure"), [("dropping", r"502 .*502 Bad Gateway"), ("hanging", r"TimeoutError|50[24] ")]
+)
+def test_a_version_that_gives_users_no_answer_is_caught_in_the_canary(
+    fleet: LocalStack, version: str, failure: str
+) -> None:
+    """A version that crashes on what users ask, or hangs, would get all of them: it answers none with an error."""
+    live = fleet.get().split()[1]
+    fleet.set(rollout={**ROLLOUT, "report_only": ["probe"]})
+    ran, load, weights = under_load(fleet, "up", version=version, patience=3)
+    assert ran.status != 0
+    assert re.search(r"with 20 % of the traffic on web-\w+, .*\b5xx\b", ran.said)
+    assert weights.parts() == [(100,), (20, 80), (100,)]
+    assert all(re.match(failure, said, re.DOTALL) for said in load.failures), load.failures
+    assert load.failures
+    assert load.share("") < 0.4
+    assert set(load.versions) <= {live, version}
+    assert_at_rest(fleet, live)
+
+
 def test_a_version_that_is_slow_is_caught_in_the_canary(fleet: LocalStack) -> None:
     """A version that makes users wait would get all of them, because each of its answers is a 200."""
     fleet.set(rollout={**ROLLOUT, "slow": 1.5})
