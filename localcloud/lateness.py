@@ -7,6 +7,7 @@ one. A minute of AWS is 10 s here, as a load balancer's figures stand for 10 s a
 |---|---|---|
 | `metrics` | a load balancer's figures, after their period has ended: each metric by itself, each in two parts | a minute or two (user guide for Application Load Balancers, "CloudWatch metrics", and what people see) |
 | `weights` | requests follow the rules of a listener; the API answers the new ones at once | seconds (argo-rollouts issues 4595, 4926) |
+| `scaling` | an auto scaling group launches and retires, after its capacity was changed; the API answers the new one at once | seconds |
 | `actions` | a scheduled action of an auto scaling group | up to two minutes (EC2 Auto Scaling user guide, "Scheduled scaling") |
 | `schedules` | a schedule of EventBridge Scheduler | up to a minute (its user guide, "Schedule types") |
 
@@ -34,13 +35,14 @@ class Lateness:
 
     metrics: Span = (10.0, 20.0)
     weights: Span = (1.0, 2.5)
+    scaling: Span = (0.5, 2.0)
     actions: Span = (0.0, 20.0)
     schedules: Span = (0.0, 10.0)
 
     @classmethod
     def none(cls) -> Lateness:
         """Everything at once: for tests of something else."""
-        return cls(*[(0.0, 0.0)] * 4)
+        return cls(*[(0.0, 0.0)] * 5)
 
     def change(self, asked: object) -> None:
         """Take over the members of a JSON object; nothing if one of them is wrong. Raises `BadLateness`."""

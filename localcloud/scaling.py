@@ -30,6 +30,7 @@ from localcloud.launch import NO_CAPACITY
 
 if TYPE_CHECKING:
     from localcloud.backends import Moto
+    from localcloud.lateness import Lateness
     from localcloud.patches import Patches
 
 RETRY_SECONDS = (5.0, 60.0)  # first and longest pause after a failed launch; AWS backs off too, undocumented
@@ -67,6 +68,7 @@ class Book:
     retiring: dict[str, tuple[Moto, Activity, float]] = field(default_factory=dict)
     failures: int = 0
     retry_at: float = 0.0
+    act_at: float = 0.0
 
     def failed(self, activity: Activity, code: str, message: str) -> None:
         """End a launch that failed, and wait longer each time before the next one."""
@@ -99,8 +101,9 @@ def new_book(autoscaling: Moto, group_name: str) -> None:
     autoscaling.__dict__.setdefault("books", {})[group_name] = Book()
 
 
-def patch(patches: Patches) -> None:
+def patch(patches: Patches, lateness: Lateness) -> None:
     """Make auto scaling groups work as described above."""
+    patches.set(FakeAutoScalingGroup, "lateness", lateness)
     patches.methods(FakeAutoScalingGroup, set_desired_capacity, replace_autoscaling_group_instances)
     patches.methods(AutoScalingBackend, update_attached_target_groups, notify_terminate_instances, terminate_instance)
     patches.set(InstanceState, "launch_template", property(_launch_template))
@@ -117,7 +120,7 @@ def tick(autoscaling: Moto) -> None:
         for state, activity, deadline in list(kept.retiring.values()):
             if time.monotonic() >= deadline or targets.drained(group.target_group_arns, state.instance.id):
                 _end(group, state, activity)
-        if time.monotonic() >= kept.retry_at:
+        if time.monotonic() >= max(kept.retry_at, kept.act_at):
             reconcile(group)
 
 
@@ -342,9 +345,14 @@ def _launch_template(self: Moto) -> dict[str, Any] | None:
 
 
 def set_desired_capacity(self: Moto, new_capacity: int | None) -> None:
-    """AWS notes the capacity and works towards it; moto miscounts with a mixed instances policy, and raises."""
+    """AWS notes the capacity, and works towards it a little later; moto miscounts with a mixed policy, and raises."""
     self.desired_capacity = self.min_size if new_capacity is None else new_capacity
-    reconcile(self)
+    kept, now = book(self), time.monotonic()
+    if kept.act_at <= now:  # else it is about to look
+        kept.act_at = now + self.lateness.of("scaling", self.name, now)
+    kept.retry_at = kept.act_at  # a launch that failed before is tried again, too
+    if kept.act_at <= now:
+        reconcile(self)
 
 
 def replace_autoscaling_group_instances(self: Moto, count_needed: int, propagated_tags: dict[str, str]) -> None:  # noqa: ARG001 - moto's signature

@@ -77,13 +77,13 @@ class Control:
         self._publisher = Publisher(machines, lateness)
         self._firing = schedules.Firing(endpoint, faults, lateness, clock, sleep)
         mirror.patch(patches, store)
+        scaling.patch(patches, lateness)
         for module in (
             limits,
             attributes,
             filters,
             images,
             launch,
-            scaling,
             groups,
             listeners,
             firewall,

@@ -28,6 +28,7 @@ from tests.upload.fake import BLOCK, disk_bytes
 SERVE = """
 import pathlib, sys
 from localcloud import targets
+from localcloud.lateness import Lateness
 from localcloud.server import LocalCloud
 from localcloud.snapshots import SnapshotStore
 root = pathlib.Path(sys.argv[1])
@@ -36,7 +37,8 @@ def health(group):
     state = ("unhealthy", "Target.Timeout", "Request timed out") if ill else ("healthy", "", "")
     return [targets.Health(target["Id"], 8080, *state) for target in group.targets.values()]
 targets._unchecked = health
-cloud = LocalCloud(root, 0, machines=False, store=SnapshotStore(root / "snapshots", settle_seconds=0.0))
+store = SnapshotStore(root / "snapshots", settle_seconds=0.0)
+cloud = LocalCloud(root, 0, machines=False, store=store, lateness=Lateness.none())
 cloud.start()
 print(cloud.endpoint, flush=True)
 sys.stdin.read()

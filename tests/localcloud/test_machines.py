@@ -171,6 +171,7 @@ def test_a_fleet_boots_serves_heals_and_ends(service: Service, cloud: LocalCloud
     service.fleet("web", "machines", DesiredCapacity=2, TargetGroupARNs=[service.target_group], HealthCheckType="ELB")
     service.fleet("dead", "panic", DesiredCapacity=1)
     service.fleet("spy", "spy", DesiredCapacity=1)
+    until(lambda: all(map(service.clients.instances, ("web", "dead", "spy"))), "the launches")
     dead, spy = (service.clients.instances(name)[0]["InstanceId"] for name in ("dead", "spy"))
 
     def console_of(instance_id: str) -> str:

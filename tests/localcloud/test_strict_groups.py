@@ -10,6 +10,8 @@ import pytest
 
 from localcloud import scaling
 from localcloud.backends import LOCK, backend
+from localcloud.server import LocalCloud
+from tests.localcloud.balancer_world import until
 from tests.localcloud.clients import Clients, Network, refusal
 
 
@@ -170,6 +172,18 @@ def test_a_terminated_or_unhealthy_instance_is_replaced(clients: Clients) -> Non
     after = {instance["InstanceId"] for instance in clients.instances()}
     assert len(after) == 2
     assert not after & before
+
+
+def test_a_group_acts_a_little_later(cloud: LocalCloud, clients: Clients) -> None:
+    """What a program sees between its request and what follows from it would never be met here."""
+    cloud.lateness.change({"scaling": [0.5, 0.5]})
+    clients.group(clients.template(clients.image()), clients.network(), DesiredCapacity=1)
+    assert clients.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]["DesiredCapacity"] == 1
+    assert clients.instances() == []
+    until(clients.instances, "the launch")
+    clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=0)
+    assert len(clients.instances()) == 1
+    until(lambda: not clients.instances(), "the end")
 
 
 def test_capacity_and_bounds_are_checked(clients: Clients) -> None:
