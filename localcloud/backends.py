@@ -45,5 +45,8 @@ class MachineHooks(Protocol):
     def target_health(self, target_group_arn: str) -> list[TargetHealth]:
         """Health of every target of the group, draining ones too."""
 
+    def kill(self, instance_id: str) -> None:
+        """End an instance's machine as a power cut would. Harmless if it does not run."""
+
     def console_output(self, instance_id: str) -> str:
         """What the instance's console said last, at most 64 KiB; empty if nothing."""

@@ -6,8 +6,8 @@ HAProxy, so it cannot fail a request. Never changes anything in ELBv2. What it c
 was, and says so in the log and in `status`.
 
 Requests follow a listener's rules late (`lateness`, `weights`), as in AWS, where the API answers new weights before the
-load balancer's nodes know them: until then a target group of weight 0 gets requests, and answers them with 503 if its
-targets are gone.
+load balancer's nodes know them, one after the other: until then a target group of weight 0 gets requests, and answers
+them with 503 if its targets are gone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localcloud import desired, health, routes
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from localcloud.children import Children
     from localcloud.desired import Cloud, Listener, Rule, TargetGroup
 
+NODES = 2  # of a load balancer: one in each of the two zones that it needs at least
 RETRY_SECONDS = 2.0  # between attempts to start an HAProxy that does not get so far as to answer
 CUT_SECONDS = 5.0  # what a target that went without draining is given to end its requests
 
@@ -215,7 +216,7 @@ class Balancer:
         self._ending: list[HAProxy] = []
         self._forwards = forwards
         self._lateness = lateness or Lateness.none()
-        self._rules: dict[str, Late[tuple[Rule, ...]]] = {}
+        self._nodes: dict[str, list[Late[tuple[Rule, ...]]]] = {}
         self._retry_at: dict[str, float] = {}
         self._problems: dict[str, str] = {}
         self._active: frozenset[tuple[str, str]] = frozenset()
@@ -223,16 +224,16 @@ class Balancer:
 
     def follow(self, cloud: Cloud) -> None:
         """Do what `cloud` wants. Cheap when nothing changed. Raises nothing that one listener alone is to blame for."""
-        listeners = {arn: self._late(listener) for arn, listener in cloud.listeners.items()}
-        self._rules = {arn: self._rules[arn] for arn in listeners}
-        self._checker.follow(self._probes(cloud, [*cloud.listeners.values(), *listeners.values()]))
+        nodes = {arn: self._followed(listener) for arn, listener in cloud.listeners.items()}
+        self._nodes = {arn: self._nodes[arn] for arn in nodes}
+        self._checker.follow(self._probes(cloud, nodes))
         for arn in [arn for arn in self._fronts if arn not in cloud.listeners]:
             self._close(arn)
         for arn in [arn for arn in self._problems if arn not in cloud.listeners]:
             del self._problems[arn]
-        for listener in listeners.values():
+        for listener in cloud.listeners.values():
             try:
-                self._serve(listener, cloud)
+                self._serve(listener, nodes[listener.arn], cloud)
             except (routes.Unsupported, Refused, OSError) as error:
                 self._problem(listener, str(error))
         self._ending = [haproxy for haproxy in self._ending if not haproxy.end()]
@@ -294,14 +295,22 @@ class Balancer:
             time.sleep(0.02)
         self.traffic.close()
 
-    def _late(self, listener: Listener) -> Listener:
-        """A listener with the rules that requests are to follow now."""
-        known = self._rules.setdefault(listener.arn, Late(listener.rules))
-        late = self._lateness.of("weights", listener.arn, time.time())
-        return replace(listener, rules=known.follow(listener.rules, late, time.monotonic()))
+    def _followed(self, listener: Listener) -> list[tuple[Rule, ...]]:
+        """The rules of a listener that each node is to follow now."""
+        nodes = self._nodes.setdefault(listener.arn, [Late(listener.rules) for _ in range(NODES)])
+        now = time.monotonic()
+        return [
+            node.follow(listener.rules, self._lateness.of("weights", listener.arn, number, now), now)
+            for number, node in enumerate(nodes)
+        ]
 
-    def _probes(self, cloud: Cloud, listening: Iterable[Listener]) -> dict[Checker.Key, Probe]:
-        listeners = {arn: listener for listener in listening for rule in listener.rules for arn in rule.target_groups}
+    def _probes(self, cloud: Cloud, nodes: Mapping[str, list[tuple[Rule, ...]]]) -> dict[Checker.Key, Probe]:
+        listeners = {
+            arn: listener
+            for listener in cloud.listeners.values()
+            for rules in (listener.rules, *nodes[listener.arn])
+            for arn in _target_groups(rules)
+        }
         probes = {}
         for arn in set(listeners) & set(cloud.target_groups):
             group = cloud.target_groups[arn]
@@ -321,7 +330,7 @@ class Balancer:
                 )
         return probes
 
-    def _serve(self, listener: Listener, cloud: Cloud) -> None:
+    def _serve(self, listener: Listener, nodes: list[tuple[Rule, ...]], cloud: Cloud) -> None:
         if listener.protocol != "HTTP":
             raise routes.Unsupported(f"protocol {listener.protocol} is not supported: use HTTP")
         if not cloud.accepts(listener):
@@ -331,13 +340,13 @@ class Balancer:
         if front is None:
             return
         # A group may be gone that requests are still sent to, because they follow the rules late.
-        referred = {arn for rule in listener.rules for arn in rule.target_groups}
+        referred = {arn for rules in nodes for arn in _target_groups(rules)}
         arns = referred & set(cloud.target_groups)
         table, problem = None, ""
         try:
             for arn in arns:
                 _check_supported(cloud.target_groups[arn])
-            table = routes.table(listener.rules, front.backend)
+            table = routes.tables(nodes, front.backend)
         except routes.Unsupported as error:  # the routes stay as they were; their servers are still looked after
             problem, referred = str(error), front.target_groups
             arns = referred & set(cloud.target_groups)
@@ -403,3 +412,7 @@ def _check_supported(group: TargetGroup) -> None:
         raise routes.Unsupported(f"target group {group.arn} and its health check must use the protocol HTTP here")
     if group.attributes.get("stickiness.enabled", "false").lower() == "true":
         raise routes.Unsupported(f"target group {group.arn} has stickiness enabled, which is not supported: disable it")
+
+
+def _target_groups(rules: Iterable[Rule]) -> set[str]:
+    return {arn for rule in rules for arn in rule.target_groups}

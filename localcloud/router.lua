@@ -1,9 +1,10 @@
 -- Routes requests inside HAProxy as the rules of an ELBv2 listener say: first match wins, weights are drawn per request.
--- Decides nothing of its own: the table is written by routes.py, and read again on the command `fleetswap routes`.
+-- Each request comes to one of the load balancer's nodes, which need not follow the same rules yet.
+-- Decides nothing of its own: the tables are written by routes.py, and read again on the command `fleetswap routes`.
 -- A table that cannot be read changes nothing.
 
 local FILE = "routes.lua" -- in HAProxy's working directory
-local rules = {}
+local nodes = {}
 
 math.randomseed(os.time())
 
@@ -12,7 +13,7 @@ local function load_rules()
   if not chunk then return problem end
   local ok, loaded = pcall(chunk)
   if not ok then return loaded end
-  rules = loaded
+  nodes = loaded
 end
 
 local function any(patterns, value)
@@ -64,7 +65,7 @@ local function draw(forward)
 end
 
 local function first_match(request)
-  for _, rule in ipairs(rules) do
+  for _, rule in ipairs(#nodes > 0 and nodes[math.random(#nodes)] or {}) do
     local all = true
     for _, condition in ipairs(rule.conditions) do
       if not holds(condition, request) then all = false break end

@@ -22,9 +22,12 @@ class Unsupported(Exception):
     """A rule asks for something that this balancer does not do."""
 
 
-def table(rules: Iterable[Rule], backend_of: Callable[[str], str]) -> str:
-    """The routing table as a Lua chunk. `backend_of` names the HAProxy backend of a target group's ARN."""
-    return "return " + _lua([_rule(rule, backend_of) for rule in rules]) + "\n"
+def tables(nodes: Iterable[Iterable[Rule]], backend_of: Callable[[str], str]) -> str:
+    """The routing table of each node of the load balancer, as a Lua chunk.
+
+    `backend_of` names the HAProxy backend of a target group's ARN.
+    """
+    return "return " + _lua([[_rule(rule, backend_of) for rule in rules] for rules in nodes]) + "\n"
 
 
 def pattern(glob: str) -> str:

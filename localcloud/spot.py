@@ -1,7 +1,9 @@
 """What takes an instance away against its owner's will: a spot interruption, and the death of its machine.
 
 Decides when an announced interruption comes true. The two minutes of AWS (EC2 user guide, "Spot Instance interruption
-notices") are as many seconds as the one who asks says. Never replaces an instance: its group does.
+notices") are as many seconds as the one who asks says. Nothing waits for the requests that it has then: its machine
+ends as in a power cut, and what is asked of it until its target group knows is a 502. Never replaces an instance: its
+group does.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 from localcloud.backends import LOCK, backend
 
 if TYPE_CHECKING:
-    from localcloud.backends import Moto
+    from localcloud.backends import MachineHooks, Moto
 
 NOTICE_SECONDS = 120.0
 _AT = "interrupted_at"  # an attribute of moto's instance that is ours: seconds since the epoch
@@ -48,7 +50,7 @@ def notice(instance: Moto) -> dict[str, str] | None:
     return {"action": "terminate", "time": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
-def tick(ec2: Moto) -> None:
+def tick(ec2: Moto, machines: MachineHooks | None) -> None:
     """Terminate what was announced and is due. With `LOCK` held."""
     due = [
         instance
@@ -57,6 +59,8 @@ def tick(ec2: Moto) -> None:
         if instance.state == "running" and getattr(instance, _AT, time.time() + 1) <= time.time()
     ]
     for instance in due:
+        if machines is not None:
+            machines.kill(instance.id)
         ec2.terminate_instances([instance.id])
         backend("autoscaling").notify_terminate_instances([instance.id])
         instance.state_reason.code = "Server.SpotInstanceTermination"

@@ -74,6 +74,7 @@ class Control:
         """`endpoint` is the local cloud's own URL; `clock` gives seconds since the epoch."""
         self._clock = clock
         self._lateness = lateness
+        self._machines = machines
         self._publisher = Publisher(machines, lateness)
         self._firing = schedules.Firing(endpoint, faults, lateness, clock, sleep)
         mirror.patch(patches, store)
@@ -126,7 +127,7 @@ class Control:
     def tick(self) -> None:
         """Do what is due. Called about four times a second, with `LOCK` held."""
         now = self._clock()
-        spot.tick(backend("ec2"))
+        spot.tick(backend("ec2"), self._machines)
         launch.tick(backend("ec2"), backend("autoscaling").notify_terminate_instances)
         for metric, at, sample, unit in self._publisher.due(backend("elbv2"), now):
             cloudwatch.publish(backend("cloudwatch"), metric, at, sample, unit, SLOT_SECONDS)

@@ -245,6 +245,33 @@ def test_requests_follow_the_rules_late(tmp_path: Path) -> None:
         world.close()
 
 
+class OneIsLater(Lateness):
+    """The first node is never late."""
+
+    def of(self, member: str, *thing: object) -> float:
+        return 0.0 if thing[1] == 0 else super().of(member, *thing)
+
+
+def test_the_nodes_follow_new_rules_one_after_the_other(tmp_path: Path) -> None:
+    """A rollout that takes one answer by the new weights for all of them would look right."""
+    lateness = OneIsLater(weights=(SECONDS, SECONDS))
+    world = World(Balancer(tmp_path, Children(tmp_path / "children"), lateness=lateness), next(_SUBNETS))
+    try:
+        world.group("blue", "b1")
+        world.group("green", "g1")
+        world.split(blue=1, green=0)
+        healthy(world, "blue", "green")
+        world.split(blue=0, green=1)
+        world.follow()
+        assert set(world.answers(20)) == {"b1", "g1"}
+        lateness.change({"weights": [0, 0]})
+        world.split(blue=0, green=2)
+        world.follow()
+        assert world.answers(10) == {"g1": 10}
+    finally:
+        world.close()
+
+
 def test_a_draining_target_ends_what_it_has_and_gets_no_more(world: World) -> None:
     """A scale-in would cut requests off, or send new ones to a machine that is about to end."""
     world.group("blue", "b1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -313,8 +314,12 @@ def test_tokens_expire_when_asked_to(cloud: LocalCloud, clients: Clients) -> Non
     )
 
 
-def test_a_spot_instance_is_interrupted_after_its_notice(cloud: LocalCloud, clients: Clients) -> None:
-    """A fleet on Spot Instances could not be rehearsed."""
+def test_a_spot_instance_is_interrupted_after_its_notice(
+    cloud: LocalCloud, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fleet on Spot Instances could not be rehearsed, or would lose nothing by an interruption."""
+    killed: list[str] = []
+    monkeypatch.setattr(cloud._control, "_machines", SimpleNamespace(kill=killed.append))
     network = clients.network()
     template = clients.template(clients.image(), InstanceMarketOptions={"MarketType": "spot"})
     clients.group(template, network, DesiredCapacity=1)
@@ -329,6 +334,7 @@ def test_a_spot_instance_is_interrupted_after_its_notice(cloud: LocalCloud, clie
     shown = clients.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
     assert shown["StateReason"]["Code"] == "Server.SpotInstanceTermination"
     assert len(clients.instances()) == 1
+    assert killed == [instance_id]
 
 
 def test_an_on_demand_instance_is_not_interrupted_but_can_die(cloud: LocalCloud, clients: Clients) -> None:
