@@ -95,27 +95,29 @@ class Publisher:
         self._machines = machines
         self._lateness = lateness
         self._health_at: int | None = None
-        self._waiting: list[tuple[str, Key, int, Sample, str]] = []
+        # The first member is how late it is, between the least and the most.
+        self._waiting: list[tuple[float, Key, int, Sample, str]] = []
 
     def due(self, elbv2: Moto, now: float) -> Iterator[tuple[Key, int, Sample, str]]:
         """What is to be published now. With `LOCK` held."""
         if self._machines is None:
             return
         for metric, at, sample, unit in of_traffic(self._machines.take_traffic(now - GATHER_SECONDS)):
-            self._waiting += [(node, metric, at, part, unit) for node, part in parts(sample, unit, metric, at).items()]
+            for node, part in parts(sample, unit, metric, at).items():
+                self._waiting.append((share(node, metric, at), metric, at, part, unit))
         slot = int(now // SLOT_SECONDS) * SLOT_SECONDS
         if slot != self._health_at:
             self._health_at = slot
             health = of_health(elbv2, self._machines.target_health, slot - SLOT_SECONDS)
-            self._waiting += [("", *figure) for figure in health]
-        ready = [self._is_ready(node, metric, at, now) for node, metric, at, _, _ in self._waiting]
-        seen = [figure for figure, is_ready in zip(self._waiting, ready, strict=True) if is_ready]
-        self._waiting = [figure for figure, is_ready in zip(self._waiting, ready, strict=True) if not is_ready]
-        for _, metric, at, sample, unit in seen:
+            self._waiting += [(share(metric, at), metric, at, sample, unit) for metric, at, sample, unit in health]
+        ready = [figure for figure in self._waiting if self._is_ready(figure[0], figure[2], now)]
+        self._waiting = [figure for figure in self._waiting if not self._is_ready(figure[0], figure[2], now)]
+        for _, metric, at, sample, unit in ready:
             yield metric, at, sample, unit
 
-    def _is_ready(self, node: str, metric: Key, at: int, now: float) -> bool:
-        return at + SLOT_SECONDS + self._lateness.of("metrics", node, metric, at) <= now
+    def _is_ready(self, late: float, at: int, now: float) -> bool:
+        least, most = self._lateness.metrics
+        return at + SLOT_SECONDS + least + (most - least) * late <= now
 
 
 def _name(arn: str) -> str:
