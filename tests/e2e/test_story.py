@@ -85,6 +85,9 @@ def test_a_bad_image_leaves_the_old_one_alone(stack: LocalStack, version: str, r
     assert re.search(reason, ran.said)
     assert load.failures == {}
     assert set(load.versions) == {"2"}
+    deadline = time.monotonic() + 30
+    while Counter(stack.groups()) != before and time.monotonic() < deadline:
+        time.sleep(0.5)  # a group acts a little after it was told to
     assert Counter(stack.groups()) == before
 
 
