@@ -35,7 +35,7 @@ REQUESTS = 10
 """Requests a second."""
 LINGER = 3
 """Seconds for which a machine goes on answering after its group has been made smaller."""
-CONVERGENCE = 5
+CONVERGENCE = 3
 """Seconds for which a node of the load balancer may go by the weights of before."""
 SETTLING = BOOT + 3
 """Seconds after a disturbance (a machine died, the load grew) in which capacity may be missing: AWS replaces it."""
