@@ -49,7 +49,7 @@ from fleetswap.domain.moves import (
     Wait,
 )
 from fleetswap.domain.orders import Armed, Group, Rule, Side
-from fleetswap.domain.periods import Figures, Period
+from fleetswap.domain.periods import Figures, Period, Watch
 from fleetswap.domain.policy import Shortage
 from fleetswap.domain.rates import Limit
 from fleetswap.domain.rollout import LOOK_SECONDS, LOOKS, RECOVERIES, begin, step
@@ -101,6 +101,7 @@ def test_it_begins_with_a_look() -> None:
     """A first look that is never answered would hang for ever, or one that comes late be no more waited for."""
     first = begin(ORDER, 1000.0, "me")
     assert (first.doing, first.deadline, first.run, first.started) == (Look(), 1000 + LOOK_SECONDS, "me", 1000.0)
+    assert first.calm_since == 1000.0
     check(first, Unanswered("throttled"), first.deadline - 0.1, waits=(2, Look()), why="throttled")
     made = check(first, Unanswered("throttled"), first.deadline, doing=End(Kind.CLOUD, "throttled"))
     assert made.phase is Phase.DONE
@@ -557,6 +558,8 @@ def test_a_step_is_weighed() -> None:
     check(replace(HELD, streak=Streak(2)), good, phase=Phase.HOLD)
     made = check(replace(HELD, streak=Streak(2)), good, NOW + 5, doing=Look(first=False), steps=STEPS[1:])
     assert made.deadline == NOW + 5 + 30
+    held = replace(HELD, streak=Streak(2), watch=Watch().held(5, 1000.0))
+    assert step(held, good, NOW + 5).watch == Watch().held(5, 1000.0).over(NOW + 5)
     stale = EvidenceRead(replace(EVIDENCE, rule=ON_LIVE))
     made = check(HELD, stale, odd_since=NOW, streak=Streak(1))
     assert made.evidence[0] == "the weights are seen as they were before"
@@ -612,6 +615,7 @@ def test_the_weights_are_read_again_when_the_switch_is_gone() -> None:
     stranger = replace(ROLE, strangers=(Side("alien", "asg-alien", "tg-alien"),))
     served = replace(SETTLING, order=stranger, had=frozenset({"tg-alien"}), calm_since=NOW - 20)
     check(served, RuleRead(ON_NEW), verified=False, waits=(40, ReadRule()), why="until no node of the load balancer")
+    check(replace(served, calm_since=NOW - 59.5), RuleRead(ON_NEW), waits=(0.5, ReadRule()))
     check(replace(served, calm_since=NOW - 60), RuleRead(ON_NEW), verified=True)
     done = replace(SETTLING, doing=Disarm(), queue=(Disarm(),), verified=True)
     check(done, Did(), phase=Phase.DONE, doing=End(), deadline=NOW)

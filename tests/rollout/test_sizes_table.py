@@ -251,6 +251,7 @@ AS_IT_IS = {"new": Group(2, 3, 8), "live": Group(2, 2, 8, scale_in=IN_TIME)}
         ({"live": Group(0, 0, 8)}, []),
         ({"old": Group(0, 2, 8)}, [Resize(OLD, 0, 0)]),
         ({"old": None}, []),
+        ({"old": None, "live": Group(2, 2, 8)}, [ScheduleScaleIn(LIVE, 600)]),
     ],
 )
 def test_what_a_rollout_leaves(groups: dict[str, Group | None], changes: list[Change]) -> None:
@@ -261,11 +262,15 @@ def test_what_a_rollout_leaves(groups: dict[str, Group | None], changes: list[Ch
 def test_the_order_in_which_it_settles() -> None:
     """Who dies on the way would leave the standby planned to end while it may get the traffic again."""
     live = Group(2, 4, 8, pin=1)
-    busy = state(first=seen(live=live, tags={marks.ROLLED_BACK: "live 9:00"}), touched=(PIN, Resize(NEW, 2, 2)))
-    assert settled(busy, new=Group(2, 3, 8), live=live, old=Group(1, 1, 8, pin=0)) == [
+    old = Group(1, 1, 8, pin=0)
+    busy = state(
+        first=seen(live=live, old=old, tags={marks.ROLLED_BACK: "live 9:00"}), touched=(PIN, Resize(NEW, 2, 2))
+    )
+    assert settled(busy, new=Group(2, 3, 8), live=live, old=old) == [
         Resize(NEW, 2, None),
         Untag(NEW, tuple(sorted((marks.PIN, marks.ABORT)))),
         Resize(OLD, 0, 0),
+        Untag(OLD, (marks.PIN,)),
         Resize(LIVE, 4, None),
         TagRule(((marks.LIVE, "new"), (marks.STANDBY, "live")), (marks.ROLLED_BACK,)),
         ScheduleScaleIn(LIVE, 600),
@@ -302,6 +307,18 @@ def test_the_rule_says_what_is_live(wanted: Order, tags: dict[str, str], change:
     """Whoever has lost the state would take the wrong release for live, or for the one to go back to."""
     done = settled(state(wanted, first=seen(tags=tags)), new=Group(2, 2, 8), live=Group(0, 0, 8))
     assert done == change
+
+
+def test_the_size_of_another_group_says_nothing_of_the_candidates() -> None:
+    """Every rollout that holds live would write the candidate's size once more."""
+    held = replace(QUIET, touched=(Resize(LIVE, 4, None),))
+    assert settled(held, **AS_IT_IS) == []
+
+
+def test_a_standby_is_kept_warm_for_any_time_above_zero() -> None:
+    """With `warm` below a second there would be no standby at all."""
+    short = replace(QUIET, order=replace(ORDER, policy=replace(POLICY, warm=0.5)))
+    assert settled(short, **{**AS_IT_IS, "live": Group(2, 2, 8)}) == [ScheduleScaleIn(LIVE, 60)]
 
 
 def test_with_nothing_to_be_kept_warm_the_standby_goes() -> None:
