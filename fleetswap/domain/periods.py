@@ -218,7 +218,7 @@ class Watch:
             period = known.period
             span = next((span for span in self.spans if span.holds(period)), None)
             # Weights ascend, so in a period that is no step's own the greatest one is that of the step after it.
-            greatest = span or next((span for span in self.spans if span.until >= period.ended), None)
+            greatest = next((span for span in self.spans if span.until >= period.ended), None)
             share = greatest.weight / ALL if greatest else 1.0
             live = None if period.live is None or share >= 1 else period.counts(kind, period.live)
             yield Stretch(period.counts(kind, period.candidate), live, mixed=None if span else share)

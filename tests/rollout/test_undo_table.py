@@ -275,6 +275,8 @@ def test_what_the_settle_did_to_live_is_undone_before_it_gets_traffic(
         made = check(made, Did(), doing=queue[1], queue=queue[1:])
         check(made, Did(), doing=Compare(("tg-live",)), queue=())
         check(made, Unanswered("x"), doing=Compare(("tg-live",)), queue=())
+    three = replace(made, phase=Phase.COMPARE, queue=(Disarm(), CancelScaleIn(OLD), CancelScaleIn(NEW)))
+    check(three, Unanswered("x"), doing=CancelScaleIn(OLD), queue=(CancelScaleIn(OLD), CancelScaleIn(NEW)))
     again = fail(replace(SHIFTED, home=ON_NEW, touched=(Untag(NEW, ("a",)),)), Kind.BROKE, "why", NOW)
     assert again.queue == ()
     gone = replace(SHIFTED, touched=(Untag(LIVE, ("a",)),), first=seen(live=None))
