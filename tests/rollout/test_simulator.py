@@ -158,6 +158,7 @@ def _weights_take_effect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0.0
 
     monkeypatch.setattr(scale_in, "left", none)
+    monkeypatch.setattr("tests.rollout.sim_world.CONVERGENCE", 8)  # longer than the settle takes to come to it
 
 
 def _only_health_counts(monkeypatch: pytest.MonkeyPatch) -> None:
