@@ -128,6 +128,12 @@ def test_what_is_for_report_only_is_told_and_nothing_else(checks: tuple[str, ...
     assert not any(found.words.startswith("(report only) the weights") for found in said)
 
 
+def test_what_is_good_is_told_without_a_note() -> None:
+    """A reader would take a good answer for one that was not good enough."""
+    reporting = replace(EXPECTED, policy=replace(POLICY, report_only=("probe",)))
+    assert told(READ, reporting) == ALL_GOOD
+
+
 @pytest.mark.parametrize(("periods", "words"), [(None, "does not answer"), ((), "has counted nothing yet")])
 def test_requests_that_nobody_counts_are_waited_for(periods: tuple[Period, ...] | None, words: str) -> None:
     """A release would pass a step in which CloudWatch has told nothing."""

@@ -75,3 +75,21 @@ def test_a_choice_that_went_through_pulumi_is_one_again() -> None:
     again = Policy.of(plain)
     assert again.shortage is Shortage.ON_DEMAND
     assert (again.alarms, again.report_only, again.probe_statuses) == (("up",), ("probe",), (200,))
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "must"),
+    [
+        ({}, 0, False),
+        ({}, 1, True),
+        ({"errors": Limit()}, 0, True),
+        ({"slow": 1.0}, 0, True),
+        ({"errors": Limit(), "report_only": ("errors",)}, 0, False),
+        ({"slow": 1.0, "report_only": ("slowness",)}, 0, False),
+        ({"errors": Limit(), "slow": 1.0, "report_only": ("slowness",)}, 0, True),
+        ({"errors": Limit(), "slow": 1.0, "report_only": ("errors",)}, 0, True),
+    ],
+)
+def test_a_step_waits_for_counts_that_may_end_it(settings: dict[str, Any], asked: int, *, must: bool) -> None:
+    """A step would pass before its figures came, or a team that is only trying a check out wait for them."""
+    assert Policy(capacity=1, **settings).must_count(asked) is must

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rates import Limit, _chance, _percent, share, upper_bound
+from fleetswap.domain.rates import Counts, Limit, Stretch, _chance, _percent, share, upper_bound
 
 
 @pytest.mark.parametrize(("total", "alpha"), [(1, 0.5), (10, 0.05), (1000, 0.001)])
@@ -57,3 +57,12 @@ def test_chances_are_told_in_words() -> None:
     """A message would show a float with twenty digits."""
     assert _chance(math.log(1000)) == "by chance at most once in 1,000"
     assert _chance(math.log(1e12)) == "by chance less than once in 1,000,000,000"
+
+
+def test_one_request_of_live_is_something_to_compare_with() -> None:
+    """A quiet service would be judged as if it had no live at all."""
+    assert Stretch(Counts(1, 0), Counts(1, 0)).is_shared
+    assert not Stretch(Counts(1, 0), Counts(0, 0)).is_shared
+    alone = Stretch(Counts(1, 0), None)
+    assert not alone.is_shared
+    assert alone.of_live == Counts(0, 0)

@@ -313,6 +313,7 @@ BACK: dict[str, Any] = {"phase": Phase.PUT_BACK, "doing": Restore(ON_LIVE)}
         ({}, Compared(0, 2), {"doing": Route(ALL), "now_on": "new"}),
         ({"written": (FIVE, ALL)}, Compared(0, 2, ON_NEW, rule_known=True), {"phase": Phase.DONE, "now_on": "new"}),
         ({}, Compared(0, 2, ON_LIVE, rule_known=True), {"doing": Route(ALL)}),
+        ({"written": (FIVE, ALL)}, Compared(0, 2, ON_NEW), {"doing": Route(ALL)}),
         (
             {"leaving": True},
             Compared(2, 2),
