@@ -7,7 +7,20 @@ import math
 import pytest
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rates import Counts, Limit, Stretch, _chance, _percent, share, upper_bound
+from fleetswap.domain.rates import (
+    SHARES,
+    Bad,
+    Counts,
+    Limit,
+    Stretch,
+    Trials,
+    _chance,
+    _percent,
+    evidence_of,
+    judge,
+    share,
+    upper_bound,
+)
 
 
 @pytest.mark.parametrize(("total", "alpha"), [(1, 0.5), (10, 0.05), (1000, 0.001)])
@@ -66,3 +79,52 @@ def test_one_request_of_live_is_something_to_compare_with() -> None:
     alone = Stretch(Counts(1, 0), None)
     assert not alone.is_shared
     assert alone.of_live == Counts(0, 0)
+
+
+def stretch(n_c: int, b_c: int, n_l: int = 0, b_l: int = 0) -> Stretch:
+    return Stretch(Counts(n_c, b_c), Counts(n_l, b_l) if n_l else None)
+
+
+def turns_at(seen: list[Stretch], alpha: float, **limit: float) -> None:
+    """It aborts from this false-abort rate on, and not below it."""
+    assert judge(Bad.ERRORS, seen, Limit(alpha=alpha * 1.0001, **limit)).abort
+    assert not judge(Bad.ERRORS, seen, Limit(alpha=alpha * 0.9999, **limit)).abort
+
+
+def mean(one: float, other: float) -> float:
+    return math.log((math.exp(one) + math.exp(other)) / 2)
+
+
+def test_two_bad_requests_may_end_a_release_and_one_never_does() -> None:
+    """The first figure of a release that fails all its users would be waited out, or a single hiccup end a deploy."""
+    for beside_live in (True, False):
+        calm = [] if beside_live else [stretch(1000, 0, 10**6)]
+        live = 10**6 if beside_live else 0
+        assert judge(Bad.ERRORS, [*calm, stretch(2, 2, live)], Limit()).abort
+        assert not judge(Bad.ERRORS, [*calm, stretch(1, 1, live)], Limit(alpha=0.5, tolerated=0.0)).abort
+    one_each = [stretch(1, 1, 10**6), stretch(1, 1)]
+    assert not judge(Bad.ERRORS, one_each, Limit(alpha=0.5, tolerated=0.0)).abort, "one beside live, one alone"
+
+
+def test_each_test_has_the_part_of_alpha_that_is_promised() -> None:
+    """Good releases would be aborted more often than the settings say, or bad ones be kept longer than they must."""
+    beside = stretch(50, 5, 950, 5)
+    compared = evidence_of([Trials(5, 10, share(50, 950, 1.5))])
+    turns_at([beside], SHARES * math.exp(-min(compared, evidence_of([Trials(5, 50, 0.001)]))))
+    tolerated = evidence_of([Trials(12, 50, 0.05)])
+    turns_at([stretch(50, 12, 10**6)], SHARES * math.exp(-tolerated), tolerated=0.05)
+    calm, alone = stretch(50, 0, 10**6), stretch(50, 12)
+    turns_at([calm, alone], 2 * SHARES * math.exp(-tolerated), tolerated=0.05)
+
+
+def test_the_ceiling_has_its_part_of_alpha() -> None:
+    """A ceiling would be reached by chance more often than the settings say, or be reached too late."""
+    loose = {"tolerated": 0.9, "ceiling": 0.02}
+    above = evidence_of([Trials(8, 50, 0.02)])
+    turns_at([stretch(50, 8)], SHARES * math.exp(-mean(above, 0.0)), **loose)
+    compared = evidence_of([Trials(8, 10, share(50, 150, 1.0))])
+    assert compared < above
+    turns_at([stretch(50, 8, 150, 2)], SHARES * math.exp(-mean(0.0, compared)), **loose)
+    calm = stretch(50, 0, 10**6)
+    nothing = min(evidence_of([Trials(0, 50, 0.02)]), evidence_of([Trials(0, 0, share(50, 10**6, 1.0))]))
+    turns_at([calm, stretch(50, 8)], 2 * SHARES * math.exp(-mean(above, nothing)), **loose)
