@@ -37,6 +37,15 @@ def test_what_is_told(seen: Seen, told: tuple[str, ...]) -> None:
     assert drift(ORDER, seen) == told
 
 
+def test_what_someone_has_put_on_the_rule_is_drift() -> None:
+    """Part of the users would stay on the release before, and no preview tell why."""
+    odd = replace(world(), rule=replace(NEW, odd=("a condition", "a header")))
+    assert drift(ORDER, odd) == (
+        "someone has put on the listener's rule: a condition; the next update takes it off",
+        "someone has put on the listener's rule: a header; the next update takes it off",
+    )
+
+
 @pytest.mark.parametrize(
     ("warm", "told"),
     [(0, ("live has 2 machines instead of none",)), (0.5, ("standby live would stay warm for ever",))],

@@ -32,6 +32,7 @@ from fleetswap.domain.moves import (
     ImagesRead,
     Kind,
     Look,
+    MendRule,
     OnDemand,
     Probe,
     Probed,
@@ -162,6 +163,15 @@ def test_a_switch_is_taken_over_before_the_traffic_goes_home() -> None:
     assert made.had == {"tg-live", "tg-alien"}
     assert made.moved, "a failure from here on puts the traffic back"
     assert made.written == (ALIEN.weights,)
+
+
+def test_what_someone_has_put_on_the_rule_is_taken_off_first() -> None:
+    """A condition that a person has put on the rule would keep part of the users on the release before."""
+    odd = replace(ON_LIVE, odd=("a condition",))
+    made = check(LOOKING, seen(odd, armed=Armed(ON_LIVE, 9, "dead")), doing=MendRule())
+    assert made.queue[:2] == (MendRule(), Arm(120, ON_LIVE))
+    assert MendRule() not in step(LOOKING, seen(), NOW).queue
+    assert MendRule() not in step(LOOKING, seen(None), NOW).queue
 
 
 def test_every_first_look_begins_anew() -> None:
@@ -510,6 +520,11 @@ def test_new_weights_are_believed_after_several_good_answers() -> None:
     made = check(SHIFTED, read(status=503), streak=Streak(0, 1), waits=(2, Confirm()), why="/ answers with status 503")
     assert isinstance(made.doing, Wait)
     assert "not seen" not in made.doing.why
+    for nothing in (read(known=False, status=503), read(targets=None, status=503)):
+        made = check(SHIFTED, nothing, streak=Streak(0, 1), waits=(2, Confirm()))
+        assert made.doing == Wait(2, "/ answers with status 503", Confirm()), (
+            "what is bad is told, and not what is unknown"
+        )
     dead = "/ answers with status 200; 0 of 2 machines healthy; i-new-0: Target.Timeout"
     check(SHIFTED, read(targets=SICK), streak=Streak(0, 1), waits=(0.25, Confirm()), why=dead)
     fails(SHIFTED, read(ALIEN), "someone else moved the traffic during this rollout")
