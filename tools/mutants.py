@@ -100,7 +100,8 @@ def negated(node: cst.If | cst.While | cst.CompIf) -> Iterator[cst.CSTNode]:
 def unguarded(node: cst.MatchCase) -> Iterator[cst.CSTNode]:
     """`case A() if b:` as `case A():`, and with the guard negated."""
     if node.guard is not None:
-        yield node.with_changes(guard=None)
+        none = cst.SimpleWhitespace("")
+        yield node.with_changes(guard=None, whitespace_before_if=none, whitespace_after_if=none)
         yield node.with_changes(guard=_not(node.guard))
 
 
@@ -186,14 +187,20 @@ class Undecorate(cst.CSTTransformer):
         return cst.FlattenSentinel([node.with_changes(decorators=[]), after])
 
 
+def undecorated(code: str) -> str:
+    """A module's source without the decorators that mutmut stops at; it means the same."""
+    return cst.parse_module(code).visit(Undecorate()).code
+
+
 def teach() -> None:
     """Give mutmut our operators, and sources that it mutates in full."""
-    kept = [pair for pair in mutators.mutation_operators if pair[1].__name__ not in NOT_WANTED]
+    unwanted = {*NOT_WANTED, *(operator.__name__ for _, operator in OURS)}  # ours, if it was taught before
+    kept = [pair for pair in mutators.mutation_operators if pair[1].__name__ not in unwanted]
     mutators.mutation_operators[:] = [*kept, *OURS]  # type: ignore[index] # declared as a Sequence; it is a list
     original = file_mutation.mutate_file_contents
 
     def mutate(filename: str, code: str, covered_lines: set[int] | None = None) -> file_mutation.MutatedFile:
-        return original(filename, cst.parse_module(code).visit(Undecorate()).code, covered_lines)
+        return original(filename, undecorated(code), covered_lines)
 
     engine.mutate_file_contents = mutate  # type: ignore[attr-defined] # imported there
     # mutmut forgets all results when the selection of tests changes; ours changes within a run.
