@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -36,6 +37,8 @@ from mutmut.mutation.data import SourceFileMutationData
 HERE = Path("mutants")
 """Where mutmut works; its name for it."""
 STATS = HERE / "mutmut-stats.json"
+STAMP = HERE / "made-by"
+"""Which version of this file made the mutants: other operators give them other numbers."""
 REASONS = Path("tests/rollout/mutants.toml")
 PACKAGE = "fleetswap.domain"
 
@@ -66,10 +69,10 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="only tell what earlier runs found")
     asked = parser.parse_args()
     os.nice(19 - os.nice(0))
-    if asked.fresh:
-        shutil.rmtree(HERE, ignore_errors=True)
     teach()
     if not asked.list:
+        if asked.fresh or not STAMP.exists() or STAMP.read_text(encoding="utf-8") != _version():
+            shutil.rmtree(HERE, ignore_errors=True)
         forget_old_copies()
         generate()
         run(asked.modules, QUICK, [f"--ignore=tests/rollout/{name}" for name in SLOW_TESTS])
@@ -87,7 +90,7 @@ def say(text: str) -> None:
 # What mutmut does not break by itself.
 
 
-def negated(node: cst.If | cst.While | cst.CompIf) -> Iterator[cst.CSTNode]:
+def negated(node: cst.If | cst.While | cst.CompIf | cst.IfExp) -> Iterator[cst.CSTNode]:
     """`if a:` as `if not a:`, where mutmut has no such mutant of the condition itself."""
     if isinstance(node.test, cst.UnaryOperation) and isinstance(node.test.operator, cst.Not):
         return
@@ -149,6 +152,7 @@ OURS: list[tuple[Any, Callable[[Any], Iterable[cst.CSTNode]]]] = [
     (cst.If, negated),
     (cst.While, negated),
     (cst.CompIf, negated),
+    (cst.IfExp, negated),
     (cst.MatchCase, unguarded),
     (cst.BooleanOperation, one_side),
     (cst.Call, less_told),
@@ -224,11 +228,16 @@ def forget_old_copies() -> None:
             copy.unlink()
 
 
+def _version() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
 def generate() -> None:
     """Write the mutants down, so that it is known which are to be run."""
     Config.ensure_loaded()
     os.environ["MUTANT_UNDER_TEST"] = "mutant_generation"
     HERE.mkdir(exist_ok=True)
+    STAMP.write_text(_version(), encoding="utf-8")
     with contextlib.redirect_stdout(None):
         engine.copy_src_dir()
         engine.copy_also_copy_files()

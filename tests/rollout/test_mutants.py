@@ -43,6 +43,7 @@ def changes(gate: Gate) -> Iterator[str]:
     if gate.is_open:
         tell("opened")
         yield "open"
+    word = None if gate.sure else more(gate)
     found = [first(gate), *more(gate)]
     match gate:
         case Gate() if gate.sure:
@@ -62,6 +63,7 @@ def test_what_the_tool_breaks() -> None:
         "if not (gate.is_open):\n",
         'tell("XXopened")\n',
         "yield from ()\n",
+        "word = None if not (gate.sure) else more(gate)\n",
         "found = [*more(gate)]\n",
         "case Gate():\n",
         "case Gate() if not (gate.sure):\n",
