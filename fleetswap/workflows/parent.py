@@ -62,7 +62,7 @@ class Search:
         """`patience` gives the time budget of one candidate. Only a snapshot of `stacks` is chosen without being named:
 
         what a child inherits is not sent and not read, so whoever makes a parent decides what machines boot
-        (docs/decisions/0008-whose-snapshot-is-believed.md).
+        (docs/decisions/0012-whose-snapshot-is-believed.md).
         """
         self._port = port
         self._patience = patience

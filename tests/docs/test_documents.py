@@ -48,3 +48,23 @@ def test_stand_ins_say_so_in_their_first_line_and_in_the_readme() -> None:
         assert "tand-in" in (ROOT / name).read_text().split("\n", 1)[0], name
     for name in ("localcloud/", "localcloud/plugin/", "tools/engine/language_host.py", "pulumi-resource-pulumi-python"):
         assert name in readme, name
+
+
+def test_each_decision_has_one_number_and_its_line_in_the_list() -> None:
+    """`Decision 11` would mean two things, or one of them could not be found."""
+    folder = ROOT / "docs/decisions"
+    found = []
+    for number, path in enumerate(sorted(folder.glob("0*.md")), start=1):
+        assert path.name.startswith(f"{number:04}-"), path.name
+        title = path.read_text().split("\n", 1)[0]
+        assert title.startswith(f"# {number}. "), path.name
+        found.append(f"[{title.removeprefix(f'# {number}. ')}]({path.name})")
+    assert re.findall(r"^\d+\. (.*)", (folder / "README.md").read_text(), flags=re.MULTILINE) == found
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    """Whoever reads the code would be sent to a page that is not there, or is another now."""
+    for folder in ("fleetswap", "components", "infra", "localcloud", "tools", "bench"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for page in re.findall(r"\bdocs/[\w/.-]+\.md\b", path.read_text()):
+                assert (ROOT / page).exists(), f"{path}: {page}"
