@@ -107,7 +107,7 @@ def _compare(state: State) -> State:
 def _compared(state: State, event: Compared, now: float) -> State:
     candidate = state.order.candidate
     if _taken_over(state, event, now):
-        return leave(state, f"{state.ending.reason}; another rollout of this service took over")
+        return _left_to_the_newer(state, event, now)
     if event.rule_known and not state.is_ours(event.rule):
         return _leave_to_others(state, event.rule, now)
     if state.leaving:
@@ -122,7 +122,10 @@ def _compared(state: State, event: Compared, now: float) -> State:
 
 
 def _taken_over(state: State, event: Compared, now: float) -> bool:
-    """Whether the switch that we armed is another run's, or was deleted by one that has finished since."""
+    """Whether the switch that we armed is another run's, or was deleted by one that has finished since.
+
+    One that has finished has left all the traffic on one release; while it is shared, only a hand can have deleted it.
+    """
     if not state.owned or not event.armed_known:
         return False
     if event.armed is not None:
@@ -130,8 +133,18 @@ def _taken_over(state: State, event: Compared, now: float) -> bool:
     if state.armed_until is None or now >= state.armed_until:
         return False  # it was disarmed, or has fired
     disarmed = any(isinstance(change, Disarm) for change in state.touched)
-    as_written = event.rule_known and shares(event.rule) == shares(state.expected) != shares(state.home)
+    alone = shares(Rule(((state.order.candidate.target_group, ALL),)))
+    as_written = event.rule_known and shares(event.rule) == shares(state.expected) == alone != shares(state.home)
     return as_written and not disarmed
+
+
+def _left_to_the_newer(state: State, event: Compared, now: float) -> State:
+    """Without a switch nobody takes the traffic off the candidate any more: what we planned for that must go."""
+    why = f"{state.ending.reason}; another rollout of this service took over"
+    if event.armed is not None:
+        return leave(state, why)
+    planned: list[Change] = [CancelScaleIn(state.order.candidate)] if state.is_planned_ahead else []
+    return _clean_up(leave(state, f"{why}, or someone has deleted the dead man's switch"), planned, now)
 
 
 def _no_way_back(state: State, now: float) -> State:

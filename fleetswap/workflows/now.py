@@ -227,7 +227,14 @@ class _WayBack:
         return new[0] if new else next((arn for arn, _ in now.strangers), "nothing")
 
     def _take_over(self, now: SiteNow, target: ReleaseNow) -> None:
-        """Before anything moves: an older switch must not undo this, and a rollout that still runs must stop."""
+        """Before anything moves: an older switch must not undo this, and a rollout that still runs must stop.
+
+        Only that switch would take the traffic off a candidate that its rollout has planned the end of. So the plan
+        goes first: it may be that there is nowhere to go, or that we die.
+        """
+        for each in now.serving:
+            if each.group is not None and each.group.scale_in is not None:
+                self._hand.beside(partial(self._fleet.cancel_scale_in, each.side.group))
         self._hand.beside(lambda: self._switch.disarm(None))
         if len(now.serving) > 1 or now.switch is not None:
             value = f"rolled back by hand to {target.release} ({_time()})"

@@ -359,6 +359,7 @@ def heard(rule: Rule, armed: Armed | None, *, rule_known: bool = True, armed_kno
 
 
 OWNED = replace(COMPARING, owned=True, armed_until=2000.0)
+ALONE: dict[str, Any] = {"written": (ALL,)}
 MINE, OTHERS = Armed(ON_LIVE, 9, "me"), Armed(ON_LIVE, 9, "other")
 
 
@@ -369,13 +370,14 @@ MINE, OTHERS = Armed(ON_LIVE, 9, "me"), Armed(ON_LIVE, 9, "other")
         ({}, heard(SHARED, MINE), False),
         ({}, heard(SHARED, OTHERS, armed_known=False), False),
         ({"owned": False}, heard(SHARED, OTHERS), False),
-        ({}, heard(SHARED, None), True),
+        ({}, heard(SHARED, None), False),
+        (ALONE, heard(ON_NEW, None), True),
         ({}, heard(ON_LIVE, None), False),
-        ({}, heard(SHARED, None, rule_known=False), False),
-        ({"armed_until": None}, heard(SHARED, None), False),
-        ({"armed_until": NOW}, heard(SHARED, None), False),
-        ({"armed_until": NOW + 0.1}, heard(SHARED, None), True),
-        ({"touched": (Disarm(),)}, heard(SHARED, None), False),
+        (ALONE, heard(ON_NEW, None, rule_known=False), False),
+        ({**ALONE, "armed_until": None}, heard(ON_NEW, None), False),
+        ({**ALONE, "armed_until": NOW}, heard(ON_NEW, None), False),
+        ({**ALONE, "armed_until": NOW + 0.1}, heard(ON_NEW, None), True),
+        ({**ALONE, "touched": (Disarm(),)}, heard(ON_NEW, None), False),
         ({"written": (ON_LIVE.weights,)}, heard(ON_LIVE, None), False),
     ],
 )
@@ -385,8 +387,10 @@ def test_who_was_taken_over_touches_nothing_more(known: dict[str, Any], event: C
     assert (made.phase is Phase.DONE) is over
     assert ("another rollout of this service took over" in made.ending.reason) is over
     if over:
+        deleted = "" if event.armed else ", or someone has deleted the dead man's switch"
         assert made.ending.reason == (
-            "it is bad; another rollout of this service took over: wait for its end, then run `pulumi up` again"
+            f"it is bad; another rollout of this service took over{deleted}: wait for its end,"
+            " then run `pulumi up` again"
         )
         assert made.now_on == "what the other rollout decides"
     assert leave(OWNED, "x").ending.kind is Kind.ABORTED

@@ -1,0 +1,91 @@
+"""The switch of a rollout that has traffic on its candidate is deleted: by a hand in the console, or on a way back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fleetswap.domain import marks
+from fleetswap.domain.errors import Aborted
+from fleetswap.domain.orders import Order, Rule
+from fleetswap.domain.sites import Site
+from fleetswap.domain.strategy import Step, Strategy
+from fleetswap.workflows.now import rollback_now
+from fleetswap.workflows.rollout import roll_out
+from tests.rollout.world import LISTENER, POLICY, Release, World, order, running, side
+
+HOURS = 4 * 3600.0
+"""By then every plan of a rollout is due."""
+
+
+def deployed(strategy: Strategy) -> Order:
+    made = order("new", "live", standby="live", policy=replace(POLICY, strategy=strategy, interval=2))
+    return replace(made, switch_role="arn:role")
+
+
+class Meddled(World):
+    """Once the candidate has traffic for some seconds, a hand deletes the switch, and the candidate turns bad."""
+
+    hand = False
+
+    def tick(self) -> None:
+        super().tick()
+        if not self.hand and self.traffic and "tg-new" in self.traffic[-1][1] and self.time > self.traffic[-1][0] + 10:
+            self.hand, self.schedule = True, None
+            self.releases["new"].tags[marks.ABORT] = "it is bad"
+
+
+def test_a_switch_that_a_hand_has_deleted_is_no_other_rollout() -> None:
+    """Users would be left on a canary that is known to be bad, because "another rollout took over"; there was none."""
+    world = Meddled(new=Release(), live=running(2))
+    world.put_traffic(live=100)
+    with pytest.raises(Aborted, match="stopped from outside: it is bad; live has all the traffic again"):
+        roll_out(
+            deployed(Strategy((Step(10, hold=60),))),
+            balancer=world,
+            fleet=world,
+            prober=world,
+            clock=world,
+            switch=world,
+            say=world.say,
+        )
+    assert world.hand
+    assert world.serving() == {"tg-live"}
+    assert world.size("new") == (0, 0)
+
+
+def test_what_is_left_on_the_candidate_without_a_switch_has_no_plan() -> None:
+    """A rollout may have made it live since. Whoever did, AWS would end its machines an hour later."""
+    world = Meddled(new=Release(), live=running(2))
+    world.put_traffic(live=100)
+    with pytest.raises(Aborted, match=r"it is bad; another rollout .* took over, or someone has deleted"):
+        roll_out(
+            deployed(Strategy(bake=60)),
+            balancer=world,
+            fleet=world,
+            prober=world,
+            clock=world,
+            switch=world,
+            say=world.say,
+        )
+    assert world.serving() == {"tg-new"}
+    world.sleep(HOURS)
+    assert not world.dark
+
+
+def test_a_way_back_that_fails_leaves_nothing_planned_for_what_has_the_traffic() -> None:
+    """It deletes the switch first. If there is nowhere to go, all that serves would be ended an hour later."""
+    world = World(live=running(2, healthy=False), new=running(2))
+    world.put_traffic(live=90, new=10)
+    world.dark.clear()
+    world.rule_tags[marks.LIVE] = "live"
+    world.schedule = (world.time + 500, Rule((("tg-live", 100),), "old"), "dead")
+    world.releases["new"].tags |= {marks.SCALE_IN: "2026-11-26T09:00:00+00:00 dead"}
+    world.releases["new"].scale_in_at = world.time + 5000
+    site = Site("fleetswap/prod", "web", LISTENER, (side("live"), side("new")))
+    with pytest.raises(Aborted, match="live is not healthy after"):
+        rollback_now(site, None, balancer=world, fleet=world, switch=world, clock=world)
+    assert world.armed() is None
+    world.sleep(HOURS)
+    assert world.releases["new"].machines, "it still has a tenth of the traffic"
