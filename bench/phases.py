@@ -113,5 +113,5 @@ def told(seconds: float | None) -> str:
 
 def phases_of(said: str) -> dict[str, float]:
     """The phases that an update's last line tells (`tools.local.stack.summary`); empty if it tells none."""
-    line = re.search(r"^\(the last rollout: (.*)\)$", said, flags=re.MULTILINE)
+    line = re.search(r"^\((.*the last rollout: .*)\)$", said, flags=re.MULTILINE)
     return {name: float(seconds) for name, seconds in re.findall(r"(\w+) ([\d.]+) s", line[1] if line else "")}

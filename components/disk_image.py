@@ -37,6 +37,7 @@ from fleetswap.domain.disk import refuse_unbootable
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.ledger import Entry
 from fleetswap.domain.meter import Figures, Meter
+from fleetswap.domain.words import counted
 from fleetswap.nix import build
 from fleetswap.workflows import adopt, upload
 from fleetswap.workflows.image_file import ImageFile
@@ -192,6 +193,9 @@ class DiskImageProvider(ResourceProvider):
                 progress=progress,
                 connections=inputs.shipping.connections,
             )
+        if not uploaded.adopted:  # else it was told who finished it
+            sent = f"{counted(uploaded.blocks, 'block')}, {uploaded.blocks_sent:,} sent with the map"
+            speech.line(f"snapshot {uploaded.snapshot_id} is complete: {sent}")
         outs = {
             **props,
             "snapshot_id": uploaded.snapshot_id,

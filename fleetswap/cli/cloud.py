@@ -64,7 +64,7 @@ def joining(region: str | None, endpoint: str | None) -> Iterator[Cloud]:
         session = botocore.session.Session()
         chosen = _region(session, region)
         if session.get_credentials() is None:
-            raise InputError("no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`")
+            raise InputError(_no_credentials(endpoint))
         yield Cloud(chosen, endpoint)
     except (BotoCoreError, ValueError) as error:  # botocore raises a ValueError for an endpoint that is no URL
         raise InputError(f"the AWS settings are wrong: {one_line(error)}") from error
@@ -79,6 +79,12 @@ def in_region(region: str, endpoint: str | None) -> Iterator[None]:
         if endpoint is None and not _known(region):
             error.args = (f"{error} (is {region} a region? This version of botocore does not know it)",)
         raise
+
+
+def _no_credentials(endpoint: str | None) -> str:
+    if endpoint is not None and urlsplit(endpoint).hostname in ("127.0.0.1", "localhost"):
+        return "no AWS credentials: a local cloud takes any (AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local)"
+    return "no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`"
 
 
 def _region(session: botocore.session.Session, region: str | None) -> str:

@@ -38,6 +38,9 @@ CONSOLE_LINES = 5
 CONSOLE_CHARS = 600
 """A panic shows in a console's last lines; an error must stay one readable line."""
 
+FIRMWARE = "BdsDxe:"
+"""How UEFI firmware begins its lines (EDK II, MdeModulePkg/Universal/BdsDxe). What follows tells more, if any does."""
+
 PANIC = "Kernel panic"
 """How Linux begins the line that says why it gave up (kernel/panic.c)."""
 
@@ -230,10 +233,10 @@ def words(reading: Reading, *, wanted: int) -> str:
         count = f"{launched} of {wanted} machines launched, {healthy(reading.targets)} healthy"
     parts = [count]
     waiting = [target for target in reading.targets if target.state not in {HEALTHY, "draining"}]
-    parts += [
-        f"{target.machine}: {one_line(f'{target.reason or target.state} {target.description}')}"
-        for target in waiting[:NAMED_TARGETS]
-    ]
+    reasons: dict[str, list[str]] = {}
+    for target in waiting[:NAMED_TARGETS]:
+        reasons.setdefault(one_line(f"{target.reason or target.state} {target.description}"), []).append(target.machine)
+    parts += [f"{', '.join(machines)}: {why}" for why, machines in reasons.items()]
     if len(waiting) > NAMED_TARGETS:
         parts.append(f"and {len(waiting) - NAMED_TARGETS} more")
     messages = dict.fromkeys(one_line(failure.message) + failure.remedy for failure in reading.failures or ())
@@ -244,6 +247,7 @@ def words(reading: Reading, *, wanted: int) -> str:
 def console_tail(text: str) -> str:
     """The last lines of a console that say something, as one bounded line without control characters."""
     lines = [line for line in map(one_line, re.split(r"[\r\n]+", _ESCAPES.sub("", text))) if line]
+    lines = [line for line in lines if not line.startswith(FIRMWARE)] or lines
     tail = " | ".join(lines[-CONSOLE_LINES:])
     # A dump of registers follows a panic's reason, and may be the last thing that a machine says.
     panics = [line[: CONSOLE_CHARS // 2] for line in lines[:-CONSOLE_LINES] if PANIC in line]

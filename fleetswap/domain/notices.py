@@ -100,7 +100,7 @@ class Notice:
         warm, cold = (f"about {duration(max(1.0, seconds))}" for seconds in self.back)
         if not self.back[1]:
             cold = "as long as its machines take to start"
-        times = f"{warm} while {self.standby} is warm, {cold} after that" if self.warm else cold
+        times = f"{warm} while {self.standby} is warm, after that {cold}" if self.warm else cold
         return f"`fleetswap rollback`, which takes {times}"
 
     def _bad_end(self) -> tuple[str, ...]:

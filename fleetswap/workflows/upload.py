@@ -201,7 +201,7 @@ class _Upload:
             tell=self._say,
         ) as journal:
             try:
-                beside = f", as far as they differ from {parent_id}" if parent_id is not None else ""
+                beside = f", only those that differ from {parent_id}" if parent_id is not None else ""
                 blocks = f"{layout.count} blocks of 512 KiB{beside}"
                 self._say(f"uploading {order.path.name} to snapshot {target.snapshot_id}: {blocks}")
                 finished_by_another = self._send_and_seal(target, plan, journal, seal)

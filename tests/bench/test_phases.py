@@ -37,7 +37,7 @@ def test_what_failed_or_was_not_seen_is_no_success(launched: float | None) -> No
 
 def test_the_phases_are_read_out_of_the_summary() -> None:
     """The table would show no phase of the rollout, and no one would know where the time went."""
-    said = "http://x is served by web-1\n(the last rollout: build 0.8 s, gate 13 s, shift 2.6 s)\n"
+    said = "http://x is served by web-1\n(its image: build 0.8 s; the last rollout: gate 13 s, shift 2.6 s)\n"
     assert phases_of(said) == {"build": 0.8, "gate": 13.0, "shift": 2.6}
     assert phases_of("error: no\n") == {}
 

@@ -376,7 +376,9 @@ def test_no_region_and_no_credentials(cli: Cli, service: Service, monkeypatch: p
     ran = cli("status", "--service", service.name, "--endpoint-url", "localhost")
     assert (ran.status, ran.error.startswith("--endpoint-url localhost is no URL")) == (2, True)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    assert cli("status", "--service", service.name).error.startswith("no AWS credentials")
+    assert cli("status", "--service", service.name).error.startswith("no AWS credentials: set AWS_PROFILE")
+    local = cli("status", "--service", service.name, "--endpoint-url", "http://127.0.0.1:4510")
+    assert "AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local" in local.error, "no login helps there"
     monkeypatch.delenv("AWS_REGION")
     assert cli("status", "--service", service.name).error.startswith("no AWS region")
 

@@ -294,7 +294,8 @@ def test_summary_says_what_is_served_and_what_each_phase_took() -> None:
         "seconds": {"build": 1.5, "upload": 2.0, "rollout": {"gate": 9, "settle": 0}},
     }
     assert summary(outputs) == (
-        "http://here is served by web-1, standby web-0\n(the last rollout: build 1.5 s, upload 2 s, gate 9 s)\n"
+        "http://here is served by web-1, standby web-0\n"
+        "(its image: build 1.5 s, upload 2 s; the last rollout: gate 9 s)\n"
         "`make rollback` goes back to web-0\n"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -92,9 +93,14 @@ def test_reason_names_the_machines() -> None:
 
 def test_reason_of_a_large_fleet_stays_short() -> None:
     """A fleet of hundreds would bury the reason in one line of kilobytes."""
-    text = gate.words(Reading((SICK,) * 200), wanted=200)
-    assert text.count("ResponseCodeMismatch") == gate.NAMED_TARGETS
+    fleet = tuple(replace(SICK, machine=f"i-{number}") for number in range(200))
+    text = gate.words(Reading(fleet), wanted=200)
+    assert "; i-0, i-1, i-2: Target.ResponseCodeMismatch" in text, "what they have in common is told once"
+    assert text.count("ResponseCodeMismatch") == 1
     assert text.endswith("and 197 more")
+    mixed = gate.words(Reading((fleet[0], YOUNG)), wanted=2)
+    assert "i-0: Target.ResponseCodeMismatch" in mixed
+    assert "i-3: Elb.InitialHealthChecking" in mixed
 
 
 def test_suspects_come_sickest_first() -> None:
@@ -116,6 +122,14 @@ def test_console_tail_is_bounded_and_printable(text: str) -> None:
     tail = gate.console_tail(text)
     assert len(tail) <= gate.CONSOLE_CHARS
     assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in tail)
+
+
+def test_the_firmware_is_told_only_if_nothing_else_was_said() -> None:
+    """Its long paths would bury what the machine said; or a disk that firmware does not boot would not be seen."""
+    firmware = 'BdsDxe: loading Boot0001 "UEFI QEMU NVMe Ctrl" from PciRoot(0x0)/Pci(0x1,0x0)'
+    assert gate.console_tail(f"{firmware}\nserving on :8080") == "serving on :8080"
+    nothing = "BdsDxe: No bootable option or device was found."
+    assert gate.console_tail(f"{firmware}\n{nothing}") == f"{firmware} | {nothing}"
 
 
 def test_console_tail_keeps_the_end() -> None:

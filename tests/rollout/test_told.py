@@ -59,7 +59,7 @@ def test_a_success_ends_with_what_is_live_and_how_to_go_back() -> None:
     assert live == "web: new is live at http://127.0.0.1:80; standby is live, warm for 10:00"
     assert re.fullmatch(r"the rollout took [\d.]+ s: .*\bgate [\d.]+ s.*\bhold [\d.]+ s.*", took)
     assert re.fullmatch(
-        r"to go back: `fleetswap rollback`, which takes about \d+ s while live is warm, .+ after that", back
+        r"to go back: `fleetswap rollback`, which takes about \d+ s while live is warm, after that .+", back
     )
 
 

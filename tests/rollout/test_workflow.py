@@ -151,7 +151,7 @@ def test_a_broken_candidate_is_told_in_full_and_cleaned_up() -> None:
         run(world, wanted)
     text = str(caught.value)
     assert "3 of 3 machines launched, 0 healthy" in text
-    assert "Target.ResponseCodeMismatch Health checks failed with [503]" in text
+    assert "Target.ResponseCodeMismatch Health checks failed with these codes: [503]" in text
     assert "console of i-" in text
     assert "booting | Kernel panic" in text
     assert "live keeps all the traffic" in text
@@ -160,7 +160,7 @@ def test_a_broken_candidate_is_told_in_full_and_cleaned_up() -> None:
     assert world.size("new") == (0, 0)
     assert world.size("live") == (2, 3)
     assert world.size("old") == (2, 2)
-    assert any("(health checks failed with [503])" in line for line in world.log), "the reason shows while waiting, too"
+    assert any("(health check answers [503])" in line for line in world.log), "the reason shows while waiting, too"
 
 
 def test_a_console_that_fails_does_not_hide_the_reason() -> None:

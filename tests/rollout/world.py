@@ -236,7 +236,12 @@ class World:
                 found.append(Target(machine.id, "healthy"))
             else:
                 found.append(
-                    Target(machine.id, "unhealthy", "Target.ResponseCodeMismatch", "Health checks failed with [503]")
+                    Target(
+                        machine.id,
+                        "unhealthy",
+                        "Target.ResponseCodeMismatch",
+                        "Health checks failed with these codes: [503]",
+                    )
                 )
         late = [
             machine for end, machine in release.ended if self.time - end < LAG and end - machine.born > release.boot

@@ -149,7 +149,7 @@ def test_only_what_differs_is_sent(tmp_path: Path) -> None:
     assert (two.parent, two.blocks_sent) == (one.snapshot_id, 1 + 1 + 1 + 1), (
         "b→x, the MBR, what is past the end, the map"
     )
-    blocks = f"8 blocks of 512 KiB, as far as they differ from {one.snapshot_id}"
+    blocks = f"8 blocks of 512 KiB, only those that differ from {one.snapshot_id}"
     assert lines == [f"uploading two to snapshot {two.snapshot_id}: {blocks}"]
     check(port.held[two.snapshot_id], content, "aabxcc00")
     assert port.held[two.snapshot_id].about.tags == {

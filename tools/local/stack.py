@@ -56,9 +56,13 @@ def summary(outputs: Mapping[str, Any]) -> str:
     """What a person wants to know after an update: where it answers, what is live, what took how long, the way back."""
     seconds = outputs["seconds"]
     rollout = {str(phase): seconds["rollout"].get(phase, 0) for phase in Phase}  # Pulumi sorts outputs by name
-    phases = {"build": seconds["build"], "upload": seconds["upload"], **rollout}
-    took = ", ".join(f"{name} {spent:g} s" for name, spent in phases.items() if spent)
-    return f"{served(outputs)}(the last rollout: {took})\n{way_back(outputs)}"
+    image = {
+        "build": seconds["build"],
+        "upload": seconds["upload"],
+    }  # of an earlier update, if it went back to this one
+    parts = (("its image", image), ("the last rollout", rollout))
+    told = ((what, ", ".join(f"{name} {spent:g} s" for name, spent in took.items() if spent)) for what, took in parts)
+    return f"{served(outputs)}({'; '.join(f'{what}: {took}' for what, took in told if took)})\n{way_back(outputs)}"
 
 
 def served(outputs: Mapping[str, Any]) -> str:
