@@ -194,7 +194,7 @@ class DiskImageProvider(ResourceProvider):
                 connections=inputs.shipping.connections,
             )
         if not uploaded.adopted:  # else it was told who finished it
-            sent = f"{counted(uploaded.blocks, 'block')}, {uploaded.blocks_sent:,} sent with the map"
+            sent = f"{counted(uploaded.blocks, 'block')}, {uploaded.blocks_sent:,} sent, the map included"
             speech.line(f"snapshot {uploaded.snapshot_id} is complete: {sent}")
         outs = {
             **props,
