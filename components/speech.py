@@ -27,7 +27,9 @@ LOG_SECONDS = 15.0
 `--debug`: so it is noticed soon when there is none any more."""
 
 LOG_TIMEOUT = 5.0
-"""Seconds that the engine may take for a message, on this very machine."""
+LATE_TIMEOUT = 0.2
+"""Seconds that the engine may take for a message, on this very machine; and one that took longer, for the next. It is
+held up, or stopped (Ctrl-Z), and a rollout has more to do than wait for it."""
 
 GONE = 2
 """Messages in a row that no engine takes, after which it is gone: it was killed, for it ends its providers first."""
@@ -53,6 +55,7 @@ class Speech:
         self._urn = urn
         self._gone = gone
         self._unheard = 0
+        self._late = False
         self._every = _seconds_between()
         self._shown = self._sent = float("-inf")
         self._text = ""
@@ -84,13 +87,19 @@ class Speech:
             return
         request = engine_pb2.LogRequest(severity=severity, message=text, urn=self._urn, ephemeral=ephemeral)
         try:
-            engine.Log(request, timeout=LOG_TIMEOUT)
-        except grpc.RpcError:
-            self._unheard += 1
+            engine.Log(request, timeout=LATE_TIMEOUT if self._late else LOG_TIMEOUT)
+        except grpc.RpcError as error:
+            self._late = _is_late(error)
+            self._unheard = 0 if self._late else self._unheard + 1  # one that is late is there
             if self._unheard == GONE:
                 self._gone()
         else:
-            self._unheard = 0
+            self._unheard, self._late = 0, False
+
+
+def _is_late(error: grpc.RpcError) -> bool:
+    code = getattr(error, "code", None)  # `grpc.Call` has it, which every error of a call is, too
+    return code is not None and code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 @functools.cache

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import grpc
 import pytest
-from pulumi.runtime.proto import engine_pb2
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from components import speech
 from components.speech import Speech
@@ -100,6 +102,37 @@ def test_an_engine_that_is_gone_is_noticed_once_and_fails_nothing(
         ours.status(f"{second}")
         passes(1)
     assert told == ["gone"]
+
+
+def test_an_engine_that_is_late_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-Z, or a busy machine, would end a good rollout because "pulumi was killed"; or each word would cost 5 s."""
+
+    class Stopped(engine_pb2_grpc.EngineServicer):
+        """Takes messages, and does not answer."""
+
+        def Log(self, _request: object, context: grpc.ServicerContext) -> None:  # noqa: N802 - the protocol's name
+            heard.append(context.time_remaining())
+            going_on.wait()
+            context.abort(grpc.StatusCode.CANCELLED, "over")
+
+    heard, going_on, told = list[float](), threading.Event(), list[str]()
+    monkeypatch.setattr(speech, "LOG_TIMEOUT", 0.4)
+    monkeypatch.setattr(speech, "LATE_TIMEOUT", 0.1)
+    server = grpc.server(ThreadPoolExecutor(8))
+    engine_pb2_grpc.add_EngineServicer_to_server(Stopped(), server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    monkeypatch.setattr("sys.argv", ["pulumi.dynamic", address])
+    ours = Speech(URN, gone=lambda: told.append("gone"))
+    for word in ("one", "two", "three", "four"):
+        ours.line(word)
+    assert told == []
+    assert len(heard) <= 1 or max(heard[1:]) <= 0.1
+    going_on.set()
+    server.stop(None).wait()
+    for number in range(50):  # the first of them may find a connection that is being closed
+        ours.line(f"{number}")
+    assert told == ["gone"], "this one is killed"
 
 
 def test_what_was_left_out_is_shown_later_and_what_is_shown_is_not_said_again(
