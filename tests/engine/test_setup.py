@@ -150,6 +150,23 @@ def test_failed_install_is_done_again(machine: Machine) -> None:
     assert any("--require-hashes" in call for call in machine.calls())
 
 
+def test_what_the_build_backend_says_is_shown_only_if_it_fails(machine: Machine) -> None:
+    """The first `make up` would begin with a dozen lines of warnings, or a failure would be told without its reason."""
+    machine.is_complete()
+    install = 'case "$*" in *"install"*"-e .") echo "warning: Editable installation" >&2; exit {} ;; esac'
+    machine.script(machine.bin / "python3", PYTHON + install.format(1))
+    failed = machine.setup()
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-2:] == [
+        "warning: Editable installation",
+        "error: pip could not install the project itself: see the lines above",
+    ]
+    (machine.project / ".venv/locked.stamp").unlink()
+    machine.script(machine.bin / "python3", PYTHON + install.format(0))
+    done = machine.setup()
+    assert (done.returncode, "Editable" in done.stderr) == (0, False)
+
+
 def test_real_list_of_packages_is_complete_here() -> None:
     """The list would name a package or a file that Debian does not have."""
     lines = [line.split("#")[0].split() for line in (ROOT / "tools/debian-packages").read_text().splitlines()]
