@@ -65,7 +65,7 @@ class PreviewGuardProvider(ResourceProvider):
         """The rules of another release, or on another listener, are guarded by another resource."""
         replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
         changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields)
-        return DiffResult(changes=changed, replaces=replaces, delete_before_replace=False)
+        return DiffResult(changes=changed, replaces=replaces, delete_before_replace=True)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Only remember whose rules these will be."""
@@ -144,6 +144,9 @@ class PreviewRule(Resource, module="fleetswap", name="PreviewRule"):
             "endpoint": context.endpoint,
             "tags": dict(tags),
         }
-        guard = PreviewGuard(name, inputs, opts)
-        after = pulumi.ResourceOptions(depends_on=[guard])
+        # Where they are replaced (`--replace`), the old ones go first: they delete all rules of the release, also one
+        # that the new ones have just found. No rule here has traffic.
+        first = pulumi.ResourceOptions(delete_before_replace=True)
+        guard = PreviewGuard(name, inputs, pulumi.ResourceOptions.merge(opts, first))
+        after = pulumi.ResourceOptions(delete_before_replace=True, depends_on=[guard], replace_with=[guard])
         super().__init__(PreviewRuleProvider(), name, inputs, pulumi.ResourceOptions.merge(opts, after))

@@ -126,7 +126,8 @@ class CapacitySettings(_Strict):
     """Greatest number of machines of one release. A greater one applies in place, a smaller one to the next release."""
     cpu_percent: float = Field(default=50, gt=0, le=100)
     """Target tracking keeps the average CPU near this."""
-    warmup: int = Field(default=60, ge=0, le=3600)
+    # The provider leaves a 0 out of CreateAutoScalingGroup, and AWS then takes the group's cooldown, 300 s.
+    warmup: int = Field(default=60, ge=1, le=3600)
     """Seconds after launch in which a machine's CPU does not count yet. A longer one holds back scale-out."""
 
     @model_validator(mode="after")

@@ -141,6 +141,8 @@ def test_what_the_provider_calls_is_allowed() -> None:
         for name in names.split():
             action = f"{service}:{name}"
             assert allows(action, something(action)), action
+    # What AWS checks besides at CreateLoadBalancer (kubernetes-sigs/aws-load-balancer-controller, issue 3917).
+    assert allows("ec2:GetSecurityGroupsForVpc", f"{EC2}vpc/vpc-1")
 
 
 @pytest.mark.parametrize(

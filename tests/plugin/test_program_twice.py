@@ -75,3 +75,28 @@ def test_deploying_the_same_again_changes_nothing(stack: Stack) -> None:
     assert "created" not in stack.run("up", "--yes", "--skip-preview")
     stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     assert stack.steps() == {}
+
+
+def test_a_preview_rule_that_is_replaced_is_there_afterwards(stack: Stack, aws: Callable[[str], Any]) -> None:
+    """`--replace` would delete the rule that was just found, and the release could not be checked any more."""
+    stack.run("up", "--yes", "--skip-preview")
+    elbv2 = aws("elbv2")
+    (rule,) = preview_rules(elbv2)
+    (urn,) = re.findall(r"urn:\S+fleetswap:PreviewGuard::web-12345678", stack.run("stack", "--show-urns"))
+    told = stack.run("up", "--yes", "--skip-preview", "--replace", urn)
+    assert "+-2 replaced" in told, "guard and rule, and nothing that has traffic"
+    (again,) = preview_rules(elbv2)
+    assert again["RuleArn"] != rule["RuleArn"]
+    assert again["Conditions"] == rule["Conditions"]
+
+
+def preview_rules(elbv2: Any) -> list[Any]:
+    """The rules of this stack's listener."""
+    return [
+        rule
+        for balancer in elbv2.describe_load_balancers()["LoadBalancers"]
+        for listener in elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+        if listener["Port"] == 8183
+        for rule in elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
+        if not rule["IsDefault"]
+    ]

@@ -99,6 +99,7 @@ def test_the_commented_example_has_every_setting() -> None:
         ({"health": {"codes": "200,404-200"}}, "404-200 is no range"),
         ({"health": {"grace": 7201}}, "fleetswap:health.grace"),
         ({"capacity": {"warmup": 4000}}, "fleetswap:capacity.warmup"),
+        ({"capacity": {"warmup": 0}}, "fleetswap:capacity.warmup"),  # never reaches AWS, which takes 300 s then
         ({"front": {"idle_timeout": 4001}}, "fleetswap:front.idle_timeout"),
         ({"front": {"certificate_arn": ""}}, "fleetswap:front.certificate_arn"),
         ({"front": {"certificate_arn": "arn:aws:acm:x"}}, "fleetswap:front.certificate_arn"),
