@@ -181,13 +181,14 @@ class Balancer:
         if found is None:
             with explained("elasticloadbalancing:CreateRule", listener):
                 try:
-                    self._client.create_rule(
+                    made = self._client.create_rule(
                         ListenerArn=listener,
                         Priority=PRIORITY,
                         Conditions=CONDITIONS,
                         Actions=actions,
                         **self._tagged(),
                     )
+                    self._known |= {rule["RuleArn"] for rule in made["Rules"]}  # its tags may be told of later
                     return
                 except ClientError as error:
                     if code(error) != "PriorityInUse":

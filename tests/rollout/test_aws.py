@@ -321,6 +321,28 @@ def test_a_rule_made_by_a_lost_answer_is_taken_over(aws: None) -> None:
         stub.assert_no_pending_responses()
 
 
+def test_our_own_new_rule_is_no_strangers(aws: None) -> None:
+    """A first deploy would be refused because its own rule is read before its tags are."""
+    del aws
+    elb = client("elbv2")
+    ours = {
+        "Priority": str(PRIORITY),
+        "RuleArn": "arn:rule",
+        "IsDefault": False,
+        "Actions": [{"Type": "forward", "TargetGroupArn": "arn:tg"}],
+    }
+    with Stubber(elb) as stub:
+        stub.add_response("describe_rules", {"Rules": []})
+        stub.add_response("create_rule", {"Rules": [ours]})
+        stub.add_response("describe_rules", {"Rules": [ours]})
+        stub.add_response("describe_tags", {"TagDescriptions": []})
+        balancer = Balancer(elb, tags=tags.policy("acme/fleetswap/prod", "web", name="web"))
+        balancer.forward("arn:l", (("arn:tg", 100),))
+        found = balancer.rule("arn:l")
+    assert found is not None
+    assert found.serving == {"arn:tg"}
+
+
 def test_targets_carry_the_reason(aws: None) -> None:
     """The gate would not know why a target is unhealthy."""
     del aws
