@@ -48,7 +48,7 @@ def _candidate(state: State, group: Group | None) -> list[Change]:
 
 def _tag_rule(state: State) -> list[Change]:
     """Whoever has lost the state finds live and standby on the rule; what a hand has left there is over."""
-    had = state.first.tags if state.first else {}
+    had = state.rule_tags
     wanted = {marks.LIVE: state.order.candidate.release}
     if state.order.owner:
         wanted[marks.OWNER] = state.order.owner

@@ -19,6 +19,7 @@ from fleetswap.domain.moves import (
     Route,
     ScheduleScaleIn,
     Seen,
+    TagRule,
     Wait,
 )
 from fleetswap.domain.orders import Order, Rule, Side, shares
@@ -127,6 +128,15 @@ class State:
     def previous(self) -> str | None:
         """The release that had the traffic before; if several shared it, all of them in one text."""
         return " and ".join(sorted(self.order.release_of(arn) for arn in self.served)) or None
+
+    @property
+    def rule_tags(self) -> dict[str, str]:
+        """The tags of the rule, as they were found and as this rollout has written them since."""
+        found = dict(self.first.tags) if self.first else {}
+        for change in self.touched:
+            if isinstance(change, TagRule):
+                found = {key: value for key, value in (found | dict(change.tags)).items() if key not in change.remove}
+        return found
 
     @property
     def left_by_hand(self) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetswap.domain import gate, pins, scale_in
+from fleetswap.domain import gate, marks, pins, scale_in
 from fleetswap.domain.moves import (
     Arm,
     CancelScaleIn,
@@ -44,6 +44,7 @@ def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
         if group is not None:
             found += _side(state, side, group, now, has_traffic=side.target_group in serving | state.served)
     found.sort(key=lambda change: not (isinstance(change, CancelScaleIn) and change.side.target_group in serving))
+    found += _untell(state, serving)
     if state.armed_until is not None or any(isinstance(change, Arm) for change in state.touched):
         found.append(Disarm())
     return found
@@ -69,6 +70,26 @@ def _side(state: State, side: Side, group: Group, now: float, *, has_traffic: bo
             changed = any(change.desired is not None for change in resized)
             found.append(Resize(side, group.minimum, group.desired if changed else None))
     return [*found, *pins.release(state, side)]
+
+
+def _untell(state: State, serving: frozenset[str]) -> list[Change]:
+    """What the settle has told on the rule is no longer true when the traffic is home again.
+
+    A way back by hand would lead to the release that failed, and an owner whom no one knows would keep the service from
+    being taken down.
+    """
+    if state.first is None or state.home_side is None or serving != state.served:
+        return []
+    was, now = {**state.first.tags, marks.LIVE: state.home_side.release}, state.rule_tags
+    told = {key for each in state.touched if isinstance(each, TagRule) for key in (*dict(each.tags), *each.remove)} & {
+        marks.LIVE,
+        marks.STANDBY,
+        marks.ROLLED_BACK,
+        marks.OWNER,
+    }
+    keys = sorted(key for key in told if was.get(key) != now.get(key))
+    tags = tuple((key, was[key]) for key in keys if key in was)
+    return [TagRule(tags, tuple(key for key in keys if key not in was))] if keys else []
 
 
 def _scale_in_later(state: State, side: Side, group: Group, touched: Sequence[Change]) -> list[Change]:
