@@ -29,8 +29,8 @@ status: setup ## what runs, and the outputs of the stack
 down: ## end every process of it and remove its state; the engine and the environment stay
 	@test ! -x $(python) || $(python) -m tools.local down
 
-test: setup ## every test
-	@$(python) -m pytest
+test: setup ## every test; those with a whole stack run beside the others (tests/conftest.py)
+	@$(python) -m pytest -n 2 --dist loadgroup
 
 check: setup lint test ## everything that a change must pass
 
