@@ -295,6 +295,8 @@ def test_a_shortage_is_waited_for_and_then_decided() -> None:
     allowed = replace(patient, order=replace(ROLE, policy=replace(patient.order.policy, shortage=Shortage.ON_DEMAND)))
     made = check(allowed, short, short_since=None, doing=Tag(NEW, marks.ON_DEMAND, "30"), phase=Phase.GATE)
     assert made.queue == tuple(pins.to_on_demand(NEW, 30)) == (Tag(NEW, marks.ON_DEMAND, "30"), OnDemand(NEW, 100))
+    none = HealthRead(replace(short.reading, on_demand_percent=0))
+    check(allowed, none, doing=Tag(NEW, marks.ON_DEMAND, "0"))
     check(since, HealthRead(Reading((), PENDING)), short_since=None)
     check(since, HealthRead(Reading(())), short_since=1000.0)
 

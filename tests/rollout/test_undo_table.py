@@ -63,6 +63,7 @@ LATER = 1070.0
         (None, GROWN, NOW, []),
         (Group(0, 0, 8), GROWN, LATER, [Resize(NEW, 0, 0), TAKEN]),
         (Group(0, 0, 8), (PIN, ScheduleScaleIn(NEW, 9, note="me")), LATER, [CancelScaleIn(NEW), TAKEN]),
+        (Group(0, 0, 8), (Resize(NEW, 0, 0),), LATER, []),
         (Group(0, 1, 8), (), NOW, [LEFT]),
         (Group(0, 1, 8), (), LATER, [Resize(NEW, 0, 0)]),
         (Group(1, 0, 8), (), LATER, [Resize(NEW, 0, 0)]),
