@@ -57,7 +57,9 @@ def _side(state: State, side: Side, group: Group, now: float, *, has_traffic: bo
     planned = any(isinstance(change, ScheduleScaleIn) for change in touched)
     found: list[Change] = []
     if has_traffic:
-        found += [CancelScaleIn(side)] if planned or group.scale_in is not None else []
+        # Without our switch nothing kept others from planning it, since we looked.
+        alone = any(isinstance(change, Disarm) for change in state.touched)
+        found += [CancelScaleIn(side)] if planned or group.scale_in is not None or alone else []
         found += _with_traffic(state, side, pinned=bool(resized) or pins.is_pinned(state, side))
     elif side == state.order.candidate and not _was_of_use(state, side, group):
         if resized or planned or (group.minimum, group.desired) != (0, 0):

@@ -8,11 +8,13 @@ import pytest
 
 from fleetswap.domain import marks
 from fleetswap.domain.errors import Aborted
+from fleetswap.domain.moves import ReadRule
 from fleetswap.domain.orders import Order, Rule
 from fleetswap.domain.sites import Site
+from fleetswap.domain.state import Phase, State
 from fleetswap.domain.strategy import Step, Strategy
 from fleetswap.workflows.now import rollback_now
-from fleetswap.workflows.rollout import roll_out
+from fleetswap.workflows.rollout import roll_out, take_up
 from tests.rollout.world import LISTENER, POLICY, Release, World, order, running, side
 
 HOURS = 4 * 3600.0
@@ -89,3 +91,21 @@ def test_a_way_back_that_fails_leaves_nothing_planned_for_what_has_the_traffic()
     assert world.armed() is None
     world.sleep(HOURS)
     assert world.releases["new"].machines, "it still has a tenth of the traffic"
+
+
+def test_what_another_has_planned_since_the_switch_was_deleted_goes_when_the_traffic_comes_back() -> None:
+    """A guardian that was held up puts the traffic back on what the next rollout lets AWS end a minute later."""
+    kept = list[State]()
+    world = World(new=Release(), live=running(2))
+    world.put_traffic(live=100)
+    made = deployed(Strategy())
+    roll_out(made, balancer=world, fleet=world, prober=world, clock=world, switch=world, keep=kept.append)
+    settling = next(each for each in kept if each.phase is Phase.SETTLE and isinstance(each.doing, ReadRule))
+    world = World(new=running(2), live=running(2))
+    world.put_traffic(new=100)
+    world.schedule_scale_in("asg-live", 60, marks.LEFT)
+    with pytest.raises(Aborted, match="killed; live has all the traffic again"):
+        take_up(settling, "killed", balancer=world, fleet=world, prober=world, clock=world, switch=world)
+    world.sleep(HOURS)
+    assert world.serving() == {"tg-live"}
+    assert not world.dark
