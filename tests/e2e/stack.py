@@ -205,6 +205,14 @@ class LocalStack:
         with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=10) as answer:
             return str(answer.read().decode().strip())
 
+    def serves(self, version: str) -> bool:
+        """Whether ten answers in a row are of this version, soon: the nodes of the balancer follow the rule late."""
+        right, deadline = 0, time.monotonic() + 30
+        while right < 10 and time.monotonic() < deadline:
+            right = right + 1 if self.get().startswith(f"version {version} ") else 0
+            time.sleep(0.1)
+        return right == 10
+
     def groups(self) -> list[str]:
         """The auto scaling groups of the machines that run, one entry a machine."""
         with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/_localcloud/status", timeout=10) as answer:
