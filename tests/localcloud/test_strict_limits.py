@@ -147,7 +147,6 @@ def mixed(c: Clients, net: Network, *types: str, spot: str = "lowest-price", **a
             "InvalidParameterValue",
         ),
     ],
-    ids=str,
 )
 def test_names_and_numbers_that_aws_refuses(
     clients: Clients, call: Callable[[Clients, Network], object], code: str
