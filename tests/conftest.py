@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import hypothesis
 import pytest
+
+# Run by a shell in the background, the tests and all that they start would ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A deadline is a timing; on a shared machine it fails at random.
 hypothesis.settings.register_profile("fleetswap", deadline=None)

@@ -79,24 +79,25 @@ def test_deploying_the_same_again_changes_nothing(stack: Stack) -> None:
 
 def test_a_preview_rule_that_is_replaced_is_there_afterwards(stack: Stack, aws: Callable[[str], Any]) -> None:
     """`--replace` would delete the rule that was just found, and the release could not be checked any more."""
-    stack.run("up", "--yes", "--skip-preview")
     elbv2 = aws("elbv2")
-    (rule,) = preview_rules(elbv2)
+    others = preview_rules(elbv2).keys()  # of the stack of another test
+    stack.run("up", "--yes", "--skip-preview")
+    ((arn, rule),) = [(arn, rule) for arn, rule in preview_rules(elbv2).items() if arn not in others]
     (urn,) = re.findall(r"urn:\S+fleetswap:PreviewGuard::web-12345678", stack.run("stack", "--show-urns"))
     told = stack.run("up", "--yes", "--skip-preview", "--replace", urn)
     assert "+-2 replaced" in told, "guard and rule, and nothing that has traffic"
-    (again,) = preview_rules(elbv2)
-    assert again["RuleArn"] != rule["RuleArn"]
+    ((arn_again, again),) = [(arn, rule) for arn, rule in preview_rules(elbv2).items() if arn not in others]
+    assert arn_again != arn
     assert again["Conditions"] == rule["Conditions"]
 
 
-def preview_rules(elbv2: Any) -> list[Any]:
-    """The rules of this stack's listener."""
-    return [
-        rule
+def preview_rules(elbv2: Any) -> dict[str, Any]:
+    """The rules of the listeners of this program, by their ARN."""
+    return {
+        rule["RuleArn"]: rule
         for balancer in elbv2.describe_load_balancers()["LoadBalancers"]
         for listener in elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
         if listener["Port"] == 8183
         for rule in elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
         if not rule["IsDefault"]
-    ]
+    }
