@@ -77,12 +77,14 @@ def _named(content: Any) -> set[str]:  # noqa: ANN401 (JSON)
 
 
 def _undocumented(content: Any) -> Any:  # noqa: ANN401 (JSON)
+    """Without what only people read: texts, and the values that a string may have, which botocore does not check."""
     if isinstance(content, dict):
-        # A member may be called "documentation"; then it is no text.
+        # A member may be called "documentation" or "enum"; then it is no text, and no list.
         return {
             name: _undocumented(value)
             for name, value in content.items()
             if not (name == "documentation" and isinstance(value, str))
+            and not (name == "enum" and isinstance(value, list))
         }
     if isinstance(content, list):
         return [_undocumented(value) for value in content]
