@@ -1,12 +1,23 @@
-"""What a dynamic provider's `check` does: hold the inputs against their model."""
+"""The inputs of a dynamic provider: how they are read, and how its `check` holds them against their model."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from pulumi.dynamic import CheckFailure
 from pulumi.output import Unknown
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class ProviderInputs(BaseModel):
+    """The inputs of one kind of resource. What comes later gets a default, so that older states stay readable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def of(cls, props: dict[str, Any]) -> Self:
+        """Read the inputs out of a resource's properties, which also hold its outputs."""
+        return cls.model_validate({key: value for key, value in props.items() if key in cls.model_fields})
 
 
 def check_failures(model: type[BaseModel], props: dict[str, Any]) -> list[CheckFailure]:

@@ -26,7 +26,7 @@ from pulumi.dynamic import (
 from pydantic import BaseModel, ConfigDict
 
 from components.cancel import hear
-from components.checks import check_failures
+from components.checks import ProviderInputs, check_failures
 from components.context import Context
 from components.speech import Speech, urn_of
 from fleetswap.aws import snapshots
@@ -96,10 +96,8 @@ class NixInputs(BaseModel):
     options: dict[str, str]
 
 
-class Inputs(BaseModel):
+class Inputs(ProviderInputs):
     """The resource's inputs. No client, no secret. What is None has a default: Pulumi leaves it out on the way here."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: int
     stack: str
@@ -116,11 +114,6 @@ class Inputs(BaseModel):
     root_gib: int | None = None
     urn: str = ""
     """In whose row building and uploading speak."""
-
-    @classmethod
-    def of(cls, props: dict[str, Any]) -> Inputs:
-        """Read the inputs out of a resource's properties, which also hold its outputs."""
-        return cls.model_validate({key: value for key, value in props.items() if key in cls.model_fields})
 
 
 class DiskImageProvider(ResourceProvider):

@@ -13,9 +13,8 @@ from typing import Any
 
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
-from pydantic import BaseModel, ConfigDict
 
-from components.checks import check_failures
+from components.checks import ProviderInputs, check_failures
 from components.context import Context
 from fleetswap.aws.previews import Previews
 from fleetswap.aws.session import Cloud
@@ -29,10 +28,8 @@ REPLACING = ("release", "listener", "region")
 """Another value of these is another rule."""
 
 
-class Inputs(BaseModel):
+class Inputs(ProviderInputs):
     """The inputs of both resources."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: int
     release: str
@@ -41,11 +38,6 @@ class Inputs(BaseModel):
     region: str
     endpoint: str | None = None
     tags: dict[str, str]
-
-    @classmethod
-    def of(cls, props: dict[str, Any]) -> Inputs:
-        """Read the inputs out of a resource's properties."""
-        return cls.model_validate({key: value for key, value in props.items() if key in cls.model_fields})
 
     def previews(self) -> Previews:
         """The hand on the listener, made anew for each operation."""

@@ -16,7 +16,7 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 from pydantic import BaseModel, ConfigDict
 
 from components.cancel import hear
-from components.checks import check_failures
+from components.checks import ProviderInputs, check_failures
 from components.context import Context
 from components.guardian import guarded
 from components.speech import Speech, urn_of
@@ -60,10 +60,8 @@ class SideInputs(BaseModel):
     image: str | None = None
 
 
-class Inputs(BaseModel):
+class Inputs(ProviderInputs):
     """The resource's inputs. `live` is the release that is to have the traffic, first for the reader of a preview."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: int
     live: str
@@ -82,11 +80,6 @@ class Inputs(BaseModel):
     probe_host: str | None = None
     urn: str = ""
     """In whose row the rollout speaks."""
-
-    @classmethod
-    def of(cls, props: dict[str, Any]) -> Inputs:
-        """Read the inputs out of a resource's properties, which also hold its outputs."""
-        return cls.model_validate({key: value for key, value in props.items() if key in cls.model_fields})
 
     @property
     def order(self) -> Order:
