@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pulumi_aws as aws
 
-from fleetswap.domain import marks, tags
+from fleetswap.domain import tags
+from fleetswap.domain.rollout import rollout_tags
 
 ENDPOINT_SERVICES = ("autoscaling", "ec2", "elbv2", "iam", "sts")
 """The services that the AWS provider speaks to for this program, by the provider's names."""
@@ -34,7 +35,7 @@ class Context:
     def provider(self) -> aws.Provider:
         """The AWS provider that all resources of the stack use: explicit, so that no default one can be picked up."""
         # A refresh must not take the tags by which rollouts speak to each other for drift, nor an update remove them.
-        ignored = aws.ProviderIgnoreTagsArgs(keys=list(marks.ALL_KEYS))
+        ignored = aws.ProviderIgnoreTagsArgs(keys=list(rollout_tags.ALL_KEYS))
         if self.endpoint is None:
             # With another account's credentials a refresh would find nothing, and a destroy forget what still runs.
             accounts = None if self.account is None else [self.account]

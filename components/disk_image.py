@@ -2,7 +2,7 @@
 
 What a reviewer must see is an input, computed in the program: the store path, and which packages change since the live
 release. `create` builds and uploads; it adopts the finished snapshot of an image that this stack has already shipped.
-Nothing is decided here: see `fleetswap.workflows.upload`.
+Nothing is decided here: see `fleetswap.workflows.image.upload`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from components.cancel import hear
 from components.checks import ProviderInputs, check_failures
 from components.context import Context
 from components.speech import Speech, urn_of
-from fleetswap.aws import snapshots
-from fleetswap.aws.ebs import DirectSnapshots
+from fleetswap.aws.image import snapshots
+from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
-from fleetswap.domain import blockmap
-from fleetswap.domain.disk import refuse_unbootable
 from fleetswap.domain.errors import FleetswapError, InputError
-from fleetswap.domain.ledger import Entry
-from fleetswap.domain.meter import Figures, Meter
-from fleetswap.domain.words import counted
+from fleetswap.domain.image import blockmap
+from fleetswap.domain.image.disk import refuse_unbootable
+from fleetswap.domain.image.meter import Figures, Meter
+from fleetswap.domain.release.ledger import Entry
+from fleetswap.domain.text import counted
 from fleetswap.nix import build
-from fleetswap.workflows import adopt, upload
-from fleetswap.workflows.image_file import ImageFile
+from fleetswap.workflows.image import adopt, upload
+from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.stop import Stop
 
 SCHEMA = 1
@@ -75,7 +75,7 @@ JOURNALS = PROJECT_ROOT / ".work" / "uploads"
 
 
 class Shipping(BaseModel):
-    """How the image is sent; see `fleetswap.workflows.upload.Order`."""
+    """How the image is sent; see `fleetswap.workflows.image.upload.Order`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -86,7 +86,7 @@ class Shipping(BaseModel):
 
 
 class NixInputs(BaseModel):
-    """See `fleetswap.domain.ledger.Nix`."""
+    """See `fleetswap.domain.release.ledger.Nix`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fleetswap.domain.state import State
+    from fleetswap.domain.rollout.state import State
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -3,7 +3,8 @@
 Two dynamic providers. `PreviewRule` finds the release's rule or makes it, so that a lost answer costs nothing.
 `PreviewGuard` makes nothing: it stands between the rule and its target group, and when the release goes it deletes what
 rules the release has, also one that the state does not know because the deployer died while AWS made it. AWS refuses to
-delete a target group that a rule uses, so without it such a release could never go. See `fleetswap.aws.previews`.
+delete a target group that a rule uses, so without it such a release could never go. See
+`fleetswap.aws.rollout.previews`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 
 from components.checks import ProviderInputs, check_failures
 from components.context import Context
-from fleetswap.aws.previews import Previews
+from fleetswap.aws.rollout.previews import Previews
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.orders import Unavailable
+from fleetswap.domain.rollout.model import Unavailable
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""

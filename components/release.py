@@ -20,7 +20,7 @@ from components.machine_image import ROOT_DEVICE, MachineImage, MachineImageArgs
 from components.network import Network
 from components.preview import PreviewRule
 from components.rollout import Side
-from fleetswap.domain.ledger import Entry
+from fleetswap.domain.release.ledger import Entry
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The rollout: a dynamic provider, and the only owner of the weights and of a group's `desired` and `min`.
 
 `diff` and `read` look at the real listener, so that a flip from outside, or a deployer that died half-way, shows in the
-next preview and is mended by the next update. Nothing is decided here: see `fleetswap.workflows.rollout`.
+next preview and is mended by the next update. Nothing is decided here: see `fleetswap.workflows.rollout.run`.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from components.checks import ProviderInputs, check_failures
 from components.context import Context
 from components.guardian import guarded
 from components.speech import Speech, urn_of
-from fleetswap.aws.balancer import Balancer
-from fleetswap.aws.fleet import Fleet
-from fleetswap.aws.metrics import PERIOD, Metrics
-from fleetswap.aws.notifier import Topic, region_of
-from fleetswap.aws.probe import HttpProber
+from fleetswap.aws.rollout.balancer import Balancer
+from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.metrics import PERIOD, Metrics
+from fleetswap.aws.rollout.notifier import Topic, region_of
+from fleetswap.aws.rollout.probe import HttpProber
+from fleetswap.aws.rollout.switch import Switch
 from fleetswap.aws.session import Cloud
-from fleetswap.aws.switch import Switch
-from fleetswap.domain import marks, orders, tags
+from fleetswap.domain import tags
 from fleetswap.domain.errors import FleetswapError
-from fleetswap.domain.notices import CANCELLED
-from fleetswap.domain.orders import Order, Policy
-from fleetswap.domain.state import State
-from fleetswap.workflows import rollout as workflow
+from fleetswap.domain.rollout import model, rollout_tags
+from fleetswap.domain.rollout.model import Order, Policy
+from fleetswap.domain.rollout.notices import CANCELLED
+from fleetswap.domain.rollout.state import State
+from fleetswap.workflows.rollout import run as workflow
 from fleetswap.workflows.stop import Stop
 
 SCHEMA = 1
@@ -50,7 +51,7 @@ LOCAL_PERIOD = 10
 
 
 class SideInputs(BaseModel):
-    """See `fleetswap.domain.orders.Side`."""
+    """See `fleetswap.domain.rollout.model.Side`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,7 +85,7 @@ class Inputs(ProviderInputs):
     @property
     def order(self) -> Order:
         """What is asked of the workflow."""
-        sides = {side.release: orders.Side(**side.model_dump()) for side in self.sides}
+        sides = {side.release: model.Side(**side.model_dump()) for side in self.sides}
         candidate = sides.pop(self.live)
         return Order(
             service=self.service,
@@ -139,7 +140,7 @@ class RolloutProvider(ResourceProvider):
         """
         inputs = Inputs.of(_props)
         ports = _Ports(inputs)
-        owner = ports.balancer.tags(inputs.listener).get(marks.OWNER, _id)
+        owner = ports.balancer.tags(inputs.listener).get(rollout_tags.OWNER, _id)
         if owner != _id:
             Speech(inputs.urn).line(f"the traffic is {owner}'s now: nothing is taken down")
             return

@@ -1,7 +1,7 @@
 """What the dead man's switch may do: the role with which EventBridge Scheduler puts the weights back.
 
 The schedule itself belongs to the rollout, which sets it before the first weight moves and deletes it at the end; see
-`fleetswap.aws.switch`. The role may change the rules of this one listener and nothing else.
+`fleetswap.aws.rollout.switch`. The role may change the rules of this one listener and nothing else.
 """
 
 from __future__ import annotations

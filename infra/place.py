@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.ledger import Entry, Identity, Ledger, Network
+from fleetswap.domain.release.ledger import Entry, Identity, Ledger, Network
 from infra.settings import Settings
 
 

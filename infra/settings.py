@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.policy import Policy
-from fleetswap.workflows import upload
+from fleetswap.domain.rollout.policy import Policy
+from fleetswap.workflows.image import upload
 from infra.names import (
     MONTH,
     AccountId,

@@ -19,9 +19,9 @@ from components.rollout import Rollout, RolloutArgs
 from components.switch import Switch, SwitchArgs
 from fleetswap.aws.account import Account
 from fleetswap.aws.session import Cloud
-from fleetswap.domain.ledger import Ledger, from_plain, to_plain
-from fleetswap.domain.plan import Plan, plan, served
-from fleetswap.domain.policy import Policy
+from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
+from fleetswap.domain.release.plan import Plan, plan, served
+from fleetswap.domain.rollout.policy import Policy
 from infra.place import Whereabouts, check_offers, place
 from infra.settings import Settings
 from infra.wanted import wanted_entry

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from components.disk_image import PROJECT_ROOT
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine, Nix, release_id
-from fleetswap.domain.packages import changes
+from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, Nix, release_id
+from fleetswap.domain.release.packages import changes
 from fleetswap.nix import build
-from fleetswap.workflows import upload
+from fleetswap.workflows.image import upload
 from infra.settings import ImageSettings, Settings
 
 

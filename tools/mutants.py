@@ -1,6 +1,6 @@
 """Break the state machine in every small way, and tell which of the breaks no test notices: mutation testing.
 
-    make mutants ARGS="gate rates"     # modules of fleetswap/domain; without a name all of them
+    make mutants ARGS="gate rates"     # modules of fleetswap/domain/rollout; without a name all of them
     make mutants ARGS="--fresh"        # forget what earlier runs found
 
 mutmut makes the mutants and forks a run of tests for each; this adds what it cannot break (operators below, decorated
@@ -40,7 +40,7 @@ STATS = HERE / "mutmut-stats.json"
 STAMP = HERE / "made-by"
 """Which version of this file made the mutants: other operators give them other numbers."""
 REASONS = Path("tests/rollout/mutants.toml")
-PACKAGE = "fleetswap.domain"
+PACKAGE = "fleetswap.domain.rollout"
 
 QUICK, LONG = 3.0, 60.0
 """Seconds of tests that a mutant meets at most, the shortest ones first."""
@@ -63,7 +63,7 @@ class Mutant:
 def main() -> int:
     """Make the mutants of the named modules, run those not known to be killed, and judge what is left."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("modules", nargs="*", help="modules of fleetswap/domain; without one all that mutmut is set to")
+    parser.add_argument("modules", nargs="*", help="modules of fleetswap/domain/rollout; without one all that mutmut is set to")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
     parser.add_argument("--long", action="store_true", help="let the simulator try what survives the quick tests")
     parser.add_argument("--list", action="store_true", help="only tell what earlier runs found")
@@ -220,7 +220,7 @@ def forget_old_copies() -> None:
         copy = HERE / source
         if copy.exists() and not Config.get().should_mutate(source):
             shutil.copy2(source, copy)
-    mutated = [path for path in Path("fleetswap/domain").glob("*.py") if Config.get().should_mutate(path)]
+    mutated = [path for path in Path("fleetswap/domain/rollout").glob("*.py") if Config.get().should_mutate(path)]
     if STATS.exists() and any(path.stat().st_mtime > STATS.stat().st_mtime for path in mutated):
         STATS.unlink()
     for copy in [*(HERE / "fleetswap").rglob("*.py"), *(HERE / "tests").rglob("*.py")]:

@@ -1,7 +1,7 @@
 """Print how soon the test of rates catches a bad release, and how seldom it aborts a good one: computed, not simulated.
 
-It enumerates every outcome with its probability and asks `fleetswap.domain.rates.judge` about each, so the figures are
-those of the code. It decides nothing.
+It enumerates every outcome with its probability and asks `fleetswap.domain.rollout.rates.judge` about each, so the
+figures are those of the code. It decides nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 
-from fleetswap.domain.rates import Bad, Counts, Limit, Stretch, Trials, evidence_of, judge, share
+from fleetswap.domain.rollout.rates import Bad, Counts, Limit, Stretch, Trials, evidence_of, judge, share
 
 LIMIT = Limit()
 RATES = (1.0, 0.5, 0.2, 0.1)
@@ -30,7 +30,7 @@ CAUGHT = f"""# How soon a bad release is caught
 Made from the code by `python -m tools.rates_power`: exact probabilities, nothing is simulated. The limits are the
 defaults of a check: a false-abort rate of {LIMIT.alpha:g}, {LIMIT.ratio:g} times live's rate tolerated, and
 {100 * LIMIT.tolerated:g} % in any case; no ceiling, which catches the worst ones even sooner.
-`fleetswap.domain.rates` explains the test.
+`fleetswap.domain.rollout.rates` explains the test.
 
 Requests *to the candidate* until the abort, if live fails {100 * LIVE:g} % of its requests and the counts are looked at
 after each request. (CloudWatch shows them once a minute, late; what matters is how many there are by then. Which of

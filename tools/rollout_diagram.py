@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleetswap.domain.state import Phase
+from fleetswap.domain.rollout.state import Phase
 from tests.rollout.scenarios import SCENARIOS
 from tests.rollout.simulator import Explorer
 

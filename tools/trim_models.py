@@ -21,7 +21,7 @@ KEPT = (
     "DescribeInstanceTypeOfferings",
     "DescribeSnapshots",
 )
-"""EC2's calls that `fleetswap.aws.ebs`, `snapshots` and `account` make."""
+"""EC2's calls that `fleetswap.aws.image.ebs`, `snapshots` and `account` make."""
 
 SERVICES = frozenset({"ebs", "ec2", "oidc", "portal.sso", "signin", "sts"})
 """Services whose endpoints are kept: an upload's, and those that the chain of credentials may ask."""

@@ -26,8 +26,8 @@ from botocore.exceptions import (
 
 from fleetswap.aws.refusals import CREDENTIALS, lasting, no_credentials
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.gate import one_line
-from fleetswap.domain.orders import Unavailable
+from fleetswap.domain.rollout.gate import one_line
+from fleetswap.domain.rollout.model import Unavailable
 
 PASSING = frozenset(
     {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.snapshots import Absent, Invalid, Throttled, TryAgain
+from fleetswap.domain.image.snapshots import Absent, Invalid, Throttled, TryAgain
 
 THROTTLES = frozenset(
     {

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sts import STSClient
 
-    from fleetswap.aws.puts import BlockPuts
+    from fleetswap.aws.image.block_writer import BlockPuts
 
 CONNECT_SECONDS = 5
 """A healthy endpoint accepts in milliseconds; a dead address should cost a retry, not botocore's default minute."""
@@ -137,8 +137,8 @@ class Cloud:
 
         Raises `InputError` if the file of certificate authorities cannot be read.
         """
-        from fleetswap.aws.puts import BlockPuts  # noqa: PLC0415 (it needs this module's constants)
-        from fleetswap.aws.signing import Signer  # noqa: PLC0415
+        from fleetswap.aws.image.block_writer import BlockPuts  # noqa: PLC0415 (it needs this module's constants)
+        from fleetswap.aws.image.signing import Signer  # noqa: PLC0415
 
         known = [self._small_session]
 

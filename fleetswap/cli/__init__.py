@@ -11,7 +11,7 @@ import gc
 
 def main() -> int:
     """Run the program's own arguments, and return the exit status."""
-    gc.disable()  # until all is imported (`fleetswap.cli.cloud.join`): it would only look at modules again and again
+    gc.disable()  # until all is imported (`fleetswap.cli.connect.join`): it would only look at modules again and again
     from fleetswap.cli.app import run  # noqa: PLC0415 (typer is imported when it is needed, and not by who imports us)
 
     return run()

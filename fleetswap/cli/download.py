@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli import options
-from fleetswap.cli.show import Display, cost, print_json, print_result
+from fleetswap.cli.display import Display, cost, print_json, print_result
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.meter import Figures
-from fleetswap.domain.words import amount
-from fleetswap.workflows import download as workflow
-from fleetswap.workflows.read_back import CONNECTIONS, Reading
+from fleetswap.domain.image.meter import Figures
+from fleetswap.domain.text import amount
+from fleetswap.workflows.image import download as workflow
+from fleetswap.workflows.image.read_back import CONNECTIONS, Reading
 
 
 def download(
@@ -36,7 +36,7 @@ def download(
     FILE has the image's own size if the snapshot was made by `fleetswap upload`, else the volume's. It appears only
     when it is whole and on the disk. Zeros are holes in it.
     """
-    from fleetswap.cli.cloud import in_region, join  # noqa: PLC0415 (as light as `--help` wants it)
+    from fleetswap.cli.connect import in_region, join  # noqa: PLC0415 (as light as `--help` wants it)
 
     snapshot_id = options.snapshot(snapshot)
     if str(file) == "-":

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.snapshots import SNAPSHOT_ID
+from fleetswap.domain.image.snapshots import SNAPSHOT_ID
 from fleetswap.domain.tags import refuse_reserved
 
 Region = Annotated[

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleetswap.cli import engine, options, place, project
+from fleetswap.cli import engine, locate, options, project
+from fleetswap.cli.display import Display, print_json
 from fleetswap.cli.engine import Engine, EngineError
 from fleetswap.cli.project import Project
-from fleetswap.cli.show import Display, print_json
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.words import counted
+from fleetswap.domain.text import counted
 
 if TYPE_CHECKING:
-    from fleetswap.cli.place import Place
-    from fleetswap.domain.ledger import Ledger
+    from fleetswap.cli.locate import Place
+    from fleetswap.domain.release.ledger import Ledger
 
 
 def rollback(
@@ -53,9 +53,9 @@ def rollback(
     skip_preview: Annotated[
         bool, typer.Option("--skip-preview", "-f", help="No preview and no question. Not with --now.")
     ] = False,
-    service: place.Service = None,
-    region: place.Region = None,
-    endpoint_url: place.EndpointUrl = None,
+    service: locate.Service = None,
+    region: locate.Region = None,
+    endpoint_url: locate.EndpointUrl = None,
     write: Annotated[
         bool, typer.Option("--write", help="With --now: put the release into the stack's settings here.")
     ] = False,
@@ -75,7 +75,7 @@ def rollback(
     if now:
         if yes or skip_preview:
             raise InputError("--now has no preview and no question: leave out --yes and --skip-preview")
-        at = place.find(service, stack, region, endpoint_url)
+        at = locate.find(service, stack, region, endpoint_url)
         if dry_run:
             _show_now(at, to, as_json=as_json)
         else:
@@ -92,8 +92,8 @@ def rollback(
 
 
 def _show_now(at: Place, to: str | None, *, as_json: bool) -> None:
-    from fleetswap.domain.sites import way_back  # noqa: PLC0415 (as light as `--help` wants it)
-    from fleetswap.workflows import now as workflow  # noqa: PLC0415
+    from fleetswap.domain.rollout.view import way_back  # noqa: PLC0415 (as light as `--help` wants it)
+    from fleetswap.workflows.rollout import by_hand as workflow  # noqa: PLC0415
 
     found = workflow.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
     target = way_back(found, to)
@@ -108,8 +108,8 @@ def _show_now(at: Place, to: str | None, *, as_json: bool) -> None:
 
 
 def _now(at: Place, to: str | None, health_deadline: float, *, write: bool, as_json: bool, quiet: bool) -> None:
-    from fleetswap.workflows import now as workflow  # noqa: PLC0415
-    from fleetswap.workflows.rollout import SystemClock  # noqa: PLC0415
+    from fleetswap.workflows.rollout import by_hand as workflow  # noqa: PLC0415
+    from fleetswap.workflows.rollout.run import SystemClock  # noqa: PLC0415
 
     if write and at.settings is None:
         raise InputError(f"--write: the settings of stack {at.site.stack} are not here: run it in its Pulumi project")
@@ -202,7 +202,7 @@ def _through_pulumi(
 
 def _target(outputs: Mapping[str, Any], to: str | None, stack: str) -> tuple[str, str]:
     """The live release of the ledger, and the one to go back to."""
-    from fleetswap.domain.ledger import from_plain  # noqa: PLC0415
+    from fleetswap.domain.release.ledger import from_plain  # noqa: PLC0415
 
     ledger: Ledger = from_plain(outputs.get("ledger"))
     if ledger.live is None:

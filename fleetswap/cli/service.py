@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleetswap.cli import options, place
-from fleetswap.cli.show import print_json
-from fleetswap.domain.words import counted, duration
+from fleetswap.cli import locate, options
+from fleetswap.cli.display import print_json
+from fleetswap.domain.text import counted, duration
 
 if TYPE_CHECKING:
-    from fleetswap.domain.orders import Armed
-    from fleetswap.domain.sites import ReleaseNow, SiteNow
+    from fleetswap.domain.rollout.model import Armed
+    from fleetswap.domain.rollout.view import ReleaseNow, SiteNow
 
 REASON = "stopped by hand"
 """Of an abort, if none is given."""
@@ -22,10 +22,10 @@ REASON = "stopped by hand"
 
 def status(
     *,
-    service: place.Service = None,
-    stack: place.Stack = None,
-    region: place.Region = None,
-    endpoint_url: place.EndpointUrl = None,
+    service: locate.Service = None,
+    stack: locate.Stack = None,
+    region: locate.Region = None,
+    endpoint_url: locate.EndpointUrl = None,
     as_json: options.Json = False,
 ) -> None:
     """Show what is real of a service: its releases, who has the traffic, and what will happen by itself.
@@ -33,10 +33,10 @@ def status(
     It asks AWS alone, and finds all by tags, so it needs no Pulumi and no state. It only reads. What AWS does not tell
     is said to be unknown, and is no error.
     """
-    from fleetswap.workflows import now  # noqa: PLC0415 (as light as `--help` wants it)
+    from fleetswap.workflows.rollout import by_hand  # noqa: PLC0415 (as light as `--help` wants it)
 
-    at = place.find(service, stack, region, endpoint_url)
-    found = now.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
+    at = locate.find(service, stack, region, endpoint_url)
+    found = by_hand.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
     if as_json:
         print_json(figures(found))
     else:
@@ -47,22 +47,22 @@ def status(
 def abort(
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; whoever deploys sees it.")] = REASON,
-    service: place.Service = None,
-    stack: place.Stack = None,
-    region: place.Region = None,
-    endpoint_url: place.EndpointUrl = None,
+    service: locate.Service = None,
+    stack: locate.Stack = None,
+    region: locate.Region = None,
+    endpoint_url: locate.EndpointUrl = None,
     as_json: options.Json = False,
 ) -> None:
     """Stop the rollout that runs, wherever it runs. It puts everything back itself, and ends with status 3.
 
     Whether one runs cannot be seen from here. If none does, the next rollout takes no notice of it.
     """
-    from fleetswap.workflows import now  # noqa: PLC0415
-    from fleetswap.workflows.rollout import SystemClock  # noqa: PLC0415
+    from fleetswap.workflows.rollout import by_hand  # noqa: PLC0415
+    from fleetswap.workflows.rollout.run import SystemClock  # noqa: PLC0415
 
-    at = place.find(service, stack, region, endpoint_url)
+    at = locate.find(service, stack, region, endpoint_url)
     why = " ".join(reason.split()) or REASON
-    told = now.abort(at.site, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
+    told = by_hand.abort(at.site, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
     if as_json:
         print_json({"service": at.site.service, "stack": at.site.stack, "reason": why, "told": told})
         return

@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli import options
-from fleetswap.cli.show import Display, cost, print_json, print_result
+from fleetswap.cli.display import Display, cost, print_json, print_result
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.meter import Figures
-from fleetswap.domain.words import counted
-from fleetswap.workflows import upload as workflow
-from fleetswap.workflows.image_file import ImageFile
-from fleetswap.workflows.upload import CONNECTIONS, SAMPLES, Order, Progress, Uploaded, identify
+from fleetswap.domain.image.meter import Figures
+from fleetswap.domain.text import counted
+from fleetswap.workflows.image import upload as workflow
+from fleetswap.workflows.image.image_file import ImageFile
+from fleetswap.workflows.image.upload import CONNECTIONS, SAMPLES, Order, Progress, Uploaded, identify
 
 _NOT_YET = "sha256:"
 """Stands for the identity until the file is read, so that everything else is judged before."""
@@ -118,7 +118,7 @@ def upload(
     FILE is a raw disk, a fixed or dynamic VHD, or a qcow2. Only blocks that the parent lacks are sent. To repeat it is
     harmless: a finished snapshot of the same image is adopted, an unfinished one is gone on with.
     """
-    from fleetswap.cli.cloud import in_region, join  # noqa: PLC0415 (as light as `--help` wants it)
+    from fleetswap.cli.connect import in_region, join  # noqa: PLC0415 (as light as `--help` wants it)
 
     if parent is not None and no_parent:
         raise InputError("--parent and --no-parent exclude each other")

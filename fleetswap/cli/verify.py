@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli import options
+from fleetswap.cli.display import Display, cost, print_json, print_result
 from fleetswap.cli.download import figures
-from fleetswap.cli.show import Display, cost, print_json, print_result
-from fleetswap.domain.words import counted
-from fleetswap.workflows import verify as workflow
-from fleetswap.workflows.read_back import CONNECTIONS, Mismatch
-from fleetswap.workflows.verify import Verified
+from fleetswap.domain.text import counted
+from fleetswap.workflows.image import verify as workflow
+from fleetswap.workflows.image.read_back import CONNECTIONS, Mismatch
+from fleetswap.workflows.image.verify import Verified
 
 
 def verify(
@@ -33,7 +33,7 @@ def verify(
     blocks that do are named. A snapshot that something else made has no block map: then only FILE is compared, and
     without FILE nothing but that every block can be read.
     """
-    from fleetswap.cli.cloud import in_region, join  # noqa: PLC0415 (as light as `--help` wants it)
+    from fleetswap.cli.connect import in_region, join  # noqa: PLC0415 (as light as `--help` wants it)
 
     snapshot_id = options.snapshot(snapshot)
     joined = join(region, endpoint_url, connections=connections)

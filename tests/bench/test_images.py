@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import images
 from bench.images import ABSENT, BLOCK, ZERO_DIGEST
-from fleetswap.domain import disk
+from fleetswap.domain.image import disk
 
 
 def test_digests_read_through_holes(tmp_path: Path) -> None:

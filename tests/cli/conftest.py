@@ -15,14 +15,14 @@ from urllib.request import Request, urlopen
 import boto3
 import pytest
 
-from fleetswap.aws.ebs import DirectSnapshots
+from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.cli.app import run
-from fleetswap.domain.blocks import digest, linear_checksum
-from fleetswap.domain.snapshots import Start
-from fleetswap.workflows import seal
-from tests.upload.fake import BLOCK, disk_bytes, nothing
-from tests.upload.reads import mapped
+from fleetswap.domain.image.blocks import digest, linear_checksum
+from fleetswap.domain.image.snapshots import Start
+from fleetswap.workflows.image import complete
+from tests.fakes.ebs import BLOCK, disk_bytes, nothing
+from tests.fakes.reads import mapped
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -157,7 +157,7 @@ def local(endpoint: str) -> Iterator[Local]:
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run the command line in this process; a snapshot's completion is looked for more often than EC2 would like."""
-    monkeypatch.setattr(seal, "POLL_SECONDS", (0.02, 1.0))
+    monkeypatch.setattr(complete, "POLL_SECONDS", (0.02, 1.0))
 
     def call(*arguments: object) -> Ran:
         capsys.readouterr()

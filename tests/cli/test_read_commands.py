@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import CONTENT, Local, Ran
-from tests.upload.fake import BLOCK, disk_bytes
-from tests.upload.reads import mapped
+from tests.fakes.ebs import BLOCK, disk_bytes
+from tests.fakes.reads import mapped
 
 Cli = Callable[..., Ran]
 

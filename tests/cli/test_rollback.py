@@ -16,7 +16,7 @@ import yaml
 
 from fleetswap.cli.project import StackFile, with_release
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine, release_id, to_plain
+from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, release_id, to_plain
 from tests.cli.conftest import Ran
 
 PULUMI = f"""#!{sys.executable} -SE

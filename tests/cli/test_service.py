@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 
-from fleetswap.aws.balancer import Balancer
-from fleetswap.aws.fleet import Fleet
+from fleetswap.aws.rollout.balancer import Balancer
+from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.switch import Switch
 from fleetswap.aws.session import Cloud
-from fleetswap.aws.switch import Switch
-from fleetswap.domain import marks, tags
-from fleetswap.domain.orders import Rule
-from fleetswap.workflows.rollout import SystemClock
+from fleetswap.domain import tags
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.model import Rule
+from fleetswap.workflows.rollout.run import SystemClock
 from tests.cli.conftest import Local, Ran
-from tests.upload.fake import BLOCK, disk_bytes
+from tests.fakes.ebs import BLOCK, disk_bytes
 
 # The machines of this cloud are healthy at once, but those of the target groups that the file names.
 SERVE = """
@@ -137,7 +138,7 @@ class Service:
         self.release("a", 1, 1)
         self.release("b", 1, 2)
         self.weigh(b=100)
-        self.balancer.tag(self.listener, {marks.LIVE: self.id("b"), marks.STANDBY: self.id("a")})
+        self.balancer.tag(self.listener, {rollout_tags.LIVE: self.id("b"), rollout_tags.STANDBY: self.id("a")})
         return self
 
     def id(self, letter: str) -> str:
@@ -243,10 +244,10 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
     service.weigh(b=95, c=5)
     service.switch.arm(300, rule, "run-1")
     fleet = service.region.fleet
-    fleet.tag(service.id("b"), {marks.PIN: "1", marks.ON_DEMAND: "0"})
-    fleet.tag(service.id("c"), {marks.ABORT: "because"})
+    fleet.tag(service.id("b"), {rollout_tags.PIN: "1", rollout_tags.ON_DEMAND: "0"})
+    fleet.tag(service.id("c"), {rollout_tags.ABORT: "because"})
     fleet.schedule_scale_in(service.id("a"), 3600)
-    service.balancer.tag(service.listener, {marks.ROLLED_BACK: "web-z 2026-11-24T12:00:00+00:00"})
+    service.balancer.tag(service.listener, {rollout_tags.ROLLED_BACK: "web-z 2026-11-24T12:00:00+00:00"})
     ran = cli("status", "--service", service.name)
     assert ran.status == 0
     lines = ran.out.splitlines()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap.cli.show import Display, cost
-from fleetswap.domain.meter import Figures, Meter
-from fleetswap.domain.words import amount, duration
+from fleetswap.cli.display import Display, cost
+from fleetswap.domain.image.meter import Figures, Meter
+from fleetswap.domain.text import amount, duration
 
 
 def at(seconds: float, done: int, *, total: int = 1_000, throttled: int = 0) -> Figures:

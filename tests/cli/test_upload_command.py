@@ -10,9 +10,9 @@ import pytest
 
 from fleetswap.cli.options import lineage
 from fleetswap.domain.errors import CloudError
-from fleetswap.workflows import upload as workflow
+from fleetswap.workflows.image import upload as workflow
 from tests.cli.conftest import CONTENT, Local, Ran
-from tests.upload.fake import BLOCK
+from tests.fakes.ebs import BLOCK
 
 Cli = Callable[..., Ran]
 

@@ -15,11 +15,11 @@ import pytest
 
 from components import guardian
 from components.guardian import Guardian, guarded, watch
-from fleetswap.domain import rollout
-from tests.rollout.world import order
+from fleetswap.domain.rollout import machine
+from tests.fakes.world import order
 
 ROOT = Path(__file__).resolve().parents[2]
-STATE = rollout.begin(order("new", "old"), now=0.0, run="run")
+STATE = machine.begin(order("new", "old"), now=0.0, run="run")
 PROPS = {"service": "web"}
 
 
@@ -42,7 +42,7 @@ def is_alive(pid: int) -> bool:
 
 def test_what_it_takes_up_is_the_last_whole_state_of_a_provider_that_said_no_farewell() -> None:
     """It would undo a rollout that ended well, or go on from half of a state."""
-    later = rollout.begin(order("new", "old"), now=1.0, run="run")
+    later = machine.begin(order("new", "old"), now=1.0, run="run")
     assert watch(frames(PROPS, STATE, later)) == (PROPS, later)
     cut = frames(PROPS, STATE, later).getvalue()[:-9]
     assert watch(io.BytesIO(cut)) == (PROPS, STATE)
@@ -87,8 +87,8 @@ def test_no_rollout_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
 PROVIDER = """
 import sys, time
 from components.guardian import Guardian
-from fleetswap.domain import rollout
-from tests.rollout.world import order
+from fleetswap.domain.rollout import machine
+from tests.fakes.world import order
 ours = Guardian({"service": "web"})
 ours.keep(rollout.begin(order("new", "old"), now=0.0, run="run"))
 print(ours._process.pid, flush=True)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fleetswap.aws.switch import schedule_name
+from fleetswap.aws.rollout.switch import schedule_name
 from tests.e2e.load import Load
 from tests.e2e.stack import LocalStack, Ran
 from tests.e2e.watch import Weights

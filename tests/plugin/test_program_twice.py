@@ -19,7 +19,7 @@ from components.context import Context
 from components.front_door import FrontDoor, FrontDoorArgs
 from components.network import Network, NetworkArgs
 from components.switch import Switch, SwitchArgs
-from fleetswap.domain.ledger import Entry, HealthCheck, Image, Machine
+from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Machine
 
 config = pulumi.Config()
 

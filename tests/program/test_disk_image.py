@@ -13,17 +13,17 @@ import pytest
 
 from components import disk_image
 from components.disk_image import DiskImageProvider
-from fleetswap.aws.ebs import DirectSnapshots
+from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
-from fleetswap.domain.blocks import digest, linear_checksum
 from fleetswap.domain.errors import FleetswapError, InputError
-from fleetswap.domain.snapshots import Start
+from fleetswap.domain.image.blocks import digest, linear_checksum
+from fleetswap.domain.image.snapshots import Start
 from fleetswap.nix import build
-from fleetswap.workflows.upload import identify
+from fleetswap.workflows.image.upload import identify
 from localcloud.server import LocalCloud
+from tests.fakes.ebs import BLOCK, disk_file, nothing
+from tests.fakes.reads import mapped
 from tests.localcloud.clients import Clients
-from tests.upload.fake import BLOCK, disk_file, nothing
-from tests.upload.reads import mapped
 
 provider = DiskImageProvider()
 

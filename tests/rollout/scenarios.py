@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from fleetswap.domain import marks
-from fleetswap.domain.orders import Order, Policy, Side
-from fleetswap.domain.policy import Shortage
-from fleetswap.domain.rates import Limit
-from fleetswap.domain.state import Phase
-from fleetswap.domain.strategy import Step, Strategy
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.model import Order, Policy, Side
+from fleetswap.domain.rollout.policy import Shortage
+from fleetswap.domain.rollout.rates import Limit
+from fleetswap.domain.rollout.state import Phase
+from fleetswap.domain.rollout.strategy import Step, Strategy
 from tests.rollout.sim_world import CONVERGENCE, LISTENER, Fleet, SimWorld
 
 HELD = 160
@@ -78,7 +78,7 @@ def order_for(
 
 def _swap(**candidate: object) -> SimWorld:
     """Live has scaled out to 3; an older standby is warm and waits for its scale-in."""
-    old = Fleet(2, 2, tags={marks.SCALE_IN: "60"}, scale_in_at=60)
+    old = Fleet(2, 2, tags={rollout_tags.SCALE_IN: "60"}, scale_in_at=60)
     world = SimWorld(new=Fleet(**candidate), live=Fleet(2, 3), old=old)  # type: ignore[arg-type] # names of its fields
     world.start({"live": 100}, load=3)
     return world
@@ -92,10 +92,10 @@ def _first() -> SimWorld:
 
 def _back() -> SimWorld:
     """The standby is warm and waits for its scale-in; what serves is to be rolled back."""
-    new = Fleet(3, 3, tags={marks.SCALE_IN: "40"}, scale_in_at=40)
+    new = Fleet(3, 3, tags={rollout_tags.SCALE_IN: "40"}, scale_in_at=40)
     world = SimWorld(new=new, live=Fleet(2, 3))
     world.start({"live": 100}, load=3)
-    world.rule_tags = {marks.LIVE: "live", marks.STANDBY: "new"}
+    world.rule_tags = {rollout_tags.LIVE: "live", rollout_tags.STANDBY: "new"}
     return world
 
 
@@ -117,7 +117,7 @@ SCENARIOS = (
 
 def _stale(world: SimWorld) -> None:
     """Not of what a hand has just written: of two deployers, the one that cannot see the other is beyond help."""
-    if marks.ROLLED_BACK in world.rule_tags:
+    if rollout_tags.ROLLED_BACK in world.rule_tags:
         return
     world.stale_until = world.time + 3
 
@@ -142,7 +142,7 @@ def _short(seconds: int) -> Callable[[SimWorld], None]:
 
 
 def _abort(world: SimWorld) -> None:
-    world.fleets["new"].tags[marks.ABORT] = "by hand"
+    world.fleets["new"].tags[rollout_tags.ABORT] = "by hand"
 
 
 def _by_hand(name: str) -> Callable[[SimWorld], None]:

@@ -1,8 +1,8 @@
 """Stand-in for AWS as a rollout meets it, small enough to be copied at every step, on a clock of whole seconds.
 
 Groups launch and lose machines, target tracking takes away what is not needed, rules are read late, scheduled actions
-and the dead man's switch fire by themselves. It implements all ports of `fleetswap.workflows.ports` at once. Whether
-traffic or capacity is ever lost is judged in `broken`, from the world alone.
+and the dead man's switch fire by themselves. It implements all ports of `fleetswap.workflows.rollout.ports` at once.
+Whether traffic or capacity is ever lost is judged in `broken`, from the world alone.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fleetswap.domain import marks
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.gate import Answer, Failure, Machine, Target
-from fleetswap.domain.orders import Armed, Group, Rule, Side, Unavailable
-from fleetswap.domain.periods import Figures, Report, Told
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Target
+from fleetswap.domain.rollout.model import Armed, Group, Rule, Side, Unavailable
+from fleetswap.domain.rollout.periods import Figures, Report, Told
 
 LISTENER = "arn:listener"
 BOOT = 3
@@ -294,8 +294,8 @@ class SimWorld:
         """As `fleetswap rollback --now` does it."""
         self.schedule = None
         self.fleets[name].scale_in_at = None
-        self.fleets[name].tags.pop(marks.SCALE_IN, None)
-        self.rule_tags[marks.ROLLED_BACK] = "new 9:00"
+        self.fleets[name].tags.pop(rollout_tags.SCALE_IN, None)
+        self.rule_tags[rollout_tags.ROLLED_BACK] = "new 9:00"
         self._write(rule_of(((f"tg-{name}", 100),)))
 
     def _write(self, rule: Rule | None) -> None:
@@ -369,20 +369,24 @@ class SimWorld:
         fleet = self.fleets.get(name[4:])
         if fleet is None:
             return None
-        scale_in = marks.ScaleIn.read(fleet.tags[marks.SCALE_IN]) if marks.SCALE_IN in fleet.tags else None
+        scale_in = (
+            rollout_tags.ScaleIn.read(fleet.tags[rollout_tags.SCALE_IN])
+            if rollout_tags.SCALE_IN in fleet.tags
+            else None
+        )
         return Group(
             fleet.minimum,
             fleet.desired,
             fleet.maximum,
             tuple(Machine(f"i-{number}", "InService") for number, _ in fleet.machines)
             + tuple(Machine(f"i-{number}", "Terminating") for number, _ in fleet.leaving),
-            pin=marks.number(fleet.tags.get(marks.PIN)),
-            abort=fleet.tags.get(marks.ABORT),
+            pin=rollout_tags.number(fleet.tags.get(rollout_tags.PIN)),
+            abort=fleet.tags.get(rollout_tags.ABORT),
             scale_in=scale_in.at if scale_in else None,
             scale_in_note=scale_in.note if scale_in else "",
             has_action=fleet.scale_in_at is not None,
             on_demand_percent=fleet.on_demand,
-            on_demand_pin=marks.number(fleet.tags.get(marks.ON_DEMAND)),
+            on_demand_pin=rollout_tags.number(fleet.tags.get(rollout_tags.ON_DEMAND)),
         )
 
     def resize(self, name: str, *, minimum: int, desired: int | None) -> None:
@@ -418,7 +422,7 @@ class SimWorld:
         self._fail()
         fleet = self.fleets[name[4:]]
         at = self.time + math.ceil(seconds)
-        fleet.tags[marks.SCALE_IN] = marks.ScaleIn(str(at), note).value
+        fleet.tags[rollout_tags.SCALE_IN] = rollout_tags.ScaleIn(str(at), note).value
         self._failed_halfway()
         self._too_late(fleet)
         fleet.scale_in_at = at
@@ -430,7 +434,7 @@ class SimWorld:
         self._too_late(fleet)
         fleet.scale_in_at = None
         self._failed_halfway()
-        fleet.tags.pop(marks.SCALE_IN, None)
+        fleet.tags.pop(rollout_tags.SCALE_IN, None)
         self._failed_after()
 
     def _too_late(self, fleet: Fleet) -> None:

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from fleetswap.domain import rollout as machine
-from fleetswap.domain.moves import (
+from fleetswap.domain.rollout import machine
+from fleetswap.domain.rollout.messages import (
     Broke,
     CancelScaleIn,
     Compare,
@@ -35,10 +35,10 @@ from fleetswap.domain.moves import (
     Unanswered,
     Wait,
 )
-from fleetswap.domain.orders import Order, Unavailable
-from fleetswap.domain.state import Phase, State
-from fleetswap.workflows.hands import Hands, Ports
-from tests.rollout import ends
+from fleetswap.domain.rollout.model import Order, Unavailable
+from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.workflows.rollout.executor import Hands, Ports
+from tests.rollout import invariants
 from tests.rollout.scenarios import (
     ALL_FAULTS,
     CALL_FAULTS,
@@ -347,11 +347,13 @@ class Explorer:
             # As if it had come a second later, when all was done: the next run is told to agree.
             self._follow(self._successor(deployer, "back", story), ("then back, after a rollback by hand",), 0)
             return
-        found = list(ends.wrong(self.scenario, world, state, end, story))
+        found = list(invariants.wrong(self.scenario, world, state, end, story))
         if not found and not end.problems:
             planned = [world.fleets[name].scale_in_at for name in world.serving()]
             world.advance(max([LONG, *(at - world.time for at in planned if at is not None)]))
-            found = [f"later: {what}" for what in (*world.broken, *ends.wrong(self.scenario, world, state, end, story))]
+            found = [
+                f"later: {what}" for what in (*world.broken, *invariants.wrong(self.scenario, world, state, end, story))
+            ]
         for what in found:
             raise Violation(self._tell(deployer, story, f"{what}; ended with: {end}"))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fleetswap.domain.gate import HEALTHY, Target
-from fleetswap.domain.moves import Seen
-from fleetswap.domain.orders import Armed, Group, Order, Policy, Rule
-from fleetswap.domain.rollout import begin
-from fleetswap.domain.state import State
-from tests.rollout.world import order, side
+from fleetswap.domain.rollout.gate import HEALTHY, Target
+from fleetswap.domain.rollout.machine import begin
+from fleetswap.domain.rollout.messages import Seen
+from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule
+from fleetswap.domain.rollout.state import State
+from tests.fakes.world import order, side
 
 POLICY = Policy(capacity=2, deadline=100, convergence=60, warm=600, switch_margin=20, patience=50, quick=0.25)
 ORDER = order("new", "live", "old", standby="live", policy=POLICY)

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain import marks
 from fleetswap.domain.errors import Aborted, InputError
-from fleetswap.domain.ledger import Entry, HealthCheck, Image, Ledger, Machine
-from fleetswap.domain.orders import Order, Policy, Rule
-from fleetswap.domain.plan import plan
-from fleetswap.domain.sites import Site
-from fleetswap.domain.strategy import Step, Strategy
-from fleetswap.workflows.now import rollback_now
-from fleetswap.workflows.rollout import Outcome, observe, roll_out
-from tests.rollout.world import LISTENER, POLICY, Release, World, order, running, side
+from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine
+from fleetswap.domain.release.plan import plan
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.model import Order, Policy, Rule
+from fleetswap.domain.rollout.strategy import Step, Strategy
+from fleetswap.domain.rollout.view import Site
+from fleetswap.workflows.rollout.by_hand import rollback_now
+from fleetswap.workflows.rollout.run import Outcome, observe, roll_out
+from tests.fakes.world import LISTENER, POLICY, Release, World, order, running, side
 
 ROLE = "arn:aws:iam::123456789012:role/switch"
 
@@ -46,7 +46,7 @@ def world() -> World:
     """`bad` is live with 3 machines and `good` its standby; then someone went back by hand."""
     world = World(good=running(2), bad=running(3, minimum=2), new=Release())
     world.put_traffic(bad=100)
-    world.rule_tags |= {marks.LIVE: "bad", marks.STANDBY: "good"}
+    world.rule_tags |= {rollout_tags.LIVE: "bad", rollout_tags.STANDBY: "good"}
     site = Site("fleetswap/prod", "web", LISTENER, tuple(side(name) for name in ("bad", "good", "new")))
     done = rollback_now(site, None, balancer=world, fleet=world, switch=world, clock=world)
     assert (done.live, done.left, done.warnings) == ("good", "bad", ())
@@ -74,7 +74,7 @@ def test_settings_that_still_want_what_was_left_are_refused(world: World) -> Non
     assert len(world.traffic) == moments
     assert {name: world.size(name) for name in world.releases} == sizes
     assert world.schedule is None
-    assert world.rule_tags[marks.ROLLED_BACK].startswith("bad "), "the next one is refused as well"
+    assert world.rule_tags[rollout_tags.ROLLED_BACK].startswith("bad "), "the next one is refused as well"
     assert [notice.release for notice in world.notices] == ["bad"], "whoever gets the alerts is told"
 
 
@@ -88,8 +88,8 @@ def test_settings_that_want_what_is_real_move_nothing(world: World) -> None:
     assert not {"forward", "restore"} & set(world.names)
     assert (ledger.live, ledger.standby) == ("good", "bad"), "the ledger agrees"
     assert observe(wanted, balancer=world, fleet=world, switch=world).drift == (), "and the update after it has no work"
-    assert (world.rule_tags[marks.LIVE], world.rule_tags[marks.STANDBY]) == ("good", "bad")
-    assert marks.ROLLED_BACK not in world.rule_tags
+    assert (world.rule_tags[rollout_tags.LIVE], world.rule_tags[rollout_tags.STANDBY]) == ("good", "bad")
+    assert rollout_tags.ROLLED_BACK not in world.rule_tags
     assert world.size("good") == (2, 3)
 
 
@@ -103,7 +103,7 @@ def test_what_is_allowed_is_rolled_out_from_what_is_real(
     assert outcome.live == ledger.live == wanted.candidate.release
     assert outcome.previous in {"good", "tg-good"}
     assert world.serving() == {wanted.candidate.target_group}
-    assert marks.ROLLED_BACK not in world.rule_tags
+    assert rollout_tags.ROLLED_BACK not in world.rule_tags
     assert not world.dark
 
 
@@ -124,4 +124,4 @@ def test_a_new_image_that_fails_goes_back_to_what_was_real(world: World) -> None
     with pytest.raises(Aborted, match="new"):
         up(world, wanted)
     assert world.rule_now == real
-    assert world.rule_tags[marks.ROLLED_BACK].startswith("bad ")
+    assert world.rule_tags[rollout_tags.ROLLED_BACK].startswith("bad ")

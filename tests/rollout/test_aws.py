@@ -14,17 +14,18 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
-from fleetswap.aws.balancer import Balancer, tag_value
 from fleetswap.aws.calls import explained
-from fleetswap.aws.fleet import Fleet
-from fleetswap.aws.notifier import Topic, region_of
+from fleetswap.aws.rollout.balancer import Balancer, tag_value
+from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.notifier import Topic, region_of
 from fleetswap.aws.session import Cloud
-from fleetswap.domain import marks, tags
+from fleetswap.domain import tags
 from fleetswap.domain.errors import CloudError, InputError
-from fleetswap.domain.gate import Answer, Target
-from fleetswap.domain.notices import Ending, Notice
-from fleetswap.domain.orders import PRIORITY, Group, Order, Policy, Rule, Side, Unavailable
-from fleetswap.workflows.rollout import Outcome, SystemClock, observe, retire, roll_out
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.gate import Answer, Target
+from fleetswap.domain.rollout.model import PRIORITY, Group, Order, Policy, Rule, Side, Unavailable
+from fleetswap.domain.rollout.notices import Ending, Notice
+from fleetswap.workflows.rollout.run import Outcome, SystemClock, observe, retire, roll_out
 
 REGION = "us-east-1"
 
@@ -435,19 +436,21 @@ def test_deploy_swap_and_go_back(site: Site, balancer: Balancer) -> None:
 
 def test_the_tags_of_the_rule(site: Site, balancer: Balancer) -> None:
     """Live, standby and a hand's rollback would be forgotten, or the tags of the tag policy would be lost."""
-    balancer.tag(site.listener, {marks.LIVE: "web-a"})
+    balancer.tag(site.listener, {rollout_tags.LIVE: "web-a"})
     assert balancer.tags(site.listener) == {}, "there is no rule yet"
     balancer.forward(site.listener, ((site.target_groups[0], 100),))
     own = {tags.SERVICE: "web", tags.STACK: "fleetswap/local"}
-    balancer.tag(site.listener, {marks.LIVE: "web-a", marks.ROLLED_BACK: "web-b 2026-11-24T12:00:00+00:00"})
-    balancer.tag(site.listener, {marks.LIVE: "web-a"})
+    balancer.tag(
+        site.listener, {rollout_tags.LIVE: "web-a", rollout_tags.ROLLED_BACK: "web-b 2026-11-24T12:00:00+00:00"}
+    )
+    balancer.tag(site.listener, {rollout_tags.LIVE: "web-a"})
     assert balancer.tags(site.listener) == {
         **own,
-        marks.LIVE: "web-a",
-        marks.ROLLED_BACK: "web-b 2026-11-24T12:00:00+00:00",
+        rollout_tags.LIVE: "web-a",
+        rollout_tags.ROLLED_BACK: "web-b 2026-11-24T12:00:00+00:00",
     }
-    balancer.tag(site.listener, {marks.LIVE: "web-b"}, remove=[marks.ROLLED_BACK, marks.STANDBY])
-    assert balancer.tags(site.listener) == {**own, marks.LIVE: "web-b"}
+    balancer.tag(site.listener, {rollout_tags.LIVE: "web-b"}, remove=[rollout_tags.ROLLED_BACK, rollout_tags.STANDBY])
+    assert balancer.tags(site.listener) == {**own, rollout_tags.LIVE: "web-b"}
 
 
 def test_what_a_tag_may_hold() -> None:
@@ -494,12 +497,15 @@ def test_the_tags_of_a_group_are_its_memory(site: Site) -> None:
     group = fleet.group("web-a")
     assert group is not None
     assert (group.pin, group.abort, group.scale_in, group.on_demand_pin) == (None, None, None, None)
-    fleet.tag("web-a", {marks.PIN: "2", marks.ABORT: "says\nme", marks.ON_DEMAND: "0", "other": "x" * 999})
+    fleet.tag(
+        "web-a",
+        {rollout_tags.PIN: "2", rollout_tags.ABORT: "says\nme", rollout_tags.ON_DEMAND: "0", "other": "x" * 999},
+    )
     group = fleet.group("web-a")
     assert group is not None
     assert (group.pin, group.abort, group.on_demand_pin) == (2, "says me", 0)
-    fleet.untag("web-a", [marks.PIN, marks.ABORT, marks.SCALE_IN])
-    fleet.untag("web-a", [marks.PIN])
+    fleet.untag("web-a", [rollout_tags.PIN, rollout_tags.ABORT, rollout_tags.SCALE_IN])
+    fleet.untag("web-a", [rollout_tags.PIN])
     group = fleet.group("web-a")
     assert group is not None
     assert (group.pin, group.abort, group.on_demand_pin) == (None, None, 0)
@@ -510,13 +516,13 @@ def test_machines_do_not_inherit_the_tags(aws: None) -> None:
     """Each machine launched during a rollout would carry its pin for ever."""
     del aws
     scaling = client("autoscaling")
-    tag = {"ResourceId": "web-a", "ResourceType": "auto-scaling-group", "Key": marks.PIN}
+    tag = {"ResourceId": "web-a", "ResourceType": "auto-scaling-group", "Key": rollout_tags.PIN}
     with Stubber(scaling) as stub:
         stub.add_response("create_or_update_tags", {}, {"Tags": [{**tag, "Value": "1", "PropagateAtLaunch": False}]})
-        Fleet(scaling, client("ec2")).tag("web-a", {marks.PIN: "1"})
+        Fleet(scaling, client("ec2")).tag("web-a", {rollout_tags.PIN: "1"})
         stub.add_client_error("delete_tags", "ValidationError", http_status_code=400, expected_params={"Tags": [tag]})
         stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": []})
-        Fleet(scaling, client("ec2")).untag("web-a", [marks.PIN])
+        Fleet(scaling, client("ec2")).untag("web-a", [rollout_tags.PIN])
 
 
 def test_a_standby_is_scaled_in_by_aws_itself(site: Site) -> None:
@@ -529,7 +535,7 @@ def test_a_standby_is_scaled_in_by_aws_itself(site: Site) -> None:
     fleet.schedule_scale_in("web-a", 3600)
     planned = scaling.describe_scheduled_actions(AutoScalingGroupName="web-a")["ScheduledUpdateGroupActions"]
     assert [(plan["ScheduledActionName"], plan["MinSize"], plan["DesiredCapacity"]) for plan in planned] == [
-        (marks.STANDBY_ACTION, 0, 0)
+        (rollout_tags.STANDBY_ACTION, 0, 0)
     ]
     assert "MaxSize" not in planned[0], "the greatest size is the program's"
     group = fleet.group("web-a")

@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain import canary, evidence, marks
 from fleetswap.domain.errors import Aborted, CloudError, InputError
-from fleetswap.domain.evidence import Evidence, Expected, Finding
-from fleetswap.domain.gate import Answer, Streak, Target, Verdict
-from fleetswap.domain.notices import Ending
-from fleetswap.domain.orders import Group, Order, Policy, Rule
-from fleetswap.domain.periods import Figures, Known, Period, Watch
-from fleetswap.domain.policy import Shortage
-from fleetswap.domain.rates import Limit
-from fleetswap.domain.strategy import Step, Strategy
-from fleetswap.workflows.rollout import Outcome, observe, roll_out
-from tests.rollout.world import POLICY, REFUSED, Release, World, order, running
+from fleetswap.domain.rollout import canary, evidence, rollout_tags
+from fleetswap.domain.rollout.evidence import Evidence, Expected, Finding
+from fleetswap.domain.rollout.gate import Answer, Streak, Target, Verdict
+from fleetswap.domain.rollout.model import Group, Order, Policy, Rule
+from fleetswap.domain.rollout.notices import Ending
+from fleetswap.domain.rollout.periods import Figures, Known, Period, Watch
+from fleetswap.domain.rollout.policy import Shortage
+from fleetswap.domain.rollout.rates import Limit
+from fleetswap.domain.rollout.strategy import Step, Strategy
+from fleetswap.workflows.rollout.run import Outcome, observe, roll_out
+from tests.fakes.world import POLICY, REFUSED, Release, World, order, running
 
 STEPS = replace(
     POLICY,
@@ -68,9 +68,9 @@ def test_a_good_release_climbs_the_steps() -> None:
     assert world.schedule is None
     assert [release.tags for release in world.releases.values()] == [
         {},
-        {marks.SCALE_IN: world.releases["live"].tags[marks.SCALE_IN]},
+        {rollout_tags.SCALE_IN: world.releases["live"].tags[rollout_tags.SCALE_IN]},
     ]
-    assert world.rule_tags == {marks.LIVE: "new", marks.STANDBY: "live"}
+    assert world.rule_tags == {rollout_tags.LIVE: "new", rollout_tags.STANDBY: "live"}
     assert observe(wanted, balancer=world, fleet=world, switch=world).drift == ()
     assert {"hold", "bake"} <= set(outcome.phases)
     # Three steps, in each: convergence, up to a minute until the next one begins, that minute, and until it is settled.
@@ -105,7 +105,7 @@ def test_what_only_users_see_ends_at_the_first_step(candidate: dict[str, object]
     assert world.size("new") == (0, 0)
     assert world.size("live") == (2, 3)
     assert (world.releases["live"].tags, world.schedule) == ({}, None)
-    assert world.releases["new"].tags.keys() == {marks.SCALE_IN}, "what AWS has done since"
+    assert world.releases["new"].tags.keys() == {rollout_tags.SCALE_IN}, "what AWS has done since"
     (notice,) = world.notices
     assert (notice.ending, notice.serving) == (Ending.ROLLED_BACK, "live")
     assert any(reason in line for line in notice.evidence)
@@ -181,32 +181,32 @@ def test_no_requests_are_no_proof() -> None:
 def test_abort_from_outside() -> None:
     """`fleetswap abort` would not be heard, or would stop the next rollout, too."""
     world, wanted = deploy()
-    world.releases["new"].tags[marks.ABORT] = "of an older rollout"
+    world.releases["new"].tags[rollout_tags.ABORT] = "of an older rollout"
     sleep = world.sleep
 
     def sleeping(seconds: float) -> None:
         sleep(seconds)
         if len(world.serving()) == 2:
-            world.releases["new"].tags[marks.ABORT] = "Ada at 12:00: looks wrong"
+            world.releases["new"].tags[rollout_tags.ABORT] = "Ada at 12:00: looks wrong"
 
     world.sleep = sleeping  # type: ignore[method-assign] # someone stops it during the canary
     with pytest.raises(
         Aborted, match="stopped from outside: Ada at 12:00: looks wrong; live has all the traffic again"
     ):
         run(world, wanted)
-    assert world.releases["new"].tags.keys() <= {marks.SCALE_IN}, "no mark but that of its end"
+    assert world.releases["new"].tags.keys() <= {rollout_tags.SCALE_IN}, "no mark but that of its end"
 
 
 def test_rolled_back_by_hand_is_not_deployed_again_by_accident() -> None:
     """The next update would put the traffic right back on what a hand has just taken it from."""
     world, wanted = deploy()
-    world.rule_tags[marks.ROLLED_BACK] = marks.RolledBack("new", "2026-11-24T12:00:00Z").value
+    world.rule_tags[rollout_tags.ROLLED_BACK] = rollout_tags.RolledBack("new", "2026-11-24T12:00:00Z").value
     with pytest.raises(InputError, match=r"new was rolled back by hand at 2026-11-24T12:00:00Z: .*rollout\.again"):
         run(world, wanted)
     assert not world.written
     run(world, replace(wanted, policy=replace(wanted.policy, again=True)))
     assert world.serving() == {"tg-new"}
-    assert marks.ROLLED_BACK not in world.rule_tags
+    assert rollout_tags.ROLLED_BACK not in world.rule_tags
 
 
 @pytest.mark.parametrize("allowed", [Shortage.ABORT, Shortage.ON_DEMAND])
@@ -223,7 +223,7 @@ def test_no_spot_capacity(allowed: Shortage) -> None:
         run(world, wanted)
         assert world.serving() == {"tg-new"}
     assert world.releases["new"].on_demand_percent == 0
-    assert world.releases["new"].tags.keys() <= {marks.SCALE_IN}, "no mark but that of its end"
+    assert world.releases["new"].tags.keys() <= {rollout_tags.SCALE_IN}, "no mark but that of its end"
 
 
 def test_a_machine_of_another_image_gets_no_traffic() -> None:

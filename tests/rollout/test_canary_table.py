@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain import canary
-from fleetswap.domain.evidence import Expected, Finding
-from fleetswap.domain.gate import Streak, Verdict
-from fleetswap.domain.periods import Watch
-from fleetswap.domain.strategy import Step
+from fleetswap.domain.rollout import canary
+from fleetswap.domain.rollout.evidence import Expected, Finding
+from fleetswap.domain.rollout.gate import Streak, Verdict
+from fleetswap.domain.rollout.periods import Watch
+from fleetswap.domain.rollout.strategy import Step
 from tests.rollout.tables import ORDER, POLICY, SHARED, seen, state
 
 GOOD = Finding(Verdict.PROMOTE, "good")

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain.drift import drift
-from fleetswap.domain.moves import Seen
-from fleetswap.domain.orders import Armed, Group, Policy, Rule
-from tests.rollout.world import order
+from fleetswap.domain.rollout.drift import drift
+from fleetswap.domain.rollout.messages import Seen
+from fleetswap.domain.rollout.model import Armed, Group, Policy, Rule
+from tests.fakes.world import order
 
 ORDER = order("new", "live", "old", standby="live", policy=Policy(capacity=2, warm=600))
 NEW = Rule((("tg-new", 100),), "new")

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain import evidence
-from fleetswap.domain.evidence import Evidence, Expected, Finding, findings
-from fleetswap.domain.gate import Answer, Target, Verdict
-from fleetswap.domain.orders import Group, Policy, Rule
-from fleetswap.domain.periods import AGED, Figures, Period, Watch
-from fleetswap.domain.rates import Limit
+from fleetswap.domain.rollout import evidence
+from fleetswap.domain.rollout.evidence import Evidence, Expected, Finding, findings
+from fleetswap.domain.rollout.gate import Answer, Target, Verdict
+from fleetswap.domain.rollout.model import Group, Policy, Rule
+from fleetswap.domain.rollout.periods import AGED, Figures, Period, Watch
+from fleetswap.domain.rollout.rates import Limit
 
 RULE = Rule((("tg-live", 95), ("tg-new", 5)))
 GOOD = (Target("i-1", "healthy"), Target("i-2", "healthy"))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.domain import gate
-from fleetswap.domain.gate import Answer, Failure, Machine, Reading, Streak, Target, Verdict
+from fleetswap.domain.rollout import gate
+from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Reading, Streak, Target, Verdict
 
 HEALTHY = Target("i-1", "healthy")
 SICK = Target("i-2", "unhealthy", "Target.ResponseCodeMismatch", "Health checks failed with these codes: [503]")

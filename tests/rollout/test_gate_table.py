@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap.domain import gate
-from fleetswap.domain.gate import Decision, Failure, Machine, Reading, Streak, Target, Verdict
+from fleetswap.domain.rollout import gate
+from fleetswap.domain.rollout.gate import Decision, Failure, Machine, Reading, Streak, Target, Verdict
 
 HEALTHY = Target("i-1", "healthy")
 REFUSED = tuple(Failure(str(n), f"The image id does not exist, try {n}") for n in range(3))

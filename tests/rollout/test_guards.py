@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain import canary, marks, pins, scale_in, start
-from fleetswap.domain.gate import HEALTHY, Answer, Streak, Target
-from fleetswap.domain.moves import (
+from fleetswap.domain.rollout import canary, look, pins, rollout_tags, scale_in
+from fleetswap.domain.rollout.gate import HEALTHY, Answer, Streak, Target
+from fleetswap.domain.rollout.machine import begin, step
+from fleetswap.domain.rollout.messages import (
     Arm,
     CancelScaleIn,
     Change,
@@ -33,12 +34,11 @@ from fleetswap.domain.moves import (
     Tag,
     Unanswered,
 )
-from fleetswap.domain.orders import Armed, Group, Policy, Rule
-from fleetswap.domain.rollout import begin, step
-from fleetswap.domain.state import Phase, State
-from fleetswap.domain.strategy import Step
-from fleetswap.workflows.hands import Hands, Ports
-from tests.rollout.world import Release, World, order, running, side
+from fleetswap.domain.rollout.model import Armed, Group, Policy, Rule
+from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.domain.rollout.strategy import Step
+from fleetswap.workflows.rollout.executor import Hands, Ports
+from tests.fakes.world import Release, World, order, running, side
 
 POLICY = Policy(capacity=2, readings=2, interval=2, convergence=60)
 ORDER = replace(order("new", "live", "old", standby="live", policy=POLICY), switch_role="arn:role")
@@ -64,17 +64,17 @@ def at(phase: Phase, **fields: object) -> State:
 def test_health_comes_before_what_the_tag_says() -> None:
     """All the traffic of a rollout that died would be brought home to a release without a healthy machine."""
     both = Rule((("tg-live", 90), ("tg-new", 10)))
-    seen = replace(SEEN, rule=both, targets=(("tg-new", UP), ("tg-live", ())), tags={marks.LIVE: "live"})
-    assert start.home(ORDER, seen) == Rule((("tg-new", 100),))
-    assert start.home(ORDER, replace(seen, targets=(("tg-new", UP), ("tg-live", UP)))) == Rule((("tg-live", 100),))
+    seen = replace(SEEN, rule=both, targets=(("tg-new", UP), ("tg-live", ())), tags={rollout_tags.LIVE: "live"})
+    assert look.home(ORDER, seen) == Rule((("tg-new", 100),))
+    assert look.home(ORDER, replace(seen, targets=(("tg-new", UP), ("tg-live", UP)))) == Rule((("tg-live", 100),))
 
 
 def test_what_aws_is_scaling_in_is_no_home() -> None:
     """The traffic of a rollout that died would be brought to machines that answer for some seconds more."""
     both = Rule((("tg-live", 90), ("tg-new", 10)))
     groups = (("new", Group(2, 2, 8)), ("live", Group(0, 0, 8)), ("old", Group(0, 0, 8)))
-    seen = replace(SEEN, rule=both, groups=groups, tags={marks.LIVE: "live"})
-    assert start.home(ORDER, seen) == Rule((("tg-new", 100),))
+    seen = replace(SEEN, rule=both, groups=groups, tags={rollout_tags.LIVE: "live"})
+    assert look.home(ORDER, seen) == Rule((("tg-new", 100),))
 
 
 def test_a_take_over_ends_the_rollout_before_a_step() -> None:
@@ -105,10 +105,13 @@ def test_no_weights_without_our_switch(schedule: tuple[float, Rule, str] | None)
     ("release", "why"),
     [
         (running(3, desired=1), "release new is scaled in"),
-        (running(2, tags={marks.SCALE_IN: "9:00"}, scale_in_at=9000.0), "release new is to be scaled in"),
-        (running(2, tags={marks.SCALE_IN: "9:00 another"}, scale_in_at=9000.0), "release new is to be scaled in"),
-        (running(2, tags={marks.SCALE_IN: "9:00 mine"}, scale_in_at=9000.0), None),
-        (running(2, tags={marks.SCALE_IN: "9:00"}), None),
+        (running(2, tags={rollout_tags.SCALE_IN: "9:00"}, scale_in_at=9000.0), "release new is to be scaled in"),
+        (
+            running(2, tags={rollout_tags.SCALE_IN: "9:00 another"}, scale_in_at=9000.0),
+            "release new is to be scaled in",
+        ),
+        (running(2, tags={rollout_tags.SCALE_IN: "9:00 mine"}, scale_in_at=9000.0), None),
+        (running(2, tags={rollout_tags.SCALE_IN: "9:00"}), None),
     ],
 )
 def test_no_weights_on_what_aws_scales_in(release: Release, why: str | None) -> None:
@@ -138,7 +141,7 @@ def test_nobody_plans_the_end_of_what_another_has_made_live() -> None:
 
 def test_the_candidates_pin_is_what_a_live_release_needs() -> None:
     """After a death in the settle nothing would keep the new live release from being shrunk to nothing."""
-    assert pins.pin_candidate(at(Phase.SCALE), SEEN) == [Tag(ORDER.candidate, marks.PIN, "2")]
+    assert pins.pin_candidate(at(Phase.SCALE), SEEN) == [Tag(ORDER.candidate, rollout_tags.PIN, "2")]
 
 
 @pytest.mark.parametrize(("candidate", "stays"), [(2, True), (0, False), (None, False)])
@@ -230,7 +233,7 @@ def test_how_long_nodes_may_go_by_old_weights(had: set[str], calm_since: float, 
     assert scale_in.left(state, side("old"), now) == seconds
     changes = scale_in.changes(state, side("old"), Group(2, 2, 8), now)
     wanted: list[Change] = (
-        [ScheduleScaleIn(side("old"), seconds, marks.LEFT)] if seconds else [Resize(side("old"), 0, 0)]
+        [ScheduleScaleIn(side("old"), seconds, rollout_tags.LEFT)] if seconds else [Resize(side("old"), 0, 0)]
     )
     assert changes == wanted
 

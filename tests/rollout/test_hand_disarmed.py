@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain import marks
 from fleetswap.domain.errors import Aborted
-from fleetswap.domain.moves import ReadRule
-from fleetswap.domain.orders import Order, Rule
-from fleetswap.domain.sites import Site
-from fleetswap.domain.state import Phase, State
-from fleetswap.domain.strategy import Step, Strategy
-from fleetswap.workflows.now import rollback_now
-from fleetswap.workflows.rollout import roll_out, take_up
-from tests.rollout.world import LISTENER, POLICY, Release, World, order, running, side
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.messages import ReadRule
+from fleetswap.domain.rollout.model import Order, Rule
+from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.domain.rollout.strategy import Step, Strategy
+from fleetswap.domain.rollout.view import Site
+from fleetswap.workflows.rollout.by_hand import rollback_now
+from fleetswap.workflows.rollout.run import roll_out, take_up
+from tests.fakes.world import LISTENER, POLICY, Release, World, order, running, side
 
 HOURS = 4 * 3600.0
 """By then every plan of a rollout is due."""
@@ -35,7 +35,7 @@ class Meddled(World):
         super().tick()
         if not self.hand and self.traffic and "tg-new" in self.traffic[-1][1] and self.time > self.traffic[-1][0] + 10:
             self.hand, self.schedule = True, None
-            self.releases["new"].tags[marks.ABORT] = "it is bad"
+            self.releases["new"].tags[rollout_tags.ABORT] = "it is bad"
 
 
 def test_a_switch_that_a_hand_has_deleted_is_no_other_rollout() -> None:
@@ -81,9 +81,9 @@ def test_a_way_back_that_fails_leaves_nothing_planned_for_what_has_the_traffic()
     world = World(live=running(2, healthy=False), new=running(2))
     world.put_traffic(live=90, new=10)
     world.dark.clear()
-    world.rule_tags[marks.LIVE] = "live"
+    world.rule_tags[rollout_tags.LIVE] = "live"
     world.schedule = (world.time + 500, Rule((("tg-live", 100),), "old"), "dead")
-    world.releases["new"].tags |= {marks.SCALE_IN: "2026-11-26T09:00:00+00:00 dead"}
+    world.releases["new"].tags |= {rollout_tags.SCALE_IN: "2026-11-26T09:00:00+00:00 dead"}
     world.releases["new"].scale_in_at = world.time + 5000
     site = Site("fleetswap/prod", "web", LISTENER, (side("live"), side("new")))
     with pytest.raises(Aborted, match="live is not healthy after"):
@@ -103,7 +103,7 @@ def test_what_another_has_planned_since_the_switch_was_deleted_goes_when_the_tra
     settling = next(each for each in kept if each.phase is Phase.SETTLE and isinstance(each.doing, ReadRule))
     world = World(new=running(2), live=running(2))
     world.put_traffic(new=100)
-    world.schedule_scale_in("asg-live", 60, marks.LEFT)
+    world.schedule_scale_in("asg-live", 60, rollout_tags.LEFT)
     with pytest.raises(Aborted, match="killed; live has all the traffic again"):
         take_up(settling, "killed", balancer=world, fleet=world, prober=world, clock=world, switch=world)
     world.sleep(HOURS)

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain.moves import End, Kind
-from fleetswap.domain.orders import Policy
-from fleetswap.domain.strategy import Step, Strategy
+from fleetswap.domain.rollout.messages import End, Kind
+from fleetswap.domain.rollout.model import Policy
+from fleetswap.domain.rollout.strategy import Step, Strategy
 from infra.settings import RolloutSettings
 from tests.rollout.scenarios import order_for
 from tests.rollout.sim_world import Fleet, SimWorld

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from fleetswap.aws.balancer import Balancer
-from fleetswap.aws.fleet import Fleet
-from fleetswap.aws.metrics import Metrics
+from fleetswap.aws.rollout.balancer import Balancer
+from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.metrics import Metrics
+from fleetswap.aws.rollout.switch import Switch
 from fleetswap.aws.session import Cloud
-from fleetswap.aws.switch import Switch
-from fleetswap.domain import marks
-from fleetswap.domain.orders import Unavailable
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.model import Unavailable
 
 SERVE = """
 import pathlib, sys
@@ -153,14 +153,14 @@ def test_the_fallback_from_spot_and_back(site: Site, fleet: Fleet) -> None:
 
 def test_tags_of_groups(fleet: Fleet, site: Site) -> None:
     """A pin would not be found by the next run of a rehearsal."""
-    fleet.tag("web-a", {marks.PIN: "2", marks.ABORT: "because"})
-    fleet.tag("web-a", {marks.PIN: "3"})
+    fleet.tag("web-a", {rollout_tags.PIN: "2", rollout_tags.ABORT: "because"})
+    fleet.tag("web-a", {rollout_tags.PIN: "3"})
     group = fleet.group("web-a")
     assert group is not None
     assert (group.pin, group.abort) == (3, "because")
-    fleet.untag("web-a", [marks.PIN, marks.ABORT])
-    fleet.untag("web-a", [marks.PIN])
-    fleet.untag("nobody", [marks.PIN])
+    fleet.untag("web-a", [rollout_tags.PIN, rollout_tags.ABORT])
+    fleet.untag("web-a", [rollout_tags.PIN])
+    fleet.untag("nobody", [rollout_tags.PIN])
     group = fleet.group("web-a")
     assert group is not None
     assert (group.pin, group.abort) == (None, None)

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap.domain import marks
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.evidence import Evidence
-from fleetswap.domain.gate import HEALTHY, Answer, Failure, Machine, Reading, Target
-from fleetswap.domain.moves import (
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.evidence import Evidence
+from fleetswap.domain.rollout.gate import HEALTHY, Answer, Failure, Machine, Reading, Target
+from fleetswap.domain.rollout.machine import begin, drift, step
+from fleetswap.domain.rollout.messages import (
     Arm,
     Broke,
     Compare,
@@ -44,15 +45,14 @@ from fleetswap.domain.moves import (
     Unanswered,
     Wait,
 )
-from fleetswap.domain.notices import notice_of
-from fleetswap.domain.orders import Armed, Group, Order, Policy, Rule, Side, shares
-from fleetswap.domain.periods import Figures, Period
-from fleetswap.domain.policy import Shortage
-from fleetswap.domain.rates import Limit
-from fleetswap.domain.rollout import begin, drift, step
-from fleetswap.domain.state import Phase, State
-from fleetswap.domain.strategy import Step, Strategy
-from tests.rollout.world import order, side
+from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule, Side, shares
+from fleetswap.domain.rollout.notices import notice_of
+from fleetswap.domain.rollout.periods import Figures, Period
+from fleetswap.domain.rollout.policy import Shortage
+from fleetswap.domain.rollout.rates import Limit
+from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.domain.rollout.strategy import Step, Strategy
+from tests.fakes.world import order, side
 
 POLICY = Policy(capacity=1, deadline=30, readings=2, interval=2, shift_deadline=10, patience=20)
 ORDER = order("new", "live", "old", standby="live", policy=POLICY)
@@ -99,7 +99,7 @@ groups = st.one_of(
         pin=st.none() | counts,
         abort=st.sampled_from([None, None, None, "by hand"]),
         scale_in=st.sampled_from([None, "9:00"]),
-        scale_in_note=st.sampled_from(["", marks.LEFT, "another"]),
+        scale_in_note=st.sampled_from(["", rollout_tags.LEFT, "another"]),
         has_action=st.booleans(),
         on_demand_percent=st.sampled_from([None, 0, 100]),
         on_demand_pin=st.none() | st.just(0),
@@ -132,7 +132,7 @@ looks = st.builds(
     target_lists,
     target_lists,
     failures,
-    st.sampled_from([{}, {marks.LIVE: "live"}, {marks.ROLLED_BACK: "new 9:00"}]),
+    st.sampled_from([{}, {rollout_tags.LIVE: "live"}, {rollout_tags.ROLLED_BACK: "new 9:00"}]),
     alarm_states,
     st.none() | st.builds(Armed, rules.filter(bool), st.just(5.0), st.sampled_from(["", "another"])),
 )
@@ -196,7 +196,7 @@ class Watch:
                 self.route(state, state.doing)
             case Resize(_, _, 0):
                 self.scale_in(state, state.doing)
-            case ScheduleScaleIn(note=marks.LEFT):
+            case ScheduleScaleIn(note=rollout_tags.LEFT):
                 self.scale_in(state, state.doing)
             case Restore():
                 assert state.moved, "weights written back that were never moved"

@@ -11,11 +11,11 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from fleetswap.aws import metrics
-from fleetswap.aws.metrics import Metrics, balancer_dimension, target_group_dimension
+from fleetswap.aws.rollout import metrics
+from fleetswap.aws.rollout.metrics import Metrics, balancer_dimension, target_group_dimension
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.orders import Unavailable
-from fleetswap.domain.periods import Figures, Report
+from fleetswap.domain.rollout.model import Unavailable
+from fleetswap.domain.rollout.periods import Figures, Report
 
 ARN = "arn:aws:elasticloadbalancing:us-east-1:123456789012"
 LISTENER = f"{ARN}:listener/app/web/50dc6c495c0c9188/f2f7dc8efc522ab2"

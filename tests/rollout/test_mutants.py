@@ -11,7 +11,7 @@ from mutmut.mutation import file_mutation
 from tools import mutants
 
 REASONS = Path(__file__).with_name("mutants.toml")
-DOMAIN = Path(__file__).resolve().parents[2] / "fleetswap" / "domain"
+DOMAIN = Path(__file__).resolve().parents[2] / "fleetswap" / "domain" / "rollout"
 
 
 def test_every_reason_is_about_code_that_is_there() -> None:

@@ -15,17 +15,18 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from fleetswap.aws.balancer import Balancer
-from fleetswap.aws.finder import Finder
-from fleetswap.aws.fleet import Fleet
-from fleetswap.aws.switch import Switch
-from fleetswap.domain import marks, tags
+from fleetswap.aws.rollout.balancer import Balancer
+from fleetswap.aws.rollout.finder import Finder
+from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.switch import Switch
+from fleetswap.domain import tags
 from fleetswap.domain.errors import Aborted, CloudError, InputError
-from fleetswap.domain.gate import Target
-from fleetswap.domain.marks import RolledBack
-from fleetswap.domain.orders import Rule, Unavailable
-from fleetswap.domain.sites import Site, way_back
-from fleetswap.workflows.now import Pace, abort, find, rollback_now, status
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.gate import Target
+from fleetswap.domain.rollout.model import Rule, Unavailable
+from fleetswap.domain.rollout.rollout_tags import RolledBack
+from fleetswap.domain.rollout.view import Site, way_back
+from fleetswap.workflows.rollout.by_hand import Pace, abort, find, rollback_now, status
 
 STACK = "acme/fleetswap/prod"
 REGION = "us-east-1"
@@ -151,7 +152,7 @@ class World:
         self.size("web-b", 1, 3)
         self.size("web-a", 2, 2)
         self.weigh(b=100)
-        self.balancer.tag(self.listener, {marks.LIVE: "web-b", marks.STANDBY: "web-a"})
+        self.balancer.tag(self.listener, {rollout_tags.LIVE: "web-b", rollout_tags.STANDBY: "web-a"})
 
     def back(self, to: str | None = None, *, balancer: Any = None, switch: Any = None) -> Any:
         return rollback_now(
@@ -221,7 +222,7 @@ def test_a_group_that_nobody_knows_of_is_no_release(world: World) -> None:
     world.size("web-a", 1, 1)
     world.size("web-b", 1, 2)
     world.balancer.forward(world.listener, ((world.arns["web-b"], 100),))
-    world.balancer.tag(world.listener, {marks.LIVE: "web-b", marks.STANDBY: "web-a"})
+    world.balancer.tag(world.listener, {rollout_tags.LIVE: "web-b", rollout_tags.STANDBY: "web-a"})
     world.scaling.create_auto_scaling_group(
         AutoScalingGroupName="web-b-9999",
         MinSize=0,
@@ -294,9 +295,9 @@ def test_status_tells_what_is_real(world: World) -> None:
     rule = world.balancer.rule(world.listener)
     assert rule is not None
     world.switch.arm(300, rule, "run-1")
-    world.fleet.tag("web-b-1f2e", {marks.PIN: "1", marks.ABORT: "because"})
+    world.fleet.tag("web-b-1f2e", {rollout_tags.PIN: "1", rollout_tags.ABORT: "because"})
     world.fleet.schedule_scale_in("web-a-1f2e", 3600)
-    world.balancer.tag(world.listener, {marks.ROLLED_BACK: "web-c 2026-11-24T12:00:00+00:00"})
+    world.balancer.tag(world.listener, {rollout_tags.ROLLED_BACK: "web-c 2026-11-24T12:00:00+00:00"})
     world.weigh(b=95, c=5)
     now = status(world.site, balancer=world.balancer, fleet=world.fleet, switch=world.switch)
     assert {each.release: (each.weight, each.desired, each.healthy) for each in now.releases} == {
@@ -344,8 +345,8 @@ def test_back_to_a_warm_standby(world: World) -> None:
     planned = world.scaling.describe_scheduled_actions(AutoScalingGroupName="web-a-1f2e")
     assert planned["ScheduledUpdateGroupActions"] == [], "AWS would scale in what has the traffic"
     written = world.balancer.tags(world.listener)
-    assert (written[marks.LIVE], written[marks.STANDBY]) == ("web-a", "web-b")
-    told = RolledBack.read(written[marks.ROLLED_BACK])
+    assert (written[rollout_tags.LIVE], written[rollout_tags.STANDBY]) == ("web-a", "web-b")
+    told = RolledBack.read(written[rollout_tags.ROLLED_BACK])
     assert told.release == "web-b"
     assert abs((datetime.now(UTC) - datetime.fromisoformat(told.at)).total_seconds()) < 60
     with pytest.raises(InputError, match="web-a has all the traffic already"):
@@ -367,15 +368,17 @@ def test_out_of_a_canary_that_no_one_attends(world: World) -> None:
     world.settled()
     world.size("web-c", 3, 3)
     world.size("web-b", 3, 3)
-    world.fleet.tag("web-b-1f2e", {marks.PIN: "1"})
+    world.fleet.tag("web-b-1f2e", {rollout_tags.PIN: "1"})
     world.weigh(b=75, c=25)
     done = world.back()
     assert (done.live, done.left) == ("web-b", "web-c")
     assert world.serving() == {"web-b"}
     assert world.sizes("web-b") == (1, 3), "the pin is released"
-    assert marks.PIN not in world.group_tags("web-b")
-    assert "rolled back by hand to web-b" in world.group_tags("web-c")[marks.ABORT], "a rollout that still runs stops"
-    assert RolledBack.read(world.balancer.tags(world.listener)[marks.ROLLED_BACK]).release == "web-c"
+    assert rollout_tags.PIN not in world.group_tags("web-b")
+    assert "rolled back by hand to web-b" in world.group_tags("web-c")[rollout_tags.ABORT], (
+        "a rollout that still runs stops"
+    )
+    assert RolledBack.read(world.balancer.tags(world.listener)[rollout_tags.ROLLED_BACK]).release == "web-c"
 
 
 def test_back_to_a_named_release(world: World) -> None:
@@ -395,10 +398,12 @@ def test_back_without_tags(world: World) -> None:
     world.size("web-b", 1, 1)
     world.weigh(b=100)
     assert world.back().live == "web-a", "the only other one with machines"
-    world.balancer.tag(world.listener, {marks.LIVE: "web-b", marks.STANDBY: "web-a"})  # and a switch put back a
+    world.balancer.tag(
+        world.listener, {rollout_tags.LIVE: "web-b", rollout_tags.STANDBY: "web-a"}
+    )  # and a switch put back a
     assert world.back().live == "web-b"
     world.size("web-c", 1, 1)
-    world.balancer.tag(world.listener, {}, remove=[marks.LIVE, marks.STANDBY])
+    world.balancer.tag(world.listener, {}, remove=[rollout_tags.LIVE, rollout_tags.STANDBY])
     with pytest.raises(InputError, match=r"no tag says which release to go back to .there are: web-a, web-c.: name"):
         world.back()
 
@@ -488,11 +493,11 @@ def test_abort_tells_the_candidate(world: World) -> None:
     assert told == ("web-a",), "only a rollout back to the standby can be running"
     world.size("web-c", 1, 1)
     assert abort(world.site, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock) == ("web-c",)
-    value = world.group_tags("web-c")[marks.ABORT]
+    value = world.group_tags("web-c")[rollout_tags.ABORT]
     assert value.startswith("x (20")
     world.weigh(b=95, a=5)
     assert abort(world.site, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock) == ("web-a",)
-    assert marks.ABORT not in world.group_tags("web-b")
+    assert rollout_tags.ABORT not in world.group_tags("web-b")
 
 
 def test_abort_without_a_rollout(world: World) -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.domain.periods import AGED, QUIET, Figures, Period, Report, Told, Watch
-from fleetswap.domain.rates import Bad, Counts, Limit, Stretch, judge
+from fleetswap.domain.rollout.periods import AGED, QUIET, Figures, Period, Report, Told, Watch
+from fleetswap.domain.rollout.rates import Bad, Counts, Limit, Stretch, judge
 
 GOOD = Figures(100, 100)
 LIVE = Figures(900, 891, 9)

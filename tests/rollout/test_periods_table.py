@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain import canary
-from fleetswap.domain.evidence import Evidence, Expected, findings
-from fleetswap.domain.orders import Policy
-from fleetswap.domain.periods import AGED, Figures, Period, Report, Told, Watch
-from fleetswap.domain.rates import Bad, Counts, Limit
-from fleetswap.domain.strategy import Step
+from fleetswap.domain.rollout import canary
+from fleetswap.domain.rollout.evidence import Evidence, Expected, findings
+from fleetswap.domain.rollout.model import Policy
+from fleetswap.domain.rollout.periods import AGED, Figures, Period, Report, Told, Watch
+from fleetswap.domain.rollout.rates import Bad, Counts, Limit
+from fleetswap.domain.rollout.strategy import Step
 
 MINE, LIVE = Figures(10, 9, 1), Figures(90, 90)
 

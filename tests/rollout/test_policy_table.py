@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.policy import Check, Policy, Shortage
-from fleetswap.domain.rates import Limit
-from fleetswap.domain.strategy import Step, Strategy
+from fleetswap.domain.rollout.policy import Check, Policy, Shortage
+from fleetswap.domain.rollout.rates import Limit
+from fleetswap.domain.rollout.strategy import Step, Strategy
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fleetswap.aws.probe import HttpProber
-from fleetswap.domain.orders import PREVIEW_HEADER, preview_value
+from fleetswap.aws.rollout.probe import HttpProber
+from fleetswap.domain.rollout.model import PREVIEW_HEADER, preview_value
 
 LISTENER = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/app/web/0123456789abcdef/fedcba9876543210"
 

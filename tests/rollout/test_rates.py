@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rates import (
+from fleetswap.domain.rollout.rates import (
     LEAST_BAD,
     SHARES,
     Bad,

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rates import (
+from fleetswap.domain.rollout.rates import (
     SHARES,
     Bad,
     Counts,

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain import marks
 from fleetswap.domain.errors import CloudError
-from fleetswap.workflows.rollout import roll_out
-from tests.rollout.world import POLICY, REFUSED, Fault, Release, World, order, running
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.workflows.rollout.run import roll_out
+from tests.fakes.world import POLICY, REFUSED, Fault, Release, World, order, running
 
-BEFORE = {marks.LIVE: "live", marks.OWNER: "before"}
+BEFORE = {rollout_tags.LIVE: "live", rollout_tags.OWNER: "before"}
 
 
 def up(world: World) -> None:
@@ -31,7 +31,7 @@ def test_what_a_failed_settle_has_told_is_untold() -> None:
     """`rollback --now` would lead to the release that failed, and `destroy` would leave the rule to a dead owner."""
     clean = fresh()
     up(clean)
-    assert clean.rule_tags == {marks.LIVE: "new", marks.STANDBY: "live", marks.OWNER: "mine"}
+    assert clean.rule_tags == {rollout_tags.LIVE: "new", rollout_tags.STANDBY: "live", rollout_tags.OWNER: "mine"}
     world = fresh()
     world.faults[max(at for at, name in enumerate(clean.names) if name == "schedule_scale_in")] = Fault(REFUSED)
     with pytest.raises(CloudError, match="live has all the traffic again"):
@@ -45,4 +45,4 @@ def test_what_was_told_before_is_told_again() -> None:
     world = fresh(live="new")
     up(world)
     assert world.serving() == {"tg-new"}
-    assert world.rule_tags[marks.LIVE] == "new"
+    assert world.rule_tags[rollout_tags.LIVE] == "new"

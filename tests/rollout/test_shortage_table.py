@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain import capacity, pins
-from fleetswap.domain.gate import Failure, Machine, Reading
-from fleetswap.domain.moves import Seen
-from fleetswap.domain.orders import Group, Policy
-from fleetswap.domain.policy import Shortage
-from fleetswap.domain.rollout import begin
-from tests.rollout.world import order
+from fleetswap.domain.rollout import pins, scale
+from fleetswap.domain.rollout.gate import Failure, Machine, Reading
+from fleetswap.domain.rollout.machine import begin
+from fleetswap.domain.rollout.messages import Seen
+from fleetswap.domain.rollout.model import Group, Policy
+from fleetswap.domain.rollout.policy import Shortage
+from tests.fakes.world import order
 
 NONE_LEFT = Failure("1", "We currently do not have sufficient capacity (InsufficientInstanceCapacity)")
 BAD_IMAGE = Failure("2", "The image id does not exist")
@@ -33,7 +33,7 @@ GOING = Machine("i-2", "Terminating")
 )
 def test_what_a_shortage_is(machines: tuple[Machine, ...] | None, failed: tuple[Failure, ...], *, short: bool) -> None:
     """A rollout would end for a shortage that is over or was never one, or wait its whole time for machines."""
-    assert capacity.is_short(Reading((), machines, failed), 2, failed) is short
+    assert scale.is_short(Reading((), machines, failed), 2, failed) is short
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ def test_when_on_demand_machines_are_tried(shortage: Shortage, percent: int | No
     state = begin(order("new", "live", policy=Policy(capacity=2, shortage=shortage)), 0.0)
     if tried:
         state = replace(state, touched=tuple(pins.to_on_demand(state.order.candidate, 0)))
-    assert capacity.can_go_on_demand(state, Reading((), on_demand_percent=percent)) is can
+    assert scale.can_go_on_demand(state, Reading((), on_demand_percent=percent)) is can
 
 
 def test_a_percentage_that_a_dead_rollout_left_was_tried() -> None:
     """After a rollout that died, its on-demand machines would be written down as what the group had at first."""
     state = begin(order("new", "live", policy=Policy(capacity=2, shortage=Shortage.ON_DEMAND)), 0.0)
     left = Seen(None, (("new", Group(0, 0, 5, on_demand_percent=50, on_demand_pin=20)),), (), ())
-    assert not capacity.can_go_on_demand(replace(state, first=left), Reading((), on_demand_percent=50))
+    assert not scale.can_go_on_demand(replace(state, first=left), Reading((), on_demand_percent=50))

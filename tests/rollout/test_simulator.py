@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain import canary, pins, putback, rollout, scale_in, settle, start, undo
-from fleetswap.domain.evidence import Finding
-from fleetswap.domain.gate import Decision, Streak, Verdict
-from fleetswap.domain.moves import Change, Disarm, Seen, Untag
-from fleetswap.domain.orders import Group, Side
-from fleetswap.domain.state import State
-from fleetswap.domain.strategy import Step
+from fleetswap.domain.rollout import canary, clean_up, look, machine, pins, put_back, scale_in, settle
+from fleetswap.domain.rollout.evidence import Finding
+from fleetswap.domain.rollout.gate import Decision, Streak, Verdict
+from fleetswap.domain.rollout.messages import Change, Disarm, Seen, Untag
+from fleetswap.domain.rollout.model import Group, Side
+from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.strategy import Step
 from tests.rollout.scenarios import SCENARIOS, Scenario
 from tests.rollout.sim_world import SimWorld
 from tests.rollout.simulator import Explorer, Violation
@@ -108,12 +108,12 @@ def _no_data_is_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _switch_left_armed(monkeypatch: pytest.MonkeyPatch) -> None:
-    changes = undo.changes
+    changes = clean_up.changes
 
     def forgetful(state: State, serving: frozenset[str], now: float) -> list[Change]:
         return [change for change in changes(state, serving, now) if not isinstance(change, Disarm)]
 
-    monkeypatch.setattr(undo, "changes", forgetful)
+    monkeypatch.setattr(clean_up, "changes", forgetful)
 
 
 def _no_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +122,8 @@ def _no_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(_state: State, _seen: Seen) -> list[Change]:
         return []
 
-    monkeypatch.setattr(start, "take_over", nothing)
-    monkeypatch.setattr(start, "bring_home", nothing)
+    monkeypatch.setattr(look, "take_over", nothing)
+    monkeypatch.setattr(look, "bring_home", nothing)
 
 
 def _marks_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,13 +137,13 @@ def _marks_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _clean_up_before_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """The candidate loses its machines while it still has traffic (and the hands' last guard is off)."""
-    fail = putback.fail
+    fail = put_back.fail
 
     def hasty(state: State, *reason: object) -> State:
         return fail(replace(state, moved=False), *reason)  # type: ignore[arg-type] # handed through
 
-    monkeypatch.setattr(rollout, "fail", hasty)
-    monkeypatch.setattr("fleetswap.workflows.hands.Hands._refuse_if_serving", lambda *_: None)
+    monkeypatch.setattr(machine, "fail", hasty)
+    monkeypatch.setattr("fleetswap.workflows.rollout.executor.Hands._refuse_if_serving", lambda *_: None)
 
 
 def _scale_in_stays_planned(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,9 +182,9 @@ def _machines_before_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     def at_once(state: State, now: float) -> State:
         return enter(replace(state, armed_until=None), now)
 
-    enter = rollout._enter_settle
+    enter = machine._enter_settle
     monkeypatch.setattr(settle, "changes", late)
-    monkeypatch.setattr(rollout, "_enter_settle", at_once)
+    monkeypatch.setattr(machine, "_enter_settle", at_once)
 
 
 BUGS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fleetswap.domain import marks
-from fleetswap.domain.moves import (
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.messages import (
     Arm,
     CancelScaleIn,
     Change,
@@ -20,8 +20,8 @@ from fleetswap.domain.moves import (
     ScheduleScaleIn,
     Wait,
 )
-from fleetswap.domain.orders import Rule
-from fleetswap.domain.state import STALE_SECONDS, Phase, State
+from fleetswap.domain.rollout.model import Rule
+from fleetswap.domain.rollout.state import STALE_SECONDS, Phase, State
 from tests.rollout.tables import ALIEN, LIVE, NEW, OLD, ON_LIVE, ON_NEW, ORDER, SHARED, seen, state
 
 FIVE = (("tg-live", 95), ("tg-new", 5))
@@ -54,7 +54,8 @@ def test_the_release_to_go_back_to(home: Rule | None, found: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "trusted"), [({}, True), ({marks.ROLLED_BACK: "new 9:00"}, False), ({marks.ROLLED_BACK: "old 9:00"}, True)]
+    ("tags", "trusted"),
+    [({}, True), ({rollout_tags.ROLLED_BACK: "new 9:00"}, False), ({rollout_tags.ROLLED_BACK: "old 9:00"}, True)],
 )
 def test_what_a_hand_took_out_has_to_prove_itself_anew(tags: dict[str, str], trusted: bool) -> None:  # noqa: FBT001 - a table
     """A release that was taken out for its errors would come back without a canary."""
@@ -65,7 +66,7 @@ def test_what_a_hand_took_out_has_to_prove_itself_anew(tags: dict[str, str], tru
 
 def test_who_was_left_by_hand() -> None:
     """A rollback by hand would not be known as one, or every rollout be held to come after one."""
-    assert state(first=seen(tags={marks.ROLLED_BACK: "new 9:00"})).left_by_hand == "new"
+    assert state(first=seen(tags={rollout_tags.ROLLED_BACK: "new 9:00"})).left_by_hand == "new"
     assert state().left_by_hand is None
     assert replace(state(), first=None).left_by_hand is None
 
@@ -131,10 +132,10 @@ PLAIN: dict[str, Any] = {}
         (PLAIN, Resize(LIVE, 0, None), {"leaving": False}),
         (PLAIN, Resize(LIVE, 1, 1), {"leaving": False}),
         ({"leaving": True}, Resize(OLD, 0, 0), {"leaving": True}),
-        (PLAIN, ScheduleScaleIn(LIVE, 9, marks.LEFT), {"leaving": True}),
+        (PLAIN, ScheduleScaleIn(LIVE, 9, rollout_tags.LEFT), {"leaving": True}),
         (PLAIN, ScheduleScaleIn(LIVE, 9), {"leaving": False}),
-        (PLAIN, ScheduleScaleIn(OLD, 9, marks.LEFT), {"leaving": False}),
-        ({"leaving": True}, ScheduleScaleIn(OLD, 9, marks.LEFT), {"leaving": True}),
+        (PLAIN, ScheduleScaleIn(OLD, 9, rollout_tags.LEFT), {"leaving": False}),
+        ({"leaving": True}, ScheduleScaleIn(OLD, 9, rollout_tags.LEFT), {"leaving": True}),
         (PLAIN, CancelScaleIn(LIVE), {"leaving": False, "moved": False}),
     ],
 )

@@ -14,11 +14,11 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from fleetswap.aws import switch
 from fleetswap.aws.calls import answered_at
-from fleetswap.aws.switch import Switch, former_name, schedule_name
+from fleetswap.aws.rollout import switch
+from fleetswap.aws.rollout.switch import Switch, former_name, schedule_name
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.orders import Rule, Unavailable
+from fleetswap.domain.rollout.model import Rule, Unavailable
 
 LISTENER = "arn:aws:elasticloadbalancing:us-east-1:1:listener/app/web/1/2"
 STACK = "acme/fleetswap/prod"

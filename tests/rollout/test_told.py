@@ -7,14 +7,14 @@ import re
 import pytest
 
 from fleetswap.domain.errors import Aborted
-from fleetswap.domain.notices import Ending
-from fleetswap.domain.orders import Order
-from fleetswap.domain.progress import ROW_CHARS
-from fleetswap.domain.state import Phase, State
-from fleetswap.workflows.rollout import Keep, Say, roll_out
+from fleetswap.domain.rollout.model import Order
+from fleetswap.domain.rollout.notices import Ending
+from fleetswap.domain.rollout.progress import ROW_CHARS
+from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.workflows.rollout.run import Keep, Say, roll_out
 from fleetswap.workflows.stop import Stop
+from tests.fakes.world import World
 from tests.rollout.test_canary import deploy
-from tests.rollout.world import World
 
 
 def run(

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from fleetswap.domain.state import Phase
+from fleetswap.domain.rollout.state import Phase
 from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration, listener_port
 from tools.local.process import end_left_behind, environment, killed_holders, run, wait_for_guardian
 from tools.local.work import PROJECT, STACK, LocalError, Work, heal_state, lock, read_json, write

@@ -1,0 +1,1 @@
+"""EBS direct and the snapshots of EC2."""

@@ -1,0 +1,1 @@
+"""ELBv2, EC2 Auto Scaling, CloudWatch, EventBridge Scheduler and SNS, as a rollout needs them."""

@@ -1,0 +1,86 @@
+"""The rollout's HTTP client: one GET, no redirects, and every way of failing told as an answer.
+
+It never judges a status and never raises for an answer that does not come. It implements
+`fleetswap.workflows.rollout.ports.Prober`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from http.client import HTTPException
+from typing import IO
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
+
+from fleetswap.domain.rollout.gate import Answer
+from fleetswap.domain.rollout.model import PREVIEW_HEADER, preview_value
+
+AGENT = "fleetswap-probe"
+"""User-Agent of a probe, so that access logs tell it from users."""
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """A redirect is the answer: followed, it would tell of another page, perhaps of another machine."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: object, newurl: str
+    ) -> Request | None:
+        """Follow nothing."""
+        del req, fp, code, msg, headers, newurl
+        return None
+
+
+class HttpProber:
+    """Asks a load balancer over HTTP or HTTPS. The proxies of the environment are used, but never for this machine.
+
+    A load balancer is asked by the name that AWS gave it, which no certificate holds: the certificate is not checked.
+    A probe carries no secret, and what it hears decides only together with the health that AWS itself reports.
+    """
+
+    def __init__(self, listener: str, host: str | None = None) -> None:
+        """`listener` is the ARN that preview headers are made of; `host` is what to send as `Host`, if not the URL's.
+
+        An application may answer only to the names that users ask it by.
+        """
+        self._listener = listener
+        self._host = host
+
+    def get(self, url: str, *, release: str | None, timeout: float) -> Answer:
+        """GET with the preview header of `release`, or without; `timeout` in seconds, for connecting and each read."""
+        headers = {"User-Agent": AGENT, "Cache-Control": "no-cache"}
+        if release is not None:
+            headers[PREVIEW_HEADER] = preview_value(self._listener, release)
+        if self._host is not None:
+            headers["Host"] = self._host
+        request = Request(url, headers=headers)  # noqa: S310 - the order has checked the scheme
+        try:
+            with _opener(url).open(request, timeout=timeout) as response:
+                return Answer(response.status)
+        except HTTPError as error:
+            with error:
+                return Answer(error.code)
+        except URLError as error:
+            return Answer(None, str(error.reason))
+        except (OSError, HTTPException, ValueError) as error:
+            return Answer(None, f"{type(error).__name__} {error}")
+
+
+def _opener(url: str) -> OpenerDirector:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    handlers = [_NoRedirects(), HTTPSHandler(context=context)]
+    if _is_here(urlsplit(url).hostname or ""):
+        return build_opener(*handlers, ProxyHandler({}))
+    return build_opener(*handlers)
+
+
+def _is_here(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,121 @@
+"""What the user sees while a command works: a bar on a terminal, else a line every few seconds, on standard error.
+
+It decides how figures are worded, and never what they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import typer
+
+from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.image.meter import Figures, Meter
+from fleetswap.domain.text import amount
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+LINE_SECONDS = 3.0
+"""Least time between two lines of progress where there is no bar."""
+
+
+class Display:
+    """Shows lines and progress, or nothing if it is to be quiet. A context manager; used on one thread."""
+
+    def __init__(self, verb: str, unit: str, *, quiet: bool) -> None:
+        """`verb` begins each line of progress."""
+        self._verb = verb
+        self._meter = Meter(unit)
+        self._quiet = quiet
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._last = 0.0
+
+    def __enter__(self) -> Display:
+        if (
+            not self._quiet
+            and sys.stderr is not None
+            and sys.stderr.isatty()
+            and os.environ.get("TERM", "dumb") != "dumb"
+        ):
+            self._bar = _bar()
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """Show a line of text."""
+        if self._quiet:
+            return
+        line = "".join(
+            each if each.isprintable() else repr(each)[1:-1] for each in line
+        )  # a file's name may be anything
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            try:
+                typer.echo(line, err=True)
+            except BrokenPipeError:
+                raise
+            except OSError:
+                self._quiet = True  # a log that is full is no reason to give up what is under way
+
+    def tell(self, now: Figures) -> None:
+        """Show how far it is."""
+        if self._quiet or not now.total:
+            return
+        text = self._meter.text(now)
+        if self._bar is None:
+            if now.seconds - self._last >= LINE_SECONDS:
+                self._last = now.seconds
+                self.say(f"{self._verb} {100 * now.done // now.total} %: {text}")
+            return
+        if self._task is None:
+            self._task = self._bar.add_task(text, total=now.total)
+        self._bar.update(self._task, completed=now.done, total=now.total, description=text)
+
+
+def _bar() -> Bar:
+    from rich.console import Console  # noqa: PLC0415 (slow to import, and of use on a terminal only)
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415
+
+    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
+    return Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
+
+
+def print_json(result: Mapping[str, object]) -> None:
+    """Print a result as one JSON object on one line."""
+    print_result(json.dumps(result))
+
+
+def print_result(text: str) -> None:
+    """Print what a command is run for. Where it cannot be written, it is told with the error: the work is done."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What Python still holds would fail once more at its end, and change the exit status.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise FleetswapError(
+            f"all is done, but standard output cannot be written to ({error.strerror or error}): the result is {text}"
+        ) from error
+
+
+def cost(blocks: int, size: int, seconds: float, throttled: int, retried: int, *, unit: str) -> str:
+    """What a transfer took, for the end of a summary."""
+    rate = f": {size / seconds / 1e6:,.0f} MB/s, {blocks / seconds:,.0f} {unit}/s" if blocks and seconds > 0 else ""
+    again = f"; {throttled:,} throttled, {retried - throttled:,} failed and tried again" if retried else ""
+    return f"{amount(size)} in {seconds:,.1f} s{rate}{again}"

@@ -1,0 +1,123 @@
+"""Which service is meant, and the ports on it: out of the options, or of a Pulumi project's settings.
+
+Only files are read for it, never Pulumi's state: the commands that stand on this must work when the state is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleetswap.cli import project
+from fleetswap.cli.project import Project, StackFile
+from fleetswap.domain.errors import InputError
+
+if TYPE_CHECKING:
+    from fleetswap.domain.rollout.view import Site
+    from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
+
+Service = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", show_default="the settings'", help="Name of the service, as its resources' tags say."),
+]
+Stack = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STACK",
+        show_default="the only one",
+        help="PROJECT/STACK, as the tags say; in a Pulumi project, STACK, and its settings say the rest.",
+    ),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGION",
+        show_default="the settings', AWS_REGION, or the profile's",
+        help="Region of the service.",
+    ),
+]
+EndpointUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", show_default="the settings', or AWS's own", help="Endpoint of AWS: the local cloud."),
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A service in an account and region, and the hands on it."""
+
+    site: Site
+    balancer: Balancer
+    fleet: Fleet
+    switch: Switch
+    settings: StackFile | None
+    """The settings of its stack, if we are in its project."""
+
+
+def find(service: str | None, stack: str | None, region: str | None, endpoint: str | None) -> Place:
+    """The service that is meant. An option weighs more than a setting, a setting more than the environment.
+
+    Raises `InputError` if none or several may be meant, or AWS's settings are wrong, and `CloudError`.
+    """
+    here = project.find(Path.cwd())
+    settings = _settings(here, service, stack)
+    if settings is not None:
+        service = service or settings.setting(project.SERVICE)
+        region = region or settings.setting(project.REGION)
+        endpoint = endpoint or settings.setting(project.ENDPOINT)
+    if service is None:
+        raise InputError(_which(here, stack, settings))
+    return _open(here, service, settings.tag if settings else stack, region, endpoint)
+
+
+def _settings(here: Project | None, service: str | None, stack: str | None) -> StackFile | None:
+    """The settings that are meant: those of the stack; without one, of the only stack there is."""
+    if here is None:
+        return None
+    if stack is not None:
+        return here.stack(stack)
+    if service is not None:
+        return None
+    stacks = here.stacks()
+    return stacks[0] if len(stacks) == 1 else None
+
+
+def _which(here: Project | None, stack: str | None, settings: StackFile | None) -> str:
+    """Why no service is meant, and what to do."""
+    if settings is not None:
+        return f"{settings.path.name} has no {project.SERVICE}: name the service with --service"
+    if here is None:
+        return "which service? Name it with --service, or run this in its Pulumi project"
+    if stack is not None:
+        return f"there is no {here.file(stack).name} of stack {stack} here: name the service with --service"
+    stacks = ", ".join(each.stack for each in here.stacks()) or "none"
+    return f"which service? Name it with --service, or its stack with --stack ({here.name} has: {stacks})"
+
+
+def _open(here: Project | None, service: str, stack: str | None, region: str | None, endpoint: str | None) -> Place:
+    from fleetswap.aws.rollout.balancer import Balancer  # noqa: PLC0415 (as light as `--help` wants it)
+    from fleetswap.aws.rollout.finder import Finder  # noqa: PLC0415
+    from fleetswap.aws.rollout.fleet import Fleet  # noqa: PLC0415
+    from fleetswap.aws.rollout.switch import Switch  # noqa: PLC0415
+    from fleetswap.cli.connect import in_region, joining  # noqa: PLC0415
+    from fleetswap.domain import tags  # noqa: PLC0415
+    from fleetswap.workflows.rollout import by_hand  # noqa: PLC0415
+
+    with joining(region, endpoint) as cloud:
+        elbv2, autoscaling = cloud.elbv2(), cloud.autoscaling()
+        ec2, scheduler = cloud.ec2(), cloud.scheduler()
+    gc.enable()
+    with in_region(cloud.region, endpoint):
+        site = by_hand.find(Finder(elbv2, autoscaling), service, stack)
+    return Place(
+        site=site,
+        # Tags of a rule that the way back has to make, because someone has deleted it.
+        balancer=Balancer(elbv2, tags=tags.policy(site.stack, site.service, name=site.service)),
+        fleet=Fleet(autoscaling, ec2),
+        switch=Switch(scheduler, service=site.service, stack=site.stack, listener=site.listener),
+        settings=here.stack(site.stack) if here is not None else None,
+    )

@@ -1,0 +1,1 @@
+"""Releases: the ledger of a stack, and which of them to declare."""

@@ -1,0 +1,1 @@
+"""Rollouts: one state machine, and what it decides with."""

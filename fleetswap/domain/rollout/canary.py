@@ -1,0 +1,101 @@
+"""The canary: which weights come next, how long the switch must wait for them, and whether the step is passed.
+
+The gate of a step, `judge`, is a pure function from findings to `promote`, `wait` or `abort`. It promotes only when the
+hold is over and everything was good in several readings in a row; it never promotes on what is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fleetswap.domain.rollout import gate
+from fleetswap.domain.rollout.evidence import Expected, Finding
+from fleetswap.domain.rollout.gate import Decision, Streak, Verdict
+from fleetswap.domain.rollout.messages import Seen
+from fleetswap.domain.rollout.model import Policy, Side
+from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.strategy import ALL, Step
+
+
+def steps(state: State, seen: Seen) -> tuple[Step, ...]:
+    """The steps of this rollout.
+
+    With one step left over a live release that has no healthy machine, or none at all: nothing is gained by leaving
+    users there.
+    """
+    policy, home = state.order.policy, state.home
+    plan = policy.strategy.plan(trusted=state.trusted)
+    alive = home is not None and any(gate.healthy(seen.targets_of(arn)) for arn in home.serving)
+    return plan if alive else plan[-1:]
+
+
+def weights(candidate: Side, served: frozenset[str], step: Step) -> tuple[tuple[str, int], ...]:
+    """The weights of a step; they sum to 100."""
+    if step.weight == ALL:
+        return ((candidate.target_group, ALL),)
+    (home,) = served
+    return ((home, ALL - step.weight), (candidate.target_group, step.weight))
+
+
+def switch_seconds(policy: Policy, step: Step) -> float:
+    """How long a step may take: until its weights hold, its own time, its missing data, and a margin."""
+    return policy.shift_deadline + (patience(policy, step) if step.is_watched else 0.0) + policy.switch_margin
+
+
+def patience(policy: Policy, step: Step) -> float:
+    """How long after its weights were seen evidence about a step that is still missing aborts the rollout."""
+    return max(step.hold, policy.convergence) + policy.data_deadline
+
+
+def expected(state: State, now: float, *, others: bool) -> Expected:
+    """What the evidence of the present step is held against."""
+    return Expected(
+        policy=state.order.policy,
+        rule=state.expected,
+        wanted=state.wanted,
+        watch=state.watch,
+        now=now,
+        until=state.hold_until,
+        asked=state.steps[0].min_requests,
+        others=others,
+        ringing=ringing(state),
+    )
+
+
+def ringing(state: State) -> frozenset[str]:
+    """The alarms that rang at the start of a rollback. They are why it is made, and say nothing against it."""
+    if not state.trusted or state.first is None:
+        return frozenset()
+    return frozenset(name for name, alarm in state.first.alarms.items() if alarm == "ALARM")
+
+
+def judge(found: Sequence[Finding], streak: Streak, *, readings: int, hold_over: bool, seconds_left: float) -> Decision:
+    """Decide from one more reading. `seconds_left` is the time until missing evidence aborts."""
+    bad = [finding for finding in found if finding.verdict is Verdict.ABORT]
+    open_ = [finding for finding in found if finding.verdict is Verdict.WAIT]
+    at_once = [finding for finding in bad if not finding.again]
+    # What is unknown is no proof, and takes none away.
+    streak = streak.after(False if bad else None if open_ else True)
+    words = "; ".join(finding.words for finding in bad + open_) or "; ".join(finding.words for finding in found)
+    if at_once:
+        return Decision(Verdict.ABORT, "; ".join(finding.words for finding in at_once), streak)
+    if bad and streak.bad >= readings:
+        return Decision(Verdict.ABORT, "; ".join(finding.words for finding in bad), streak)
+    if not bad and not open_ and hold_over and streak.good >= readings:
+        return Decision(Verdict.PROMOTE, words, streak)
+    if seconds_left <= 0 and (bad or open_):
+        return Decision(Verdict.ABORT, f"no proof in time: {words}", streak)
+    return Decision(Verdict.WAIT, words, streak)
+
+
+def enter(state: State, now: float) -> State:
+    """The state in which the present step is held: its weights were seen now, and hold everywhere a little later."""
+    policy, step = state.order.policy, state.steps[0]
+    return replace(
+        state,
+        hold_until=now + step.hold,
+        deadline=now + patience(policy, step),
+        streak=Streak(),
+        watch=state.watch.held(step.weight, now + policy.convergence),
+    )

@@ -1,0 +1,138 @@
+"""The undo: what a rollout that failed gives back when the traffic is where it is to stay.
+
+Every group that was touched gets its former size, every pin goes, also those that a rollout before left; the candidate
+goes to 0, unless it was of use before. A release that has traffic never loses machines here: only its minimum goes
+back, because scaling goes on meanwhile. It decides what, in which order; the put-back decides when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fleetswap.domain.rollout import gate, pins, rollout_tags, scale_in
+from fleetswap.domain.rollout.messages import (
+    Arm,
+    CancelScaleIn,
+    Change,
+    Disarm,
+    MendRule,
+    OnDemand,
+    Resize,
+    Restore,
+    Route,
+    ScheduleScaleIn,
+    Tag,
+    TagRule,
+    Untag,
+)
+from fleetswap.domain.rollout.model import Group, Side
+from fleetswap.domain.rollout.state import State
+
+LEFT_SECONDS = 300.0
+"""When what is left of a dead rollout is scaled in, if nothing is to be kept warm."""
+
+
+def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
+    """All of it, with the traffic on `serving` from now on. What had it before keeps its machines, too.
+
+    The switch goes last. Of what keeps traffic, the planned scale-in goes first of all.
+    """
+    found: list[Change] = []
+    for side in state.order.sides:
+        group = state.first.group(side.release) if state.first else None
+        if group is not None:
+            found += _side(state, side, group, now, has_traffic=side.target_group in serving | state.served)
+    found.sort(key=lambda change: not (isinstance(change, CancelScaleIn) and change.side.target_group in serving))
+    found += _untell(state, serving)
+    if state.armed_until is not None or any(isinstance(change, Arm) for change in state.touched):
+        found.append(Disarm())
+    return found
+
+
+def _side(state: State, side: Side, group: Group, now: float, *, has_traffic: bool) -> list[Change]:
+    """`group` is as it was before."""
+    touched = [change for change in state.touched if getattr(change, "side", None) == side]
+    resized = [change for change in touched if isinstance(change, Resize)]
+    planned = any(isinstance(change, ScheduleScaleIn) for change in touched)
+    found: list[Change] = []
+    if has_traffic:
+        # Without our switch nothing kept others from planning it, since we looked.
+        alone = any(isinstance(change, Disarm) for change in state.touched)
+        found += [CancelScaleIn(side)] if planned or group.scale_in is not None or alone else []
+        found += _with_traffic(state, side, pinned=bool(resized) or pins.is_pinned(state, side))
+    elif side == state.order.candidate and not _was_of_use(state, side, group):
+        if resized or planned or (group.minimum, group.desired) != (0, 0):
+            largest = max([group.desired, *(change.desired or 0 for change in resized)])
+            found += scale_in.changes(state, side, replace(group, desired=largest), now)
+    else:
+        later = _scale_in_later(state, side, group, touched)  # before it is large again: we may die in between
+        found += later or ([CancelScaleIn(side)] if planned else [])
+        if resized and not (later and scale_in.left(state, side, now)):
+            changed = any(change.desired is not None for change in resized)
+            found.append(Resize(side, group.minimum, group.desired if changed else None))
+    return [*found, *pins.release(state, side)]
+
+
+def _untell(state: State, serving: frozenset[str]) -> list[Change]:
+    """What the settle has told on the rule is no longer true when the traffic is home again.
+
+    A way back by hand would lead to the release that failed, and an owner whom no one knows would keep the service from
+    being taken down.
+    """
+    if state.first is None or state.home_side is None or serving != state.served:
+        return []
+    was, now = {**state.first.tags, rollout_tags.LIVE: state.home_side.release}, state.rule_tags
+    told = {key for each in state.touched if isinstance(each, TagRule) for key in (*dict(each.tags), *each.remove)} & {
+        rollout_tags.LIVE,
+        rollout_tags.STANDBY,
+        rollout_tags.ROLLED_BACK,
+        rollout_tags.OWNER,
+    }
+    keys = sorted(key for key in told if was.get(key) != now.get(key))
+    tags = tuple((key, was[key]) for key in keys if key in was)
+    return [TagRule(tags, tuple(key for key in keys if key not in was))] if keys else []
+
+
+def _scale_in_later(state: State, side: Side, group: Group, touched: Sequence[Change]) -> list[Change]:
+    """What has no traffic is not left running for ever: AWS ends what it was to end, and what a dead rollout left."""
+    changes = (CancelScaleIn, ScheduleScaleIn, Resize)
+    planned = group.is_planned and any(isinstance(change, changes) for change in touched)
+    left = not group.is_planned and (group.pin is not None or side == state.order.candidate)
+    if not group.desired or not (planned or left):
+        return []
+    policy = state.order.policy
+    return [ScheduleScaleIn(side, scale_in.kept_warm(policy, policy.warm or LEFT_SECONDS))]
+
+
+def _with_traffic(state: State, side: Side, *, pinned: bool) -> list[Change]:
+    if not pinned:
+        return []
+    was_home = side.target_group in state.served
+    minimum = pins.floor(state, side) if was_home else state.order.policy.capacity
+    return [Resize(side, minimum or 0, None, lower=True)]
+
+
+def _was_of_use(state: State, side: Side, group: Group) -> bool:
+    """A standby that was warm before. What runs with a pin, or is to be ended, is only what a rollout has left."""
+    healthy = state.first is not None and gate.healthy(state.first.targets_of(side.target_group)) > 0
+    return healthy and group.pin is None and not group.scale_in_note
+
+
+def words(change: Change) -> str:  # noqa: PLR0911 - one case a change
+    """What could not be done, for a message."""
+    match change:
+        case Resize(side=side, desired=None):
+            return f"put back {side.release} to its former size"
+        case Resize(side=side, desired=desired):
+            return f"put back {side.release} to {desired} machines"
+        case Tag(side) | Untag(side):
+            return f"take the rollout's tags off {side.release}"
+        case OnDemand(side):
+            return f"put back the share of on-demand machines of {side.release}"
+        case ScheduleScaleIn(side) | CancelScaleIn(side):
+            return f"put right when {side.release} is scaled in"
+        case Arm() | Disarm():
+            return "delete the dead man's switch"
+        case Route() | Restore() | TagRule() | MendRule():
+            return "write the listener's rule"

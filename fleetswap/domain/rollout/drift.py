@@ -1,0 +1,75 @@
+"""Drift: what in the real world differs from what a finished rollout of an order leaves, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fleetswap.domain.rollout.messages import Seen
+from fleetswap.domain.rollout.model import Group, Order, Side
+
+
+def drift(order: Order, seen: Seen) -> tuple[str, ...]:
+    """Everything that differs; empty if nothing does. A standby that AWS has scaled in is as it should be."""
+    found = [*_traffic(order, seen), *_candidate(order, seen.group(order.candidate.release))]
+    for side in order.others:
+        group = seen.group(side.release)
+        if side.release == order.standby:
+            found += _standby(order, side, group)
+        elif group is not None:
+            found += _other(side, group)
+    for side in order.sides:
+        group = seen.group(side.release)
+        if group is not None and (group.pin is not None or group.on_demand_pin is not None):
+            found.append(f"{side.release} has a pin that a rollout left")
+    if seen.armed is not None:
+        found.append(f"the switch of an unfinished rollout is armed, and fires in {seen.armed.seconds:.0f} s")
+    return tuple(found)
+
+
+def _traffic(order: Order, seen: Seen) -> Iterator[str]:
+    serving = seen.rule.serving if seen.rule else frozenset()
+    if serving != {order.candidate.target_group}:
+        on = " and ".join(sorted(order.release_of(arn) for arn in serving)) or "nothing"
+        yield f"the traffic is on {on} instead of {order.candidate.release}"
+    for what in seen.rule.odd if seen.rule else ():
+        yield f"someone has put on the listener's rule: {what}; the next update takes it off"
+
+
+def _candidate(order: Order, group: Group | None) -> Iterator[str]:
+    candidate, capacity = order.candidate, order.policy.capacity
+    if group is None:
+        yield gone(candidate)
+        return
+    if group.minimum != capacity or group.desired < capacity:
+        yield (
+            f"{candidate.release} has {group.desired} machines and at least {group.minimum},"
+            f" instead of at least {capacity}"
+        )
+    if group.scale_in is not None:
+        yield f"{candidate.release} is to be scaled in at {group.scale_in}"
+
+
+def _standby(order: Order, side: Side, group: Group | None) -> Iterator[str]:
+    if group is None:
+        yield f"standby: {gone(side)}"
+    elif order.policy.warm <= 0:
+        yield from _other(side, group)
+    elif group.minimum != group.desired:
+        yield f"standby {side.release} is not pinned to its {group.desired} machines"
+    elif group.desired and group.scale_in is None:
+        yield f"standby {side.release} would stay warm for ever"
+    elif group.desired and not group.has_action:
+        yield (
+            f"standby {side.release} would stay warm for ever: its tag says that it is scaled in at {group.scale_in},"
+            " but no scheduled action does that"
+        )
+
+
+def _other(side: Side, group: Group) -> Iterator[str]:
+    if (group.minimum, group.desired) != (0, 0) and not group.is_planned:
+        yield f"{side.release} has {group.desired} machines instead of none"
+
+
+def gone(side: Side) -> str:
+    """For a group that was deleted by hand: Pulumi makes it again only when it knows."""
+    return f"auto scaling group {side.group} of {side.release} is gone: run `pulumi up --refresh`, which makes it again"

@@ -1,0 +1,93 @@
+"""The start: what the first look says about the rollouts before, where the traffic belongs, and what forbids to begin.
+
+A rollout that died may have left the traffic shared, or on a release that was not proven, and a switch that will put it
+back. So the traffic is brought home first, as the switch would, and only then something new begins. Reality is what the
+listener's rule and the tags say, never a ledger. Nothing here looks at evidence about the candidate.
+"""
+
+from __future__ import annotations
+
+from fleetswap.domain.rollout import gate, rollout_tags
+from fleetswap.domain.rollout.evidence import RINGING
+from fleetswap.domain.rollout.messages import Arm, Change, Disarm, Kind, Restore, Route, Seen
+from fleetswap.domain.rollout.model import Order, Rule, shares
+from fleetswap.domain.rollout.policy import Check
+from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.strategy import ALL
+
+
+def home(order: Order, seen: Seen) -> Rule | None:
+    """Where the traffic belongs. One release at most has all of it there.
+
+    A switch that is armed says where its rollout came from. Without one, a release that has all the traffic is home; of
+    several that share it, the one that the last finished rollout made live, else the one with most of the traffic.
+    A release without a healthy machine is home only if no other that has traffic has one.
+    """
+    rule, armed = seen.rule, seen.armed
+    if rule is None or not rule.serving:
+        return rule
+    alive = [arn for arn in rule.serving if _is_alive(order, seen, arn)]
+    if armed is not None and len(armed.rule.serving) == 1:
+        (arn,) = armed.rule.serving
+        if _is_alive(order, seen, arn) or (not alive and arn in rule.serving):
+            return armed.rule
+    if len(rule.serving) == 1:
+        return rule
+    live = seen.tags.get(rollout_tags.LIVE)
+    best = max(
+        dict(rule.weights).items(),
+        key=lambda pair: (pair[0] in alive, order.release_of(pair[0]) == live, pair[1], pair[0]),
+    )
+    return Rule(((best[0], ALL),))
+
+
+def _is_alive(order: Order, seen: Seen, target_group: str) -> bool:
+    """Whether a release has healthy machines, and keeps them: what AWS is scaling in answers for some seconds more."""
+    group = seen.group(order.release_of(target_group))
+    return gate.healthy(seen.targets_of(target_group)) > 0 and (group is None or group.desired > 0)
+
+
+def take_over(state: State, seen: Seen) -> list[Change]:
+    """What makes the switch ours, so that it can never undo what we do: its weights and its time are ours now."""
+    if seen.armed is None or seen.armed.run == state.run:
+        return []
+    order, rule = state.order, state.home
+    if rule is None or not rule.verbatim or order.switch_role is None:
+        return [Disarm(anyones=True)]
+    return [Arm(order.policy.deadline + order.policy.switch_margin, rule)]
+
+
+def bring_home(state: State, seen: Seen) -> list[Change]:
+    """What puts the traffic where it belongs; nothing if it is there.
+
+    With a switch armed by another run it is written in any case: that run wrote weights not long ago, and what we see
+    may be older.
+    """
+    rule = state.home
+    foreign = seen.armed is not None and seen.armed.run != state.run
+    if rule is None or (shares(rule) == shares(seen.rule) and not foreign):
+        return []
+    return [Restore(rule, guarded=True) if rule.verbatim else Route(rule.weights)]
+
+
+def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
+    """Why this rollout may not begin."""
+    order, policy = state.order, state.order.policy
+    candidate = order.candidate
+    missing = [name for name in policy.alarms if name not in seen.alarms]
+    if missing:
+        return Kind.INPUT, f"alarm {', '.join(missing)} does not exist in this account and region"
+    if state.is_live_already:
+        return None
+    rolled_back = rollout_tags.RolledBack.read(seen.tags.get(rollout_tags.ROLLED_BACK, ""))
+    if rolled_back.release == candidate.release and not policy.again:
+        at = f" at {rolled_back.at}" if rolled_back.at else ""
+        return (
+            Kind.INPUT,
+            f"release {candidate.release} was rolled back by hand{at}: deploy another image, or set fleetswap:release,"
+            " or allow it with fleetswap:rollout.again",
+        )
+    ringing = [name for name in policy.alarms if seen.alarms[name] == RINGING]
+    if ringing and not state.trusted and not policy.reports_only(Check.ALARMS):
+        return Kind.ABORTED, f"alarm {' and '.join(ringing)} rings already, before release {candidate.release} begins"
+    return None

@@ -1,0 +1,184 @@
+"""The words of a rollout: what is asked for, and what the world looks like.
+
+Only values and their checks: `fleetswap.domain.rollout.machine` decides with them, `fleetswap.workflows.rollout.run`
+acts on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.rollout.gate import Machine
+from fleetswap.domain.rollout.policy import Policy
+
+__all__ = [
+    "PREVIEW_HEADER",
+    "PRIORITY",
+    "Armed",
+    "Group",
+    "Order",
+    "Policy",
+    "Rule",
+    "Side",
+    "Unavailable",
+    "preview_value",
+    "shares",
+]
+
+PRIORITY = 50_000
+"""Of the rule that carries the weights: the last one that ELBv2 allows (CreateRule), so that preview rules win."""
+
+PREVIEW_HEADER = "X-Fleetswap-Release"
+"""Request header that a release's preview rule matches; see `preview_value`."""
+
+
+class Unavailable(CloudError):
+    """AWS did not answer for now (throttle, 5xx, time-out). A reading is then unknown; a change is tried again."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One release as the rollout sees it: its id, the name of its auto scaling group, the ARN of its target group.
+
+    `image` is the id of its AMI, which its machines must run; None if that is not to be checked.
+    """
+
+    release: str
+    group: str
+    target_group: str
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: `candidate` gets all the traffic of `listener`.
+
+    `others` are the other declared releases that may have machines. Of them `standby` is kept warm, which is: its
+    size stays what it is and its group's minimum is raised to it, because target tracking would shrink a group without
+    traffic, and going back to it must need no launch. The others are scaled to 0.
+
+    `trusted`: the candidate is one of the last releases that were live, so it needs no canary. `switch_role` is the
+    role of the dead man's switch; without one there is none. `strangers` are releases of the same service that no one
+    has named and that have traffic: one that a rollout which failed has left live. They are found, not asked for.
+    """
+
+    service: str
+    listener: str
+    url: str
+    candidate: Side
+    others: tuple[Side, ...]
+    standby: str | None
+    policy: Policy
+    trusted: bool = False
+    switch_role: str | None = None
+    owner: str = ""
+    """Who owns the traffic: written on the rule at the end, so that one that was replaced does not take it down."""
+    strangers: tuple[Side, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an order that names a release twice, or a standby that is not among the others."""
+        for what in ("release", "group", "target_group"):
+            names = [getattr(side, what) for side in self.sides]
+            if len(set(names)) < len(names):
+                raise InputError(f"rollout of {self.candidate.release}: two releases share one {what}: {names}")
+        if self.standby is not None and self.standby not in {side.release for side in self.others}:
+            raise InputError(f"rollout of {self.candidate.release}: standby {self.standby} is not one of the others")
+        if not self.url.startswith(("http://", "https://")):
+            raise InputError(f"rollout of {self.candidate.release}: {self.url!r} is not an http(s) address")
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """All releases of the order, the candidate first, and those that were found beside it."""
+        return (self.candidate, *self.others, *self.strangers)
+
+    def side_of(self, target_group: str) -> Side | None:
+        """The side of a target group, if the order knows it."""
+        return next((side for side in self.sides if side.target_group == target_group), None)
+
+    def release_of(self, target_group: str) -> str:
+        """The release of a target group; of one that is not in the order, its ARN, which is all that is known."""
+        return next((side.release for side in self.sides if side.target_group == target_group), target_group)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The rule that carries the weights, as the listener has it.
+
+    `weights` are pairs of target group and weight. `verbatim` is what the balancer needs to write the very same
+    actions again, and the switch to have them written; for everyone else it is opaque.
+    """
+
+    weights: tuple[tuple[str, int], ...]
+    verbatim: str = ""
+    odd: tuple[str, ...] = ()
+    """What someone else has put on it that no rollout writes, and that keeps users from where the weights say."""
+
+    @property
+    def serving(self) -> frozenset[str]:
+        """The target groups that get requests."""
+        return frozenset(target_group for target_group, weight in self.weights if weight > 0)
+
+    def shares(self) -> frozenset[tuple[str, float]]:
+        """What part of the requests each serving target group gets; a lone one has all, whatever its weight."""
+        total = sum(weight for _, weight in self.weights)
+        return frozenset((target_group, weight / total) for target_group, weight in self.weights if weight > 0)
+
+
+def preview_value(listener: str, release: str) -> str:
+    """The value of `PREVIEW_HEADER` that reaches a release, of the 128 characters that ELBv2 allows.
+
+    Whoever may read the listener, or the state, can work it out; the world, which can know a release's id, cannot: a
+    listener's ARN holds two numbers of 16 hex digits that AWS tells nobody else.
+    """
+    return hashlib.sha256(f"{listener} {release}".encode()).hexdigest()[:32]
+
+
+def shares(rule: Rule | None) -> frozenset[tuple[str, float]] | None:
+    """A rule's shares; None if there is no rule. Two rules that divide the requests alike are equal in this."""
+    return rule.shares() if rule else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """An auto scaling group: its bounds, its desired capacity, its machines, and what its tags say (`marks`)."""
+
+    minimum: int
+    desired: int
+    maximum: int
+    machines: tuple[Machine, ...] = ()
+    pin: int | None = None
+    """The minimum that it is to have again: a rollout has raised it, and has not put it back yet (`marks.PIN`)."""
+    abort: str | None = None
+    """The reason why its rollout is to stop (`marks.ABORT`)."""
+    scale_in: str | None = None
+    """When AWS will scale it in by a scheduled action, or has, as its tag says (`marks.SCALE_IN`)."""
+    scale_in_note: str = ""
+    """What for (`marks.ScaleIn`)."""
+    has_action: bool = True
+    """Whether the scheduled action that the tag tells of exists: a deployer may have died between the two, or a hand
+    has deleted it. Means nothing without a tag, or without machines."""
+    on_demand_percent: int | None = None
+    """OnDemandPercentageAboveBaseCapacity; None for a group without a mixed instances policy."""
+    on_demand_pin: int | None = None
+    """The percentage that it is to have again (`marks.ON_DEMAND`)."""
+
+    @property
+    def floor(self) -> int:
+        """The minimum without the pin."""
+        return self.minimum if self.pin is None else self.pin
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether AWS will scale it in by itself: a tag alone is no plan."""
+        return self.scale_in is not None and self.has_action
+
+
+@dataclass(frozen=True)
+class Armed:
+    """The dead man's switch as it stands: in `seconds` (less than 0: due) it writes `rule`; `run` is who armed it."""
+
+    rule: Rule
+    seconds: float
+    run: str

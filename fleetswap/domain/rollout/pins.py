@@ -1,0 +1,89 @@
+"""Pins: sizes that a rollout holds for a while, each written down in a tag before it is made, and their undo.
+
+While two releases share the traffic, live is not to be shrunk: it has less to do, but may have to take everything back.
+And a candidate is not to be shrunk while it has nothing to do yet. Whoever comes after a rollout that died finds the
+tags and undoes what they say. It decides which changes are to be made; when is decided by
+`fleetswap.domain.rollout.machine`.
+"""
+
+from __future__ import annotations
+
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.messages import Change, OnDemand, Resize, Seen, Tag, Untag
+from fleetswap.domain.rollout.model import Group, Side
+from fleetswap.domain.rollout.state import State
+
+ALL_ON_DEMAND = 100
+
+
+def pin_live(state: State, seen: Seen) -> list[Change]:
+    """Hold live at the size that it has now. The tag goes first: alone, it says that the minimum is what it is."""
+    side = state.home_side
+    group = seen.group(side.release) if side else None
+    if side is None or group is None or group.minimum >= group.desired:
+        return []
+    pin = [] if group.pin is not None else [Tag(side, rollout_tags.PIN, str(group.minimum))]
+    return [*pin, Resize(side, group.desired, None)]
+
+
+def pin_candidate(state: State, seen: Seen) -> list[Change]:
+    """Write down what the candidate's minimum is to be when it is live, whatever it is held at until then."""
+    candidate = state.order.candidate
+    group = seen.group(candidate.release)
+    if group is None or group.pin is not None or rollout_tags.PIN in keys_on(state, candidate):
+        return []
+    return [Tag(candidate, rollout_tags.PIN, str(state.order.policy.capacity))]
+
+
+def to_on_demand(side: Side, former: int) -> list[Change]:
+    """Launch on-demand machines in the place of spot ones; the tag says what the percentage was."""
+    return [Tag(side, rollout_tags.ON_DEMAND, str(former)), OnDemand(side, ALL_ON_DEMAND)]
+
+
+def former_percent(state: State, side: Side) -> int | None:
+    """The on-demand percentage that a group is to have again; None if no one has changed it."""
+    for change in state.touched:
+        if isinstance(change, Tag) and change.side == side and change.key == rollout_tags.ON_DEMAND:
+            return rollout_tags.number(change.value)
+    return next((group.on_demand_pin for group in _seen(state, side) if group.on_demand_pin is not None), None)
+
+
+def floor(state: State, side: Side) -> int | None:
+    """The minimum that a group had before any pin; None if it was never seen."""
+    return next((group.floor for group in _seen(state, side)), None)
+
+
+def is_pinned(state: State, side: Side) -> bool:
+    """Whether a group has, or may have, a pin: ours, or one that a dead rollout has left."""
+    return rollout_tags.PIN in keys_on(state, side)
+
+
+def keys_on(state: State, side: Side) -> tuple[str, ...]:
+    """The tags that a group has, or may have, and that no end of a rollout leaves."""
+    found = {change.key for change in state.touched if isinstance(change, Tag) and change.side == side}
+    for group in _seen(state, side):
+        found |= {
+            key
+            for key, value in (
+                (rollout_tags.PIN, group.pin),
+                (rollout_tags.ON_DEMAND, group.on_demand_pin),
+                (rollout_tags.ABORT, group.abort),
+            )
+            if value is not None
+        }
+    return tuple(sorted(found))
+
+
+def release(state: State, side: Side) -> list[Change]:
+    """What takes the marks off a group once its size is right; the sizes come first, so that a mark never lies."""
+    percent = former_percent(state, side)
+    changes: list[Change] = [] if percent is None else [OnDemand(side, percent)]
+    keys = keys_on(state, side)
+    if keys and side == state.order.candidate:
+        keys = tuple(sorted({*keys, rollout_tags.ABORT}))  # it may have been written since the group was read
+    return [*changes, Untag(side, keys)] if keys else changes
+
+
+def _seen(state: State, side: Side) -> list[Group]:
+    looks = [look for look in (state.first, state.latest) if look is not None]
+    return [group for look in looks if (group := look.group(side.release)) is not None]

@@ -1,0 +1,160 @@
+"""How a rollout is judged and how long it may take: the settings of one rollout, checked, and plain for Pulumi's state.
+
+Only values. What comes later gets a default, so that the states of older versions stay readable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.rollout.rates import Limit
+from fleetswap.domain.rollout.strategy import Strategy, duration, whole
+
+ALL_AT_ONCE = Strategy()
+DEFAULT_LIMIT = Limit()
+
+
+class Check(StrEnum):
+    """What is judged. All but the health of machines can be for report only: told, but neither aborts nor waits."""
+
+    HEALTH = "health"
+    IMAGE = "image"
+    PROBE = "probe"
+    ALARMS = "alarms"
+    ERRORS = "errors"
+    SLOWNESS = "slowness"
+
+
+class Shortage(StrEnum):
+    """What to do when EC2 has no capacity for the candidate's machines."""
+
+    ABORT = "abort"
+    ON_DEMAND = "on-demand"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a rollout is judged and how long it may take. A value that makes no sense is an `InputError`."""
+
+    capacity: int
+    """Least number of machines of the live release; also how many a first deploy starts with."""
+    deadline: float = 600.0
+    """Seconds from the start until a candidate that is not healthy, or fails its probe, is given up."""
+    readings: int = 3
+    """Good readings in a row that count as proof; as many bad answers in a row after the shift put it back."""
+    interval: float = 2.0
+    """Seconds between two readings."""
+    quick: float = 0.2
+    """Seconds between two readings of what was good from the first one on: a warm standby, a rule just written."""
+    probe_path: str = "/"
+    """Path that is probed, through the preview rule and, after the shift, without it."""
+    probe_statuses: tuple[int, ...] = (200,)
+    """HTTP statuses that a probe accepts."""
+    probe_timeout: float = 5.0
+    """Seconds until a probe has failed."""
+    shift_deadline: float = 60.0
+    """Seconds until new weights must be seen to hold."""
+    convergence: float = 60.0
+    """Seconds from when new weights are seen until every node of the load balancer goes by them: DescribeRules tells
+    what was written, not what the nodes do yet."""
+    patience: float = 300.0
+    """Seconds that the clean-up after a shift may be tried for, and the put-back after a failure."""
+    strategy: Strategy = ALL_AT_ONCE
+    """The steps in which the traffic moves, and the bake."""
+    data_deadline: float = 420.0
+    """Seconds after a step's hold, and after its weights have converged, until evidence that is still missing aborts
+    the rollout. On AWS, figures that are two minutes late are settled within 315 s."""
+    alarms: tuple[str, ...] = ()
+    """CloudWatch alarms: one that rings at the start, or begins to ring, ends the rollout."""
+    errors: Limit | None = None
+    """How many requests of the candidate may end with a 5xx, or with none; None: it is not judged by them."""
+    slow: float | None = None
+    """Seconds above which an answer is slow; None: it is not judged by that."""
+    slowness: Limit = DEFAULT_LIMIT
+    """How many slow answers the candidate may give."""
+    report_only: tuple[str, ...] = ()
+    """Checks (`Check`) that are told, but neither abort nor wait."""
+    shortage: Shortage = Shortage.ABORT
+    """What to do when EC2 has no capacity: give up, or launch on-demand machines in the place of spot ones."""
+    shortage_patience: float = 180.0
+    """Seconds that a shortage may last before that."""
+    warm: float = 3600.0
+    """Seconds that the release before is kept warm, before AWS scales it in; 0: it is scaled in at once."""
+    switch_margin: float = 120.0
+    """Seconds that the dead man's switch waits longer than we do. It fires within a minute after its time (EventBridge
+    Scheduler user guide), and a call of ours may take long."""
+    again: bool = False
+    """Whether a release that was rolled back by hand may be deployed again."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can never succeed, or would not wait at all. Counts become ints: Pulumi hands on 2 as 2.0."""
+        for name in ("capacity", "readings"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+            if getattr(self, name) < 1:
+                raise InputError(f"rollout policy: {name} is {getattr(self, name)}, it must be 1 or more")
+        object.__setattr__(self, "probe_statuses", tuple(whole("probe_statuses", one) for one in self.probe_statuses))
+        for name in ("deadline", "interval", "quick", "probe_timeout", "shift_deadline", "patience", "switch_margin"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"rollout policy: {name} is {getattr(self, name)}, it must be a time above 0 s")
+        for name in ("convergence", "data_deadline", "shortage_patience", "warm"):
+            duration(name, getattr(self, name))
+        if self.slow is not None and not 0 < self.slow < float("inf"):
+            raise InputError(f"rollout policy: slow is {self.slow}, it must be a time above 0 s")
+        self._check_probe()
+        self._check_choices()
+
+    def _check_probe(self) -> None:
+        if not self.probe_path.startswith("/") or any(char.isspace() for char in self.probe_path):
+            raise InputError(f"rollout policy: probe_path {self.probe_path!r} must start with / and hold no blanks")
+        if not self.probe_statuses or any(not 100 <= status <= 599 for status in self.probe_statuses):
+            raise InputError(
+                f"rollout policy: probe_statuses {self.probe_statuses} must be HTTP statuses, at least one"
+            )
+
+    def _check_choices(self) -> None:
+        if len(set(self.alarms)) < len(self.alarms):
+            raise InputError(f"rollout policy: alarms {self.alarms} names one twice")
+        object.__setattr__(self, "shortage", Shortage(self.shortage))
+        allowed = sorted(set(Check) - {Check.HEALTH})  # traffic on no healthy machine is never right
+        if not set(self.report_only) <= set(allowed):
+            raise InputError(f"rollout policy: report_only {self.report_only} must be of {', '.join(allowed)}")
+
+    def reports_only(self, check: Check) -> bool:
+        """Whether a check neither aborts nor waits."""
+        return check in self.report_only
+
+    @property
+    def counts_requests(self) -> bool:
+        """Whether requests are to be counted at all."""
+        return bool(self.errors or self.slow or any(step.min_requests for step in self.strategy.steps))
+
+    def must_count(self, requests: int) -> bool:
+        """Whether a step must not be passed before its requests are counted; `requests` is how many it asks for."""
+        errors = self.errors is not None and not self.reports_only(Check.ERRORS)
+        slow = self.slow is not None and not self.reports_only(Check.SLOWNESS)
+        return bool(requests) or errors or slow
+
+    def plain(self) -> dict[str, Any]:
+        """As numbers, texts, lists and mappings, for Pulumi's state; `of` reads it."""
+        plain = asdict(self)
+        strategy = {**plain["strategy"], "steps": list(plain["strategy"]["steps"])}
+        lists = {name: list(plain[name]) for name in ("probe_statuses", "alarms", "report_only")}
+        return {**plain, **lists, "strategy": strategy, "shortage": str(self.shortage)}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Policy:
+        """The policy that `plain` made, also one of an older version, which lacks what came later."""
+        values = dict(plain)
+        for name in ("alarms", "report_only"):
+            if name in values:
+                values[name] = tuple(values[name])
+        for name in ("errors", "slowness"):
+            if values.get(name) is not None:
+                values[name] = Limit(**values[name])
+        if "strategy" in values:
+            values["strategy"] = Strategy.of(values["strategy"])
+        return cls(**values)

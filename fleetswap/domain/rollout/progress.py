@@ -1,0 +1,104 @@
+"""What is said while a rollout runs: a few words for its row in the terminal, and the lines that stay in the log.
+
+Only the words, and which of them are news. The row is overwritten all the time; a line is told once.
+"""
+
+from __future__ import annotations
+
+from fleetswap.domain.rollout import gate
+from fleetswap.domain.rollout.gate import Reading
+from fleetswap.domain.rollout.messages import Confirmed, Event, EvidenceRead, HealthRead, Probed, Unanswered, Wait
+from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.domain.rollout.strategy import ALL
+from fleetswap.domain.text import counted, duration
+
+ROW_CHARS = 72
+"""Greatest length of a row's words: the terminal cuts off what is longer, and the resource's name comes first."""
+
+
+def row(state: State, event: Event, now: float) -> str:
+    """What a rollout waits for, from the event that it has just answered to; empty if there is nothing new to say."""
+    text = ""
+    match event:
+        case Unanswered():
+            text = f"{state.phase}: {event.why}"
+        case HealthRead() if state.phase is Phase.GATE:
+            text = f"gate: {_machines(event.reading, state.wanted)}"
+        case Probed():
+            text = f"probe: {state.order.policy.probe_path} answers with {event.answer.words}"
+        case Confirmed():
+            text = f"{_part(state)}: {state.order.policy.probe_path} answers with {event.answer.words}"
+        case EvidenceRead() if isinstance(state.doing, Wait):
+            left = state.hold_until - now
+            time = f"{duration(left)} left" if left > 0 else "waiting for evidence"
+            text = f"{_part(state)}, {time}; {_open(state, state.doing.why)}"
+        case _:
+            pass
+    return text if len(text) <= ROW_CHARS else f"{text[: ROW_CHARS - 1]}…"
+
+
+def lines(before: State, after: State) -> tuple[str, ...]:
+    """What a change of the phase tells: how the last phase ended, with its evidence, and what comes now."""
+    if after.phase == before.phase:
+        return ()
+    release = after.order.candidate.release
+    found = [f"{release}: {text}" for text in (_passed(before, after), _entered(after)) if text]
+    return tuple(found)
+
+
+def _passed(before: State, after: State) -> str:
+    """A step that was watched and is over, with what speaks for going on."""
+    if before.phase not in {Phase.HOLD, Phase.BAKE} or after.phase.is_back or not before.evidence:
+        return ""
+    weight = dict(before.written[-1]).get(before.order.candidate.target_group, 0) if before.written else ALL
+    return f"passed with {_share(weight)}: {'; '.join(before.evidence)}"
+
+
+def _entered(state: State) -> str:
+    previous = state.previous or "nothing"
+    machines = counted(state.wanted, "machine")
+    step = state.steps[0] if state.steps else None
+    seconds = f", watched for {duration(step.hold)} at least" if step is not None and step.hold else ""
+    return {
+        Phase.RECOVER: f"a rollout that died left the traffic shared; it goes back to {previous} first",
+        Phase.SCALE: f"scaling to {machines}; {previous} has the traffic",
+        Phase.GATE: f"waiting until {machines} {'is' if state.wanted == 1 else 'are'} healthy",
+        Phase.PROBE: f"healthy, probing {state.order.policy.probe_path}",
+        Phase.SHIFT: f"moving {_traffic(state)}" + (f" from {previous}" if state.served else ""),
+        Phase.HOLD: f"has {_traffic(state)}{seconds}",
+        Phase.BAKE: f"has all the traffic{seconds}",
+        Phase.SETTLE: "has all the traffic",
+        Phase.PUT_BACK: f"{state.ending.reason}; putting the traffic back on {previous}",
+        Phase.CLEAN_UP: "cleaning up",
+    }.get(state.phase, "")
+
+
+def _traffic(state: State) -> str:
+    return _share(state.steps[0].weight if state.steps else ALL)
+
+
+def _share(weight: int) -> str:
+    return "all the traffic" if weight == ALL else f"{weight} % of the traffic"
+
+
+def _part(state: State) -> str:
+    return f"{state.steps[0].weight if state.steps else ALL} %"
+
+
+def _open(state: State, why: str) -> str:
+    """What speaks against going on; if nothing does, the last finding, which is the one about what users got."""
+    return state.evidence[-1] if state.evidence and why == "; ".join(state.evidence) else why
+
+
+def _machines(reading: Reading, wanted: int) -> str:
+    """How many there are of how many, and what the first of the others waits for."""
+    if reading.targets is None:
+        return "AWS does not answer"
+    parts = [f"{gate.healthy(reading.targets)}/{wanted} healthy"]
+    if reading.machines is not None:
+        parts.insert(0, f"{sum(machine.launched for machine in reading.machines)}/{wanted} launched")
+    waiting = [target for target in reading.targets if target.state not in {gate.HEALTHY, "draining"}]
+    why = (waiting[0].description or waiting[0].reason or waiting[0].state) if waiting else ""
+    why = gate.one_line(why).lower().removesuffix(" in progress").removesuffix(" is")
+    why = why.replace("health checks failed with these codes:", "health check answers")  # else the code is cut off
+    return f"{', '.join(parts)}{f' ({why})' if why else ''}"

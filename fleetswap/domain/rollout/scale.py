@@ -1,0 +1,79 @@
+"""Capacity: how many machines the candidate needs, what gives them to it, and what to do if EC2 has none.
+
+It decides sizes from what serves now, never from a setting alone, and never takes machines away.
+"""
+
+from __future__ import annotations
+
+from fleetswap.domain.rollout import pins, rollout_tags, scale_in
+from fleetswap.domain.rollout.gate import Failure, Reading
+from fleetswap.domain.rollout.messages import CancelScaleIn, Change, Resize, Seen, TagRule, Untag
+from fleetswap.domain.rollout.model import Order
+from fleetswap.domain.rollout.policy import Shortage
+from fleetswap.domain.rollout.state import State
+
+
+def demand(order: Order, seen: Seen, served: frozenset[str]) -> int:
+    """How many machines carry the traffic now, and never fewer than the settings' capacity.
+
+    The group's desired capacity says it; of a release that is not in the order, the targets that are not leaving.
+    """
+    most = order.policy.capacity
+    for target_group in served:
+        group = seen.group(order.release_of(target_group))
+        if group is not None:
+            most = max(most, group.desired)
+        else:
+            most = max(most, sum(target.state != "draining" for target in seen.targets_of(target_group)))
+    return most
+
+
+def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
+    """What gives the candidate its machines and holds them there.
+
+    AWS must not scale in, some minutes from now, what has or gets traffic; but the pin comes first, so that there is
+    always a mark on what is not to run for ever.
+    """
+    order, candidate = state.order, state.order.candidate
+    found = keep(state, seen)
+    group = seen.group(candidate.release)
+    if group is None:
+        return found
+    if not state.is_live_already and not state.moved:
+        # Cancelled first, whatever the tags say: a plan that no tag tells of would end it some time from now. And who
+        # may not delete a plan, or not make one, is to find out before a weight has moved.
+        seconds = order.policy.deadline + order.policy.switch_margin
+        ahead: list[Change] = [CancelScaleIn(candidate), scale_in.if_we_die(state, seconds)]
+        home = state.home_side
+        # The same for the tags of the rule. What they say is true, and of use to whoever comes after us.
+        told: list[Change] = [TagRule(((rollout_tags.LIVE, home.release),), (rollout_tags.ABORT,))] if home else []
+        found = [*pins.pin_candidate(state, seen), *found, *told, *ahead]
+    if group.abort is not None:
+        found.append(Untag(candidate, (rollout_tags.ABORT,)))
+    minimum = order.policy.capacity if state.is_live_already else wanted
+    fits = group.desired >= wanted and (group.minimum >= wanted or state.is_live_already)
+    if not fits or group.is_planned:  # scaled in, perhaps, since we looked
+        found.append(Resize(candidate, minimum, max(wanted, group.desired)))
+    return found
+
+
+def keep(state: State, seen: Seen) -> list[Change]:
+    """What keeps AWS from scaling in what has the traffic."""
+    side = state.home_side
+    group = seen.group(side.release) if side else None
+    return [CancelScaleIn(side)] if side and group is not None and group.scale_in is not None else []
+
+
+def is_short(reading: Reading, wanted: int, new: tuple[Failure, ...]) -> bool:
+    """Whether machines are missing because EC2 has none."""
+    if reading.machines is None or sum(machine.launched for machine in reading.machines) >= wanted:
+        return False
+    return any(failure.is_shortage for failure in new)
+
+
+def can_go_on_demand(state: State, reading: Reading) -> bool:
+    """Whether on-demand machines are allowed, not tried yet, and would be something else than what there is."""
+    allowed = state.order.policy.shortage is Shortage.ON_DEMAND
+    percent = reading.on_demand_percent
+    tried = pins.former_percent(state, state.order.candidate) is not None
+    return allowed and not tried and percent is not None and percent < pins.ALL_ON_DEMAND

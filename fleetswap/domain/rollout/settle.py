@@ -1,0 +1,59 @@
+"""The settle: what is left to do when the candidate has all the traffic and has proved itself.
+
+The candidate's pin goes, the standby is kept warm for a while and then scaled in by AWS itself, the others are scaled
+in, what served before comes last. It decides what, in which order; it never moves traffic.
+"""
+
+from __future__ import annotations
+
+from fleetswap.domain.rollout import pins, rollout_tags, scale_in
+from fleetswap.domain.rollout.messages import CancelScaleIn, Change, Resize, ScheduleScaleIn, Seen, TagRule
+from fleetswap.domain.rollout.model import Group
+from fleetswap.domain.rollout.state import State
+
+
+def changes(state: State, seen: Seen, now: float) -> list[Change]:
+    """All of it. The standby's scale-in is planned at the end, so that few failures can leave it on what gets traffic
+    again, and its pin goes after that: with neither, no one would know that it is not to run for ever.
+
+    What the order does not know is left as it is, with its pin: whatever declares it has to say, and the traffic may
+    have to go back there until all is done.
+    """
+    order = state.order
+    found = _candidate(state, seen.group(order.candidate.release))
+    last: list[Change] = []
+    for side in sorted(order.others, key=lambda side: side.target_group in state.served):
+        group = seen.group(side.release)
+        if group is None:
+            continue
+        if side.release == order.standby and order.policy.warm > 0:
+            if group.minimum != group.desired:
+                found.append(Resize(side, group.desired, None))  # target tracking shrinks a group without traffic
+            cancelled = any(isinstance(change, CancelScaleIn) and change.side == side for change in state.touched)
+            if group.desired > 0 and (cancelled or not group.is_planned):
+                last.append(ScheduleScaleIn(side, scale_in.kept_warm(order.policy, order.policy.warm)))
+            last += pins.release(state, side)
+        else:
+            found += [*scale_in.changes(state, side, group, now), *pins.release(state, side)]
+    return [*found, *_tag_rule(state), *last]
+
+
+def _candidate(state: State, group: Group | None) -> list[Change]:
+    candidate, capacity = state.order.candidate, state.order.policy.capacity
+    resized = any(isinstance(change, Resize) and change.side == candidate for change in state.touched)
+    fits = group is not None and group.minimum == capacity and not resized
+    resize: list[Change] = [] if fits else [Resize(candidate, capacity, None)]
+    return [*resize, *pins.release(state, candidate)]
+
+
+def _tag_rule(state: State) -> list[Change]:
+    """Whoever has lost the state finds live and standby on the rule; what a hand has left there is over."""
+    had = state.rule_tags
+    wanted = {rollout_tags.LIVE: state.order.candidate.release}
+    if state.order.owner:
+        wanted[rollout_tags.OWNER] = state.order.owner
+    if state.order.standby is not None:
+        wanted[rollout_tags.STANDBY] = state.order.standby
+    tags = tuple((key, value) for key, value in wanted.items() if had.get(key) != value)
+    remove = tuple(key for key in (rollout_tags.STANDBY, rollout_tags.ROLLED_BACK) if key in had and key not in wanted)
+    return [TagRule(tags, remove)] if tags or remove else []

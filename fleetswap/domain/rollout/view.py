@@ -1,0 +1,176 @@
+"""A service as its tags show it, for who has lost the state: its listener, its releases, and what is wrong with them.
+
+Only values and the choices that are made from them: which release to go back to, and which one a rollout is about. It
+reads nothing, and knows no setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.gate import Target, healthy
+from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
+from fleetswap.domain.rollout.rollout_tags import RolledBack
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a service is: the tags name its stack and its releases that have an auto scaling group."""
+
+    stack: str
+    service: str
+    listener: str
+    sides: tuple[Side, ...]
+    extra: tuple[str, ...] = ()
+    """What has its tags and is not counted, in words."""
+
+
+@dataclass(frozen=True)
+class ReleaseNow:
+    """One release at this moment. `group` is None for one that was deleted while we looked."""
+
+    side: Side
+    weight: int
+    group: Group | None
+    targets: tuple[Target, ...]
+    known: bool = True
+    """Whether AWS has told both; of what it has not told, there seems to be none."""
+
+    @property
+    def release(self) -> str:
+        """Its id."""
+        return self.side.release
+
+    @property
+    def healthy(self) -> int:
+        """How many of its machines take requests."""
+        return healthy(self.targets)
+
+    @property
+    def desired(self) -> int:
+        """How many machines it is to have."""
+        return self.group.desired if self.group else 0
+
+    @property
+    def demand(self) -> int:
+        """How many machines carry its traffic: what its group is to have, and no fewer than do now."""
+        return max(self.desired, sum(target.state != "draining" for target in self.targets))
+
+
+@dataclass(frozen=True)
+class SiteNow:
+    """A service at this moment. `switch` is the dead man's switch; `unknown` tells what could not be read."""
+
+    site: Site
+    rule: Rule | None
+    releases: tuple[ReleaseNow, ...]
+    strangers: tuple[tuple[str, int], ...]
+    """Target groups with weight that belong to no release, and their weights."""
+    live: str | None
+    """The release that the last finished rollout made live; None if no one has told."""
+    standby: str | None
+    rolled_back: RolledBack | None
+    switch: Armed | None
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def serving(self) -> tuple[ReleaseNow, ...]:
+        """The releases with traffic, the one with the most first."""
+        return tuple(sorted((each for each in self.releases if each.weight > 0), key=lambda each: -each.weight))
+
+    def release(self, name: str) -> ReleaseNow:
+        """A release by its id; an `InputError` if it has no machines to go to."""
+        for each in self.releases:
+            if each.release == name:
+                return each
+        known = ", ".join(sorted(each.release for each in self.releases)) or "none"
+        raise InputError(
+            f"release {name} of {self.site.service} has no auto scaling group (there are: {known}): deploy it again"
+            " with `pulumi up`"
+        )
+
+
+def seen(
+    site: Site,
+    *,
+    rule: Rule | None,
+    tags: Mapping[str, str],
+    groups: Mapping[str, Group | None],
+    targets: Mapping[str, tuple[Target, ...]],
+    switch: Armed | None,
+    unknown: tuple[str, ...],
+) -> SiteNow:
+    """Put together what was read. `groups` are by name, `targets` by target group; what is unknown is not in them."""
+    weights = dict(rule.weights) if rule else {}
+    known = {side.target_group for side in site.sides}
+    rolled_back = tags.get(rollout_tags.ROLLED_BACK)
+    return SiteNow(
+        site=site,
+        rule=rule,
+        releases=tuple(
+            ReleaseNow(
+                side=side,
+                weight=weights.get(side.target_group, 0),
+                group=groups.get(side.group),
+                targets=targets.get(side.target_group, ()),
+                known=side.group in groups and side.target_group in targets,
+            )
+            for side in site.sides
+        ),
+        strangers=tuple((arn, weight) for arn, weight in weights.items() if weight > 0 and arn not in known),
+        live=tags.get(rollout_tags.LIVE),
+        standby=tags.get(rollout_tags.STANDBY),
+        rolled_back=RolledBack.read(rolled_back) if rolled_back else None,
+        switch=switch,
+        unknown=unknown,
+    )
+
+
+def way_back(now: SiteNow, to: str | None) -> ReleaseNow:
+    """The release to put the traffic back on: the one asked for, or the one that a rollout moved it away from.
+
+    While several have traffic, a rollout is under way or has died, and the last live one is meant; otherwise the
+    standby. Without tags, the only other release with machines is meant. An `InputError` if there is none to go to.
+    """
+    if to is not None:
+        target = now.release(to)
+    else:
+        several = len(now.serving) + len(now.strangers) != 1
+        name = now.live if several else now.standby
+        alone = now.serving[0].release if not several and now.serving else None
+        if name == alone:  # the tags are older than the traffic: the switch, or a hand, has moved it
+            name = next((each for each in (now.live, now.standby) if each not in {alone, None}), None)
+        others = [each for each in now.releases if each.release != alone and each.desired > 0]
+        if name is not None:
+            target = now.release(name)
+        elif len(others) == 1:
+            target = others[0]
+        else:
+            names = ", ".join(each.release for each in now.releases if each.release != alone) or "none"
+            raise InputError(
+                f"{now.site.service}: no tag says which release to go back to (there are: {names}): name one with --to"
+            )
+    if now.rule is not None and now.rule.serving == {target.side.target_group}:
+        raise InputError(f"{now.site.service}: {target.release} has all the traffic already")
+    return target
+
+
+def candidates(now: SiteNow) -> tuple[ReleaseNow, ...]:
+    """The releases that a rollout which is running may be about, the likeliest kind only.
+
+    Those that share the traffic with the last live one; if none does, those with machines that are neither live nor
+    standby; if there are none, a standby with machines: a rollout may be about to go back to it.
+    """
+    alone = now.serving[0].release if len(now.serving) == 1 and not now.strangers else None
+    resident = now.live or alone
+    sharing = tuple(each for each in now.serving if each.release not in {resident, alone})
+    fresh = tuple(
+        each
+        for each in now.releases
+        if each.desired > 0 and each.release not in {resident, alone, now.standby} and each.group is not None
+    )
+    warm = tuple(each for each in now.releases if each.desired > 0 and each.release not in {resident, alone})
+    return sharing or fresh or warm

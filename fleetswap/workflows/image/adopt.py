@@ -1,0 +1,112 @@
+"""Whether a snapshot is what its tags say: an upload's own, and of the image that is asked for.
+
+Tags are copied: by backups (Data Lifecycle Manager and AWS Backup give a snapshot its volume's tags, and a machine's
+volume has those of its release), by copies, by hand. So a finished snapshot is believed only if the block map in it
+names this very snapshot and this image, and one is deleted only if that or its own tag (`fleetswap.domain.tags.UPLOAD`)
+says that an upload made it. It never starts, changes or deletes a snapshot.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.image import blockmap
+from fleetswap.domain.image.blockmap import BadMap, Header
+from fleetswap.domain.image.snapshots import VISIBLE_SECONDS, Absent, Snapshot, adoptable
+from fleetswap.domain.tags import IMAGE, STACK
+from fleetswap.workflows.image.block_list import read_header
+from fleetswap.workflows.image.ports import Snapshots
+from fleetswap.workflows.image.retry import Clock, GaveUp, Patience, SystemClock
+
+LOOKS = 8
+"""Finished snapshots whose map is looked at, at most. Those that an upload has tagged come first, so only backups and
+copies are passed over."""
+
+PATIENCE_SECONDS = 30.0
+"""Silence after which a look is given up."""
+
+
+class Proof:
+    """Looks into snapshots."""
+
+    def __init__(
+        self, port: Snapshots, patience: Callable[[], Patience], clock: Clock, say: Callable[[str], None]
+    ) -> None:
+        """`patience` gives the time budget of a look; `say` gets a line for what is passed over."""
+        self._port = port
+        self._patience = patience
+        self._clock = clock
+        self._say = say
+
+    def holding(
+        self, identity: str, found: Iterable[Snapshot], *, volume_gib: int, encrypted: bool, kms_key: str | None
+    ) -> Snapshot | None:
+        """Of `found` the best finished one that holds the image, or None. See
+        `fleetswap.domain.image.snapshots.adoptable`.
+
+        One that cannot be read is passed over: then the image is sent, which is always right.
+        """
+        fits = adoptable(found, volume_gib=volume_gib, encrypted=encrypted, kms_key=kms_key)
+        for each in fits[:LOOKS]:
+            try:
+                header = self._header(each)
+            except BadMap as reason:
+                self._say(f"snapshot {each.snapshot_id} is not taken for the image: its block map {reason}")
+            except CloudError as error:
+                self._say(f"snapshot {each.snapshot_id} is not taken for the image: {error}")
+                if isinstance(error, GaveUp):
+                    break  # the others would be as silent
+            else:
+                if header.image == blockmap.name_of(identity):
+                    return each
+                self._say(f"snapshot {each.snapshot_id} is not taken for the image: its block map names another")
+        return None
+
+    def uploaded(self, snapshot: Snapshot) -> bool:
+        """Whether an upload made this snapshot. Raises `CloudError` if that cannot be known."""
+        if snapshot.uploaded:
+            return True
+        if not snapshot.completed or snapshot.archived:
+            return False
+        try:
+            self._header(snapshot)
+        except BadMap:
+            return False
+        return True
+
+    def _header(self, snapshot: Snapshot) -> Header:
+        # EC2 has just shown it; EBS direct may know it some moments later.
+        absent_until = self._clock.now() + VISIBLE_SECONDS if snapshot.uploaded else None
+        return read_header(
+            self._port, self._patience(), snapshot.snapshot_id, snapshot.volume_gib, absent_until=absent_until
+        )
+
+
+def proof(port: Snapshots, say: Callable[[str], None]) -> Proof:
+    """One that goes by the machine's own clock, for who is not uploading."""
+    clock = SystemClock()
+    return Proof(port, lambda: _patience(clock), clock, say)
+
+
+def finished(port: Snapshots, stack: str, identity: str, say: Callable[[str], None]) -> Snapshot | None:
+    """A finished snapshot of the image that an upload of this stack has made, of whatever encryption, or None.
+
+    Raises `CloudError` if EC2 does not answer.
+    """
+    found = _patience(SystemClock()).call(lambda: port.find({STACK: stack, IMAGE: identity}))
+    return proof(port, say).holding(identity, found, volume_gib=0, encrypted=False, kms_key=None)
+
+
+def is_ours(port: Snapshots, snapshot_id: str) -> bool:
+    """Whether an upload made this snapshot, or it is gone. Raises `CloudError` if that cannot be known."""
+    try:
+        snapshot = _patience(SystemClock()).call(lambda: port.describe(snapshot_id))
+    except Absent:
+        return True
+    return proof(port, lambda _line: None).uploaded(snapshot)
+
+
+def _patience(clock: Clock) -> Patience:
+    return Patience(clock, threading.Event(), seconds=PATIENCE_SECONDS)

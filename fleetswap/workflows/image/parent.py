@@ -1,0 +1,162 @@
+"""Finds the parent of the next snapshot, and makes sure that it holds what its block map says.
+
+It decides what is asked of a candidate, in this order: EC2's description, the map, the whole list of its blocks against
+the map, and a few blocks that the image has unchanged, read back. It never starts or changes a snapshot. What it costs:
+a request for each 4,096 blocks of the list and each 16,384 of the map, and one for each sample.
+
+Memory: what the parent's map takes (32 bytes a block), one page of the list, two blocks.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.image.blockmap import BadMap, BlockMap
+from fleetswap.domain.image.blocks import BLOCK_SIZE, block_count, digest
+from fleetswap.domain.image.lineage import Wanted, candidates, disagreement, unfit
+from fleetswap.domain.image.snapshots import Snapshot
+from fleetswap.domain.tags import LINEAGE, STACK
+from fleetswap.workflows.image.image_file import ImageFile
+from fleetswap.workflows.image.ports import Snapshots
+from fleetswap.workflows.image.read_back import listing, read_map
+from fleetswap.workflows.image.retry import GaveUp, Patience
+
+TRIES = 8
+"""Blocks of the image that are hashed for each sample that is wanted, until an unchanged one is found."""
+
+
+class NoParent(Exception):
+    """A snapshot cannot be the parent; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A snapshot that was looked at, and its map."""
+
+    snapshot: Snapshot
+    block_map: BlockMap
+
+    @property
+    def snapshot_id(self) -> str:
+        """Its id."""
+        return self.snapshot.snapshot_id
+
+
+class Search:
+    """The search for the parent of one image."""
+
+    def __init__(
+        self,
+        port: Snapshots,
+        patience: Callable[[], Patience],
+        image: ImageFile,
+        wanted: Wanted,
+        *,
+        stacks: Sequence[str],
+        samples: int,
+    ) -> None:
+        """`patience` gives the time budget of one candidate. Only a snapshot of `stacks` is chosen without being named:
+
+        what a child inherits is not sent and not read, so whoever makes a parent decides what machines boot
+        (docs/decisions/0012-whose-snapshot-is-believed.md).
+        """
+        self._port = port
+        self._patience = patience
+        self._image = image
+        self._wanted = wanted
+        self._stacks = stacks
+        self._samples = samples
+
+    def newest(self, lineage: str, say: Callable[[str], None]) -> Parent | None:
+        """The best parent in a lineage; or None, and `say` got one line with the reason.
+
+        Whatever is wrong with a candidate, refused or silent: the image is then sent whole, which is always right.
+        """
+        found = [
+            each
+            for stack in self._stacks
+            for each in self._patience().call(partial(self._port.find, {LINEAGE: lineage, STACK: stack}))
+            if not each.unfinished
+        ]
+        reasons = []
+        for each in candidates(found, self._wanted):
+            try:
+                return self._look(each)
+            except NoParent as reason:
+                reasons.append(str(reason))
+            except CloudError as error:
+                reasons.append(f"snapshot {each.snapshot_id} cannot be read ({error})")
+                if isinstance(error, GaveUp):
+                    break  # the others would be as silent
+        if not found:
+            stacks = " or ".join(self._stacks)
+            say(f"every block is sent: lineage {lineage} has no finished snapshot of stack {stacks} yet")
+        elif not reasons:
+            last = max(found, key=lambda each: each.started)
+            say(f"every block is sent: snapshot {last.snapshot_id} {unfit(last, self._wanted)}")
+        else:
+            say(f"every block is sent: {reasons[0]}")
+        return None
+
+    def own(self, snapshot_id: str) -> Parent:
+        """The snapshot as a parent that nobody has named: as `named`, and it must be of one of the stacks."""
+        return self.named(snapshot_id, stacks=self._stacks)
+
+    def named(self, snapshot_id: str, *, stacks: Sequence[str] | None = None) -> Parent:
+        """The snapshot as a parent. `NoParent` says why it cannot be, `CloudError` that it cannot be read."""
+        patience = self._patience()
+        snapshot = patience.call(lambda: self._port.describe(snapshot_id))
+        if stacks is not None and snapshot.tags.get(STACK) not in stacks:
+            raise NoParent(f"snapshot {snapshot_id} is of stack {snapshot.tags.get(STACK)}, which is not trusted")
+        if (reason := unfit(snapshot, self._wanted)) is not None:
+            raise NoParent(f"snapshot {snapshot_id} {reason}")
+        return self._look(snapshot)
+
+    def asked_for(self, snapshot_id: str) -> Parent:
+        """The parent that the user named: `InputError` if it cannot be one."""
+        try:
+            return self.named(snapshot_id)
+        except NoParent as reason:
+            raise InputError(f"{reason}: name another parent, or none") from reason
+
+    def _look(self, snapshot: Snapshot) -> Parent:
+        patience = self._patience()
+        try:
+            block_map = read_map(self._port, patience, snapshot.snapshot_id, snapshot.volume_gib)
+            self._check(snapshot.snapshot_id, block_map, patience)
+        except BadMap as reason:
+            raise NoParent(f"snapshot {snapshot.snapshot_id} cannot be the parent: its block map {reason}") from reason
+        return Parent(snapshot, block_map)
+
+    def _check(self, snapshot_id: str, block_map: BlockMap, patience: Patience) -> None:
+        unchanged = self._unchanged(block_map)
+        tokens = {}
+        listed = bytearray(block_map.count)
+        for index, token in listing(self._port, patience, snapshot_id, 0, block_map.count):
+            listed[index] = 1
+            if index in unchanged:
+                tokens[index] = token
+        if (wrong := disagreement(block_map, listed)) is not None:
+            there = "has" if listed[wrong] else "lacks"
+            raise BadMap(f"does not agree with the snapshot, which {there} block {wrong}")
+        for index, token in tokens.items():
+            data = patience.call(partial(self._port.get, snapshot_id, index, token))
+            if digest(data) != block_map.digest(index):
+                raise BadMap(f"does not agree with the snapshot, whose block {index} has other content")
+
+    def _unchanged(self, block_map: BlockMap) -> set[int]:
+        """Indexes of a few blocks that the image has as the map says, drawn at random."""
+        count = min(block_map.count, block_count(self._image.size))
+        buffer = bytearray(BLOCK_SIZE)
+        chosen: set[int] = set()
+        for index in random.sample(range(count), min(count, self._samples * TRIES)):
+            if len(chosen) == self._samples:
+                break
+            self._image.read(index, buffer)
+            if digest(buffer) == block_map.digest(index):
+                chosen.add(index)
+        return chosen

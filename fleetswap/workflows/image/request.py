@@ -1,0 +1,131 @@
+"""What an upload is asked to do: its words, and which of them contradict each other. It reads and sends nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleetswap.domain import tags
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.image.snapshots import PENDING_MINUTES, SNAPSHOT_ID, Start
+
+AUTO = "auto"
+NONE = "none"
+HOLES = "holes"
+
+MOST_TAGS = 50
+"""Of a snapshot (EC2 user guide, "Tag restrictions")."""
+
+DESCRIPTION_CHARS = 255
+"""Of a snapshot's description (EBS direct, StartSnapshot)."""
+
+_NO_TEXT = re.compile(r"[\ud800-\udfff]")
+"""Bytes of a name or an argument that are no UTF-8, as Python carries them (PEP 383)."""
+
+SAMPLES = 8
+"""Unchanged blocks that are read back from a parent. Eight find a parent half of which is wrong in 255 of 256 cases;
+a map that does not belong to its snapshot at all is found by the first."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """An image to upload.
+
+    `identity` says what the image is: its Nix store path, or `identify(path)`. `stack` says whose it is. Both go into
+    the tags, whatever `tags` says. `kms_key` is a key's ARN, for encrypted snapshots only; without it EBS takes the
+    account's default key. Wrong values raise `InputError`.
+
+    `lineage` names the images of a stack that follow one another; without it the snapshot begins none and has no
+    parent. `parent` is `auto` (the newest of the lineage, if it can be trusted), `none`, or a snapshot's id, and then
+    whatever is wrong with it is an error. `trusted_stacks` are other stacks whose snapshots may be the parent too: who
+    may upload for them decides what this stack's machines boot. `sparse`: `none` sends every block; `holes` skips what
+    the file never had written, where nothing is inherited (such a block reads as garbage from an encrypted volume).
+    `samples` is how many blocks of a parent are read back. `journal` is a folder for what a killed upload needs to go
+    on.
+    """
+
+    path: Path
+    identity: str
+    stack: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+    encrypted: bool = False
+    kms_key: str | None = None
+    lineage: str = ""
+    parent: str = AUTO
+    trusted_stacks: tuple[str, ...] = ()
+    data: bool = False
+    """The image is a volume of data, which need not have a partition table."""
+
+    sparse: str = NONE
+    samples: int = SAMPLES
+    journal: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.identity.strip() or not self.stack.strip():
+            raise InputError(
+                "an upload needs the identity of its image and the name of its stack: neither may be blank"
+            )
+        if self.kms_key is not None and not self.encrypted:
+            raise InputError("kms_key is given but encrypted is not set: set it, or leave the key out")
+        if self.kms_key is not None and ":key/" not in self.kms_key:
+            raise InputError(f"kms_key {self.kms_key} is not the ARN of a key (arn:aws:kms:…:key/…), as EBS needs it")
+        if self.parent not in (AUTO, NONE) and not SNAPSHOT_ID.fullmatch(self.parent):
+            raise InputError(f"parent {self.parent} is neither auto nor none nor the id of a snapshot (snap-…)")
+        if self.sparse not in (NONE, HOLES):
+            raise InputError(f"sparse {self.sparse} is neither none nor holes")
+        self._check_words()
+        if self.samples < 0:
+            raise InputError(f"samples {self.samples} is negative: give how many blocks of a parent are read back")
+
+    def _check_words(self) -> None:
+        """EBS would refuse these too, but only once all of the image has been read."""
+        if len(self.description) > DESCRIPTION_CHARS:
+            raise InputError(
+                f"the description has {len(self.description)} characters, and may have {DESCRIPTION_CHARS}"
+            )
+        carried = {**self.tags, **self.mark, tags.PARENT: "", tags.UPLOAD: "", tags.LINEAGE: self.lineage}
+        if len(carried) > MOST_TAGS:
+            raise InputError(
+                f"a snapshot has {MOST_TAGS} tags at most, {len(carried) - len(self.tags)} of them ours, and"
+                f" {len(self.tags)} are given: leave some out"
+            )
+        for key, value in carried.items():
+            if len(key) > tags.KEY_CHARS or len(value) > tags.VALUE_CHARS:
+                limits = f"a key may have {tags.KEY_CHARS} characters, a value {tags.VALUE_CHARS}"
+                raise InputError(f"tag {key[:40]} is too long: {limits}")
+        words = "".join((self.description, *carried, *carried.values()))
+        if _NO_TEXT.search(words):
+            raise InputError("a tag, the description, or the identity is no text in UTF-8: spell it in UTF-8")
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """The tags that tell this stack's snapshots of this image."""
+        return {tags.STACK: self.stack, tags.IMAGE: self.identity}
+
+    def allows(self, parent: str | None) -> bool:
+        """Whether a snapshot with this parent (None: with none) is what was ordered."""
+        if self.parent == AUTO:
+            return True
+        return parent == (None if self.parent == NONE else self.parent)
+
+    def start(self, volume_gib: int, parent: str | None, generation: str) -> Start:
+        """What the snapshot is started with.
+
+        The client token is made of all of it, so that two runs of one order get one snapshot, and EBS never sees
+        a token with other parameters (ConflictException). How long EBS remembers a token is documented nowhere; another
+        `generation` leads away from one whose snapshot is gone.
+        """
+        marked = dict(self.tags) | self.mark | {tags.PARENT: parent or NONE}
+        if self.lineage:
+            marked[tags.LINEAGE] = self.lineage
+        encrypted = self.encrypted and parent is None
+        kms_key = self.kms_key if encrypted else None
+        # `sparse` is not sent, but two runs that differ in it must not share a snapshot.
+        said = [volume_gib, sorted(marked.items()), self.description, encrypted, kms_key, parent, PENDING_MINUTES]
+        token = hashlib.sha256(json.dumps([*said, self.sparse, generation]).encode()).hexdigest()
+        return Start(token, volume_gib, marked, self.description, encrypted, kms_key, parent)

@@ -1,0 +1,310 @@
+"""Sends blocks of a disk into a snapshot: read, hashed, at the pace of the quota, tried again where that may help.
+
+It decides how many threads, connections and buffers there are, and what each failure leads to. It never decides which
+blocks there are, never speaks to AWS itself, and keeps no record of what was acknowledged.
+
+A block goes through three stages in one thread: at the desk it is read, hashed, and waits for the pace; then it is
+written; then its answer is awaited. At the desk is room for as many threads as the process has cores, and one: that is
+the stage that computes. A thread is started only when all the others are past the desk, so that there are hardly more
+of them than requests on their way. A block that failed gives up its buffer, waits in a queue and is read again; no
+thread waits with it.
+
+Memory: at most `BUFFERS` blocks of 512 KiB and a connection with its thread for each request on its way, whatever the
+size of the image.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.image.blocks import BLOCK_SIZE, digest
+from fleetswap.domain.image.snapshots import TryAgain
+from fleetswap.workflows.image.pool import Buffers, Crew
+from fleetswap.workflows.image.retry import Clock, Stopped, pause
+from fleetswap.workflows.image.throttle import Turns
+from fleetswap.workflows.image.work_queue import Item, Progress, Work
+
+__all__ = ["BUFFERS", "CONNECTIONS", "Connection", "Patience", "Progress", "Puts", "Sender", "Source"]
+
+CONNECTIONS = 160
+"""Requests on their way at once, at most: 1,000/s need 100 of them if an answer takes 100 ms, as AWS says that it does
+(EBS user guide, "Optimize performance" of the direct APIs), and some more while the time varies."""
+
+BUFFERS = 32
+"""Blocks in memory at once, at most: 16 MiB. A block that waits for its answer needs none, and more blocks that wait
+for the line would not make the line faster."""
+
+TELL_SECONDS = 0.25
+"""Least time between two calls of `tell`."""
+
+FIRST_WAIT = 0.05
+"""Seconds: the longest wait of a block after its first failure. Short, because the pace already slows down when nothing
+succeeds, and a block that fails at the end keeps the whole upload waiting."""
+
+ZEROS = bytes(BLOCK_SIZE)
+
+
+class Connection(Protocol):
+    """A line to EBS, for one thread."""
+
+    def put(
+        self, snapshot_id: str, index: int, block: bytes | bytearray, digest: bytes, sent: Callable[[], None]
+    ) -> None:
+        """Write a block, in one attempt. Returns only if EBS has acknowledged it with the same digest.
+
+        Calls `sent` as soon as it does not need `block` any more. Raises `Throttled`, `Absent` or another `TryAgain`
+        for what may pass, `CloudError` for what will not.
+        """
+
+    def close(self) -> None:
+        """Let go of the line; a `put` of another thread that is under way fails. To repeat it is harmless."""
+
+
+class Puts(Protocol):
+    """Where blocks are written to."""
+
+    def connect(self) -> Connection:
+        """A new connection; costs nothing until it is used."""
+
+
+class Source(Protocol):
+    """The bytes to send. If it has `is_zero` (see `Zeros`), what is known to be zeros is not read."""
+
+    def read(self, index: int, into: bytearray) -> None:
+        """Fill `into`, 512 KiB, with a block. Safe to use from several threads."""
+
+    def check_unchanged(self) -> None:
+        """Raise `FleetswapError` if the bytes are not what they were at first."""
+
+
+@runtime_checkable
+class Zeros(Protocol):
+    """A source that knows something of its blocks without reading them."""
+
+    def is_zero(self, index: int) -> bool:
+        """Whether the block is known to be zeros. False says nothing."""
+
+
+class Patience(Protocol):
+    """When to give up, as `fleetswap.workflows.image.retry.Patience` knows it."""
+
+    def renew(self) -> None:
+        """Something succeeded."""
+
+    def bear(self, error: TryAgain, *, began: float, absent_until: float | None) -> None:
+        """Return if trying again is right, else raise."""
+
+
+@dataclass
+class _Parcel:
+    """A block that may go: its bytes, and the buffer that they are in; None if it is of no use any more."""
+
+    item: Item
+    digest: bytes
+    block: bytes | bytearray
+    buffer: bytearray | None
+    epoch: int = 0
+    sent: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the threads of one run share."""
+
+    work: Work
+    source: Source
+    zeros: Zeros | None
+    wanted: Callable[[int, bytes], bool]
+    acknowledged: Callable[[int, bytes], None]
+
+
+class Sender:
+    """Sends into one snapshot: `run` for the image, and `run` again for what comes after it. A context manager.
+
+    Connections, buffers and what was learned of the quota are kept from run to run.
+    """
+
+    def __init__(
+        self,
+        puts: Puts,
+        snapshot_id: str,
+        *,
+        patience: Patience,
+        clock: Clock,
+        absent_until: float,
+        stop: threading.Event,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        """`stop` ends everything at once; the first error sets it too. `Absent` is final after `absent_until`."""
+        self._puts = puts
+        self._snapshot_id = snapshot_id
+        self._patience = patience
+        self._clock = clock
+        self._absent_until = absent_until
+        self._stop = stop
+        self._connections = connections
+        self._desk = len(os.sched_getaffinity(0)) + 1
+        self._buffers = Buffers(BUFFERS, stop)
+        self._turns = Turns(clock, stop)
+        self._lines: list[Connection] = []
+        self._spare: list[Connection] = []  # the one used last is on top: it is the likeliest to be open still
+        self._lock = threading.Lock()  # of the two above
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hang_up()
+
+    def run(
+        self,
+        source: Source,
+        indexes: Iterable[int],
+        *,
+        wanted: Callable[[int, bytes], bool],
+        acknowledged: Callable[[int, bytes], None],
+        tell: Callable[[Progress], None],
+    ) -> None:
+        """Send those blocks of `source` that are `wanted`, in about this order; return when all are acknowledged.
+
+        `wanted` is asked once for each block, with its index and raw SHA-256, and `acknowledged` is told once, both in
+        any of the threads, several at a time. `tell` is called on the calling thread, once more at the end. When all
+        threads have ended, the first error is raised: `GaveUp` if nothing succeeded for the time of `patience`,
+        `FleetswapError` if the source changed, whatever `source` and the functions raise, or `Stopped` if `stop` was
+        set from outside.
+        """
+        work = Work(self._clock, indexes, self._stop)
+        job = _Job(work, source, source if isinstance(source, Zeros) else None, wanted, acknowledged)
+        crew = Crew(lambda: self._serve(job, crew), work.fail, self._clock, desk=self._desk, limit=self._connections)
+        try:
+            crew.start()
+            while not work.over.wait(TELL_SECONDS) and not self._stop.is_set():
+                tell(work.progress())
+        except BaseException:
+            self._stop.set()  # Ctrl-C is not hidden by what it caused
+            raise
+        finally:
+            if self._stop.is_set():
+                self._hang_up()
+            crew.join()
+        if work.error is not None:
+            raise work.error
+        if not work.finished:
+            raise Stopped
+        tell(work.progress())
+
+    def _serve(self, job: _Job, crew: Crew) -> None:
+        """What each thread does."""
+        with self._lock:
+            line = self._spare.pop() if self._spare else None
+        if line is None:
+            line = self._puts.connect()
+            with self._lock:
+                self._lines.append(line)
+        while True:
+            with crew.desk():
+                parcel = self._next(job)
+            if parcel is None:
+                break
+            crew.sends(more=self._more(job))
+            if self._put(job, crew, line, parcel):
+                job.acknowledged(parcel.item.index, parcel.digest)
+                job.work.done(BLOCK_SIZE)
+            crew.back()
+        with self._lock:
+            self._spare.append(line)
+
+    def _next(self, job: _Job) -> _Parcel | None:
+        """A block whose turn it is, counted as on its way; None when all are done."""
+        while (item := job.work.take()) is not None:
+            parcel = self._load(item, job)
+            if item.digest is None:
+                item.digest = parcel.digest
+                if not job.wanted(item.index, item.digest):
+                    self._release(parcel)
+                    job.work.done(0)
+                    continue
+            elif item.digest != parcel.digest:
+                job.source.check_unchanged()
+                raise FleetswapError(
+                    f"block {item.index} changed while it was sent: run again when nothing writes to it"
+                )
+            parcel.epoch = self._turns.take()
+            return parcel
+        return None
+
+    def _load(self, item: Item, job: _Job) -> _Parcel:
+        if job.zeros is not None and job.zeros.is_zero(item.index):
+            # To read a hole costs more than to read data: the kernel makes pages for it.
+            job.source.check_unchanged()  # which reading would have noticed
+            return _Parcel(item, _digest_of(0), ZEROS, None)
+        buffer = self._buffers.take()
+        job.source.read(item.index, buffer)
+        byte = buffer[0]
+        # To compare data ends at the first byte that differs; to compare a constant costs a tenth of hashing it.
+        if buffer[-1] == byte and buffer == (ZEROS if byte == 0 else bytes([byte]) * BLOCK_SIZE):
+            return _Parcel(item, _digest_of(byte), buffer, buffer)
+        return _Parcel(item, digest(buffer), buffer, buffer)
+
+    def _more(self, job: _Job) -> bool:
+        """Whether another thread would find something to do, as far as one can tell."""
+        return not job.work.exhausted and self._buffers.available
+
+    def _release(self, parcel: _Parcel) -> None:
+        """The block's bytes are not needed any more. To repeat it is harmless."""
+        buffer, parcel.buffer = parcel.buffer, None
+        if buffer is not None:
+            self._buffers.give(buffer)
+
+    def _put(self, job: _Job, crew: Crew, line: Connection, parcel: _Parcel) -> bool:
+        """One attempt. False if it failed and goes back into the queue."""
+        item = parcel.item
+
+        def sent() -> None:
+            if not parcel.sent:
+                parcel.sent = True
+                self._release(parcel)
+                crew.waits(more=self._more(job))
+
+        if item.began is None:
+            item.began = self._clock.now()
+        try:
+            line.put(self._snapshot_id, item.index, parcel.block, parcel.digest, sent)
+        except TryAgain as error:
+            if self._stop.is_set():
+                raise Stopped from error  # we hung up ourselves
+            now = self._clock.now()
+            throttled = self._turns.failed(error, now, parcel.epoch)
+            self._patience.bear(error, began=item.began, absent_until=self._absent_until)
+            sent()
+            item.failures += not throttled
+            job.work.again(
+                item,
+                now if throttled else now + pause(item.failures, first=FIRST_WAIT),
+                throttled=throttled,
+                reason=str(error),
+            )
+            return False
+        self._turns.acknowledged(parcel.epoch)
+        self._patience.renew()
+        return True
+
+    def _hang_up(self) -> None:
+        with self._lock:
+            lines, self._lines, self._spare = self._lines, [], []
+        for line in lines:
+            line.close()
+
+
+@cache
+def _digest_of(byte: int) -> bytes:
+    return digest(bytes([byte]) * BLOCK_SIZE)

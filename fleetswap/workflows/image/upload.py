@@ -1,0 +1,340 @@
+"""Puts a disk image into a finished EBS snapshot: adopt one, or choose a parent, begin, send, seal.
+
+It decides the order of the steps and what is left behind: after a failure no unfinished snapshot of this run, and
+whatever could not be cleaned up is named. It never touches a finished snapshot, and never speaks to AWS itself.
+
+    adopt, join or start (`begin`, `parent`) → send what the parent lacks (`send`) → send the map → complete (`seal`)
+
+Killed at any moment, the next run of the same order goes on: the snapshot is found by its tags and its client token,
+what was acknowledged by the local journal. Two runs at once write the same blocks into the same snapshot; whichever
+completes it first does so with the count and the checksum of every block, so it is the image or it is refused, and the
+other run adopts it. A snapshot that is deleted under a run is begun anew, `ATTEMPTS` times.
+
+What the image's identity says is not proved here: blocks are read once, in any order, by many threads, and a digest of
+the whole would take another pass. Whoever names an image by its content has just read all of it; from the moment that
+the file is opened until it is sent, `ImageFile.check_unchanged` tells, and a run that goes on hashes every block again.
+
+Memory: what `send` takes, and for each block of the image 33 bytes, 32 with a parent, 9 if a journal is read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.image import blockmap
+from fleetswap.domain.image.blockmap import Encoded, Layout
+from fleetswap.domain.image.lineage import Plan, Wanted
+from fleetswap.domain.image.snapshots import Absent, Invalid, Snapshot
+from fleetswap.workflows.image.acquire import GENERATIONS, Beginning, Claim
+from fleetswap.workflows.image.adopt import Proof
+from fleetswap.workflows.image.complete import Seal, Target
+from fleetswap.workflows.image.image_file import ImageFile, identify
+from fleetswap.workflows.image.journal import Journal
+from fleetswap.workflows.image.parent import Search
+from fleetswap.workflows.image.ports import Snapshots
+from fleetswap.workflows.image.request import AUTO, HOLES, NONE, SAMPLES, Order
+from fleetswap.workflows.image.retry import Clock, Patience, SystemClock
+from fleetswap.workflows.image.send import CONNECTIONS, Progress, Puts, Sender
+
+__all__ = [
+    "AUTO",
+    "CONNECTIONS",
+    "HOLES",
+    "NONE",
+    "SAMPLES",
+    "Order",
+    "Progress",
+    "Puts",
+    "Snapshots",
+    "Uploaded",
+    "identify",
+    "upload",
+]
+
+FIRST_PATIENCE_SECONDS = 30.0
+"""Silence until the first answer: a wrong endpoint or region is likelier then than an outage."""
+
+PATIENCE_SECONDS = 300.0
+"""Silence after which an upload is given up; longer than the two minutes for which a snapshot may "not exist"."""
+
+ATTEMPTS = 3
+"""Snapshots that are written before a run gives way to whoever deletes them."""
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """A finished snapshot of the image."""
+
+    snapshot_id: str
+    volume_gib: int
+    blocks: int
+    """Blocks of the image."""
+
+    bytes_sent: int
+    seconds: float
+    adopted: bool
+    """It was there already, or another run finished it."""
+
+    blocks_sent: int = 0
+    """Blocks that this run had acknowledged, the map's too."""
+
+    parent: str | None = None
+    throttled: int = 0
+    retried: int = 0
+    resumed: bool = False
+    """This run went on in a snapshot that another had begun."""
+
+
+def upload(
+    order: Order,
+    port: Snapshots,
+    puts: Puts,
+    say: Callable[[str], None],
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    clock: Clock | None = None,
+    connections: int = CONNECTIONS,
+) -> Uploaded:
+    """Return a finished snapshot of the image, made now or by an earlier upload of the same stack.
+
+    To repeat it is harmless: what is finished is adopted, what was left unfinished is gone on with or deleted. `say`
+    gets what is decided, `progress` the figures, several times a second, both on the calling thread. Raises
+    `InputError` before anything is created, `CloudError` if AWS refuses or is silent for `PATIENCE_SECONDS`,
+    `FleetswapError` if the image changes.
+    """
+    with ImageFile(order.path, data=order.data) as image:
+        return _Upload(order, image, port, puts, say, progress, clock or SystemClock(), connections).run()
+
+
+class _Upload:
+    """One run: what its steps share."""
+
+    def __init__(
+        self,
+        order: Order,
+        image: ImageFile,
+        port: Snapshots,
+        puts: Puts,
+        say: Callable[[str], None],
+        progress: Callable[[Progress], None] | None,
+        clock: Clock,
+        connections: int,
+    ) -> None:
+        self._order = order
+        self._image = image
+        self._port = port
+        self._puts = puts
+        self._say = say
+        self._clock = clock
+        self._connections = connections
+        self._began = clock.now()
+        self._layout = blockmap.layout(image.size)
+        self._figures = _Figures(progress)
+
+    def run(self) -> Uploaded:
+        """Begin, fill and seal; anew if the snapshot is deleted meanwhile, or holds what this run has not sent."""
+        beginning = self._beginning()
+        join, gone, written = True, None, 0
+        for _ in range(ATTEMPTS + GENERATIONS):
+            target = beginning.begin(join=join)
+            if isinstance(target, Snapshot):
+                self._say(f"snapshot {target.snapshot_id} already holds the image: nothing to send")
+                return self._uploaded(target.snapshot_id, target.volume_gib, adopted=True)
+            sent = self._figures.all.sent
+            try:
+                return self._fill(target)
+            except Absent as error:
+                gone = error
+                # One that took no block was gone before: its client token is an old one.
+                written += self._figures.all.sent > sent
+                if written == ATTEMPTS:
+                    break
+                self._say(f"snapshot {target.snapshot_id} was deleted meanwhile: beginning anew")
+            except Invalid as error:
+                if not (join and target.shared):
+                    raise
+                join = False
+                self._say(f"snapshot {target.snapshot_id} held other blocks ({error}): beginning anew")
+            self._figures.next()
+            beginning.lost(target.snapshot_id)
+        raise CloudError(
+            f"{written} snapshots of {self._order.identity} were deleted while they were written: another upload of it"
+            " is at work with other settings; run again when it is done"
+        ) from gone
+
+    def _beginning(self) -> Beginning:
+        order, clock = self._order, self._clock
+        patience = partial(Patience, clock, threading.Event(), seconds=FIRST_PATIENCE_SECONDS)
+        wanted = Wanted(order.identity, self._layout.volume_gib, order.encrypted, order.kms_key)
+        stacks = (order.stack, *order.trusted_stacks)
+        return Beginning(
+            order,
+            self._layout,
+            self._port,
+            Search(self._port, patience, self._image, wanted, stacks=stacks, samples=order.samples),
+            Proof(self._port, patience, clock, self._say),
+            patience=patience,
+            starting=Patience(clock, threading.Event(), seconds=PATIENCE_SECONDS),
+            clock=clock,
+            say=self._say,
+        )
+
+    def _fill(self, target: Target) -> Uploaded:
+        """Send what the snapshot lacks and seal it. Whatever happens, no unfinished snapshot is left behind."""
+        order, layout = self._order, self._layout
+        parent_id = target.parent.snapshot_id if target.parent is not None else None
+        seal = Seal(target, self._port, self._clock, seconds=PATIENCE_SECONDS)
+        plan = Plan(
+            layout,
+            target.parent.block_map if target.parent is not None else None,
+            is_hole=self._image.is_hole if order.sparse == HOLES else None,
+        )
+        with Journal(
+            order.journal,
+            snapshot_id=target.snapshot_id,
+            plan=f"{layout.size} {parent_id} {order.sparse}",
+            blocks=layout.count,
+            tell=self._say,
+        ) as journal:
+            try:
+                beside = f", only those that differ from {parent_id}" if parent_id is not None else ""
+                blocks = f"{layout.count} blocks of 512 KiB{beside}"
+                self._say(f"uploading {order.path.name} to snapshot {target.snapshot_id}: {blocks}")
+                finished_by_another = self._send_and_seal(target, plan, journal, seal)
+            except BaseException as first:
+                if seal.clean_up(first):
+                    journal.forget()
+                raise
+            journal.forget()
+        if finished_by_another:
+            self._say(f"another upload has finished snapshot {target.snapshot_id}")
+            return self._uploaded(target.snapshot_id, layout.volume_gib, adopted=True)
+        return self._uploaded(target.snapshot_id, layout.volume_gib, parent=parent_id, resumed=target.shared)
+
+    def _send_and_seal(self, target: Target, plan: Plan, journal: Journal, seal: Seal) -> bool:
+        """Whether another run has finished the snapshot; else this one has."""
+        try:
+            map_digests = self._send(target, plan, journal)
+        except Invalid as refusal:
+            if not seal.completed_by_another(refusal):
+                raise
+            return True
+        seal.complete(plan.written + len(map_digests), plan.checksum(map_digests))
+        return False
+
+    def _send(self, target: Target, plan: Plan, journal: Journal) -> Mapping[int, bytes]:
+        """Send the image's blocks and then their map, and return the digests of the map's blocks by index."""
+        map_digests: dict[int, bytes] = {}
+        claim = Claim(target.snapshot_id, self._port, self._clock, self._say)
+        claim.attempt()
+
+        def tell(now: Progress) -> None:
+            claim.attempt()
+            self._figures.tell(now)
+
+        stop = threading.Event()
+
+        def wanted_of_map(index: int, digest: bytes) -> bool:
+            map_digests[index] = digest
+            return True
+
+        with Sender(
+            self._puts,
+            target.snapshot_id,
+            patience=Patience(self._clock, stop, seconds=PATIENCE_SECONDS),
+            clock=self._clock,
+            absent_until=target.absent_until,
+            stop=stop,
+            connections=self._connections,
+        ) as sender:
+            sender.run(
+                self._image,
+                plan.indexes(),
+                wanted=lambda index, digest: plan.wants(index, digest) and not journal.has(index, digest),
+                acknowledged=journal.add,
+                tell=tell,
+            )
+            self._image.check_unchanged()
+            self._figures.next()
+            sender.run(
+                MapSource(Encoded(plan.block_map(target.snapshot_id, self._order.identity)), self._layout),
+                self._layout.map_indexes,
+                wanted=wanted_of_map,
+                acknowledged=lambda _index, _digest: None,
+                tell=tell,
+            )
+        self._figures.next()
+        return map_digests
+
+    def _uploaded(
+        self,
+        snapshot_id: str,
+        volume_gib: int,
+        *,
+        adopted: bool = False,
+        parent: str | None = None,
+        resumed: bool = False,
+    ) -> Uploaded:
+        figures = self._figures.all
+        return Uploaded(
+            snapshot_id,
+            volume_gib,
+            self._layout.count,
+            figures.bytes_sent,
+            self._clock.now() - self._began,
+            adopted,
+            blocks_sent=figures.sent,
+            parent=parent,
+            throttled=figures.throttled,
+            retried=figures.retried,
+            resumed=resumed,
+        )
+
+
+class MapSource:
+    """The map as `Sender` reads it, under the indexes that it has on the volume."""
+
+    def __init__(self, encoded: Encoded, layout: Layout) -> None:
+        self._encoded = encoded
+        self._first = layout.map_first
+
+    def read(self, index: int, into: bytearray) -> None:
+        """Fill `into` with the block of this index."""
+        self._encoded.fill(index - self._first, into)
+
+    def check_unchanged(self) -> None:
+        """Nothing can change it."""
+
+
+class _Figures:
+    """Adds up what `Sender` tells."""
+
+    def __init__(self, progress: Callable[[Progress], None] | None) -> None:
+        self._progress = progress
+        self._before = Progress()
+        self.all = Progress()
+        """Of all that the run has sent: `done` and `total` are of the image and of what came after it."""
+
+    def tell(self, now: Progress) -> None:
+        """Called by the sender, on the calling thread."""
+        before = self._before
+        self.all = Progress(
+            done=before.done + now.done,
+            total=before.total + now.total,
+            sent=before.sent + now.sent,
+            bytes_sent=before.bytes_sent + now.bytes_sent,
+            throttled=before.throttled + now.throttled,
+            retried=before.retried + now.retried,
+            seconds=before.seconds + now.seconds,
+            trouble=now.trouble,
+        )
+        if self._progress is not None:
+            self._progress(self.all)
+
+    def next(self) -> None:
+        """What is told from here on comes on top."""
+        self._before = self.all

@@ -1,0 +1,1 @@
+"""Rollouts, driven through ports."""

@@ -1,0 +1,344 @@
+"""The hands of a rollout: each action of the state machine becomes calls of the ports, and their answers an event.
+
+They decide nothing, but never scale in what has traffic. What a port raises, they raise; only where an action reads
+several things does one that AWS does not answer become unknown, so that the others count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.rollout import gate
+from fleetswap.domain.rollout.evidence import Evidence
+from fleetswap.domain.rollout.gate import Answer, Reading
+from fleetswap.domain.rollout.messages import (
+    Action,
+    Arm,
+    CancelScaleIn,
+    Change,
+    Compare,
+    Compared,
+    Confirm,
+    Confirmed,
+    Did,
+    Disarm,
+    End,
+    Event,
+    EvidenceRead,
+    Explain,
+    Explained,
+    HealthRead,
+    Held,
+    ImagesRead,
+    Look,
+    MendRule,
+    OnDemand,
+    Probe,
+    Probed,
+    ReadEvidence,
+    ReadHealth,
+    ReadImages,
+    ReadRule,
+    Resize,
+    Restore,
+    Route,
+    RuleRead,
+    ScheduleScaleIn,
+    Seen,
+    Tag,
+    TagRule,
+    Untag,
+    Wait,
+)
+from fleetswap.domain.rollout.model import Armed, Order, Rule, Side, Unavailable, shares
+from fleetswap.domain.rollout.periods import Period
+from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Metrics, Prober, Switch
+
+CONSOLES = 3
+"""Machines whose console is asked for; a machine that was never launched far enough has none."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What the hands reach for. Without a prober and a clock they can only look."""
+
+    balancer: Balancer
+    fleet: Fleet
+    prober: Prober | None = None
+    clock: Clock | None = None
+    metrics: Metrics | None = None
+    switch: Switch | None = None
+
+
+class Hands:
+    """Does one action and says what came of it."""
+
+    def __init__(self, order: Order, ports: Ports, run: str = "") -> None:
+        """Refuses an order that asks for what no port can do; `run` is written into the switch."""
+        self._order, self._ports, self._run = order, ports, run
+
+    def do(self, action: Action) -> Event:  # noqa: C901, PLR0911, PLR0912 - one flat case for each action
+        """The event that follows an action."""
+        order, candidate, ports = self._order, self._order.candidate, self._ports
+        match action:
+            case Look():
+                return self.look(action)
+            case ReadHealth():
+                return HealthRead(self._reading(action.wanted))
+            case ReadImages():
+                return ImagesRead(ports.fleet.images(action.machines))
+            case Probe():
+                return Probed(self._get(candidate.release))
+            case Confirm():
+                known, rule = self._rule()
+                return Confirmed(
+                    rule, known, known_or_none(lambda: ports.balancer.targets(candidate.target_group)), self._get()
+                )
+            case ReadEvidence():
+                return EvidenceRead(self._evidence(action))
+            case Explain():
+                return self._explained(action)
+            case Compare():
+                return self._compared(action)
+            case ReadRule():
+                return RuleRead(ports.balancer.rule(order.listener))
+            case Route() | Restore() | Arm() if action.guarded and (why := self._why_not(action)):
+                return Held(why)
+            case ScheduleScaleIn() if action.note == self._run and (why := self._why_not_plan(action.side)):
+                return Held(why)
+            case Wait():
+                needed(ports.clock).sleep(action.seconds)
+                return Did()
+            case End():
+                raise TypeError("the end is no action")
+            case _:
+                self._change(action)
+                return Did()
+
+    def _change(self, change: Change) -> None:  # noqa: C901, PLR0912 - one flat case for each change
+        balancer, fleet, listener = self._ports.balancer, self._ports.fleet, self._order.listener
+        match change:
+            case Resize():
+                if change.desired == 0:
+                    self._refuse_if_serving(change.side)
+                if change.lower and not self._is_lower(change):
+                    return
+                fleet.resize(change.side.group, minimum=change.minimum, desired=change.desired)
+            case Tag():
+                fleet.tag(change.side.group, {change.key: change.value})
+            case Untag():
+                fleet.untag(change.side.group, change.keys)
+            case OnDemand():
+                fleet.on_demand(change.side.group, change.percent)
+            case ScheduleScaleIn():
+                if change.note != self._run:  # what is planned for the case that we die has traffic meanwhile
+                    self._refuse_if_serving(change.side)
+                fleet.schedule_scale_in(change.side.group, change.seconds, change.note)
+            case CancelScaleIn():
+                fleet.cancel_scale_in(change.side.group)
+            case Arm():
+                needed(self._ports.switch).arm(change.seconds, change.rule, self._run)
+            case Disarm():
+                needed(self._ports.switch).disarm(None if change.anyones else self._run)
+            case Route():
+                balancer.forward(listener, change.weights)
+            case Restore():
+                balancer.restore(listener, change.rule)
+            case MendRule():
+                balancer.mend(listener)
+            case TagRule():
+                balancer.tag(listener, dict(change.tags), change.remove)
+
+    def _is_lower(self, change: Resize) -> bool:
+        group = self._ports.fleet.group(change.side.group)
+        return group is not None and change.minimum < group.minimum
+
+    def _refuse_if_serving(self, side: Side) -> None:
+        """The last guard before machines go, in the same breath: someone may have moved the traffic a moment ago.
+
+        The reading may be old, so it is tried again for a while, as if AWS had not answered.
+        """
+        rule = self._ports.balancer.rule(self._order.listener)
+        if rule is not None and side.target_group in rule.serving:
+            raise Unavailable(f"{side.release} is seen to have traffic, so it is not scaled in")
+
+    def _why_not(self, change: Route | Restore | Arm) -> str:
+        """Why a guarded change may not be made now; empty if it may."""
+        match change:
+            case Arm():
+                armed = self._armed()
+                return "the dead man's switch is another run's" if armed is not None and armed.run != self._run else ""
+            case Restore():
+                return self._not_ours() or self._not_alive(change.rule)
+            case Route():
+                return self._why_not_route(change)
+
+    def _why_not_route(self, route: Route) -> str:
+        order, balancer = self._order, self._ports.balancer
+        now = shares(balancer.rule(order.listener))
+        if now != shares(route.expected) and not (route.again and now == shares(Rule(route.weights))):
+            return "the weights are not as they were a moment ago"
+        group = self._ports.fleet.group(order.candidate.group)
+        if group is None or group.desired < route.machines:
+            return f"release {order.candidate.release} is scaled in"
+        if group.is_planned and group.scale_in_note != self._run:
+            return f"release {order.candidate.release} is to be scaled in"
+        candidate = Rule(((order.candidate.target_group, 1),))
+        return (self._not_ours() if route.expected is not None else "") or self._not_alive(candidate)
+
+    def _why_not_plan(self, side: Side) -> str:
+        """Why a scale-in may not be planned for the case that we die: only our own switch takes the traffic away first.
+
+        Someone else's candidate, or what is live by now, would lose its machines an hour later.
+        """
+        rule = self._ports.balancer.rule(self._order.listener)
+        if rule is None or side.target_group not in rule.serving:
+            return ""
+        if self._order.switch_role is None:
+            return f"{side.release} has traffic already"
+        return self._not_ours()
+
+    def _not_ours(self) -> str:
+        if self._order.switch_role is None:
+            return ""
+        armed = self._armed()
+        ours = armed is not None and armed.run == self._run
+        return "" if ours else "the dead man's switch is not ours any more"
+
+    def _not_alive(self, rule: Rule | None) -> str:
+        serving = rule.serving if rule else frozenset()
+        if not serving or any(gate.healthy(self._ports.balancer.targets(arn)) for arn in serving):
+            return ""
+        return f"{' and '.join(sorted(map(self._order.release_of, serving)))} has no healthy machine any more"
+
+    def look(self, action: Look) -> Seen:
+        """See `Look`. Whatever is not answered makes the whole look unanswered."""
+        order, balancer, fleet = self._order, self._ports.balancer, self._ports.fleet
+        rule = balancer.rule(order.listener)
+        armed = self._armed()
+        home = armed.rule.serving if armed else frozenset()
+        arns = dict.fromkeys([order.candidate.target_group, *sorted(rule.serving if rule else ()), *sorted(home)])
+        strangers = self._strangers([arn for arn in arns if order.side_of(arn) is None])
+        alarms = order.policy.alarms if action.first else ()
+        return Seen(
+            rule=rule,
+            groups=tuple((side.release, fleet.group(side.group)) for side in (*order.sides, *strangers)),
+            targets=tuple((arn, balancer.targets(arn)) for arn in arns),
+            failures=fleet.failures(order.candidate.group) if action.first else (),
+            tags=balancer.tags(order.listener) if action.first else {},
+            alarms=needed(self._ports.metrics).alarms(alarms) if alarms else {},
+            armed=armed,
+            strangers=strangers,
+        )
+
+    def _strangers(self, target_groups: Sequence[str]) -> tuple[Side, ...]:
+        """The releases that these target groups belong to. One with the name of one of the order gets another."""
+        if not target_groups:
+            return ()
+        known = {side.release for side in self._order.sides}
+        return tuple(
+            replace(side, release=side.group) if side.release in known else side
+            for side in self._ports.fleet.sides_of(target_groups, self._order.service)
+        )
+
+    def _rule(self) -> tuple[bool, Rule | None]:
+        """Whether the rule is known, and the rule."""
+        try:
+            return True, self._ports.balancer.rule(self._order.listener)
+        except Unavailable:
+            return False, None
+
+    def _reading(self, wanted: int) -> Reading:
+        candidate, fleet = self._order.candidate, self._ports.fleet
+        targets = known_or_none(lambda: self._ports.balancer.targets(candidate.target_group))
+        if targets is not None and gate.healthy(targets) >= wanted:
+            return Reading(targets)  # a good reading needs no explanation, and going back must be quick
+        group = known_or_none(lambda: fleet.group(candidate.group))
+        return Reading(
+            targets,
+            machines=group.machines if group else None,
+            desired=group.desired if group else None,
+            failures=known_or_none(lambda: fleet.failures(candidate.group)),
+            abort=group.abort if group else None,
+            on_demand_percent=group.on_demand_percent if group else None,
+        )
+
+    def _get(self, release: str | None = None) -> Answer:
+        policy = self._order.policy
+        url = self._order.url.rstrip("/") + policy.probe_path
+        return needed(self._ports.prober).get(url, release=release, timeout=policy.probe_timeout)
+
+    def _evidence(self, action: ReadEvidence) -> Evidence:
+        order, policy, candidate = self._order, self._order.policy, self._order.candidate
+        balancer, live = self._ports.balancer, action.live
+        known, rule = self._rule()
+        return Evidence(
+            rule=rule,
+            rule_known=known,
+            targets=known_or_none(lambda: balancer.targets(candidate.target_group)),
+            home_targets=known_or_none(lambda: balancer.targets(live)) if live and action.shared else None,
+            group=known_or_none(lambda: self._ports.fleet.group(candidate.group)),
+            answer=self._get(),
+            alarms=known_or_none(lambda: needed(self._ports.metrics).alarms(policy.alarms)) if policy.alarms else None,
+            periods=known_or_none(lambda: self._periods(action)) if order.policy.counts_requests else None,
+        )
+
+    def _periods(self, action: ReadEvidence) -> tuple[Period, ...]:
+        mine, live, clock = self._order.candidate.target_group, action.live, needed(self._ports.clock)
+        before = clock.now()
+        asked = [mine] if live is None else [mine, live]
+        report = needed(self._ports.metrics).counts(asked, action.seconds, self._order.policy.slow)
+        return report.periods(mine, live, before, clock.now())
+
+    def _explained(self, action: Explain) -> Explained:
+        for machine in action.machines[:CONSOLES]:
+            try:
+                console = gate.console_tail(self._ports.fleet.console(machine))
+            except CloudError:
+                continue  # the reason of the abort is known; its illustration must not replace it
+            if console:
+                return Explained(machine, console)
+        return Explained("", "")
+
+    def _compared(self, action: Compare) -> Compared:
+        balancer = self._ports.balancer
+        known, rule = self._rule()
+        before = [known_or_none(lambda arn=arn: balancer.targets(arn)) for arn in action.before]  # type: ignore[misc] # mypy infers no type for a bound default
+        candidate = known_or_none(lambda: balancer.targets(self._order.candidate.target_group))
+        try:
+            armed, armed_known = self._armed(), True
+        except Unavailable:
+            armed, armed_known = None, False
+        healthy = [gate.healthy(targets) for targets in before if targets is not None]
+        return Compared(
+            before=sum(healthy) if len(healthy) == len(before) else None,
+            candidate=None if candidate is None else gate.healthy(candidate),
+            rule=rule,
+            rule_known=known,
+            armed=armed,
+            armed_known=armed_known,
+        )
+
+    def _armed(self) -> Armed | None:
+        """Also without a role of our own: a run before may have had one."""
+        return self._ports.switch.armed() if self._ports.switch else None
+
+
+def known_or_none(read: Callable[[], T]) -> T | None:
+    """What was read; None if AWS does not answer. A refusal is raised."""
+    try:
+        return read()
+    except Unavailable:
+        return None
+
+
+def needed(port: T | None) -> T:
+    """A port that the order needs. That it is missing is a defect of the caller."""
+    if port is None:
+        raise TypeError("this order needs a port that was not given")
+    return port

@@ -1,0 +1,311 @@
+"""Runs a rollout: does what the state machine says, through ports, and tells what happens.
+
+It decides nothing about traffic: every decision is `fleetswap.domain.rollout.machine`'s, also what a failure undoes.
+Whatever an action raises, `KeyboardInterrupt` and `SystemExit` included, becomes an event of the machine, and so does
+the wish of a person to stop; when the machine has put everything back, the first error is raised. A rollout whose
+process dies can be ended by another one, from the last state that it kept. It makes no client and reads no setting.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from fleetswap.domain.errors import Aborted, CloudError, FleetswapError, InputError
+from fleetswap.domain.rollout import progress
+from fleetswap.domain.rollout.drift import drift
+from fleetswap.domain.rollout.gate import one_line
+from fleetswap.domain.rollout.machine import begin, step
+from fleetswap.domain.rollout.messages import Broke, End, Event, Kind, Look, Unanswered
+from fleetswap.domain.rollout.model import Order, Unavailable
+from fleetswap.domain.rollout.notices import Notice, notice_of
+from fleetswap.domain.rollout.state import State
+from fleetswap.workflows.rollout.executor import Hands, Ports
+from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Metrics, Notifier, Prober, Switch
+from fleetswap.workflows.stop import Stop
+
+TOO_MANY = 1000
+"""Exceptions after which the machine itself must be broken; without a bound, a defect in it would go on for ever."""
+
+RETIRE_TRIES = 10
+RETIRE_PAUSE = 2.0
+"""Tries of a call of `retire` that AWS does not answer, and the seconds between two; the client tries by itself too."""
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+Keep = Callable[[State], None]
+
+
+class SystemClock:
+    """The clock of this machine; all its processes read the same time. A wish to stop ends a wait."""
+
+    def __init__(self, stop: Stop | None = None) -> None:
+        self._stop = stop or Stop()
+
+    def now(self) -> float:
+        """Seconds since some moment; changes of the wall clock do not matter."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self._stop.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A rollout that succeeded: `live` has all the traffic, `previous` had it before; `phases` are seconds.
+
+    `left` is the release that a rollback by hand took the traffic from, before this rollout.
+    """
+
+    live: str
+    previous: str | None
+    phases: dict[str, float]
+    left: str | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The real world. `live` is the release that has all the traffic; None if none has, or several share it.
+
+    `weights` and `sizes` (minimum, desired) are by release id; a target group that is not in the order appears by its
+    ARN. `drift` says in words what differs from what a rollout of the order leaves.
+    """
+
+    live: str | None
+    weights: Mapping[str, int]
+    sizes: Mapping[str, tuple[int, int]]
+    drift: tuple[str, ...]
+
+
+def roll_out(
+    order: Order,
+    *,
+    balancer: Balancer,
+    fleet: Fleet,
+    prober: Prober,
+    clock: Clock,
+    metrics: Metrics | None = None,
+    switch: Switch | None = None,
+    notifier: Notifier | None = None,
+    say: Say = lambda _: None,
+    show: Say = lambda _: None,
+    stop: Stop | None = None,
+    keep: Keep = lambda _: None,
+) -> Outcome:
+    """Put all the traffic on the order's candidate, or put everything back and raise the first error.
+
+    Raises `Aborted` if the candidate is not fit for the traffic or `stop` was asked for, `InputError` for an order that
+    cannot be (nothing was touched), `CloudError` if AWS refuses or does not answer, and whatever else an action raised.
+    Repeating a finished rollout mends what differs and changes nothing else; repeating one that died half-way first
+    puts right what that one left. The notifier is told of every end.
+
+    `say` gets what is to stay in the log, each line once; `show` what goes on just now, a few words, again and
+    again. `keep` gets each state before its action is done, so that whoever has the last one can `take_up`; it must
+    not raise.
+    """
+    run = uuid.uuid4().hex
+    hands = Hands(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
+    driver = _Driver(hands, _Teller(say, show), clock, notifier, stop or Stop(), keep)
+    now = clock.now()
+    state = driver.drive(begin(order, now, run), now)
+    return Outcome(order.candidate.release, state.previous, driver.phases, state.left_by_hand)
+
+
+def take_up(
+    state: State,
+    why: str,
+    *,
+    balancer: Balancer,
+    fleet: Fleet,
+    prober: Prober,
+    clock: Clock,
+    switch: Switch | None = None,
+    notifier: Notifier | None = None,
+    say: Say = lambda _: None,
+    show: Say = lambda _: None,
+) -> None:
+    """End a rollout whose process died, from the state that it kept last: everything is put back, as after an error.
+
+    It goes on as the same run, so it leaves alone whatever a newer one has begun. Always raises, as `roll_out` does,
+    with `why` as the reason; only a rollout that had succeeded already is left as it is. Repeating it is harmless.
+    """
+    hands = Hands(state.order, Ports(balancer, fleet, prober, clock, None, switch), state.run)
+    stop = Stop()
+    stop.ask(why)
+    _Driver(hands, _Teller(say, show), clock, notifier, stop, lambda _: None).drive(state, clock.now())
+
+
+class _Driver:
+    """Does what the machine says until the end."""
+
+    def __init__(
+        self, hands: Hands, teller: _Teller, clock: Clock, notifier: Notifier | None, stop: Stop, keep: Keep
+    ) -> None:
+        self._hands = hands
+        self._teller = teller
+        self._clock = clock
+        self._notifier = notifier
+        self._stop = stop
+        self._keep = keep
+        self._errors: list[BaseException] = []
+        self.phases: dict[str, float] = {}
+
+    def drive(self, state: State, now: float) -> State:
+        """The last state of a rollout that succeeds; else the first error is raised when everything is put back."""
+        errors, clock = self._errors, self._clock
+        entered = now
+        while not isinstance(state.doing, End):
+            event = self._event(state)
+            if len(errors) > TOO_MANY:
+                raise errors[0]
+            try:
+                now = clock.now()
+                after = step(state, event, now)
+                if after.phase != state.phase:
+                    self.phases[state.phase] = self.phases.get(state.phase, 0.0) + now - entered
+                    entered = now
+                for line in progress.lines(state, after):
+                    self._teller.line(line)
+                self._teller.row(progress.row(after, event, now))
+                state = after
+            except BaseException as error:  # noqa: BLE001 - as below: an interruption may come between two actions
+                errors.append(error)
+                state = _interrupted(state, errors, now)
+        self._keep(state)
+        notice = notice_of(state, state.doing, now, self.phases)
+        for line in notice.lines:
+            self._teller.line(line)
+        if self._notifier is not None:
+            _notify(self._notifier, notice, self._teller)
+        _raise(state.doing, errors)
+        return state
+
+    def _event(self, state: State) -> Event:
+        """Do what the state says, unless the rollout is to stop; what came of it."""
+        try:
+            self._keep(state)
+            why = self._stop.take()
+            if why and not state.phase.is_back:
+                return Broke(why, Kind.ABORTED)
+            return self._hands.do(state.doing)
+        except Unavailable as error:
+            return Unanswered(_words(error))
+        except BaseException as error:  # noqa: BLE001 - the weights go back whatever happened; it is raised at the end
+            self._errors.append(error)
+            return Broke(_words(error))
+
+
+def _notify(notifier: Notifier, notice: Notice, teller: _Teller) -> None:
+    """The outcome stands, whatever the notifier does; also if someone loses patience with it."""
+    try:
+        notifier.tell(notice)
+    except BaseException as error:  # noqa: BLE001 - an error here would be taken for the rollout's
+        teller.line(f"warning: no one was notified: {_words(error)}")
+
+
+def observe(order: Order, *, balancer: Balancer, fleet: Fleet, switch: Switch | None = None) -> Observed:
+    """What is real now: who has the traffic, the weights, the sizes, and how they differ from the order. Reads only."""
+    seen = Hands(order, Ports(balancer, fleet, switch=switch)).look(Look(first=False))
+    weights = {order.release_of(arn): weight for arn, weight in seen.rule.weights} if seen.rule else {}
+    serving = [release for release, weight in weights.items() if weight > 0]
+    return Observed(
+        live=serving[0] if len(serving) == 1 else None,
+        weights=weights,
+        sizes={release: (group.minimum, group.desired) for release, group in seen.groups if group is not None},
+        drift=drift(order, seen),
+    )
+
+
+def retire(order: Order, *, balancer: Balancer, fleet: Fleet, clock: Clock, say: Say = lambda _: None) -> None:
+    """Take the service down for good: delete the rule, then scale every group to 0. Groups that are gone are skipped.
+
+    In between the nodes of the load balancer get the time that they need to follow. Machines are not waited for.
+    Repeating it changes nothing. The first error is raised at once: machines that may still have traffic keep running.
+    """
+
+    def patiently(call: Callable[[], T]) -> T:
+        for _ in range(RETIRE_TRIES - 1):
+            try:
+                return call()
+            except Unavailable:
+                clock.sleep(RETIRE_PAUSE)
+        return call()
+
+    say(f"retiring {order.service}: the listener answers 503 from here on")
+    patiently(lambda: balancer.restore(order.listener, None))
+    groups = {side.group: patiently(partial(fleet.group, side.group)) for side in order.sides}
+    there = [name for name, group in groups.items() if group is not None]
+    if any(group.desired for group in groups.values() if group is not None):
+        clock.sleep(order.policy.convergence)
+    for name in there:
+        patiently(partial(fleet.resize, name, minimum=0, desired=0))
+
+
+class _Teller:
+    """Tells what happens: in lines, each once, and in a row that is overwritten. Telling never fails a rollout."""
+
+    def __init__(self, say: Say, show: Say) -> None:
+        self._say = say
+        self._show = show
+        self._told: set[str] = set()
+
+    def line(self, text: str) -> None:
+        """Tell for good, unless it was told before."""
+        if text not in self._told:
+            self._told.add(text)
+            self._try(self._say, text)
+
+    def row(self, text: str) -> None:
+        """Show what is going on."""
+        if text:
+            self._try(self._show, text)
+
+    @staticmethod
+    def _try(how: Say, text: str) -> None:
+        try:
+            how(text)
+        except Exception:  # noqa: BLE001 - who listens may be gone (a closed terminal); the traffic still matters
+            return
+
+
+def _interrupted(state: State, errors: list[BaseException], now: float) -> State:
+    """The clock, or an interruption between two actions, raised: begin to undo. If the machine raises, it is broken."""
+    try:
+        return step(state, Broke(_words(errors[-1])), now)
+    except Exception as defect:
+        errors[0].add_note(f"and nothing was put back, because of a defect: {_words(defect)}")
+        raise errors[0] from defect
+
+
+def _raise(end: End, errors: list[BaseException]) -> None:
+    """Raise the first error, with what could not be put back."""
+    message = "; ".join([end.reason, *end.problems])
+    match end.kind:
+        case None:
+            return
+        case Kind.ABORTED:
+            raise Aborted(message)
+        case Kind.INPUT:
+            raise InputError(message)
+        case Kind.CLOUD:
+            raise CloudError(message)
+        case Kind.BROKE if not errors:  # what was raised is lost with the process that it was raised in
+            raise FleetswapError(message)
+        case Kind.BROKE:
+            first = errors[0]
+            if isinstance(first, FleetswapError):
+                raise type(first)(message) from first
+            first.add_note(message)
+            raise first
+
+
+def _words(error: BaseException) -> str:
+    text = one_line(str(error))
+    if isinstance(error, FleetswapError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

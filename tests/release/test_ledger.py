@@ -1,0 +1,201 @@
+"""The ledger survives the way through Pulumi's state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.release.ledger import (
+    Entry,
+    HealthCheck,
+    Identity,
+    Image,
+    Ledger,
+    Machine,
+    Network,
+    Nix,
+    from_plain,
+    release_id,
+    to_plain,
+)
+
+texts = st.text(max_size=8)
+maps = st.dictionaries(texts, texts, max_size=3)
+machines = st.builds(
+    Machine,
+    instance_types=st.lists(texts, max_size=3).map(tuple),
+    on_demand_base=st.integers(0, 9),
+    on_demand_percent=st.integers(0, 100),
+    root_gib=st.none() | st.integers(1, 99),
+    policies=st.lists(texts, max_size=2).map(tuple),
+)
+checks = st.builds(
+    HealthCheck,
+    port=st.integers(1, 9),
+    path=texts,
+    codes=texts,
+    interval=st.integers(5, 9),
+    timeout=st.integers(2, 4),
+    healthy=st.integers(2, 9),
+    unhealthy=st.integers(2, 9),
+)
+images = st.builds(
+    Image,
+    identity=texts,
+    nix=st.none() | st.builds(Nix, expression=texts, attr=st.none() | texts, args=maps, options=maps),
+    file=st.none() | texts,
+    packages=maps,
+    changes=st.lists(texts, max_size=3).map(tuple),
+)
+
+
+@st.composite
+def made(draw: st.DrawFn) -> Entry:
+    image, machine, health = draw(images), draw(machines), draw(checks)
+    return Entry(
+        release_id("web", image.identity, machine, health),
+        image,
+        machine,
+        health,
+        draw(st.integers(1, 9)),
+        left=draw(st.booleans()),
+    )
+
+
+@st.composite
+def ledgers(draw: st.DrawFn) -> Ledger:
+    entries = tuple(draw(st.lists(made(), max_size=4, unique_by=lambda entry: entry.release)))
+    names: list[str] = draw(st.permutations([entry.release for entry in entries]))
+    here = draw(st.integers(0, 2))
+    networks = st.none() | st.builds(Network, cidr=texts, zones=st.lists(texts, max_size=2).map(tuple))
+    identities = st.none() | st.builds(Identity, stack=texts, service=texts, region=texts, account=texts)
+    return Ledger(
+        live=names[0] if names and here > 0 else None,
+        standby=names[1] if len(names) > 1 and here > 1 else None,
+        entries=entries,
+        network=draw(networks),
+        identity=draw(identities),
+    )
+
+
+@given(ledgers())
+def test_a_ledger_comes_back_as_it_went(ledger: Ledger) -> None:
+    """A release could not be declared again just as it was, so an unrelated update would replace machines."""
+    # Pulumi hands numbers back as floats, and leaves out what is null.
+    through_state = json.loads(json.dumps(to_plain(ledger)), parse_int=float)
+    assert "null" not in json.dumps(to_plain(Ledger()))
+    assert from_plain(through_state) == ledger
+
+
+def test_a_new_stack_has_an_empty_ledger() -> None:
+    """The first deploy of a stack would fail."""
+    assert from_plain(None) == Ledger()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"version": 2, "live": None, "standby": None, "entries": []},
+        {"version": 1, "live": "web-gone", "standby": None, "entries": []},
+        {"version": 1, "live": None},
+        {"version": 1, "entries": [{"release": "x", "image": {}, "machine": {}}]},
+        {"version": 1, "live": None, "standby": None, "entries": [{"release": "x"}]},
+        {},
+    ],
+)
+def test_a_damaged_ledger_is_refused(damaged: dict[str, object]) -> None:
+    """A ledger that is half read would plan the deletion of a release that is live."""
+    with pytest.raises(InputError):
+        from_plain(damaged)
+
+
+HERE = Identity(stack="shop/prod", service="web", region="eu-central-1", account="111122223333")
+MACHINE = Machine(instance_types=("c7i.large",), on_demand_base=2, on_demand_percent=0)
+HEALTH = HealthCheck(port=8080, path="/", codes="200", interval=5, timeout=3, healthy=2, unhealthy=2)
+
+
+def entry(image: str, **changes: Any) -> Entry:
+    one = Entry(release_id("web", image, MACHINE, HEALTH), Image(image), MACHINE, HEALTH, max_size=4)
+    return replace(one, **changes)
+
+
+RUNNING = Ledger(live=entry("2").release, standby=entry("1").release, entries=(entry("2"), entry("1")), identity=HERE)
+
+
+def test_an_older_programs_ledger_is_read() -> None:
+    """After an upgrade no stack could be deployed any more."""
+    plain = to_plain(RUNNING)
+    del plain["identity"]
+    for each in plain["entries"]:
+        del each["left"]
+    assert from_plain(plain) == replace(RUNNING, identity=None)
+    assert from_plain(plain).of(HERE).identity == HERE
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"service": "shop"}, "fleetswap:service cannot change under a running fleet, which is web"),
+        ({"region": "eu-west-1"}, "aws:region cannot change under a running fleet, which is in eu-central-1"),
+        ({"account": "999900001111"}, "credentials are of AWS account 999900001111, but .* in account 111122223333"),
+        ({"stack": "shop/live"}, "this stack is called shop/live, but .* found as shop/prod: .*pulumi stack rename"),
+    ],
+)
+def test_another_identity_is_refused_under_a_live_release(changes: dict[str, str], told: str) -> None:
+    """A second fleet would be made somewhere else and the one that serves be deleted, with a preview that says ok."""
+    other = replace(HERE, **changes)
+    with pytest.raises(InputError, match=told):
+        RUNNING.of(other)
+    assert RUNNING.of(HERE) == RUNNING
+    assert Ledger().of(other).identity == other, "a stack in which nothing runs may be anything"
+
+
+def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    plain = to_plain(RUNNING)
+    change(plain)
+    return plain
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda plain: plain["entries"][0].update(image="sha256:1"), "cannot be read"),
+        (lambda plain: plain.update(entries="none"), "cannot be read"),
+        (lambda plain: plain.update(identity={"stack": "x"}), "cannot be read"),
+        (lambda plain: plain.update(standby=plain["live"]), "as live and as standby"),
+        (lambda plain: plain["entries"].append(plain["entries"][0]), "has a release twice"),
+        (lambda plain: plain["entries"][0]["health"].update(port=9090), "is not made of what stands there"),
+        (lambda plain: plain["entries"][1]["image"].update(identity="3"), "is not made of what stands there"),
+    ],
+)
+def test_a_ledger_that_was_edited_is_refused_in_one_line(change: Callable[[dict[str, Any]], object], told: str) -> None:
+    """The target group of the live release would be replaced under its users, or a traceback be the answer."""
+    with pytest.raises(InputError, match=told) as caught:
+        from_plain(edited(change))
+    assert "pulumi stack import" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(texts, st.tuples(machines, checks), st.tuples(machines, checks))
+def test_a_release_is_what_its_machines_are_made_of(
+    identity: str, one: tuple[Machine, HealthCheck], other: tuple[Machine, HealthCheck]
+) -> None:
+    """Two different machines would share a release, and one of them would never be deployed."""
+    assert (release_id("web", identity, *one) == release_id("web", identity, *other)) == (one == other)
+
+
+def test_a_network_is_kept_once_a_fleet_stands_on_it() -> None:
+    """A changed CIDR would replace the VPC under the live fleet, or a new stack and an old ledger be refused."""
+    here, elsewhere = Network("10.0.0.0/16", ("a", "b")), Network("10.1.0.0/16", ("a", "b"))
+    ledger = Ledger().on(here)
+    assert ledger.network == here
+    assert ledger.on(here) == ledger
+    with pytest.raises(InputError, match=r"stands on 10\.0\.0\.0/16 in zones a, b"):
+        ledger.on(elsewhere)

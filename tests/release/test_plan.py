@@ -1,0 +1,149 @@
+"""What an update declares, and the ledger that it leaves, for any history of a stack."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine
+from fleetswap.domain.release.plan import Plan, plan, preview_priority, served
+
+MACHINE = Machine(instance_types=("c7i.large",), on_demand_base=2, on_demand_percent=0)
+HEALTH = HealthCheck(port=8080, path="/", codes="200", interval=5, timeout=3, healthy=2, unhealthy=2)
+
+
+def entry(number: int) -> Entry:
+    return Entry(f"web-{number:08x}", Image(identity=f"/nix/store/{number}"), MACHINE, HEALTH, max_size=4)
+
+
+def after(numbers: list[int], *, kept_images: int) -> tuple[Ledger, list[Plan]]:
+    ledger, plans = Ledger(), []
+    for number in numbers:
+        decided = plan(ledger, entry(number), kept_images=kept_images, max_size=4)
+        plans.append(decided)
+        ledger = decided.ledger
+    return ledger, plans
+
+
+histories = st.lists(st.integers(min_value=0, max_value=6), min_size=1, max_size=12)
+
+
+@given(histories, st.integers(min_value=0, max_value=4))
+def test_the_last_deployed_is_live_and_the_one_before_is_standby(numbers: list[int], kept: int) -> None:
+    """A rollback would go to a release that was not the one before."""
+    ledger, _ = after(numbers, kept_images=kept)
+    distinct = [number for index, number in enumerate(numbers) if index == 0 or numbers[index - 1] != number]
+    assert ledger.live == entry(distinct[-1]).release
+    assert ledger.standby == (entry(distinct[-2]).release if len(distinct) > 1 else None)
+
+
+@given(histories, st.integers(min_value=0, max_value=4))
+def test_what_is_live_is_always_declared_with_machines(numbers: list[int], kept: int) -> None:
+    """An update would delete the machines that carry the traffic while it deploys."""
+    ledger = Ledger()
+    for number in numbers:
+        decided = plan(ledger, entry(number), kept_images=kept, max_size=4)
+        assert ledger.live in {None, *(running.release for running in decided.running)}
+        ledger = decided.ledger
+
+
+@given(histories, st.integers(min_value=0, max_value=4))
+def test_planning_again_changes_nothing(numbers: list[int], kept: int) -> None:
+    """A second `up` of the same version would show a diff, or throw the standby away."""
+    ledger, plans = after(numbers, kept_images=kept)
+    again = plan(ledger, entry(numbers[-1]), kept_images=kept, max_size=4)
+    assert again.ledger == ledger
+    assert again.retired == ()
+    assert again.running == plans[-1].running
+    assert again.kept == plans[-1].kept
+
+
+@given(histories, st.integers(min_value=0, max_value=4))
+def test_every_entry_is_declared_once_or_retired(numbers: list[int], kept: int) -> None:
+    """A release would be declared twice (Pulumi refuses), or vanish from the ledger while it is still declared."""
+    ledger = Ledger()
+    for number in numbers:
+        decided = plan(ledger, entry(number), kept_images=kept, max_size=4)
+        declared = [item.release for item in (*decided.running, *decided.kept)]
+        assert len(declared) == len(set(declared))
+        assert set(declared) == {item.release for item in decided.ledger.entries}
+        assert len(decided.kept) <= kept
+        before = {item.release for item in ledger.entries} | {decided.wanted.release}
+        assert before == set(declared) | set(decided.retired)
+        ledger = decided.ledger
+
+
+def test_a_release_is_declared_as_it_was_whatever_the_settings_say_now() -> None:
+    """A rollback after a change of settings would change the release that it goes back to."""
+    ledger, _ = after([1, 2], kept_images=0)
+    recorded = ledger.entry("web-00000001")
+    asked = Entry(recorded.release, Image(identity=recorded.image.identity, changes=("other",)), MACHINE, HEALTH, 4)
+    assert plan(ledger, asked, kept_images=0, max_size=4).wanted == recorded
+
+
+def test_who_goes_back_leaves_a_release_that_must_prove_itself_anew() -> None:
+    """A release that was rolled back would skip canary and bake when it is deployed again."""
+    ledger, _ = after([1, 2], kept_images=3)
+    one, two = entry(1).release, entry(2).release
+    assert ledger.trusts(one, 3)
+    assert ledger.trusts(two, 3)
+    assert not ledger.trusts(one, 1), "only the newest ones"
+    assert not ledger.trusts("web-new", 3)
+    back = plan(ledger, entry(1), kept_images=3, max_size=4).ledger
+    assert not back.trusts(two, 3)
+    assert back.trusts(one, 3)
+    third = plan(back, entry(3), kept_images=3, max_size=4).ledger
+    assert not third.trusts(two, 3), "the mark stays while others are deployed"
+    assert third.trusts(one, 3), "the release that was live before is the way back"
+    again = plan(third, entry(2), kept_images=3, max_size=4).ledger
+    assert again.trusts(two, 3), "it has proved itself again"
+
+
+@given(histories, st.integers(min_value=0, max_value=6))
+def test_what_is_not_trusted_was_left(numbers: list[int], last: int) -> None:
+    """A release that was never live would skip canary and bake, or the way back would take as long as a deploy."""
+    ledger, _ = after(numbers, kept_images=9)
+    wanted = entry(last).release
+    order = [each.release for each in ledger.entries]
+    assert ledger.trusts(wanted, 0) is False
+    if wanted not in order:
+        assert not ledger.trusts(wanted, 9)
+    elif wanted == ledger.live:
+        assert ledger.trusts(wanted, 9)
+
+
+def test_only_what_was_reached_is_written_down() -> None:
+    """After `pulumi up --target` a release that never had traffic would count as live, and skip its canary."""
+    read, _ = after([1, 2], kept_images=3)
+    planned = plan(read, entry(3), kept_images=3, max_size=4).ledger
+    one, two, three = (entry(number).release for number in (1, 2, 3))
+    assert served(read, planned, three, None) == planned
+    for serving in (None, "", one, two):
+        assert served(read, planned, serving, None) == read
+    assert not served(read, planned, three, two).trusts(two, 9), "a hand had gone back from it"
+    assert served(read, planned, three, three) == planned, "and this one has proved itself since"
+
+
+def test_a_maximum_grows_in_place_and_never_shrinks() -> None:
+    """Lowering the maximum would take machines from the live release, or be refused by AWS for good."""
+    ledger, _ = after([1, 2], kept_images=0)
+    grown = plan(ledger, entry(2), kept_images=0, max_size=9)
+    assert {running.max_size for running in grown.running} == {9}
+    assert plan(grown.ledger, entry(2), kept_images=0, max_size=3).ledger == grown.ledger
+
+
+@given(st.text(min_size=1), st.sets(st.integers(1, 40_000).map(str), max_size=100))
+def test_preview_rules_come_before_the_rollouts_rule(release: str, others: set[str]) -> None:
+    """A preview rule behind the weights would never be reached; one with another's number could not be made."""
+    first = preview_priority(release, ())
+    for taken in (others, {*others, str(first)}, {"default", *others, *map(str, range(first, first + 9))}):
+        found = preview_priority(release, taken)
+        assert 1 <= found < 50_000
+        assert str(found) not in taken
+    assert preview_priority(release, ()) == first
+
+
+def test_priorities_go_on_from_the_first_after_the_last() -> None:
+    """With the last number taken there would seem to be none."""
+    taken = {str(number) for number in range(2, 40_001)}
+    assert preview_priority("web-1", taken) == 1

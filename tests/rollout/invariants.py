@@ -1,0 +1,73 @@
+"""What must be true when a rollout has ended, however it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.messages import End
+from fleetswap.domain.rollout.state import Phase, State
+from tests.rollout.scenarios import HARMLESS, Scenario
+from tests.rollout.sim_world import Fleet, SimWorld
+
+TOO_LATE = tuple(
+    f"abort from outside at {phase}" for phase in (Phase.SETTLE, Phase.COMPARE, Phase.PUT_BACK, Phase.CLEAN_UP)
+)
+"""An abort that comes when the rollout is over stays until the next one begins, and means nothing to it."""
+
+
+def wrong(scenario: Scenario, world: SimWorld, state: State, end: End, story: tuple[str, ...]) -> Iterator[str]:
+    """Whatever is not as it must be. Of an end that tells of problems, with the remedy, less is asked."""
+    yield from _outcome(scenario, world, state, end, story)
+    if end.problems:
+        return
+    if len(world.serving()) != 1 and not (world.rule_now is None and end.kind is not None):
+        yield f"{sorted(world.serving())} are live instead of one"
+    known = {state.order.candidate.release, *(side.release for side in state.order.others)}
+    for name, fleet in world.fleets.items():
+        if name not in known:
+            continue  # nothing declares it any more: Pulumi deletes it
+        yield from _marks(name, fleet, state, story)
+        if name in world.serving():
+            yield from _live(name, fleet, state, story)
+        elif fleet.desired and fleet.scale_in_at is None and not _is_told(end, story):
+            yield f"{name} has no traffic, and runs for ever"
+    if world.schedule is not None and (world.schedule[2] == state.run or world.schedule[1] != world.rule_now):
+        yield "the switch is still armed"  # one that a dead run left, and that changes nothing, goes by itself
+
+
+def _is_told(end: End, story: tuple[str, ...]) -> bool:
+    """Whether the user knows that something is left: who moves traffic by hand does, and who reads the error."""
+    return "the traffic stays on" in end.reason or any(part.startswith("rollback by hand") for part in story)
+
+
+def _outcome(scenario: Scenario, world: SimWorld, state: State, end: End, story: tuple[str, ...]) -> Iterator[str]:
+    candidate = state.order.candidate.release
+    if end.kind is None and world.serving() != {candidate}:
+        yield f"a success, but {sorted(world.serving())} serve"
+    mishaps = {part.split(" at ")[0] for part in story}
+    # Without live's machines there is nothing to compare it with, and nowhere else to leave the users.
+    if end.kind is None and candidate == "new" and not scenario.good and "all machines of live die" not in mishaps:
+        yield "a bad candidate got all the traffic"
+    if end.kind is not None and scenario.good and len(story) <= 1 and mishaps <= HARMLESS:
+        yield "a good candidate was not deployed"
+
+
+def _marks(name: str, fleet: Fleet, state: State, story: tuple[str, ...]) -> Iterator[str]:
+    """An abort counts for a candidate that is not live, and as long as there is something to abort."""
+    is_candidate = name == state.order.candidate.release and not state.is_live_already
+    in_time = is_candidate and not any(part.startswith(TOO_LATE) for part in story)
+    allowed = {rollout_tags.SCALE_IN} if in_time else {rollout_tags.SCALE_IN, rollout_tags.ABORT}
+    if set(fleet.tags) - allowed:
+        yield f"{name} still has the tags {sorted(fleet.tags)}"
+
+
+def _live(name: str, fleet: Fleet, state: State, story: tuple[str, ...]) -> Iterator[str]:
+    # By hand it may be put on a standby that is held warm; and of two at once, one takes away the other's mark.
+    by_hand = any(part.startswith(("rollback by hand", "another deployer")) for part in story)
+    if fleet.scale_in_at is not None:
+        yield f"{name} is live, and will be scaled in at {fleet.scale_in_at}"
+    if fleet.minimum > state.order.policy.capacity and not by_hand:
+        yield f"{name} is live, and still held at {fleet.minimum} machines"
+    if fleet.on_demand:
+        yield f"{name} still launches on-demand machines"
