@@ -7,7 +7,7 @@
 
 export VERSION PORT
 python := .venv/bin/python
-sources := fleetswap components infra localcloud tools bench tests
+sources := fleetswap fleetswap_pulumi components infra localcloud engine tools bench tests
 
 .PHONY: help up preview rollback status down test check lint fmt lock setup
 

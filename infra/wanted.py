@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from components.disk_image import PROJECT_ROOT
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, Nix, release_id
 from fleetswap.domain.release.packages import changes
 from fleetswap.nix import build
 from fleetswap.workflows.image import upload
+from fleetswap_pulumi.disk_image import PROJECT_ROOT
 from infra.settings import ImageSettings, Settings
 
 

@@ -63,7 +63,9 @@ class Mutant:
 def main() -> int:
     """Make the mutants of the named modules, run those not known to be killed, and judge what is left."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("modules", nargs="*", help="modules of fleetswap/domain/rollout; without one all that mutmut is set to")
+    parser.add_argument(
+        "modules", nargs="*", help="modules of fleetswap/domain/rollout; without one all that mutmut is set to"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
     parser.add_argument("--long", action="store_true", help="let the simulator try what survives the quick tests")
     parser.add_argument("--list", action="store_true", help="only tell what earlier runs found")

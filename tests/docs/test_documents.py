@@ -44,9 +44,9 @@ def test_the_readme_names_every_verb_of_make_that_a_user_needs() -> None:
 def test_stand_ins_say_so_in_their_first_line_and_in_the_readme() -> None:
     """A user could take what stands in for AWS or Pulumi for the real thing."""
     readme = (ROOT / "README.md").read_text()
-    for name in ("localcloud/plugin/__init__.py", "tools/engine/language_host.py"):
+    for name in ("engine/aws_plugin/__init__.py", "engine/language_host.py"):
         assert "tand-in" in (ROOT / name).read_text().split("\n", 1)[0], name
-    for name in ("localcloud/", "localcloud/plugin/", "tools/engine/language_host.py", "pulumi-resource-pulumi-python"):
+    for name in ("localcloud/", "engine/aws_plugin/", "engine/language_host.py", "pulumi-resource-pulumi-python"):
         assert name in readme, name
 
 
@@ -64,7 +64,7 @@ def test_each_decision_has_one_number_and_its_line_in_the_list() -> None:
 
 def test_pages_that_the_code_names_exist() -> None:
     """Whoever reads the code would be sent to a page that is not there, or is another now."""
-    for folder in ("fleetswap", "components", "infra", "localcloud", "tools", "bench"):
+    for folder in ("fleetswap", "fleetswap_pulumi", "components", "infra", "localcloud", "engine", "tools", "bench"):
         for path in (ROOT / folder).rglob("*.py"):
             for page in re.findall(r"\bdocs/[\w/.-]+\.md\b", path.read_text()):
                 assert (ROOT / page).exists(), f"{path}: {page}"

@@ -109,7 +109,7 @@ class LocalStack:
     @cached_property
     def _engine(self) -> Path:
         """The directory of `pulumi`, as `make` finds it."""
-        found = subprocess.run([ROOT / "tools/engine/find-or-build"], check=True, stdout=subprocess.PIPE, text=True)
+        found = subprocess.run([ROOT / "engine/find-or-build"], check=True, stdout=subprocess.PIPE, text=True)
         return Path(found.stdout.strip())
 
     def client(self, service: str) -> Any:

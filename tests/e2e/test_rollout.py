@@ -55,7 +55,7 @@ FOR_A_KILL = {
 LONG = {**FOR_A_KILL, "strategy": [{"weight": 20, "hold": 120}], "switch_margin": 120}
 """Whoever waits for the end of the step, or for the switch, waits for minutes."""
 
-GUARDIAN = "components.guardian"
+GUARDIAN = "fleetswap_pulumi.guardian"
 
 FAILING = [
     {"fault": fault, "service": service, "rate": rate, "seed": seed}

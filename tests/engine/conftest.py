@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="session")
 def engine_bin() -> Path:
     """The directory of the real engine, as `make` finds it."""
-    found = subprocess.run([ROOT / "tools/engine/find-or-build"], check=True, capture_output=True, text=True)
+    found = subprocess.run([ROOT / "engine/find-or-build"], check=True, capture_output=True, text=True)
     return Path(found.stdout.strip())
 
 

@@ -1,4 +1,4 @@
-"""The decision of `tools/engine/find-or-build`: the official engine, the one that is built, or an error."""
+"""The decision of `engine/find-or-build`: the official engine, the one that is built, or an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FIND = ROOT / "tools/engine/find-or-build"
+FIND = ROOT / "engine/find-or-build"
 VERSION = "v3.259.0"
 Script = Callable[[Path, str], Path]
 
@@ -92,7 +92,7 @@ def test_official_engine_is_used_as_it_is_and_fetches_no_plugin(machine: Machine
         f"Engine: Pulumi {VERSION} in {machine.official}. AWS plugin: the local cloud's stand-in.\n"
     )
     assert not machine.bin.exists()
-    assert (machine.plugin / "pulumi-resource-aws").resolve() == ROOT / "tools/engine/bin/pulumi-resource-aws"
+    assert (machine.plugin / "pulumi-resource-aws").resolve() == ROOT / "engine/bin/pulumi-resource-aws"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_users_aws_plugin_is_preferred(machine: Machine) -> None:
     """A user who has the official AWS plugin would get our stand-in."""
     machine.has_go()
     machine.find()
-    assert (machine.plugin / "pulumi-resource-aws").resolve() == ROOT / "tools/engine/bin/pulumi-resource-aws"
+    assert (machine.plugin / "pulumi-resource-aws").resolve() == ROOT / "engine/bin/pulumi-resource-aws"
     theirs = machine.home / ".pulumi/plugins/resource-aws-v7.51.1"
     plugin = machine.script(theirs / "pulumi-resource-aws", "exit 1")
     found = machine.find("--say")
@@ -192,7 +192,7 @@ def test_users_aws_plugin_is_preferred(machine: Machine) -> None:
     assert (machine.plugin / "pulumi-resource-aws").resolve() == plugin
     plugin.unlink()
     machine.find()
-    assert (machine.plugin / "pulumi-resource-aws").resolve() == ROOT / "tools/engine/bin/pulumi-resource-aws"
+    assert (machine.plugin / "pulumi-resource-aws").resolve() == ROOT / "engine/bin/pulumi-resource-aws"
 
 
 def test_aws_plugin_on_path_is_told(machine: Machine) -> None:

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from google.protobuf import empty_pb2
 
-from tools.engine.sdk_protocol import language_pb2, language_pb2_grpc
+from engine.sdk_protocol import language_pb2, language_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[2]
 Script = Callable[[Path, str], Path]
@@ -26,7 +26,7 @@ class Host:
         self.project = tmp
         self._script = script
         (tmp / "infra").mkdir()
-        launcher = ROOT / "tools/engine/bin/pulumi-language-python"
+        launcher = ROOT / "engine/bin/pulumi-language-python"
         self.process = subprocess.Popen([launcher, "127.0.0.1:1"], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self._channel = grpc.insecure_channel(f"127.0.0.1:{int(self.process.stdout.readline())}")
@@ -168,7 +168,7 @@ def test_end_of_the_host_ends_the_program(host: Host, how: str) -> None:
 
 def test_host_ends_with_a_killed_engine(tmp_path: Path) -> None:
     """A killed engine would leave a language host behind for ever."""
-    launcher = ROOT / "tools/engine/bin/pulumi-language-python"
+    launcher = ROOT / "engine/bin/pulumi-language-python"
     engine = subprocess.Popen(
         ["/bin/sh", "-c", f'"{launcher}" 127.0.0.1:1 >"{tmp_path}/port" & echo $! >"{tmp_path}/pid"; wait']
     )
@@ -182,7 +182,7 @@ def test_host_ends_with_a_killed_engine(tmp_path: Path) -> None:
 
 def test_sdk_protocol_leaves_the_sdk_importable() -> None:
     """Code that imports the protocol first would find an empty `pulumi`."""
-    code = "import tools.engine.sdk_protocol, pulumi; assert pulumi.export and pulumi.runtime.Settings"
+    code = "import engine.sdk_protocol, pulumi; assert pulumi.export and pulumi.runtime.Settings"
     python = ROOT / ".venv/bin/python"
     subprocess.run([python, "-c", code], cwd=ROOT, check=True)
 

@@ -26,7 +26,7 @@ Script = Callable[[Path, str], Path]
         "/bin/sh /opt/pulumi/pulumi-resource-pulumi-python 127.0.0.1:4000",
         "python -u /opt/pulumi/pulumi-language-python-exec --monitor 127.0.0.1:4000",
         "/x/.venv/bin/python -u -m pulumi.dynamic 127.0.0.1:4000",
-        "/x/.venv/bin/python -P -m localcloud.plugin 127.0.0.1:4000",
+        "/x/.venv/bin/python -P -m engine.aws_plugin 127.0.0.1:4000",
     ],
 )
 def test_everything_that_pulumi_starts_is_known_by_its_command(command: str) -> None:

@@ -50,9 +50,10 @@ class Machine:
         self.cloud: dict[str, Any] | None = None
         (root / "Pulumi.local.yaml").write_text(CONFIG)
         script(root / "engine/pulumi", PULUMI)
-        script(root / "tools/engine/find-or-build", f"echo {root}/engine")
+        script(root / "engine/find-or-build", f"echo {root}/engine")
         # `python -m localcloud` takes this one, because it starts in the project's root.
         (root / "localcloud").mkdir()
+        (root / "localcloud/__init__.py").touch()
         fake = f"import sys\nopen({str(self.log)!r}, 'a').write('localcloud ' + ' '.join(sys.argv[1:]) + '\\n')\n"
         (root / "localcloud/__main__.py").write_text(fake)
 
@@ -324,7 +325,9 @@ def test_a_killed_rollout_is_waited_for_until_its_guardian_has_put_it_back(
     """Whoever has pressed Ctrl-C twice would get the prompt back, and not know what serves."""
     machine.stack().up()
     env = {"PATH": os.environ["PATH"], "PULUMI_BACKEND_URL": machine.work.state.as_uri()}
-    guardian = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)", "components.guardian"], env=env)
+    guardian = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(1)", "fleetswap_pulumi.guardian"], env=env
+    )
     machine.has_fleetswap()
     capfd.readouterr()
     assert machine.stack(STATUS="1").up() == 1

@@ -32,13 +32,14 @@ class Machine:
         self.log = tmp / "log"
         self.script = script
         self.bin.mkdir()
-        (self.project / "tools/engine").mkdir(parents=True)
+        (self.project / "engine").mkdir(parents=True)
+        (self.project / "tools").mkdir()
         for name in ("tools/setup", "requirements-dev.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, self.project / name)
         (self.project / "tools/debian-packages").write_text(
             "# needs\nbalancer no-such-balancer # balances\novmf /no/OVMF.fd\n"
         )
-        script(self.project / "tools/engine/find-or-build", 'echo "engine $*" >>"$LOG"')
+        script(self.project / "engine/find-or-build", 'echo "engine $*" >>"$LOG"')
         (self.project / "nix/demo").mkdir(parents=True)
         script(self.project / "nix/demo/fetch-kernel", 'echo "kernel $*" >>"$LOG"')
         for name in [

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from components import disk_image
-from components.disk_image import DiskImageProvider
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import FleetswapError, InputError
@@ -20,6 +18,8 @@ from fleetswap.domain.image.blocks import digest, linear_checksum
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.nix import build
 from fleetswap.workflows.image.upload import identify
+from fleetswap_pulumi import disk_image
+from fleetswap_pulumi.disk_image import DiskImageProvider
 from localcloud.server import LocalCloud
 from tests.fakes.ebs import BLOCK, disk_file, nothing
 from tests.fakes.reads import mapped

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from components.preview import PreviewGuardProvider, PreviewRuleProvider
 from fleetswap.aws.rollout.previews import Previews
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.release.plan import preview_priority
 from fleetswap.domain.rollout.model import PREVIEW_HEADER, PRIORITY, preview_value
+from fleetswap_pulumi.preview import PreviewGuardProvider, PreviewRuleProvider
 from localcloud.server import LocalCloud
 from tests.localcloud.clients import Clients
 from tests.localcloud.test_strict_listeners import FIXED, listener, target_groups

@@ -19,10 +19,10 @@ from tools.local.work import Work
 # The processes that pulumi leaves behind when it is killed, the official ones and ours; `down` ends them. The first
 # names pulumi, its language hosts and its plugins, also behind a shell or an interpreter; the others what those start.
 LEFT_BEHIND = re.compile(
-    r"(^|[/\0])pulumi(-[\w-]+)?\0|pulumi\.dynamic|localcloud\.plugin|tools\.engine|components\.guardian|run_program\.py"
+    r"(^|[/\0])pulumi(-[\w-]+)?\0|pulumi\.dynamic|engine\.(aws_plugin|language_host)|fleetswap_pulumi\.guardian|run_program\.py"
 )
 
-GUARDIAN = re.compile(r"components\.guardian")
+GUARDIAN = re.compile(r"fleetswap_pulumi\.guardian")
 
 
 def environment(work: Work, base: Mapping[str, str], *, engine: Path | None) -> dict[str, str]:

@@ -295,7 +295,7 @@ class Stack:
     @cached_property
     def _engine(self) -> Path:
         """The directory of `pulumi`, which the first to ask finds."""
-        find = [str(self._work.root / "tools" / "engine" / "find-or-build"), "--say"]
+        find = [str(self._work.root / "engine" / "find-or-build"), "--say"]
         found = subprocess.run(find, stdout=subprocess.PIPE, text=True, check=False)
         if found.returncode != 0:
             raise SystemExit(found.returncode)  # it has told why

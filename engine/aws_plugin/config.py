@@ -1,0 +1,184 @@
+"""The provider's own configuration: what is accepted, what is refused, and the API clients that it leads to.
+
+It refuses every configuration whose endpoints are not all given and on this machine: the stand-in never talks to AWS.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from engine.aws_plugin import VERSION, check, compare, schema
+from engine.aws_plugin.kind import Boto
+from engine.aws_plugin.wire import UNKNOWN, Props, Value
+
+if TYPE_CHECKING:
+    import boto3
+
+SERVICES = ("ec2", "autoscaling", "elbv2", "iam", "sts")
+"""The services that the resource types need, by their names in boto3."""
+
+REMEDY = (
+    "this stand-in only talks to a local cloud; install the official plugin with "
+    f"`pulumi plugin install resource aws {VERSION}`"
+)
+
+_IMPLEMENTED = frozenset(
+    {"accessKey", "secretKey", "token", "profile", "region", "endpoints", "defaultTags", "ignoreTags", "maxRetries"}
+    | {"skipCredentialsValidation", "skipMetadataApiCheck", "skipRegionValidation", "skipRequestingAccountId"}
+)
+ENGINE_KEYS = frozenset({"version", "pluginDownloadURL", "__internal", "__pulumi"})
+"""What the engine itself puts among a provider's properties."""
+
+_ALIASES = {"elbv2": ("elbv2", "elasticloadbalancingv2"), "elb": ("elb",)}
+
+
+def parse(given: Props) -> Props:
+    """The configuration with its JSON strings read: the SDK sends every value that is not a string as JSON."""
+    known = schema.provider()
+    parsed: Props = {}
+    for name, value in given.items():
+        if name in ENGINE_KEYS:
+            continue
+        kind = known[name].type if name in known else schema.ScalarType("str")
+        parsed[name] = value
+        if isinstance(value, str) and kind != schema.ScalarType("str"):
+            try:
+                parsed[name] = json.loads(value)
+            except ValueError:
+                parsed[name] = value  # the type check names it
+    return parsed
+
+
+def same(one: Value, other: Value) -> bool:
+    """Whether two values of the configuration say the same, whoever has written their JSON."""
+    return bool(one is not UNKNOWN and compare.in_order(one) == compare.in_order(other))
+
+
+def written(given: Props) -> Props:
+    """The configuration with its JSON as the official plugin writes it, so that the other's is no change."""
+    known = schema.provider()
+    text = schema.ScalarType("str")
+    return {
+        name: value if name not in known or known[name].type == text else compare.in_order(value)
+        for name, value in given.items()
+    }
+
+
+def failures(given: Props) -> Iterator[tuple[str, str]]:
+    """What is wrong with a configuration: property and reason. Unknown values are left for Configure."""
+    config = parse(given)
+    known = schema.provider()
+    yield from check.type_failures(config, known, implemented=_IMPLEMENTED, what="the aws provider")
+    if (
+        not isinstance(config.get("region") or os.environ.get("AWS_REGION"), str)
+        and config.get("region") is not UNKNOWN
+    ):
+        yield "region", 'missing: set it on the provider, such as aws.Provider("aws", region="us-east-1", …)'
+    yield from _endpoint_failures(config.get("endpoints"))
+
+
+def _endpoint_failures(endpoints: Value) -> Iterator[tuple[str, str]]:
+    if endpoints is UNKNOWN:
+        return
+    blocks = endpoints if isinstance(endpoints, list) else []
+    merged = _merge(blocks)
+    missing = [service for service in SERVICES if _endpoint(merged, service) is None]
+    if missing:
+        yield "endpoints", f"no endpoint for {', '.join(missing)}: {REMEDY}"
+        return
+    for service, url in merged.items():
+        if url is not UNKNOWN and not is_loopback(str(url)):
+            yield "endpoints", f"{service}: {url} is not a loopback address: {REMEDY}"
+
+
+def _merge(blocks: list[Any]) -> dict[str, Any]:
+    return {name: url for block in blocks if isinstance(block, dict) for name, url in block.items() if url}
+
+
+def _endpoint(merged: dict[str, Any], service: str) -> Value:
+    names = _ALIASES.get(service, (service,))
+    return next((merged[name] for name in names if name in merged), None)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine, by its address or as `localhost`; a name is never looked up."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme not in {"http", "https"}:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass
+class Clients:
+    """API clients of one configured provider, made when first needed and shared by its calls (they are thread-safe)."""
+
+    region: str
+    endpoints: dict[str, str]
+    credentials: dict[str, str] = field(default_factory=dict, repr=False)
+    default_tags: dict[str, str] = field(default_factory=dict)
+    ignored_tags: frozenset[str] = frozenset()
+    max_retries: int = 5
+    _made: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _session: boto3.Session | None = field(default=None, repr=False)
+
+    def client(self, service: str, region: str | None = None) -> Boto:
+        """The client of a service; only services with an endpoint can be had."""
+        import boto3  # noqa: PLC0415 - takes 0.5 s, which a preview or an update without changes never pays
+        from botocore.config import Config  # noqa: PLC0415 - the same
+
+        key = (service, region or self.region)
+        with self._lock:
+            if key not in self._made:
+                if self._session is None:
+                    self._session = boto3.Session(**self.credentials)  # type: ignore[arg-type] # all are strings
+                make: Boto = self._session.client  # the stubs know literal service names only
+                self._made[key] = make(
+                    service,
+                    region_name=key[1],
+                    endpoint_url=self.endpoints[service],
+                    config=Config(
+                        retries={"mode": "standard", "total_max_attempts": self.max_retries},
+                        max_pool_connections=32,
+                        connect_timeout=5,
+                        read_timeout=60,
+                        proxies={},
+                        parameter_validation=True,
+                    ),
+                )
+            return self._made[key]
+
+
+def configure(given: Props) -> Clients:
+    """The clients that a configuration leads to; raises ValueError with one line if it must be refused."""
+    for name, reason in failures(given):
+        message = f"{name}: {reason}"
+        raise ValueError(message)
+    config = parse(given)
+    merged = _merge(config["endpoints"])
+    names = {"accessKey": "aws_access_key_id", "secretKey": "aws_secret_access_key", "token": "aws_session_token"}
+    names["profile"] = "profile_name"
+    return Clients(
+        region=str(config.get("region") or os.environ["AWS_REGION"]),
+        endpoints={service: str(_endpoint(merged, service)) for service in SERVICES},
+        credentials={there: str(config[name]) for name, there in names.items() if config.get(name)},
+        default_tags=dict((config.get("defaultTags") or {}).get("tags") or {}),
+        ignored_tags=frozenset((config.get("ignoreTags") or {}).get("keys") or ()),
+        max_retries=int(config.get("maxRetries") or 5),
+    )

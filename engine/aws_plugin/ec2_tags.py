@@ -1,0 +1,24 @@
+"""Tags of EC2 resources, which all have one API for them. It knows no resource type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.aws_plugin.convert import tag_list
+from engine.aws_plugin.kind import Call
+from engine.aws_plugin.wire import Props
+
+
+def specification(resource_type: str, props: Props) -> dict[str, Any]:
+    """The `TagSpecifications` of a create call; empty if there are no tags, since AWS refuses an empty list."""
+    tags = props.get("tagsAll")
+    return {"TagSpecifications": [{"ResourceType": resource_type, "Tags": tag_list(tags)}]} if tags else {}
+
+
+def update(call: Call, resource_id: str, old: Props, new: Props) -> None:
+    """Bring a resource's tags from old to new."""
+    before, after = old.get("tagsAll") or {}, new.get("tagsAll") or {}
+    if removed := [key for key in before if key not in after]:
+        call.client("ec2").delete_tags(Resources=[resource_id], Tags=[{"Key": key} for key in removed])
+    if changed := {key: value for key, value in after.items() if before.get(key) != value}:
+        call.client("ec2").create_tags(Resources=[resource_id], Tags=tag_list(changed))

@@ -1,0 +1,166 @@
+"""The guardian: a process beside a rollout, which ends it in order if the rollout's own process is killed.
+
+At a second Ctrl-C the engine kills its providers after 5 seconds (Pulumi's `plugin.go`), and a CI job that is cancelled
+is killed as soon: too early for a put-back. So a rollout is given a process in a session of its own, which no signal of
+the terminal and no kill of the engine's reaches. It reads from a pipe the rollout's inputs and then every state, before
+its action is done. If the pipe closes without a word of farewell, the provider is dead; the guardian then goes on from
+the last state, as the same run (`workflows.rollout.take_up`). So it does what the provider would have done after a
+first Ctrl-C, tells the same people, and leaves alone whatever a newer rollout has begun.
+
+It decides nothing, and imports nothing of AWS before it must. It is gone when the rollout is over, and when it has
+ended one: at most `patience` seconds later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fleetswap.domain.rollout.state import State
+
+ROOT = Path(__file__).resolve().parent.parent
+
+WHY = "cancelled: the deploying process was killed"
+
+SEND_SECONDS = 2.0
+"""How long a guardian may take to make room in the pipe. It is idle, so only one that is held up takes that long."""
+
+PARTING_SECONDS = 5.0
+"""How long a guardian may take to go when the rollout is over; it only has to read a word."""
+
+
+class Guardian:
+    """The provider's end. Whatever becomes of the guardian, the rollout goes on: then the dead man's switch is left."""
+
+    def __init__(self, props: dict[str, Any]) -> None:
+        """Start one for the rollout with these inputs, which hold no secret."""
+        terminal = _terminal()
+        try:
+            self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+                [sys.executable, "-m", "fleetswap_pulumi.guardian"],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL if terminal is None else terminal,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError:
+            self._process = None
+            return
+        finally:
+            if terminal is not None:
+                os.close(terminal)
+        # A guardian that is held up must not hold up the rollout.
+        os.set_blocking(self._pipe(self._process).fileno(), False)
+        self._send(props)
+
+    def keep(self, state: State) -> None:
+        """Hand over the state, before its action is done."""
+        self._send(state)
+
+    def dismiss(self) -> None:
+        """The rollout is over: the guardian has nothing to do. Repeating it is harmless."""
+        self._send(None)
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            self._pipe(process).close()
+        try:
+            process.wait(PARTING_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+    def _send(self, what: object) -> None:
+        process = self._process
+        if process is None:
+            return
+        try:
+            _write(self._pipe(process).fileno(), pickle.dumps(what))
+        except Exception:  # noqa: BLE001 - it is dead, or does not read: half a state is worse than no guardian
+            self._process = None
+            process.kill()
+            process.wait()
+            with contextlib.suppress(OSError):
+                self._pipe(process).close()
+
+    @staticmethod
+    def _pipe(process: subprocess.Popen[bytes]) -> IO[bytes]:
+        if process.stdin is None:
+            raise TypeError("a guardian has a pipe")
+        return process.stdin
+
+
+@contextlib.contextmanager
+def guarded(props: dict[str, Any]) -> Iterator[Guardian]:
+    """A guardian for the time of a rollout, however that ends."""
+    guardian = Guardian(props)
+    try:
+        yield guardian
+    finally:
+        guardian.dismiss()
+
+
+def _write(pipe: int, frame: bytes) -> None:
+    """Write all of it, or raise `OSError`."""
+    deadline = time.monotonic() + SEND_SECONDS
+    left = memoryview(frame)
+    while left:
+        _, ready, _ = select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise TimeoutError("the guardian does not read")
+        left = left[os.write(pipe, left) :]
+
+
+def _terminal() -> int | None:
+    """The terminal of whoever deploys, if there is one: the guardian speaks when nothing else is left to do so."""
+    try:
+        return os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY)
+    except OSError:
+        return None
+
+
+def watch(pipe: IO[bytes]) -> tuple[dict[str, Any], State] | None:
+    """Read until the rollout is over, or its process dies: then its inputs and the last state that it kept."""
+    props: dict[str, Any] | None = None
+    state: State | None = None
+    while True:
+        try:
+            frame = pickle.load(pipe)  # noqa: S301 - from the provider that has started us, and from no one else
+        except Exception:  # noqa: BLE001 - the end of the pipe, or half a frame: its writer is dead
+            return None if props is None or state is None else (props, state)
+        if frame is None:
+            return None
+        if props is None:
+            props = frame
+        else:
+            state = frame
+
+
+def main() -> int:
+    """Watch one rollout."""
+    found = watch(sys.stdin.buffer)
+    if found is None:
+        return 0
+    from fleetswap_pulumi.rollout import put_back  # noqa: PLC0415 - slow to import, and mostly nothing is to do
+
+    def say(text: str) -> None:
+        sys.stderr.write(f"\r{text}\r\n")  # the terminal may be in any mode
+        sys.stderr.flush()
+
+    put_back(*found, WHY, say)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The preview rule of a release, through which it is reached, and its health checked, before it has any traffic.
+
+Two dynamic providers. `PreviewRule` finds the release's rule or makes it, so that a lost answer costs nothing.
+`PreviewGuard` makes nothing: it stands between the rule and its target group, and when the release goes it deletes what
+rules the release has, also one that the state does not know because the deployer died while AWS made it. AWS refuses to
+delete a target group that a rule uses, so without it such a release could never go. See
+`fleetswap.aws.rollout.previews`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+
+from fleetswap.aws.rollout.previews import Previews
+from fleetswap.aws.session import Cloud
+from fleetswap.domain.errors import CloudError
+from fleetswap.domain.rollout.model import Unavailable
+from fleetswap_pulumi.checks import ProviderInputs, check_failures
+from fleetswap_pulumi.context import Context
+
+SCHEMA = 1
+"""Version of the inputs. A newer program must keep reading the states that older ones wrote."""
+
+REPLACING = ("release", "listener", "region")
+"""Another value of these is another rule."""
+
+
+class Inputs(ProviderInputs):
+    """The inputs of both resources."""
+
+    schema_version: int
+    release: str
+    listener: str
+    target_group: str
+    region: str
+    endpoint: str | None = None
+    tags: dict[str, str]
+
+    def previews(self) -> Previews:
+        """The hand on the listener, made anew for each operation."""
+        return Previews(Cloud(self.region, self.endpoint).elbv2(), self.listener)
+
+
+class PreviewGuardProvider(ResourceProvider):
+    """Deletes a release's preview rules, and that is all. A repeat finds nothing to delete."""
+
+    serialize_as_secret_always = False
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse inputs that this version cannot read."""
+        return CheckResult(news, check_failures(Inputs, news))
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """The rules of another release, or on another listener, are guarded by another resource."""
+        replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
+        changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields)
+        return DiffResult(changes=changed, replaces=replaces, delete_before_replace=True)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Only remember whose rules these will be."""
+        return CreateResult(f"{props['release']}-preview", props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """There is nothing to look at."""
+        return ReadResult(id_, props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Only remember."""
+        return UpdateResult(_news)
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Delete every preview rule of the release."""
+        inputs = Inputs.of(_props)
+        inputs.previews().remove(inputs.release)
+
+
+class PreviewRuleProvider(PreviewGuardProvider):
+    """Finds, makes, corrects and deletes one rule. A repeat of `create` finds the rule that is there."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Find the rule, or make it."""
+        return CreateResult(_ensure(props), props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """A rule that is gone has no id."""
+        inputs = Inputs.of(props)
+        return ReadResult(id_ if inputs.previews().exists(inputs.release) else "", props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Put the rule and its tags right."""
+        arn = _ensure(_news)
+        gone = sorted(set(_olds.get("tags", {})) - set(_news["tags"]))
+        if gone:
+            inputs = Inputs.of(_news)
+            inputs.previews().tag(arn, inputs.tags, gone)
+        return UpdateResult(_news)
+
+
+def _ensure(props: dict[str, Any]) -> str:
+    inputs = Inputs.of(props)
+    try:
+        return inputs.previews().ensure(inputs.release, inputs.target_group, inputs.tags)
+    except Unavailable as error:
+        raise CloudError(f"{error}: run the update again, it finds the preview rule if AWS has made it") from error
+
+
+class PreviewGuard(Resource, module="fleetswap", name="PreviewGuard"):
+    """What deletes the rules of a release before its target group goes."""
+
+    def __init__(self, name: str, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(PreviewGuardProvider(), name, dict(inputs), opts)
+
+
+class PreviewRule(Resource, module="fleetswap", name="PreviewRule"):
+    """The preview rule of a release, with its guard."""
+
+    def __init__(
+        self,
+        name: str,
+        context: Context,
+        *,
+        listener: pulumi.Output[str],
+        target_group: pulumi.Output[str],
+        tags: Mapping[str, str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "schema_version": SCHEMA,
+            "release": name,
+            "listener": listener,
+            "target_group": target_group,
+            "region": context.region,
+            "endpoint": context.endpoint,
+            "tags": dict(tags),
+        }
+        # Where they are replaced (`--replace`), the old ones go first: they delete all rules of the release, also one
+        # that the new ones have just found. No rule here has traffic.
+        first = pulumi.ResourceOptions(delete_before_replace=True)
+        guard = PreviewGuard(name, inputs, pulumi.ResourceOptions.merge(opts, first))
+        after = pulumi.ResourceOptions(delete_before_replace=True, depends_on=[guard], replace_with=[guard])
+        super().__init__(PreviewRuleProvider(), name, inputs, pulumi.ResourceOptions.merge(opts, after))

@@ -1,0 +1,219 @@
+"""A release: one image made runnable. It is created and deleted, never changed.
+
+    DiskImage → MachineImage → launch template → auto scaling group → target group ← preview rule
+
+The auto scaling group is created empty. Its `desired` and `min` belong to the rollout and to the scaling policy, so the
+program ignores their changes. A release that is only kept has its image and nothing that costs money by the hour.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import autoscaling, ec2, iam, lb
+
+from fleetswap.domain.release.ledger import Entry
+from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.disk_image import DiskImage, Shipping
+from fleetswap_pulumi.machine_image import ROOT_DEVICE, MachineImage, MachineImageArgs
+from fleetswap_pulumi.network import Network
+from fleetswap_pulumi.preview import PreviewRule
+from fleetswap_pulumi.rollout import Side
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What may change in place: `warmup`, `drain` and `grace` are seconds, see the settings of these names."""
+
+    cpu_percent: float
+    warmup: int
+    drain: int
+    grace: int
+
+
+@dataclass(frozen=True)
+class ReleaseArgs:
+    """`running` is False for a release whose image is only kept."""
+
+    context: Context
+    entry: Entry
+    network: Network
+    listener_arn: pulumi.Output[str]
+    tuning: Tuning
+    shipping: Shipping
+    running: bool
+
+
+class Release(pulumi.ComponentResource):
+    """Outputs the disk image, the AMI and, if it is running, the side that a rollout can put traffic on."""
+
+    disk: DiskImage
+    ami_id: pulumi.Output[str]
+    side: Side | None
+
+    def __init__(self, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        self._args = args
+        self._name = args.entry.release
+        super().__init__("fleetswap:components:Release", self._name, None, opts)
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._tags = args.context.tags(self._name, release=self._name, image=args.entry.image.identity)
+
+        self.disk = DiskImage(self._name, args.context, args.entry, args.shipping, opts=self._child)
+        self.ami_id = MachineImage(
+            self._name,
+            MachineImageArgs(
+                context=args.context,
+                release=self._name,
+                identity=args.entry.image.identity,
+                snapshot_id=self.disk.snapshot_id,
+            ),
+            opts=self._child,
+        ).ami_id
+        self.side = self._run() if args.running else None
+        self.register_outputs(
+            {"amiId": self.ami_id, "snapshotId": self.disk.snapshot_id, "group": self.side.group if self.side else None}
+        )
+
+    def _run(self) -> Side:
+        """Declare what makes the image a fleet; the side that comes back is complete once all of it exists."""
+        target_group, rule = self._target_group()
+        instances = self._instances(self._launch_template())
+        group = autoscaling.Group(
+            self._name,
+            min_size=0,
+            max_size=self._args.entry.max_size,
+            desired_capacity=0,
+            vpc_zone_identifiers=self._args.network.subnet_ids,
+            target_group_arns=[target_group.arn],
+            health_check_type="ELB",
+            health_check_grace_period=self._args.tuning.grace,
+            default_instance_warmup=self._args.tuning.warmup,
+            # The rollout waits for capacity, with reasons; and what a deleted release still runs is ended at once.
+            wait_for_capacity_timeout="0",
+            force_delete=True,
+            mixed_instances_policy=instances,
+            tags=[
+                autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
+                for key, value in self._tags.items()
+            ],
+            opts=pulumi.ResourceOptions(
+                parent=self, ignore_changes=["desiredCapacity", "minSize"], depends_on=[rule, *self._permissions]
+            ),
+        )
+        autoscaling.Policy(
+            self._name,
+            autoscaling_group_name=group.name,
+            policy_type="TargetTrackingScaling",
+            target_tracking_configuration=autoscaling.PolicyTargetTrackingConfigurationArgs(
+                predefined_metric_specification=(
+                    autoscaling.PolicyTargetTrackingConfigurationPredefinedMetricSpecificationArgs(
+                        predefined_metric_type="ASGAverageCPUUtilization"
+                    )
+                ),
+                target_value=self._args.tuning.cpu_percent,
+            ),
+            opts=self._child,
+        )
+        return Side(release=self._name, group=group.name, target_group=target_group.arn, image=self.ami_id)
+
+    def _target_group(self) -> tuple[lb.TargetGroup, PreviewRule]:
+        health = self._args.entry.health
+        target_group = lb.TargetGroup(
+            self._name,
+            port=health.port,
+            protocol="HTTP",
+            target_type="instance",
+            vpc_id=self._args.network.vpc_id,
+            deregistration_delay=self._args.tuning.drain,
+            health_check=lb.TargetGroupHealthCheckArgs(
+                protocol="HTTP",
+                port="traffic-port",
+                path=health.path,
+                matcher=health.codes,
+                interval=health.interval,
+                timeout=health.timeout,
+                healthy_threshold=health.healthy,
+                unhealthy_threshold=health.unhealthy,
+            ),
+            tags=self._tags,
+            opts=self._child,
+        )
+        rule = PreviewRule(
+            self._name,
+            self._args.context,
+            listener=self._args.listener_arn,
+            target_group=target_group.arn,
+            tags=self._tags,
+            opts=self._child,
+        )
+        return target_group, rule
+
+    def _launch_template(self) -> ec2.LaunchTemplate:
+        role = iam.Role(
+            self._name, assume_role_policy=_trust(self._args.context.region), tags=self._tags, opts=self._child
+        )
+        # No machine may boot before its role can do what it must.
+        self._permissions = [
+            iam.RolePolicyAttachment(f"{self._name}-{index}", role=role.name, policy_arn=policy_arn, opts=self._child)
+            for index, policy_arn in enumerate(self._args.entry.machine.policies)
+        ]
+        profile = iam.InstanceProfile(self._name, role=role.name, tags=self._tags, opts=self._child)
+        return ec2.LaunchTemplate(
+            self._name,
+            image_id=self.ami_id,
+            iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile.arn),
+            vpc_security_group_ids=[self._args.network.machine_group_id],
+            block_device_mappings=[
+                ec2.LaunchTemplateBlockDeviceMappingArgs(
+                    device_name=ROOT_DEVICE,
+                    ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+                        volume_type="gp3",
+                        encrypted="true",
+                        delete_on_termination="true",
+                        volume_size=self._args.entry.machine.root_gib,
+                    ),
+                )
+            ],
+            metadata_options=ec2.LaunchTemplateMetadataOptionsArgs(
+                http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
+            ),
+            tag_specifications=[
+                ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=self._tags)
+                for kind in ("instance", "volume", "network-interface")
+            ],
+            update_default_version=True,
+            tags=self._tags,
+            opts=self._child,
+        )
+
+    def _instances(self, template: ec2.LaunchTemplate) -> autoscaling.GroupMixedInstancesPolicyArgs:
+        machine = self._args.entry.machine
+        return autoscaling.GroupMixedInstancesPolicyArgs(
+            instances_distribution=autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
+                on_demand_base_capacity=machine.on_demand_base,
+                on_demand_percentage_above_base_capacity=machine.on_demand_percent,
+                spot_allocation_strategy="price-capacity-optimized",
+            ),
+            launch_template=autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
+                launch_template_specification=(
+                    autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
+                        launch_template_id=template.id,
+                        # A number, never `$Latest`: what a release launches must not change under it.
+                        version=pulumi.Output.format("{0}", template.latest_version),
+                    )
+                ),
+                overrides=[
+                    autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(instance_type=instance_type)
+                    for instance_type in machine.instance_types
+                ],
+            ),
+        )
+
+
+def _trust(region: str) -> str:
+    """EC2 has another name as a principal in China, and one name everywhere else (terraform-provider-aws #47141)."""
+    principal = "ec2.amazonaws.com.cn" if region.startswith("cn-") else "ec2.amazonaws.com"
+    statement = {"Effect": "Allow", "Principal": {"Service": principal}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

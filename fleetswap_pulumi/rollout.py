@@ -1,0 +1,320 @@
+"""The rollout: a dynamic provider, and the only owner of the weights and of a group's `desired` and `min`.
+
+`diff` and `read` look at the real listener, so that a flip from outside, or a deployer that died half-way, shows in the
+next preview and is mended by the next update. Nothing is decided here: see `fleetswap.workflows.rollout.run`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+from pydantic import BaseModel, ConfigDict
+
+from fleetswap.aws.rollout.balancer import Balancer
+from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.metrics import PERIOD, Metrics
+from fleetswap.aws.rollout.notifier import Topic, region_of
+from fleetswap.aws.rollout.probe import HttpProber
+from fleetswap.aws.rollout.switch import Switch
+from fleetswap.aws.session import Cloud
+from fleetswap.domain import tags
+from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.rollout import model, rollout_tags
+from fleetswap.domain.rollout.model import Order, Policy
+from fleetswap.domain.rollout.notices import CANCELLED
+from fleetswap.domain.rollout.state import State
+from fleetswap.workflows.rollout import run as workflow
+from fleetswap.workflows.stop import Stop
+from fleetswap_pulumi.cancel import hear
+from fleetswap_pulumi.checks import ProviderInputs, check_failures
+from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.guardian import guarded
+from fleetswap_pulumi.speech import Speech, urn_of
+
+SCHEMA = 1
+"""Version of the inputs. A newer program must keep reading the states that older ones wrote."""
+
+HOW = ("trusted", "urn")
+"""These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
+becomes trusted by being live."""
+
+GONE = f"{CANCELLED}: pulumi was killed"
+"""Why a rollout ends that no engine waits for any more: no ledger would be written of it."""
+
+LOCAL_PERIOD = 10
+"""Seconds of a period of metrics in the local cloud, where nobody wants to wait for AWS's minute."""
+
+
+class SideInputs(BaseModel):
+    """See `fleetswap.domain.rollout.model.Side`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    release: str
+    group: str
+    target_group: str
+    image: str | None = None
+
+
+class Inputs(ProviderInputs):
+    """The resource's inputs. `live` is the release that is to have the traffic, first for the reader of a preview."""
+
+    schema_version: int
+    live: str
+    standby: str | None = None
+    service: str
+    region: str
+    endpoint: str | None = None
+    listener: str
+    url: str
+    sides: list[SideInputs]
+    policy: dict[str, Any]
+    tags: dict[str, str]
+    trusted: bool = False
+    switch_role: str | None = None
+    alerts: str | None = None
+    probe_host: str | None = None
+    urn: str = ""
+    """In whose row the rollout speaks."""
+
+    @property
+    def order(self) -> Order:
+        """What is asked of the workflow."""
+        sides = {side.release: model.Side(**side.model_dump()) for side in self.sides}
+        candidate = sides.pop(self.live)
+        return Order(
+            service=self.service,
+            listener=self.listener,
+            url=self.url,
+            candidate=candidate,
+            others=tuple(sides.values()),
+            standby=self.standby,
+            policy=Policy.of(self.policy),
+            trusted=self.trusted,
+            switch_role=self.switch_role,
+        )
+
+
+class RolloutProvider(ResourceProvider):
+    """Puts all the traffic on `live`. Every repeat starts from what the listener says, so it only mends."""
+
+    serialize_as_secret_always = False
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse inputs that this version cannot read."""
+        return CheckResult(news, check_failures(Inputs, news))
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Other inputs, or a fleet that is not what the inputs say. It never replaces: that would drop the traffic."""
+        changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields if key not in HOW)
+        if not changed:
+            inputs = Inputs.of(_news)
+            drift = _Ports(inputs).observe().drift
+            changed = bool(drift)
+            for what in drift:
+                Speech(inputs.urn).warn(f"the fleet has drifted: {what}")
+        return DiffResult(changes=changed, replaces=[], delete_before_replace=False)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Roll out. On any failure the weights go back first, then the first error is raised."""
+        id_ = f"{props['service']}-rollout-{uuid.uuid4().hex[:8]}"
+        return CreateResult(id_, _roll_out(props, id_))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """`serving` is what the listener says, so that a refresh shows a flip from outside."""
+        return ReadResult(id_, {**props, "serving": _Ports(Inputs.of(props)).observe().live or ""})
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """The same as `create`."""
+        return UpdateResult(_roll_out(_news, _id))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Take the service down: the rule first, then the machines.
+
+        Unless it was replaced (`--replace`, a new name): then another resource has the traffic, as the rule says.
+        """
+        inputs = Inputs.of(_props)
+        ports = _Ports(inputs)
+        owner = ports.balancer.tags(inputs.listener).get(rollout_tags.OWNER, _id)
+        if owner != _id:
+            Speech(inputs.urn).line(f"the traffic is {owner}'s now: nothing is taken down")
+            return
+        workflow.retire(
+            inputs.order,
+            balancer=ports.balancer,
+            fleet=ports.fleet,
+            clock=workflow.SystemClock(),
+            say=Speech(inputs.urn).line,
+        )
+        ports.switch.disarm(None)  # there is nothing left to put back
+
+
+@dataclass(frozen=True)
+class Side:
+    """A release that traffic can be put on, and the AMI that its machines must run."""
+
+    release: str
+    group: pulumi.Output[str]
+    target_group: pulumi.Output[str]
+    image: pulumi.Output[str]
+
+
+@dataclass(frozen=True)
+class RolloutArgs:
+    """`candidate` gets the traffic; of the other sides, `standby` is kept warm.
+
+    `trusted`: the candidate was live before. `alerts` is the ARN of an SNS topic that is told of every end.
+    """
+
+    context: Context
+    listener_arn: pulumi.Output[str]
+    url: pulumi.Output[str]
+    candidate: str
+    standby: str | None
+    sides: Sequence[Side]
+    policy: Policy
+    trusted: bool
+    switch_role: pulumi.Output[str]
+    alerts: str | None
+    probe_host: str | None = None
+
+
+class Rollout(Resource, module="fleetswap", name="Rollout"):
+    """The traffic of a service. Outputs the release that has it and the seconds that each phase took.
+
+    `left` is the release that was rolled back by hand before, if one was.
+    """
+
+    serving: pulumi.Output[str]
+    left: pulumi.Output[str | None]
+    seconds: pulumi.Output[dict[str, float]]
+
+    def __init__(self, name: str, args: RolloutArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        inputs = {
+            "schema_version": SCHEMA,
+            "live": args.candidate,
+            "standby": args.standby,
+            "service": args.context.service,
+            "region": args.context.region,
+            "endpoint": args.context.endpoint,
+            "listener": args.listener_arn,
+            "url": args.url,
+            "sides": [
+                {
+                    "release": side.release,
+                    "group": side.group,
+                    "target_group": side.target_group,
+                    "image": side.image,
+                }
+                for side in args.sides
+            ],
+            "policy": args.policy.plain(),
+            "tags": args.context.tags(name),
+            "trusted": args.trusted,
+            "switch_role": args.switch_role,
+            "alerts": args.alerts,
+            "probe_host": args.probe_host,
+            "urn": urn_of("Rollout", name),
+        }
+        super().__init__(
+            RolloutProvider(),
+            name,
+            {**inputs, "serving": None, "previous": None, "left": None, "seconds": None},
+            opts,
+        )
+
+
+class _Ports:
+    """The clients behind a rollout's ports, made anew for each operation."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        cloud = self._cloud = Cloud(inputs.region, inputs.endpoint)
+        self._inputs = inputs
+        self.balancer = Balancer(cloud.elbv2(), tags=inputs.tags)
+        self.fleet = Fleet(cloud.autoscaling(), cloud.ec2(), stack=inputs.tags[tags.STACK])
+        # Without a role as well: what an earlier run armed must be found, and can be disarmed.
+        self.switch = Switch(
+            cloud.scheduler(),
+            service=inputs.service,
+            stack=inputs.tags[tags.STACK],
+            listener=inputs.listener,
+            role=inputs.switch_role,
+        )
+
+    def metrics(self) -> Metrics:
+        """CloudWatch, which only a rollout asks: to make a client takes time that a preview does without."""
+        period = PERIOD if self._inputs.endpoint is None else LOCAL_PERIOD
+        return Metrics(self._cloud.cloudwatch(), listener=self._inputs.listener, period=period)
+
+    def notifier(self) -> Topic | None:
+        """Whom a rollout tells of its end."""
+        arn = self._inputs.alerts
+        return Topic(self._cloud.sns(region_of(arn)), arn) if arn is not None else None
+
+    def observe(self) -> workflow.Observed:
+        """What is real now."""
+        return workflow.observe(self._inputs.order, balancer=self.balancer, fleet=self.fleet, switch=self.switch)
+
+
+def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
+    inputs = Inputs.of(props)
+    ports = _Ports(inputs)
+    stop = Stop()
+    speech = Speech(inputs.urn, gone=lambda: stop.ask(GONE))
+    with hear(lambda: stop.ask(CANCELLED)) as heard, guarded(inputs.model_dump()) as guardian:
+        if not heard:
+            speech.warn("this Pulumi does not tell of Ctrl-C: `fleetswap abort` ends the rollout")
+        try:
+            outcome = workflow.roll_out(
+                replace(inputs.order, owner=owner),
+                balancer=ports.balancer,
+                fleet=ports.fleet,
+                prober=HttpProber(inputs.listener, inputs.probe_host),
+                clock=workflow.SystemClock(stop),
+                metrics=ports.metrics(),
+                switch=ports.switch,
+                notifier=ports.notifier(),
+                say=speech.line,
+                show=speech.status,
+                stop=stop,
+                keep=guardian.keep,
+            )
+        except FleetswapError:
+            raise
+        except Exception as error:
+            # Pulumi shows a provider's error without its notes, and those say what could not be put back.
+            told = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
+            raise FleetswapError("; ".join(told)) from error
+    seconds = {phase: round(spent, 1) for phase, spent in outcome.phases.items()}
+    return {
+        **props,
+        "serving": outcome.live,
+        "previous": outcome.previous or "",
+        "left": outcome.left or "",
+        "seconds": seconds,
+    }
+
+
+def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -> None:
+    """End the rollout of these inputs, whose provider was killed in this state. Tells its end, and raises nothing."""
+    try:
+        inputs = Inputs.of(props)
+        ports = _Ports(inputs)
+        workflow.take_up(
+            state,
+            why,
+            balancer=ports.balancer,
+            fleet=ports.fleet,
+            prober=HttpProber(inputs.listener, inputs.probe_host),
+            clock=workflow.SystemClock(),
+            switch=ports.switch,
+            notifier=ports.notifier(),
+            say=say,
+        )
+    except Exception as error:  # noqa: BLE001 - no one is left whom it could be raised to
+        say(f"error: {error}")

@@ -1,0 +1,55 @@
+"""What the dead man's switch may do: the role with which EventBridge Scheduler puts the weights back.
+
+The schedule itself belongs to the rollout, which sets it before the first weight moves and deletes it at the end; see
+`fleetswap.aws.rollout.switch`. The role may change the rules of this one listener and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import iam
+
+from fleetswap_pulumi.context import Context
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
+
+
+@dataclass(frozen=True)
+class SwitchArgs:
+    """`listener_arn` is the listener whose rules the switch may change."""
+
+    context: Context
+    listener_arn: pulumi.Output[str]
+
+
+class Switch(pulumi.ComponentResource):
+    """Outputs the role's ARN, once the role may do what it must."""
+
+    role_arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: SwitchArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("fleetswap:components:Switch", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        role = iam.Role(
+            f"{name}-switch", assume_role_policy=TRUST, tags=args.context.tags(f"{name}-switch"), opts=child
+        )
+        policy = iam.RolePolicy(f"{name}-switch", role=role.name, policy=args.listener_arn.apply(_policy), opts=child)
+        self.role_arn = pulumi.Output.all(role.arn, policy.id).apply(lambda made: str(made[0]))
+        self.register_outputs({"roleArn": self.role_arn})
+
+
+def _policy(listener_arn: str) -> str:
+    """The ARN of a rule is its listener's, with another word in it (Service Authorization Reference, ELB v2)."""
+    rules = listener_arn.replace(":listener/", ":listener-rule/") + "/*"
+    statement = {"Effect": "Allow", "Action": "elasticloadbalancing:ModifyRule", "Resource": rules}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

@@ -1,0 +1,386 @@
+"""What operations do beyond a plain call: previews, versions, waiting, cleaning up, errors."""
+
+# ruff: noqa: ARG002 - the fakes have the full signature of the operations
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from botocore.exceptions import ClientError
+from pulumi.runtime import proto
+
+from engine.aws_plugin import operations, registry, wire
+from engine.aws_plugin.config import Clients
+from engine.aws_plugin.kind import Call, OperationError
+from engine.aws_plugin.wire import UNKNOWN
+from tests.engine.aws_plugin.conftest import Engine, Made, NoClients, provider_config
+from tests.engine.aws_plugin.test_lifecycle import TRUST, listener_inputs
+
+VPC = "aws:ec2/vpc:Vpc"
+SUBNET = "aws:ec2/subnet:Subnet"
+SECURITY = "aws:ec2/securityGroup:SecurityGroup"
+TARGETS = "aws:lb/targetGroup:TargetGroup"
+BALANCER = "aws:lb/loadBalancer:LoadBalancer"
+LISTENER = "aws:lb/listener:Listener"
+RULE = "aws:lb/listenerRule:ListenerRule"
+TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
+GROUP = "aws:autoscaling/group:Group"
+ROLE = "aws:iam/role:Role"
+
+
+@pytest.fixture
+def make(engine: Engine) -> Iterator[Callable[..., Made]]:
+    """Make resources that are deleted at the end, the last first."""
+    made: list[tuple[str, Made]] = []
+
+    def create(type_name: str, inputs: dict[str, Any], name: str = "thing") -> Made:
+        thing = engine.create(type_name, inputs, name)
+        made.append((type_name, thing))
+        return thing
+
+    yield create
+    for type_name, thing in reversed(made):
+        engine.delete(type_name, thing)
+
+
+def test_preview_of_a_create(engine: Engine, aws: Callable[[str], Any]) -> None:
+    """Broken: a preview makes something, or hides from dependent resources that a value is not known yet."""
+    before = len(aws("ec2").describe_vpcs()["Vpcs"])
+    made = engine.create(VPC, {"cidrBlock": "10.0.0.0/16", "tags": {"a": "b"}}, preview=True)
+    assert made.id == ""
+    assert made.state["cidrBlock"] == "10.0.0.0/16"
+    assert made.state["tagsAll"] == {"a": "b"}
+    assert made.state["enableDnsSupport"] is True
+    assert made.state["arn"] is made.state["mainRouteTableId"] is made.state["enableDnsHostnames"] is UNKNOWN
+    assert len(aws("ec2").describe_vpcs()["Vpcs"]) == before
+
+
+def test_template_versions(engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any]) -> None:
+    """Broken: a group that follows `latestVersion` misses a new version, or sees one where only tags changed."""
+    inputs = {"imageId": "ami-12345678", "tags": {"a": "1"}, "updateDefaultVersion": True}
+    template = make(TEMPLATE, inputs)
+    assert (template.state["latestVersion"], template.state["defaultVersion"]) == (1, 1)
+    changed = {**inputs, "imageId": "ami-87654321"}
+    preview = engine.update(TEMPLATE, template, changed, preview=True)
+    assert preview.state["latestVersion"] is UNKNOWN
+    assert preview.state["imageId"] == "ami-87654321"
+    retagged = {**inputs, "tags": {"a": "2"}}
+    assert engine.update(TEMPLATE, template, retagged, preview=True).state["latestVersion"] == 1
+    template = engine.update(TEMPLATE, template, retagged)
+    assert template.state["latestVersion"] == 1
+    template = engine.update(TEMPLATE, template, {**retagged, "imageId": "ami-87654321"})
+    assert (template.state["latestVersion"], template.state["defaultVersion"]) == (2, 2)
+    versions = aws("ec2").describe_launch_template_versions(LaunchTemplateId=template.id)["LaunchTemplateVersions"]
+    assert {v["VersionNumber"]: v["LaunchTemplateData"]["ImageId"] for v in versions} == {
+        1: "ami-12345678",
+        2: "ami-87654321",
+    }
+    without = {**retagged, "imageId": "ami-11111111", "updateDefaultVersion": False}
+    template = engine.update(TEMPLATE, template, without)
+    assert (template.state["latestVersion"], template.state["defaultVersion"]) == (3, 2)
+
+
+def test_security_group_starts_closed(make: Callable[..., Made], aws: Callable[[str], Any]) -> None:
+    """Broken: AWS's own rule stays, and instances reach the whole internet unasked."""
+    vpc = make(VPC, {"cidrBlock": "10.0.0.0/16"})
+    group = make(SECURITY, {"vpcId": vpc.id})
+    found = aws("ec2").describe_security_groups(GroupIds=[group.id])["SecurityGroups"][0]
+    assert found["IpPermissionsEgress"] == []
+    assert found["Description"] == "Managed by Pulumi"
+
+
+def test_drift_is_seen(engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any]) -> None:
+    """Broken: `pulumi refresh` does not see what was changed by hand, and the next `up` does not put it back."""
+    vpc = make(VPC, {"cidrBlock": "10.0.0.0/16", "tags": {"a": "b"}})
+    inputs = {"port": 80, "protocol": "HTTP", "vpcId": vpc.id, "healthCheck": {"path": "/healthz"}, "tags": {"a": "b"}}
+    targets = make(TARGETS, inputs)
+    aws("elbv2").modify_target_group(TargetGroupArn=targets.id, HealthCheckPath="/other")
+    aws("elbv2").add_tags(ResourceArns=[targets.id], Tags=[{"Key": "by", "Value": "hand"}])
+    seen = engine.read(TARGETS, targets)
+    assert seen.inputs["healthCheck"]["path"] == "/other"
+    assert seen.state["tags"] == {"a": "b", "by": "hand"}
+    assert {"healthCheck.path", "tags.by"} <= set(engine.diff(TARGETS, seen, inputs).detailedDiff)
+    mended = engine.update(TARGETS, seen, inputs)
+    assert engine.read(TARGETS, mended).state["healthCheck"]["path"] == "/healthz"
+    assert dict(engine.diff(TARGETS, engine.read(TARGETS, mended), inputs).detailedDiff) == {}
+
+
+def front_door(make: Callable[..., Made]) -> tuple[Made, Made]:
+    """A network that the internet reaches, and a load balancer in it."""
+    vpc = make(VPC, {"cidrBlock": "10.0.0.0/16"})
+    make("aws:ec2/internetGateway:InternetGateway", {"vpcId": vpc.id})
+    subnets = [
+        make(SUBNET, {"vpcId": vpc.id, "cidrBlock": f"10.0.{n}.0/24", "availabilityZone": f"us-east-1{zone}"})
+        for n, zone in enumerate("ab")
+    ]
+    balancer = make(BALANCER, {"subnets": [subnet.id for subnet in subnets]})
+    return vpc, balancer
+
+
+def test_rules_without_a_priority_come_last(engine: Engine, make: Callable[..., Made]) -> None:
+    """Broken: a rule without a priority takes one that is taken, or comes before the others."""
+    _, balancer = front_door(make)
+    listener = make(LISTENER, listener_inputs(balancer.id))
+    inputs = {
+        "listenerArn": listener.id,
+        "actions": [
+            {"type": "fixed-response", "fixedResponse": {"contentType": "text/plain", "statusCode": "200"}},
+        ],
+        "conditions": [{"pathPattern": {"values": ["/a"]}}],
+    }
+    make(RULE, {**inputs, "priority": 41})
+    last = make(RULE, inputs)
+    assert last.state["priority"] == 42
+    assert dict(engine.diff(RULE, last, inputs).detailedDiff) == {}
+    assert balancer.state["arnSuffix"].startswith("app/thing-")
+    assert balancer.state["dnsName"]
+
+
+@pytest.fixture
+def group_inputs(make: Callable[..., Made], aws: Callable[[str], Any]) -> dict[str, Any]:
+    """A group of machines that the local cloud can launch."""
+    from tests.engine.aws_plugin.test_lifecycle import mapping, stored_snapshot  # noqa: PLC0415 - used here only
+
+    vpc = make(VPC, {"cidrBlock": "10.0.0.0/16"})
+    subnet = make(SUBNET, {"vpcId": vpc.id, "cidrBlock": "10.0.0.0/24", "availabilityZone": "us-east-1a"})
+    security = make(SECURITY, {"vpcId": vpc.id})
+    snapshot = stored_snapshot(aws("ebs"))
+    image = aws("ec2").register_image(
+        Name=f"image-{snapshot}",
+        RootDeviceName="/dev/xvda",
+        Architecture="x86_64",
+        VirtualizationType="hvm",
+        EnaSupport=True,
+        **mapping(snapshot),
+    )["ImageId"]
+    template = make(TEMPLATE, {"imageId": image, "instanceType": "t3.micro", "vpcSecurityGroupIds": [security.id]})
+    return {
+        "minSize": 0,
+        "maxSize": 2,
+        "desiredCapacity": 1,
+        "launchTemplate": {"id": template.id, "version": "1"},
+        "vpcZoneIdentifiers": [subnet.id],
+    }
+
+
+def instances(aws: Callable[[str], Any], group: str) -> list[Any]:
+    groups = aws("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
+    return [instance for found in groups for instance in found["Instances"]]
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_group_goes_with_its_instances(
+    engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any], group_inputs: dict[str, Any], *, force: bool
+) -> None:
+    """Broken: a group is not waited for, does not go while it has instances, or leaves them running."""
+    inputs = {**group_inputs, "forceDelete": force}
+    group = make(GROUP, inputs)
+    assert len(instances(aws, group.id)) == 1
+    started = instances(aws, group.id)[0]["InstanceId"]
+    engine.delete(GROUP, group)
+    assert engine.read(GROUP, group).id == ""
+    state = aws("ec2").describe_instances(InstanceIds=[started])["Reservations"][0]["Instances"][0]["State"]["Name"]
+    assert state in {"terminated", "shutting-down"}
+
+
+def test_capacity_moved_by_others_stays(
+    engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any], group_inputs: dict[str, Any]
+) -> None:
+    """Broken: an update of the tags scales a live fleet back to what it was created with."""
+    inputs = {**group_inputs, "desiredCapacity": 0, "waitForCapacityTimeout": "0", "forceDelete": True}
+    group = make(GROUP, inputs)
+    aws("autoscaling").set_desired_capacity(AutoScalingGroupName=group.id, DesiredCapacity=2)
+    changed = {**inputs, "maxSize": 3}
+    ignore = ("desiredCapacity", "minSize")
+    for known in (group, engine.read(GROUP, group)):
+        assert set(engine.diff(GROUP, known, changed, ignore).detailedDiff) == {"maxSize"}
+        engine.update(GROUP, known, changed, ignore)
+        found = aws("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group.id])
+        assert found["AutoScalingGroups"][0]["DesiredCapacity"] == 2
+    assert found["AutoScalingGroups"][0]["MaxSize"] == 3
+
+
+def test_ignored_property_is_not_sent(engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any]) -> None:
+    """Broken: an update of a listener's port puts back the action that someone else owns (pulumi-aws#5772)."""
+    _, balancer = front_door(make)
+    listener = make(LISTENER, listener_inputs(balancer.id, "declared"))
+    by_hand = {"ContentType": "text/plain", "MessageBody": "by hand", "StatusCode": "200"}
+    aws("elbv2").modify_listener(
+        ListenerArn=listener.id, DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": by_hand}]
+    )
+    seen = engine.read(LISTENER, listener)
+    engine.update(LISTENER, seen, listener_inputs(balancer.id, "declared", port=81), ("defaultActions",))
+    found = aws("elbv2").describe_listeners(ListenerArns=[listener.id])["Listeners"][0]
+    assert found["Port"] == 81
+    assert found["DefaultActions"][0]["FixedResponseConfig"]["MessageBody"] == "by hand"
+
+
+def test_failed_launch_fails_the_group_and_leaves_nothing(
+    engine: Engine, make: Callable[..., Made], group_inputs: dict[str, Any], aws: Callable[[str], Any]
+) -> None:
+    """Broken: a group that cannot launch is waited for until the end of time, without the reason, or is left there."""
+    before = aws("ec2").describe_launch_template_versions(LaunchTemplateId=group_inputs["launchTemplate"]["id"])
+    image = before["LaunchTemplateVersions"][0]["LaunchTemplateData"]["ImageId"]
+    nothing = {"deviceName": "/dev/sdb", "ebs": {"volumeType": "gp3"}}
+    inputs_of_template = {"imageId": image, "instanceType": "t3.micro", "blockDeviceMappings": [nothing]}
+    template = make(TEMPLATE, inputs_of_template, "broken")
+    inputs = {
+        **group_inputs,
+        "launchTemplate": {"id": template.id, "version": "1"},
+        "name": "cannot-launch",
+        "waitForCapacityTimeout": "9s",
+    }
+    with pytest.raises(grpc.RpcError) as failed:
+        engine.create(GROUP, inputs)
+    message = failed.value.details()
+    assert message.startswith("creating Auto Scaling Group (thing): ")
+    assert "The device /dev/sdb has neither a size nor a snapshot" in message
+    assert "\n" not in message
+    assert engine.read(GROUP, Made("cannot-launch", inputs, inputs)).id == ""
+
+
+def test_what_is_in_use_is_waited_for(engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any]) -> None:
+    """Broken: a target group is not deleted because the rule that used it went a moment later."""
+    vpc, balancer = front_door(make)
+    targets = make(TARGETS, {"port": 80, "protocol": "HTTP", "vpcId": vpc.id})
+    forward = {"type": "forward", "targetGroupArn": targets.id}
+    listener = make(LISTENER, {"loadBalancerArn": balancer.id, "port": 80, "defaultActions": [forward]})
+
+    with pytest.raises(grpc.RpcError) as failed:
+        engine.delete(TARGETS, targets, timeout=0.3)
+    assert failed.value.details().startswith(
+        f"deleting ELBv2 Target Group ({targets.id}): DeleteTargetGroup, ResourceInUse"
+    )
+
+    later = threading.Timer(0.5, lambda: aws("elbv2").delete_listener(ListenerArn=listener.id))
+    later.start()
+    engine.delete(TARGETS, targets)
+    later.join()
+    assert engine.read(TARGETS, targets).id == ""
+
+
+def test_errors_are_one_line(engine: Engine, make: Callable[..., Made]) -> None:
+    """Broken: the user cannot tell which resource failed, in which call, and why."""
+    make(ROLE, {"assumeRolePolicy": TRUST, "name": "taken"})
+    with pytest.raises(grpc.RpcError) as failed:
+        engine.create(ROLE, {"assumeRolePolicy": TRUST, "name": "taken"}, "web")
+    assert failed.value.details().startswith("creating IAM Role (web): CreateRole, EntityAlreadyExists: ")
+
+
+def test_nested_property_without_a_counterpart_is_refused(engine: Engine) -> None:
+    """Broken: a nested property that the stand-in cannot pass on is dropped, and AWS never hears of it."""
+    action = {"type": "authenticate-oidc", "jwtValidation": {"issuer": "a", "jwksEndpoint": "b"}}
+    inputs = {"loadBalancerArn": "arn", "port": 80, "defaultActions": [action]}
+    with pytest.raises(grpc.RpcError) as failed:
+        engine.create(LISTENER, inputs)
+    assert "jwtValidation: the stand-in for the AWS plugin does not implement it" in failed.value.details()
+
+
+def failing_call(make_error: Callable[[], Exception], *, delete_fails: bool) -> tuple[Any, list[str]]:
+    """A call whose kind makes something and then fails."""
+    kind = registry.find("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
+    deleted: list[str] = []
+
+    class Failing(type(kind)):  # type: ignore[misc] # the class is found at run time
+        def create(self, call: Call, props: wire.Props) -> str:
+            call.made = "half-made"
+            raise make_error()
+
+        def delete(self, call: Call, resource_id: str, known: wire.Props) -> None:
+            deleted.append(resource_id)
+            if delete_fails:
+                message = "it cannot go"
+                raise OperationError(message)
+
+    return Failing(), deleted
+
+
+def throttled() -> Exception:
+    return ClientError({"Error": {"Code": "Throttling", "Message": "slow\ndown"}}, "AttachRolePolicy")
+
+
+def test_half_made_is_taken_away() -> None:
+    """Broken: a create that failed half-way leaves something that no state knows."""
+    kind, deleted = failing_call(throttled, delete_fails=False)
+    call = Call(NoClients(), "us-east-1")
+    with pytest.raises(OperationError, match=r"^creating .*\(web\): AttachRolePolicy, Throttling: slow down$"):
+        operations.create(kind, {"role": "a", "policyArn": "b"}, call, "web", preview=False)
+    assert deleted == ["half-made"]
+
+
+def test_half_made_that_cannot_go_reaches_the_state() -> None:
+    """Broken: what could not be cleaned up is lost, or the clean-up's error hides the first one."""
+    kind, _ = failing_call(throttled, delete_fails=True)
+    with pytest.raises(operations.PartialError) as failed:
+        operations.create(kind, {"role": "a", "policyArn": "b"}, Call(NoClients(), "us-east-1"), "web", preview=False)
+    assert failed.value.resource_id == "half-made"
+    message = str(failed.value)
+    assert message.index("slow down") < message.index("it cannot go")
+    assert "\n" not in message
+
+
+def test_unexpected_errors_are_half_made_too() -> None:
+    """Broken: a defect in the plugin leaves what was made before it struck."""
+    kind, deleted = failing_call(lambda: KeyError("defect"), delete_fails=False)
+    with pytest.raises(KeyError):
+        operations.create(kind, {"role": "a", "policyArn": "b"}, Call(NoClients(), "us-east-1"), "web", preview=False)
+    assert deleted == ["half-made"]
+
+
+def test_default_tags_reach_aws(stub: Any, endpoint: str, aws: Callable[[str], Any]) -> None:
+    """Broken: a tag policy in the provider's `defaultTags` tags nothing, or shows in `tags` as if it were given."""
+    config = {**provider_config(endpoint), "defaultTags": '{"tags": {"team": "infra", "a": "default"}}'}
+    try:
+        stub.Configure(proto.ConfigureRequest(args=wire.encode(config)))
+        engine = Engine(stub)
+        inputs = {"cidrBlock": "10.0.0.0/16", "tags": {"a": "own"}}
+        vpc = engine.create(VPC, inputs)
+        tags = aws("ec2").describe_vpcs(VpcIds=[vpc.id])["Vpcs"][0]["Tags"]
+        assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "infra", "a": "own"}
+        assert vpc.state["tags"] == {"a": "own"}
+        assert vpc.state["tagsAll"] == {"team": "infra", "a": "own"}
+        refreshed = engine.read(VPC, vpc)
+        assert refreshed.state == vpc.state
+        assert dict(engine.diff(VPC, refreshed, inputs).detailedDiff) == {}
+        engine.delete(VPC, vpc)
+    finally:
+        stub.Configure(proto.ConfigureRequest(args=wire.encode(provider_config(endpoint))))
+
+
+def test_ignored_tags_are_never_seen(stub: Any, endpoint: str, aws: Callable[[str], Any]) -> None:
+    """Broken: a refresh takes a tag that somebody else writes for drift, and the next update removes it."""
+    config = {**provider_config(endpoint), "ignoreTags": '{"keys": ["fleetswap:pin"]}'}
+    try:
+        stub.Configure(proto.ConfigureRequest(args=wire.encode(config)))
+        engine = Engine(stub)
+        inputs = {"cidrBlock": "10.0.0.0/16", "tags": {"a": "own"}}
+        vpc = engine.create(VPC, inputs)
+        aws("ec2").create_tags(Resources=[vpc.id], Tags=[{"Key": "fleetswap:pin", "Value": "2"}])
+        refreshed = engine.read(VPC, vpc)
+        assert refreshed.state == vpc.state
+        aws("ec2").create_tags(Resources=[vpc.id], Tags=[{"Key": "other", "Value": "2"}])
+        assert engine.read(VPC, vpc).state["tags"] == {"a": "own", "other": "2"}
+        engine.delete(VPC, vpc)
+    finally:
+        stub.Configure(proto.ConfigureRequest(args=wire.encode(provider_config(endpoint))))
+
+
+def test_cloud_that_is_not_there_is_named() -> None:
+    """Broken: with the local cloud stopped, the user sees a failed connection and not what to do about it."""
+    endpoints = dict.fromkeys(("ec2", "autoscaling", "elbv2", "iam", "sts"), "http://127.0.0.1:1")
+    credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    clients = Clients("us-east-1", endpoints, credentials, max_retries=1)
+    with pytest.raises(OperationError, match=r'reading EC2 VPC \(vpc-1\): .*"http://127.0.0.1:1/" Is the local cloud'):
+        operations.read(registry.find(VPC), "vpc-1", {}, {}, Call(clients, "us-east-1"))
+
+
+def test_waiting_ends() -> None:
+    """Broken: something that never comes hangs the update for ever, or ends it without saying what was awaited."""
+    call = Call(NoClients(), "us-east-1", timeout=0.1)
+    asked: list[bool] = []
+    with pytest.raises(OperationError, match="the moon took longer than 0 s"):
+        call.wait("the moon", lambda: bool(asked.append(False)))  # type: ignore[func-returns-value] # it counts
+    assert len(asked) > 1

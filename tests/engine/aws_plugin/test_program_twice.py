@@ -1,0 +1,103 @@
+"""The program's own components, deployed twice and refreshed with the real engine: nothing may change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.aws_plugin.test_lifecycle import stored_snapshot
+from tests.engine.aws_plugin.test_real_engine import Stack
+
+PROGRAM = """
+import pulumi
+from fleetswap_pulumi import release
+from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.front_door import FrontDoor, FrontDoorArgs
+from fleetswap_pulumi.network import Network, NetworkArgs
+from fleetswap_pulumi.switch import Switch, SwitchArgs
+from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Machine
+
+config = pulumi.Config()
+
+
+class Stored:
+    def __init__(self, *args, **kwargs):
+        self.snapshot_id = pulumi.Output.from_input(config.require("snapshot"))
+
+
+release.DiskImage = Stored
+tags = {"team": config.require("tag")}
+context = Context("shop/prod", "web", "us-east-1", config.require("endpoint"), "123456789012", extra_tags=tags)
+opts = pulumi.ResourceOptions(providers=[context.provider()])
+network = Network("web", NetworkArgs(context, "10.30.0.0/16", ("a", "b"), 8183, [8080]), opts)
+door = FrontDoor(
+    "web",
+    FrontDoorArgs(context, network.subnet_ids, network.front_group_id, 8183, None, 60, network.way_out),
+    opts,
+)
+entry = Entry(
+    release="web-12345678",
+    image=Image(identity="sha256:0", file="disk.raw"),
+    machine=Machine(
+        ("t3.small", "t3a.small"), 2, 0, root_gib=4, policies=("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",)
+    ),
+    health=HealthCheck(8080, "/health", "200-299", 5, 2, 2, 2),
+    max_size=4,
+)
+tuning = release.Tuning(cpu_percent=60.0, warmup=60, drain=60, grace=300)
+release.Release(
+    release.ReleaseArgs(context, entry, network, door.listener_arn, tuning, shipping=None, running=True), opts
+)
+Switch("web", SwitchArgs(context, door.listener_arn), opts)
+"""
+
+
+@pytest.fixture
+def stack(tmp_path: Path, endpoint: str, aws: Callable[[str], Any]) -> Stack:
+    stack = Stack(tmp_path, endpoint)
+    (tmp_path / "__main__.py").write_text(PROGRAM)
+    stack.config |= {"snapshot": stored_snapshot(aws("ebs"))}
+    stack.env |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    return stack
+
+
+def test_deploying_the_same_again_changes_nothing(stack: Stack) -> None:
+    """Each deploy would change what no release changed, or tags that were changed once would never settle."""
+    made = stack.run("up", "--yes", "--skip-preview")
+    assert int(re.findall(r"\+ (\d+) created", made)[0]) > 30
+    stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    assert stack.steps() == {}
+    stack.config["tag"] = "shop"
+    assert "created" not in stack.run("up", "--yes", "--skip-preview")
+    stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    assert stack.steps() == {}
+
+
+def test_a_preview_rule_that_is_replaced_is_there_afterwards(stack: Stack, aws: Callable[[str], Any]) -> None:
+    """`--replace` would delete the rule that was just found, and the release could not be checked any more."""
+    elbv2 = aws("elbv2")
+    others = preview_rules(elbv2).keys()  # of the stack of another test
+    stack.run("up", "--yes", "--skip-preview")
+    ((arn, rule),) = [(arn, rule) for arn, rule in preview_rules(elbv2).items() if arn not in others]
+    (urn,) = re.findall(r"urn:\S+fleetswap:PreviewGuard::web-12345678", stack.run("stack", "--show-urns"))
+    told = stack.run("up", "--yes", "--skip-preview", "--replace", urn)
+    assert "+-2 replaced" in told, "guard and rule, and nothing that has traffic"
+    ((arn_again, again),) = [(arn, rule) for arn, rule in preview_rules(elbv2).items() if arn not in others]
+    assert arn_again != arn
+    assert again["Conditions"] == rule["Conditions"]
+
+
+def preview_rules(elbv2: Any) -> dict[str, Any]:
+    """The rules of the listeners of this program, by their ARN."""
+    return {
+        rule["RuleArn"]: rule
+        for balancer in elbv2.describe_load_balancers()["LoadBalancers"]
+        for listener in elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+        if listener["Port"] == 8183
+        for rule in elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
+        if not rule["IsDefault"]
+    }
