@@ -1,0 +1,89 @@
+"""A preview of the present program, with the real engine, of a stack that an earlier version deployed."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.engine.conftest import engine_bin
+from tests.states.old import V0_1
+from tests.states.replay import Replay, replay
+from tools.local.config import SALT, configuration
+from tools.local.process import environment
+from tools.local.work import PROJECT, STACK, Work
+
+__all__ = ["engine_bin"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Imported:
+    """The stack in a new backend, whose state was imported."""
+
+    def __init__(self, folder: Path, engine: Path, aws: Replay) -> None:
+        self._aws = aws
+        self._config = folder / f"Pulumi.{STACK}.yaml"
+        work = Work(root=ROOT, folder=folder)
+        self._env = environment(work, {"PATH": "/usr/bin:/bin"}, engine=engine) | {"PULUMI_HOME": str(folder / "home")}
+        # The state is the stand-in's, also where the user has the official plugin.
+        plugin = folder / "home/plugins" / f"resource-aws-v{metadata.version('pulumi-aws')}"
+        plugin.mkdir(parents=True)
+        (plugin / "pulumi-resource-aws").symlink_to(ROOT / "engine/bin/pulumi-resource-aws")
+        work.state.mkdir()
+        # A folder of its own: `stack init` writes settings beside Pulumi.yaml.
+        (folder / "Pulumi.yaml").write_text(f"name: {PROJECT}\nruntime: python\n")
+        self._config.write_text(f'encryptionsalt: "{SALT}"\n')
+        self.run("stack", "init", STACK, cwd=folder)
+        (folder / "state.json").write_text(V0_1.text(aws.endpoint))
+        self.run("stack", "import", "--stack", STACK, "--file", str(folder / "state.json"), cwd=folder)
+        live = {"release": V0_1.ledger["live"]}
+        self._config.write_text(yaml.safe_dump(configuration(V0_1.settings, live, port=aws.server_port)))
+
+    def run(self, *args: str, cwd: Path = ROOT) -> str:
+        """What `pulumi` says; it must end well, and ask AWS nothing that was not recorded."""
+        command = ["pulumi", *args, "--non-interactive"]
+        done = subprocess.run(command, cwd=cwd, env=self._env, capture_output=True, text=True, check=False)
+        assert self._aws.refused == [], done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def preview(self, *verb: str) -> str:
+        """What a preview says."""
+        return self.run(*verb, "--stack", STACK, "--config-file", str(self._config), "--suppress-progress")
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Replay]:
+    """AWS as it was when the state was written."""
+    with replay(V0_1.answers) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, engine_bin: Path, aws: Replay) -> Imported:
+    return Imported(tmp_path_factory.mktemp("stack"), engine_bin, aws)
+
+
+def test_an_upgrade_changes_nothing(stack: Imported) -> None:
+    """The first deploy after an upgrade would change, or replace, what no one has asked it to."""
+    said = stack.preview("preview")
+    all_but_default_providers = [each for each in V0_1.resources() if not each["urn"].endswith("::default")]
+    assert told(said) == [f"{len(all_but_default_providers)} unchanged"], said
+    assert "Outputs:" not in said, said
+
+
+def test_a_refresh_finds_nothing_changed(stack: Imported) -> None:
+    """The launcher of dynamic providers would not find what the state names, so nothing could be read or deleted."""
+    said = stack.preview("refresh", "--preview-only", "--target", "**dynamic/fleetswap:**")
+    dynamic = [each for each in V0_1.resources() if "dynamic/fleetswap:" in each["urn"]]
+    assert told(said) == [f"{len(dynamic)} unchanged"], said
+
+
+def told(said: str) -> list[str]:
+    """How many resources are created, updated, left and so on, one line each."""
+    return [line.strip() for line in said.partition("Resources:\n")[2].partition("\n\n")[0].splitlines()]
