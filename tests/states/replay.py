@@ -56,7 +56,7 @@ class Replay(ThreadingHTTPServer):
 def replay(answers: Sequence[Mapping[str, Any]]) -> Iterator[Replay]:
     """Answer requests until the end; whoever asks must look whether something was refused."""
     with Replay(answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield server

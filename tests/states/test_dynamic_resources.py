@@ -13,8 +13,13 @@ from fleetswap.domain.release.ledger import from_plain, to_plain
 from fleetswap_pulumi.disk_image import DiskImageProvider
 from fleetswap_pulumi.preview import PreviewGuardProvider, PreviewRuleProvider
 from fleetswap_pulumi.rollout import RolloutProvider
+from localcloud.server import LocalCloud
+from tests.localcloud.conftest import cloud
+from tests.program.conftest import no_account
 from tests.states.old import V0_1
 from tests.states.replay import Replay, replay
+
+__all__ = ["cloud", "no_account"]
 
 PROVIDERS = {
     "DiskImage": DiskImageProvider,
@@ -26,12 +31,8 @@ DYNAMIC = [each["urn"] for each in V0_1.resources() if each["type"].startswith("
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Replay]:
-    """AWS as it was when the state was written, for credentials that no account has."""
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+def aws() -> Iterator[Replay]:
+    """AWS as it was when the state was written."""
     with replay(V0_1.answers) as server:
         yield server
 
@@ -47,7 +48,7 @@ def resource(urn: str, endpoint: str) -> tuple[Any, str, dict[str, Any], dict[st
 
 @pytest.mark.parametrize("urn", DYNAMIC, ids=lambda urn: urn.split(":dynamic/fleetswap:")[1])
 def test_a_resource_is_read_and_nothing_has_changed(urn: str, aws: Replay) -> None:
-    """A stack of an earlier version could not be deployed, refreshed or taken down any more."""
+    """A stack of an earlier version could not be deployed or refreshed any more."""
     provider, id_, inputs, outputs = resource(urn, aws.endpoint)
     assert provider.check(outputs, inputs).failures == []
     diff = provider.diff(id_, outputs, inputs)
@@ -55,6 +56,13 @@ def test_a_resource_is_read_and_nothing_has_changed(urn: str, aws: Replay) -> No
     read = provider.read(id_, outputs)
     assert (read.id, read.outs) == (id_, outputs)
     assert aws.refused == []
+
+
+def test_what_is_gone_can_be_deleted(cloud: LocalCloud) -> None:
+    """A stack of an earlier version could not be taken down to its end, once something of it was deleted by hand."""
+    for urn in reversed(DYNAMIC):
+        provider, id_, _, outputs = resource(urn, cloud.endpoint)
+        provider.delete(id_, outputs)
 
 
 def test_every_kind_is_there() -> None:
