@@ -23,17 +23,17 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from localcloud import spot, zones
-from localcloud.backends import LOCK, backend
-from localcloud.faults import BadRule, Faults
-from localcloud.lateness import BadLateness, Lateness
-from localcloud.records import StoreError
+from localcloud.ebs.records import StoreError
+from localcloud.ec2 import spot, zones
+from localcloud.faults.lateness import BadLateness, Lateness
+from localcloud.faults.rules import BadRule, Faults
+from localcloud.moto_state import LOCK, backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from localcloud.snapshots import SnapshotStore
+    from localcloud.ebs.store import SnapshotStore
 
 PREFIX = "/_localcloud/"
 

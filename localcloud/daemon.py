@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from localcloud.processes import Process
+from localcloud.processes.process import Process
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,19 +12,20 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from localcloud import desired, fleet
-from localcloud.backends import LOCK, backend
-from localcloud.balancer import Balancer
-from localcloud.children import Children
-from localcloud.hypervisor import Hypervisor, Volumes
+from localcloud import view
+from localcloud.autoscaling import health
+from localcloud.balancer.fronts import Balancer
+from localcloud.compute.hypervisor import Hypervisor, Volumes
+from localcloud.moto_state import LOCK, backend
+from localcloud.processes.children import Children
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from localcloud.health import TargetHealth
-    from localcloud.lateness import Lateness
-    from localcloud.traffic import Slot, Tally
+    from localcloud.balancer.health import TargetHealth
+    from localcloud.balancer.traffic import Slot, Tally
+    from localcloud.faults.lateness import Lateness
 
 TICK_SECONDS = 0.25
 
@@ -136,10 +137,10 @@ class Machines:
                 log.exception("stopping failed")
 
     def _look(self) -> None:
-        cloud = desired.read()
+        cloud = view.read()
         self._balancer.follow(cloud)
         self._set_off(self._hypervisor.follow(cloud, may_stop=self._balancer.quiet))
-        fleet.replace(fleet.unhealthy(cloud, self.target_health, time.time()))
+        health.replace(health.unhealthy(cloud, self.target_health, time.time()))
 
     def _set_off(self, instance_ids: list[str]) -> None:
         """A machine that went off by itself: its instance is stopped, or terminated if it was launched so."""

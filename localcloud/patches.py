@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import FunctionType
 
-    from localcloud.backends import Moto
+    from localcloud.moto_state import Moto
 
 _MISSING: Any = object()
 

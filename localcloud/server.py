@@ -13,12 +13,13 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from localcloud import admin, calls
-from localcloud.backends import ACCOUNT_ID, LOCK, MachineHooks, backend
-from localcloud.faults import Faults
-from localcloud.inject import Injector
-from localcloud.lateness import Lateness
-from localcloud.snapshots import SnapshotStore
+from localcloud import admin
+from localcloud.ebs.store import SnapshotStore
+from localcloud.faults import calls
+from localcloud.faults.inject import Injector
+from localcloud.faults.lateness import Lateness
+from localcloud.faults.rules import Faults
+from localcloud.moto_state import ACCOUNT_ID, LOCK, MachineHooks, backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,8 +59,8 @@ class LocalCloud:
     ) -> None:
         os.environ.update(ENVIRONMENT)
         # Importing moto takes a second and reads the environment, so it comes after the line above.
-        from localcloud import strict  # noqa: PLC0415
-        from localcloud.endpoint import LoopbackServer  # noqa: PLC0415
+        from localcloud import control  # noqa: PLC0415
+        from localcloud.http_server import LoopbackServer  # noqa: PLC0415
         from localcloud.patches import Patches  # noqa: PLC0415
 
         directory.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ class LocalCloud:
             self.store = store or SnapshotStore(directory / "snapshots")
             self.machines: Any = self._load_machines() if machines else None
             with LOCK:
-                self._control = strict.Control(
+                self._control = control.Control(
                     self._patches,
                     self.store,
                     self.machines,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SERVE = """
 import pathlib, sys
 from localcloud.server import LocalCloud
-from localcloud.snapshots import SnapshotStore
+from localcloud.ebs.store import SnapshotStore
 root = pathlib.Path(sys.argv[1])
 store = SnapshotStore(root / "snapshots", settle_seconds=0.0)
 cloud = LocalCloud(root, 0, machines=False, store=store)

@@ -28,10 +28,10 @@ from tests.fakes.ebs import BLOCK, disk_bytes
 # The machines of this cloud are healthy at once, but those of the target groups that the file names.
 SERVE = """
 import pathlib, sys
-from localcloud import targets
-from localcloud.lateness import Lateness
+from localcloud.elbv2 import targets
+from localcloud.faults.lateness import Lateness
 from localcloud.server import LocalCloud
-from localcloud.snapshots import SnapshotStore
+from localcloud.ebs.store import SnapshotStore
 root = pathlib.Path(sys.argv[1])
 def health(group):
     ill = group.name in (root / "ill").read_text().split()

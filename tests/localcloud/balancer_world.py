@@ -12,7 +12,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from localcloud.desired import (
+from localcloud.view import (
     Cloud,
     HealthCheck,
     Instance,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from localcloud.balancer import Balancer
+    from localcloud.balancer.fronts import Balancer
 
 SECONDS = 15.0
 PATIENCE = 60.0  # after which something that should happen never will; other work may have the processors

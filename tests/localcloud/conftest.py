@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localcloud.lateness import Lateness
+from localcloud.ebs.store import SnapshotStore
+from localcloud.faults.lateness import Lateness
 from localcloud.server import LocalCloud
-from localcloud.snapshots import SnapshotStore
 from tests.localcloud.clients import Clients
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from unittest.mock import ANY
 
 import pytest
 
+from localcloud.ebs.store import SnapshotStore
 from localcloud.server import LocalCloud
-from localcloud.snapshots import SnapshotStore
 from tests.localcloud.clients import Clients
 from tests.localcloud.wire import Wire
 

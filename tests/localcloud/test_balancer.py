@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localcloud import desired
-from localcloud.balancer import Balancer
-from localcloud.children import Children
-from localcloud.desired import Rule, SecurityGroup
-from localcloud.lateness import Lateness
+from localcloud import view
+from localcloud.balancer.fronts import Balancer
+from localcloud.faults.lateness import Lateness
+from localcloud.processes.children import Children
+from localcloud.view import Rule, SecurityGroup
 from tests.localcloud.balancer_world import CHECK, SECONDS, Load, World, fixed, forward, header, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localcloud.traffic import Slot, Tally
+    from localcloud.balancer.traffic import Slot, Tally
 
 _SUBNETS = itertools.count(200)
 
@@ -170,8 +170,8 @@ def test_a_group_whose_targets_are_all_new_answers_503(world: World) -> None:
     assert (status, "503 Service Temporarily Unavailable" in page) == (503, True)
 
 
-def world_check() -> desired.HealthCheck:
-    return desired.HealthCheck("/healthz", interval=0.1, timeout=1.0)
+def world_check() -> view.HealthCheck:
+    return view.HealthCheck("/healthz", interval=0.1, timeout=1.0)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud.desired import HealthCheck
-from localcloud.health import Answered, Broken, Checker, Outcome, Probe, Target, TimedOut, matches
+from localcloud.balancer.health import Answered, Broken, Checker, Outcome, Probe, Target, TimedOut, matches
+from localcloud.view import HealthCheck
 from tests.localcloud.balancer_world import Server, until
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def test_a_check_that_breaks_is_told_and_done_again(
     checker: Checker, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A target's health would stand still for ever, and nobody be told why."""
-    monkeypatch.setattr("localcloud.health.FIRST_SECONDS", 0.05)
+    monkeypatch.setattr("localcloud.balancer.health.FIRST_SECONDS", 0.05)
     here = probe(int(server.server_address[1]))
     checker.follow({KEY: replace(here, check=replace(FAST, codes="200-299-300"))})
     until(lambda: any("checking" in record.message and record.exc_info for record in caplog.records), "a log line")

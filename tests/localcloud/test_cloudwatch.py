@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localcloud import alarms, albmetrics, cloudwatch
-from localcloud.backends import LOCK, backend
-from localcloud.figures import Sample, key
-from localcloud.lateness import Lateness
-from localcloud.traffic import SLOT_SECONDS, Slot, Tally
+from localcloud.balancer.traffic import SLOT_SECONDS, Slot, Tally
+from localcloud.cloudwatch import alarms, alb_metrics, metrics
+from localcloud.cloudwatch.figures import Sample, key
+from localcloud.faults.lateness import Lateness
+from localcloud.moto_state import LOCK, backend
 from tests.localcloud.clients import Clients, refusal
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class Watch:
         self.now = clock.now = NOON
 
     def measure(self, name: str, at: float, *values: float) -> None:
-        metric = key(albmetrics.NAMESPACE, name, PLACE)
+        metric = key(alb_metrics.NAMESPACE, name, PLACE)
         with LOCK:
-            cloudwatch.publish(backend("cloudwatch"), metric, NOON + at, Sample(Counter(values)), "Count", 10)
+            metrics.publish(backend("cloudwatch"), metric, NOON + at, Sample(Counter(values)), "Count", 10)
 
     def step(self, seconds: float) -> None:
         self.now += seconds
@@ -50,7 +50,7 @@ class Watch:
 
     def query(self, name: str, stat: str, period: int, **more: Any) -> Any:
         dimensions = [{"Name": one, "Value": value} for one, value in more.pop("place", PLACE).items()]
-        metric = {"Namespace": albmetrics.NAMESPACE, "MetricName": name, "Dimensions": dimensions}
+        metric = {"Namespace": alb_metrics.NAMESPACE, "MetricName": name, "Dimensions": dimensions}
         return {"Id": "m", "MetricStat": {"Metric": metric, "Period": period, "Stat": stat}, **more}
 
     def data(self, *queries: Any, start: float = 0, end: float = 120, **more: Any) -> Any:
@@ -69,7 +69,7 @@ class Watch:
         """An alarm called `a` on more than two errors in two minutes of three."""
         asked: dict[str, Any] = {
             "AlarmName": "a",
-            "Namespace": albmetrics.NAMESPACE,
+            "Namespace": alb_metrics.NAMESPACE,
             "MetricName": ERRORS,
             "Dimensions": [{"Name": name, "Value": value} for name, value in PLACE.items()],
             "Statistic": "Sum",
@@ -163,7 +163,7 @@ def test_the_older_call_answers_the_same(watch: Watch) -> None:
     def ask(**changed: Any) -> Any:
         return watch.aws.get_metric_statistics(
             **{
-                "Namespace": albmetrics.NAMESPACE,
+                "Namespace": alb_metrics.NAMESPACE,
                 "MetricName": TIMES,
                 "Dimensions": [{"Name": name, "Value": value} for name, value in PLACE.items()],
                 "StartTime": moment(0),
@@ -220,7 +220,7 @@ def counted(watch: Watch) -> dict[Slot, Tally]:
         return {one: waiting.pop(one) for one in list(waiting) if one[0] + SLOT_SECONDS <= before}
 
     machines = SimpleNamespace(take_traffic=take, target_health=lambda _: [])
-    watch.cloud._control._publisher = albmetrics.Publisher(machines, Lateness())
+    watch.cloud._control._publisher = alb_metrics.Publisher(machines, Lateness())
     return waiting
 
 
@@ -264,7 +264,7 @@ def test_figures_are_listed_and_of_both_places(watch: Watch, counted: dict[Slot,
     watch.step(1)
     assert watch.figures(ERRORS, "Sum", 10) == {0: 2.0}
     assert watch.figures(TIMES, "Average", 10) == {0: 0.25}
-    listed = watch.aws.list_metrics(Namespace=albmetrics.NAMESPACE)["Metrics"]
+    listed = watch.aws.list_metrics(Namespace=alb_metrics.NAMESPACE)["Metrics"]
     places: dict[str, set[int]] = {}
     for metric in listed:
         places.setdefault(metric["MetricName"], set()).add(len(metric["Dimensions"]))

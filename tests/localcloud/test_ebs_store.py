@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localcloud import snapshots
-from localcloud.blocks import BLOCK_SIZE
-from localcloud.records import Request, StoreError
-from localcloud.snapshots import AfterDelete, SnapshotStore, linear_checksum
+from localcloud.ebs.blocks import BLOCK_SIZE
+from localcloud.ebs.records import Request, StoreError
+from localcloud.ebs.store import MAX_PENDING, AfterDelete, SnapshotStore, linear_checksum
 from tests.localcloud.clients import block
 
 GIB = 2**30
@@ -217,7 +216,7 @@ def test_a_dead_token_does_what_was_chosen(tmp_path: Path, after_delete: AfterDe
 
 def test_at_most_a_hundred_snapshots_are_pending(store: SnapshotStore) -> None:
     """An uploader that leaves failed snapshots behind would never meet the quota that stops it in AWS."""
-    for _ in range(snapshots.MAX_PENDING):
+    for _ in range(MAX_PENDING):
         last = store.start(Request(volume_size_gib=1))
     assert refused(store, "start", Request(volume_size_gib=1))[0] == "ConcurrentLimitExceededException"
     store.complete(last.id, 0)

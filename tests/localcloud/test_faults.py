@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud.faults import BadRule, Faults
+from localcloud.faults.rules import BadRule, Faults
 from tests.localcloud.clients import BLOCK, block, refusal, sha256
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud import albmetrics
-from localcloud.figures import Metrics, Sample, key
-from localcloud.health import TargetHealth
-from localcloud.traffic import Tally, Traffic
+from localcloud.balancer.health import TargetHealth
+from localcloud.balancer.traffic import Tally, Traffic
+from localcloud.cloudwatch import alb_metrics
+from localcloud.cloudwatch.figures import Metrics, Sample, key
 
 VALUES = st.lists(st.integers(0, 50).map(float), min_size=1, max_size=60)
 
@@ -116,7 +116,7 @@ def figures(*lines: str) -> dict[tuple[str, str], float | None]:
     finally:
         traffic.close()
     found = {}
-    for (_, name, dimensions), at, sample, _ in albmetrics.of_traffic(taken):
+    for (_, name, dimensions), at, sample, _ in alb_metrics.of_traffic(taken):
         assert at == 1000
         places = dict(dimensions)
         assert places.pop("LoadBalancer") == "app/web/1a"
@@ -179,7 +179,7 @@ def test_health_is_counted_where_there_are_targets() -> None:
     states = ["healthy", "healthy", "unhealthy", "initial", "draining"]
     targets = [TargetHealth(str(number), 80, state) for number, state in enumerate(states)]
     elbv2 = SimpleNamespace(target_groups=dict(enumerate(groups)))
-    found = albmetrics.of_health(elbv2, lambda arn: [] if "empty" in arn else targets, 1000)
+    found = alb_metrics.of_health(elbv2, lambda arn: [] if "empty" in arn else targets, 1000)
     place = (("LoadBalancer", "app/web/2"), ("TargetGroup", "targetgroup/blue/1"))
     assert {metric: sample.statistic("Average") for metric, _, sample, _ in found} == {
         ("AWS/ApplicationELB", "HealthyHostCount", place): 2,

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localcloud.children import Children
-from localcloud.desired import Cloud, Instance, Permission, Root, SecurityGroup
-from localcloud.hypervisor import Hypervisor
-from localcloud.processes import Process
+from localcloud.compute.hypervisor import Hypervisor
+from localcloud.processes.children import Children
+from localcloud.processes.process import Process
+from localcloud.view import Cloud, Instance, Permission, Root, SecurityGroup
 from tests.localcloud.balancer_world import until
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def test_a_volume_that_cannot_be_made_stops_its_own_machine_only(host: Host) -> 
 def test_children_die_with_the_process_that_started_them(tmp_path: Path) -> None:
     """A local cloud that was killed would leave its machines running, and their ports taken."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from localcloud.children import Children;"
+        "import os, signal, sys; from pathlib import Path; from localcloud.processes.children import Children;"
         "folder = Path(sys.argv[1]); children = Children(folder / 'children');"
         "child = children.start(['sleep', '600'], cwd=folder, log=folder / 'log');"
         "os.kill(os.getpid(), signal.SIGKILL)"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localcloud import images
+from localcloud.ec2 import images
 from tests.localcloud.clients import Clients, refusal
 
 if TYPE_CHECKING:

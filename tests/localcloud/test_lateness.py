@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud.lateness import BadLateness, Late, Lateness
+from localcloud.faults.lateness import BadLateness, Late, Lateness
 from tests.localcloud.test_faults import ask
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from urllib.request import urlopen
 import pytest
 
 from fleetswap.nix import build
-from localcloud import desired
+from localcloud import view
+from localcloud.ebs.store import SnapshotStore
 from localcloud.machines import Machines
-from localcloud.processes import Process
+from localcloud.processes.process import Process
 from localcloud.server import LocalCloud
-from localcloud.snapshots import SnapshotStore
 from tests.localcloud.clients import BLOCK, Clients
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Service:
 
     def tried(self, instance_id: str, address: str, port: int) -> str:
         """The first line that a machine of the version `spy` gets from there."""
-        here = desired.read().instances[instance_id].address
+        here = view.read().instances[instance_id].address
         with urlopen(f"http://{here}:8080/try/{address}/{port}", timeout=30) as answer:
             return str(answer.read().decode().strip())
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localcloud import desired, targets
-from localcloud.backends import LOCK, backend
+from localcloud import view
+from localcloud.elbv2 import targets
+from localcloud.moto_state import LOCK, backend
 
 if TYPE_CHECKING:
     from tests.localcloud.clients import Clients, Network
@@ -67,14 +68,14 @@ def account(clients: Clients) -> Account:
     return Account(clients)
 
 
-def only(cloud: desired.Cloud) -> desired.Instance:
+def only(cloud: view.Cloud) -> view.Instance:
     (instance,) = (instance for instance in cloud.instances.values() if instance.state == "running")
     return instance
 
 
 def test_an_instance_is_read_with_its_disk_and_its_place(account: Account) -> None:
     """A machine would boot another image, unencrypted, or listen at another machine's address."""
-    cloud = desired.read()
+    cloud = view.read()
     instance = only(cloud)
     shown = account.clients.instances()[0]
     assert instance.id == shown["InstanceId"]
@@ -90,11 +91,11 @@ def test_an_instance_is_read_with_its_disk_and_its_place(account: Account) -> No
 
 def test_a_health_check_is_read_as_it_was_set(account: Account) -> None:
     """Targets would be checked at another path, or judged by other thresholds, than in AWS."""
-    group = desired.read().target_groups[account.target_group]
-    assert group.check == desired.HealthCheck("/healthz", None, 5.0, 4.0, 3, 4, "200-299", "HTTP")
-    assert group.targets == {only(desired.read()).id: 8080}
+    group = view.read().target_groups[account.target_group]
+    assert group.check == view.HealthCheck("/healthz", None, 5.0, 4.0, 3, 4, "200-299", "HTTP")
+    assert group.targets == {only(view.read()).id: 8080}
     account.clients.elbv2.modify_target_group(TargetGroupArn=account.target_group, HealthCheckPort="9090")
-    assert desired.read().target_groups[account.target_group].check.port == 9090
+    assert view.read().target_groups[account.target_group].check.port == 9090
 
 
 def test_rules_are_read_in_the_order_of_their_priorities(account: Account) -> None:
@@ -107,12 +108,12 @@ def test_rules_are_read_in_the_order_of_their_priorities(account: Account) -> No
             Conditions=[{"Field": "path-pattern", "Values": [path]}],
             Actions=account.forward(),
         )
-    listener = desired.read().listeners[account.listener]
+    listener = view.read().listeners[account.listener]
     assert (listener.address, listener.port) == (account.address, 8000)
     assert [condition["Values"] for rule in listener.rules for condition in rule.conditions] == [["/a"], ["/b"], ["/*"]]
     assert listener.rules[-1].target_groups == ()
     elbv2.modify_listener(ListenerArn=account.listener, DefaultActions=account.forward())
-    assert desired.read().listeners[account.listener].rules[-1].target_groups == (account.target_group,)
+    assert view.read().listeners[account.listener].rules[-1].target_groups == (account.target_group,)
 
 
 def test_weights_are_read_as_they_were_set(account: Account) -> None:
@@ -121,8 +122,8 @@ def test_weights_are_read_as_they_were_set(account: Account) -> None:
     account.clients.elbv2.modify_listener(
         ListenerArn=account.listener, DefaultActions=[{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]
     )
-    rule = desired.read().listeners[account.listener].rules[-1]
-    assert desired.forwards(rule.actions[0]) == [(account.target_group, 7)]
+    rule = view.read().listeners[account.listener].rules[-1]
+    assert view.forwards(rule.actions[0]) == [(account.target_group, 7)]
 
 
 def test_only_what_security_groups_open_is_open(account: Account) -> None:
@@ -130,7 +131,7 @@ def test_only_what_security_groups_open_is_open(account: Account) -> None:
     ec2, web, lb = account.clients.ec2, account.network.group, account.lb
 
     def now() -> tuple[bool, bool, set[int]]:
-        cloud = desired.read()
+        cloud = view.read()
         listener, instance = cloud.listeners[account.listener], only(cloud)
         return cloud.accepts(listener), cloud.reaches(listener, instance, 8080), set(cloud.open_ports(instance))
 
@@ -175,10 +176,10 @@ def test_a_deregistered_target_drains_as_long_as_its_group_says(
         TargetGroupArn=account.target_group,
         Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "1000"}],
     )
-    instance = only(desired.read())
+    instance = only(view.read())
     with LOCK:
         backend("elbv2").deregister_targets(account.target_group, [{"Id": instance.id}])
-        group = desired.read().target_groups[account.target_group]
+        group = view.read().target_groups[account.target_group]
     assert group.targets == {}
     port, until = group.draining[instance.id]
     assert port == 8080
@@ -187,10 +188,10 @@ def test_a_deregistered_target_drains_as_long_as_its_group_says(
 
 def test_a_target_group_is_read_alone(account: Account) -> None:
     """DescribeTargetHealth would tell of targets that nobody checks, or of stopped machines as running."""
-    instance = only(desired.read())
-    found = desired.target_group(account.target_group)
+    instance = only(view.read())
+    found = view.target_group(account.target_group)
     assert found is not None
     assert found[1:] == (False, {instance.id: "running"})
     account.clients.elbv2.modify_listener(ListenerArn=account.listener, DefaultActions=account.forward())
-    assert (desired.target_group(account.target_group) or ((), False))[1]
-    assert desired.target_group("arn:unknown") is None
+    assert (view.target_group(account.target_group) or ((), False))[1]
+    assert view.target_group("arn:unknown") is None

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud.metadata import MetadataServer, Refused, Tokens, find
+from localcloud.compute.metadata import MetadataServer, Refused, Tokens, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from localcloud import schedules
-from localcloud.backends import LOCK
+from localcloud import scheduler
+from localcloud.moto_state import LOCK
 from tests.localcloud.clients import Clients, refusal
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ TRUST = json.dumps({"Statement": [{"Effect": "Allow", "Principal": {"Service": "
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr(schedules, "RETRY_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(scheduler, "RETRY_SECONDS", (0.01, 0.01))
 
 
 class Fleet:

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from localcloud.processes import Process
+from localcloud.processes.process import Process
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from localcloud import scaling
-from localcloud.backends import LOCK, backend
+from localcloud.autoscaling import scaling
+from localcloud.moto_state import LOCK, backend
 from localcloud.server import LocalCloud
 from tests.localcloud.balancer_world import until
 from tests.localcloud.clients import Clients, Network, refusal

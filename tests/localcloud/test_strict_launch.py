@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localcloud import scaling
-from localcloud.backends import LOCK, backend
+from localcloud.autoscaling import scaling
+from localcloud.moto_state import LOCK, backend
 from tests.localcloud.balancer_world import until
 from tests.localcloud.clients import Clients, refusal
 

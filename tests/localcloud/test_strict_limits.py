@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localcloud.filters import fits
+from localcloud.ec2.filters import fits
 from tests.localcloud.clients import Clients, Network, refusal
 
 if TYPE_CHECKING:

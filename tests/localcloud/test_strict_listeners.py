@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from localcloud.backends import LOCK, backend
-from localcloud.targets import Health
+from localcloud.elbv2.targets import Health
+from localcloud.moto_state import LOCK, backend
 from tests.localcloud.clients import Clients, Network, refusal
 
 FIXED: Any = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}

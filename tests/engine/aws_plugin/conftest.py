@@ -13,8 +13,8 @@ from pulumi.runtime import proto
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from engine.aws_plugin import server, wire
+from localcloud.ebs.store import SnapshotStore
 from localcloud.server import LocalCloud
-from localcloud.snapshots import SnapshotStore
 
 SERVICES = ("ec2", "autoscaling", "elbv2", "iam", "sts")
 

@@ -1,0 +1,1 @@
+"""Machines: QEMU, and the instance metadata service of each."""

@@ -1,0 +1,302 @@
+"""The machines: a QEMU for each running instance, started from its AMI's snapshot.
+
+Decides how a machine looks (firmware, disk, network, memory) and follows its instance: started when it runs, stopped
+when it is stopped or terminated. Never changes an instance; that a machine went off by itself is reported by `follow`.
+
+A machine has 256 MiB and one processor, whatever its instance type says. Its disk is an NVMe device, as on Nitro. Its
+console is the file `console.log`. It reaches its own metadata service and nothing else: nothing of this computer, no
+other machine, no network. With the boot mode `uefi` or `uefi-preferred` it has UEFI firmware, else a BIOS, as
+in EC2; a disk for the other firmware never boots, there as here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from localcloud.compute.metadata import MetadataServer
+from localcloud.processes.children import Child, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from localcloud.processes.children import Children
+    from localcloud.view import Cloud, Instance, Root
+
+MEMORY_MIB = 256
+CONSOLE_BYTES = 65_536  # what GetConsoleOutput answers (API reference)
+CONSOLES_KEPT = 50  # of terminated instances; EC2 keeps a console for about an hour
+
+FIRMWARE = Path("/usr/share/OVMF")  # Debian package ovmf
+CODE, VARS = FIRMWARE / "OVMF_CODE_4M.fd", FIRMWARE / "OVMF_VARS_4M.fd"
+
+QMP_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class Volumes(Protocol):
+    """What makes a disk of a snapshot: see `snapshots.SnapshotStore`."""
+
+    def materialize(self, snapshot_id: str, dest: Path, *, size_gib: int, encrypted: bool) -> None:
+        """Write the raw disk of a volume to `dest`."""
+
+
+@dataclass
+class _Machine:
+    folder: Path
+    root: Root
+    disk: Future[None] | None = None
+    qemu: Child | None = None
+    metadata: MetadataServer | None = None
+    ports: frozenset[int] = frozenset()
+    off: bool = False  # it ended by itself, or could not start: only a stop and a start bring it back
+    refused: set[int] = field(default_factory=set)
+
+
+class Hypervisor:
+    """All machines. `follow` and `stop` belong to one thread, which the machines do not outlive."""
+
+    def __init__(
+        self,
+        directory: Path,
+        volumes: Volumes,
+        children: Children,
+        *,
+        accelerator: str = "tcg",
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._instances, self._bases = directory / "instances", directory / "volumes"
+        for folder in (self._instances, self._bases):
+            shutil.rmtree(folder, ignore_errors=True)  # of an earlier run; the instances went with it
+            folder.mkdir(parents=True)
+        self._volumes = volumes
+        self._children = children
+        self._accelerator = accelerator
+        self._changed = changed
+        self._machines: dict[str, _Machine] = {}
+        self._builder = ThreadPoolExecutor(1, thread_name_prefix="volumes")
+        self._consoles: list[str] = []
+
+    def follow(self, cloud: Cloud, *, may_stop: Callable[[str], bool]) -> list[str]:
+        """Start and stop machines as their instances say; those that went off by themselves since the last time.
+
+        A terminated instance's machine is stopped only when `may_stop` says so: its last requests end first.
+        """
+        gone_off = []
+        for instance in cloud.instances.values():
+            machine = self._machines.get(instance.id)
+            try:
+                if instance.state == "running":
+                    if machine is None and instance.root is not None:
+                        machine = self._machines[instance.id] = _Machine(self._instances / instance.id, instance.root)
+                    if machine is not None and self._run(machine, instance, cloud):
+                        gone_off.append(instance.id)
+                elif machine is not None and (instance.state != "terminated" or may_stop(instance.id)):
+                    self._halt(machine, instance.id, destroy=instance.state == "terminated")
+            except Exception:  # one machine's trouble must not stop the others
+                log.exception("machine of %s", instance.id)
+                if machine is not None and machine.qemu is None:
+                    machine.off = True
+                    gone_off.append(instance.id)
+        self._prune(cloud)
+        return gone_off
+
+    def console_output(self, instance_id: str) -> str:
+        """The end of what an instance's console said, at most 64 KiB; empty if it said nothing."""
+        path = self._instances / instance_id / "console.log"
+        try:
+            with path.open("rb") as console:
+                console.seek(max(0, path.stat().st_size - CONSOLE_BYTES))
+                return console.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def running(self) -> dict[str, int]:
+        """Process ids of the machines that run, by instance."""
+        return {
+            instance_id: machine.qemu.pid
+            for instance_id, machine in list(self._machines.items())
+            if machine.qemu is not None and machine.qemu.running
+        }
+
+    def kill(self, instance_id: str) -> None:
+        """End one machine, as a power cut would; from any thread. The next `follow` finds it off."""
+        machine = self._machines.get(instance_id)
+        if machine is not None and machine.qemu is not None:
+            machine.qemu.kill()
+
+    def forwards(self, instance_id: str, port: int) -> bool:
+        """Whether a port at the instance's address leads into its machine."""
+        machine = self._machines.get(instance_id)
+        return machine is not None and port in machine.ports
+
+    def problems(self) -> list[str]:
+        """Ports that could not be opened on this machine."""
+        return [
+            f"instance {instance_id}: port {port} could not be opened at its address on this machine"
+            for instance_id, machine in sorted(self._machines.items())
+            for port in sorted(machine.refused)
+        ]
+
+    def stop(self) -> None:
+        """End every machine, as a power cut would, and stop making volumes."""
+        self._builder.shutdown(wait=True, cancel_futures=True)
+        for machine in self._machines.values():
+            if machine.metadata is not None:
+                machine.metadata.close()
+        machines = [machine.qemu for machine in self._machines.values() if machine.qemu is not None]
+        for qemu in machines:
+            qemu.kill()
+        self._machines.clear()
+
+    def _run(self, machine: _Machine, instance: Instance, cloud: Cloud) -> bool:
+        """Bring a machine one step nearer to running; whether it just went off."""
+        if machine.off:
+            return False
+        if machine.qemu is not None:
+            if not machine.qemu.running:
+                log.info("machine of %s went off with status %s", instance.id, machine.qemu.returncode)
+                machine.off = True
+                return True
+            self._open(machine, instance, cloud.open_ports(instance))
+            return False
+        if machine.disk is None:
+            machine.disk = self._builder.submit(self._build, machine)
+            machine.disk.add_done_callback(lambda _: self._changed())
+        if machine.disk.done():
+            machine.disk.result()
+            self._power_on(machine, instance)
+        return False
+
+    def _base(self, root: Root) -> Path:
+        kind = "encrypted" if root.encrypted else "plain"
+        return self._bases / f"{root.snapshot_id}-{root.size_gib}g-{kind}.raw"
+
+    def _build(self, machine: _Machine) -> None:
+        """Make the disk: a base that all machines of a snapshot share, and what this one writes on top of it."""
+        machine.folder.mkdir(parents=True, exist_ok=True)
+        base, overlay = self._base(machine.root), machine.folder / "root.qcow2"
+        if not base.exists():
+            self._volumes.materialize(
+                machine.root.snapshot_id, base, size_gib=machine.root.size_gib, encrypted=machine.root.encrypted
+            )
+        if not overlay.exists():
+            _tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base.absolute()), str(overlay))
+        if not (machine.folder / "vars.fd").exists():
+            shutil.copyfile(VARS, machine.folder / "vars.fd")
+
+    def _power_on(self, machine: _Machine, instance: Instance) -> None:
+        if machine.metadata is None:
+            machine.metadata = MetadataServer(instance.id)
+        command = qemu_command(self._accelerator, machine.root, machine.metadata.port)
+        machine.ports = frozenset()
+        machine.qemu = self._children.start(command, cwd=machine.folder, log=machine.folder / "qemu.log")
+        log.info("machine of %s started: pid %s, address %s", instance.id, machine.qemu.pid, instance.address)
+
+    def _open(self, machine: _Machine, instance: Instance, wanted: frozenset[int]) -> None:
+        """Forward the ports that the security groups open now, and no others."""
+        for port in machine.ports - wanted:
+            if _monitor(machine.folder, f"hostfwd_remove net0 tcp:{instance.address}:{port}") is not None:
+                machine.ports -= {port}
+        machine.refused &= wanted
+        for port in wanted - machine.ports:
+            answer = _monitor(machine.folder, f"hostfwd_add net0 tcp:{instance.address}:{port}-:{port}")
+            if answer is None:
+                return  # its monitor does not answer yet
+            if not answer:
+                machine.ports |= {port}
+                machine.refused.discard(port)
+            elif port not in machine.refused:  # tried again until whatever has the port, has gone
+                log.warning("instance %s: port %s: %s", instance.id, port, answer)
+                machine.refused.add(port)
+
+    def _halt(self, machine: _Machine, instance_id: str, *, destroy: bool) -> None:
+        if machine.qemu is not None and not machine.qemu.end():
+            return
+        machine.qemu, machine.off = None, False
+        if not destroy or (machine.disk is not None and not machine.disk.done()):
+            return
+        if machine.metadata is not None:
+            machine.metadata.close()
+        for name in ("root.qcow2", "vars.fd"):
+            (machine.folder / name).unlink(missing_ok=True)
+        del self._machines[instance_id]
+        self._consoles.append(instance_id)
+        for old in self._consoles[:-CONSOLES_KEPT]:
+            shutil.rmtree(self._instances / old, ignore_errors=True)
+        del self._consoles[:-CONSOLES_KEPT]
+
+    def _prune(self, cloud: Cloud) -> None:
+        """Delete base volumes that no machine uses and no AMI is made of."""
+        used = {self._base(machine.root) for machine in self._machines.values()}
+        for base in self._bases.glob("*.raw"):
+            snapshot = "-".join(base.name.split("-")[:2])  # snap-…
+            if base not in used and snapshot not in cloud.image_snapshots:
+                base.unlink()
+
+
+def qemu_command(accelerator: str, root: Root, metadata_port: int) -> list[str]:
+    """QEMU's command line, for the folder of a machine as its working directory."""
+    firmware = [
+        *("-drive", f"if=pflash,format=raw,readonly=on,file={CODE}"),
+        *("-drive", "if=pflash,format=raw,file=vars.fd"),
+    ]
+    # The metadata service's address is link-local, so the emulated network is, too. `cmd:` starts a process for each
+    # connection; `tcp:` would connect once, when QEMU starts. Without `restrict` a guest would reach this computer's
+    # loopback at the host's address, and its network; guestfwd and hostfwd go past it (qemu(1), "-netdev user").
+    network = (
+        "user,id=net0,restrict=on,ipv6=off,net=169.254.0.0/16,host=169.254.0.2,dhcpstart=169.254.0.15,"
+        f"guestfwd=tcp:169.254.169.254:80-cmd:/bin/busybox nc 127.0.0.1 {metadata_port}"
+    )
+    return [
+        "qemu-system-x86_64",
+        *("-machine", "q35" if root.uefi else "q35,graphics=off"),  # graphics=off: SeaBIOS speaks at the serial port
+        *("-accel", accelerator, "-cpu", "host" if accelerator == "kvm" else "max", "-smp", "1"),
+        *("-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-reboot"),
+        *(firmware if root.uefi else ()),
+        *("-drive", "if=none,id=root,format=qcow2,file=root.qcow2,cache=unsafe"),  # the disk goes with the machine
+        *("-device", "nvme,drive=root,serial=vol0,bootindex=0"),
+        *("-netdev", network, "-device", "virtio-net-pci,netdev=net0,romfile="),
+        *("-device", "pvpanic-pci", "-action", "panic=pause"),  # a kernel that panicked must not spin on our processor
+        *("-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"),
+        *("-qmp", "unix:qmp.sock,server=on,wait=off"),
+    ]
+
+
+def _monitor(folder: Path, command: str) -> str | None:
+    """The answer of a machine's monitor to a command, usually empty; None if it does not answer."""
+    try:
+        with connect(folder / "qmp.sock", QMP_SECONDS) as connection, connection.makefile("rw") as qmp:
+            _qmp(qmp)  # the greeting
+            for execute, arguments in (
+                ("qmp_capabilities", {}),
+                ("human-monitor-command", {"command-line": command}),
+            ):
+                qmp.write(json.dumps({"execute": execute, "arguments": arguments}) + "\n")
+                qmp.flush()
+                answer = _qmp(qmp)
+            return str(answer.get("return", answer)).strip()
+    except (OSError, ValueError):
+        return None
+
+
+def _qmp(lines: Iterable[str]) -> dict[str, object]:
+    """The next message that is not an event. Raises ValueError at the end."""
+    for line in lines:
+        message: dict[str, object] = json.loads(line)
+        if "event" not in message:
+            return message
+    raise ValueError("the monitor closed the connection")
+
+
+def _tool(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()}")

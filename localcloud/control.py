@@ -1,0 +1,148 @@
+"""Makes moto as strict as AWS where the program depends on it, and joins it to the store and the machines.
+
+Decides nothing itself: it applies the patches, each of which lies in the module of its subject and says what AWS does
+and what moto does instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from moto.core.base_backend import BackendDict
+from moto.core.responses import ActionResult
+from moto.ec2.models import EC2Backend
+from moto.ec2.responses.general import General
+
+from localcloud import iam, parameters, scheduler, sns
+from localcloud.autoscaling import groups, scaling, scheduled_actions
+from localcloud.balancer.traffic import SLOT_SECONDS
+from localcloud.cloudwatch import alarms, metrics
+from localcloud.cloudwatch.alb_metrics import Publisher
+from localcloud.cloudwatch.figures import Metrics
+from localcloud.ebs.api import EbsApi
+from localcloud.ec2 import filters, images, launch, network, security_groups, snapshots, spot, zones
+from localcloud.elbv2 import attributes, listeners, targets
+from localcloud.moto_state import ACCOUNT_ID, LOCK, MachineHooks, Moto, backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localcloud.ebs.records import Snapshot
+    from localcloud.ebs.store import SnapshotStore
+    from localcloud.faults.lateness import Lateness
+    from localcloud.faults.rules import Faults
+    from localcloud.patches import Patches
+
+CONSOLE_BYTES = 65_536  # EC2 API reference, GetConsoleOutput
+
+
+class Control:
+    """The control plane on top of moto: patched, empty but for the snapshots of the store. Made with `LOCK` held."""
+
+    def __init__(
+        self,
+        patches: Patches,
+        store: SnapshotStore,
+        machines: MachineHooks | None,
+        faults: Faults,
+        endpoint: str,
+        *,
+        lateness: Lateness,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Any] = time.sleep,
+    ) -> None:
+        """`endpoint` is the local cloud's own URL; `clock` gives seconds since the epoch."""
+        self._clock = clock
+        self._lateness = lateness
+        self._machines = machines
+        self._publisher = Publisher(machines, lateness)
+        self._firing = scheduler.Firing(endpoint, faults, lateness, clock, sleep)
+        snapshots.patch(patches, store)
+        scaling.patch(patches, lateness)
+        for module in (
+            parameters,
+            attributes,
+            filters,
+            images,
+            launch,
+            groups,
+            listeners,
+            security_groups,
+            network,
+            iam,
+            sns,
+            zones,
+        ):
+            module.patch(patches)
+        scheduled_actions.patch(patches, clock)
+        scheduler.patch(patches, clock)
+        metrics.patch(patches, Metrics(), clock)
+        alarms.patch(patches)
+        targets.patch(patches, machines)
+        patches.set(General, "machines", machines)
+        patches.set(EC2Backend, "faults", faults)
+        patches.methods(General, get_console_output)
+        for backends in list(BackendDict._instances):
+            for account in backends.values():
+                account.reset()
+        for snapshot in store.all():
+            snapshots.show(store, snapshot)
+
+        def show(snapshot: Snapshot) -> None:
+            snapshots.show(store, snapshot)
+
+        self.ebs = EbsApi(
+            store,
+            owner_id=ACCOUNT_ID,
+            on_start=show,
+            resolve_key=resolve_key,
+            by_default=encrypts_by_default,
+            faults=faults,
+        )
+
+    def close(self) -> None:
+        """Begin nothing more, and wait for what is on its way. Without `LOCK`."""
+        self._firing.close()
+
+    def tick(self) -> None:
+        """Do what is due. Called about four times a second, with `LOCK` held."""
+        now = self._clock()
+        spot.tick(backend("ec2"), self._machines)
+        launch.tick(backend("ec2"), backend("autoscaling").notify_terminate_instances)
+        for metric, at, sample, unit in self._publisher.due(backend("elbv2"), now):
+            metrics.publish(backend("cloudwatch"), metric, at, sample, unit, SLOT_SECONDS)
+        alarms.tick(backend("cloudwatch"), now, self._lateness)
+        scheduled_actions.tick(backend("autoscaling"), now, self._lateness)
+        self._firing.tick()
+        scaling.tick(backend("autoscaling"))
+
+
+def get_console_output(self: Moto) -> Moto:
+    """AWS answers with what the machine's console said, the last 64 KiB; moto with an invented text."""
+    instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
+    text = self.machines.console_output(instance.id) if self.machines else ""
+    last = text.encode()[-CONSOLE_BYTES:]
+    answer = {"InstanceId": instance.id, "Timestamp": datetime.now(UTC)}
+    return ActionResult(answer | ({"Output": base64.b64encode(last).decode()} if last else {}))
+
+
+def resolve_key(arn: str | None) -> str:
+    """The ARN of a KMS key that exists; None stands for the account's default key for EBS. Raises LookupError."""
+    with LOCK:
+        ec2 = backend("ec2")
+        if arn is None:
+            default: str = ec2.default_kms_key_id or ec2._create_default_encryption_key()
+            return default
+        keys = backend("kms").keys
+        if arn.rpartition("/")[2] not in keys:
+            raise LookupError(arn)
+        return arn
+
+
+def encrypts_by_default() -> bool:
+    """Whether the account encrypts new volumes and snapshots (EC2 API: EnableEbsEncryptionByDefault)."""
+    with LOCK:
+        return bool(backend("ec2").ebs_encryption_by_default)

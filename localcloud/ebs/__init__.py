@@ -1,0 +1,1 @@
+"""EBS direct: the wire protocol, and the store of blocks behind it."""

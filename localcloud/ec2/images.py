@@ -1,0 +1,316 @@
+"""AMIs that remember what they were registered with, above all their snapshot.
+
+Decides which registrations EC2 refuses and what a volume or a machine made from an AMI starts from. Moto keeps an AMI's
+name and description only and invents the rest.
+
+Defaults and limits come from the EC2 API reference: RegisterImage, EbsBlockDevice, EnableImageDeregistrationProtection.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from moto.core.responses import ActionResult
+from moto.core.utils import utcnow
+from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
+from moto.ec2.models.amis import Ami, AmiBackend
+from moto.ec2.responses.amis import AmisResponse
+from moto.ec2.utils import random_ami_id
+
+from localcloud.moto_state import LOCK, Moto, backend
+
+if TYPE_CHECKING:
+    from localcloud.patches import Patches
+
+_describe_images = AmiBackend.describe_images
+_deregister_image = AmiBackend.deregister_image
+_describe_image_attribute = AmisResponse.describe_image_attribute
+
+_NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}")
+_MEMBERS = (
+    "Name",
+    "Description",
+    "ImageLocation",
+    "Architecture",
+    "VirtualizationType",
+    "KernelId",
+    "RamdiskId",
+    "RootDeviceName",
+    "EnaSupport",
+    "SriovNetSupport",
+    "BootMode",
+    "TpmSupport",
+    "ImdsSupport",
+    "BlockDeviceMappings",
+)
+_CHOICES = {
+    "Architecture": {"i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac"},
+    "BootMode": {"legacy-bios", "uefi", "uefi-preferred"},
+    "ImdsSupport": {"v2.0"},
+    "SriovNetSupport": {"simple"},
+    "TpmSupport": {"v2.0"},
+    "VirtualizationType": {"hvm", "paravirtual"},
+}
+
+
+@dataclass(frozen=True)
+class RootDevice:
+    """What a machine's root volume starts from, and how the machine boots. `size_gib` is the AMI's own choice."""
+
+    image_id: str
+    device_name: str
+    snapshot_id: str
+    size_gib: int
+    encrypted: bool
+    architecture: str
+    boot_mode: str | None
+    ena_support: bool
+    tpm_support: str | None
+    imds_support: str | None
+
+
+def root_device(image_id: str) -> RootDevice:
+    """The root device of an AMI that was registered here. Raises KeyError for an unknown AMI."""
+    with LOCK:
+        image = backend("ec2").amis[image_id]
+        if not isinstance(image, RegisteredImage):
+            raise KeyError(image_id)
+        ebs = image.root_mapping["Ebs"]
+        return RootDevice(
+            image_id=image.id,
+            device_name=image.root_device_name,
+            snapshot_id=ebs["SnapshotId"],
+            size_gib=ebs["VolumeSize"],
+            encrypted=ebs["Encrypted"],
+            architecture=image.architecture,
+            boot_mode=image.boot_mode,
+            ena_support=image.ena_support,
+            tpm_support=image.tpm_support,
+            imds_support=image.imds_support,
+        )
+
+
+class RegisteredImage(Ami):  # type: ignore[misc] # moto ships no types
+    """An AMI of this account. Its attributes are named so that moto's serializer finds them."""
+
+    block_device_mappings: list[dict[str, Any]]  # moto computes them; ours are given
+
+    def __init__(self, ec2: Moto, asked: dict[str, Any]) -> None:
+        # Moto's constructor would invent a volume and a snapshot, so it is not called.
+        self.ec2_backend = ec2
+        self.id = random_ami_id()
+        self.name = asked["Name"]
+        self.description = asked.get("Description")
+        self.owner_id = ec2.account_id
+        self.owner_alias = None
+        self.image_location = asked.get("ImageLocation") or f"{ec2.account_id}/{self.name}"
+        self.image_type = "machine"
+        self.state = "available"
+        self.creation_date = utcnow()
+        self.architecture = asked.get("Architecture", "i386")
+        self.virtualization_type = asked.get("VirtualizationType", "paravirtual")
+        self.hypervisor = "xen"
+        self.platform = None
+        self.platform_details = "Linux/UNIX"
+        self.usage_operation = "RunInstances"
+        self.kernel_id = asked.get("KernelId")
+        self.ramdisk_id = asked.get("RamdiskId")
+        self.root_device_name = asked["RootDeviceName"]
+        self.root_device_type = "ebs"
+        self.ena_support = asked.get("EnaSupport", False)
+        self.sriov_net_support = asked.get("SriovNetSupport")
+        self.sriov = self.sriov_net_support
+        self.boot_mode = asked.get("BootMode")
+        self.tpm_support = asked.get("TpmSupport")
+        self.imds_support = asked.get("ImdsSupport")
+        self.product_codes: set[str] = set()
+        self.instance_id = None
+        self.launch_permissions: list[dict[str, str]] = []
+        self.deprecation_time: str | None = None
+        self.deregistration_protection = "disabled"
+        self._mappings = [_mapping(ec2, given) for given in asked["BlockDeviceMappings"]]
+
+    @property  # type: ignore[no-redef]
+    def block_device_mappings(self) -> list[dict[str, Any]]:
+        """The mappings as registered, filled up from the snapshots."""
+        return self._mappings
+
+    @property
+    def public(self) -> bool:
+        """Whether everybody may launch it."""
+        return bool(self.is_public)
+
+    @property
+    def root_mapping(self) -> dict[str, Any]:
+        """The mapping of the root device."""
+        return next(mapping for mapping in self._mappings if mapping["DeviceName"] == self.root_device_name)
+
+
+def _mapping(ec2: Moto, given: dict[str, Any]) -> dict[str, Any]:
+    if "Ebs" not in given:
+        return {key: given[key] for key in ("DeviceName", "VirtualName", "NoDevice") if key in given} | {"Ebs": {}}
+    ebs = dict(given["Ebs"])
+    snapshot_id = ebs.get("SnapshotId")
+    if snapshot_id is None:
+        if "VolumeSize" not in ebs:
+            raise EC2ClientError("MissingParameter", "The request must contain the parameter size or snapshotId")
+        ebs["VolumeSize"] = int(ebs["VolumeSize"])
+        ebs["Encrypted"] = bool(ebs.get("Encrypted", False))
+    else:
+        if "Encrypted" in ebs:
+            raise EC2ClientError(
+                "InvalidBlockDeviceMapping", f"Encrypted must be omitted for a mapping of the snapshot '{snapshot_id}'"
+            )
+        snapshot = ec2.snapshots.get(snapshot_id)
+        if snapshot is None:
+            raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
+        if snapshot.status != "completed":
+            raise EC2ClientError("IncorrectState", f"The snapshot '{snapshot_id}' is {snapshot.status}, not completed.")
+        ebs["VolumeSize"] = int(ebs.get("VolumeSize") or snapshot.volume_size)
+        if ebs["VolumeSize"] < snapshot.volume_size:
+            raise EC2ClientError(
+                "InvalidBlockDeviceMapping",
+                f"Volume of size {ebs['VolumeSize']}GB is smaller than snapshot '{snapshot_id}',"
+                f" expect size >= {snapshot.volume_size}GB",
+            )
+        ebs["Encrypted"] = snapshot.encrypted
+    ebs.setdefault("VolumeType", "standard")
+    ebs.setdefault("DeleteOnTermination", True)
+    return {"DeviceName": given["DeviceName"], "Ebs": ebs}
+
+
+def patch(patches: Patches) -> None:
+    """Make EC2's image calls work on registered images."""
+    patches.methods(AmiBackend, _load_amis, describe_images, deregister_image)
+    patches.methods(
+        AmisResponse,
+        register_image,
+        describe_image_attribute,
+        enable_image_deprecation,
+        disable_image_deprecation,
+        enable_image_deregistration_protection,
+        disable_image_deregistration_protection,
+    )
+
+
+def _load_amis(self: Moto) -> None:
+    """A new account owns no AMIs; moto loads hundreds from a file, which takes seconds, and calls them Amazon's."""
+    self.amis.clear()
+
+
+def describe_images(
+    self: Moto,
+    ami_ids: list[str] | None = None,
+    filters: dict[str, Any] | None = None,
+    exec_users: list[str] | None = None,
+    owners: list[str] | None = None,
+) -> list[Any]:
+    """AWS refuses an id that it does not know; moto answers with the ones that it does know."""
+    unknown = [ami_id for ami_id in ami_ids or [] if ami_id.startswith("ami-") and ami_id not in self.amis]
+    if unknown:
+        raise InvalidAMIIdError(unknown)
+    images: list[Any] = _describe_images(self, ami_ids, filters, exec_users, owners)
+    return images
+
+
+def deregister_image(self: Moto, ami_id: str) -> None:
+    """AWS refuses to deregister a protected AMI; moto knows no protection."""
+    image = self.amis.get(ami_id)
+    if getattr(image, "deregistration_protection", "disabled") != "disabled":
+        raise EC2ClientError("OperationNotPermitted", f"The image '{ami_id}' is protected from deregistration.")
+    _deregister_image(self, ami_id)
+    self.tags.pop(ami_id, None)
+
+
+def register_image(self: Moto) -> Moto:
+    """AWS remembers everything and checks the snapshot; moto keeps name and description and invents a snapshot."""
+    asked = {name: value for name in _MEMBERS if (value := self._get_param(name)) is not None}
+    self.error_on_dryrun()
+    _check(self.ec2_backend, asked)
+    image = RegisteredImage(self.ec2_backend, asked)
+    self.ec2_backend.amis[image.id] = image
+    image.add_tags(self._parse_tag_specification("image").get("image", {}))
+    return ActionResult({"ImageId": image.id})
+
+
+def _check(ec2: Moto, asked: dict[str, Any]) -> None:
+    name = asked.get("Name", "")
+    if not _NAME.fullmatch(name):
+        raise EC2ClientError("InvalidAMIName.Malformed", f"The AMI name '{name}' is not 3 to 128 allowed characters.")
+    for image in ec2.amis.values():
+        if image.name == name and image.owner_id == ec2.account_id:
+            raise EC2ClientError("InvalidAMIName.Duplicate", f"AMI name {name} is already in use by AMI {image.id}")
+    for key, choices in _CHOICES.items():
+        if key in asked and asked[key] not in choices:
+            raise EC2ClientError("InvalidParameterValue", f"Value ({asked[key]}) for parameter {key} is invalid.")
+    if asked.get("TpmSupport") and asked.get("BootMode") != "uefi":
+        raise EC2ClientError("InvalidParameterCombination", "TpmSupport needs BootMode uefi.")
+    if asked.get("BootMode", "").startswith("uefi") and asked.get("VirtualizationType") != "hvm":
+        raise EC2ClientError("InvalidParameterCombination", "BootMode uefi needs VirtualizationType hvm.")
+    _check_devices(asked.get("RootDeviceName"), asked.get("BlockDeviceMappings", []))
+
+
+def _check_devices(root: str | None, mappings: list[dict[str, Any]]) -> None:
+    if root is None:
+        raise EC2ClientError("MissingParameter", "The request must contain the parameter rootDeviceName")
+    devices = [mapping.get("DeviceName") for mapping in mappings]
+    if len(set(devices)) < len(devices) or None in devices:
+        raise EC2ClientError("InvalidBlockDeviceMapping", "Every mapping needs a device name of its own.")
+    if not any(mapping["DeviceName"] == root and "SnapshotId" in mapping.get("Ebs", {}) for mapping in mappings):
+        raise EC2ClientError("InvalidBlockDeviceMapping", f"No snapshot is mapped to the root device {root}")
+
+
+def _image(response: Moto) -> Moto:
+    image_id = response._get_param("ImageId")
+    response.error_on_dryrun()
+    if image_id not in response.ec2_backend.amis:
+        raise InvalidAMIIdError([image_id])
+    return response.ec2_backend.amis[image_id]
+
+
+def enable_image_deprecation(self: Moto) -> Moto:
+    """AWS hides a deprecated AMI from others; moto answers 500."""
+    image, when = _image(self), self._get_param("DeprecateAt")
+    image.deprecation_time = when if isinstance(when, str) else when.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return ActionResult({"Return": True})
+
+
+def disable_image_deprecation(self: Moto) -> Moto:
+    """AWS undoes a deprecation; moto answers 500."""
+    _image(self).deprecation_time = None
+    return ActionResult({"Return": True})
+
+
+def enable_image_deregistration_protection(self: Moto) -> Moto:
+    """AWS protects an AMI from DeregisterImage; moto answers 500."""
+    protection = "enabled-with-cooldown" if self._get_param("WithCooldown") else "enabled-without-cooldown"
+    _image(self).deregistration_protection = protection
+    return ActionResult({"Return": protection})
+
+
+def disable_image_deregistration_protection(self: Moto) -> Moto:
+    """AWS keeps an AMI protected for 24 hours after a protection with cooldown is disabled; here it stays protected."""
+    image = _image(self)
+    if image.deregistration_protection == "enabled-without-cooldown":
+        image.deregistration_protection = "disabled"
+    return ActionResult({"Return": image.deregistration_protection})
+
+
+def describe_image_attribute(self: Moto) -> Moto:
+    """AWS answers InvalidAMIID.NotFound for an unknown AMI, and every attribute it documents; moto a 500 for some."""
+    image, attribute = _image(self), self._get_param("Attribute")
+    found = {
+        "bootMode": ("BootMode", image.boot_mode),
+        "tpmSupport": ("TpmSupport", image.tpm_support),
+        "imdsSupport": ("ImdsSupport", image.imds_support),
+        "sriovNetSupport": ("SriovNetSupport", image.sriov_net_support),
+        "description": ("Description", image.description),
+        "kernel": ("KernelId", image.kernel_id),
+        "ramdisk": ("RamdiskId", image.ramdisk_id),
+    }
+    if attribute in found:
+        name, value = found[attribute]
+        return ActionResult({"ImageId": image.id, name: {"Value": value} if value is not None else {}})
+    return _describe_image_attribute(self)

@@ -1,0 +1,67 @@
+"""What takes an instance away against its owner's will: a spot interruption, and the death of its machine.
+
+Decides when an announced interruption comes true. The two minutes of AWS (EC2 user guide, "Spot Instance interruption
+notices") are as many seconds as the one who asks says. Nothing waits for the requests that it has then: its machine
+ends as in a power cut, and what is asked of it until its target group knows is a 502. Never replaces an instance: its
+group does.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from localcloud.moto_state import LOCK, backend
+
+if TYPE_CHECKING:
+    from localcloud.moto_state import MachineHooks, Moto
+
+NOTICE_SECONDS = 120.0
+_AT = "interrupted_at"  # an attribute of moto's instance that is ours: seconds since the epoch
+
+
+class NoInstance(Exception):
+    """There is no such instance, or nothing can be taken away from it; the message is one line."""
+
+
+def interrupt(instance_id: str, seconds: float = NOTICE_SECONDS) -> None:
+    """Announce a spot interruption in so many seconds. Raises `NoInstance`. Again: the first one stands."""
+    with LOCK:
+        instance = find(instance_id)
+        if instance.lifecycle != "spot":
+            raise NoInstance(f"{instance_id} is no Spot Instance, so EC2 does not interrupt it.")
+        instance.__dict__.setdefault(_AT, time.time() + seconds)
+
+
+def find(instance_id: str) -> Moto:
+    """A running instance. Raises `NoInstance`. Hold `LOCK`."""
+    instance = backend("ec2").get_instance_by_id(instance_id)
+    if instance is None or instance.state != "running":
+        raise NoInstance(f"There is no running instance {instance_id}.")
+    return instance
+
+
+def notice(instance: Moto) -> dict[str, str] | None:
+    """What the metadata service tells of an interruption (`spot/instance-action`); None if there is none."""
+    at = getattr(instance, _AT, None)
+    if at is None:
+        return None
+    return {"action": "terminate", "time": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def tick(ec2: Moto, machines: MachineHooks | None) -> None:
+    """Terminate what was announced and is due. With `LOCK` held."""
+    due = [
+        instance
+        for reservation in ec2.reservations.values()
+        for instance in reservation.instances
+        if instance.state == "running" and getattr(instance, _AT, time.time() + 1) <= time.time()
+    ]
+    for instance in due:
+        if machines is not None:
+            machines.kill(instance.id)
+        ec2.terminate_instances([instance.id])
+        backend("autoscaling").notify_terminate_instances([instance.id])
+        instance.state_reason.code = "Server.SpotInstanceTermination"
+        instance.state_reason.message = "Server.SpotInstanceTermination: Spot instance termination"

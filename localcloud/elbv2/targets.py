@@ -1,0 +1,207 @@
+"""Targets of target groups: registered, draining, and how healthy the machines say they are.
+
+Decides how long a deregistered target drains, and what DescribeTargetHealth answers when there are no machines to ask.
+Never checks a target's health.
+
+Moto calls every registered target healthy, forgets a deregistered one at once, and keeps a terminated one for ever.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+from moto.elbv2.exceptions import TargetGroupNotFoundError, ValidationError
+from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup
+
+from localcloud.elbv2 import attributes
+from localcloud.elbv2.attributes import DELAY
+from localcloud.moto_state import MachineHooks, TargetHealth, backend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from localcloud.moto_state import Moto
+    from localcloud.patches import Patches
+
+MATCHER = range(200, 500)  # API reference: Matcher, HttpCode
+_LIMITS = {  # API reference: CreateTargetGroup
+    "healthcheck_interval_seconds": range(5, 301),
+    "healthcheck_timeout_seconds": range(2, 121),
+    "healthy_threshold_count": range(2, 11),
+    "unhealthy_threshold_count": range(2, 11),
+}
+
+_deregister = FakeTargetGroup.deregister
+_create_target_group = ELBv2Backend.create_target_group
+_modify_target_group = ELBv2Backend.modify_target_group
+
+
+@dataclass(frozen=True)
+class Health:
+    """The health of one target, in ELBv2's words."""
+
+    target_id: str
+    port: int
+    state: str
+    reason: str
+    description: str
+
+
+def patch(patches: Patches, machines: MachineHooks | None) -> None:
+    """Make target health real; `machines` knows it."""
+    patches.set(ELBv2Backend, "machines", machines)
+    patches.methods(ELBv2Backend, describe_target_health, create_target_group, modify_target_group)
+    patches.methods(FakeTargetGroup, deregister, deregister_terminated_instances)
+
+
+def join(target_group_arns: Iterable[str], instance_ids: list[str]) -> None:
+    """Register instances in those of the target groups that exist. Those registered already stay as they are."""
+    groups = backend("elbv2").target_groups
+    for arn in target_group_arns:
+        if arn in groups:
+            groups[arn].register([{"Id": new} for new in instance_ids if new not in groups[arn].targets])
+
+
+def leave(target_group_arns: Iterable[str], instance_id: str) -> float:
+    """Deregister an instance; the monotonic time by which it has drained everywhere."""
+    groups = backend("elbv2").target_groups
+    deadline = time.monotonic()
+    for arn in target_group_arns:
+        if arn in groups and instance_id in groups[arn].targets:
+            groups[arn].deregister([{"Id": instance_id}])
+            deadline = max(deadline, draining(groups[arn]).get(instance_id, 0.0))
+    return deadline
+
+
+def drained(target_group_arns: Iterable[str], instance_id: str) -> bool:
+    """Whether a deregistered target has no request left in any of these groups.
+
+    AWS ends the draining of a target that has none (user guide, "Deregistration delay"); here the machines may know, if
+    they have `drained(target_group_arn, instance_id)`. Without machines there are no requests.
+    """
+    elbv2 = backend("elbv2")
+    if elbv2.machines is None:
+        return True
+    asked = getattr(elbv2.machines, "drained", lambda _arn, _instance_id: False)
+    left = [
+        group
+        for arn in target_group_arns
+        if (group := elbv2.target_groups.get(arn)) is not None and instance_id in draining(group)
+    ]
+    return all(asked(group.arn, instance_id) for group in left)
+
+
+def forget(instance_id: str) -> None:
+    """A terminated instance is no target any more, and does not drain."""
+    for group in backend("elbv2").target_groups.values():
+        group.targets.pop(instance_id, None)
+        group.deregistered_targets.pop(instance_id, None)
+        draining(group).pop(instance_id, None)
+
+
+def draining(target_group: Moto) -> dict[str, float]:
+    """Targets of moto's target group that still drain, with the monotonic time at which they stop. Hold `LOCK`."""
+    until: dict[str, float] = target_group.__dict__.setdefault("draining_until", {})
+    for target_id in [target_id for target_id, end in until.items() if end <= time.monotonic()]:
+        del until[target_id]
+    return until
+
+
+def create_target_group(self: Moto, name: str, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
+    """AWS checks the health check's numbers and status codes; moto takes `200-299-300`."""
+    _check_health_check((kwargs.get("matcher") or {}).get("HttpCode"), kwargs)
+    group = _create_target_group(self, name, **kwargs)
+    if group.protocol in {"HTTP", "HTTPS"}:
+        group.attributes = attributes.first(attributes.GROUP)
+    return group
+
+
+def modify_target_group(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
+    """As `create_target_group`."""
+    asked = signature(_modify_target_group).bind(self, *args, **kwargs).arguments
+    renamed = {
+        "healthcheck_interval_seconds": asked.get("health_check_interval"),
+        "healthcheck_timeout_seconds": asked.get("health_check_timeout"),
+        "healthcheck_path": asked.get("health_check_path"),
+    }
+    _check_health_check(asked.get("http_codes"), {**asked, **renamed})
+    return _modify_target_group(self, *args, **kwargs)
+
+
+def _check_health_check(codes: str | None, asked: dict[str, Any]) -> None:
+    if codes is not None:
+        ranges = [part.partition("-") for part in codes.split(",")]
+        if not re.fullmatch(r"\d{3}(-\d{3})?(,\d{3}(-\d{3})?)*", codes) or not all(
+            int(first) in MATCHER and int(last or first) in MATCHER and int(first) <= int(last or first)
+            for first, _, last in ranges
+        ):
+            raise ValidationError(f"Health check matcher HTTP code '{codes}' must be within '200-499' inclusive")
+    path = asked.get("healthcheck_path")
+    if path is not None and not path.startswith("/"):
+        raise ValidationError(f"Health check path '{path}' must begin with a '/'")
+    for name, limits in _LIMITS.items():
+        value = asked.get(name)
+        if value is not None and int(value) not in limits:
+            words = name.replace("healthcheck", "health check").replace("_", " ")
+            raise ValidationError(f"The {words} '{value}' must be between {limits[0]} and {limits[-1]}")
+
+
+def deregister(self: Moto, targets: list[dict[str, Any]]) -> None:
+    """AWS lets a target drain when a load balancer uses its group; moto forgets it at once."""
+    _deregister(self, targets)
+    if self.load_balancer_arns:
+        delay = float(self.attributes[DELAY])
+        for target in targets:
+            draining(self)[target["Id"]] = time.monotonic() + delay
+
+
+def deregister_terminated_instances(self: Moto, instance_ids: list[str]) -> None:
+    """AWS soon forgets a terminated instance; moto shows it as draining for ever."""
+    for instance_id in instance_ids:
+        self.targets.pop(instance_id, None)
+        self.deregistered_targets.pop(instance_id, None)
+        draining(self).pop(instance_id, None)
+
+
+def describe_target_health(self: Moto, target_group_arn: str, targets: list[dict[str, Any]]) -> list[Moto]:
+    """AWS says what its checks found; moto that everything is healthy."""
+    group = self.target_groups.get(target_group_arn)
+    if group is None:
+        raise TargetGroupNotFoundError
+    known = self.machines.target_health(target_group_arn) if self.machines else _unchecked(group)
+    if targets:
+        by_id = {health.target_id: health for health in known}
+        known = [by_id.get(target["Id"]) or _unregistered(group, target["Id"]) for target in targets]
+    return [
+        FakeHealthStatus(
+            health.target_id,
+            str(health.port),
+            str(health.port),
+            health.state,
+            health.reason or None,
+            health.description or None,
+        )
+        for health in known
+    ]
+
+
+def _unchecked(group: Moto) -> list[TargetHealth]:
+    """What is known when nobody checks. Words: ELBv2 API reference, TargetHealth."""
+    state = ("unused", "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer")
+    if group.load_balancer_arns:
+        state = ("initial", "Elb.RegistrationInProgress", "Target registration is in progress")
+    registered: list[TargetHealth] = [
+        Health(target["Id"], int(target["Port"]), *state) for target in group.targets.values()
+    ]
+    leaving = ("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
+    return [*registered, *(Health(target_id, int(group.port), *leaving) for target_id in draining(group))]
+
+
+def _unregistered(group: Moto, target_id: str) -> Health:
+    return Health(
+        target_id, int(group.port), "unused", "Target.NotRegistered", "Target is not registered to the target group"
+    )

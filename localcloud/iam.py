@@ -1,0 +1,51 @@
+"""The managed policies of AWS itself: there when they are first asked for.
+
+Decides when they are loaded: with the first ARN of one, because loading all 1,582 takes a fifth of a second, and most
+runs never name one. Whether a policy allows anything is not judged here, as nowhere in the local cloud.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localcloud.moto_state import Moto
+    from localcloud.patches import Patches
+
+_PREFIX = "arn:aws:iam::aws:policy/"
+_TAKING_AN_ARN = (
+    "attach_role_policy",
+    "attach_user_policy",
+    "attach_group_policy",
+    "get_policy",
+    "get_policy_version",
+    "list_policy_versions",
+)
+
+
+def patch(patches: Patches) -> None:
+    """Make AWS's managed policies attachable."""
+    for name in _TAKING_AN_ARN:
+        patches.set(IAMBackend, name, _loading(getattr(IAMBackend, name)))
+
+
+def _loading(original: Callable[..., Any]) -> Callable[..., Any]:
+    """AWS has its managed policies in every account; moto has none unless all are loaded at its start."""
+
+    @functools.wraps(original)
+    def call(self: Moto, policy_arn: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - moto's own arguments
+        if policy_arn.startswith(_PREFIX) and not self.aws_managed_policies:
+            self.aws_managed_policies = [
+                AWSManagedPolicy.from_data(name, self.account_id, self.region_name, data)
+                for name, data in json.loads(aws_managed_policies_data).items()
+            ]
+            self.managed_policies.update((policy.arn, policy) for policy in self.aws_managed_policies)
+        return original(self, policy_arn, *args, **kwargs)
+
+    return call

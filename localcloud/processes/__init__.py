@@ -1,0 +1,1 @@
+"""Processes that the local cloud starts: none outlives it."""
