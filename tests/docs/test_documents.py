@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_ci_runs_the_test_command_that_the_readme_names() -> None:
 def test_the_readme_names_every_verb_of_make_that_a_user_needs() -> None:
     """A verb would exist that nobody knows of."""
     readme = (ROOT / "README.md").read_text()
-    for target in TARGETS - {"help", "fmt", "lint", "lock", "mutants", "setup"}:
+    for target in TARGETS - {"help", "fmt", "lint", "lock", "mutants", "setup", "setup-python"}:
         assert f"make {target}" in readme, target
 
 
@@ -50,16 +51,21 @@ def test_stand_ins_say_so_in_their_first_line_and_in_the_readme() -> None:
         assert name in readme, name
 
 
-def test_each_decision_has_one_number_and_its_line_in_the_list() -> None:
-    """`Decision 11` would mean two things, or one of them could not be found."""
+def test_each_decision_has_a_number_a_date_a_status_and_its_line_in_the_list() -> None:
+    """`Decision 11` would mean two things, could not be found, or be taken for one that still holds."""
     folder = ROOT / "docs/decisions"
     found = []
     for number, path in enumerate(sorted(folder.glob("0*.md")), start=1):
         assert path.name.startswith(f"{number:04}-"), path.name
-        title = path.read_text().split("\n", 1)[0]
-        assert title.startswith(f"# {number}. "), path.name
-        found.append(f"[{title.removeprefix(f'# {number}. ')}]({path.name})")
-    assert re.findall(r"^\d+\. (.*)", (folder / "README.md").read_text(), flags=re.MULTILINE) == found
+        head = re.match(
+            rf"# {number}\. (.+)\n\nDate: (2\d{{3}}-\d\d-\d\d)\. Status: (accepted|superseded by decision \d+)\.\n\n",
+            path.read_text(),
+        )
+        assert head, f"{path.name} does not begin as docs/decisions/template.md does"
+        title, date, status = head.groups()
+        datetime.date.fromisoformat(date)
+        found.append(f"| {number} | [{title}]({path.name}) | {date} | {status} |")
+    assert re.findall(r"^\| \d+ .*", (folder / "README.md").read_text(), flags=re.MULTILINE) == found
 
 
 def test_pages_that_the_code_names_exist() -> None:
