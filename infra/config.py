@@ -1,6 +1,7 @@
 """The only reader of `pulumi.Config`: all settings of a stack, read once, checked together, refused together.
 
-What is wrong is told with its key, in one line, before anything is touched. It knows no setting: `infra.settings` does.
+What is wrong is told with its key, in one line, before anything is touched. It knows no setting:
+`fleetswap_pulumi.settings` does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fleetswap.domain.errors import InputError
-from infra.settings import NAMESPACE, Settings
+from fleetswap_pulumi.settings import NAMESPACE, Settings
 
 
 def read() -> Settings:

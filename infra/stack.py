@@ -22,9 +22,9 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
 from fleetswap.domain.rollout.policy import Policy
-from infra.place import Whereabouts, check_offers, place
-from infra.settings import Settings
-from infra.wanted import wanted_entry
+from fleetswap_pulumi.place import Whereabouts, check_offers, place
+from fleetswap_pulumi.settings import Settings
+from fleetswap_pulumi.wanted import wanted_entry
 
 
 def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from infra.settings import NAMESPACE, Settings
+from fleetswap_pulumi.settings import NAMESPACE, Settings
 
 HEAD = """# Settings
 

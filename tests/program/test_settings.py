@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
+from fleetswap_pulumi.settings import Settings
 from infra import config
 from infra.config import parse
-from infra.settings import Settings
 from tools import settings_reference
 
 ROOT = Path(__file__).resolve().parents[2]

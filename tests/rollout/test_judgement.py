@@ -13,7 +13,7 @@ import pytest
 from fleetswap.domain.rollout.messages import End, Kind
 from fleetswap.domain.rollout.model import Policy
 from fleetswap.domain.rollout.strategy import Step, Strategy
-from infra.settings import RolloutSettings
+from fleetswap_pulumi.settings import RolloutSettings
 from tests.rollout.scenarios import order_for
 from tests.rollout.sim_world import Fleet, SimWorld
 from tests.rollout.simulator import Deployer

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Entry, Identity, Ledger, Network
-from infra.settings import Settings
+from fleetswap_pulumi.settings import Settings
 
 
 class Whereabouts(Protocol):

@@ -8,7 +8,7 @@ from fleetswap.domain.release.packages import changes
 from fleetswap.nix import build
 from fleetswap.workflows.image import upload
 from fleetswap_pulumi.disk_image import PROJECT_ROOT
-from infra.settings import ImageSettings, Settings
+from fleetswap_pulumi.settings import ImageSettings, Settings
 
 
 def wanted_entry(settings: Settings, ledger: Ledger) -> Entry:

@@ -17,7 +17,7 @@ from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.policy import Policy
 from fleetswap.workflows.image import upload
-from infra.names import (
+from fleetswap_pulumi.names import (
     MONTH,
     AccountId,
     CertificateArn,
