@@ -5,13 +5,14 @@ import sys
 import pulumi
 
 from fleetswap.domain.errors import FleetswapError
-from infra import config, stack
+from fleetswap_pulumi.fleet import deploy
+from infra import config
 
 BAIL = 32
 """Exit status that says "what is wrong has been told" (pulumi-language-python, ErrorBail): no traceback, no echo."""
 
 try:
-    stack.deploy(config.read())
+    deploy(config.read())
 except FleetswapError as error:
     pulumi.log.error(str(error))
     sys.exit(BAIL)

@@ -59,7 +59,7 @@ if mode == "bail":
 if mode == "hang":
     Path("../pid").write_text(f"{os.getpid()}\\n")
     time.sleep(600)
-_sync_await(get_root_resource().urn.future())  # see infra/stack.py: before this the state may be half-written
+_sync_await(get_root_resource().urn.future())  # see fleet.py: before this the state may be half-written
 before = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": stack}).value["outputs"]
 File("file", str(Path("../made").resolve()), config.require_secret("text"))
 pulumi.export("stack", stack)

@@ -11,7 +11,8 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mock
 from pulumi.runtime.mocks import test as with_pulumi
 from pulumi.runtime.stack import Stack
 
-from infra import config, stack
+from fleetswap_pulumi.fleet import deploy
+from infra import config
 
 PROJECT, STACK = "fleetswap", "local"
 
@@ -116,7 +117,7 @@ def declare(
     @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
         pulumi.runtime.register_stack_transformation(remember)
-        stack.deploy(config.parse(values, region=region), credentials or Credentials())
+        deploy(config.parse(values, region=region), credentials or Credentials())
         root = pulumi.runtime.get_root_resource()
         assert isinstance(root, Stack)
         exported = root.outputs

@@ -32,7 +32,7 @@ BEFORE = Ledger(live="bad", standby="good", entries=(entry("bad"), entry("good")
 
 
 def ordered(wanted: str, policy: Policy = POLICY) -> tuple[Order, Ledger]:
-    """The order that `pulumi up` makes out of the ledger for this release, as `infra.stack` does, and its ledger."""
+    """The order that `pulumi up` makes of the ledger for this release (`fleetswap_pulumi.fleet`), and its ledger."""
     decided = plan(BEFORE, entry(wanted), kept_images=3, max_size=8)
     others = [each.release for each in decided.running[1:]]
     standby = decided.standby.release if decided.standby else None

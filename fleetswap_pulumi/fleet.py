@@ -9,21 +9,21 @@ import pulumi
 from pulumi.runtime import get_root_resource
 from pulumi.runtime.sync_await import _sync_await
 
-from components.context import Context
-from components.disk_image import Shipping
-from components.front_door import FrontDoor, FrontDoorArgs
-from components.network import Network as NetworkComponent
-from components.network import NetworkArgs
-from components.release import Release, ReleaseArgs, Tuning
-from components.rollout import Rollout, RolloutArgs
-from components.switch import Switch, SwitchArgs
 from fleetswap.aws.account import Account
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
 from fleetswap.domain.rollout.policy import Policy
+from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.disk_image import Shipping
+from fleetswap_pulumi.front_door import FrontDoor, FrontDoorArgs
+from fleetswap_pulumi.network import Network as NetworkComponent
+from fleetswap_pulumi.network import NetworkArgs
 from fleetswap_pulumi.place import Whereabouts, check_offers, place
+from fleetswap_pulumi.release import Release, ReleaseArgs, Tuning
+from fleetswap_pulumi.rollout import Rollout, RolloutArgs
 from fleetswap_pulumi.settings import Settings
+from fleetswap_pulumi.switch import Switch, SwitchArgs
 from fleetswap_pulumi.wanted import wanted_entry
 
 
