@@ -1,8 +1,13 @@
-"""The story of a stack, top to bottom: ledger, wanted release, plan, network, front door, releases, rollout."""
+"""The story of a stack, top to bottom: ledger, wanted release, plan, network, front door, releases, rollout.
+
+`deploy` is all that a program needs. It is a function and no component resource: a component would become the parent of
+everything, the parents are part of a resource's URN, and each state that exists would see its whole fleet replaced.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -17,8 +22,7 @@ from fleetswap.domain.rollout.policy import Policy
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import Shipping
 from fleetswap_pulumi.front_door import FrontDoor, FrontDoorArgs
-from fleetswap_pulumi.network import Network as NetworkComponent
-from fleetswap_pulumi.network import NetworkArgs
+from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.place import Whereabouts, check_offers, place
 from fleetswap_pulumi.release import Release, ReleaseArgs, Tuning
 from fleetswap_pulumi.rollout import Rollout, RolloutArgs
@@ -27,8 +31,25 @@ from fleetswap_pulumi.switch import Switch, SwitchArgs
 from fleetswap_pulumi.wanted import wanted_entry
 
 
-def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> None:
-    """Declare the whole stack. Raises `InputError` before the first resource if something asked for is wrong."""
+@dataclass(frozen=True)
+class Fleet:
+    """What `deploy` has declared, for what a program adds of its own: a name in DNS, an alarm."""
+
+    url: pulumi.Output[str]
+    network: Network
+    front: FrontDoor
+    releases: Mapping[str, Release]
+    """Those that run or whose image is kept, by their ids."""
+    rollout: Rollout
+
+
+def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> Fleet:
+    """Declare the whole stack. Once a program: the outputs `url`, `live`, `standby`, `seconds`, `ledger` are its own.
+
+    The ledger is what the next update reads to know what there is. `whereabouts` is asked where the credentials lead
+    to, which is AWS (or the local cloud) if it is not given. Raises `InputError` before the first resource if something
+    asked for is wrong.
+    """
     before = read_outputs()
     read = from_plain(before.get("ledger"))
     account = whereabouts or Account(Cloud(settings.region, settings.endpoint))
@@ -52,7 +73,7 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> None:
     )
     everything = pulumi.ResourceOptions(provider=context.provider())
 
-    network = NetworkComponent(
+    network = Network(
         settings.service,
         NetworkArgs(
             context=context,
@@ -120,6 +141,7 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> None:
     pulumi.export("url", front.url)
     seconds = {"build": disk.build_seconds, "upload": disk.upload_seconds, "rollout": rollout.seconds}
     _export(rollout, read, decided, seconds, before)
+    return Fleet(front.url, network, front, releases, rollout)
 
 
 def _export(

@@ -4,8 +4,8 @@ import sys
 
 import pulumi
 
+from components.fleet import deploy
 from fleetswap.domain.errors import FleetswapError
-from fleetswap_pulumi.fleet import deploy
 from infra import config
 
 BAIL = 32
