@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fleetswap.domain.rollout.gate import HEALTHY, Target
+from fleetswap.domain.rollout.gate import Target, TargetState
 from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.messages import Seen
 from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule
@@ -34,7 +34,8 @@ def seen(
     known = {"new": Group(0, 0, 8), "live": Group(2, 2, 8), "old": Group(0, 0, 8), **groups}
     counts = {"live": 2} if healthy is None else healthy
     targets = tuple(
-        (f"tg-{name}", tuple(Target(f"i-{name}-{n}", HEALTHY) for n in range(count))) for name, count in counts.items()
+        (f"tg-{name}", tuple(Target(f"i-{name}-{n}", TargetState.HEALTHY) for n in range(count)))
+        for name, count in counts.items()
     )
     return Seen(rule, tuple(known.items()), targets, (), tags or {}, alarms or {}, armed)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fleetswap.domain.rollout import canary, look, pins, rollout_tags, scale_in
-from fleetswap.domain.rollout.gate import HEALTHY, Answer, Streak, Target
+from fleetswap.domain.rollout.gate import Answer, Streak, Target, TargetState
 from fleetswap.domain.rollout.machine import begin, step
 from fleetswap.domain.rollout.messages import (
     Arm,
@@ -44,7 +44,7 @@ POLICY = Policy(capacity=2, readings=2, interval=2, convergence=60)
 ORDER = replace(order("new", "live", "old", standby="live", policy=POLICY), switch_role="arn:role")
 LIVE = Rule((("tg-live", 100),), "live")
 NEW = Rule((("tg-new", 100),), "new")
-UP = (Target("i-1", HEALTHY), Target("i-2", HEALTHY))
+UP = (Target("i-1", TargetState.HEALTHY), Target("i-2", TargetState.HEALTHY))
 SEEN = Seen(
     LIVE,
     (("new", Group(2, 2, 8)), ("live", Group(2, 2, 8)), ("old", Group(0, 0, 8))),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.evidence import Evidence
-from fleetswap.domain.rollout.gate import HEALTHY, Answer, Failure, Machine, Reading, Target
+from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Reading, Target, TargetState
 from fleetswap.domain.rollout.machine import begin, drift, step
 from fleetswap.domain.rollout.messages import (
     Arm,
@@ -84,7 +84,9 @@ RULES = [
 counts = st.integers(0, 2)
 rules = st.sampled_from(RULES)
 target_lists = st.lists(
-    st.sampled_from([Target("i-1", HEALTHY), Target("i-2", "unhealthy", "Target.Timeout"), Target("i-3", "draining")]),
+    st.sampled_from(
+        [Target("i-1", "healthy"), Target("i-2", "unhealthy", "Target.Timeout"), Target("i-3", "draining")]
+    ),
     max_size=3,
 ).map(tuple)
 answers = st.sampled_from([Answer(200), Answer(500), Answer(None, "refused")])
@@ -242,7 +244,7 @@ class Watch:
     def event(self, state: State, event: Event) -> None:
         match event:
             case HealthRead() if event.reading.targets is not None:
-                healthy = sum(target.state == HEALTHY for target in event.reading.targets)
+                healthy = sum(target.is_healthy for target in event.reading.targets)
                 self.healthy_in_a_row = self.healthy_in_a_row + 1 if healthy >= state.wanted else 0
             case Probed():
                 self.probed_in_a_row = self.probed_in_a_row + 1 if event.answer.status == 200 else 0
@@ -250,7 +252,7 @@ class Watch:
                 holds = event.rule_known and event.rule is not None and state.expected is not None
                 holds = holds and shares(event.rule) == shares(state.expected)
                 bad = event.answer.status != 200 or (
-                    event.targets is not None and not any(target.state == HEALTHY for target in event.targets)
+                    event.targets is not None and not any(target.is_healthy for target in event.targets)
                 )
                 if bad:
                     self.confirmed_in_a_row = 0
@@ -293,7 +295,7 @@ def test_a_friendly_world_ends_in_success(data: st.DataObject) -> None:  # noqa:
     """The machine would be safe only because it never deploys anything."""
     rule = data.draw(rules)
     size = Group(1, data.draw(st.integers(1, 3)), 5)
-    good = tuple(Target(f"i-{n}", HEALTHY) for n in range(5))
+    good = tuple(Target(f"i-{n}", TargetState.HEALTHY) for n in range(5))
     groups = {"new": Group(0, 0, 5), "live": size, "old": size}
     targets = (("tg-new", good), ("tg-live", good), ("tg-alien", ()))
     state, now = begin(ORDER, 0.0), 0.0

@@ -12,7 +12,7 @@ import pytest
 
 from fleetswap.domain.rollout import pins, rollout_tags
 from fleetswap.domain.rollout.evidence import Evidence
-from fleetswap.domain.rollout.gate import HEALTHY, Answer, Failure, Machine, Reading, Streak, Target
+from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Reading, Streak, Target, TargetState
 from fleetswap.domain.rollout.machine import LOOK_SECONDS, LOOKS, RECOVERIES, begin, step
 from fleetswap.domain.rollout.messages import (
     Arm,
@@ -65,7 +65,7 @@ FIVE = (("tg-live", 95), ("tg-new", 5))
 ALL = (("tg-new", 100),)
 STEPS = (Step(5, hold=30), Step(100, hold=40))
 ROLE = replace(ORDER, switch_role="arn:role", policy=replace(POLICY, shift_deadline=30, data_deadline=200))
-UP = (Target("i-new-0", HEALTHY), Target("i-new-1", HEALTHY))
+UP = (Target("i-new-0", TargetState.HEALTHY), Target("i-new-1", TargetState.HEALTHY))
 SICK = (Target("i-new-0", "unhealthy", "Target.Timeout"),)
 PENDING = (Machine("i-new-0", "Pending"),)
 NONE_LEFT = Failure("9", "insufficient capacity")

@@ -74,15 +74,14 @@ class BlockConnection:
         try:
             headers, stamp = self._signer.sign(request)
             answer = self._exchange(self._head(path, headers, len(block)), block, sent)
-            self._judge(answer, stamp, checksum, doing)
+            again = answer.status >= 400 and self._helps(answer, stamp)
         except Odd as error:
             raise TryAgain(f"{doing}: {error}") from error
         except OSError as error:
             raise TryAgain(f"{doing}: {_why(error)}") from error
-        except (CloudError, TryAgain) as error:
-            if str(error).startswith(doing):
-                raise
+        except (CloudError, TryAgain) as error:  # what the credentials or the proxy say
             raise type(error)(f"{doing}: {error}") from error
+        _judge(answer, checksum, doing, again=again)
 
     def close(self) -> None:
         """Close the connection; a put of another thread that is under way fails. To repeat it is harmless."""
@@ -146,20 +145,26 @@ class BlockConnection:
         if line is not None:
             line.close()
 
-    def _judge(self, answer: Answer, stamp: Stamp, checksum: str, doing: str) -> None:
-        if answer.status == 201:
-            echoed = answer.headers.get("x-amz-checksum")
-            if echoed != checksum:
-                raise TryAgain(f"{doing}: " + ("EBS got other data" if echoed else "the answer echoes no checksum"))
-            return
-        if answer.status < 400:
-            raise TryAgain(f"{doing}: the answer had status {answer.status} instead of 201")
-        code, message, reason = _told(answer)
-        error = refusal(doing, (PERMISSION,), code=code, message=message, reason=reason, status=answer.status)
-        helped = (expired(code) and self._signer.renew(stamp)) or (
+    def _helps(self, answer: Answer, stamp: Stamp) -> bool:
+        """Whether the next attempt is signed with what this answer asks for: newer credentials, or the right time."""
+        code, message, _ = _told(answer)
+        return (expired(code) and self._signer.renew(stamp)) or (
             skewed(code, message) and self._signer.set_clock(stamp, answer.headers.get("date"))
         )
-        raise TryAgain(str(error)) if helped else error
+
+
+def _judge(answer: Answer, checksum: str, doing: str, *, again: bool) -> None:
+    """Raise what the answer means, unless it means that the block is written. With `again`, it is to be tried again."""
+    if answer.status == 201:
+        echoed = answer.headers.get("x-amz-checksum")
+        if echoed != checksum:
+            raise TryAgain(f"{doing}: " + ("EBS got other data" if echoed else "the answer echoes no checksum"))
+        return
+    if answer.status < 400:
+        raise TryAgain(f"{doing}: the answer had status {answer.status} instead of 201")
+    code, message, reason = _told(answer)
+    error = refusal(doing, (PERMISSION,), code=code, message=message, reason=reason, status=answer.status)
+    raise TryAgain(str(error)) if again else error
 
 
 def _early(line: Line) -> Answer | None:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.tags import UPLOAD
@@ -87,9 +88,19 @@ class Page:
     volume_gib: int
 
 
+class SnapshotState(StrEnum):
+    """The states of a snapshot (EC2, DescribeSnapshots, State)."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    ERROR = "error"
+    RECOVERABLE = "recoverable"
+    RECOVERING = "recovering"
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot as EC2 describes it. `state` is `pending`, `completed`, `error`, `recoverable` or `recovering`."""
+    """A snapshot as EC2 describes it. `state` is a `SnapshotState`, or one that EC2 has added since."""
 
     snapshot_id: str
     state: str
@@ -107,12 +118,12 @@ class Snapshot:
     @property
     def completed(self) -> bool:
         """Whether it can be read and registered."""
-        return self.state == "completed"
+        return self.state == SnapshotState.COMPLETED
 
     @property
     def unfinished(self) -> bool:
         """Whether it will never be of use unless somebody goes on with it."""
-        return self.state in ("pending", "error")
+        return self.state in {SnapshotState.PENDING, SnapshotState.ERROR}
 
     @property
     def uploaded(self) -> bool:

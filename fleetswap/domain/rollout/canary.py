@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fleetswap.domain.rollout import gate
-from fleetswap.domain.rollout.evidence import Expected, Finding
+from fleetswap.domain.rollout.evidence import AlarmState, Expected, Finding
 from fleetswap.domain.rollout.gate import Decision, Streak, Verdict
 from fleetswap.domain.rollout.messages import Seen
 from fleetswap.domain.rollout.model import Policy, Side
@@ -67,7 +67,7 @@ def ringing(state: State) -> frozenset[str]:
     """The alarms that rang at the start of a rollback. They are why it is made, and say nothing against it."""
     if not state.trusted or state.first is None:
         return frozenset()
-    return frozenset(name for name, alarm in state.first.alarms.items() if alarm == "ALARM")
+    return frozenset(name for name, alarm in state.first.alarms.items() if alarm == AlarmState.ALARM)
 
 
 def judge(found: Sequence[Finding], streak: Streak, *, readings: int, hold_over: bool, seconds_left: float) -> Decision:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from fleetswap.domain.rollout import gate, rates
 from fleetswap.domain.rollout.gate import Answer, Reading, Target, Verdict
@@ -17,9 +18,13 @@ from fleetswap.domain.rollout.periods import Period, Watch
 from fleetswap.domain.rollout.policy import Check, Policy
 from fleetswap.domain.rollout.rates import Bad, Limit
 
-RINGING = "ALARM"
-QUIET = "OK"
-"""States of an alarm (DescribeAlarms, StateValue). The third, INSUFFICIENT_DATA, says nothing."""
+
+class AlarmState(StrEnum):
+    """The states of an alarm (CloudWatch, DescribeAlarms, StateValue)."""
+
+    OK = "OK"
+    ALARM = "ALARM"
+    INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
 
 
 @dataclass(frozen=True)
@@ -149,10 +154,10 @@ def alarms(states: Mapping[str, str] | None, names: tuple[str, ...], ignored: fr
     if states is None:
         return Finding(Verdict.WAIT, "the alarms are unknown: CloudWatch does not answer")
     counted = [name for name in names if name not in ignored]
-    ringing = [name for name in counted if states.get(name) == RINGING]
+    ringing = [name for name in counted if states.get(name) == AlarmState.ALARM]
     if ringing:
         return Finding(Verdict.ABORT, f"alarm {' and '.join(ringing)} rings")
-    unknown = [f"alarm {name} is {states.get(name, 'gone')}" for name in counted if states.get(name) != QUIET]
+    unknown = [f"alarm {name} is {states.get(name, 'gone')}" for name in counted if states.get(name) != AlarmState.OK]
     if unknown:
         return Finding(Verdict.WAIT, ", ".join(unknown))
     words = "no alarm rings" if not ignored else f"no other alarm rings than {' and '.join(sorted(ignored))}"

@@ -10,8 +10,17 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-HEALTHY = "healthy"
-"""The one state of a target that takes requests (DescribeTargetHealth, TargetHealth.State)."""
+
+class TargetState(StrEnum):
+    """The states of a target (ELBv2, DescribeTargetHealth, TargetHealth.State). Only a healthy one takes requests."""
+
+    INITIAL = "initial"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNUSED = "unused"
+    DRAINING = "draining"
+    UNAVAILABLE = "unavailable"
+
 
 QUOTAS = (
     (re.compile(r"VcpuLimitExceeded|vCPU capacity than your current vCPU limit", re.I), "Running On-Demand instances"),
@@ -55,12 +64,30 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]+")
 
 @dataclass(frozen=True)
 class Target:
-    """A machine as the target group sees it: the words of DescribeTargetHealth."""
+    """A machine as the target group sees it, in the words of DescribeTargetHealth.
+
+    `state` is a `TargetState`, or one that ELBv2 has added since: such a target takes no requests.
+    """
 
     machine: str
     state: str
     reason: str = ""
     description: str = ""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it takes requests."""
+        return self.state == TargetState.HEALTHY
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it is being taken out of the target group, so that nothing is to be expected of it."""
+        return self.state == TargetState.DRAINING
+
+
+LEAVING = "Terminat"
+"""How every LifecycleState of a machine that is being ended begins: Terminating, Terminating:Wait, Terminated and so on
+(EC2 Auto Scaling user guide, "instance lifecycle")."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +100,7 @@ class Machine:
     @property
     def launched(self) -> bool:
         """Whether it is on its way up or there, and not on its way out."""
-        return not self.state.startswith("Terminat")
+        return not self.state.startswith(LEAVING)
 
 
 @dataclass(frozen=True)
@@ -211,14 +238,15 @@ def judge(
 
 def healthy(targets: tuple[Target, ...]) -> int:
     """How many of the targets take requests."""
-    return sum(target.state == HEALTHY for target in targets)
+    return sum(target.is_healthy for target in targets)
 
 
 def suspects(reading: Reading) -> tuple[str, ...]:
     """The machines whose console may say what is wrong, the most telling first: unhealthy, still starting, launched."""
-    targets = [target for target in reading.targets or () if target.state in {"unhealthy", "initial"}]
-    targets.sort(key=lambda target: target.state, reverse=True)
-    good = {target.machine for target in reading.targets or () if target.state == HEALTHY}
+    order = [TargetState.UNHEALTHY, TargetState.INITIAL]
+    targets = [target for target in reading.targets or () if target.state in order]
+    targets.sort(key=lambda target: order.index(TargetState(target.state)))
+    good = {target.machine for target in reading.targets or () if target.is_healthy}
     launched = [machine.id for machine in reading.machines or () if machine.launched and machine.id not in good]
     return tuple(dict.fromkeys([target.machine for target in targets] + launched))
 
@@ -232,7 +260,7 @@ def words(reading: Reading, *, wanted: int) -> str:
         launched = sum(machine.launched for machine in reading.machines)
         count = f"{launched} of {wanted} machines launched, {healthy(reading.targets)} healthy"
     parts = [count]
-    waiting = [target for target in reading.targets if target.state not in {HEALTHY, "draining"}]
+    waiting = [target for target in reading.targets if not (target.is_healthy or target.is_leaving)]
     reasons: dict[str, list[str]] = {}
     for target in waiting[:NAMED_TARGETS]:
         reasons.setdefault(one_line(f"{target.reason or target.state} {target.description}"), []).append(target.machine)

@@ -8,7 +8,7 @@ listener's rule and the tags say, never a ledger. Nothing here looks at evidence
 from __future__ import annotations
 
 from fleetswap.domain.rollout import gate, rollout_tags
-from fleetswap.domain.rollout.evidence import RINGING
+from fleetswap.domain.rollout.evidence import AlarmState
 from fleetswap.domain.rollout.messages import Arm, Change, Disarm, Kind, Restore, Route, Seen
 from fleetswap.domain.rollout.model import Order, Rule, shares
 from fleetswap.domain.rollout.policy import Check
@@ -87,7 +87,7 @@ def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
             f"release {candidate.release} was rolled back by hand{at}: deploy another image, or set fleetswap:release,"
             " or allow it with fleetswap:rollout.again",
         )
-    ringing = [name for name in policy.alarms if seen.alarms[name] == RINGING]
+    ringing = [name for name in policy.alarms if seen.alarms[name] == AlarmState.ALARM]
     if ringing and not state.trusted and not policy.reports_only(Check.ALARMS):
         return Kind.ABORTED, f"alarm {' and '.join(ringing)} rings already, before release {candidate.release} begins"
     return None

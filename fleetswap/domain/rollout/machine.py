@@ -269,7 +269,7 @@ def _judge(state: State, reading: Reading, now: float) -> State:
     state = replace(state, streak=decision.streak, eager=eager, suspects=suspects)
     match decision.verdict:
         case Verdict.PROMOTE:
-            healthy = tuple(target.machine for target in reading.targets or () if target.state == gate.HEALTHY)
+            healthy = tuple(target.machine for target in reading.targets or () if target.is_healthy)
             if state.order.candidate.image is None or state.is_live_already:
                 return _enter_probe(state, now)
             return replace(state, doing=ReadImages(healthy))

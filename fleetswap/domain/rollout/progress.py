@@ -97,7 +97,7 @@ def _machines(reading: Reading, wanted: int) -> str:
     parts = [f"{gate.healthy(reading.targets)}/{wanted} healthy"]
     if reading.machines is not None:
         parts.insert(0, f"{sum(machine.launched for machine in reading.machines)}/{wanted} launched")
-    waiting = [target for target in reading.targets if target.state not in {gate.HEALTHY, "draining"}]
+    waiting = [target for target in reading.targets if not (target.is_healthy or target.is_leaving)]
     why = (waiting[0].description or waiting[0].reason or waiting[0].state) if waiting else ""
     why = gate.one_line(why).lower().removesuffix(" in progress").removesuffix(" is")
     why = why.replace("health checks failed with these codes:", "health check answers")  # else the code is cut off

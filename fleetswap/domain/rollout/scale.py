@@ -24,7 +24,7 @@ def demand(order: Order, seen: Seen, served: frozenset[str]) -> int:
         if group is not None:
             most = max(most, group.desired)
         else:
-            most = max(most, sum(target.state != "draining" for target in seen.targets_of(target_group)))
+            most = max(most, sum(not target.is_leaving for target in seen.targets_of(target_group)))
     return most
 
 

@@ -57,7 +57,7 @@ class ReleaseNow:
     @property
     def demand(self) -> int:
         """How many machines carry its traffic: what its group is to have, and no fewer than do now."""
-        return max(self.desired, sum(target.state != "draining" for target in self.targets))
+        return max(self.desired, sum(not target.is_leaving for target in self.targets))
 
 
 @dataclass(frozen=True)

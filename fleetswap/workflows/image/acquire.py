@@ -20,6 +20,7 @@ from fleetswap.domain.image.snapshots import (
     VISIBLE_SECONDS,
     Absent,
     Snapshot,
+    SnapshotState,
     Start,
     Started,
     TryAgain,
@@ -128,7 +129,7 @@ class Beginning:
         named = now.tags.get(tags.PARENT)
         parent_id = None if named == NONE else named
         same = (
-            now.state == "pending"
+            now.state == SnapshotState.PENDING
             and named is not None
             and order.allows(parent_id)
             and now.tags.get(tags.LINEAGE, "") == order.lineage
@@ -201,9 +202,9 @@ class Beginning:
             elif now.completed:
                 if self._serves(now):
                     return now
-            elif now.state == "pending":
+            elif now.state == SnapshotState.PENDING:
                 return target
-            elif now.state == "error":
+            elif now.state == SnapshotState.ERROR:
                 self._patience().call(lambda: self._port.delete(target.snapshot_id))
         except Absent:
             pass  # somebody else has deleted it

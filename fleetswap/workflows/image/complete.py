@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleetswap.domain.errors import CloudError, FleetswapError
-from fleetswap.domain.image.snapshots import Absent, Invalid, TryAgain
+from fleetswap.domain.image.snapshots import Absent, Invalid, SnapshotState, TryAgain
 from fleetswap.workflows.image.parent import Parent
 from fleetswap.workflows.image.ports import Snapshots
 from fleetswap.workflows.image.retry import Clock, Patience
@@ -143,7 +143,7 @@ class Seal:
                 completed, absent = completed + 1 if seen.completed else 0, 0
                 if completed == GOOD_READS:
                     return
-                if seen.state == "error":
+                if seen.state == SnapshotState.ERROR:
                     raise CloudError(
                         f"EBS could not complete snapshot {snapshot_id}"
                         f" ({seen.state_message or 'it gives no reason'}): run again"
