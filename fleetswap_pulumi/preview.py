@@ -17,8 +17,7 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 
 from fleetswap.aws.rollout.previews import Previews
 from fleetswap.aws.session import Cloud
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.rollout.model import Unavailable
+from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap_pulumi.checks import ProviderInputs, check_failures
 from fleetswap_pulumi.context import Context
 
@@ -104,7 +103,7 @@ def _ensure(props: dict[str, Any]) -> str:
     inputs = Inputs.of(props)
     try:
         return inputs.previews().ensure(inputs.release, inputs.target_group, inputs.tags)
-    except Unavailable as error:
+    except TryAgain as error:
         raise CloudError(f"{error}: run the update again, it finds the preview rule if AWS has made it") from error
 
 

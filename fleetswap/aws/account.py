@@ -22,7 +22,7 @@ class Account:
         self._cloud = cloud
 
     def id(self) -> str:
-        """Its 12 digits. Needs no permission (STS, GetCallerIdentity). Raises `Unavailable` or `CloudError`."""
+        """Its 12 digits. Needs no permission (STS, GetCallerIdentity). Raises `TryAgain` or `CloudError`."""
         with explained("sts:GetCallerIdentity", self._cloud.region):
             return str(self._cloud.sts().get_caller_identity()["Account"])
 
@@ -30,7 +30,7 @@ class Account:
         """The letters of the zones that subnets can be made in, in order. They differ from account to account.
 
         Local and Wavelength Zones are none of them, nor is a zone that is impaired or unavailable
-        (DescribeAvailabilityZones). Raises `Unavailable` or `CloudError`.
+        (DescribeAvailabilityZones). Raises `TryAgain` or `CloudError`.
         """
         region = self._cloud.region
         with explained("ec2:DescribeAvailabilityZones", region):
@@ -46,7 +46,7 @@ class Account:
     def offered(self, instance_types: Collection[str], zones: Collection[str]) -> frozenset[str]:
         """Those of the instance types that at least one of the zones has (DescribeInstanceTypeOfferings).
 
-        Raises `Unavailable` or `CloudError`.
+        Raises `TryAgain` or `CloudError`.
         """
         region = self._cloud.region
         with explained("ec2:DescribeInstanceTypeOfferings", region):

@@ -25,9 +25,8 @@ from botocore.exceptions import (
 )
 
 from fleetswap.aws.refusals import CREDENTIALS, lasting, no_credentials
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout.gate import one_line
-from fleetswap.domain.rollout.model import Unavailable
 
 PASSING = frozenset(
     {
@@ -56,7 +55,7 @@ DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperat
 
 @contextmanager
 def explained(permission: str, thing: str) -> Iterator[None]:
-    """Turn the errors of one call into `Unavailable` or `CloudError`.
+    """Turn the errors of one call into `TryAgain` or `CloudError`.
 
     `permission` is the IAM action that the call needs, `thing` the id that it is about.
     """
@@ -69,7 +68,7 @@ def explained(permission: str, thing: str) -> Iterator[None]:
     except (HTTPClientError, NoConnection) as error:
         if (remedy := lasting(error)) is not None:
             raise CloudError(f"{permission} on {thing} failed: {remedy}") from error
-        raise Unavailable(f"AWS does not answer to {permission} on {thing}: {one_line(str(error))}") from error
+        raise TryAgain(f"AWS does not answer to {permission} on {thing}: {one_line(str(error))}") from error
     except BotoCoreError as error:
         raise CloudError(f"{permission} on {thing} failed: {one_line(str(error))}") from error
     except CREDENTIALS as error:
@@ -85,7 +84,7 @@ def _meaning(error: ClientError, permission: str, thing: str) -> CloudError:
     name, message = code(error), one_line(error.response.get("Error", {}).get("Message", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if name in PASSING or status >= 500 or status == 429:
-        return Unavailable(f"AWS does not answer to {permission} on {thing} for now ({name or status})")
+        return TryAgain(f"AWS does not answer to {permission} on {thing} for now ({name or status})")
     if name in DENIED:
         # AWS often says which action it was, e.g. iam:PassRole of another call; then it knows better.
         told = re.search(r"not authorized to perform: ([\w-]+:\w+)(?: on resource: (\S+))?", message)

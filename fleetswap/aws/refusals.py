@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.image.snapshots import Absent, Invalid, Throttled, TryAgain
+from fleetswap.domain.errors import CloudError, Invalid, NotFound, Throttled, TryAgain
 
 THROTTLES = frozenset(
     {
@@ -95,7 +94,7 @@ def refusal(
     message = one_line(message) or "no reason given"
     text = f"{doing}: {code or f'status {status}'}: {message}"
     if code in ABSENT and reason in ABSENT_REASONS:
-        return Absent(text)
+        return NotFound(text)
     if code in THROTTLES or status == 429:
         return Throttled(text)
     passing = code in PASSING or (code == "ValidationException" and reason in PASSING_REASONS)

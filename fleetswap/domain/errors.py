@@ -4,6 +4,10 @@
     ├── InputError            what was asked for is wrong; nothing was touched
     ├── Aborted               the gate said no; the live release kept, or got back, all the traffic
     └── CloudError            AWS refused or stayed silent past the time budget
+        ├── TryAgain          the same call may succeed later: a 5xx, a cut connection, an unbelievable answer
+        │   └── Throttled     ... at a slower pace: a quota of requests is used up for this moment
+        ├── NotFound          what was asked about does not exist: not yet, or no longer
+        └── Invalid           the request does not fit what it is about
 
 A message is one line: what failed, the ids that matter, the remedy. It never holds a secret.
 """
@@ -33,3 +37,29 @@ class CloudError(FleetswapError):
     """An AWS call failed for good, or did not succeed within its time budget."""
 
     exit_status = 1
+
+
+class TryAgain(CloudError):
+    """The call failed in a way that may pass. A reading is then unknown; a change may have been made or not.
+
+    How long to try again is the workflow's business.
+    """
+
+
+class Throttled(TryAgain):
+    """A quota of requests is used up for this moment: not a failure, but a sign to go slower."""
+
+
+class NotFound(CloudError):
+    """What was asked about does not exist: not yet, or no longer. Trying again helps only while it is new."""
+
+
+class Invalid(CloudError):
+    """The request does not fit: a value that AWS refuses, or a resource whose state does not allow it.
+
+    `reason` is the service's, if it gave one (EBS direct APIs, ValidationException).
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason

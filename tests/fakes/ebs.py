@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.image.snapshots import Absent, Invalid, Page, Snapshot, Start, Started
+from fleetswap.domain.errors import CloudError, Invalid, NotFound
+from fleetswap.domain.image.snapshots import Page, Snapshot, Start, Started
 
 T = TypeVar("T")
 BLOCK = 512 * 1024
@@ -227,7 +227,7 @@ class FakeSnapshots:
 
     def _get(self, snapshot_id: str) -> Held:
         if snapshot_id not in self.held:
-            raise Absent(f"snapshot {snapshot_id} does not exist")
+            raise NotFound(f"snapshot {snapshot_id} does not exist")
         return self.held[snapshot_id]
 
     def _enter(self, name: str) -> int:

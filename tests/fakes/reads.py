@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from fleetswap.domain.errors import NotFound
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import NOT_THERE, BlockMap, Encoded
-from fleetswap.domain.image.snapshots import Absent, Page, Snapshot
+from fleetswap.domain.image.snapshots import Page, Snapshot
 from tests.fakes.ebs import BLOCK, nothing
 
 SNAPSHOT = "snap-0123"
@@ -34,7 +35,7 @@ class Finished:
     def list_blocks(self, snapshot_id: str, start: int, page: str | None) -> Page:
         self.before("list", start)
         if snapshot_id != SNAPSHOT:
-            raise Absent(f"snapshot {snapshot_id} does not exist")
+            raise NotFound(f"snapshot {snapshot_id} does not exist")
         start = start if page is None else int(page.removeprefix("from "))
         if page is None and start % 2 and start not in self._empty:
             self._empty.add(start)
@@ -47,7 +48,7 @@ class Finished:
     def describe(self, snapshot_id: str) -> Snapshot:
         self.before("describe", 0)
         if snapshot_id != SNAPSHOT:
-            raise Absent(f"snapshot {snapshot_id} does not exist")
+            raise NotFound(f"snapshot {snapshot_id} does not exist")
         started = datetime(2026, 1, 1, tzinfo=UTC)
         return Snapshot(snapshot_id, "completed", "", self.volume_gib, False, None, started)  # noqa: FBT003 (plain)
 

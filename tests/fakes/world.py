@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Target
-from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule, Side, Unavailable
+from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule, Side
 from fleetswap.domain.rollout.notices import Notice
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 
@@ -478,4 +478,4 @@ def running(count: int, **behaviour: object) -> Release:
 
 
 REFUSED = CloudError("AWS refuses autoscaling:UpdateAutoScalingGroup on asg: give the deploying role that permission")
-THROTTLED = Unavailable("AWS does not answer for now (Throttling)")
+THROTTLED = TryAgain("AWS does not answer for now (Throttling)")

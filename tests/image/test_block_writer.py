@@ -25,9 +25,8 @@ from fleetswap.aws.image.connection import Endpoint
 from fleetswap.aws.image.signing import UNSIGNED, Request, Signer
 from fleetswap.aws.refusals import refusal
 from fleetswap.aws.session import Cloud
-from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.errors import CloudError, InputError, NotFound, Throttled, TryAgain
 from fleetswap.domain.image.blocks import digest, encode
-from fleetswap.domain.image.snapshots import Absent, Throttled, TryAgain
 from tests.fakes.wire import Wire, certificate
 
 BLOCK = bytes(range(256)) * 2048
@@ -225,7 +224,7 @@ def test_what_may_pass_is_to_be_tried_again(wire: Wire, line: Line, raw: bytes, 
         (error("400 Bad Request", "RequestThrottledException", reason="RESOURCE_LEVEL_THROTTLE"), Throttled, "Request"),
         (error("400 Bad Request", "ThrottlingException"), Throttled, "ThrottlingException"),
         (answer("429 Too Many Requests"), Throttled, "status 429"),
-        (error("404 Not Found", "ResourceNotFoundException", reason="SNAPSHOT_NOT_FOUND"), Absent, "NotFound"),
+        (error("404 Not Found", "ResourceNotFoundException", reason="SNAPSHOT_NOT_FOUND"), NotFound, "NotFound"),
         (error("404 Not Found", "ResourceNotFoundException", reason="GRANT_NOT_FOUND"), CloudError, "NotFound"),
         (error("403 Forbidden", "AccessDeniedException"), CloudError, "access denied: allow ebs:PutSnapshotBlock"),
         (

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetswap.domain.errors import CloudError, FleetswapError, InputError
-from fleetswap.domain.image.snapshots import TryAgain
+from fleetswap.domain.errors import CloudError, FleetswapError, InputError, TryAgain
 from fleetswap.workflows.image.download import Downloaded, download
 from fleetswap.workflows.image.read_back import Mismatch, Reading
 from tests.fakes.ebs import BLOCK, FakeClock, disk_bytes, nothing

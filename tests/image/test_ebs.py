@@ -19,10 +19,9 @@ from fleetswap.aws.calls import explained
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.refusals import DEPENDENCY
 from fleetswap.aws.session import Cloud
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, Invalid, NotFound, Throttled, TryAgain
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest, encode
-from fleetswap.domain.image.snapshots import Absent, Invalid, Page, Snapshot, Start, Started, Throttled, TryAgain
-from fleetswap.domain.rollout.model import Unavailable
+from fleetswap.domain.image.snapshots import Page, Snapshot, Start, Started
 
 BLOCK = bytes(range(256)) * 2048
 DIGEST = digest(BLOCK)
@@ -329,7 +328,7 @@ def test_what_never_passes_is_told_at_once(
     assert "AKID" not in str(caught.value)
     with pytest.raises(CloudError, match=message) as told, explained("ec2:DeleteSnapshot", "snap-1"):
         fail()
-    assert not isinstance(told.value, Unavailable)
+    assert not isinstance(told.value, TryAgain)
 
 
 def ec2_error(code: str) -> bytes:
@@ -340,7 +339,7 @@ def ec2_error(code: str) -> bytes:
 @pytest.mark.parametrize(
     ("call", "raw", "kind", "message"),
     [
-        (get, error("404 Not Found", "ResourceNotFoundException"), Absent, "block 7 of snapshot snap-1"),
+        (get, error("404 Not Found", "ResourceNotFoundException"), NotFound, "block 7 of snapshot snap-1"),
         (lambda port: port.list_blocks("snap-1", 0, None), answer("200 OK", body=b'{"Blo'), TryAgain, "cut off|cannot"),
         (lambda port: port.list_blocks("snap-1", 0, None), answer("200 OK", body=b"{}"), TryAgain, "was cut off"),
         (
@@ -355,8 +354,8 @@ def ec2_error(code: str) -> bytes:
             CloudError,
             "allow ebs:ListSnapshotBlocks",
         ),
-        (lambda port: port.describe("snap-1"), ec2_error("InvalidSnapshot.NotFound"), Absent, "snapshot snap-1"),
-        (lambda port: port.delete("snap-1"), ec2_error("InvalidSnapshot.NotFound"), Absent, "snapshot snap-1"),
+        (lambda port: port.describe("snap-1"), ec2_error("InvalidSnapshot.NotFound"), NotFound, "snapshot snap-1"),
+        (lambda port: port.delete("snap-1"), ec2_error("InvalidSnapshot.NotFound"), NotFound, "snapshot snap-1"),
         (lambda port: port.delete("snap-1"), ec2_error("InvalidSnapshot.InUse"), CloudError, "InUse: because"),
         (lambda port: port.delete("snap-1"), ec2_error("UnauthorizedOperation"), CloudError, "allow ec2:DeleteSnap"),
         (lambda port: port.find({}), ec2_error("UnauthorizedOperation"), CloudError, "allow ec2:DescribeSnapshots"),

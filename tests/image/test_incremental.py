@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.errors import CloudError, InputError, NotFound, TryAgain
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blocks import digest
-from fleetswap.domain.image.snapshots import Absent, Start, TryAgain
+from fleetswap.domain.image.snapshots import Start
 from fleetswap.workflows.image.upload import Order, Uploaded, upload
 from tests.fakes.ebs import BLOCK, HOLE, FakeClock, FakeSnapshots, Held, nothing, spelled
 
@@ -361,7 +361,7 @@ def test_a_parent_that_goes_away_is_done_without(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["list_blocks", "get"])
-@pytest.mark.parametrize("error", [CloudError("access denied: allow ebs:X"), TryAgain("503"), Absent("gone")])
+@pytest.mark.parametrize("error", [CloudError("access denied: allow ebs:X"), TryAgain("503"), NotFound("gone")])
 def test_a_parent_that_cannot_be_read_is_done_without(tmp_path: Path, call: str, error: CloudError) -> None:
     """A role that may not read snapshots, or an outage of reading, would stop all shipping."""
     port, clock = FakeSnapshots(), FakeClock()

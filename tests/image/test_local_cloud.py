@@ -17,9 +17,9 @@ import pytest
 
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, Invalid, NotFound
 from fleetswap.domain.image.blocks import digest, linear_checksum
-from fleetswap.domain.image.snapshots import Absent, Invalid, Start
+from fleetswap.domain.image.snapshots import Start
 from fleetswap.domain.tags import UPLOAD
 from fleetswap.workflows.image import acquire
 from fleetswap.workflows.image.complete import NOT_PENDING
@@ -177,9 +177,9 @@ def test_what_is_of_no_use_is_replaced(aws: Aws, tmp_path: Path) -> None:
     uploaded = aws.upload(order)
     assert not uploaded.adopted
     assert [each.snapshot_id for each in aws.port.find(order.mark)] == [uploaded.snapshot_id]
-    with pytest.raises(Absent):
+    with pytest.raises(NotFound):
         aws.port.describe(old)
-    with pytest.raises(Absent):
+    with pytest.raises(NotFound):
         aws.put(old, 1, block, digest(block))
 
 
@@ -247,5 +247,5 @@ def test_the_api_catches_what_the_fake_catches(aws: Aws) -> None:
         aws.put(snapshot_id, 1, block, digest(block))
     assert caught.value.reason == NOT_PENDING
     aws.port.delete(snapshot_id)
-    with pytest.raises(Absent):
+    with pytest.raises(NotFound):
         aws.port.delete(snapshot_id)

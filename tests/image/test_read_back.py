@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.image.snapshots import Absent, Invalid, Page, Throttled, TryAgain
+from fleetswap.domain.errors import CloudError, Invalid, NotFound, Throttled, TryAgain
+from fleetswap.domain.image.snapshots import Page
 from fleetswap.workflows.image import read_back as module
 from fleetswap.workflows.image.read_back import Reading, listing, look, read_back
 from fleetswap.workflows.image.retry import GaveUp, Patience, Stopped
@@ -284,10 +284,10 @@ def test_a_snapshot_that_is_deleted_meanwhile_is_told_at_once() -> None:
 
     def fail(what: str, index: int) -> None:
         if what == "get" and index >= 6:
-            raise Absent("snapshot snap-0123 does not exist")
+            raise NotFound("snapshot snap-0123 does not exist")
 
     port.before = fail
-    with pytest.raises(Absent):
+    with pytest.raises(NotFound):
         read(port)
 
 
@@ -454,7 +454,7 @@ def test_a_completed_snapshot_that_cannot_be_read_yet_is_waited_for() -> None:
 
     def late(operation: str, _index: int) -> None:
         if operation == "list" and clock.now() < 100:
-            raise Absent("does not exist")
+            raise NotFound("does not exist")
 
     port.before = late
     assert look(port, SNAPSHOT, clock, seconds=30).block_map is not None
@@ -464,14 +464,14 @@ def test_a_completed_snapshot_that_cannot_be_read_yet_is_waited_for() -> None:
 def test_a_snapshot_that_is_nowhere_is_told_at_once() -> None:
     """Whoever mistypes an id would wait for two minutes; and one that never appears would be waited for for ever."""
     clock = FakeClock()
-    with pytest.raises(Absent):
+    with pytest.raises(NotFound):
         look(mapped(b"x" * BLOCK), "snap-0bad", clock, seconds=30)
     assert clock.now() == 0
     port = mapped(b"x" * BLOCK)
 
     def never(operation: str, _index: int) -> None:
         if operation == "list":
-            raise Absent("does not exist")
+            raise NotFound("does not exist")
 
     port.before = never
     with pytest.raises(CloudError, match="does not exist"):

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.image.snapshots import Start, TryAgain
+from fleetswap.domain.errors import CloudError, TryAgain
+from fleetswap.domain.image.snapshots import Start
 from fleetswap.workflows.image.complete import Seal
 from fleetswap.workflows.image.upload import Order, Uploaded, upload
 from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, Held, nothing, read_back, spelled

@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.image.snapshots import Absent, TryAgain
+from fleetswap.domain.errors import CloudError, NotFound, TryAgain
 from fleetswap.workflows.image.retry import LONGEST_WAIT, GaveUp, Patience, Stopped, pause
 from tests.fakes.ebs import FakeClock
 
@@ -83,12 +82,12 @@ def test_absent_is_waited_for_only_while_new() -> None:
     """A snapshot that is gone would be waited for like one that is new, or a new one not at all."""
     clock = FakeClock()
     patience = Patience(clock, threading.Event(), seconds=600)
-    assert patience.call(failing(Absent("not yet"), 3), absent_until=120) == 4
-    with pytest.raises(Absent):
-        patience.call(failing(Absent("gone"), 10**6), absent_until=120)
+    assert patience.call(failing(NotFound("not yet"), 3), absent_until=120) == 4
+    with pytest.raises(NotFound):
+        patience.call(failing(NotFound("gone"), 10**6), absent_until=120)
     assert 120 <= clock.now() <= 120 + LONGEST_WAIT
-    with pytest.raises(Absent):
-        patience.call(failing(Absent("gone"), 1))
+    with pytest.raises(NotFound):
+        patience.call(failing(NotFound("gone"), 1))
 
 
 def test_stop_ends_it() -> None:

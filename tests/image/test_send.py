@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap.domain.errors import CloudError, FleetswapError
+from fleetswap.domain.errors import CloudError, FleetswapError, NotFound, Throttled, TryAgain
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest
-from fleetswap.domain.image.snapshots import Absent, Throttled, TryAgain
 from fleetswap.workflows.image.pool import SENDING, STUCK_SECONDS
 from fleetswap.workflows.image.retry import GaveUp, Patience, Stopped
 from fleetswap.workflows.image.send import BUFFERS, Progress, Sender
@@ -396,14 +395,14 @@ def test_absent_is_waited_for_only_while_new() -> None:
     def fail(*_: int) -> None:
         if run.clock.now() < 100:
             run.clock.advance(10)
-            raise Absent("does not exist")
+            raise NotFound("does not exist")
 
     run.puts.before = fail
     run(5)
     assert run.good
     run = Run(absent_until=120.0)
-    run.puts.before = lambda *_: _raise(Absent("does not exist"))
-    with pytest.raises(Absent):
+    run.puts.before = lambda *_: _raise(NotFound("does not exist"))
+    with pytest.raises(NotFound):
         run(5)
     assert 120 <= run.clock.now() < PATIENCE
 

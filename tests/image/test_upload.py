@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap.domain.errors import CloudError, FleetswapError, InputError
-from fleetswap.domain.image.snapshots import Absent, Start, TryAgain, adoptable
+from fleetswap.domain.errors import CloudError, FleetswapError, InputError, NotFound, TryAgain
+from fleetswap.domain.image.snapshots import Start, adoptable
 from fleetswap.domain.tags import UPLOAD
 from fleetswap.workflows.image.upload import Order, Progress, Uploaded, identify, upload
 from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, Held, disk_bytes, disk_file, nothing, read_back
@@ -179,7 +179,7 @@ def test_a_finished_snapshot_that_is_not_readable_yet_is_waited_for(image: Path)
 
     def late(_: int, name: str) -> None:
         if name == "list_blocks" and clock.now() < 20:
-            raise Absent("does not exist")
+            raise NotFound("does not exist")
 
     port.before = late
     assert run(image, port, clock=clock).snapshot_id == held.id
@@ -347,7 +347,7 @@ def test_a_refused_start_has_started_nothing(image: Path) -> None:
 
     def refuse(_: int, name: str) -> None:
         if name == "start":
-            raise Absent("no such key")
+            raise NotFound("no such key")
 
     port.before = refuse
     with pytest.raises(CloudError, match=r"^no such key$"):
@@ -391,7 +391,7 @@ def test_one_stale_read_neither_proves_nor_ends_anything(image: Path) -> None:
     def stale(_: int, name: str) -> None:
         clock.advance(200 if name == "complete" else 0)  # long past the time for which a new snapshot may not exist
         if name == "describe" and port.calls.count("describe") == 3:
-            raise Absent("does not exist")
+            raise NotFound("does not exist")
 
     port.before = stale
     run(image, port, clock=clock)
@@ -404,7 +404,7 @@ def test_a_new_snapshot_may_not_exist_for_a_while(image: Path) -> None:
 
     def hide(_: int, name: str) -> None:
         if name in ("put", "describe") and clock.now() < 100:
-            raise Absent("does not exist")
+            raise NotFound("does not exist")
 
     port.before = hide
     assert not run(image, port, clock=clock).adopted

@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Target
-from fleetswap.domain.rollout.model import Armed, Group, Rule, Side, Unavailable
+from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 
 LISTENER = "arn:listener"
@@ -305,7 +305,7 @@ class SimWorld:
 
     def _fail(self) -> None:
         if self.mode == "throttle":
-            raise Unavailable("throttled")
+            raise TryAgain("throttled")
         if self.mode == "refuse":
             raise CloudError("refused")
 
@@ -313,12 +313,12 @@ class SimWorld:
         """Of what takes two calls, the second one fails."""
         if self.mode == "half":
             self.judge()
-            raise Unavailable("throttled")
+            raise TryAgain("throttled")
 
     def _failed_after(self) -> None:
         self.judge()
         if self.mode == "lost":
-            raise Unavailable("the answer was lost")
+            raise TryAgain("the answer was lost")
         if self.mode == "interrupt":
             raise KeyboardInterrupt("Ctrl-C")
 

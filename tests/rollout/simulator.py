@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from fleetswap.domain.errors import TryAgain
 from fleetswap.domain.rollout import machine
 from fleetswap.domain.rollout.messages import (
     Broke,
@@ -35,7 +36,7 @@ from fleetswap.domain.rollout.messages import (
     Unanswered,
     Wait,
 )
-from fleetswap.domain.rollout.model import Order, Unavailable
+from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.workflows.rollout.executor import Hands, Ports
 from tests.rollout import invariants
@@ -101,7 +102,7 @@ class Deployer:
         world.mode = mode
         try:
             event = Hands(self.order, Ports(world, world, world, world, world, world), self.run).do(action)
-        except Unavailable as error:
+        except TryAgain as error:
             event = Unanswered(str(error))
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - as in the loop
             event = Broke(str(error))

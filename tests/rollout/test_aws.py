@@ -20,10 +20,10 @@ from fleetswap.aws.rollout.fleet import Fleet
 from fleetswap.aws.rollout.notifier import Topic, region_of
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
-from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.errors import CloudError, InputError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.gate import Answer, Target
-from fleetswap.domain.rollout.model import PRIORITY, Group, Order, Policy, Rule, Side, Unavailable
+from fleetswap.domain.rollout.model import PRIORITY, Group, Order, Policy, Rule, Side
 from fleetswap.domain.rollout.notices import Ending, Notice
 from fleetswap.workflows.rollout.run import Outcome, SystemClock, observe, retire, roll_out
 
@@ -558,7 +558,7 @@ def test_a_planned_scale_in_is_never_without_its_tag(aws: None) -> None:
     with Stubber(scaling) as stub:
         stub.add_response("describe_scheduled_actions", {"ScheduledUpdateGroupActions": []})
         stub.add_client_error("create_or_update_tags", "Throttling", http_status_code=400)
-        with pytest.raises(Unavailable):
+        with pytest.raises(TryAgain):
             Fleet(scaling, client("ec2")).schedule_scale_in("web-a", 60)
         stub.add_client_error("delete_scheduled_action", "ValidationError", http_status_code=400)
         stub.add_response(
@@ -785,7 +785,7 @@ def failed(code: str, status: int, message: str = "") -> ClientError:
 )
 def test_what_passes_is_unavailable(error: Exception) -> None:
     """A throttle would be taken for a refusal, and end a deploy or a put-back that only had to wait."""
-    with pytest.raises(Unavailable, match="elasticloadbalancing:ModifyRule on arn:rule") as caught, call():
+    with pytest.raises(TryAgain, match="elasticloadbalancing:ModifyRule on arn:rule") as caught, call():
         raise error
     assert "\n" not in str(caught.value)
 
@@ -805,7 +805,7 @@ def test_what_lasts_is_told_in_one_line(error: Exception, words: str) -> None:
     """A missing permission would be retried for minutes, or told without its name."""
     with pytest.raises(CloudError, match=words) as caught, call():
         raise error
-    assert not isinstance(caught.value, Unavailable)
+    assert not isinstance(caught.value, TryAgain)
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is error
 

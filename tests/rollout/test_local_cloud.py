@@ -16,8 +16,8 @@ from fleetswap.aws.rollout.fleet import Fleet
 from fleetswap.aws.rollout.metrics import Metrics
 from fleetswap.aws.rollout.switch import Switch
 from fleetswap.aws.session import Cloud
+from fleetswap.domain.errors import TryAgain
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.model import Unavailable
 
 SERVE = """
 import pathlib, sys
@@ -272,7 +272,7 @@ def test_a_role_that_does_not_exist(cloud: Cloud, site: Site) -> None:
     try:
         role = "arn:aws:iam::123456789012:role/no"
         switch = Switch(cloud.scheduler(), service="web2", stack="local", listener=site.listener, role=role)
-        with pytest.raises(Unavailable, match="its trust policy must name scheduler"):
+        with pytest.raises(TryAgain, match="its trust policy must name scheduler"):
             switch.arm(60, rule, "run-1")
     finally:
         balancer.restore(site.listener, None)

@@ -13,8 +13,7 @@ from botocore.stub import Stubber
 
 from fleetswap.aws.rollout import metrics
 from fleetswap.aws.rollout.metrics import Metrics, balancer_dimension, target_group_dimension
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.rollout.model import Unavailable
+from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout.periods import Figures, Report
 
 ARN = "arn:aws:elasticloadbalancing:us-east-1:123456789012"
@@ -176,7 +175,7 @@ def test_pages_are_put_together(client: Any, stub: Stubber) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [("PartialData", Unavailable), ("InternalError", Unavailable), ("Forbidden", CloudError)]
+    ("status", "error"), [("PartialData", TryAgain), ("InternalError", TryAgain), ("Forbidden", CloudError)]
 )
 def test_half_of_the_figures_are_none(client: Any, stub: Stubber, status: str, error: type[CloudError]) -> None:
     """Errors that CloudWatch did not read would count as no errors."""
@@ -189,7 +188,7 @@ def test_half_of_the_figures_are_none(client: Any, stub: Stubber, status: str, e
 def test_a_throttle_is_unknown(client: Any, stub: Stubber) -> None:
     """A throttled reading would end the rollout."""
     stub.add_client_error("get_metric_data", "Throttling", http_status_code=400)
-    with pytest.raises(Unavailable, match="cloudwatch:GetMetricData"):
+    with pytest.raises(TryAgain, match="cloudwatch:GetMetricData"):
         Metrics(client, listener=LISTENER).counts([ONE], 600, None)
 
 

@@ -20,10 +20,10 @@ from fleetswap.aws.rollout.finder import Finder
 from fleetswap.aws.rollout.fleet import Fleet
 from fleetswap.aws.rollout.switch import Switch
 from fleetswap.domain import tags
-from fleetswap.domain.errors import Aborted, CloudError, InputError
+from fleetswap.domain.errors import Aborted, CloudError, InputError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.gate import Target
-from fleetswap.domain.rollout.model import Rule, Unavailable
+from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.view import Site, way_back
 from fleetswap.workflows.rollout.by_hand import Pace, abort, find, rollback_now, status
@@ -182,7 +182,7 @@ class Ill:
     def targets(self, target_group: str) -> tuple[Target, ...]:
         if self.throttled:
             self.throttled -= 1
-            raise Unavailable("AWS does not answer to elasticloadbalancing:DescribeTargetHealth for now (Throttling)")
+            raise TryAgain("AWS does not answer to elasticloadbalancing:DescribeTargetHealth for now (Throttling)")
         found = self._world.balancer.targets(target_group)
         if target_group in self._ill:
             return tuple(Target(target.machine, "unhealthy", "Target.Timeout", "Request timed out") for target in found)

@@ -17,8 +17,8 @@ from moto import mock_aws
 from fleetswap.aws.calls import answered_at
 from fleetswap.aws.rollout import switch
 from fleetswap.aws.rollout.switch import Switch, former_name, schedule_name
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.rollout.model import Rule, Unavailable
+from fleetswap.domain.errors import CloudError, TryAgain
+from fleetswap.domain.rollout.model import Rule
 
 LISTENER = "arn:aws:elasticloadbalancing:us-east-1:1:listener/app/web/1/2"
 STACK = "acme/fleetswap/prod"
@@ -131,7 +131,7 @@ def test_a_conflict_passes(client: Any, stub: Stubber, call: str) -> None:
     hand = of_web(client)
     present(stub)
     stub.add_client_error(call, "ConflictException", http_status_code=409)
-    with pytest.raises(Unavailable, match=f"schedule {NAME} is being changed"):
+    with pytest.raises(TryAgain, match=f"schedule {NAME} is being changed"):
         hand.arm(60, RULE, "run-1") if call == "update_schedule" else hand.disarm(None)
 
 
@@ -141,7 +141,7 @@ def test_it_gives_up_on_a_schedule_that_comes_and_goes(client: Any, stub: Stubbe
         absent(stub)
         may_be_deleted(stub)
         stub.add_client_error("create_schedule", "ConflictException", http_status_code=409)
-    with pytest.raises(Unavailable, match="comes and goes"):
+    with pytest.raises(TryAgain, match="comes and goes"):
         of_web(client).arm(60, RULE, "run-1")
 
 
@@ -234,7 +234,7 @@ def test_a_role_that_may_not_be_passed_is_told(client: Any, stub: Stubber) -> No
     )
     with pytest.raises(CloudError, match=f"AWS refuses iam:PassRole on {ROLE}: give the deploying role") as caught:
         of_web(client).arm(60, RULE, "run-1")
-    assert not isinstance(caught.value, Unavailable)
+    assert not isinstance(caught.value, TryAgain)
     absent(stub)
     may_be_deleted(stub)
     stub.add_client_error("create_schedule", "AccessDeniedException", http_status_code=403, service_message="no")
@@ -252,7 +252,7 @@ def test_a_role_made_a_moment_ago_is_waited_for(client: Any, stub: Stubber) -> N
         http_status_code=400,
         service_message="The execution role you provide must allow AWS EventBridge Scheduler to assume the role.",
     )
-    with pytest.raises(Unavailable, match="its trust policy must name scheduler"):
+    with pytest.raises(TryAgain, match="its trust policy must name scheduler"):
         of_web(client).arm(60, RULE, "run-1")
     absent(stub)
     may_be_deleted(stub)

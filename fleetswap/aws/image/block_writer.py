@@ -24,9 +24,8 @@ from fleetswap.aws.image.http_answer import Answer, Odd, Reader
 from fleetswap.aws.image.signing import UNSIGNED, Request, Signer, Stamp
 from fleetswap.aws.refusals import expired, one_line, refusal, skewed
 from fleetswap.aws.session import READ_SECONDS, USER_AGENT
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.image.blocks import encode
-from fleetswap.domain.image.snapshots import TryAgain
 
 PERMISSION = "ebs:PutSnapshotBlock"
 
@@ -64,7 +63,7 @@ class BlockConnection:
     ) -> None:
         """Write a block; to write it again is harmless. `sent` is called when `block` is not needed any more.
 
-        Raises `Throttled`, `Absent` or another `TryAgain`, or `CloudError`.
+        Raises `Throttled` or another `TryAgain`, `NotFound` if the snapshot does not exist (yet), or `CloudError`.
         """
         doing = f"writing block {index} of snapshot {snapshot_id}"
         checksum = encode(digest)

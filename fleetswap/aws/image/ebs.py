@@ -24,9 +24,9 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from fleetswap.aws.refusals import CREDENTIALS, lasting, no_credentials, one_line, refusal
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, NotFound, TryAgain
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest, encode
-from fleetswap.domain.image.snapshots import PENDING_MINUTES, Absent, Page, Snapshot, Start, Started, TryAgain
+from fleetswap.domain.image.snapshots import PENDING_MINUTES, Page, Snapshot, Start, Started
 
 if TYPE_CHECKING:
     from mypy_boto3_ebs import EBSClient
@@ -167,11 +167,11 @@ class DirectSnapshots:
         with _speaking(doing, "ec2:DescribeSnapshots"):
             found = self._ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
             if not found:
-                raise Absent(f"{doing}: it does not exist")
+                raise NotFound(f"{doing}: it does not exist")
             return _snapshot(found[0])
 
     def delete(self, snapshot_id: str) -> None:
-        """Delete a snapshot. One that an AMI uses is refused; one that is gone already raises `Absent`."""
+        """Delete a snapshot. One that an AMI uses is refused; one that is gone already raises `NotFound`."""
         with _speaking(f"deleting snapshot {snapshot_id}", "ec2:DeleteSnapshot"):
             self._ec2.delete_snapshot(SnapshotId=snapshot_id)
 

@@ -25,8 +25,7 @@ from botocore.exceptions import (
 )
 
 from fleetswap.aws.refusals import CREDENTIALS, no_credentials, one_line
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.image.snapshots import TryAgain
+from fleetswap.domain.errors import CloudError, TryAgain
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials

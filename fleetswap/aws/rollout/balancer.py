@@ -16,9 +16,9 @@ from botocore.exceptions import ClientError
 
 from fleetswap.aws.calls import code, explained
 from fleetswap.domain import tags as names
-from fleetswap.domain.errors import InputError
+from fleetswap.domain.errors import InputError, TryAgain
 from fleetswap.domain.rollout.gate import Target
-from fleetswap.domain.rollout.model import PRIORITY, Rule, Unavailable
+from fleetswap.domain.rollout.model import PRIORITY, Rule
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
@@ -46,7 +46,7 @@ class Balancer:
         self._known: set[str] = set()
 
     def rule(self, listener: str) -> Rule | None:
-        """The rule that carries the weights, or None. Raises `Unavailable` or `CloudError`.
+        """The rule that carries the weights, or None. Raises `TryAgain` or `CloudError`.
 
         Its `verbatim` is the request of ModifyRule that would write the very same actions again, as JSON: it is what
         the dead man's switch is armed with.
@@ -94,7 +94,7 @@ class Balancer:
                 self._client.modify_rule(RuleArn=found["RuleArn"], Conditions=CONDITIONS, Actions=cast("Any", actions))
 
     def targets(self, target_group: str) -> tuple[Target, ...]:
-        """The targets and their health. Raises `Unavailable` or `CloudError`."""
+        """The targets and their health. Raises `TryAgain` or `CloudError`."""
         with explained("elasticloadbalancing:DescribeTargetHealth", target_group):
             try:
                 answer = self._client.describe_target_health(TargetGroupArn=target_group)
@@ -113,7 +113,7 @@ class Balancer:
         )
 
     def tags(self, listener: str) -> dict[str, str]:
-        """The tags of the rule; none if there is no rule. Raises `Unavailable` or `CloudError`."""
+        """The tags of the rule; none if there is no rule. Raises `TryAgain` or `CloudError`."""
         found = self._find(listener)
         if found is None:
             return {}
@@ -129,7 +129,7 @@ class Balancer:
     def tag(self, listener: str, tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
         """Write tags of the rule, and remove others, if there is a rule. Repeating it changes nothing.
 
-        Raises `Unavailable` or `CloudError`. Values are cut to what a tag can hold.
+        Raises `TryAgain` or `CloudError`. Values are cut to what a tag can hold.
         """
         found = self._find(listener)
         if found is None:
@@ -197,7 +197,7 @@ class Balancer:
             # A lost answer: botocore's second try met the rule that its first one had made.
             found = self._find(listener)
             if found is None:
-                raise Unavailable(f"the rule {PRIORITY} of {listener} exists, but is not seen yet")
+                raise TryAgain(f"the rule {PRIORITY} of {listener} exists, but is not seen yet")
         with explained("elasticloadbalancing:ModifyRule", found["RuleArn"]):
             self._client.modify_rule(
                 RuleArn=found["RuleArn"], Actions=cast("Any", _with_others(found["Actions"], actions))

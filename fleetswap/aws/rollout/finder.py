@@ -34,7 +34,7 @@ class Finder:
     def find(self, service: str) -> tuple[Site, ...]:
         """The sites of a service: one of each listener that may carry its traffic.
 
-        Two of one stack's name are two stacks, of two backends or organizations. Raises `Unavailable` or `CloudError`.
+        Two of one stack's name are two stacks, of two backends or organizations. Raises `TryAgain` or `CloudError`.
         """
         releases = self._releases(service)
         sites = []

@@ -52,7 +52,7 @@ def found_groups(autoscaling: AutoScalingClient, service: str) -> tuple[FoundGro
     """Every auto scaling group of a service that has a target group, the largest first.
 
     Several may have the tags and the target group of one release: a deployer that died while a group was made leaves
-    one that nobody knows of. Raises `Unavailable` or `CloudError`.
+    one that nobody knows of. Raises `TryAgain` or `CloudError`.
     """
     found = []
     with explained("autoscaling:DescribeAutoScalingGroups", f"{names.SERVICE}={service}"):
@@ -78,7 +78,7 @@ class Fleet:
         self._stack = stack
 
     def group(self, name: str) -> Group | None:
-        """The group with what its tags say, or None if it does not exist. Raises `Unavailable` or `CloudError`."""
+        """The group with what its tags say, or None if it does not exist. Raises `TryAgain` or `CloudError`."""
         group = self._describe(name)
         if group is None:
             return None
@@ -103,7 +103,7 @@ class Fleet:
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
         """Write tags of the group; machines do not inherit them. Repeating it changes nothing.
 
-        Raises `Unavailable` or `CloudError`. Values are cut to the 256 characters that a tag can hold.
+        Raises `TryAgain` or `CloudError`. Values are cut to the 256 characters that a tag can hold.
         """
         wanted: list[TagTypeDef] = [
             {**_tag(name, key), "Value": one_line(value)[:256], "PropagateAtLaunch": False}
@@ -115,7 +115,7 @@ class Fleet:
     def untag(self, name: str, keys: Sequence[str]) -> None:
         """Remove tags of the group, which may be gone. Repeating it changes nothing.
 
-        Raises `Unavailable` or `CloudError`.
+        Raises `TryAgain` or `CloudError`.
         """
         with explained("autoscaling:DeleteTags", name):
             try:
@@ -126,7 +126,7 @@ class Fleet:
                     raise
 
     def sides_of(self, target_groups: Sequence[str], service: str) -> tuple[Side, ...]:
-        """The releases of this stack that have these target groups. Raises `Unavailable` or `CloudError`."""
+        """The releases of this stack that have these target groups. Raises `TryAgain` or `CloudError`."""
         found = [one.side for one in found_groups(self._autoscaling, service) if one.stack == self._stack]
         largest = {side.target_group: side for side in reversed(found)}
         return tuple(side for target_group, side in largest.items() if target_group in target_groups)
@@ -135,7 +135,7 @@ class Fleet:
         """Let AWS itself scale the group to 0 machines in so many seconds, instead of when it would by now.
 
         The tag is written first, so that no planned action is without its tag. The seconds are counted from the time
-        at which AWS answers: this machine's clock may be wrong. Raises `Unavailable` or `CloudError`.
+        at which AWS answers: this machine's clock may be wrong. Raises `TryAgain` or `CloudError`.
         """
         with explained("autoscaling:DescribeScheduledActions", name):
             answer = self._autoscaling.describe_scheduled_actions(AutoScalingGroupName=name, MaxRecords=1)
@@ -151,7 +151,7 @@ class Fleet:
             )
 
     def cancel_scale_in(self, name: str) -> None:
-        """Forget what `schedule_scale_in` planned. Repeating it changes nothing. Raises `Unavailable` or `CloudError`.
+        """Forget what `schedule_scale_in` planned. Repeating it changes nothing. Raises `TryAgain` or `CloudError`.
 
         A plan whose time came at this very moment may still be carried out: the group tells.
         """
@@ -168,7 +168,7 @@ class Fleet:
     def images(self, machines: Sequence[str]) -> dict[str, str]:
         """The AMI of each machine; one that EC2 does not know (yet) is left out.
 
-        Raises `Unavailable` or `CloudError`.
+        Raises `TryAgain` or `CloudError`.
         """
         found = {}
         with explained("ec2:DescribeInstances", ", ".join(machines[:1])):
@@ -188,7 +188,7 @@ class Fleet:
         """Write the share of on-demand machines above the base; the rest of the mixed instances policy stays.
 
         A group without such a policy launches on-demand machines only, and is left alone. Machines that run are not
-        replaced (user guide, "Auto Scaling groups with multiple instance types"). Raises `Unavailable` or `CloudError`.
+        replaced (user guide, "Auto Scaling groups with multiple instance types"). Raises `TryAgain` or `CloudError`.
         """
         group = self._describe(name)
         policy: Mapping[str, Any] = (group or {}).get("MixedInstancesPolicy", {})
@@ -216,7 +216,7 @@ class Fleet:
     def resize(self, name: str, *, minimum: int, desired: int | None) -> None:
         """Write the minimum and, unless None, the desired capacity, in one call. Repeating it changes nothing.
 
-        Raises `Unavailable` or `CloudError`.
+        Raises `TryAgain` or `CloudError`.
         """
         with explained("autoscaling:UpdateAutoScalingGroup", name):
             if desired is None:
@@ -231,7 +231,7 @@ class Fleet:
 
         "If an attempt to launch instances failed, the StatusCode value is Failed or Cancelled" (API reference): what
         dies after RunInstances has answered is cancelled. One without a message was cancelled because the group was
-        made smaller. Raises `Unavailable` or `CloudError`.
+        made smaller. Raises `TryAgain` or `CloudError`.
         """
         with explained("autoscaling:DescribeScalingActivities", name):
             try:
@@ -256,7 +256,7 @@ class Fleet:
         """The end of the machine's console, at most 64 KiB; empty if it has none. botocore has decoded the base64.
 
         `Latest` is what the machine says now; older instance types only have what they said after boot. Raises
-        `Unavailable` or `CloudError`.
+        `TryAgain` or `CloudError`.
         """
         with explained("ec2:GetConsoleOutput", machine):
             try:

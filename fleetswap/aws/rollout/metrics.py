@@ -21,8 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from fleetswap.aws.calls import answered_at, explained
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.rollout.model import Unavailable
+from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class Metrics:
         """How far AWS's clock is ahead of this machine's, in seconds, as far as we know."""
 
     def counts(self, target_groups: Sequence[str], seconds: float, slow: float | None) -> Report:
-        """What is told of the last so many seconds, and of these target groups. Raises `Unavailable` or `CloudError`.
+        """What is told of the last so many seconds, and of these target groups. Raises `TryAgain` or `CloudError`.
 
         All have the same periods. The first one is whole, although it may have begun before; the last one may still
         grow, and any may be revised upward. An answer is slow if it took more than `slow` seconds; with None, no one
@@ -81,7 +80,7 @@ class Metrics:
     def alarms(self, names: Sequence[str]) -> dict[str, str]:
         """The state of each alarm: OK, ALARM or INSUFFICIENT_DATA. One that does not exist is left out.
 
-        Composite alarms are seen only with a permission for all resources (DescribeAlarms). Raises `Unavailable` or
+        Composite alarms are seen only with a permission for all resources (DescribeAlarms). Raises `TryAgain` or
         `CloudError`.
         """
         found: dict[str, str] = {}
@@ -156,7 +155,7 @@ class Metrics:
                 f"AWS refuses cloudwatch:GetMetricData on {self._balancer}: give the deploying role that permission"
             )
         if wrong:
-            raise Unavailable(
+            raise TryAgain(
                 f"CloudWatch has only a part of the figures of {self._balancer} ({', '.join(sorted(wrong))})"
             )
 

@@ -39,7 +39,7 @@ class Topic:
         self._arn = arn
 
     def tell(self, notice: Notice) -> None:
-        """Publish one message. Raises `Unavailable` or `CloudError`. Repeating it tells people twice.
+        """Publish one message. Raises `TryAgain` or `CloudError`. Repeating it tells people twice.
 
         Its attributes `service`, `ending` and `release` are for subscription filters, such as one that pages only for
         what has not succeeded.

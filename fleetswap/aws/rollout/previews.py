@@ -15,8 +15,9 @@ from botocore.exceptions import ClientError
 
 from fleetswap.aws.calls import code, explained
 from fleetswap.aws.rollout.balancer import weights_of
+from fleetswap.domain.errors import TryAgain
 from fleetswap.domain.release.plan import preview_priority
-from fleetswap.domain.rollout.model import PREVIEW_HEADER, Unavailable, preview_value
+from fleetswap.domain.rollout.model import PREVIEW_HEADER, preview_value
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
@@ -41,7 +42,7 @@ class Previews:
     def ensure(self, release: str, target_group: str, tags: Mapping[str, str]) -> str:
         """The ARN of the release's rule, which is made or put right if need be. Repeating it changes nothing.
 
-        Raises `Unavailable` or `CloudError`.
+        Raises `TryAgain` or `CloudError`.
         """
         actions: list[Any] = [{"Type": "forward", "TargetGroupArn": target_group}]
         for _ in range(TRIES):
@@ -59,7 +60,7 @@ class Previews:
             if made is not None:
                 return made
             self._sleep(PAUSE_SECONDS)
-        raise Unavailable(f"a preview rule of {release} exists on {self._listener}, but is not seen yet")
+        raise TryAgain(f"a preview rule of {release} exists on {self._listener}, but is not seen yet")
 
     def tag(self, arn: str, tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
         """Write tags of a rule, and remove others. Repeating it changes nothing."""
@@ -70,13 +71,13 @@ class Previews:
                 self._client.remove_tags(ResourceArns=[arn], TagKeys=list(remove))
 
     def exists(self, release: str) -> bool:
-        """Whether the release has a rule. Raises `Unavailable` or `CloudError`."""
+        """Whether the release has a rule. Raises `TryAgain` or `CloudError`."""
         return any(_is_of(rule, preview_value(self._listener, release)) for rule in self._rules())
 
     def remove(self, release: str) -> None:
         """Delete every rule of the release, also one that no state knows. Repeating it changes nothing.
 
-        Raises `Unavailable` or `CloudError`.
+        Raises `TryAgain` or `CloudError`.
         """
         for rule in list(self._rules()):
             if not _is_of(rule, preview_value(self._listener, release)):

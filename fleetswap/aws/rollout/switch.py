@@ -21,8 +21,8 @@ from botocore.exceptions import ClientError
 
 from fleetswap.aws.calls import answered_at, code, explained
 from fleetswap.aws.rollout.balancer import weights_of
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.rollout.model import Armed, Rule, Unavailable
+from fleetswap.domain.errors import CloudError, TryAgain
+from fleetswap.domain.rollout.model import Armed, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ class Switch:
     def arm(self, seconds: float, rule: Rule, run: str) -> None:
         """Put `rule` back in so many seconds, instead of whatever the schedule would do by now; it is then `run`'s.
 
-        Repeating it only moves the time. Raises `Unavailable` or `CloudError`; then the schedule may have been written
+        Repeating it only moves the time. Raises `TryAgain` or `CloudError`; then the schedule may have been written
         or not.
         """
         if self._role is None:
@@ -101,17 +101,17 @@ class Switch:
                     if code(error) == ("ResourceNotFoundException" if present else "ConflictException"):
                         continue  # it fired, or was made, since we looked
                     if code(error) == "ConflictException":
-                        raise Unavailable(f"schedule {self._name} is being changed by someone else") from error
+                        raise TryAgain(f"schedule {self._name} is being changed by someone else") from error
                     raise self._about_role(error) from error
         else:
-            raise Unavailable(f"schedule {self._name} comes and goes: someone else deploys the same service")
+            raise TryAgain(f"schedule {self._name} comes and goes: someone else deploys the same service")
         if found is not None and not present:
             self._delete(found["Name"])  # of an older version, and this one has taken it over
 
     def disarm(self, run: str | None) -> None:
         """Delete the schedule, unless it is of another run; with None, whosever it is. Repeating it changes nothing.
 
-        Raises `Unavailable` or `CloudError`.
+        Raises `TryAgain` or `CloudError`.
         """
         found, _, _ = self._look()
         while found is not None and (run is None or _run_of(found) == run):
@@ -126,12 +126,12 @@ class Switch:
                 self._client.delete_schedule(Name=name, GroupName=GROUP)
             except ClientError as error:
                 if code(error) == "ConflictException":
-                    raise Unavailable(f"schedule {name} is being changed by someone else") from error
+                    raise TryAgain(f"schedule {name} is being changed by someone else") from error
                 if code(error) != "ResourceNotFoundException":  # gone already is what was wanted
                     raise
 
     def armed(self) -> Armed | None:
-        """What the schedule will do, or None if there is none of this listener. Raises `Unavailable` or `CloudError`.
+        """What the schedule will do, or None if there is none of this listener. Raises `TryAgain` or `CloudError`.
 
         Of one that someone has changed, the time may be unknown: it is then never due.
         """
@@ -193,7 +193,7 @@ class Switch:
     def _about_role(self, error: ClientError) -> Exception:
         """A role that was made a moment ago is not known everywhere yet; one that trusts no scheduler never will be."""
         if code(error) == "ValidationException" and "assume" in error.response["Error"].get("Message", ""):
-            return Unavailable(
+            return TryAgain(
                 f"EventBridge Scheduler may not assume {self._role}: its trust policy must name scheduler.amazonaws.com"
             )
         return error

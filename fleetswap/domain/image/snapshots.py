@@ -1,10 +1,4 @@
-"""What an upload needs to know of an EBS snapshot, which finished one it may adopt, and how a call to AWS can fail.
-
-    CloudError        refused for good: trying again would not help
-    ├── Invalid       the request itself is wrong, or the snapshot is not pending any more
-    └── TryAgain      a throttle, a 5xx, a cut connection, an answer that cannot be believed: the same call may succeed
-        ├── Throttled a quota is used up for this moment: the same call succeeds at a slower pace
-        └── Absent    "does not exist": trying again helps only while the snapshot is new
+"""What an upload needs to know of an EBS snapshot, and which finished one it may adopt.
 
 It decides nothing about time: how long to try again is the workflow's business.
 """
@@ -17,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from fleetswap.domain.errors import CloudError
 from fleetswap.domain.tags import UPLOAD
 
 SNAPSHOT_ID = re.compile(r"snap-[0-9a-f]+")
@@ -29,28 +22,6 @@ service's own default (StartSnapshot, Timeout), far above the longest silence th
 
 VISIBLE_SECONDS = 120
 """A new snapshot may "not exist" for up to two minutes (awslabs/coldsnap issue 43)."""
-
-
-class Invalid(CloudError):
-    """A ValidationException: a block, count or checksum that does not fit, a parent that cannot be one, or a snapshot
-    that takes no blocks any more, because somebody has completed it. `reason` is the service's, if it gave one.
-    """
-
-    def __init__(self, message: str, reason: str | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class TryAgain(CloudError):
-    """The call failed in a way that may pass."""
-
-
-class Throttled(TryAgain):
-    """A quota of requests is used up for this moment: not a failure, but a sign to go slower."""
-
-
-class Absent(TryAgain):
-    """The snapshot does not exist: not yet, or not any more."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.gate import Machine
 from fleetswap.domain.rollout.policy import Policy
 
@@ -22,7 +22,6 @@ __all__ = [
     "Policy",
     "Rule",
     "Side",
-    "Unavailable",
     "preview_value",
     "shares",
 ]
@@ -32,10 +31,6 @@ PRIORITY = 50_000
 
 PREVIEW_HEADER = "X-Fleetswap-Release"
 """Request header that a release's preview rule matches; see `preview_value`."""
-
-
-class Unavailable(CloudError):
-    """AWS did not answer for now (throttle, 5xx, time-out). A reading is then unknown; a change is tried again."""
 
 
 @dataclass(frozen=True)

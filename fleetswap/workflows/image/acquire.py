@@ -13,17 +13,15 @@ from collections.abc import Callable
 from functools import partial
 
 from fleetswap.domain import tags
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, NotFound, TryAgain
 from fleetswap.domain.image.blockmap import Layout, name_of
 from fleetswap.domain.image.snapshots import (
     PENDING_MINUTES,
     VISIBLE_SECONDS,
-    Absent,
     Snapshot,
     SnapshotState,
     Start,
     Started,
-    TryAgain,
     adoptable,
 )
 from fleetswap.workflows.image.adopt import Proof
@@ -98,7 +96,7 @@ class Beginning:
                     continue
                 if now.unfinished:
                     patience.call(partial(self._port.delete, each.snapshot_id))
-            except Absent:
+            except NotFound:
                 pass  # somebody else has deleted it
             self._gone.add(each.snapshot_id)
         return taken or self._start()
@@ -206,7 +204,7 @@ class Beginning:
                 return target
             elif now.state == SnapshotState.ERROR:
                 self._patience().call(lambda: self._port.delete(target.snapshot_id))
-        except Absent:
+        except NotFound:
             pass  # somebody else has deleted it
         except BaseException as first:
             Seal(target, self._port, self._clock, seconds=0).clean_up(first)
@@ -220,7 +218,7 @@ class Beginning:
         while True:
             try:
                 return self._patience().call(lambda: self._port.describe(started.snapshot_id))
-            except Absent:
+            except NotFound:
                 if self._clock.now() >= gone_at:
                     return None
             self._clock.wait(LOOK_SECONDS, threading.Event())
@@ -234,7 +232,7 @@ class Beginning:
             try:
                 return self._port.start(start)
             except CloudError as error:
-                dark = dark or (isinstance(error, TryAgain) and not isinstance(error, Absent))
+                dark = dark or isinstance(error, TryAgain)
                 raise
             except BaseException:
                 dark = True
@@ -272,7 +270,7 @@ class Claim:
             return
         try:
             self._port.tag(self._snapshot_id, {tags.UPLOAD: self._snapshot_id})
-        except TryAgain:
+        except (TryAgain, NotFound):
             self._next = self._clock.now() + LOOK_SECONDS
         except CloudError as refusal:
             self._next = None

@@ -11,10 +11,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, NotFound
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import BadMap, Header
-from fleetswap.domain.image.snapshots import VISIBLE_SECONDS, Absent, Snapshot, adoptable
+from fleetswap.domain.image.snapshots import VISIBLE_SECONDS, Snapshot, adoptable
 from fleetswap.domain.tags import IMAGE, STACK
 from fleetswap.workflows.image.block_list import read_header
 from fleetswap.workflows.image.ports import Snapshots
@@ -103,7 +103,7 @@ def is_ours(port: Snapshots, snapshot_id: str) -> bool:
     """Whether an upload made this snapshot, or it is gone. Raises `CloudError` if that cannot be known."""
     try:
         snapshot = _patience(SystemClock()).call(lambda: port.describe(snapshot_id))
-    except Absent:
+    except NotFound:
         return True
     return proof(port, lambda _line: None).uploaded(snapshot)
 

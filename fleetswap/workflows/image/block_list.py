@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, NotFound
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import BadMap, BlockMap, Header, NoMap
 from fleetswap.domain.image.blocks import BLOCK_SIZE
-from fleetswap.domain.image.snapshots import VISIBLE_SECONDS, Absent, Page, Snapshot
+from fleetswap.domain.image.snapshots import VISIBLE_SECONDS, Page, Snapshot
 from fleetswap.workflows.image.retry import Clock, Patience
 
 
 class Reads(Protocol):
     """Reading a snapshot: one attempt a call, safe to use from several threads.
 
-    A failure that may pass is raised as `TryAgain`, a quota as `Throttled`, a snapshot that does not exist as `Absent`,
-    all else as `CloudError`.
+    A failure that may pass is raised as `TryAgain`, a quota as `Throttled`, a snapshot that does not exist as
+    `NotFound`, all else as `CloudError`.
     """
 
     def list_blocks(self, snapshot_id: str, start: int, page: str | None) -> Page:
@@ -58,7 +58,7 @@ def look(port: Reads, snapshot_id: str, clock: Clock, *, seconds: float) -> Look
     first = partial(port.list_blocks, snapshot_id, 0, None)
     try:
         volume_gib = patience.call(first).volume_gib
-    except Absent:
+    except NotFound:
         if not _completed(port, snapshot_id, patience):
             raise
         waiting = Patience(clock, threading.Event(), seconds=VISIBLE_SECONDS)

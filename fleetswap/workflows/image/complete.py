@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fleetswap.domain.errors import CloudError, FleetswapError
-from fleetswap.domain.image.snapshots import Absent, Invalid, SnapshotState, TryAgain
+from fleetswap.domain.errors import CloudError, FleetswapError, Invalid, NotFound, TryAgain
+from fleetswap.domain.image.snapshots import SnapshotState
 from fleetswap.workflows.image.parent import Parent
 from fleetswap.workflows.image.ports import Snapshots
 from fleetswap.workflows.image.retry import Clock, Patience
@@ -67,7 +67,7 @@ class Seal:
     def complete(self, block_count: int, checksum: str) -> None:
         """Seal the snapshot and return when it can be used, whoever has sealed it with these very blocks.
 
-        `Invalid` if the count or the checksum is not that of the blocks that EBS has. `Absent` if it is gone.
+        `Invalid` if the count or the checksum is not that of the blocks that EBS has. `NotFound` if it is gone.
         """
         snapshot_id = self._target.snapshot_id
         lost = False
@@ -76,7 +76,7 @@ class Seal:
             nonlocal lost
             try:
                 self._port.complete(snapshot_id, block_count, checksum)
-            except TryAgain:
+            except (TryAgain, NotFound):
                 lost = True
                 raise
 
@@ -116,7 +116,7 @@ class Seal:
             if self._is_completed(patience):
                 return True
             patience.call(lambda: self._port.delete(snapshot_id), absent_until=self._target.absent_until)
-        except Absent:
+        except NotFound:
             return True  # which is what we want
         except Exception as second:  # noqa: BLE001 (whatever it is, it must not hide the first error)
             add_note(
@@ -135,7 +135,7 @@ class Seal:
         while True:
             try:
                 seen = self._patience.call(lambda: self._port.describe(snapshot_id))
-            except Absent:
+            except NotFound:
                 completed, absent = 0, absent + 1
                 if absent >= GOOD_READS and self._clock.now() >= self._target.absent_until:
                     raise

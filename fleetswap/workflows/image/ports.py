@@ -15,9 +15,9 @@ from fleetswap.workflows.image.read_back import Reads
 class Snapshots(Reads, Protocol):
     """One attempt a call, safe to use from several threads.
 
-    A failure that may pass is raised as `TryAgain`, a snapshot that does not exist as `Absent`, a request that does not
-    fit as `Invalid`, all else as `CloudError`. A call whose answer was lost may be repeated: none does anything twice,
-    except `complete`, which may then be refused because the snapshot is not pending any more.
+    A failure that may pass is raised as `TryAgain`, a snapshot that does not exist as `NotFound`, a request that does
+    not fit as `Invalid`, all else as `CloudError`. A call whose answer was lost may be repeated: none does anything
+    twice, except `complete`, which may then be refused because the snapshot is not pending any more.
     """
 
     def find(self, tags: Mapping[str, str]) -> list[Snapshot]:

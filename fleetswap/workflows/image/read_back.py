@@ -19,8 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from fleetswap.domain.errors import CloudError, FleetswapError
-from fleetswap.domain.image.snapshots import Invalid, TryAgain
+from fleetswap.domain.errors import CloudError, FleetswapError, Invalid, NotFound, TryAgain
 from fleetswap.workflows.image.block_list import Look, Reads, listing, look, read_map
 from fleetswap.workflows.image.retry import Clock, Patience, Stopped, pause
 from fleetswap.workflows.image.throttle import Turns
@@ -255,7 +254,7 @@ class _Reader:
             item.began, item.read_before = self._clock.now(), self._blocks
         try:
             data = self._port.get(self._snapshot_id, item.index, item.token)
-        except TryAgain as error:
+        except (TryAgain, NotFound) as error:
             self._try_again(item, error, epoch)
             return None
         except Invalid as error:
@@ -273,7 +272,7 @@ class _Reader:
             return token
         raise error
 
-    def _try_again(self, item: _Item, error: TryAgain, epoch: int) -> None:
+    def _try_again(self, item: _Item, error: TryAgain | NotFound, epoch: int) -> None:
         now = self._clock.now()
         throttled = self._turns.failed(error, now, epoch)
         self._patience.bear(error, began=item.began or now, absent_until=None)

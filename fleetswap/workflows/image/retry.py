@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from fleetswap.domain.errors import CloudError
-from fleetswap.domain.image.snapshots import Absent, TryAgain
+from fleetswap.domain.errors import CloudError, NotFound, TryAgain
 
 T = TypeVar("T")
 
@@ -80,14 +79,14 @@ class Patience:
         """Something succeeded."""
         self._last_success = self._clock.now()
 
-    def bear(self, error: TryAgain, *, began: float, absent_until: float | None) -> None:
+    def bear(self, error: TryAgain | NotFound, *, began: float, absent_until: float | None) -> None:
         """Return if the call that failed with `error` may be made again; else raise what to tell the user.
 
-        `began` is when the call was made for the first time: idle time is not silence. `Absent` is final after
+        `began` is when the call was made for the first time: idle time is not silence. `NotFound` is final after
         `absent_until` (a time of the clock), and at once without it.
         """
         now = self._clock.now()
-        if isinstance(error, Absent) and (absent_until is None or now >= absent_until):
+        if isinstance(error, NotFound) and (absent_until is None or now >= absent_until):
             raise error
         if now - max(began, self._last_success) >= self._seconds:
             raise GaveUp(f"{error}; nothing succeeded for {self._seconds:.0f} s, given up") from error
@@ -100,7 +99,7 @@ class Patience:
                 raise Stopped
             try:
                 result = attempt()
-            except TryAgain as error:
+            except (TryAgain, NotFound) as error:
                 self.bear(error, began=began, absent_until=absent_until)
                 self._clock.wait(pause(failures), self._stop)
             else:

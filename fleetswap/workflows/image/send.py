@@ -23,9 +23,8 @@ from functools import cache
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.errors import FleetswapError, NotFound, TryAgain
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest
-from fleetswap.domain.image.snapshots import TryAgain
 from fleetswap.workflows.image.pool import Buffers, Crew
 from fleetswap.workflows.image.retry import Clock, Stopped, pause
 from fleetswap.workflows.image.throttle import Turns
@@ -59,8 +58,8 @@ class Connection(Protocol):
     ) -> None:
         """Write a block, in one attempt. Returns only if EBS has acknowledged it with the same digest.
 
-        Calls `sent` as soon as it does not need `block` any more. Raises `Throttled`, `Absent` or another `TryAgain`
-        for what may pass, `CloudError` for what will not.
+        Calls `sent` as soon as it does not need `block` any more. Raises `Throttled` or another `TryAgain`
+        for what may pass, `NotFound` if the snapshot does not exist (yet), `CloudError` for what will not pass.
         """
 
     def close(self) -> None:
@@ -98,7 +97,7 @@ class Patience(Protocol):
     def renew(self) -> None:
         """Something succeeded."""
 
-    def bear(self, error: TryAgain, *, began: float, absent_until: float | None) -> None:
+    def bear(self, error: TryAgain | NotFound, *, began: float, absent_until: float | None) -> None:
         """Return if trying again is right, else raise."""
 
 
@@ -142,7 +141,7 @@ class Sender:
         stop: threading.Event,
         connections: int = CONNECTIONS,
     ) -> None:
-        """`stop` ends everything at once; the first error sets it too. `Absent` is final after `absent_until`."""
+        """`stop` ends everything at once; the first error sets it too. `NotFound` is final after `absent_until`."""
         self._puts = puts
         self._snapshot_id = snapshot_id
         self._patience = patience
@@ -279,7 +278,7 @@ class Sender:
             item.began = self._clock.now()
         try:
             line.put(self._snapshot_id, item.index, parcel.block, parcel.digest, sent)
-        except TryAgain as error:
+        except (TryAgain, NotFound) as error:
             if self._stop.is_set():
                 raise Stopped from error  # we hung up ourselves
             now = self._clock.now()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 
+from fleetswap.domain.errors import NotFound, Throttled, TryAgain
 from fleetswap.domain.image.pace import Pace
-from fleetswap.domain.image.snapshots import Throttled, TryAgain
 from fleetswap.workflows.image.retry import Clock, Stopped
 
 
@@ -48,7 +48,7 @@ class Turns:
             self._on_their_way -= 1
             self.pace.acknowledged(self._clock.now(), epoch)
 
-    def failed(self, error: TryAgain, now: float, epoch: int) -> bool:
+    def failed(self, error: TryAgain | NotFound, now: float, epoch: int) -> bool:
         """A request that was let go in `epoch` failed at `now`: whether it was throttled."""
         throttled = isinstance(error, Throttled)
         with self._lock:

@@ -24,11 +24,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, Invalid, NotFound
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import Encoded, Layout
 from fleetswap.domain.image.lineage import Plan, Wanted
-from fleetswap.domain.image.snapshots import Absent, Invalid, Snapshot
+from fleetswap.domain.image.snapshots import Snapshot
 from fleetswap.workflows.image.acquire import GENERATIONS, Beginning, Claim
 from fleetswap.workflows.image.adopt import Proof
 from fleetswap.workflows.image.complete import Seal, Target
@@ -147,7 +147,7 @@ class _Upload:
             sent = self._figures.all.sent
             try:
                 return self._fill(target)
-            except Absent as error:
+            except NotFound as error:
                 gone = error
                 # One that took no block was gone before: its client token is an old one.
                 written += self._figures.all.sent > sent

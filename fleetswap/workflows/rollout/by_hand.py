@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
-from fleetswap.domain.errors import Aborted, CloudError, InputError
+from fleetswap.domain.errors import Aborted, CloudError, InputError, TryAgain
 from fleetswap.domain.rollout import gate, rollout_tags
 from fleetswap.domain.rollout.gate import Streak, Target
-from fleetswap.domain.rollout.model import Group, Unavailable
+from fleetswap.domain.rollout.model import Group
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.strategy import ALL
 from fleetswap.domain.rollout.view import ReleaseNow, Site, SiteNow, candidates, seen, way_back
@@ -34,7 +34,7 @@ class Finder(Protocol):
     """Finds services by the tags of their load balancers and auto scaling groups."""
 
     def find(self, service: str) -> tuple[Site, ...]:
-        """The sites of a service: one of each stack that has it. Raises `Unavailable` or `CloudError`."""
+        """The sites of a service: one of each stack that has it. Raises `TryAgain` or `CloudError`."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class _Hand:
         while True:
             try:
                 return call()
-            except Unavailable as error:
+            except TryAgain as error:
                 if self.clock.now() >= deadline:
                     raise
                 self.say(str(error))
@@ -293,7 +293,7 @@ class _WayBack:
             rule, known = None, True
             try:
                 rule = self._balancer.rule(self._site.listener)
-            except Unavailable:
+            except TryAgain:
                 known = False
             holds = rule is not None and rule.serving == {target.side.target_group}
             streak = streak.after(holds if known else None)

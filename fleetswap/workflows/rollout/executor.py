@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import gate
 from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.gate import Answer, Reading
@@ -53,7 +53,7 @@ from fleetswap.domain.rollout.messages import (
     Untag,
     Wait,
 )
-from fleetswap.domain.rollout.model import Armed, Order, Rule, Side, Unavailable, shares
+from fleetswap.domain.rollout.model import Armed, Order, Rule, Side, shares
 from fleetswap.domain.rollout.periods import Period
 from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Metrics, Prober, Switch
 
@@ -165,7 +165,7 @@ class Hands:
         """
         rule = self._ports.balancer.rule(self._order.listener)
         if rule is not None and side.target_group in rule.serving:
-            raise Unavailable(f"{side.release} is seen to have traffic, so it is not scaled in")
+            raise TryAgain(f"{side.release} is seen to have traffic, so it is not scaled in")
 
     def _why_not(self, change: Route | Restore | Arm) -> str:
         """Why a guarded change may not be made now; empty if it may."""
@@ -250,7 +250,7 @@ class Hands:
         """Whether the rule is known, and the rule."""
         try:
             return True, self._ports.balancer.rule(self._order.listener)
-        except Unavailable:
+        except TryAgain:
             return False, None
 
     def _reading(self, wanted: int) -> Reading:
@@ -312,7 +312,7 @@ class Hands:
         candidate = known_or_none(lambda: balancer.targets(self._order.candidate.target_group))
         try:
             armed, armed_known = self._armed(), True
-        except Unavailable:
+        except TryAgain:
             armed, armed_known = None, False
         healthy = [gate.healthy(targets) for targets in before if targets is not None]
         return Compared(
@@ -333,7 +333,7 @@ def known_or_none(read: Callable[[], T]) -> T | None:
     """What was read; None if AWS does not answer. A refusal is raised."""
     try:
         return read()
-    except Unavailable:
+    except TryAgain:
         return None
 
 

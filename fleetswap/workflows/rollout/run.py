@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from fleetswap.domain.errors import Aborted, CloudError, FleetswapError, InputError
+from fleetswap.domain.errors import Aborted, CloudError, FleetswapError, InputError, TryAgain
 from fleetswap.domain.rollout import progress
 from fleetswap.domain.rollout.drift import drift
 from fleetswap.domain.rollout.gate import one_line
 from fleetswap.domain.rollout.machine import begin, step
 from fleetswap.domain.rollout.messages import Broke, End, Event, Kind, Look, Unanswered
-from fleetswap.domain.rollout.model import Order, Unavailable
+from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.notices import Notice, notice_of
 from fleetswap.domain.rollout.state import State
 from fleetswap.workflows.rollout.executor import Hands, Ports
@@ -193,7 +193,7 @@ class _Driver:
             if why and not state.phase.is_back:
                 return Broke(why, Kind.ABORTED)
             return self._hands.do(state.doing)
-        except Unavailable as error:
+        except TryAgain as error:
             return Unanswered(_words(error))
         except BaseException as error:  # noqa: BLE001 - the weights go back whatever happened; it is raised at the end
             self._errors.append(error)
@@ -232,7 +232,7 @@ def retire(order: Order, *, balancer: Balancer, fleet: Fleet, clock: Clock, say:
         for _ in range(RETIRE_TRIES - 1):
             try:
                 return call()
-            except Unavailable:
+            except TryAgain:
                 clock.sleep(RETIRE_PAUSE)
         return call()
 
