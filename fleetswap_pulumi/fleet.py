@@ -18,7 +18,6 @@ from fleetswap.aws.account import Account
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
-from fleetswap.domain.rollout.policy import Policy
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import Shipping
 from fleetswap_pulumi.front_door import FrontDoor, FrontDoorArgs
@@ -128,7 +127,7 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> Fleet:
             candidate=decided.wanted.release,
             standby=decided.standby.release if decided.standby else None,
             sides=[release.side for release in releases.values() if release.side is not None],
-            policy=Policy.of({"capacity": settings.capacity.min, **settings.rollout.policy}),
+            policy=settings.rollout.policy(settings.capacity.min),
             trusted=ledger.trusts(decided.wanted.release, settings.rollout.trusted),
             switch_role=switch.role_arn,
             alerts=settings.rollout.alerts,

@@ -25,7 +25,7 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.rollout import model, rollout_tags
-from fleetswap.domain.rollout.model import Order, Policy
+from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.notices import CANCELLED
 from fleetswap.domain.rollout.state import State
 from fleetswap.workflows.rollout import run as workflow
@@ -34,6 +34,7 @@ from fleetswap_pulumi.cancel import hear
 from fleetswap_pulumi.checks import ProviderInputs, check_failures
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.guardian import guarded
+from fleetswap_pulumi.policy import RolloutPolicy
 from fleetswap_pulumi.speech import Speech, urn_of
 
 SCHEMA = 1
@@ -73,7 +74,7 @@ class Inputs(ProviderInputs):
     listener: str
     url: str
     sides: list[SideInputs]
-    policy: dict[str, Any]
+    policy: RolloutPolicy
     tags: dict[str, str]
     trusted: bool = False
     switch_role: str | None = None
@@ -94,7 +95,7 @@ class Inputs(ProviderInputs):
             candidate=candidate,
             others=tuple(sides.values()),
             standby=self.standby,
-            policy=Policy.of(self.policy),
+            policy=self.policy.to_policy(),
             trusted=self.trusted,
             switch_role=self.switch_role,
         )
@@ -177,7 +178,7 @@ class RolloutArgs:
     candidate: str
     standby: str | None
     sides: Sequence[Side]
-    policy: Policy
+    policy: RolloutPolicy
     trusted: bool
     switch_role: pulumi.Output[str]
     alerts: str | None
@@ -213,7 +214,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
                 }
                 for side in args.sides
             ],
-            "policy": args.policy.plain(),
+            "policy": args.policy.model_dump(mode="json"),
             "tags": args.context.tags(name),
             "trusted": args.trusted,
             "switch_role": args.switch_role,

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fleetswap.domain.errors import InputError
+from fleetswap_pulumi.checks import key_of, reason_of
 from fleetswap_pulumi.settings import NAMESPACE, Settings
 
 
@@ -85,10 +86,10 @@ def _structured(value: str) -> object:
 
 
 def _problem(detail: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
-    key = "aws:region" if where == "region" else f"{NAMESPACE}:{where}"
+    path = key_of(detail)
+    key = "aws:region" if path == "region" else f"{NAMESPACE}:{path}"
     if detail["type"] == "extra_forbidden":
         return f"{key} is not a setting (docs/reference/settings.md lists them)"
     if detail["type"] == "missing":
         return f"{key} is missing"
-    return f"{key}: {detail['msg'].removeprefix('Value error, ')}"
+    return f"{key}: {reason_of(detail)}"

@@ -69,19 +69,26 @@ def test_the_commented_example_has_every_setting() -> None:
         ({"capacity": {"mni": 2}}, "fleetswap:capacity.mni is not a setting"),
         ({"image": {}}, "fleetswap:image: give exactly one of `nix` and `file`"),
         ({"image": {"file": "a", "nix": {"expression": "b"}}}, "exactly one"),
-        ({"capacity": {"min": 3, "max": 2}}, "min (3) is greater than max (2)"),
+        ({"capacity": {"min": 3, "max": 2}}, "fleetswap:capacity.max: 2 is less than min (3)"),
+        ({"capacity": {"min": 9}}, "fleetswap:capacity.max: 8 is less than min (9)"),
         ({"health": {"interval": 4}}, "fleetswap:health.interval"),
-        ({"health": {"interval": 5, "timeout": 5}}, "must be smaller than interval"),
+        ({"health": {"timeout": 5}}, "fleetswap:health.timeout: 5 must be less than interval (5)"),
         ({"service": "Web_1"}, "fleetswap:service"),
         ({"network": {"cidr": "10.0.0.0/8"}}, "fleetswap:network.cidr"),
         ({"network": {"cidr": "somewhere"}}, "fleetswap:network.cidr"),
         ({"endpoint": "http://example.com"}, "fleetswap:endpoint"),
         ({"upload": {"sparse": "zeros"}}, "fleetswap:upload.sparse"),
-        ({"rollout": {"strategy": "blue-green"}}, "fleetswap:rollout.strategy"),
-        ({"rollout": {"strategy": [{"weight": 25}, {"weight": 5}]}}, "must ascend"),
-        ({"rollout": {"strategy": [{"weight": 0}]}}, "fleetswap:rollout.strategy"),
+        (
+            {"rollout": {"strategy": "blue-green"}},
+            "fleetswap:rollout.strategy: 'blue-green' is neither `all-at-once` nor",
+        ),
+        (
+            {"rollout": {"strategy": [{"weight": 25}, {"weight": 5}]}},
+            "fleetswap:rollout.strategy: the weights of a rollout's steps must ascend",
+        ),
+        ({"rollout": {"strategy": [{"weight": 5}, {"weight": 0}]}}, "fleetswap:rollout.strategy[1].weight: "),
         ({"rollout": {"report_only": ["health"]}}, "fleetswap:rollout.report_only"),
-        ({"rollout": {"alarms": ["a", "a"]}}, "names one twice"),
+        ({"rollout": {"alarms": ["a", "a"]}}, "fleetswap:rollout.alarms: names a twice"),
         ({"rollout": {"alerts": "ops@example.com"}}, "fleetswap:rollout.alerts"),
         ({"rollout": {"errors": {"ceiling": 5}}}, "fleetswap:rollout.errors.ceiling"),
         ({"tags": {"aws:x": "1"}}, "fleetswap:tags"),
@@ -94,7 +101,7 @@ def test_the_commented_example_has_every_setting() -> None:
         ({"service": "sg-web"}, 'must not begin with "sg-"'),
         ({"account": "1234"}, "fleetswap:account"),
         ({"network": {"zones": ["a", "a"]}}, "a is named twice"),
-        ({"network": {"zones": ["us-east-1a", "us-east-1b"]}}, "fleetswap:network.zones.0"),
+        ({"network": {"zones": ["us-east-1a", "us-east-1b"]}}, "fleetswap:network.zones[0]"),
         ({"health": {"codes": "299-200"}}, "299-200 is no range"),
         ({"health": {"codes": "200,404-200"}}, "404-200 is no range"),
         ({"health": {"grace": 7201}}, "fleetswap:health.grace"),
@@ -103,10 +110,13 @@ def test_the_commented_example_has_every_setting() -> None:
         ({"front": {"idle_timeout": 4001}}, "fleetswap:front.idle_timeout"),
         ({"front": {"certificate_arn": ""}}, "fleetswap:front.certificate_arn"),
         ({"front": {"certificate_arn": "arn:aws:acm:x"}}, "fleetswap:front.certificate_arn"),
-        ({"front": {"certificate_arn": CERTIFICATE.replace("us-east", "eu-west")}}, "is not of region us-east-1"),
+        (
+            {"front": {"certificate_arn": CERTIFICATE.replace("us-east", "eu-west")}},
+            "fleetswap:front.certificate_arn: arn:",
+        ),
         ({"machine": {"instance_types": ["c7i.large", "c7i.large"]}}, "names c7i.large twice"),
-        ({"machine": {"instance_types": ["large"]}}, "fleetswap:machine.instance_types.0"),
-        ({"machine": {"policies": ["CloudWatchAgentServerPolicy"]}}, "fleetswap:machine.policies.0"),
+        ({"machine": {"instance_types": ["large"]}}, "fleetswap:machine.instance_types[0]"),
+        ({"machine": {"policies": ["CloudWatchAgentServerPolicy"]}}, "fleetswap:machine.policies[0]"),
         ({"tags": {f"key-{n}": "1" for n in range(41)}}, "41 tags are too many: at most 40"),
         ({"tags": {"team": "x" * 256}}, "a value at most 255"),
         ({"tags": {"": "x"}}, "a key has 1 to 127 characters"),
@@ -123,7 +133,7 @@ def test_the_commented_example_has_every_setting() -> None:
         ({"rollout": {"warm": 1e12}}, "fleetswap:rollout.warm"),
         ({"rollout": {"bake": 1e9}}, "fleetswap:rollout.bake"),
         ({"rollout": {"interval": 0.0001}}, "fleetswap:rollout.interval"),
-        ({"rollout": {"strategy": [{"weight": 5, "hold": 1e9}]}}, "fleetswap:rollout.strategy"),
+        ({"rollout": {"strategy": [{"weight": 5, "hold": 1e9}]}}, "fleetswap:rollout.strategy[0].hold: "),
         ({"rollout": {"probe_host": "http://shop"}}, "fleetswap:rollout.probe_host"),
         ({"image": {"nix": {"expression": "x", "args": {"version": 1.1}}}}, "1.1 may have been written otherwise"),
     ],
@@ -142,6 +152,30 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         read(service="", capacity={"min": 0}, nonsense="1")
     for key in ("fleetswap:service", "fleetswap:capacity.min", "fleetswap:nonsense"):
         assert key in str(caught.value)
+
+
+def test_what_does_not_fit_together_is_told_with_the_rest() -> None:
+    """A user would mend the keys one by one, and only then learn that two of them do not go together."""
+    with pytest.raises(InputError) as caught:
+        read(
+            service="",
+            capacity={"min": 3, "max": 2, "warmup": 0},
+            health={"timeout": 5, "path": "healthz"},
+            front={"certificate_arn": CERTIFICATE.replace("us-east", "eu-west")},
+            rollout={"strategy": [{"weight": 25}, {"weight": 5}], "alarms": ["a", "a"], "warm": -1},
+        )
+    told = re.findall(r"fleetswap:[\w.\[\]]+", str(caught.value))
+    assert told == [
+        "fleetswap:service",
+        "fleetswap:capacity.max",
+        "fleetswap:capacity.warmup",
+        "fleetswap:front.certificate_arn",
+        "fleetswap:health.path",
+        "fleetswap:health.timeout",
+        "fleetswap:rollout.strategy",
+        "fleetswap:rollout.alarms",
+        "fleetswap:rollout.warm",
+    ]
 
 
 def test_a_missing_region_is_told() -> None:

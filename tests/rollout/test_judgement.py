@@ -13,12 +13,12 @@ import pytest
 from fleetswap.domain.rollout.messages import End, Kind
 from fleetswap.domain.rollout.model import Policy
 from fleetswap.domain.rollout.strategy import Step, Strategy
-from fleetswap_pulumi.settings import RolloutSettings
+from fleetswap_pulumi.policy import RolloutSettings
 from tests.rollout.scenarios import order_for
 from tests.rollout.sim_world import Fleet, SimWorld
 from tests.rollout.simulator import Deployer
 
-DEFAULT = Policy.of({"capacity": 2, **RolloutSettings().policy})
+DEFAULT = RolloutSettings().policy(2).to_policy()
 STEEP = replace(DEFAULT, strategy=Strategy((Step(5, 60, 20), Step(25, 60, 100)), bake=60))
 """A canary of two steps, as the review had it."""
 

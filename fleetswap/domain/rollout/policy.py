@@ -1,18 +1,17 @@
-"""How a rollout is judged and how long it may take: the settings of one rollout, checked, and plain for Pulumi's state.
+"""How a rollout is judged and how long it may take: what the settings of one rollout come to, and what is never right.
 
-Only values. What comes later gets a default, so that the states of older versions stay readable.
+Only values. The defaults here are those of the settings, whose limits are narrower: `fleetswap_pulumi.policy` has what
+a user may set, and what Pulumi's state keeps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.rates import Limit
-from fleetswap.domain.rollout.strategy import Strategy, duration, whole
+from fleetswap.domain.rollout.strategy import Strategy, duration
 
 ALL_AT_ONCE = Strategy()
 DEFAULT_LIMIT = Limit()
@@ -91,12 +90,10 @@ class Policy:
     """Whether a release that was rolled back by hand may be deployed again."""
 
     def __post_init__(self) -> None:
-        """Refuse what can never succeed, or would not wait at all. Counts become ints: Pulumi hands on 2 as 2.0."""
+        """Refuse what can never succeed, or would not wait at all."""
         for name in ("capacity", "readings"):
-            object.__setattr__(self, name, whole(name, getattr(self, name)))
             if getattr(self, name) < 1:
                 raise InputError(f"rollout policy: {name} is {getattr(self, name)}, it must be 1 or more")
-        object.__setattr__(self, "probe_statuses", tuple(whole("probe_statuses", one) for one in self.probe_statuses))
         for name in ("deadline", "interval", "quick", "probe_timeout", "shift_deadline", "patience", "switch_margin"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"rollout policy: {name} is {getattr(self, name)}, it must be a time above 0 s")
@@ -118,7 +115,6 @@ class Policy:
     def _check_choices(self) -> None:
         if len(set(self.alarms)) < len(self.alarms):
             raise InputError(f"rollout policy: alarms {self.alarms} names one twice")
-        object.__setattr__(self, "shortage", Shortage(self.shortage))
         allowed = sorted(set(Check) - {Check.HEALTH})  # traffic on no healthy machine is never right
         if not set(self.report_only) <= set(allowed):
             raise InputError(f"rollout policy: report_only {self.report_only} must be of {', '.join(allowed)}")
@@ -137,24 +133,3 @@ class Policy:
         errors = self.errors is not None and not self.reports_only(Check.ERRORS)
         slow = self.slow is not None and not self.reports_only(Check.SLOWNESS)
         return bool(requests) or errors or slow
-
-    def plain(self) -> dict[str, Any]:
-        """As numbers, texts, lists and mappings, for Pulumi's state; `of` reads it."""
-        plain = asdict(self)
-        strategy = {**plain["strategy"], "steps": list(plain["strategy"]["steps"])}
-        lists = {name: list(plain[name]) for name in ("probe_statuses", "alarms", "report_only")}
-        return {**plain, **lists, "strategy": strategy, "shortage": str(self.shortage)}
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Policy:
-        """The policy that `plain` made, also one of an older version, which lacks what came later."""
-        values = dict(plain)
-        for name in ("alarms", "report_only"):
-            if name in values:
-                values[name] = tuple(values[name])
-        for name in ("errors", "slowness"):
-            if values.get(name) is not None:
-                values[name] = Limit(**values[name])
-        if "strategy" in values:
-            values["strategy"] = Strategy.of(values["strategy"])
-        return cls(**values)

@@ -6,9 +6,7 @@ Only values, their checks, and which of the steps a given rollout takes. Times a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from fleetswap.domain.errors import InputError
 
@@ -29,9 +27,7 @@ class Step:
     min_requests: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what can never be. Numbers become ints where they count: Pulumi hands on 2 as 2.0."""
-        for name in ("weight", "min_requests"):
-            object.__setattr__(self, name, whole(f"a step's {name}", getattr(self, name)))
+        """Refuse what can never be."""
         if not 1 <= self.weight <= ALL:
             raise InputError(f"rollout strategy: a step's weight is {self.weight}, it must be from 1 to {ALL}")
         if self.min_requests < 0:
@@ -58,13 +54,11 @@ class Strategy:
 
     def __post_init__(self) -> None:
         """Refuse weights that do not ascend; end with 100."""
-        steps = tuple(step if isinstance(step, Step) else Step(**step) for step in self.steps)
-        weights = [step.weight for step in steps]
+        weights = [step.weight for step in self.steps]
         if weights != sorted(set(weights)):
-            raise InputError(f"rollout strategy: the weights {weights} must ascend")
+            raise InputError(f"the weights of a rollout's steps must ascend, and they are {weights}")
         if not weights or weights[-1] != ALL:
-            steps = (*steps, Step(ALL))
-        object.__setattr__(self, "steps", steps)
+            object.__setattr__(self, "steps", (*self.steps, Step(ALL)))
         duration("bake", self.bake)
         duration("trusted_bake", self.trusted_bake)
 
@@ -74,18 +68,6 @@ class Strategy:
         if trusted:
             return (Step(ALL, self.trusted_bake),)
         return (*self.steps[:-1], replace(last, hold=last.hold + self.bake))
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Strategy:
-        """The strategy that `dataclasses.asdict` made plain, also after a way through JSON."""
-        return cls(**{**plain, "steps": tuple(Step(**step) for step in plain.get("steps", ()))})
-
-
-def whole(name: str, number: float) -> int:
-    """The number as an int; an `InputError` if it is none."""
-    if not math.isfinite(number) or int(number) != number:
-        raise InputError(f"rollout: {name} is {number}, it must be a whole number")
-    return int(number)
 
 
 def duration(name: str, seconds: float) -> None:

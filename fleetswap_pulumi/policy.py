@@ -1,0 +1,196 @@
+"""How a rollout moves traffic and judges the candidate: its settings, and the policy that crosses the provider.
+
+A knob is declared once, in `Judgement`: the settings of a stack and the inputs of the `Rollout` resource both have it,
+and its default is the domain's (`fleetswap.domain.rollout.policy.Policy`). A limit may be raised later but never
+lowered: the states of older versions are read with it, also to take a stack down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.rollout.policy import Policy, Shortage
+from fleetswap.domain.rollout.rates import Limit
+from fleetswap.domain.rollout.strategy import Step, Strategy
+from fleetswap_pulumi.checks import Strict
+from fleetswap_pulumi.names import MONTH, Deadline, HostName, Path, TopicArn, Wait, distinct
+
+DOMAIN = TypeAdapter(Policy)
+
+
+class StepSettings(Strict):
+    """One step of a canary."""
+
+    weight: int = Field(ge=1, le=100)
+    """Percentage of requests that the candidate gets. Must be greater than that of the step before."""
+    hold: Wait = Step.hold
+    """Minimum number of seconds that the weight is held. If requests are counted, a step also waits for the metrics of
+    its last minute, which CloudWatch gets one to two minutes late."""
+    min_requests: int = Field(default=Step.min_requests, ge=0)
+    """Minimum number of requests to the candidate in whole minutes of this step. With fewer, the rollout is aborted."""
+
+
+def _completed(steps: tuple[StepSettings, ...]) -> tuple[StepSettings, ...]:
+    try:
+        strategy = Strategy(tuple(Step(**step.model_dump()) for step in steps))
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    return tuple(StepSettings(**asdict(step)) for step in strategy.steps)
+
+
+def _named(value: object) -> object:
+    if value == "all-at-once":
+        return ()
+    if isinstance(value, str):
+        raise ValueError(f"{value!r} is neither `all-at-once` nor a list of steps")
+    return value
+
+
+Steps = Annotated[tuple[StepSettings, ...], AfterValidator(_completed)]
+"""In ascending order. The last one, with all the traffic, is added if it is missing."""
+
+
+Ceiling = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        lt=1,
+        description="A rate above this aborts the rollout, unless the live release's rate is no lower."
+        " `null`: no ceiling.",
+    ),
+]
+
+
+class LimitSettings(Strict):
+    """How bad the candidate may be, of one kind. docs/reference/rates.md has the mathematics and its figures."""
+
+    alpha: float = Field(default=Limit.alpha, gt=0, le=0.5)
+    """Maximum probability, over a whole rollout, that a candidate within the limits is aborted."""
+    ratio: float = Field(default=Limit.ratio, ge=1)
+    """How many times the live release's rate the candidate's rate may be."""
+    tolerated: float = Field(default=Limit.tolerated, ge=0, lt=1)
+    """A rate up to this does not abort the rollout, however low the live release's rate is."""
+    ceiling: Ceiling = Field(default=Limit.ceiling, examples=[0.1])
+
+
+class ErrorSettings(LimitSettings):
+    """Limits for the candidate's failed requests (5xx or no response). `null`: failed requests are not judged."""
+
+    ceiling: Ceiling = 0.1  # a tenth of all is too much for any service
+
+
+class Judgement(Strict):
+    """What a candidate must prove, and how long each part of a rollout may take."""
+
+    deadline: Deadline = Policy.deadline
+    """Seconds that the candidate has to become healthy, from the start of the rollout. Then the rollout is aborted."""
+    readings: int = Field(default=Policy.readings, ge=1, le=100)
+    """How many good readings in a row count as proof, for example that the candidate is healthy."""
+    interval: float = Field(default=Policy.interval, ge=0.1, le=60)
+    """Seconds between two readings."""
+    data_deadline: Wait = Policy.data_deadline
+    """Seconds to wait for missing metrics after a step's `hold` and `convergence`. Then the rollout is aborted."""
+    shift_deadline: float = Field(default=Policy.shift_deadline, gt=0, le=3600)
+    """Seconds within which the listener must show new weights. Then the rollout is aborted."""
+    convergence: float = Field(default=Policy.convergence, ge=0, le=3600)
+    """Seconds until all nodes of the load balancer follow new weights, counted from when the listener shows them."""
+    switch_margin: Deadline = Policy.switch_margin
+    """Seconds that the dead man's switch waits beyond the longest time that a step may take. EventBridge Scheduler may
+    add up to a minute."""
+    probe_path: Path = Policy.probe_path
+    """Path to probe: through the preview rule before the candidate gets traffic, without it afterwards."""
+    probe_statuses: tuple[Annotated[int, Field(ge=100, le=599)], ...] = Field(
+        default=Policy.probe_statuses, min_length=1
+    )
+    """HTTP status codes that a probe accepts."""
+    probe_timeout: float = Field(default=Policy.probe_timeout, gt=0, le=60)
+    """Seconds without a response after which a probe fails."""
+    alarms: Annotated[tuple[str, ...], AfterValidator(distinct)] = Field(
+        default=Policy.alarms, max_length=100, examples=[["web-checkout-failures"]]
+    )
+    """Names of CloudWatch alarms. The rollout is aborted if one is in ALARM at the start, or goes into ALARM."""
+    errors: LimitSettings | None = None
+    slow: float | None = Field(default=Policy.slow, gt=0, le=4000, examples=[1.0])
+    """Response time in seconds above which a response is slow. Unset: response times are not judged."""
+    slowness: LimitSettings = LimitSettings()
+    """Limits for the candidate's slow responses."""
+    report_only: tuple[Literal["image", "probe", "alarms", "errors", "slowness"], ...] = Field(
+        default=(), examples=[["slowness"]]
+    )
+    """Checks whose findings are reported, but neither abort nor delay a rollout."""
+    shortage: Shortage = Policy.shortage
+    """What to do when EC2 has no capacity for the candidate: `abort` the rollout, or launch On-Demand Instances in
+    place of Spot Instances (`on-demand`)."""
+    shortage_patience: Wait = Policy.shortage_patience
+    """Seconds that EC2 may have no capacity before that is done."""
+    warm: float = Field(default=Policy.warm, ge=0, le=MONTH)
+    """Seconds that the previous release keeps its machines, as the standby. Then a scheduled action scales it in."""
+    again: bool = Policy.again
+    """Whether a release that was rolled back with `fleetswap rollback --now` may be deployed again."""
+
+
+class StrategyInputs(Strict):
+    """The steps of a rollout, and the bake after them. See `fleetswap.domain.rollout.strategy.Strategy`."""
+
+    steps: Steps = ()
+    bake: Wait = Strategy.bake
+    trusted_bake: Wait = Strategy.trusted_bake
+
+
+class RolloutPolicy(Judgement):
+    """The policy of one rollout, as `Rollout` takes it and Pulumi's state keeps it.
+
+    Its keys are those of the states in the field. The engine leaves out what is None, so None is the default of all
+    that may be None. What comes later gets a default, too.
+    """
+
+    capacity: int = Field(ge=1)
+    """Minimum number of machines of the live release; also how many a first deploy starts with."""
+    strategy: StrategyInputs = StrategyInputs(steps=())
+    quick: float = Field(default=Policy.quick, gt=0, le=60)
+    """Seconds between two readings of what was good from the first one on."""
+    patience: Deadline = Policy.patience
+    """Seconds that the clean-up after a shift may be tried for, and that after a failure."""
+
+    def to_policy(self) -> Policy:
+        """The same as the state machine takes it. What it refuses besides the limits above is an `InputError`."""
+        return DOMAIN.validate_python(self.model_dump())
+
+
+class Moves(Strict):
+    """How the traffic moves."""
+
+    strategy: Annotated[
+        Steps,
+        BeforeValidator(_named, json_schema_input_type=Literal["all-at-once"] | tuple[StepSettings, ...]),
+    ] = (StepSettings(weight=10, hold=60, min_requests=50),)
+    """`all-at-once`, or the steps of a canary. A last step with all the traffic is added if it is missing. On AWS a
+    step takes four to six minutes, because CloudWatch gets metrics one to two minutes late."""
+    bake: Wait = 60
+    """Minimum number of seconds that a release which was never live is watched with all the traffic on it."""
+    trusted: int = Field(default=3, ge=0)
+    """How many of the newest releases in the ledger skip the canary because they were live before, so that a rollback
+    is fast. A release that was rolled back is not among them."""
+    trusted_bake: Wait = Strategy.trusted_bake
+    """Seconds that a trusted release is watched with all the traffic on it."""
+
+
+class RolloutSettings(Judgement, Moves):
+    """How traffic moves to a new release, and what the release must prove."""
+
+    errors: ErrorSettings | None = ErrorSettings()
+    probe_host: HostName | None = Field(default=None, examples=["shop.example.com"])
+    """`Host` header of a probe, for an application that responds only to its own names. Unset: the load balancer's
+    name. The load balancer's own health check always sends the machine's private address."""
+    alerts: TopicArn | None = Field(default=None, examples=["arn:aws:sns:eu-central-1:111122223333:deploys"])
+    """ARN of an SNS topic that is notified of the end of every rollout, good or bad."""
+
+    def policy(self, capacity: int) -> RolloutPolicy:
+        """The policy of a rollout with these settings; `capacity` is the minimum number of live machines."""
+        judgement = self.model_dump(include=set(Judgement.model_fields))
+        strategy = StrategyInputs(steps=self.strategy, bake=self.bake, trusted_bake=self.trusted_bake)
+        return RolloutPolicy(capacity=capacity, strategy=strategy, **judgement)
