@@ -1,4 +1,8 @@
-"""The commands, and how each way to end becomes one line and an exit status (docs/reference/exit-status.md)."""
+"""The list of commands, and how each way to end becomes one line and an exit status (docs/reference/exit-status.md).
+
+A command's module is imported when the command runs: with it come botocore and the workflows, which the list of
+commands, `--help` and `--version` do without.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,17 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
 from types import FrameType
 from typing import Annotated
 
 import click
 import typer
 from click.exceptions import NoArgsIsHelpError
+from typer.core import TyperGroup
 
-from fleetswap.cli.download import download
-from fleetswap.cli.rollback import rollback
-from fleetswap.cli.service import abort, status
-from fleetswap.cli.upload import upload
-from fleetswap.cli.verify import verify
 from fleetswap.domain.errors import FleetswapError
 
 INTERRUPTED = 128
@@ -27,10 +30,47 @@ INTERRUPTED = 128
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 """Signals that are answered like Ctrl-C: cleaned up first. Python would end on the spot."""
 
+IMAGES, FLEET = "Images", "Fleet"
+"""The headings of the list of commands."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A command as the list shows it, and the module that has the function of its name."""
+
+    module: str
+    panel: str
+    summary: str
+
+
+COMMANDS = {
+    "upload": Listed("upload", IMAGES, "Upload the disk image FILE as an EBS snapshot, and print the snapshot ID."),
+    "download": Listed("download", IMAGES, "Download SNAPSHOT as the raw disk image FILE, and print the file name."),
+    "verify": Listed("verify", IMAGES, "Compare SNAPSHOT with its block map and, if given, with the disk image FILE."),
+    "status": Listed(
+        "service", FLEET, "Show the releases of a service, where its traffic goes, and what AWS is scheduled to do."
+    ),
+    "abort": Listed("service", FLEET, "Abort the running rollout of a service, on whatever computer it runs."),
+    "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
+}
+
+
+class Commands(TyperGroup):
+    """Lists every command without its module, and imports the one that is called."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments name, loaded; a `click.UsageError` if there is none."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name is not None and listed is not None else None, rest
+
+
 app = typer.Typer(
     name="fleetswap",
-    help="Disk images into EBS snapshots and back; and what is live, who is to be stopped, and the way back.",
-    epilog="Credentials and profiles are found as by every AWS SDK: AWS_PROFILE, the AWS_* variables, SSO, a role.",
+    cls=Commands,
+    help="Upload disk images as EBS snapshots, and inspect, abort and roll back the deployments made of them.",
+    epilog="Credentials are found as in every AWS SDK: AWS_PROFILE, the AWS_* variables, IAM Identity Center, a role.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # an error of ours is one line; a mistake in the program is a plain traceback
@@ -48,8 +88,6 @@ class Ended(KeyboardInterrupt):
 
 def _version(asked: bool) -> None:  # noqa: FBT001 (typer calls it so)
     if asked:
-        from importlib.metadata import version  # noqa: PLC0415 (seldom asked, slow to import)
-
         typer.echo(version("fleetswap"))
         raise typer.Exit
 
@@ -64,11 +102,17 @@ def options(
     """Only what all commands have in common."""
 
 
-for _command in (upload, download, verify):
-    app.command(no_args_is_help=True)(_command)
-app.command()(status)
-app.command()(abort)
-app.command()(rollback)
+def load(name: str) -> click.Command:
+    """A command with all its options, its module imported."""
+    listed = COMMANDS[name]
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    function = getattr(import_module(f"fleetswap.cli.{listed.module}"), name)
+    alone.command(name, no_args_is_help=listed.panel == IMAGES)(function)  # they cannot run without an argument
+    return typer.main.get_command(alone)
+
+
+for _name, _listed in COMMANDS.items():
+    app.command(_name, help=_listed.summary, rich_help_panel=_listed.panel)(lambda: None)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -104,18 +148,18 @@ def _outcome(end: BaseException) -> int:
             return end.exit_code
         case click.ClickException():
             where = end.ctx.command_path if isinstance(end, click.UsageError) and end.ctx else "fleetswap"
-            told, status = f"{end.format_message().rstrip('.')} (see `{where} --help`)", end.exit_code
+            line, status = f"{end.format_message().rstrip('.')} (see `{where} --help`)", end.exit_code
         case FleetswapError():
-            told, status = str(end), end.exit_status
+            line, status = str(end), end.exit_status
         case BrokenPipeError():
             # Whoever read the output has gone. Nothing more can be written, not even by Python at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return INTERRUPTED + signal.SIGPIPE
         case _:
             number = end.number if isinstance(end, Ended) else signal.SIGINT
-            told = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-            told, status = "; ".join([told, *getattr(end, "__notes__", ())]), INTERRUPTED + number
-    typer.echo(f"error: {' '.join(told.split())}", err=True)
+            line = "interrupted" if number == signal.SIGINT else f"terminated by {signal.Signals(number).name}"
+            line, status = "; ".join([line, *getattr(end, "__notes__", ())]), INTERRUPTED + number
+    typer.echo(f"error: {' '.join(line.split())}", err=True)
     return status
 
 

@@ -1,27 +1,25 @@
-"""Joins the commands to AWS: which region, whose credentials, and whether there are any before anything is read.
+"""Connects the commands to AWS: which region, whose credentials, and whether there are any before anything is read.
 
-It makes no call to EBS or EC2. botocore is imported here, when a command runs, and not by `--help`.
+It makes no call to EBS or EC2.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import botocore.session
+from botocore.exceptions import BotoCoreError
+
+from fleetswap.aws.image.block_writer import BlockPuts
+from fleetswap.aws.image.ebs import DirectSnapshots
+from fleetswap.aws.refusals import one_line
+from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import CloudError, InputError
-
-if TYPE_CHECKING:
-    import botocore.session
-
-    from fleetswap.aws.image.block_writer import BlockPuts
-    from fleetswap.aws.image.ebs import DirectSnapshots
-    from fleetswap.aws.session import Cloud
 
 _REGION = re.compile(r"[a-z]{2,6}(-[a-z]+)+-[0-9]+")
 """How every region's name is made, also those that this botocore does not know yet."""
@@ -38,28 +36,18 @@ class Joined:
 
 def join(region: str | None, endpoint: str | None, *, connections: int) -> Joined:
     """The ports of a region. `InputError` if there is no region, no credentials, or a setting of AWS's is wrong."""
-    from fleetswap.aws.image.ebs import DirectSnapshots  # noqa: PLC0415
-
     with joining(region, endpoint) as cloud:
         ebs, ec2 = cloud.ebs_and_ec2(connections)
-        joined = Joined(cloud.region, DirectSnapshots(ebs, ec2), cloud.puts(ebs))
-    if not gc.isenabled():
-        gc.freeze()  # what was imported stays to the end
-        gc.enable()
-    return joined
+        return Joined(cloud.region, DirectSnapshots(ebs, ec2), cloud.puts(ebs))
 
 
 @contextmanager
 def joining(region: str | None, endpoint: str | None) -> Iterator[Cloud]:
     """AWS in a region, to make clients of in this context. `InputError` as from `join`."""
-    import botocore.session  # noqa: PLC0415 (a fifth of a second, which `--help` does without)
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-
-    from fleetswap.aws.refusals import one_line  # noqa: PLC0415
-    from fleetswap.aws.session import Cloud  # noqa: PLC0415
-
     if endpoint is not None and (urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).netloc):
-        raise InputError(f"--endpoint-url {endpoint} is no URL: it begins with https:// or http:// and has a host")
+        raise InputError(
+            f"--endpoint-url {endpoint} is not a URL: it must start with https:// or http:// and name a host"
+        )
     try:
         session = botocore.session.Session()
         chosen = _region(session, region)
@@ -67,7 +55,7 @@ def joining(region: str | None, endpoint: str | None) -> Iterator[Cloud]:
             raise InputError(_no_credentials(endpoint))
         yield Cloud(chosen, endpoint)
     except (BotoCoreError, ValueError) as error:  # botocore raises a ValueError for an endpoint that is no URL
-        raise InputError(f"the AWS settings are wrong: {one_line(error)}") from error
+        raise InputError(f"the AWS configuration is not valid: {one_line(error)}") from error
 
 
 @contextmanager
@@ -77,28 +65,26 @@ def in_region(region: str, endpoint: str | None) -> Iterator[None]:
         yield
     except CloudError as error:
         if endpoint is None and not _known(region):
-            error.args = (f"{error} (is {region} a region? This version of botocore does not know it)",)
+            error.args = (f"{error} (check the region's name: this version of botocore does not know {region})",)
         raise
 
 
 def _no_credentials(endpoint: str | None) -> str:
     if endpoint is not None and urlsplit(endpoint).hostname in ("127.0.0.1", "localhost"):
-        return "no AWS credentials: a local cloud takes any (AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local)"
+        return "no AWS credentials: the local cloud accepts any (AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local)"
     return "no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`"
 
 
 def _region(session: botocore.session.Session, region: str | None) -> str:
     # AWS_REGION is what the other SDKs read, and what Lambda and CI systems set; botocore reads AWS_DEFAULT_REGION.
-    told = region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
-    if not told:
-        raise InputError("no AWS region: name one with --region, or set AWS_REGION")
-    if not _REGION.fullmatch(told):
-        raise InputError(f"{told!r} is not the name of an AWS region, as us-east-1 is")
-    return str(told)
+    name = region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
+    if not name:
+        raise InputError("no AWS region: use --region, or set AWS_REGION")
+    if not _REGION.fullmatch(name):
+        raise InputError(f"{name!r} is not the name of an AWS region, such as us-east-1")
+    return str(name)
 
 
 def _known(region: str) -> bool:
-    import botocore.session  # noqa: PLC0415
-
     session = botocore.session.Session()
     return any(region in session.get_available_regions("ebs", each) for each in session.get_available_partitions())

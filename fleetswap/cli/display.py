@@ -1,6 +1,6 @@
-"""What the user sees while a command works: a bar on a terminal, else a line every few seconds, on standard error.
+"""Progress of a command on standard error: a bar on a terminal, otherwise a line every few seconds.
 
-It decides how figures are worded, and never what they are.
+It decides how numbers are shown, and never what they are.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Display:
 
 
 def _bar() -> Bar:
-    from rich.console import Console  # noqa: PLC0415 (slow to import, and of use on a terminal only)
+    from rich.console import Console  # noqa: PLC0415 (slow to import, and needed on a terminal only)
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415
 
     columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
@@ -101,7 +101,7 @@ def print_json(result: Mapping[str, object]) -> None:
 
 
 def print_result(text: str) -> None:
-    """Print what a command is run for. Where it cannot be written, it is told with the error: the work is done."""
+    """Print the result of a command. If it cannot be written, the error says it: the work is done."""
     try:
         typer.echo(text)
     except BrokenPipeError:
@@ -110,12 +110,13 @@ def print_result(text: str) -> None:
         # What Python still holds would fail once more at its end, and change the exit status.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise FleetswapError(
-            f"all is done, but standard output cannot be written to ({error.strerror or error}): the result is {text}"
+            f"the command succeeded, but cannot write to standard output ({error.strerror or error}):"
+            f" the result is {text}"
         ) from error
 
 
 def cost(blocks: int, size: int, seconds: float, throttled: int, retried: int, *, unit: str) -> str:
     """What a transfer took, for the end of a summary."""
     rate = f": {size / seconds / 1e6:,.0f} MB/s, {blocks / seconds:,.0f} {unit}/s" if blocks and seconds > 0 else ""
-    again = f"; {throttled:,} throttled, {retried - throttled:,} failed and tried again" if retried else ""
+    again = f"; {throttled:,} throttled, {retried - throttled:,} failed and retried" if retried else ""
     return f"{amount(size)} in {seconds:,.1f} s{rate}{again}"

@@ -1,4 +1,4 @@
-"""`fleetswap download`: a snapshot into a raw disk file."""
+"""`fleetswap download`: a snapshot becomes a raw disk image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli import options
+from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.meter import Figures
@@ -21,28 +22,30 @@ def download(
     snapshot: options.SnapshotId,
     file: Annotated[Path, typer.Argument(metavar="FILE")],
     *,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace FILE if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite FILE if it exists.")] = False,
     whole_volume: Annotated[
-        bool, typer.Option("--whole-volume", help="Make FILE as large as the volume, also where the image is smaller.")
+        bool, typer.Option("--whole-volume", help="Make FILE as large as the volume, even if the image is smaller.")
     ] = False,
-    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections at once, at most.")] = CONNECTIONS,
+    connections: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent connections.")
+    ] = CONNECTIONS,
     region: options.Region = None,
     endpoint_url: options.EndpointUrl = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make the raw disk FILE of a completed SNAPSHOT, checked block by block, and print its name.
+    """Download SNAPSHOT as the raw disk image FILE, and print the file name.
 
-    FILE has the image's own size if the snapshot was made by `fleetswap upload`, else the volume's. It appears only
-    when it is whole and on the disk. Zeros are holes in it.
+    Every block is checked. FILE has the size of the image if `fleetswap upload` made the snapshot, otherwise the size
+    of the volume. It appears only when it is complete and on disk. Zero blocks become holes.
     """
-    from fleetswap.cli.connect import in_region, join  # noqa: PLC0415 (as light as `--help` wants it)
-
     snapshot_id = options.snapshot(snapshot)
     if str(file) == "-":
-        raise InputError("a disk is not written to standard output, where it might end half-way: name a file (or ./-)")
+        raise InputError(
+            "a disk image cannot be written to standard output, where it could end half-way: name a file (or ./-)"
+        )
     if not str(file).isprintable():
-        raise InputError(f"{str(file)!r} is not printed on one line, as the result is: name another file")
+        raise InputError(f"{str(file)!r} cannot be printed on one line, as the result is: choose another file name")
     joined = join(region, endpoint_url, connections=connections)
     with Display("downloading", "gets", quiet=quiet) as display, in_region(joined.region, endpoint_url):
         made = workflow.download(
@@ -56,11 +59,11 @@ def download(
             connections=connections,
         )
         spent = cost(made.blocks_read, made.bytes_read, made.seconds, made.throttled, made.retried, unit="gets")
-        checked = "" if made.map_problem is not None else ", every block as its block map says"
-        display.say(f"{file} ({amount(made.size)}) holds snapshot {snapshot_id}{checked}: {spent}")
+        checked = "" if made.map_problem is not None else ", every block matches its block map"
+        display.say(f"downloaded snapshot {snapshot_id} to {file} ({amount(made.size)}){checked}: {spent}")
     if as_json:
-        told = asdict(made) | {"path": str(made.path)}
-        print_json({("file" if key == "path" else key): value for key, value in told.items()})
+        details = asdict(made) | {"path": str(made.path)}
+        print_json({("file" if key == "path" else key): value for key, value in details.items()})
     else:
         print_result(str(file))
 

@@ -1,6 +1,6 @@
-"""Runs the `pulumi` that is on PATH: asks it for a stack, its outputs, and lets it preview and update.
+"""Runs the `pulumi` on PATH: selects a stack, reads its outputs, previews and updates it.
 
-It knows nothing of releases. Whatever pulumi shows goes to standard error, where our own progress goes.
+It knows nothing about releases. What pulumi prints goes to standard error, as our own progress does.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Engine:
         try:
             outputs = json.loads(answer)
         except ValueError as error:
-            raise EngineError(f"the outputs of stack {stack} cannot be read: pulumi printed no JSON", 1) from error
+            raise EngineError(
+                f"cannot read the outputs of stack {stack}: `pulumi stack output` did not print JSON", 1
+            ) from error
         return outputs if isinstance(outputs, dict) else {}
 
     def set(self, stack: str, key: str, value: str) -> None:
@@ -71,7 +73,7 @@ class Engine:
                     if hasattr(end, "number"):  # a SIGTERM (`fleetswap.cli.app.Ended`) has reached only us
                         process.send_signal(signal.SIGINT)
         if interrupted is not None:
-            interrupted.add_note(f"pulumi {words[0]} ended with status {status}")
+            interrupted.add_note(f"pulumi {words[0]} exited with status {status}")
             raise interrupted
         return status
 
@@ -83,7 +85,7 @@ class Engine:
         if done.returncode != 0:
             why = " ".join((done.stderr or done.stdout).split()).removeprefix("error: ")
             asked = " ".join(words[:2])
-            raise EngineError(f"`pulumi {asked}` failed: {why or 'it said nothing'}", _as_shell(done.returncode))
+            raise EngineError(f"`pulumi {asked}` failed: {why or 'no message'}", _as_shell(done.returncode))
         return done.stdout
 
 
@@ -92,7 +94,7 @@ def find(folder: Path) -> Engine:
     program = shutil.which("pulumi")
     if program is None:
         raise InputError(
-            "`pulumi` is not on PATH: install it, or go back without it: `fleetswap rollback --now --service NAME`"
+            "`pulumi` is not on PATH: install it, or roll back without it: `fleetswap rollback --now --service NAME`"
         )
     return Engine(program, folder)
 

@@ -1,35 +1,39 @@
-"""Which service is meant, and the ports on it: out of the options, or of a Pulumi project's settings.
+"""Finds the service that a command is for, from its options or from a Pulumi project's settings, and its ports.
 
-Only files are read for it, never Pulumi's state: the commands that stand on this must work when the state is gone.
+It reads files only, never Pulumi's state: the commands that need it must work while the state is not available.
 """
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from fleetswap.aws.rollout.balancer import Balancer
+from fleetswap.aws.rollout.finder import Finder
+from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.switch import Switch
 from fleetswap.cli import project
+from fleetswap.cli.connect import in_region, joining
 from fleetswap.cli.project import Project, StackFile
+from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
-
-if TYPE_CHECKING:
-    from fleetswap.domain.rollout.view import Site
-    from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
+from fleetswap.domain.rollout.view import Site
+from fleetswap.workflows.rollout import by_hand
 
 Service = Annotated[
     str | None,
-    typer.Option(metavar="NAME", show_default="the settings'", help="Name of the service, as its resources' tags say."),
+    typer.Option(metavar="NAME", show_default="the settings'", help="Name of the service, as in the resource tags."),
 ]
 Stack = Annotated[
     str | None,
     typer.Option(
         metavar="STACK",
         show_default="the only one",
-        help="PROJECT/STACK, as the tags say; in a Pulumi project, STACK, and its settings say the rest.",
+        help="PROJECT/STACK, as in the resource tags. In a Pulumi project the stack name is enough: the settings say"
+        " the rest.",
     ),
 ]
 Region = Annotated[
@@ -42,13 +46,17 @@ Region = Annotated[
 ]
 EndpointUrl = Annotated[
     str | None,
-    typer.Option(metavar="URL", show_default="the settings', or AWS's own", help="Endpoint of AWS: the local cloud."),
+    typer.Option(
+        metavar="URL",
+        show_default="the settings', or AWS's own",
+        help="Endpoint to send API requests to, such as the local cloud.",
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class Place:
-    """A service in an account and region, and the hands on it."""
+    """A service in an account and region, and the ports that reach it."""
 
     site: Site
     balancer: Balancer
@@ -89,33 +97,24 @@ def _settings(here: Project | None, service: str | None, stack: str | None) -> S
 def _which(here: Project | None, stack: str | None, settings: StackFile | None) -> str:
     """Why no service is meant, and what to do."""
     if settings is not None:
-        return f"{settings.path.name} has no {project.SERVICE}: name the service with --service"
+        return f"{settings.path.name} does not set {project.SERVICE}: name the service with --service"
     if here is None:
         return "which service? Name it with --service, or run this in its Pulumi project"
     if stack is not None:
-        return f"there is no {here.file(stack).name} of stack {stack} here: name the service with --service"
+        return f"stack {stack} has no {here.file(stack).name} here: name the service with --service"
     stacks = ", ".join(each.stack for each in here.stacks()) or "none"
     return f"which service? Name it with --service, or its stack with --stack ({here.name} has: {stacks})"
 
 
 def _open(here: Project | None, service: str, stack: str | None, region: str | None, endpoint: str | None) -> Place:
-    from fleetswap.aws.rollout.balancer import Balancer  # noqa: PLC0415 (as light as `--help` wants it)
-    from fleetswap.aws.rollout.finder import Finder  # noqa: PLC0415
-    from fleetswap.aws.rollout.fleet import Fleet  # noqa: PLC0415
-    from fleetswap.aws.rollout.switch import Switch  # noqa: PLC0415
-    from fleetswap.cli.connect import in_region, joining  # noqa: PLC0415
-    from fleetswap.domain import tags  # noqa: PLC0415
-    from fleetswap.workflows.rollout import by_hand  # noqa: PLC0415
-
     with joining(region, endpoint) as cloud:
         elbv2, autoscaling = cloud.elbv2(), cloud.autoscaling()
         ec2, scheduler = cloud.ec2(), cloud.scheduler()
-    gc.enable()
     with in_region(cloud.region, endpoint):
         site = by_hand.find(Finder(elbv2, autoscaling), service, stack)
     return Place(
         site=site,
-        # Tags of a rule that the way back has to make, because someone has deleted it.
+        # The tags of a rule that a rollback has to create, because someone has deleted it.
         balancer=Balancer(elbv2, tags=tags.policy(site.stack, site.service, name=site.service)),
         fleet=Fleet(autoscaling, ec2),
         switch=Switch(scheduler, service=site.service, stack=site.stack, listener=site.listener),

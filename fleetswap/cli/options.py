@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
+from click.core import ParameterSource
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.snapshots import SNAPSHOT_ID
@@ -25,14 +28,14 @@ EndpointUrl = Annotated[
     typer.Option(
         metavar="URL",
         show_default="AWS's own",
-        help="Endpoint of EBS direct and EC2: a VPC endpoint, or the local cloud.",
+        help="Endpoint for EBS direct and EC2 requests, such as a VPC endpoint or the local cloud.",
     ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object with every figure, instead of the short result.")
+    bool, typer.Option("--json", help="Print one JSON object with all details instead of the short result.")
 ]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress and no summary on standard error, only an error.")
+    bool, typer.Option("--quiet", "-q", help="Print no progress and no summary to standard error, only errors.")
 ]
 # The help of the command says what the arguments are.
 SnapshotId = Annotated[str, typer.Argument(metavar="SNAPSHOT")]
@@ -44,10 +47,22 @@ _ARCHITECTURE = re.compile(r"x86_64|i[3-6]86", re.IGNORECASE)
 """A part of a name that only looks like a version."""
 
 
+def refuse(context: typer.Context, way: str, unused: Collection[str]) -> None:
+    """Raise `InputError` if an option was given that `way`, as the user would write it, does not use."""
+    given = [each for each in context.command.params if each.name in unused and _was_given(context, each)]
+    if given:
+        names = " and ".join(max(each.opts, key=len) for each in given)
+        raise InputError(f"`{way}` does not take {names} (see `{context.command_path} --help`)")
+
+
+def _was_given(context: typer.Context, option: click.Parameter) -> bool:
+    return context.get_parameter_source(option.name or "") == ParameterSource.COMMANDLINE
+
+
 def snapshot(text: str) -> str:
     """A snapshot's id, or `InputError`."""
     if not SNAPSHOT_ID.fullmatch(text):
-        raise InputError(f"{text!r} is not the id of a snapshot (snap-…)")
+        raise InputError(f"{text!r} is not a snapshot ID (snap-…)")
     return text
 
 
@@ -57,7 +72,7 @@ def tags(given: list[str]) -> dict[str, str]:
     for each in given:
         key, sign, value = each.partition("=")
         if not sign or not key:
-            raise InputError(f"--tag {each!r} is not of the form KEY=VALUE")
+            raise InputError(f"--tag {each!r} does not have the form KEY=VALUE")
         refuse_reserved(key)
         if key in found:
             raise InputError(f"tag {key!r} is given twice")

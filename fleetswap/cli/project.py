@@ -1,4 +1,4 @@
-"""A Pulumi project on the disk: where it is, what a stack's settings say, and the one setting that a rollback writes.
+"""A Pulumi project on disk: where it is, what a stack's settings say, and the one setting that a rollback writes.
 
 It reads `Pulumi.yaml` and `Pulumi.<stack>.yaml`, and needs neither `pulumi` nor a state backend. Beside
 `fleetswap:release` it changes nothing in a file, comments included.
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from fleetswap.domain.errors import InputError
 
@@ -56,7 +58,7 @@ class StackFile:
         except InputError:
             good = False
         if not good:
-            raise InputError(f"{self.path} is written in a way that cannot be edited: put {RELEASE} into it by hand")
+            raise InputError(f"{self.path} cannot be edited automatically: add {RELEASE} to it manually")
         _replace(self.path, after)
 
 
@@ -94,7 +96,7 @@ def find(folder: Path) -> Project | None:
             document = _mapping(path, _text(path))
             name, settings = document.get("name"), document.get("stackConfigDir")
             if not isinstance(name, str):
-                raise InputError(f"{path} names no project")
+                raise InputError(f"{path} does not name a project")
             return Project(name, each, each / settings if isinstance(settings, str) else each)
     return None
 
@@ -139,8 +141,6 @@ def _text(path: Path) -> str:
 
 
 def _mapping(path: Path, text: str) -> dict[str, Any]:
-    import yaml  # noqa: PLC0415 (as light as `--help` wants it)
-
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -148,14 +148,14 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise InputError(f"{path} is not what Pulumi writes: it holds no keys")
+        raise InputError(f"{path} is not a Pulumi file: expected a mapping of keys")
     return document
 
 
 def _config(path: Path, text: str) -> dict[str, Any]:
     config = _mapping(path, text).get("config") or {}
     if not isinstance(config, dict):
-        raise InputError(f"{path} is not what Pulumi writes: `config` holds no keys")
+        raise InputError(f"{path} is not a Pulumi file: `config` is not a mapping of keys")
     return config
 
 

@@ -1,4 +1,4 @@
-"""`fleetswap rollback`: the way back to an older release, through Pulumi, or with `--now` through AWS alone.
+"""`fleetswap rollback`: the traffic goes back to an older release, through Pulumi, or with `--now` through AWS alone.
 
 Through Pulumi it writes one setting, `fleetswap:release`, and runs `pulumi up`. The setting stays, whatever becomes of
 the update: an update that fails or is killed may have moved the traffic already, and settings that still want the
@@ -7,94 +7,154 @@ release that was left would take it back there. What is refused, or declined, be
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from fleetswap.cli import engine, locate, options, project
 from fleetswap.cli.display import Display, print_json
 from fleetswap.cli.engine import Engine, EngineError
+from fleetswap.cli.locate import Place
 from fleetswap.cli.project import Project
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.release.ledger import Ledger, from_plain
+from fleetswap.domain.rollout.view import way_back
 from fleetswap.domain.text import counted
+from fleetswap.workflows.rollout import by_hand as workflow
+from fleetswap.workflows.rollout.run import SystemClock
 
-if TYPE_CHECKING:
-    from fleetswap.cli.locate import Place
-    from fleetswap.domain.release.ledger import Ledger
+THROUGH_PULUMI, NOW = "Through Pulumi", "With --now"
+"""The headings of the options that only one way takes."""
 
 
 def rollback(
+    context: typer.Context,
     *,
     now: Annotated[
-        bool, typer.Option("--now", help="Through AWS alone, at once: without Pulumi, its state and a question.")
+        bool, typer.Option("--now", help="Through AWS alone, immediately, without Pulumi or its state.")
     ] = False,
     to: Annotated[
         str | None,
-        typer.Option(
-            metavar="RELEASE", show_default="the standby", help="The release that is to have the traffic again."
-        ),
+        typer.Option(metavar="RELEASE", show_default="the standby", help="The release to roll back to."),
     ] = None,
     stack: Annotated[
         str | None,
         typer.Option(
             metavar="STACK",
             show_default="the selected one",
-            help="Pulumi's name of the stack; with --now, as for `status`.",
+            help="The stack, by Pulumi's name; with --now as for `fleetswap status`.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing after the preview. Not with --now.")] = False,
-    skip_preview: Annotated[
-        bool, typer.Option("--skip-preview", "-f", help="No preview and no question. Not with --now.")
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what the rollback would do, and change nothing.")
     ] = False,
-    service: locate.Service = None,
-    region: locate.Region = None,
-    endpoint_url: locate.EndpointUrl = None,
+    as_json: options.Json = False,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Do not ask for confirmation after the preview.", rich_help_panel=THROUGH_PULUMI
+        ),
+    ] = False,
+    skip_preview: Annotated[
+        bool,
+        typer.Option(
+            "--skip-preview",
+            "-f",
+            help="Neither show a preview nor ask for confirmation.",
+            rich_help_panel=THROUGH_PULUMI,
+        ),
+    ] = False,
+    service: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default="the settings'",
+            help="Name of the service, as in the resource tags.",
+            rich_help_panel=NOW,
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGION",
+            show_default="the settings', AWS_REGION, or the profile's",
+            help="Region of the service.",
+            rich_help_panel=NOW,
+        ),
+    ] = None,
+    endpoint_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            show_default="the settings', or AWS's own",
+            help="Endpoint to send API requests to, such as the local cloud.",
+            rich_help_panel=NOW,
+        ),
+    ] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="With --now: put the release into the stack's settings here.")
+        bool,
+        typer.Option("--write", help="Write the release into the stack's settings file.", rich_help_panel=NOW),
     ] = False,
     health_deadline: Annotated[
         float,
-        typer.Option(min=1, metavar="SECONDS", help="With --now: until the release must be healthy."),
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="How long to wait until the release is healthy.",
+            rich_help_panel=NOW,
+        ),
     ] = 300,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print no progress to standard error, only errors.", rich_help_panel=NOW),
+    ] = False,
 ) -> None:
-    """Put the traffic back on a release that was live before.
+    """Roll back to a release that was live before.
 
-    Through Pulumi: in the project's folder, it sets fleetswap:release for the stack and runs `pulumi up`, whose exit
-    status it ends with if that fails. With --now: it moves the traffic itself, found by tags alone, also while the
-    state cannot be reached. The next `pulumi up` will not bring back the release that was left.
+    Through Pulumi: run in the project folder, it sets `fleetswap:release` for the stack and runs `pulumi up`, and exits
+    with its status if that fails. With --now: it finds the service by its tags and moves the traffic itself, which also
+    works while the state backend is down. The next `pulumi up` does not bring back the release that was rolled back.
     """
-    if now:
-        if yes or skip_preview:
-            raise InputError("--now has no preview and no question: leave out --yes and --skip-preview")
-        at = locate.find(service, stack, region, endpoint_url)
-        if dry_run:
-            _show_now(at, to, as_json=as_json)
-        else:
-            _now(at, to, health_deadline, write=write, as_json=as_json, quiet=quiet)
-        return
-    given = {"--service": service, "--region": region, "--endpoint-url": endpoint_url, "--write": write or None}
-    wrong = [option for option, value in given.items() if value is not None]
-    if wrong:
-        raise InputError(f"{', '.join(wrong)} is for `rollback --now`; through Pulumi, the stack's settings say it")
-    _through_pulumi(to, stack, dry_run=dry_run, unasked=yes or skip_preview, unseen=skip_preview, as_json=as_json)
+    if now and dry_run:
+        _refuse_unused(context, "fleetswap rollback --now --dry-run", _show_now)
+        _show_now(to, stack, service, region, endpoint_url, as_json=as_json)
+    elif now:
+        _refuse_unused(context, "fleetswap rollback --now", _now)
+        _now(to, stack, service, region, endpoint_url, health_deadline, write=write, as_json=as_json, quiet=quiet)
+    elif dry_run:
+        _refuse_unused(context, "fleetswap rollback --dry-run", _show_pulumi)
+        _show_pulumi(to, stack, as_json=as_json)
+    else:
+        _refuse_unused(context, "fleetswap rollback", _pulumi)
+        _pulumi(to, stack, yes=yes, skip_preview=skip_preview, as_json=as_json)
+
+
+def _refuse_unused(context: typer.Context, way: str, function: Callable[..., None]) -> None:
+    """What a way uses is what its function takes: whoever gives another option believes that it has an effect."""
+    takes = {"now", "dry_run", *inspect.signature(function).parameters}
+    options.refuse(context, way, {each.name for each in context.command.params if each.name} - takes)
 
 
 # Through AWS alone
 
 
-def _show_now(at: Place, to: str | None, *, as_json: bool) -> None:
-    from fleetswap.domain.rollout.view import way_back  # noqa: PLC0415 (as light as `--help` wants it)
-    from fleetswap.workflows.rollout import by_hand as workflow  # noqa: PLC0415
-
+def _show_now(
+    to: str | None,
+    stack: str | None,
+    service: str | None,
+    region: str | None,
+    endpoint_url: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    at = locate.find(service, stack, region, endpoint_url)
     found = workflow.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
     target = way_back(found, to)
     serving = [each.release for each in found.serving] + [arn for arn, _ in found.strangers]
@@ -103,16 +163,27 @@ def _show_now(at: Place, to: str | None, *, as_json: bool) -> None:
         return
     machines = f"{target.healthy} of {target.desired} machines healthy" if target.known else "its machines are unknown"
     typer.echo(
-        f"{at.site.service}: would go back to {target.release} ({machines}) from {' and '.join(serving) or 'nothing'}"
+        f"{at.site.service}: would roll back to {target.release} ({machines}) from {' and '.join(serving) or 'nothing'}"
     )
 
 
-def _now(at: Place, to: str | None, health_deadline: float, *, write: bool, as_json: bool, quiet: bool) -> None:
-    from fleetswap.workflows.rollout import by_hand as workflow  # noqa: PLC0415
-    from fleetswap.workflows.rollout.run import SystemClock  # noqa: PLC0415
-
+def _now(
+    to: str | None,
+    stack: str | None,
+    service: str | None,
+    region: str | None,
+    endpoint_url: str | None,
+    health_deadline: float,
+    *,
+    write: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    at = locate.find(service, stack, region, endpoint_url)
     if write and at.settings is None:
-        raise InputError(f"--write: the settings of stack {at.site.stack} are not here: run it in its Pulumi project")
+        raise InputError(
+            f"--write: the settings file of stack {at.site.stack} is not here: run this in its Pulumi project"
+        )
     with Display("", "", quiet=quiet) as display:
         try:
             done = workflow.rollback_now(
@@ -126,7 +197,9 @@ def _now(at: Place, to: str | None, health_deadline: float, *, write: bool, as_j
                 say=display.say,
             )
         except KeyboardInterrupt as end:
-            end.add_note("the way back may be half done: `fleetswap status` shows it, and the same command goes on")
+            end.add_note(
+                "the rollback may be incomplete: check with `fleetswap status`, and resume it with the same command"
+            )
             raise
         line = f"{project.RELEASE}: {done.live}"
         written = write and _write(at, done.live, display)
@@ -158,21 +231,54 @@ def _write(at: Place, release: str, display: Display) -> bool:
 def _next(at: Place, line: str, *, written: bool) -> str:
     """What to do so that the settings want what is real."""
     if written and at.settings:
-        return f"next: commit {at.settings.path.name}, which says `{line}` now, so that the next `pulumi up` agrees"
+        return f"next: commit {at.settings.path.name}, which now says `{line}`, so that the next `pulumi up` keeps it"
     where = at.settings.path.name if at.settings else f"the settings of stack {at.site.stack}"
-    return f"next: put `{line}` under `config:` in {where} and commit it, so that the next `pulumi up` agrees"
+    return (
+        f"next: add `{line}` under `config:` in {where} and commit it, so that the next `pulumi up` keeps this release"
+    )
 
 
 # Through Pulumi
 
 
-def _through_pulumi(
-    to: str | None, stack: str | None, *, dry_run: bool, unasked: bool, unseen: bool, as_json: bool
-) -> None:
+def _show_pulumi(to: str | None, stack: str | None, *, as_json: bool) -> None:
+    plan = _plan(to, stack)
+    _begin(plan)
+    _preview(plan)
+    _show(plan, "would have", as_json=as_json)
+
+
+def _pulumi(to: str | None, stack: str | None, *, yes: bool, skip_preview: bool, as_json: bool) -> None:
+    plan = _plan(to, stack)
+    unasked = yes or skip_preview
+    if not (unasked or sys.stdin.isatty()):
+        raise InputError("there is no terminal to ask for confirmation: add --yes; nothing was changed")
+    _begin(plan)
+    if not skip_preview:
+        _preview(plan)
+    if not unasked:
+        _ask(plan.release)
+    _update(plan)
+    _show(plan, "has", as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A rollback through Pulumi: from which release to which."""
+
+    pulumi: Engine
+    project: Project
+    stack: str
+    left: str
+    release: str
+
+
+def _plan(to: str | None, stack: str | None) -> _Plan:
+    """What is to be done, out of the stack's outputs; raises what is wrong with it, and changes nothing."""
     here = project.find(Path.cwd())
     if here is None:
         raise InputError(
-            "no Pulumi project is here: run this where Pulumi.yaml is, or, without Pulumi,"
+            "no Pulumi project here: run this in the folder of Pulumi.yaml, or roll back without Pulumi:"
             " `fleetswap rollback --now --service NAME`"
         )
     pulumi = engine.find(here.folder)
@@ -182,81 +288,83 @@ def _through_pulumi(
             raise InputError("no stack is selected: name one with --stack")
         outputs = pulumi.outputs(name)
     except EngineError as error:
-        error.args = (f"{error} (without the state: `fleetswap rollback --now`)",)
+        error.args = (f"{error} (to roll back without the state: `fleetswap rollback --now`)",)
         raise
     left, release = _target(outputs, to, name)
-    if not (dry_run or unasked or sys.stdin.isatty()):
-        raise InputError("there is no terminal to ask: say --yes to go back without a question; nothing was changed")
-    typer.echo(f"stack {name}: going back to {release} from {left}", err=True)
-    if dry_run or not unseen:
-        _preview(pulumi, here, name, release)
-    if not dry_run:
-        if not unasked:
-            _ask(release)
-        _update(pulumi, here, name, release)
+    return _Plan(pulumi, here, name, left, release)
+
+
+def _begin(plan: _Plan) -> None:
+    typer.echo(f"stack {plan.stack}: rolling back to {plan.release} from {plan.left}", err=True)
+
+
+def _show(plan: _Plan, has: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({"stack": name, "release": release, "left": left, "file": str(here.file(name)), "done": not dry_run})
+        file = str(plan.project.file(plan.stack))
+        done = {"stack": plan.stack, "release": plan.release, "left": plan.left, "file": file, "done": has == "has"}
+        print_json(done)
     else:
-        typer.echo(f"{release} {'would have' if dry_run else 'has'} all the traffic; {left} had it before")
+        typer.echo(f"{plan.release} {has} all the traffic; {plan.left} had it before")
 
 
 def _target(outputs: Mapping[str, Any], to: str | None, stack: str) -> tuple[str, str]:
     """The live release of the ledger, and the one to go back to."""
-    from fleetswap.domain.release.ledger import from_plain  # noqa: PLC0415
-
     ledger: Ledger = from_plain(outputs.get("ledger"))
     if ledger.live is None:
-        raise InputError(f"stack {stack} has deployed no release yet: there is nothing to go back to")
+        raise InputError(f"stack {stack} has not deployed a release yet: there is nothing to roll back to")
     if to is None and ledger.standby is None:
         others = ", ".join(entry.release for entry in ledger.entries if entry.release != ledger.live) or "none"
         raise InputError(
-            f"stack {stack} has no standby: nothing to go back to (kept releases: {others}; name one with --to)"
+            f"stack {stack} has no standby to roll back to (retained releases: {others}; name one with --to)"
         )
     release = ledger.entry(to or ledger.standby or "").release
     if release == ledger.live:
-        raise InputError(f"release {release} is the live one of stack {stack} already: name another with --to")
+        raise InputError(f"release {release} is already live in stack {stack}: name another with --to")
     return ledger.live, release
 
 
-def _preview(pulumi: Engine, here: Project, stack: str, release: str) -> None:
+def _preview(plan: _Plan) -> None:
     """Let Pulumi show what the update would do, with a copy of the settings: theirs stay as they are."""
-    settings = here.file(stack)
+    settings = plan.project.file(plan.stack)
     with tempfile.TemporaryDirectory(prefix="fleetswap-") as folder:
         copy = Path(folder) / settings.name
         if settings.is_file():
             shutil.copy(settings, copy)
         else:
             copy.write_text("")
-        project.StackFile(here.name, stack, copy).write_release(release)
-        status = pulumi.run(stack, "preview", "--suppress-outputs", "--config-file", str(copy))
+        project.StackFile(plan.project.name, plan.stack, copy).write_release(plan.release)
+        status = plan.pulumi.run(plan.stack, "preview", "--suppress-outputs", "--config-file", str(copy))
     if status != 0:
-        raise EngineError(f"`pulumi preview` ended with status {status}: nothing was changed", status)
+        raise EngineError(f"`pulumi preview` exited with status {status}: nothing was changed", status)
 
 
 def _ask(release: str) -> None:
     """Nothing is changed without a yes."""
-    typer.echo(f"Put the traffic back on {release}? [y/N] ", err=True, nl=False)
+    typer.echo(f"Roll back to {release}? [y/N] ", err=True, nl=False)
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise InputError("declined: nothing was changed")
 
 
-def _update(pulumi: Engine, here: Project, stack: str, release: str) -> None:
-    path = here.file(stack)
-    settings = path.name
-    before = project.StackFile(here.name, stack, path).setting(project.RELEASE) if path.is_file() else None
+def _update(plan: _Plan) -> None:
+    path = plan.project.file(plan.stack)
+    before = None
+    if path.is_file():
+        before = project.StackFile(plan.project.name, plan.stack, path).setting(project.RELEASE)
     undo = f"config set {project.RELEASE} {before}" if before else f"config rm {project.RELEASE}"
-    stays = f"{settings} says `{project.RELEASE}: {release}` now, and keeps it"
+    stays = f"{path.name} now says `{project.RELEASE}: {plan.release}` and keeps it"
     try:
-        pulumi.set(stack, project.RELEASE, release)
-        message = f"fleetswap rollback to {release}"
-        status = pulumi.run(stack, "up", "--yes", "--skip-preview", "--suppress-outputs", "--message", message)
+        plan.pulumi.set(plan.stack, project.RELEASE, plan.release)
+        message = f"fleetswap rollback to {plan.release}"
+        status = plan.pulumi.run(
+            plan.stack, "up", "--yes", "--skip-preview", "--suppress-outputs", "--message", message
+        )
     except KeyboardInterrupt as end:
         end.add_note(stays)
         raise
     if status != 0:
         raise EngineError(
-            f"`pulumi up` ended with status {status}, for the reason above; {stays}: run `pulumi up` again, or undo it"
+            f"`pulumi up` exited with status {status}, for the reason above; {stays}: run `pulumi up` again, or undo it"
             f" with `pulumi {undo}` once `fleetswap status` shows that the traffic has not moved",
             status,
         )
-    typer.echo(f"next: commit {settings}, and delete that line when a new image is to be deployed", err=True)
+    typer.echo(f"next: commit {path.name}, and delete that line before you deploy a new image", err=True)

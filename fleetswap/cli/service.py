@@ -1,22 +1,22 @@
-"""`fleetswap status` and `fleetswap abort`: what is real of a service now, and the stop of its rollout."""
+"""`fleetswap status` and `fleetswap abort`: a service as AWS has it now, and the end of its rollout."""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from fleetswap.cli import locate, options
 from fleetswap.cli.display import print_json
-from fleetswap.domain.text import counted, duration
+from fleetswap.domain.rollout.model import Armed
+from fleetswap.domain.rollout.view import ReleaseNow, SiteNow
+from fleetswap.domain.text import duration
+from fleetswap.workflows.rollout import by_hand
+from fleetswap.workflows.rollout.run import SystemClock
 
-if TYPE_CHECKING:
-    from fleetswap.domain.rollout.model import Armed
-    from fleetswap.domain.rollout.view import ReleaseNow, SiteNow
-
-REASON = "stopped by hand"
+REASON = "aborted manually"
 """Of an abort, if none is given."""
 
 
@@ -28,13 +28,11 @@ def status(
     endpoint_url: locate.EndpointUrl = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what is real of a service: its releases, who has the traffic, and what will happen by itself.
+    """Show the releases of a service, where its traffic goes, and what AWS is scheduled to do.
 
-    It asks AWS alone, and finds all by tags, so it needs no Pulumi and no state. It only reads. What AWS does not tell
-    is said to be unknown, and is no error.
+    The command finds everything by tags, needs neither Pulumi nor its state, and only reads. What AWS does not answer
+    is shown as unknown and is not an error.
     """
-    from fleetswap.workflows.rollout import by_hand  # noqa: PLC0415 (as light as `--help` wants it)
-
     at = locate.find(service, stack, region, endpoint_url)
     found = by_hand.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
     if as_json:
@@ -46,28 +44,26 @@ def status(
 
 def abort(
     *,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; whoever deploys sees it.")] = REASON,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason, which the deployer shows.")] = REASON,
     service: locate.Service = None,
     stack: locate.Stack = None,
     region: locate.Region = None,
     endpoint_url: locate.EndpointUrl = None,
     as_json: options.Json = False,
 ) -> None:
-    """Stop the rollout that runs, wherever it runs. It puts everything back itself, and ends with status 3.
+    """Abort the running rollout of a service, on whatever computer it runs.
 
-    Whether one runs cannot be seen from here. If none does, the next rollout takes no notice of it.
+    The rollout restores the traffic itself and exits with status 3. This command cannot see whether a rollout is
+    running; if none is, the request is dropped when the next one starts.
     """
-    from fleetswap.workflows.rollout import by_hand  # noqa: PLC0415
-    from fleetswap.workflows.rollout.run import SystemClock  # noqa: PLC0415
-
     at = locate.find(service, stack, region, endpoint_url)
     why = " ".join(reason.split()) or REASON
-    told = by_hand.abort(at.site, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
+    asked = by_hand.abort(at.site, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
     if as_json:
-        print_json({"service": at.site.service, "stack": at.site.stack, "reason": why, "told": told})
+        print_json({"service": at.site.service, "stack": at.site.stack, "reason": why, "releases": asked})
         return
-    typer.echo(f"told the rollout of {' and '.join(told)} to stop: {why}")
-    typer.echo("it puts the traffic back itself, if one runs: `fleetswap status` shows when", err=True)
+    typer.echo(f"asked the rollout of {' and '.join(asked)} to abort: {why}")
+    typer.echo("if it is running, it restores the traffic itself: check with `fleetswap status`", err=True)
 
 
 def figures(now: SiteNow) -> dict[str, Any]:
@@ -124,7 +120,7 @@ def _lines(now: SiteNow) -> list[str]:
     total = sum(each.weight for each in now.releases) + sum(weight for _, weight in now.strangers)
     rows = [("release", "traffic", "healthy", "machines", "")]
     rows += [_row(now, each, total) for each in now.releases]
-    rows += [(arn, _share(weight, total), "?", "?", "none of this stack's releases") for arn, weight in now.strangers]
+    rows += [(arn, _share(weight, total), "?", "?", "not a release of this stack") for arn, weight in now.strangers]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [f"{now.site.service} of {now.site.stack}"]
     for row in rows:
@@ -142,18 +138,18 @@ def _row(now: SiteNow, each: ReleaseNow, total: int) -> tuple[str, str, str, str
     notes = [name for name, release in (("live", now.live), ("standby", now.standby)) if release == each.release]
     if group is not None:
         if group.pin is not None:
-            notes.append(f"pinned, its least was {group.pin}")
+            notes.append(f"pinned (minimum was {group.pin})")
         if group.on_demand_pin is not None:
-            notes.append(f"on demand only, it was {group.on_demand_pin} % of them")
+            notes.append(f"on-demand only (was {group.on_demand_pin} %)")
         if group.scale_in is not None:
             notes.append(f"warm until {_when(group.scale_in)}")
         if group.abort is not None:
-            notes.append(f"told to stop: {group.abort}")
+            notes.append(f"asked to abort: {group.abort}")
     return each.release, _share(each.weight, total), healthy, machines, "; ".join(notes)
 
 
 def _when(text: str) -> str:
-    """A time that AWS has told, short: without the date if it is today's. What is no time stays as it is."""
+    """A time in short, without the date if it is today's. Any other text stays as it is."""
     try:
         at = datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
@@ -168,24 +164,27 @@ def _share(weight: int, total: int) -> str:
 def _beside(now: SiteNow, total: int) -> list[str]:
     lines = list(now.site.extra)
     if now.rule is None:
-        lines.append("the listener has no rule: nothing is served")
+        lines.append("the listener has no rule: no release gets traffic")
     elif not total:
         lines.append("the listener's rule forwards to no release")
     if len(now.serving) + len(now.strangers) > 1:
-        lines.append("several share the traffic: a rollout is under way, or has died")
+        lines.append("several releases share the traffic: a rollout is running, or has died")
     elif now.live is not None and now.serving and now.serving[0].release != now.live:
-        lines.append(f"the last rollout that ended well left the traffic on {now.live}")
+        lines.append(f"the last successful rollout made {now.live} live")
     if now.rolled_back is not None:
         at = f" at {now.rolled_back.at}" if now.rolled_back.at else ""
         lines.append(
-            f"{now.rolled_back.release} was rolled back by hand{at}: only fleetswap:rollout.again deploys it again"
+            f"{now.rolled_back.release} was rolled back with `fleetswap rollback --now`{at}: to deploy it again, set"
+            " fleetswap:rollout.again"
         )
     if now.switch is not None:
-        weights = " and ".join(f"{weight} on {name}" for name, weight in _named(now, now.switch).items())
+        weights = " and ".join(f"{weight} % on {name}" for name, weight in _named(now, now.switch).items())
         left = now.switch.seconds
         when = f"in {duration(max(0.0, left))}" if math.isfinite(left) else "at an unknown time"
-        lines.append(f"the dead man's switch is armed: {when} it writes the weights {weights or 'of someone else'}")
+        lines.append(
+            f"the dead man's switch is armed: {when} it restores {weights or 'weights that Fleetswap did not write'}"
+        )
     if now.unknown:
-        lines.append(f"{counted(len(now.unknown), 'reading')} unknown:")
+        lines.append("unknown, because AWS did not answer:")
         lines += [f"  {each}" for each in now.unknown]
     return lines

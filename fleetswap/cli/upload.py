@@ -1,4 +1,4 @@
-"""`fleetswap upload`: a disk image into a snapshot."""
+"""`fleetswap upload`: a disk image becomes an EBS snapshot."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli import options
+from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
-from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.meter import Figures
 from fleetswap.domain.text import counted
 from fleetswap.workflows.image import upload as workflow
@@ -31,31 +31,32 @@ class Sparse(StrEnum):
 
 
 def upload(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE")],
     *,
     tag: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A tag of the snapshot; may be repeated.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Tag for the snapshot; can be repeated.")
     ] = None,
-    description: Annotated[str, typer.Option(metavar="TEXT", help="The snapshot's description.")] = "",
+    description: Annotated[str, typer.Option(metavar="TEXT", help="Description of the snapshot.")] = "",
     encrypted: Annotated[
-        bool, typer.Option("--encrypted", help="Encrypt the snapshot, with the account's default key for EBS.")
+        bool, typer.Option("--encrypted", help="Encrypt the snapshot with the account's default EBS key.")
     ] = False,
     kms_key: Annotated[
-        str | None, typer.Option(metavar="ARN", help="Encrypt it with this key of KMS; implies --encrypted.")
+        str | None, typer.Option(metavar="ARN", help="Encrypt the snapshot with this KMS key; implies --encrypted.")
     ] = None,
     parent: Annotated[
         str | None,
         typer.Option(
             metavar="SNAPSHOT",
-            show_default="the lineage's newest",
-            help="Send only what differs from this snapshot; an error if it cannot be trusted.",
+            show_default="the newest of the lineage",
+            help="Send only the blocks that differ from this snapshot; an error if it cannot be the parent.",
         ),
     ] = None,
     trust_stack: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Another stack whose snapshots may be the parent too; may be repeated. Whoever may upload for it"
+            help="Another stack whose snapshots can be the parent; can be repeated. Whoever can upload for that stack"
             " decides what is in this image.",
         ),
     ] = None,
@@ -65,7 +66,7 @@ def upload(
         typer.Option(
             metavar="NAME",
             show_default="FILE's name without its version",
-            help="Name of the images that follow one another; the newest of them is the parent. Empty: none.",
+            help="Name of a series of images, the newest of which becomes the parent. Empty: no lineage.",
         ),
     ] = None,
     identity: Annotated[
@@ -73,39 +74,43 @@ def upload(
         typer.Option(
             metavar="TEXT",
             show_default="sha256:… of the disk",
-            help="What the image is, if you know it: saves the one read of FILE that names it by its content. Two"
-            " uploads with the same identity and stack are taken for the same image.",
+            help="Identity of the image, if you know it; saves reading FILE once to compute its digest. Two uploads"
+            " with the same identity and stack count as the same image.",
         ),
     ] = None,
     stack: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Whose the snapshot is: only the same stack's is adopted, gone on in, or the parent."
+            metavar="NAME",
+            help="Stack that owns the snapshot. Only its own snapshots are adopted, resumed or used as the parent.",
         ),
     ] = "cli",
     data: Annotated[
         bool,
-        typer.Option(
-            "--data", help="FILE is a volume of data, and no disk to boot from: it need not have a partition table."
-        ),
+        typer.Option("--data", help="FILE is a data volume, not a boot disk, and needs no partition table."),
     ] = False,
     sparse: Annotated[
         Sparse,
         typer.Option(
-            help="holes: skip what the file system of FILE says was never written. Such a block reads as garbage from"
-            " an encrypted volume."
+            help="holes: skip what was never written to FILE. A skipped block reads as garbage from an encrypted"
+            " volume."
         ),
     ] = Sparse.NONE,
     samples: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Unchanged blocks of the parent to read back before it is trusted.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Number of unchanged blocks to read back from a parent before it is used."
+        ),
     ] = SAMPLES,
-    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections at once, at most.")] = CONNECTIONS,
+    connections: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent connections.")
+    ] = CONNECTIONS,
     journal: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
             show_default="~/.cache/fleetswap/journal",
-            help="Where a killed upload leaves what the next one needs to go on.",
+            help="Where an interrupted upload records what the next run needs to resume it.",
         ),
     ] = None,
     region: options.Region = None,
@@ -113,15 +118,16 @@ def upload(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Put the disk in FILE into a finished EBS snapshot, and print the snapshot's id.
+    """Upload the disk image FILE as an EBS snapshot, and print the snapshot ID.
 
-    FILE is a raw disk, a fixed or dynamic VHD, or a qcow2. Only blocks that the parent lacks are sent. To repeat it is
-    harmless: a finished snapshot of the same image is adopted, an unfinished one is gone on with.
+    FILE is a raw disk, a fixed or dynamic VHD, or a qcow2 image. Only the blocks that the parent does not have are
+    sent. It is safe to run the command again: it adopts a completed snapshot of the same image, and resumes an
+    interrupted upload.
     """
-    from fleetswap.cli.connect import in_region, join  # noqa: PLC0415 (as light as `--help` wants it)
-
-    if parent is not None and no_parent:
-        raise InputError("--parent and --no-parent exclude each other")
+    if no_parent:
+        options.refuse(context, "fleetswap upload --no-parent", {"parent", "trust_stack", "samples"})
+    if parent is not None:
+        options.refuse(context, "fleetswap upload --parent", {"trust_stack"})
     order = Order(
         file,
         _NOT_YET if identity is None else identity,
@@ -144,9 +150,9 @@ def upload(
     joined = join(region, endpoint_url, connections=connections)
     with Display("uploading", "puts", quiet=quiet) as display, in_region(joined.region, endpoint_url):
         if unbootable is not None:
-            display.say(f"warning: {file.name} {unbootable}, so no machine boots from it with UEFI")
+            display.say(f"warning: {file.name} {unbootable}, so it does not boot with UEFI")
         if identity is None:
-            display.say(f"reading {file.name} to name it by its content (--identity saves this)")
+            display.say(f"computing the identity of {file.name} (--identity skips this)")
             order = replace(order, identity=identify(file, data=data))
         uploaded = workflow.upload(
             order,
@@ -169,12 +175,11 @@ def _figures(now: Progress) -> Figures:
 
 
 def _summary(file: Path, uploaded: Uploaded) -> str:
-    volume = f"snapshot {uploaded.snapshot_id} ({uploaded.volume_gib} GiB) holds {file.name}"
+    snapshot = f"snapshot {uploaded.snapshot_id} ({uploaded.volume_gib} GiB)"
     if uploaded.adopted and not uploaded.blocks_sent:
-        return f"{volume}, as it did before: nothing was sent"
-    how = "with what another run had sent" if uploaded.resumed else ""
-    if uploaded.parent is not None:
-        how = f"{how + ' and ' if how else ''}as a child of {uploaded.parent}"
+        return f"adopted {snapshot} of {file.name}: nothing was sent"
+    resumed = ", resuming an interrupted upload" if uploaded.resumed else ""
+    parent = f", parent {uploaded.parent}" if uploaded.parent is not None else ""
     spent = cost(
         uploaded.blocks_sent,
         uploaded.bytes_sent,
@@ -183,15 +188,15 @@ def _summary(file: Path, uploaded: Uploaded) -> str:
         uploaded.retried,
         unit="puts",
     )
-    beside = f", {how}" if how else ""
-    return f"{volume}{beside}: {counted(uploaded.blocks, 'block')}, {uploaded.blocks_sent:,} sent with its map, {spent}"
+    blocks = f"{counted(uploaded.blocks, 'block')}, {uploaded.blocks_sent:,} sent including the block map"
+    return f"uploaded {file.name} to {snapshot}{resumed}{parent}: {blocks}, {spent}"
 
 
 def _journal() -> Path | None:
-    """The folder for what a killed upload needs; None where there is no home for it."""
-    told = os.environ.get("XDG_CACHE_HOME", "")
+    """The folder for journals; None if there is no home directory."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
     try:
-        cache = Path(told) if Path(told).is_absolute() else Path.home() / ".cache"  # XDG: a relative path is ignored
+        cache = Path(named) if Path(named).is_absolute() else Path.home() / ".cache"  # XDG: a relative path is ignored
     except RuntimeError:  # no home can be found
         return None
     return cache / "fleetswap" / "journal"

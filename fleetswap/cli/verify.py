@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli import options
+from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
 from fleetswap.cli.download import figures
 from fleetswap.domain.text import counted
@@ -21,20 +22,20 @@ def verify(
     snapshot: options.SnapshotId,
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]")] = None,
     *,
-    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections at once, at most.")] = CONNECTIONS,
+    connections: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent connections.")
+    ] = CONNECTIONS,
     region: options.Region = None,
     endpoint_url: options.EndpointUrl = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Read SNAPSHOT back, and say whether it holds what its own block map says and, with FILE, that very disk.
+    """Compare SNAPSHOT with its block map and, if given, with the disk image FILE.
 
-    FILE is a raw disk, a VHD or a qcow2, and is compared byte for byte. Exit status 4 if anything differs; the first
-    blocks that do are named. A snapshot that something else made has no block map: then only FILE is compared, and
-    without FILE nothing but that every block can be read.
+    FILE is a raw disk, a VHD or a qcow2 image, and is compared byte for byte. Exits with status 4 if anything differs,
+    and names the first blocks that do. A snapshot that `fleetswap upload` did not make has no block map: then only FILE
+    is compared, and without FILE the command only checks that every block can be read.
     """
-    from fleetswap.cli.connect import in_region, join  # noqa: PLC0415 (as light as `--help` wants it)
-
     snapshot_id = options.snapshot(snapshot)
     joined = join(region, endpoint_url, connections=connections)
     with Display("verifying", "gets", quiet=quiet) as display, in_region(joined.region, endpoint_url):
@@ -61,26 +62,26 @@ def _lines(found: Verified, file: Path | None) -> list[str]:
     """The result, in lines."""
     lines = []
     if found.map_problem is not None:
-        lines.append(f"the block map of {found.snapshot_id} {found.map_problem}: it cannot be compared with it")
+        lines.append(f"{found.snapshot_id} was not compared with its block map: the map {found.map_problem}")
     if not found.matches:
         lines += found.problems
         lines += [f"block {each.index} (byte {each.offset}) {each.reason}" for each in found.differences]
         if found.differing > len(found.differences):
             lines.append(f"and {counted(found.differing - len(found.differences), 'block')} more")
         return lines
-    judges = ["as its block map says"] if found.map_problem is None else []
-    judges += [f"as in {file.name}"] if file is not None else []
-    what = f"each {' and '.join(judges)}" if judges else "all readable, and nothing says what they should hold"
-    lines.append(f"{found.snapshot_id} is good: {counted(found.blocks_read, 'block')}, {what}")
+    matched = ["its block map"] if found.map_problem is None else []
+    matched += [file.name] if file is not None else []
+    what = f"all match {' and '.join(matched)}" if matched else "all readable, with nothing to compare them with"
+    lines.append(f"{found.snapshot_id} is intact: {counted(found.blocks_read, 'block')}, {what}")
     if found.blocks_lacking:
         lines.append(
-            f"{counted(found.blocks_lacking, 'block')} of the image not in the snapshot (skipped holes): zeros on a"
-            " volume that is not encrypted, garbage on one that is"
+            f"{counted(found.blocks_lacking, 'block')} of the image are not in the snapshot (skipped holes): they read"
+            " as zeros from an unencrypted volume, as garbage from an encrypted one"
         )
     return lines
 
 
 def _wrong(found: Verified) -> str:
-    what = [*found.problems, *([f"{counted(found.differing, 'block')} not as it should be"] if found.differing else [])]
+    what = [*found.problems, *([f"{counted(found.differing, 'differing block')}"] if found.differing else [])]
     first = f", the first at byte {found.differences[0].offset}" if found.differences else ""
     return f"snapshot {found.snapshot_id} does not match: {'; '.join(what)}{first}"

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import click
 import typer
 
-from fleetswap.cli.app import app
+from fleetswap.cli.app import COMMANDS, app, load
 
 HEAD = "| option | default | meaning |\n| --- | --- | --- |\n"
 
 
 def usage() -> dict[str, str]:
     """How each command is called."""
-    context = click.Context(_group(), info_name="fleetswap")
+    context = click.Context(typer.main.get_command(app), info_name="fleetswap")
     found = {}
-    for name, command in _group().commands.items():
+    for name, command in commands().items():
         words = " ".join(command.collect_usage_pieces(click.Context(command, info_name=name, parent=context)))
         found[name] = f"fleetswap {name} {words}"
     return found
@@ -24,13 +24,12 @@ def usage() -> dict[str, str]:
 
 def tables() -> dict[str, str]:
     """The table of each command's options."""
-    return {name: HEAD + "".join(_rows(command)) for name, command in _group().commands.items()}
+    return {name: HEAD + "".join(_rows(command)) for name, command in commands().items()}
 
 
-def _group() -> click.Group:
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    return group
+def commands() -> dict[str, click.Command]:
+    """Every command, with its options."""
+    return {name: load(name) for name in COMMANDS}
 
 
 def _rows(command: click.Command) -> Iterator[str]:
@@ -41,7 +40,8 @@ def _rows(command: click.Command) -> Iterator[str]:
         names = ", ".join(f"`{name}{value if name.startswith('--') else ''}`" for name in reversed(option.opts))
         shown = option.show_default
         default = shown if isinstance(shown, str) else "" if not option.default else f"`{_plain(option.default)}`"
-        cells = (names, default, " ".join((option.help or "").split()))
+        panel = getattr(option, "rich_help_panel", None)
+        cells = (names, default, " ".join(([f"*{panel}.*"] if panel else []) + (option.help or "").split()))
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 

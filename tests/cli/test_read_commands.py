@@ -37,7 +37,7 @@ def test_a_download_is_the_image_and_its_name_is_the_result(cli: Cli, whole: str
     file = tmp_path / "back.raw"
     ran = cli("download", whole, file)
     assert (ran.status, ran.out) == (0, f"{file}\n")
-    assert f"{file} (4.7 MB) holds snapshot {whole}, every block as its block map says: 4.7 MB in " in ran.err
+    assert f"downloaded snapshot {whole} to {file} (4.7 MB), every block matches its block map: 4.7 MB in " in ran.err
     assert file.read_bytes() == CONTENT
 
 
@@ -109,10 +109,10 @@ def test_a_refused_download_leaves_no_file(cli: Cli, local: Local, whole: str, t
 def test_a_good_snapshot(cli: Cli, whole: str, image: Path) -> None:
     """A good snapshot would be called bad."""
     ran = cli("verify", whole)
-    assert (ran.status, ran.out) == (0, f"{whole} is good: 9 blocks, each as its block map says\n")
+    assert (ran.status, ran.out) == (0, f"{whole} is intact: 9 blocks, all match its block map\n")
     ran = cli("verify", whole, image)
     assert ran.status == 0
-    assert ran.out == f"{whole} is good: 9 blocks, each as its block map says and as in web-1.0.raw\n"
+    assert ran.out == f"{whole} is intact: 9 blocks, all match its block map and web-1.0.raw\n"
     ran = cli("verify", whole, image, "-q", "--json")
     assert (ran.status, ran.err) == (0, "")
     expected = {"matches": True, "map_problem": None, "size": len(CONTENT), "blocks_read": 9, "blocks_lacking": 0}
@@ -126,9 +126,7 @@ def test_a_flipped_byte_has_a_status_of_its_own_and_is_named(cli: Cli, local: Lo
     ran = cli("verify", snapshot_id)
     assert ran.status == 4
     assert ran.out == "block 3 (byte 1572864) has other content than its block map says\n"
-    assert ran.error == (
-        f"snapshot {snapshot_id} does not match: 1 block not as it should be, the first at byte 1572864"
-    )
+    assert ran.error == (f"snapshot {snapshot_id} does not match: 1 differing block, the first at byte 1572864")
     ran = cli("verify", snapshot_id, image, "--json")
     assert ran.status == 4
     assert ran.error
@@ -152,7 +150,7 @@ def test_a_wrong_file(cli: Cli, whole: str, tmp_path: Path) -> None:
     assert ran.status == 4
     assert f"the image has {len(CONTENT)} bytes, and the disk in other.raw has {30 * BLOCK}" in ran.error
     assert ran.out.count("differs from other.raw") == 9
-    assert "9 blocks not as it should be, the first at byte " in ran.error
+    assert "9 differing blocks, the first at byte " in ran.error
 
 
 def test_without_a_map_it_is_said_what_was_not_compared(cli: Cli, local: Local, image: Path) -> None:
@@ -161,12 +159,12 @@ def test_without_a_map_it_is_said_what_was_not_compared(cli: Cli, local: Local, 
     ran = cli("verify", snapshot_id)
     assert ran.status == 0
     assert ran.out.splitlines() == [
-        f"the block map of {snapshot_id} is missing: it cannot be compared with it",
-        f"{snapshot_id} is good: 9 blocks, all readable, and nothing says what they should hold",
+        f"{snapshot_id} was not compared with its block map: the map is missing",
+        f"{snapshot_id} is intact: 9 blocks, all readable, with nothing to compare them with",
     ]
     ran = cli("verify", snapshot_id, image)
     assert ran.status == 0
-    assert "each as in web-1.0.raw" in ran.out
+    assert "9 blocks, all match web-1.0.raw" in ran.out
 
 
 def test_skipped_holes_are_told(cli: Cli, local: Local, image: Path) -> None:
@@ -174,7 +172,7 @@ def test_skipped_holes_are_told(cli: Cli, local: Local, image: Path) -> None:
     snapshot_id = local.hold(lambda name: mapped(CONTENT, holes=(1, 4), snapshot_id=name).held)
     ran = cli("verify", snapshot_id, image)
     assert ran.status == 0
-    assert "2 blocks of the image not in the snapshot (skipped holes)" in ran.out
+    assert "2 blocks of the image are not in the snapshot (skipped holes)" in ran.out
 
 
 def test_throttles_and_failures_are_gone_through(cli: Cli, local: Local, whole: str) -> None:
@@ -200,12 +198,12 @@ def test_block_tokens_that_have_grown_old_are_asked_for_anew(cli: Cli, local: Lo
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["verify", "ami-1"], 2, "'ami-1' is not the id of a snapshot (snap-…)"),
+        (["verify", "ami-1"], 2, "'ami-1' is not a snapshot ID (snap-…)"),
         (["verify", "snap-1", "absent.raw"], 2, "absent.raw"),
         (["verify", "snap-00000000000000000"], 1, "snap-00000000000000000"),
         (["verify", "snap-1", "a", "b"], 2, "see `fleetswap verify --help`"),
         (["download", "snap-1"], 2, "see `fleetswap download --help`"),
-        (["download", "ami-1", "x.raw"], 2, "'ami-1' is not the id of a snapshot (snap-…)"),
+        (["download", "ami-1", "x.raw"], 2, "'ami-1' is not a snapshot ID (snap-…)"),
         (["download", "snap-00000000000000000", "x.raw"], 1, "snap-00000000000000000"),
         (["download", "snap-1", "absent/x.raw"], 2, "there is no folder"),
         (["download", "snap-1", "."], 2, "no regular file"),

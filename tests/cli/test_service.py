@@ -252,16 +252,15 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
     assert ran.status == 0
     lines = ran.out.splitlines()
     assert re.fullmatch(r".*  1 of 1  1 \(1 to 4\)  standby; warm until (2\S+ )?\d\d:\d\d UTC", lines[2])
-    told = "live; pinned, its least was 1; on demand only, it was 0 % of them"
+    told = "live; pinned (minimum was 1); on-demand only (was 0 %)"
     assert lines[3].split("  ", 2)[2].strip() == f"95 %   2 of 2  2 (1 to 4)  {told}"
-    assert lines[4].endswith("  5 %   2 of 2  2 (2 to 4)  told to stop: because")
+    assert lines[4].endswith("  5 %   2 of 2  2 (2 to 4)  asked to abort: because")
     assert lines[5:7] == [
-        "several share the traffic: a rollout is under way, or has died",
-        "web-z was rolled back by hand at 2026-11-24T12:00:00+00:00: only fleetswap:rollout.again deploys it again",
+        "several releases share the traffic: a rollout is running, or has died",
+        "web-z was rolled back with `fleetswap rollback --now` at 2026-11-24T12:00:00+00:00: to deploy it again, set"
+        " fleetswap:rollout.again",
     ]
-    assert re.fullmatch(
-        rf"the dead man's switch is armed: in \d\S* it writes the weights 100 on {service.id('b')}", lines[7]
-    )
+    assert re.fullmatch(rf"the dead man's switch is armed: in \d\S* it restores 100 % on {service.id('b')}", lines[7])
 
     found = cli("status", "--service", service.name, "--json").result
     releases = {each["release"]: each for each in found.pop("releases")}
@@ -307,7 +306,7 @@ def test_status_of_what_it_cannot_read(cli: Cli, local: Local, service: Service)
     assert (ran.status, ran.err) == (0, "")
     lines = ran.out.splitlines()
     assert lines[3] == f"{service.id('b'):7}    100 %        ?  2 (1 to 4)  live"
-    assert lines[4] == "3 readings unknown:"
+    assert lines[4] == "unknown, because AWS did not answer:"
     assert "DescribeTargetHealth" in lines[5]
     found = cli("status", "--service", service.name, "--json").result
     assert [each["healthy"] for each in found["releases"]] == [None, None]
@@ -318,20 +317,20 @@ def test_status_of_strange_traffic(cli: Cli, service: Service) -> None:
     """Traffic that a hand has put elsewhere would be called live, or be missing in the table."""
     service.weigh(a=100)
     ran = cli("status", "--service", service.name)
-    assert ran.out.splitlines()[4:] == [f"the last rollout that ended well left the traffic on {service.id('b')}"]
+    assert ran.out.splitlines()[4:] == [f"the last successful rollout made {service.id('b')} live"]
     made = service.region.elb.create_target_group(
         Name=f"{service.name}-odd", Protocol="HTTP", Port=8080, VpcId=service.region.vpc
     )
     odd = made["TargetGroups"][0]["TargetGroupArn"]
     service.balancer.forward(service.listener, ((odd, 100),))
     ran = cli("status", "--service", service.name)
-    assert re.search(rf"^{odd} +100 % +\? +\? +none of this stack's releases$", ran.out, re.MULTILINE)
+    assert re.search(rf"^{odd} +100 % +\? +\? +not a release of this stack$", ran.out, re.MULTILINE)
     assert cli("status", "--service", service.name, "--json").result["strangers"] == [
         {"target_group": odd, "weight": 100}
     ]
     service.balancer.restore(service.listener, None)
     ran = cli("status", "--service", service.name)
-    assert ran.out.splitlines()[4:] == ["the listener has no rule: nothing is served"]
+    assert ran.out.splitlines()[4:] == ["the listener has no rule: no release gets traffic"]
 
 
 def test_which_service(cli: Cli, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,9 +362,9 @@ def test_which_service(cli: Cli, service: Service, tmp_path: Path, monkeypatch: 
     assert cli("status").error.endswith("with --stack (fleetswap has: prod, test)")
     for name in ("prod", "fleetswap/prod", "acme/fleetswap/prod"):
         assert f"{service.name} of fleetswap/prod" in cli("status", "--stack", name).out
-    assert cli("status", "--stack", "dev").error.startswith("there is no Pulumi.dev.yaml of stack dev here")
+    assert cli("status", "--stack", "dev").error.startswith("stack dev has no Pulumi.dev.yaml here")
     (inner.parent / "Pulumi.dev.yaml").write_text("config: {}\n")
-    assert cli("status", "--stack", "dev").error.startswith("Pulumi.dev.yaml has no fleetswap:service")
+    assert cli("status", "--stack", "dev").error.startswith("Pulumi.dev.yaml does not set fleetswap:service")
     (inner.parent / "Pulumi.dev.yaml").write_text("config: [\n")
     ran = cli("status", "--stack", "dev")
     assert ran.status == 2
@@ -375,7 +374,7 @@ def test_which_service(cli: Cli, service: Service, tmp_path: Path, monkeypatch: 
 def test_no_region_and_no_credentials(cli: Cli, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A traceback of botocore's would be all that one sees at night."""
     ran = cli("status", "--service", service.name, "--endpoint-url", "localhost")
-    assert (ran.status, ran.error.startswith("--endpoint-url localhost is no URL")) == (2, True)
+    assert (ran.status, ran.error.startswith("--endpoint-url localhost is not a URL")) == (2, True)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     assert cli("status", "--service", service.name).error.startswith("no AWS credentials: set AWS_PROFILE")
     local = cli("status", "--service", service.name, "--endpoint-url", "http://127.0.0.1:4510")
@@ -388,7 +387,7 @@ def test_abort_tells_the_candidate(cli: Cli, service: Service) -> None:
     """The rollout would go on, or the live release be told to stop."""
     service.release("c", 1, 1)
     ran = cli("abort", "--service", service.name, "--reason", "the shop\nis down")
-    assert (ran.status, ran.out) == (0, f"told the rollout of {service.id('c')} to stop: the shop is down\n")
+    assert (ran.status, ran.out) == (0, f"asked the rollout of {service.id('c')} to abort: the shop is down\n")
     assert service.told("c") is not None
     assert str(service.told("c")).startswith("the shop is down (2")
     assert (service.told("a"), service.told("b")) == (None, None)
@@ -396,8 +395,8 @@ def test_abort_tells_the_candidate(cli: Cli, service: Service) -> None:
     assert cli("abort", "--service", service.name, "--json").result == {
         "service": service.name,
         "stack": "fleetswap/prod",
-        "reason": "stopped by hand",
-        "told": [service.id("c")],
+        "reason": "aborted manually",
+        "releases": [service.id("c")],
     }
 
 
@@ -414,7 +413,7 @@ def test_rollback_now(cli: Cli, local: Local, service: Service) -> None:
     assert local.endpoint
     ran = cli("rollback", "--now", "--dry-run", "--service", service.name)
     a, b = service.id("a"), service.id("b")
-    assert ran.out == f"{service.name}: would go back to {a} (1 of 1 machines healthy) from {b}\n"
+    assert ran.out == f"{service.name}: would roll back to {a} (1 of 1 machines healthy) from {b}\n"
     assert cli("rollback", "--now", "--dry-run", "--service", service.name, "--json").result == {
         "service": service.name,
         "stack": "fleetswap/prod",
@@ -433,10 +432,10 @@ def test_rollback_now(cli: Cli, local: Local, service: Service) -> None:
     assert first == f"{service.name}: going back to {a} from {b}"
     assert f"{a}: scaling from 1 to 2 machines" in between
     assert last == (
-        f"next: put `fleetswap:release: {a}` under `config:` in the settings of stack fleetswap/prod and commit it,"
-        " so that the next `pulumi up` agrees"
+        f"next: add `fleetswap:release: {a}` under `config:` in the settings of stack fleetswap/prod and commit it,"
+        " so that the next `pulumi up` keeps this release"
     )
-    assert f"{b} was rolled back by hand at 2" in cli("status", "--service", service.name).out
+    assert f"{b} was rolled back with `fleetswap rollback --now` at 2" in cli("status", "--service", service.name).out
 
     result = cli("rollback", "--now", "--to", b, "--service", service.name, "--json", "--quiet").result
     assert result.pop("seconds") >= 0
@@ -464,10 +463,7 @@ def test_rollback_now_refuses(cli: Cli, service: Service, ill: Callable[[str], N
     ran = cli(*now, "--to", b)
     assert (ran.status, f"{b} has all the traffic already" in ran.error) == (2, True)
     ran = cli(*now, "--write")
-    assert (ran.status, "settings of stack fleetswap/prod are not here" in ran.error) == (2, True)
-    for option in ("--yes", "--skip-preview"):
-        ran = cli(*now, option)
-        assert (ran.status, "leave out --yes" in ran.error) == (2, True)
+    assert (ran.status, "settings file of stack fleetswap/prod is not here" in ran.error) == (2, True)
     ill(a)
     ran = cli(*now, "--health-deadline", "1")
     assert (ran.status, ran.out) == (3, "")
@@ -497,17 +493,17 @@ def test_rollback_now_writes_the_setting(
     assert ran.status == 0
     assert settings.read_text() == before, "not asked for"
     a, b = service.id("a"), service.id("b")
-    assert f"put `fleetswap:release: {a}` under `config:` in Pulumi.prod.yaml" in ran.err
+    assert f"add `fleetswap:release: {a}` under `config:` in Pulumi.prod.yaml" in ran.err
     ran = cli("rollback", "--now", "--write", "--json")
     assert (ran.status, ran.result["written"], ran.result["file"]) == (0, True, str(settings))
     assert settings.read_text() == before.replace("config:\n", f"config:\n  fleetswap:release: {b}\n")
-    assert f"next: commit Pulumi.prod.yaml, which says `fleetswap:release: {b}` now" in ran.err
+    assert f"next: commit Pulumi.prod.yaml, which now says `fleetswap:release: {b}`" in ran.err
     monkeypatch.setattr("fleetswap.cli.project._replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
     settings.write_text(f'config: {{"fleetswap:service": {service.name}}}\n')
     ran = cli("rollback", "--now", "--write", "--json")
     assert (ran.status, ran.result["written"]) == (0, False), "the traffic has moved, and that is what counts"
     assert service.serving() == {"a"}
-    assert "Pulumi.prod.yaml is written in a way that cannot be edited" in ran.err
+    assert "Pulumi.prod.yaml cannot be edited automatically" in ran.err
 
 
 def test_an_interrupted_way_back_says_so(cli: Cli, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,7 +515,7 @@ def test_an_interrupted_way_back_says_so(cli: Cli, service: Service, monkeypatch
     monkeypatch.setattr(SystemClock, "sleep", interrupt)
     ran = cli("rollback", "--now", "--service", service.name)
     assert (ran.status, ran.out) == (130, "")
-    assert ran.error.startswith("interrupted; the way back may be half done: `fleetswap status` shows it")
+    assert ran.error.startswith("interrupted; the rollback may be incomplete: check with `fleetswap status`")
 
 
 def test_a_rule_of_someone_else(cli: Cli, service: Service) -> None:
@@ -528,4 +524,4 @@ def test_a_rule_of_someone_else(cli: Cli, service: Service) -> None:
     verbatim = json.dumps({"RuleArn": rule, "Actions": []})
     service.switch.arm(300, Rule(((service.arns["b"], 100),), verbatim=verbatim), "run-2")
     out = cli("status", "--service", service.name).out
-    assert "it writes the weights of someone else" in out
+    assert "it restores weights that Fleetswap did not write" in out

@@ -66,5 +66,5 @@ def test_amounts_and_costs() -> None:
     ]
     assert cost(0, 0, 0.0, 0, 0, unit="puts") == "0 bytes in 0.0 s"
     assert cost(100, 52_428_800, 2.0, 3, 5, unit="puts") == (
-        "52.4 MB in 2.0 s: 26 MB/s, 50 puts/s; 3 throttled, 2 failed and tried again"
+        "52.4 MB in 2.0 s: 26 MB/s, 50 puts/s; 3 throttled, 2 failed and retried"
     )

@@ -59,7 +59,10 @@ def test_the_id_alone_is_the_result_and_the_summary_goes_beside(cli: Cli, local:
     tags = {tag["Key"]: tag["Value"] for tag in about["Tags"]}
     assert tags.items() >= {"Name": "web", "Owner": "me=you", "fleetswap:lineage": "web"}.items()
     assert (about["State"], about["Description"], about["Encrypted"]) == ("completed", "a web", False)
-    assert f"snapshot {about['SnapshotId']} (1 GiB) holds web-1.0.raw: 9 blocks, 10 sent with its map" in ran.err
+    assert (
+        f"uploaded web-1.0.raw to snapshot {about['SnapshotId']} (1 GiB): 9 blocks, 10 sent including the block map"
+        in ran.err
+    )
 
 
 def test_json_has_every_figure_and_the_next_image_sends_only_what_changed(cli: Cli, local: Local, image: Path) -> None:
@@ -125,8 +128,8 @@ def test_a_key_implies_encryption(cli: Cli, local: Local, image: Path) -> None:
         (["upload", "IMAGE", "--tag", "a=1", "--tag", "a=2"], "given twice"),
         (["upload", "IMAGE", "--tag", "fleetswap:stack=x"], "is reserved"),
         (["upload", "IMAGE", "--tag", "aws:x=x"], "is reserved"),
-        (["upload", "IMAGE", "--parent", "snap-1", "--no-parent"], "exclude each other"),
-        (["upload", "IMAGE", "--parent", "vol-1"], "'vol-1' is not the id of a snapshot"),
+        (["upload", "IMAGE", "--parent", "snap-1", "--no-parent"], "does not take --parent"),
+        (["upload", "IMAGE", "--parent", "vol-1"], "'vol-1' is not a snapshot ID"),
         (["upload", "IMAGE", "--kms-key", "alias/mine"], "not the ARN of a key"),
         (["upload", "IMAGE", "--stack", ""], "name of its stack"),
         (["upload", "IMAGE", "--stack", " "], "name of its stack"),
@@ -143,8 +146,8 @@ def test_a_key_implies_encryption(cli: Cli, local: Local, image: Path) -> None:
         (["upload", "IMAGE", "--connections", "0"], "see `fleetswap upload --help`"),
         (["upload", "IMAGE", "--colour"], "--colour"),
         (["upload", "IMAGE", "more"], "see `fleetswap upload --help`"),
-        (["upload", "IMAGE", "--region", "mars"], "'mars' is not the name of an AWS region, as us-east-1 is"),
-        (["upload", "IMAGE", "--endpoint-url", "localhost"], "--endpoint-url localhost is no URL"),
+        (["upload", "IMAGE", "--region", "mars"], "'mars' is not the name of an AWS region, such as us-east-1"),
+        (["upload", "IMAGE", "--endpoint-url", "localhost"], "--endpoint-url localhost is not a URL"),
         (["uplaod", "IMAGE"], "uplaod"),
     ],
 )
@@ -189,7 +192,7 @@ def test_a_disk_that_boots_nowhere_is_warned_of(cli: Cli, image: Path) -> None:
     ran = cli("upload", image, "--stack", "bios")
     assert ran.status == 0
     assert ran.err.splitlines()[0] == (
-        "warning: web-1.0.raw has no EFI system partition, so no machine boots from it with UEFI"
+        "warning: web-1.0.raw has no EFI system partition, so it does not boot with UEFI"
     )
 
 
@@ -201,14 +204,14 @@ def test_a_name_that_is_no_text_is_no_obstacle(cli: Cli, local: Local, image: Pa
     (about,) = local.snapshots(stack="bytes")
     assert ran.out == f"{about['SnapshotId']}\n"
     assert {tag["Key"]: tag["Value"] for tag in about["Tags"]}["fleetswap:lineage"] == "caf"
-    assert "holds caf\\udce9\\n-1.0.raw: 9 blocks" in ran.err
+    assert "uploaded caf\\udce9\\n-1.0.raw to snapshot" in ran.err
 
 
 def test_no_region_no_credentials_and_no_profile(cli: Cli, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A beginner would not know what to set, or only after a large file was read."""
     monkeypatch.delenv("AWS_REGION")
     ran = cli("upload", image)
-    assert (ran.status, ran.error) == (2, "no AWS region: name one with --region, or set AWS_REGION")
+    assert (ran.status, ran.error) == (2, "no AWS region: use --region, or set AWS_REGION")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     ran = cli("upload", image)
@@ -243,7 +246,7 @@ def test_throttles_and_failures_are_counted(cli: Cli, local: Local, image: Path)
     assert ran.status == 0
     assert ran.result["throttled"] == 3
     assert ran.result["retried"] == 5
-    assert "3 throttled, 2 failed and tried again" in ran.err
+    assert "3 throttled, 2 failed and retried" in ran.err
 
 
 def test_an_unknown_region_is_named_when_it_does_not_answer(
@@ -258,7 +261,7 @@ def test_an_unknown_region_is_named_when_it_does_not_answer(
     monkeypatch.setattr(workflow, "upload", silent)
     ran = cli("upload", image, "--region", "us-east-9")
     assert ran.status == 1
-    assert "is us-east-9 a region?" in ran.error
+    assert "check the region's name" in ran.error
     assert "a region?" not in cli("upload", image, "--region", "eu-north-1").error
 
 
