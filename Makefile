@@ -40,8 +40,8 @@ lint: setup ## formatting, lint, types, layers
 	@.venv/bin/mypy $(sources)
 	@.venv/bin/lint-imports
 
-fmt: setup ## format the code, and write the page of settings
-	@$(python) -m tools.settings_reference > docs/reference/settings.md
+fmt: setup ## format the code; generate the reference of settings and the comments of Pulumi.prod.yaml
+	@$(python) -m tools.settings_reference
 	@.venv/bin/ruff format $(sources)
 	@.venv/bin/ruff check --fix-only $(sources)
 

@@ -71,7 +71,7 @@ class LimitSettings(Strict):
     alpha: float = Field(default=Limit.alpha, gt=0, le=0.5)
     """Maximum probability, over a whole rollout, that a candidate within the limits is aborted."""
     ratio: float = Field(default=Limit.ratio, ge=1)
-    """How many times the live release's rate the candidate's rate may be."""
+    """The candidate's rate may be at most this many times the live release's rate."""
     tolerated: float = Field(default=Limit.tolerated, ge=0, lt=1)
     """A rate up to this does not abort the rollout, however low the live release's rate is."""
     ceiling: Ceiling = Field(default=Limit.ceiling, examples=[0.1])
@@ -87,15 +87,18 @@ class Judgement(Strict):
     """What a candidate must prove, and how long each part of a rollout may take."""
 
     deadline: Deadline = Policy.deadline
-    """Seconds that the candidate has to become healthy, from the start of the rollout. Then the rollout is aborted."""
+    """Seconds that the candidate has to become healthy, from the start of the rollout. After that, the rollout is
+    aborted."""
     readings: int = Field(default=Policy.readings, ge=1, le=100)
     """How many good readings in a row count as proof, for example that the candidate is healthy."""
     interval: float = Field(default=Policy.interval, ge=0.1, le=60)
     """Seconds between two readings."""
     data_deadline: Wait = Policy.data_deadline
-    """Seconds to wait for missing metrics after a step's `hold` and `convergence`. Then the rollout is aborted."""
+    """Seconds to wait for missing metrics after a step's `hold` and `convergence`. After that, the rollout is
+    aborted."""
     shift_deadline: float = Field(default=Policy.shift_deadline, gt=0, le=3600)
-    """Seconds within which the listener must show new weights. Then the rollout is aborted."""
+    """Seconds within which the listener must show new weights. After that, the rollout is
+    aborted."""
     convergence: float = Field(default=Policy.convergence, ge=0, le=3600)
     """Seconds until all nodes of the load balancer follow new weights, counted from when the listener shows them."""
     switch_margin: Deadline = Policy.switch_margin
@@ -126,7 +129,7 @@ class Judgement(Strict):
     """What to do when EC2 has no capacity for the candidate: `abort` the rollout, or launch On-Demand Instances in
     place of Spot Instances (`on-demand`)."""
     shortage_patience: Wait = Policy.shortage_patience
-    """Seconds that EC2 may have no capacity before that is done."""
+    """Seconds that EC2 may have no capacity before `shortage` applies."""
     warm: float = Field(default=Policy.warm, ge=0, le=MONTH)
     """Seconds that the previous release keeps its machines, as the standby. Then a scheduled action scales it in."""
     again: bool = Policy.again

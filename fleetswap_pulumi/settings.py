@@ -45,10 +45,10 @@ class NixImage(Strict):
     """Path of a Nix expression, relative to the project's root. Its output is a raw disk, or a folder with one."""
     attr: str | None = Field(default=None, examples=["image"])
     """Attribute of the expression to build. Unset: the expression itself."""
-    args: dict[str, str] = Field(default={})
+    args: dict[str, str] = Field(default={}, examples=[{"version": "1"}])
     """Arguments of the expression, passed with `--argstr`. Nix silently ignores an argument that the expression does
     not have, so check the spelling. Quote a value that looks like a number: YAML reads 1.10 as 1.1."""
-    options: dict[str, str] = Field(default={})
+    options: dict[str, str] = Field(default={}, examples=[{"sandbox": "true"}])
     """Nix options, passed with `--option`."""
 
     @field_validator("args", "options", mode="before")
@@ -63,7 +63,7 @@ class NixImage(Strict):
 class ImageSettings(Strict):
     """The image to deploy: either `nix` or `file`. A change makes a new release."""
 
-    nix: NixImage | None = None
+    nix: NixImage | None = Field(default=None, examples=[{"expression": "nix/demo"}])
     file: str | None = Field(default=None, examples=["images/web.raw"])
     """Path of a disk image made by another tool (raw, VHD or qcow2), relative to the project's root."""
 
@@ -85,7 +85,8 @@ class UploadSettings(Strict):
     """How many unchanged blocks are read back from the parent snapshot and compared before the parent is used."""
     trusted_stacks: tuple[str, ...] = Field(default=(), examples=[["fleetswap/staging"]])
     """Other stacks (`PROJECT/STACK`) of the same account and region whose snapshots may be the parent, so that the
-    first image need not be uploaded whole. Who can upload for them decides what this stack's machines boot."""
+    first image need not be uploaded in full. Whoever can upload for those stacks decides what this stack's machines
+    boot."""
     connections: int = Field(default=upload.CONNECTIONS, ge=1, le=1000)
     """Maximum number of concurrent requests to EBS."""
 
@@ -117,7 +118,7 @@ class CapacitySettings(Strict):
     max: int = Field(default=8, ge=1, validate_default=True)
     """Maximum number of machines of one release. An increase applies in place, a decrease to the next release."""
     cpu_percent: float = Field(default=50, gt=0, le=100)
-    """Average CPU utilization in percent that target tracking aims at."""
+    """Target for the average CPU utilization, in percent (target tracking)."""
     # The provider leaves a 0 out of CreateAutoScalingGroup, and AWS then takes the group's cooldown, 300 s.
     warmup: int = Field(default=60, ge=1, le=3600)
     """Instance warmup: seconds after launch in which the CPU of a machine is not counted. A longer one delays
@@ -183,7 +184,7 @@ class HealthSettings(Strict):
     path: Path = "/healthz"
     """Path of the health check."""
     codes: StatusCodes = "200"
-    """HTTP status codes that count as healthy, such as `200`, `200,204` or `200-299`; 200 to 499."""
+    """HTTP status codes from 200 to 499 that count as healthy, such as `200`, `200,204` or `200-299`."""
     interval: int = Field(default=5, ge=5, le=300)
     """Seconds between two health checks."""
     timeout: int = Field(default=3, ge=2, le=120, validate_default=True)

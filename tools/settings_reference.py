@@ -1,101 +1,215 @@
-"""Print docs/reference/settings.md from the model that reads the settings, so that it cannot say anything else."""
+"""Write what is said about settings out of the models that read them, so that it cannot say anything else.
+
+`python -m tools.settings_reference` writes docs/reference/settings.md, and the comments of Pulumi.prod.yaml and
+Pulumi.staging.yaml around the values that stand there. All of it comes from the models' JSON schema.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from typing import Any, Literal
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+import yaml
 
 from fleetswap_pulumi.settings import NAMESPACE, Settings
 
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "reference" / "settings.md"
+WIDTH = 106
+"""Characters of a line of prose; 120 with what stands before it at the deepest place."""
+
 HEAD = """# Settings
 
-Every key of a stack's `Pulumi.<stack>.yaml`, made from the model that reads them (`make fmt` writes this page, a test
-compares it). A key that is not here is refused with its name, before anything is touched; all that is wrong is told at
-once. Keys with a dot are keys inside the object before the dot.
+Every key of a stack's `Pulumi.<stack>.yaml`, generated from the models that read them (`make fmt` writes this page, a
+test compares it). Any other key is refused before anything is changed, and all errors are reported at once. `a.b` is
+the key `b` of the object `a`, `a[]` an element of the list `a`: the paths that `pulumi config set --path` takes.
 
 | key | type | default | limits | meaning |
 | --- | --- | --- | --- | --- |
 """
 
+FILES = {
+    "Pulumi.prod.yaml": """\
+# A stack for production, with every setting. A line that is commented out shows the default, or an example if there is
+# none. docs/reference/settings.md has types and limits. `make fmt` writes the comments and keeps the values.
+""",
+    "Pulumi.staging.yaml": """\
+# The stack before production. Pulumi.prod.yaml shows every setting.
+# `make fmt` writes the comments and keeps the values.
+""",
+}
+COMPLETE = "Pulumi.prod.yaml"
+"""The file that also shows the settings that it does not set."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A setting, as the models say it. `default` is None for one that is unset; `example` is what to write instead."""
+
+    name: str
+    path: str
+    kind: str
+    description: str
+    required: bool
+    default: Any
+    example: Any
+    limits: str
+    inner: tuple[Key, ...] = ()
+    """The keys of an object, or of each object of a list."""
+
+    @property
+    def shown(self) -> Any:  # noqa: ANN401 - a setting can be anything
+        """What stands in a file that does not set it: the default, or an example where that says nothing."""
+        return self.example if self.default in (None, [], {}) and self.example is not None else self.default
+
 
 def main() -> None:
-    """Write the page to standard output."""
-    sys.stdout.write(render())
+    """Write the page, and the comments of the two files."""
+    PAGE.write_text(page())
+    for name in FILES:
+        file = ROOT / name
+        file.write_text(commented(name, yaml.safe_load(file.read_text())["config"]))
 
 
-def render() -> str:
-    """The page."""
-    return HEAD + "".join(rows(Settings, f"{NAMESPACE}:"))
+def keys() -> tuple[Key, ...]:
+    """All settings, in the order of the models."""
+    schema = Settings.model_json_schema()
+    return tuple(_keys(schema, schema["$defs"], f"{NAMESPACE}:"))
 
 
-def rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    """One line a key, nested models after the key that holds them."""
-    for name, field in model.model_fields.items():
-        key = "aws:region" if prefix + name == f"{NAMESPACE}:region" else prefix + name
-        inner = _model_of(field.annotation)
-        kind = _kind(field.annotation)
-        limits = "; ".join(filter(None, (_limit(item) for item in field.metadata)))
-        cells = (f"`{key}`", kind, _default(field), limits, " ".join((field.description or "").split()))
+def page() -> str:
+    """docs/reference/settings.md."""
+    return HEAD + "".join(_rows(keys()))
+
+
+def _rows(of: Sequence[Key]) -> Iterator[str]:
+    for key in of:
+        default = (
+            "required"
+            if key.required
+            else ""
+            if key.default is None or key.kind == "object"
+            else f"`{_flow(key.default)}`"
+        )
+        cells = (f"`{key.path}`", key.kind, default, key.limits, key.description)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
-        if inner:
-            yield from rows(inner, f"{key}[]." if "list" in kind else f"{key}.")
+        yield from _rows(key.inner)
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - an annotation can be anything
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = (_model_of(option) for option in getattr(annotation, "__args__", ()))
-    return next((model for model in found if model), None)
+def commented(name: str, config: Mapping[str, Any]) -> str:
+    """A settings file with these values, each key after its description.
+
+    The last key is one with a value: `pulumi config set` adds keys at the end, and would move comments from there.
+    """
+    named = [(key.path, key) for key in keys()]
+    last = [path for path, _ in named if path in config][-1]
+    named.sort(key=lambda each: each[0] == last)
+    lines = _block(named, config, every=name == COMPLETE)
+    return FILES[name] + "config:\n" + "".join(f"  {line}\n" for line in lines)
 
 
-def _kind(annotation: Any) -> str:  # noqa: ANN401 - an annotation can be anything
-    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "NoneType": ""}
-    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
-        if issubclass(annotation, BaseModel):
-            return "object"
-        return names.get(annotation.__name__, annotation.__name__)
-    origin = getattr(annotation, "__origin__", None)
-    if origin is Literal:
-        return " or ".join(f"`{choice}`" for choice in annotation.__args__)
-    inner = [_kind(item) for item in getattr(annotation, "__args__", ()) if item is not Ellipsis]
-    if origin is dict:
-        return "map of text"
-    if origin is tuple:
-        return f"list of {'objects' if inner[0] == 'object' else inner[0]}"
-    return " or ".join(part for part in inner if part)
+def _block(named: Sequence[tuple[str, Key]], values: Mapping[str, Any], *, every: bool) -> Iterator[str]:
+    """The lines of an object. What it has no value for is commented out, if `every` key is to be shown."""
+    for name, key in named:
+        if name in values or every:
+            yield from (f"# {line}" for line in textwrap.wrap(key.description, WIDTH))
+        if name in values:
+            yield from _value(name, key, values[name], every=every)
+        elif every:
+            yield from (f"# {line}" for line in _value(name, key, key.shown, every=True))
 
 
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    if field.default is None or isinstance(field.default, BaseModel):
-        return ""
-    if isinstance(field.default, tuple):
-        return f"`[{', '.join(_plain(item) for item in field.default)}]`"
-    return f"`{field.default}`"
+def _value(name: str, key: Key, value: Any, *, every: bool) -> Iterator[str]:  # noqa: ANN401 - a setting can be anything
+    inner = [(each.name, each) for each in key.inner]
+    if inner and isinstance(value, Mapping):
+        yield f"{name}:"
+        yield from (f"  {line}" for line in _block(inner, _set(value), every=every))
+    elif inner and isinstance(value, list):
+        yield f"{name}:"
+        dash, *others = "- ", *value[1:]
+        for line in _block(inner, value[0], every=every):
+            yield f"  {line}" if dash and line.startswith("#") else f"  {dash or '  '}{line}"
+            dash = dash if line.startswith("#") else ""
+        yield from (f"  - {_flow(each)}" for each in others)
+    else:
+        yield f"{name}: {_flow(value)}"
 
 
-def _plain(item: Any) -> str:  # noqa: ANN401 - a default can be anything
-    if not isinstance(item, BaseModel):
-        return str(item)
-    return "{" + ", ".join(f"{key}: {value:g}" for key, value in item.model_dump().items()) + "}"
+def _set(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An object without what is unset in it."""
+    return {key: item for key, item in value.items() if item not in (None, [], {})}
 
 
-def _limit(constraint: Any) -> str:  # noqa: ANN401 - pydantic keeps constraints of many classes
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "at least", "max_length": "at most"}
-    parts = []
-    for attribute, sign in signs.items():
-        value = getattr(constraint, attribute, None)
-        if value is not None:
-            parts.append(f"{sign} {value}" + (" long" if attribute.endswith("length") else ""))
-    pattern = getattr(constraint, "pattern", None)
-    if pattern:
-        parts.append(f"`{pattern}`")
-    return ", ".join(parts)
+def _keys(schema: Mapping[str, Any], named: Mapping[str, Any], prefix: str) -> Iterator[Key]:
+    for name, of in schema["properties"].items():
+        path = "aws:region" if prefix + name == f"{NAMESPACE}:region" else prefix + name
+        kinds = [each for each in _resolved(of, named) if each.get("type") != "null"]
+        elements = [each for kind in kinds for each in _resolved(kind.get("items", {}), named)]
+        model = next((each for each in (*kinds, *elements) if "properties" in each), None)
+        described = of.get("description") or (model or {}).get("description", "")
+        yield Key(
+            name=name,
+            path=path,
+            kind=" or ".join(_kind(kind, named) for kind in kinds),
+            description=" ".join(described.partition("\n\n")[0].split()),
+            required=name in schema.get("required", ()),
+            default=of.get("default"),
+            example=of.get("examples", [None])[0],
+            limits="; ".join(filter(None, [*map(_limits, kinds), *(_limits(each, "each ") for each in elements)])),
+            inner=() if model is None else tuple(_keys(model, named, f"{path}[]." if elements else f"{path}.")),
+        )
+
+
+def _resolved(schema: Mapping[str, Any], named: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a value may be, one schema for each kind."""
+    if "anyOf" in schema:
+        return [each for option in schema["anyOf"] for each in _resolved(option, named)]
+    if "$ref" in schema:
+        return [named[schema["$ref"].rpartition("/")[2]]]
+    return [schema] if schema else []
+
+
+def _kind(schema: Mapping[str, Any], named: Mapping[str, Any]) -> str:
+    if "const" in schema or "enum" in schema:
+        return " or ".join(f"`{choice}`" for choice in schema.get("enum", [schema.get("const")]))
+    if schema["type"] == "array":
+        (element,) = _resolved(schema.get("items") or schema["prefixItems"][0], named)
+        kind = _kind(element, named)
+        return f"list of {'objects' if kind == 'object' else kind}"
+    if schema["type"] == "object":
+        return "object" if "properties" in schema else "map of text"
+    return {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}[schema["type"]]
+
+
+def _limits(schema: Mapping[str, Any], whose: str = "") -> str:
+    signs = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
+    sizes = {
+        "minItems": "length ≥ {}",
+        "maxItems": "length ≤ {}",
+        "maxLength": "length ≤ {}",
+    }
+    forms = {**signs, **sizes, "pattern": "`{}`"}
+    limits = [form.format(_short(schema[name])) for name, form in forms.items() if name in schema]
+    return whose + ", ".join(limits) if limits else ""
+
+
+def _flow(value: Any) -> str:  # noqa: ANN401 - a setting can be anything
+    """In one line of YAML, as a user would write it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    text = yaml.safe_dump([_short(value)], default_flow_style=True, width=10_000).strip()[1:-1]
+    return json.dumps(value) if text.startswith("'") else text
+
+
+def _short(value: object) -> object:
+    """60 and not 60.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 if __name__ == "__main__":

@@ -20,6 +20,16 @@ def test_there_are_settings_to_look_at() -> None:
     assert {"local", "prod", "staging"} <= set(STACKS)
 
 
+SET = {
+    "fleetswap:release": "web-1",
+    "fleetswap:capacity.max": "30",
+    "fleetswap:capacity.warmup": "30",
+    "fleetswap:upload.samples": "3",
+    "fleetswap:image.nix.attr": "image",
+}
+"""A new key; one of a block that is there, set and not set; one of a new block; one deeper."""
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_pulumi_moves_no_line_of_the_settings(stack: str, engine_bin: Path, tmp_path: Path) -> None:
     """A comment that is moved under another key means something else as soon as it is uncommented."""
@@ -29,7 +39,11 @@ def test_pulumi_moves_no_line_of_the_settings(stack: str, engine_bin: Path, tmp_
     work = Work(tmp_path, tmp_path / "work")
     work.state.mkdir(parents=True)
     env = environment(work, {"PATH": "/usr/bin:/bin"}, engine=engine_bin)
-    for command in (["stack", "init", stack], ["config", "set", "fleetswap:release", "web-1", "--stack", stack]):
+    commands = [
+        ["stack", "init", stack],
+        *(["config", "set", "--path", key, value, "--stack", stack] for key, value in SET.items()),
+    ]
+    for command in commands:
         done = subprocess.run(
             ["pulumi", *command, "--non-interactive"],
             cwd=tmp_path,
@@ -39,6 +53,16 @@ def test_pulumi_moves_no_line_of_the_settings(stack: str, engine_bin: Path, tmp_
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    before, after = (ROOT / name).read_text().splitlines(), (tmp_path / name).read_text().splitlines()
-    assert [line for line in after if line in before] == before
-    assert {line.strip().split(":")[0] for line in after if line not in before} == {"fleetswap", "encryptionsalt"}
+    before, after = heads(ROOT / name), heads(tmp_path / name)
+    found = iter(after)
+    assert [line for line in before if line not in found] == []
+    added = [line.strip() for line in after if line and line not in before]
+    named = {part for key in SET for part in key.split(".")}
+    assert set(added) <= named | {"encryptionsalt"}
+
+
+def heads(file: Path) -> list[str]:
+    """The lines, without the values of keys."""
+    return [
+        line if "#" in line else line.partition(": ")[0].removesuffix(":") for line in file.read_text().splitlines()
+    ]

@@ -18,7 +18,6 @@ from fleetswap.domain.errors import InputError
 from fleetswap_pulumi.settings import Settings
 from infra import config
 from infra.config import parse
-from tools import settings_reference
 
 ROOT = Path(__file__).resolve().parents[2]
 CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012"
@@ -53,13 +52,6 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
     config = yaml.safe_load((ROOT / name).read_text())["config"]
     region = config.pop("aws:region")
     parse(raw({key.removeprefix("fleetswap:"): value for key, value in config.items()}), region=region)
-
-
-def test_the_commented_example_has_every_setting() -> None:
-    """A reader of Pulumi.prod.yaml would never learn that a setting exists."""
-    example = (ROOT / "Pulumi.prod.yaml").read_text()
-    keys = re.findall(r"^\| `([^`]+)`", settings_reference.render(), flags=re.MULTILINE)
-    assert [key for key in keys if not re.search(rf"\b{re.split('[.:]', key)[-1]}:", example)] == []
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,95 @@
-"""The reference page says what the model says."""
+"""The reference page and the commented settings files say what the models say."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from tools.settings_reference import render
+import pytest
+import yaml
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md"
+from infra.config import parse
+from tools.settings_reference import FILES, PAGE, Key, commented, keys, page
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_page_is_what_the_model_says() -> None:
+def config(text: str) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load(text)["config"]
+    return values
+
+
+def test_the_page_is_what_the_models_say() -> None:
     """The reference would describe settings that do not exist, or leave out some that do. `make fmt` writes it."""
-    assert PAGE.read_text() == render()
+    assert page() == PAGE.read_text()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_comments_are_what_the_models_say(name: str) -> None:
+    """A comment would explain a setting as it was two versions ago. `make fmt` writes them."""
+    text = (ROOT / name).read_text()
+    assert commented(name, config(text)) == text
+
+
+def test_every_setting_is_described() -> None:
+    """A user would have to read the program to learn what a key means."""
+    assert [key.path for key in every(keys()) if not re.fullmatch(r"[A-Z`].*[.]", key.description)] == []
+
+
+def test_the_example_shows_every_setting_and_its_default() -> None:
+    """A reader of Pulumi.prod.yaml would never learn that a setting exists, or change it by uncommenting its line."""
+    text = (ROOT / "Pulumi.prod.yaml").read_text()
+    given, shown = flat(config(text)), flat(config(uncommented(text)))
+    defaults = flat(prefixed(parse(raw(given_only(text)), region="eu-central-1").model_dump(mode="json")))
+    assert [path for path in defaults if not any(f"{line}.".startswith(f"{path}.") for line in shown)] == []
+    unset = [path for path, default in defaults.items() if default in (None, [], {})]
+    differ = [path for path in defaults if path not in {*given, *unset} and shown[path] != defaults[path]]
+    assert differ == []
+
+
+def test_the_examples_are_accepted() -> None:
+    """A user would uncomment a line and be refused."""
+    values = config(uncommented((ROOT / "Pulumi.prod.yaml").read_text()))
+    del values["fleetswap:image"]["file"]  # a fleet has one image
+    region = values.pop("aws:region")
+    assert parse(raw(values), region=region).rollout.probe_host == "shop.example.com"
+
+
+def every(of: tuple[Key, ...]) -> Iterator[Key]:
+    for key in of:
+        yield key
+        yield from every(key.inner)
+
+
+def uncommented(text: str) -> str:
+    """The file with all its settings set, those in a block that is commented out as well."""
+    names = "|".join(re.escape(part) for key in every(keys()) for part in {key.name, key.path})
+    before = None
+    while text != before:
+        before, text = text, re.sub(rf"^( *)# ( *(?:# )?(?:- )?(?:{names}):)", r"\1\2", text, flags=re.MULTILINE)
+    return text
+
+
+def given_only(text: str) -> dict[str, Any]:
+    return {key: value for key, value in config(text).items() if key != "aws:region"}
+
+
+def raw(values: Mapping[str, Any]) -> dict[str, str]:
+    """As the engine hands configuration over: objects as JSON, the rest as text."""
+    found = {key.removeprefix("fleetswap:"): value for key, value in values.items()}
+    return {key: json.dumps(value) if isinstance(value, (dict, list)) else str(value) for key, value in found.items()}
+
+
+def prefixed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"aws:region" if key == "region" else f"fleetswap:{key}": value for key, value in values.items()}
+
+
+def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Each value by its path; lists and empty objects are values."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
+    return found
