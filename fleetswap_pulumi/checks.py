@@ -17,6 +17,28 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 ELSEWHERE = "key"
 """In an error's context: the key that is meant, below the one that pydantic names."""
 
+LONGEST = 60
+"""Characters of a wrong value that is shown."""
+
+REASONS = {
+    "greater_than_equal": "must be {ge} or more",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be {le} or less",
+    "less_than": "must be less than {lt}",
+    "int_type int_parsing int_from_float": "must be a whole number",
+    "float_type float_parsing finite_number": "must be a number",
+    "bool_type bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "string_pattern_mismatch": "must match `{pattern}`",
+    "string_too_long": "must have {max_length} characters or fewer",
+    "literal_error enum": "must be {expected}",
+    "tuple_type list_type": "must be a list",
+    "model_type dict_type": "must be an object",
+    "too_short": "must have {min_length} elements or more",
+    "too_long": "must have {max_length} elements or fewer",
+}
+"""What pydantic says in the words of Python, in those of a settings file: by its types of errors."""
+
 
 class Strict(BaseModel):
     """No unknown keys, because a misspelt safety setting must not be ignored silently; nothing changes after reading.
@@ -79,9 +101,17 @@ def path_of(parts: Sequence[int | str]) -> str:
 
 
 def reason_of(detail: ErrorDetails) -> str:
-    """What is wrong with it."""
-    if detail["type"] == "extra_forbidden":
-        return "there is no such key"
-    if detail["type"] == "missing":
-        return "is missing"
-    return detail["msg"].removeprefix("Value error, ")
+    """What is wrong with it, with the value that was given if that is short."""
+    for kinds, form in REASONS.items():
+        if detail["type"] in kinds.split():
+            given = detail["input"]
+            shown = f", not {given!r}" if isinstance(given, (str, int, float)) and len(str(given)) <= LONGEST else ""
+            limits = {name: _short(limit) for name, limit in detail.get("ctx", {}).items()}
+            return form.format(**limits) + shown
+    plain = {"extra_forbidden": "there is no such key", "missing": "is missing"}
+    return plain.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+
+
+def _short(limit: object) -> object:
+    """100 and not 100.0."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit

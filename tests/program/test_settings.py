@@ -138,6 +138,29 @@ def test_what_is_wrong_is_told_by_its_key(changes: dict[str, Any], told: str) ->
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"capacity": {"min": 0}}, "fleetswap:capacity.min: must be 1 or more, not 0"),
+        ({"capacity": {"cpu_percent": 200}}, "fleetswap:capacity.cpu_percent: must be 100 or less, not 200"),
+        ({"capacity": {"max": "many"}}, "fleetswap:capacity.max: must be a whole number, not 'many'"),
+        ({"capacity": "many"}, "fleetswap:capacity: must be an object, not 'many'"),
+        ({"service": "Web"}, "fleetswap:service: must match `^[a-z][a-z0-9-]{0,13}[a-z0-9]$`, not 'Web'"),
+        ({"rollout": {"again": "maybe"}}, "fleetswap:rollout.again: must be true or false, not 'maybe'"),
+        ({"rollout": {"alarms": "a"}}, "fleetswap:rollout.alarms: must be a list, not 'a'"),
+        ({"rollout": {"probe_statuses": []}}, "fleetswap:rollout.probe_statuses: must have 1 elements or more"),
+        ({"rollout": {"shortage": "wait"}}, "fleetswap:rollout.shortage: must be 'abort' or 'on-demand', not 'wait'"),
+        ({"tags": {"team": 1}}, "fleetswap:tags.team: must be text, not 1"),
+        ({"tags": {"a:b": 1}}, 'fleetswap:tags["a:b"]: must be text, not 1'),
+    ],
+)
+def test_what_is_wrong_is_told_in_the_words_of_a_settings_file(changes: dict[str, Any], told: str) -> None:
+    """Who edits YAML would read of tuples and instances of models."""
+    with pytest.raises(InputError) as caught:
+        read(**changes)
+    assert str(caught.value).endswith(told)
+
+
 def test_all_that_is_wrong_is_told_at_once() -> None:
     """A user would mend one key a run."""
     with pytest.raises(InputError) as caught:
