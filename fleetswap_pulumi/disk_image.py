@@ -36,7 +36,10 @@ from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.text import counted
 from fleetswap.nix import build
 from fleetswap.workflows.image import adopt, upload
-from fleetswap.workflows.image.image_file import ImageFile
+from fleetswap.workflows.image.image_file import ImageFile, identify
+from fleetswap.workflows.image.request import NONE, SAMPLES, UploadRequest
+from fleetswap.workflows.image.send import CONNECTIONS
+from fleetswap.workflows.image.work_queue import Progress
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi.cancel import hear
 from fleetswap_pulumi.checks import ProviderInputs, check_failures
@@ -75,14 +78,14 @@ JOURNALS = PROJECT_ROOT / ".work" / "uploads"
 
 
 class Shipping(BaseModel):
-    """How the image is sent; see `fleetswap.workflows.image.upload.Order`."""
+    """How the image is sent; see `fleetswap.workflows.image.request.UploadRequest`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sparse: str = upload.NONE
-    samples: int = upload.SAMPLES
+    sparse: str = NONE
+    samples: int = SAMPLES
     trusted_stacks: tuple[str, ...] = ()
-    connections: int = upload.CONNECTIONS
+    connections: int = CONNECTIONS
 
 
 class NixInputs(BaseModel):
@@ -156,7 +159,7 @@ class DiskImageProvider(ResourceProvider):
                 raise FleetswapError(CANCELLED)
             speech.status(STORE_HASH.sub("", text))
 
-        def progress(now: upload.Progress) -> None:
+        def progress(now: Progress) -> None:
             counts = (now.done, now.total, now.sent, now.bytes_sent, now.throttled, now.seconds)
             figures = Figures(*counts, now.trouble)
             status(f"uploading {meter.short(figures)}")
@@ -168,8 +171,8 @@ class DiskImageProvider(ResourceProvider):
                 refuse_unbootable(image.disk, name=str(path))
                 _check_root(inputs, blockmap.layout(image.size).volume_gib)
             uploaded = upload.upload(
-                upload.Order(
-                    path=path,
+                path,
+                UploadRequest(
                     identity=inputs.identity,
                     stack=inputs.stack,
                     tags=inputs.tags,
@@ -287,7 +290,7 @@ def bring(inputs: Inputs, say: Callable[[str], None]) -> Path:
         if inputs.file is None:
             raise InputError(f"release {inputs.release} has neither a Nix expression nor a file: see fleetswap:image")
         path = PROJECT_ROOT / inputs.file
-        identity = upload.identify(path)
+        identity = identify(path)
     else:
         nix = inputs.nix
         derivation = build.instantiate(PROJECT_ROOT / nix.expression, attr=nix.attr, args=nix.args, options=nix.options)

@@ -15,7 +15,8 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
-from fleetswap.workflows.image import upload
+from fleetswap.workflows.image.request import SAMPLES
+from fleetswap.workflows.image.send import CONNECTIONS
 from fleetswap_pulumi.checks import Strict, wrong
 from fleetswap_pulumi.names import (
     AccountId,
@@ -81,13 +82,13 @@ class UploadSettings(Strict):
     """`none` sends every block. `holes` skips the blocks that were never written to the file and that no parent
     snapshot has. On an encrypted volume such a block reads as garbage, so do not use it for an image whose zeros were
     turned into holes (`cp --sparse`)."""
-    samples: int = Field(default=upload.SAMPLES, ge=0, le=1000)
+    samples: int = Field(default=SAMPLES, ge=0, le=1000)
     """How many unchanged blocks are read back from the parent snapshot and compared before the parent is used."""
     trusted_stacks: tuple[str, ...] = Field(default=(), examples=[["fleetswap/staging"]])
     """Other stacks (`PROJECT/STACK`) of the same account and region whose snapshots may be the parent, so that the
     first image need not be uploaded in full. Whoever can upload for those stacks decides what this stack's machines
     boot."""
-    connections: int = Field(default=upload.CONNECTIONS, ge=1, le=1000)
+    connections: int = Field(default=CONNECTIONS, ge=1, le=1000)
     """Maximum number of concurrent requests to EBS."""
 
 

@@ -6,7 +6,7 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, Nix, release_id
 from fleetswap.domain.release.packages import changes
 from fleetswap.nix import build
-from fleetswap.workflows.image import upload
+from fleetswap.workflows.image.image_file import identify
 from fleetswap_pulumi.disk_image import PROJECT_ROOT
 from fleetswap_pulumi.settings import ImageSettings, Settings
 
@@ -29,7 +29,7 @@ def wanted_entry(settings: Settings, ledger: Ledger) -> Entry:
 def _image(source: ImageSettings, ledger: Ledger) -> Image:
     if source.file is not None:
         path = PROJECT_ROOT / source.file
-        return Image(identity=upload.identify(path), file=source.file)
+        return Image(identity=identify(path), file=source.file)
     if source.nix is None:
         raise InputError("setting fleetswap:image: give exactly one of `nix` and `file`")
     nix = Nix(**source.nix.model_dump())

@@ -16,8 +16,11 @@ from fleetswap.cli.display import Display, cost, print_json, print_result
 from fleetswap.domain.image.meter import Figures
 from fleetswap.domain.text import counted
 from fleetswap.workflows.image import upload as workflow
-from fleetswap.workflows.image.image_file import ImageFile
-from fleetswap.workflows.image.upload import CONNECTIONS, SAMPLES, Order, Progress, Uploaded, identify
+from fleetswap.workflows.image.image_file import ImageFile, identify
+from fleetswap.workflows.image.request import AUTO, NONE, SAMPLES, UploadRequest
+from fleetswap.workflows.image.send import CONNECTIONS
+from fleetswap.workflows.image.upload import Uploaded
+from fleetswap.workflows.image.work_queue import Progress
 
 _NOT_YET = "sha256:"
 """Stands for the identity until the file is read, so that everything else is judged before."""
@@ -128,8 +131,7 @@ def upload(
         options.refuse(context, "fleetswap upload --no-parent", {"parent", "trust_stack", "samples"})
     if parent is not None:
         options.refuse(context, "fleetswap upload --parent", {"trust_stack"})
-    order = Order(
-        file,
+    request = UploadRequest(
         _NOT_YET if identity is None else identity,
         stack,
         tags=options.tags(tag or []),
@@ -138,7 +140,7 @@ def upload(
         kms_key=kms_key,
         lineage=options.lineage(file) if lineage is None else lineage,
         trusted_stacks=tuple(trust_stack or ()),
-        parent=workflow.NONE if no_parent else options.snapshot(parent) if parent is not None else workflow.AUTO,
+        parent=NONE if no_parent else options.snapshot(parent) if parent is not None else AUTO,
         data=data,
         sparse=sparse.value,
         samples=samples,
@@ -153,9 +155,10 @@ def upload(
             display.say(f"warning: {file.name} {unbootable}, so it does not boot with UEFI")
         if identity is None:
             display.say(f"computing the identity of {file.name} (--identity skips this)")
-            order = replace(order, identity=identify(file, data=data))
+            request = replace(request, identity=identify(file, data=data))
         uploaded = workflow.upload(
-            order,
+            file,
+            request,
             joined.port,
             joined.puts,
             display.say,
@@ -164,7 +167,7 @@ def upload(
         )
         display.say(_summary(file, uploaded))
     if as_json:
-        named = {"identity": order.identity, "stack": stack, "lineage": order.lineage, "region": joined.region}
+        named = {"identity": request.identity, "stack": stack, "lineage": request.lineage, "region": joined.region}
         print_json(about | named | asdict(uploaded))
     else:
         print_result(uploaded.snapshot_id)

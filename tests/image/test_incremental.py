@@ -17,7 +17,8 @@ from fleetswap.domain.errors import CloudError, InputError, NotFound, TryAgain
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blocks import digest
 from fleetswap.domain.image.snapshots import Start
-from fleetswap.workflows.image.upload import Order, Uploaded, upload
+from fleetswap.workflows.image.request import UploadRequest
+from fleetswap.workflows.image.upload import Uploaded, upload
 from tests.fakes.ebs import BLOCK, HOLE, FakeClock, FakeSnapshots, Held, nothing, spelled
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
@@ -33,8 +34,10 @@ def run(
     connections: int = 2,
     **changes: Any,
 ) -> Uploaded:
-    asked: dict[str, Any] = {"path": path, "identity": f"/nix/store/{path.name}", "stack": "s", "lineage": "web"}
-    return upload(Order(**(asked | changes)), port, port, say, clock=clock or FakeClock(), connections=connections)
+    asked: dict[str, Any] = {"identity": f"/nix/store/{path.name}", "stack": "s", "lineage": "web"}
+    return upload(
+        path, UploadRequest(**(asked | changes)), port, port, say, clock=clock or FakeClock(), connections=connections
+    )
 
 
 def image(directory: Path, letters: str, *, name: str = "image", cut: int = 0) -> tuple[Path, bytes]:
@@ -196,8 +199,8 @@ def test_an_unfinished_snapshot_on_another_stacks_parent_is_not_gone_on_with(tmp
     path, content = image(tmp_path, "abcd")
     forged = port.held[run(path, port, stack="preview").snapshot_id]
     lies(forged, 2)
-    order = Order(path, "/nix/store/image", "production", lineage="web")
-    pending = port.add(order.start(1, forged.id, "0"))
+    request = UploadRequest("/nix/store/image", "production", lineage="web")
+    pending = port.add(request.start(1, forged.id, "0"))
     pending.about = replace(pending.about, tags={**pending.about.tags, "fleetswap:upload": pending.id})
     uploaded, lines = lines_of(port, path, stack="production", samples=0)
     assert uploaded.snapshot_id != pending.id

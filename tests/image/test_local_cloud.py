@@ -22,11 +22,14 @@ from fleetswap.domain.image.blocks import digest, linear_checksum
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.domain.tags import UPLOAD
 from fleetswap.workflows.image import acquire
+from fleetswap.workflows.image.block_list import listing
 from fleetswap.workflows.image.complete import NOT_PENDING
+from fleetswap.workflows.image.image_file import identify
 from fleetswap.workflows.image.journal import Journal
-from fleetswap.workflows.image.read_back import listing
+from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.retry import Patience, SystemClock
-from fleetswap.workflows.image.upload import Order, Puts, Uploaded, identify, upload
+from fleetswap.workflows.image.send import Puts
+from fleetswap.workflows.image.upload import Uploaded, upload
 from tests.fakes.ebs import BLOCK, disk_file, nothing, spelled
 
 SERVE = """
@@ -66,8 +69,8 @@ class Aws:
     port: DirectSnapshots
     puts: Puts
 
-    def upload(self, order: Order, **changes: Any) -> Uploaded:
-        return upload(replace(order, **changes), self.port, self.puts, nothing, connections=8)
+    def upload(self, path: Path, request: UploadRequest, **changes: Any) -> Uploaded:
+        return upload(path, replace(request, **changes), self.port, self.puts, nothing, connections=8)
 
     def put(self, snapshot_id: str, index: int, block: bytes, checksum: bytes) -> None:
         line = self.puts.connect()
@@ -100,16 +103,16 @@ def check(held: dict[int, bytes], content: bytes) -> None:
 def test_the_image_comes_back_whole(endpoint: str, aws: Aws, tmp_path: Path) -> None:
     """What the fake accepts, the API would not, or it would hold other bytes than the image's."""
     path = disk_file(tmp_path / "image.raw", size=9 * BLOCK + 1024)
-    order = Order(path, identify(path), "demo/local", {"Name": "image"}, "an image")
-    first = aws.upload(order)
+    request = UploadRequest(identify(path), "demo/local", {"Name": "image"}, "an image")
+    first = aws.upload(path, request)
     held = aws.read(first.snapshot_id)
     check(held, path.read_bytes())
     assert sorted(held) == [*range(10), 2047]
-    again = aws.upload(order)
+    again = aws.upload(path, request)
     assert (again.snapshot_id, again.adopted) == (first.snapshot_id, True)
     ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name="us-east-1")
     (about,) = ec2.describe_snapshots(SnapshotIds=[first.snapshot_id])["Snapshots"]
-    tags = {"Name": "image", "fleetswap:parent": "none", "fleetswap:upload": first.snapshot_id} | order.mark
+    tags = {"Name": "image", "fleetswap:parent": "none", "fleetswap:upload": first.snapshot_id} | request.own_tags
     assert {tag["Key"]: tag["Value"] for tag in about["Tags"]} == tags
     assert (about["State"], about["VolumeSize"], about["Description"]) == ("completed", 1, "an image")
 
@@ -120,8 +123,8 @@ def test_from_version_to_version_only_what_differs_is_sent(aws: Aws, tmp_path: P
     sent, parent = [], None
     for number, letters in enumerate(("abcd0", "abcd0", "aXc.00", "aXc.00ef", "ab")):
         content = spelled(path, letters)
-        order = Order(path, f"/nix/store/{number}", "demo/chain", lineage="chain", sparse="holes")
-        uploaded = aws.upload(order)
+        request = UploadRequest(f"/nix/store/{number}", "demo/chain", lineage="chain", sparse="holes")
+        uploaded = aws.upload(path, request)
         assert uploaded.parent == parent
         check(aws.read(uploaded.snapshot_id), content)
         sent.append(uploaded.blocks_sent)
@@ -134,33 +137,33 @@ def test_an_encrypted_parent_passes_its_key_on(aws: Aws, tmp_path: Path) -> None
     """The second image of an encrypted lineage would be refused, or be plain."""
     path = tmp_path / "image.raw"
     spelled(path, "abcd")
-    order = Order(path, "/nix/store/one", "demo/secret", lineage="secret", encrypted=True)
-    first = aws.upload(order)
+    request = UploadRequest("/nix/store/one", "demo/secret", lineage="secret", encrypted=True)
+    first = aws.upload(path, request)
     content = spelled(path, "abce")
-    second = aws.upload(order, identity="/nix/store/two")
+    second = aws.upload(path, request, identity="/nix/store/two")
     assert (second.parent, second.blocks_sent) == (first.snapshot_id, 2)
     one, two = aws.port.describe(first.snapshot_id), aws.port.describe(second.snapshot_id)
     assert two.encrypted
     assert two.kms_key == one.kms_key
     check(aws.read(second.snapshot_id), content)
-    assert aws.upload(order).adopted
+    assert aws.upload(path, request).adopted
 
 
 def test_a_killed_upload_is_gone_on_with(aws: Aws, tmp_path: Path) -> None:
     """After a killed run the next one would fail, begin from nothing, or leave the killed one's snapshot."""
     path = disk_file(tmp_path / "image.raw", seed=7)
     content = path.read_bytes()
-    order = Order(path, identify(path), "demo/killed", lineage="killed", journal=tmp_path / "journal")
-    killed = aws.port.start(order.start(1, None, "0")).snapshot_id
+    request = UploadRequest(identify(path), "demo/killed", lineage="killed", journal=tmp_path / "journal")
+    killed = aws.port.start(request.start(1, None, "0")).snapshot_id
     aws.port.tag(killed, {UPLOAD: killed})
     with Journal(
-        order.journal, snapshot_id=killed, plan=f"{len(content)} None none", blocks=6, tell=nothing
+        request.journal, snapshot_id=killed, plan=f"{len(content)} None none", blocks=6, tell=nothing
     ) as journal:
         for index in range(2):
             block = content[index * BLOCK : (index + 1) * BLOCK]
             aws.put(killed, index, block, digest(block))
             journal.add(index, digest(block))
-    uploaded = aws.upload(order)
+    uploaded = aws.upload(path, request)
     assert (uploaded.snapshot_id, uploaded.resumed, uploaded.adopted) == (killed, True, False)
     assert uploaded.blocks_sent == 4 + 1
     check(aws.read(killed), content)
@@ -169,14 +172,14 @@ def test_a_killed_upload_is_gone_on_with(aws: Aws, tmp_path: Path) -> None:
 def test_what_is_of_no_use_is_replaced(aws: Aws, tmp_path: Path) -> None:
     """What an older version's killed run left would be completed as if it were this one's, or stay for ever."""
     path = disk_file(tmp_path / "image.raw", seed=8)
-    order = Order(path, identify(path), "demo/old")
-    old = aws.port.start(Start("old", 1, order.mark, "", encrypted=False, kms_key=None)).snapshot_id
+    request = UploadRequest(identify(path), "demo/old")
+    old = aws.port.start(Start("old", 1, request.own_tags, "", encrypted=False, kms_key=None)).snapshot_id
     aws.port.tag(old, {UPLOAD: old})
     block = bytes(BLOCK)
     aws.put(old, 0, block, digest(block))
-    uploaded = aws.upload(order)
+    uploaded = aws.upload(path, request)
     assert not uploaded.adopted
-    assert [each.snapshot_id for each in aws.port.find(order.mark)] == [uploaded.snapshot_id]
+    assert [each.snapshot_id for each in aws.port.find(request.own_tags)] == [uploaded.snapshot_id]
     with pytest.raises(NotFound):
         aws.port.describe(old)
     with pytest.raises(NotFound):
@@ -187,11 +190,11 @@ def test_what_was_destroyed_can_be_shipped_again(aws: Aws, tmp_path: Path, monke
     """EBS may answer the client token with the snapshot that is gone; an image could be shipped only once."""
     monkeypatch.setattr(acquire, "GONE_SECONDS", 1.0)
     path = disk_file(tmp_path / "image.raw", seed=9)
-    order = Order(path, identify(path), "demo/again")
-    first = aws.upload(order)
+    request = UploadRequest(identify(path), "demo/again")
+    first = aws.upload(path, request)
     aws.port.delete(first.snapshot_id)
     time.sleep(max(0.0, acquire.SHARED_SECONDS + 1 - first.seconds))  # a younger one would be waited for like a new one
-    second = aws.upload(order)
+    second = aws.upload(path, request)
     assert second.snapshot_id != first.snapshot_id
     check(aws.read(second.snapshot_id), path.read_bytes())
 
@@ -212,10 +215,10 @@ def test_a_tag_is_found_by_all_of_its_value_and_by_nothing_else(aws: Aws) -> Non
 def test_two_at_once_end_in_one_snapshot(aws: Aws, tmp_path: Path) -> None:
     """What the fake says of two in one snapshot would not be so."""
     path = disk_file(tmp_path / "image.raw", seed=10, size=12 * BLOCK)
-    order = Order(path, identify(path), "demo/two", lineage="two", journal=tmp_path / "journal")
+    request = UploadRequest(identify(path), "demo/two", lineage="two", journal=tmp_path / "journal")
     with ThreadPoolExecutor(2) as pool:
-        ends = [each.result() for each in [pool.submit(aws.upload, order) for _ in range(2)]]
-    (held,) = aws.port.find(order.mark)
+        ends = [each.result() for each in [pool.submit(aws.upload, path, request) for _ in range(2)]]
+    (held,) = aws.port.find(request.own_tags)
     assert {each.snapshot_id for each in ends} == {held.snapshot_id}
     check(aws.read(held.snapshot_id), path.read_bytes())
 

@@ -14,7 +14,8 @@ import pytest
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.workflows.image.complete import Seal
-from fleetswap.workflows.image.upload import Order, Uploaded, upload
+from fleetswap.workflows.image.request import UploadRequest
+from fleetswap.workflows.image.upload import Uploaded, upload
 from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, Held, nothing, read_back, spelled
 
 LETTERS = "ab0Ac"
@@ -47,9 +48,17 @@ class World:
     port: FakeSnapshots = field(default_factory=FakeSnapshots)
 
     def run(self, port: Any = None, *, say: Callable[[str], None] = nothing, **changes: Any) -> Uploaded:
-        asked: dict[str, Any] = {"path": self.path, "identity": IDENTITY, "stack": "s", "lineage": "web"}
+        asked: dict[str, Any] = {"identity": IDENTITY, "stack": "s", "lineage": "web"}
         seen = port or self.port
-        return upload(Order(**(asked | changes)), seen, seen, say, clock=FakeClock(), connections=1)
+        return upload(
+            changes.pop("path", self.path),
+            UploadRequest(**(asked | changes)),
+            seen,
+            seen,
+            say,
+            clock=FakeClock(),
+            connections=1,
+        )
 
     @property
     def mine(self) -> list[Held]:
@@ -246,7 +255,7 @@ def test_blocks_that_the_image_lacks_are_found_out(worlds: Callable[[], World]) 
 @pytest.mark.usefixtures("killed_means_killed")
 @pytest.mark.parametrize("change", ["lineage", "encrypted", "size", "error", "parent gone", "no parent"])
 def test_what_cannot_be_gone_on_with_is_deleted(worlds: Callable[[], World], change: str) -> None:
-    """A snapshot of another order would be completed as this one's, or pile up until the quota is full."""
+    """A snapshot of another request would be completed as this one's, or pile up until the quota is full."""
     world = worlds()
     left = killed_at(world, "put", 2)
     held, changes = world.port.held[left], dict[str, Any]()
@@ -399,14 +408,14 @@ def test_a_failing_run_does_not_spoil_the_other(worlds: Callable[[], World]) -> 
 
 
 def test_a_token_is_of_all_that_a_snapshot_is_started_with(tmp_path: Path) -> None:
-    """EBS would refuse a token with other parameters, or two runs of one order not find each other."""
-    order = Order(tmp_path, IDENTITY, "s", lineage="web", tags={"a": "1", "b": "2"})
-    starts = [order.start(1, None, "0"), order.start(2, None, "0"), order.start(1, "snap-1", "0")]
-    starts += [order.start(1, None, "1")]
-    starts += [replace(order, **change).start(1, None, "0") for change in CHANGES]
+    """EBS would refuse a token with other parameters, or two runs of one request not find each other."""
+    request = UploadRequest(IDENTITY, "s", lineage="web", tags={"a": "1", "b": "2"})
+    starts = [request.start(1, None, "0"), request.start(2, None, "0"), request.start(1, "snap-1", "0")]
+    starts += [request.start(1, None, "1")]
+    starts += [replace(request, **change).start(1, None, "0") for change in CHANGES]
     assert len({start.token for start in starts}) == len(starts)
     assert all(len(start.token) == 64 for start in starts)
-    again = replace(order, tags={"b": "2", "a": "1"}, path=tmp_path / "elsewhere", samples=0, journal=tmp_path)
+    again = replace(request, tags={"b": "2", "a": "1"}, samples=0, journal=tmp_path)
     assert again.start(1, None, "0") == starts[0]
 
 

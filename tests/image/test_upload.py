@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError, NotFound, TryAgain
 from fleetswap.domain.image.snapshots import Start, adoptable
 from fleetswap.domain.tags import UPLOAD
-from fleetswap.workflows.image.upload import Order, Progress, Uploaded, identify, upload
+from fleetswap.workflows.image.image_file import identify
+from fleetswap.workflows.image.request import UploadRequest
+from fleetswap.workflows.image.upload import Uploaded, upload
+from fleetswap.workflows.image.work_queue import Progress
 from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, Held, disk_bytes, disk_file, nothing, read_back
 from tests.fakes.reads import mapped
 
@@ -36,8 +39,8 @@ def run(
     connections: int = 3,
     **changes: Any,
 ) -> Uploaded:
-    asked: dict[str, Any] = {"path": path, "identity": STORE_PATH, "stack": STACK, "tags": {"team": "a"}} | changes
-    return upload(Order(**asked), port, port, say, clock=clock or FakeClock(), connections=connections)
+    asked: dict[str, Any] = {"identity": STORE_PATH, "stack": STACK, "tags": {"team": "a"}} | changes
+    return upload(path, UploadRequest(**asked), port, port, say, clock=clock or FakeClock(), connections=connections)
 
 
 def left(token: str, *, identity: str = STORE_PATH, stack: str = STACK, encrypted: bool = False, gib: int = 1) -> Start:
@@ -187,7 +190,7 @@ def test_a_finished_snapshot_that_is_not_readable_yet_is_waited_for(image: Path)
 
 @pytest.mark.parametrize("misfit", [left("a"), left("a", encrypted=True)], ids=["plain", "other key"])
 def test_does_not_adopt_a_misfit(image: Path, misfit: Start) -> None:
-    """An order for an encrypted snapshot with a key would be answered with a plain one, or one of another key."""
+    """A request for an encrypted snapshot with a key would be answered with a plain one, or one of another key."""
     port = FakeSnapshots()
     old = port.add(misfit, state="completed")
     uploaded = run(image, port, encrypted=True, kms_key=KEY)
@@ -223,7 +226,7 @@ def test_adopts_what_is_finished_while_it_looks(image: Path) -> None:
 
 
 def test_never_deletes_what_is_finished_while_it_looks(image: Path) -> None:
-    """A finished snapshot that does not suit this order may suit another one, and be in use already."""
+    """A finished snapshot that does not suit this request may suit another one, and be in use already."""
     port = FakeSnapshots()
     old = claimed(port.add(left("a")))
     old.reads_until_completed = 0
@@ -235,7 +238,14 @@ def test_never_deletes_what_is_finished_while_it_looks(image: Path) -> None:
 def test_the_mark_is_not_the_users_to_change(image: Path) -> None:
     """A tag of the user's would hide the snapshot from the next upload, or pass it off as another stack's."""
     port = FakeSnapshots()
-    upload(Order(image, STORE_PATH, STACK, {"fleetswap:stack": "x", "a": "b"}), port, port, nothing, clock=FakeClock())
+    upload(
+        image,
+        UploadRequest(STORE_PATH, STACK, {"fleetswap:stack": "x", "a": "b"}),
+        port,
+        port,
+        nothing,
+        clock=FakeClock(),
+    )
     (held,) = port.of_state("completed")
     assert held.start.tags == {"a": "b", "fleetswap:parent": "none"} | MARK
 
@@ -477,7 +487,7 @@ def test_a_failed_look_at_an_old_snapshot_leaves_nothing(image: Path) -> None:
     """A role that may not describe snapshots would leave one behind with each deploy."""
     port = FakeSnapshots()
     port.repeat_age = 10
-    held = port.add(Order(image, STORE_PATH, STACK, {"team": "a"}).start(1, None, "0"))
+    held = port.add(UploadRequest(STORE_PATH, STACK, {"team": "a"}).start(1, None, "0"))
     held.about = replace(held.about, tags={})  # EC2 does not show them yet
 
     def refuse(_: int, name: str) -> None:
@@ -577,8 +587,8 @@ def test_a_change_after_the_last_read_is_an_error(image: Path) -> None:
 def test_progress_is_told_in_figures_and_what_is_decided_in_lines(image: Path) -> None:
     """A long upload would be silent, or flood the log with a line every few seconds."""
     port, lines, figures = FakeSnapshots(), list[str](), list[Progress]()
-    order = Order(image, STORE_PATH, STACK, tags={"team": "a"})
-    upload(order, port, port, lines.append, progress=figures.append, clock=FakeClock(), connections=1)
+    request = UploadRequest(STORE_PATH, STACK, tags={"team": "a"})
+    upload(image, request, port, port, lines.append, progress=figures.append, clock=FakeClock(), connections=1)
     assert lines == ["uploading image.raw to snapshot snap-0001: 6 blocks of 512 KiB"]
     assert figures[-1].done == figures[-1].total > 6
 

@@ -17,7 +17,7 @@ from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image.blocks import digest, linear_checksum
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.nix import build
-from fleetswap.workflows.image.upload import identify
+from fleetswap.workflows.image.image_file import identify
 from fleetswap_pulumi import disk_image
 from fleetswap_pulumi.disk_image import DiskImageProvider
 from localcloud.server import LocalCloud

@@ -29,7 +29,7 @@ CANDIDATES = 3
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an order asks of a parent."""
+    """What a request asks of a snapshot."""
 
     identity: str
     volume_gib: int
@@ -48,7 +48,7 @@ def unfit(snapshot: Snapshot, wanted: Wanted) -> str | None:
     """Why a snapshot cannot be the parent, in words that follow its id; None if it can, as far as EC2 knows.
 
     A child inherits its parent's encryption and key, because StartSnapshot takes a parent or `Encrypted`, not both. So
-    an order for encryption needs an encrypted parent; an order without takes either, like an adopted snapshot.
+    a request for encryption needs an encrypted parent; one without takes either, like an adopted snapshot.
     """
     if not snapshot.completed:
         return f"is {snapshot.state}, not completed"

@@ -105,7 +105,7 @@ class Snapshot:
 def adoptable(found: Iterable[Snapshot], *, volume_gib: int, encrypted: bool, kms_key: str | None) -> list[Snapshot]:
     """The finished ones that can stand for a new upload of `volume_gib`, if they hold the image: the likeliest first.
 
-    What they hold, tags cannot say. One that is encrypted serves an order without encryption as well: an account may
+    What they hold, tags cannot say. One that is encrypted serves a request without encryption as well: an account may
     encrypt by default, and then an upload would not make another. The opposite, or another key than the one asked for,
     does not serve.
     """

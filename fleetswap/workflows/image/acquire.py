@@ -28,7 +28,7 @@ from fleetswap.workflows.image.adopt import Proof
 from fleetswap.workflows.image.complete import Seal, Target, add_note
 from fleetswap.workflows.image.parent import NoParent, Parent, Search
 from fleetswap.workflows.image.ports import Snapshots
-from fleetswap.workflows.image.request import AUTO, NONE, Order
+from fleetswap.workflows.image.request import AUTO, NONE, UploadRequest
 from fleetswap.workflows.image.retry import Clock, GaveUp, Patience
 
 GENERATIONS = 8
@@ -48,11 +48,11 @@ LOOK_SECONDS = 1.0
 
 
 class Beginning:
-    """Finds or makes the snapshot of an order; asked again, another one, if the last was deleted meanwhile."""
+    """Finds or makes the snapshot of a request; asked again, another one, if the last was deleted meanwhile."""
 
     def __init__(
         self,
-        order: Order,
+        request: UploadRequest,
         layout: Layout,
         port: Snapshots,
         search: Search,
@@ -64,7 +64,7 @@ class Beginning:
         say: Callable[[str], None],
     ) -> None:
         """`patience` gives the budget for looking around, `starting` is that of StartSnapshot."""
-        self._order = order
+        self._request = request
         self._layout = layout
         self._port = port
         self._search = search
@@ -79,7 +79,7 @@ class Beginning:
     def begin(self, *, join: bool) -> Snapshot | Target:
         """A finished snapshot, or one to write to. Other unfinished ones of uploads are gone; without `join`, all."""
         patience = self._patience()
-        found = patience.call(lambda: self._port.find(self._order.mark))
+        found = patience.call(lambda: self._port.find(self._request.own_tags))
         found = [each for each in found if each.snapshot_id not in self._gone]
         if (finished := self._fit(found)) is not None:
             return finished
@@ -106,41 +106,41 @@ class Beginning:
         self._gone.add(snapshot_id)
 
     def _is_the_image(self, parent: Parent) -> bool:
-        """Whether the parent is this order's own snapshot: its tags say so, and its map."""
-        marked = self._order.mark.items() <= parent.snapshot.tags.items()
-        return marked and parent.block_map.image == name_of(self._order.identity)
+        """Whether the parent is this request's own snapshot: its tags say so, and its map."""
+        marked = self._request.own_tags.items() <= parent.snapshot.tags.items()
+        return marked and parent.block_map.image == name_of(self._request.identity)
 
     def _fit(self, found: list[Snapshot]) -> Snapshot | None:
         """The first that may be adopted and holds the image."""
-        order = self._order
+        request = self._request
         return self._proof.holding(
-            order.identity,
+            request.identity,
             found,
             volume_gib=self._layout.volume_gib,
-            encrypted=order.encrypted,
-            kms_key=order.kms_key,
+            encrypted=request.encrypted,
+            kms_key=request.kms_key,
         )
 
     def _joined(self, now: Snapshot) -> Target | None:
-        """The unfinished snapshot as a target; None if this order would have made another one."""
-        order = self._order
+        """The unfinished snapshot as a target; None if this request would have made another one."""
+        request = self._request
         named = now.tags.get(tags.PARENT)
         parent_id = None if named == NONE else named
         same = (
             now.state == SnapshotState.PENDING
             and named is not None
-            and order.allows(parent_id)
-            and now.tags.get(tags.LINEAGE, "") == order.lineage
+            and request.allows(parent_id)
+            and now.tags.get(tags.LINEAGE, "") == request.lineage
             and now.volume_gib == self._layout.volume_gib
-            and (now.encrypted or not order.encrypted)
-            and (order.kms_key is None or now.kms_key == order.kms_key)
+            and (now.encrypted or not request.encrypted)
+            and (request.kms_key is None or now.kms_key == request.kms_key)
         )
         if not same:
             return None
         parent = None
         if parent_id is not None:
             try:
-                parent = self._search.named(parent_id) if self._order.parent != AUTO else self._search.own(parent_id)
+                parent = self._search.named(parent_id) if self._request.parent != AUTO else self._search.own(parent_id)
             except (NoParent, CloudError) as reason:
                 self._say(f"unfinished snapshot {now.snapshot_id} is given up, because its parent is: {reason}")
                 return None
@@ -149,20 +149,20 @@ class Beginning:
 
     def _start(self) -> Snapshot | Target:
         parent, refused = self._choose(), None
-        # Another run of this order may have finished since it was looked for: then its snapshot is the best parent.
+        # Another run of this request may have finished since it was looked for: then its snapshot is the best parent.
         if parent is not None and self._is_the_image(parent):
             return parent.snapshot
         while True:
             generation = str(self._generation) if self._generation < GENERATIONS else uuid.uuid4().hex
             parent_id = parent.snapshot_id if parent is not None else None
-            start = self._order.start(self._layout.volume_gib, parent_id, generation)
+            start = self._request.start(self._layout.volume_gib, parent_id, generation)
             try:
                 started = self._call_start(start)
             except GaveUp:
                 raise
             except CloudError as refusal:
                 # An account that encrypts by default refuses a plain parent; the parent may be gone, or its key closed.
-                if parent is None or self._order.parent != AUTO:
+                if parent is None or self._request.parent != AUTO:
                     raise
                 parent, refused = None, f"snapshot {parent_id} cannot be the parent ({refusal})"
                 continue
@@ -174,16 +174,16 @@ class Beginning:
             self._generation += 1
 
     def _choose(self) -> Parent | None:
-        if self._order.parent == NONE:
+        if self._request.parent == NONE:
             return None
-        if self._order.parent != AUTO:
-            return self._search.asked_for(self._order.parent)
-        return self._search.newest(self._order.lineage, self._say) if self._order.lineage else None
+        if self._request.parent != AUTO:
+            return self._search.asked_for(self._request.parent)
+        return self._search.newest(self._request.lineage, self._say) if self._request.lineage else None
 
     def _serves(self, finished: Snapshot) -> bool:
-        """Whether what EBS answers this order's own token with is still of use: the token says what it holds."""
-        order, size = self._order, self._layout.volume_gib
-        return bool(adoptable([finished], volume_gib=size, encrypted=order.encrypted, kms_key=order.kms_key))
+        """Whether what EBS answers this request's own token with is still of use: the token says what it holds."""
+        request, size = self._request, self._layout.volume_gib
+        return bool(adoptable([finished], volume_gib=size, encrypted=request.encrypted, kms_key=request.kms_key))
 
     def _look(self, started: Started, parent: Parent | None) -> Snapshot | Target | None:
         """What StartSnapshot answered with; None if it is an old snapshot that is of no use."""

@@ -22,15 +22,13 @@ from pathlib import Path
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image.blockmap import BlockMap
 from fleetswap.domain.image.blocks import BLOCK_SIZE, GIB, block_count, digest
+from fleetswap.workflows.image.block_list import Reads, listing, look
 from fleetswap.workflows.image.read_back import (
     CONNECTIONS,
     FIRST_PATIENCE_SECONDS,
     PATIENCE_SECONDS,
     Mismatch,
     Reading,
-    Reads,
-    listing,
-    look,
     read_back,
 )
 from fleetswap.workflows.image.retry import Clock, Patience, SystemClock

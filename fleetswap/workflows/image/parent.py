@@ -20,9 +20,9 @@ from fleetswap.domain.image.blocks import BLOCK_SIZE, block_count, digest
 from fleetswap.domain.image.lineage import Wanted, candidates, disagreement, unfit
 from fleetswap.domain.image.snapshots import Snapshot
 from fleetswap.domain.tags import LINEAGE, STACK
+from fleetswap.workflows.image.block_list import listing, read_map
 from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.ports import Snapshots
-from fleetswap.workflows.image.read_back import listing, read_map
 from fleetswap.workflows.image.retry import GaveUp, Patience
 
 TRIES = 8

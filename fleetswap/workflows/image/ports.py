@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from fleetswap.domain.image.snapshots import Snapshot, Start, Started
-from fleetswap.workflows.image.read_back import Reads
+from fleetswap.workflows.image.block_list import Reads
 
 
 class Snapshots(Reads, Protocol):

@@ -20,11 +20,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fleetswap.domain.errors import CloudError, FleetswapError, Invalid, NotFound, TryAgain
-from fleetswap.workflows.image.block_list import Look, Reads, listing, look, read_map
+from fleetswap.workflows.image.block_list import Reads, listing
 from fleetswap.workflows.image.retry import Clock, Patience, Stopped, pause
 from fleetswap.workflows.image.throttle import Turns
-
-__all__ = ["CONNECTIONS", "Look", "Mismatch", "Reading", "Reads", "listing", "look", "read_back", "read_map"]
 
 CONNECTIONS = 32
 """Requests on their way at once, at most: with answers after 30 ms that is the quota of 1,000 GetSnapshotBlock a second

@@ -32,12 +32,12 @@ a map that does not belong to its snapshot at all is found by the first."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """An image to upload.
+class UploadRequest:
+    """What the snapshot of an image is to be, and how the image is sent.
 
-    `identity` says what the image is: its Nix store path, or `identify(path)`. `stack` says whose it is. Both go into
-    the tags, whatever `tags` says. `kms_key` is a key's ARN, for encrypted snapshots only; without it EBS takes the
-    account's default key. Wrong values raise `InputError`.
+    `identity` says what the image is: its Nix store path, or what `image_file.identify` says of a file. `stack` says
+    whose it is. Both go into the tags, whatever `tags` says. `kms_key` is a key's ARN, for encrypted snapshots only;
+    without it EBS takes the account's default key. Wrong values raise `InputError`.
 
     `lineage` names the images of a stack that follow one another; without it the snapshot begins none and has no
     parent. `parent` is `auto` (the newest of the lineage, if it can be trusted), `none`, or a snapshot's id, and then
@@ -48,7 +48,6 @@ class Order:
     on.
     """
 
-    path: Path
     identity: str
     stack: str
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +87,7 @@ class Order:
             raise InputError(
                 f"the description has {len(self.description)} characters, and may have {DESCRIPTION_CHARS}"
             )
-        carried = {**self.tags, **self.mark, tags.PARENT: "", tags.UPLOAD: "", tags.LINEAGE: self.lineage}
+        carried = {**self.tags, **self.own_tags, tags.PARENT: "", tags.UPLOAD: "", tags.LINEAGE: self.lineage}
         if len(carried) > MOST_TAGS:
             raise InputError(
                 f"a snapshot has {MOST_TAGS} tags at most, {len(carried) - len(self.tags)} of them ours, and"
@@ -103,12 +102,12 @@ class Order:
             raise InputError("a tag, the description, or the identity is no text in UTF-8: spell it in UTF-8")
 
     @property
-    def mark(self) -> dict[str, str]:
+    def own_tags(self) -> dict[str, str]:
         """The tags that tell this stack's snapshots of this image."""
         return {tags.STACK: self.stack, tags.IMAGE: self.identity}
 
     def allows(self, parent: str | None) -> bool:
-        """Whether a snapshot with this parent (None: with none) is what was ordered."""
+        """Whether a snapshot with this parent (None: with none) is what was asked for."""
         if self.parent == AUTO:
             return True
         return parent == (None if self.parent == NONE else self.parent)
@@ -116,11 +115,11 @@ class Order:
     def start(self, volume_gib: int, parent: str | None, generation: str) -> Start:
         """What the snapshot is started with.
 
-        The client token is made of all of it, so that two runs of one order get one snapshot, and EBS never sees
+        The client token is made of all of it, so that two runs of one request get one snapshot, and EBS never sees
         a token with other parameters (ConflictException). How long EBS remembers a token is documented nowhere; another
         `generation` leads away from one whose snapshot is gone.
         """
-        marked = dict(self.tags) | self.mark | {tags.PARENT: parent or NONE}
+        marked = dict(self.tags) | self.own_tags | {tags.PARENT: parent or NONE}
         if self.lineage:
             marked[tags.LINEAGE] = self.lineage
         encrypted = self.encrypted and parent is None

@@ -30,8 +30,6 @@ from fleetswap.workflows.image.retry import Clock, Stopped, pause
 from fleetswap.workflows.image.throttle import Turns
 from fleetswap.workflows.image.work_queue import Item, Progress, Work
 
-__all__ = ["BUFFERS", "CONNECTIONS", "Connection", "Patience", "Progress", "Puts", "Sender", "Source"]
-
 CONNECTIONS = 160
 """Requests on their way at once, at most: 1,000/s need 100 of them if an answer takes 100 ms, as AWS says that it does
 (EBS user guide, "Optimize performance" of the direct APIs), and some more while the time varies."""

@@ -5,7 +5,7 @@ whatever could not be cleaned up is named. It never touches a finished snapshot,
 
     adopt, join or start (`begin`, `parent`) → send what the parent lacks (`send`) → send the map → complete (`seal`)
 
-Killed at any moment, the next run of the same order goes on: the snapshot is found by its tags and its client token,
+Killed at any moment, the next run of the same request goes on: the snapshot is found by its tags and its client token,
 what was acknowledged by the local journal. Two runs at once write the same blocks into the same snapshot; whichever
 completes it first does so with the count and the checksum of every block, so it is the image or it is refused, and the
 other run adopts it. A snapshot that is deleted under a run is begun anew, `ATTEMPTS` times.
@@ -23,6 +23,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from fleetswap.domain.errors import CloudError, Invalid, NotFound
 from fleetswap.domain.image import blockmap
@@ -32,28 +33,13 @@ from fleetswap.domain.image.snapshots import Snapshot
 from fleetswap.workflows.image.acquire import GENERATIONS, Beginning, Claim
 from fleetswap.workflows.image.adopt import Proof
 from fleetswap.workflows.image.complete import Seal, Target
-from fleetswap.workflows.image.image_file import ImageFile, identify
+from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.journal import Journal
 from fleetswap.workflows.image.parent import Search
 from fleetswap.workflows.image.ports import Snapshots
-from fleetswap.workflows.image.request import AUTO, HOLES, NONE, SAMPLES, Order
+from fleetswap.workflows.image.request import HOLES, UploadRequest
 from fleetswap.workflows.image.retry import Clock, Patience, SystemClock
 from fleetswap.workflows.image.send import CONNECTIONS, Progress, Puts, Sender
-
-__all__ = [
-    "AUTO",
-    "CONNECTIONS",
-    "HOLES",
-    "NONE",
-    "SAMPLES",
-    "Order",
-    "Progress",
-    "Puts",
-    "Snapshots",
-    "Uploaded",
-    "identify",
-    "upload",
-]
 
 FIRST_PATIENCE_SECONDS = 30.0
 """Silence until the first answer: a wrong endpoint or region is likelier then than an outage."""
@@ -90,7 +76,8 @@ class Uploaded:
 
 
 def upload(
-    order: Order,
+    path: Path,
+    request: UploadRequest,
     port: Snapshots,
     puts: Puts,
     say: Callable[[str], None],
@@ -99,15 +86,15 @@ def upload(
     clock: Clock | None = None,
     connections: int = CONNECTIONS,
 ) -> Uploaded:
-    """Return a finished snapshot of the image, made now or by an earlier upload of the same stack.
+    """Return a finished snapshot of the image in the file `path`, made now or by an earlier upload of the same stack.
 
     To repeat it is harmless: what is finished is adopted, what was left unfinished is gone on with or deleted. `say`
     gets what is decided, `progress` the figures, several times a second, both on the calling thread. Raises
     `InputError` before anything is created, `CloudError` if AWS refuses or is silent for `PATIENCE_SECONDS`,
     `FleetswapError` if the image changes.
     """
-    with ImageFile(order.path, data=order.data) as image:
-        return _Upload(order, image, port, puts, say, progress, clock or SystemClock(), connections).run()
+    with ImageFile(path, data=request.data) as image:
+        return _Upload(request, image, port, puts, say, progress, clock or SystemClock(), connections).run()
 
 
 class _Upload:
@@ -115,7 +102,7 @@ class _Upload:
 
     def __init__(
         self,
-        order: Order,
+        request: UploadRequest,
         image: ImageFile,
         port: Snapshots,
         puts: Puts,
@@ -124,7 +111,7 @@ class _Upload:
         clock: Clock,
         connections: int,
     ) -> None:
-        self._order = order
+        self._request = request
         self._image = image
         self._port = port
         self._puts = puts
@@ -162,20 +149,20 @@ class _Upload:
             self._figures.next()
             beginning.lost(target.snapshot_id)
         raise CloudError(
-            f"{written} snapshots of {self._order.identity} were deleted while they were written: another upload of it"
-            " is at work with other settings; run again when it is done"
+            f"{written} snapshots of {self._request.identity} were deleted while they were written: another upload of"
+            " it is at work with other settings; run again when it is done"
         ) from gone
 
     def _beginning(self) -> Beginning:
-        order, clock = self._order, self._clock
+        request, clock = self._request, self._clock
         patience = partial(Patience, clock, threading.Event(), seconds=FIRST_PATIENCE_SECONDS)
-        wanted = Wanted(order.identity, self._layout.volume_gib, order.encrypted, order.kms_key)
-        stacks = (order.stack, *order.trusted_stacks)
+        wanted = Wanted(request.identity, self._layout.volume_gib, request.encrypted, request.kms_key)
+        stacks = (request.stack, *request.trusted_stacks)
         return Beginning(
-            order,
+            request,
             self._layout,
             self._port,
-            Search(self._port, patience, self._image, wanted, stacks=stacks, samples=order.samples),
+            Search(self._port, patience, self._image, wanted, stacks=stacks, samples=request.samples),
             Proof(self._port, patience, clock, self._say),
             patience=patience,
             starting=Patience(clock, threading.Event(), seconds=PATIENCE_SECONDS),
@@ -185,25 +172,25 @@ class _Upload:
 
     def _fill(self, target: Target) -> Uploaded:
         """Send what the snapshot lacks and seal it. Whatever happens, no unfinished snapshot is left behind."""
-        order, layout = self._order, self._layout
+        request, layout = self._request, self._layout
         parent_id = target.parent.snapshot_id if target.parent is not None else None
         seal = Seal(target, self._port, self._clock, seconds=PATIENCE_SECONDS)
         plan = Plan(
             layout,
             target.parent.block_map if target.parent is not None else None,
-            is_hole=self._image.is_hole if order.sparse == HOLES else None,
+            is_hole=self._image.is_hole if request.sparse == HOLES else None,
         )
         with Journal(
-            order.journal,
+            request.journal,
             snapshot_id=target.snapshot_id,
-            plan=f"{layout.size} {parent_id} {order.sparse}",
+            plan=f"{layout.size} {parent_id} {request.sparse}",
             blocks=layout.count,
             tell=self._say,
         ) as journal:
             try:
                 beside = f", only those that differ from {parent_id}" if parent_id is not None else ""
                 blocks = f"{layout.count} blocks of 512 KiB{beside}"
-                self._say(f"uploading {order.path.name} to snapshot {target.snapshot_id}: {blocks}")
+                self._say(f"uploading {self._image.path.name} to snapshot {target.snapshot_id}: {blocks}")
                 finished_by_another = self._send_and_seal(target, plan, journal, seal)
             except BaseException as first:
                 if seal.clean_up(first):
@@ -261,7 +248,7 @@ class _Upload:
             self._image.check_unchanged()
             self._figures.next()
             sender.run(
-                MapSource(Encoded(plan.block_map(target.snapshot_id, self._order.identity)), self._layout),
+                MapSource(Encoded(plan.block_map(target.snapshot_id, self._request.identity)), self._layout),
                 self._layout.map_indexes,
                 wanted=wanted_of_map,
                 acknowledged=lambda _index, _digest: None,

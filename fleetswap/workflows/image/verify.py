@@ -26,16 +26,13 @@ from pathlib import Path
 
 from fleetswap.domain.image.blockmap import BLOCKS_PER_GIB
 from fleetswap.domain.image.blocks import BLOCK_SIZE, GIB, block_count, digest
+from fleetswap.workflows.image.block_list import Look, Reads, listing, look
 from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.read_back import (
     CONNECTIONS,
     FIRST_PATIENCE_SECONDS,
     PATIENCE_SECONDS,
-    Look,
     Reading,
-    Reads,
-    listing,
-    look,
     read_back,
 )
 from fleetswap.workflows.image.retry import Clock, Patience, SystemClock
