@@ -1,16 +1,12 @@
-"""The disk image of a release, as an EBS snapshot: a dynamic provider over nix and the uploader.
+"""The disk image of a release, as an EBS snapshot: a dynamic provider over `fleetswap.workflows.image.ship`.
 
 What a reviewer must see is an input, computed in the program: the store path, and which packages change since the live
-release. `create` builds and uploads; it adopts the finished snapshot of an image that this stack has already shipped.
-Nothing is decided here: see `fleetswap.workflows.image.upload`.
+release. `create` ships the image; it adopts the finished snapshot of one that this stack has already shipped.
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -28,19 +24,20 @@ from pydantic import BaseModel, ConfigDict
 from fleetswap.aws.image import snapshots
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
-from fleetswap.domain.errors import FleetswapError, InputError
-from fleetswap.domain.image import blockmap
-from fleetswap.domain.image.disk import refuse_unbootable
+from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.image import source
 from fleetswap.domain.image.meter import Figures, Meter
+from fleetswap.domain.image.source import FileImage, ImageSource, NixImage
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.text import counted
-from fleetswap.nix import build
-from fleetswap.workflows.image import adopt, upload
-from fleetswap.workflows.image.image_file import ImageFile, identify
+from fleetswap.nix.source import NixSource
+from fleetswap.workflows.image import adopt
 from fleetswap.workflows.image.request import NONE, SAMPLES, UploadRequest
 from fleetswap.workflows.image.send import CONNECTIONS
+from fleetswap.workflows.image.ship import FileSource, Shipped, Source, ship
 from fleetswap.workflows.image.work_queue import Progress
 from fleetswap.workflows.stop import Stop
+from fleetswap_pulumi import project
 from fleetswap_pulumi.cancel import hear
 from fleetswap_pulumi.checks import ProviderInputs, check_failures
 from fleetswap_pulumi.context import Context
@@ -49,17 +46,8 @@ from fleetswap_pulumi.speech import Speech, urn_of
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
-"""The paths in settings, ledger and state are relative to this, so that a state does not tie to one machine."""
-
 STORE_HASH = re.compile(r"/nix/store/[0-9a-z]{32}-")
 """What stands before a name in Nix's store. A row has no room for it."""
-
-NIX_ROOTS = PROJECT_ROOT / ".work" / "nix"
-"""Where the links lie that keep built images from Nix's garbage collector, until they are sent."""
-
-ROOT_DAYS = 2
-"""Age at which the link of an image that was never sent whole is taken away, by whichever deploy comes next."""
 
 REPLACING = ("identity", "region")
 """Another value of these is another snapshot. A renamed stack keeps its snapshots, with other tags."""
@@ -73,9 +61,6 @@ RELEASE = "fleetswap:components:Release"
 CANCELLED = "cancelled before the image was uploaded"
 """Why building and uploading end after Ctrl-C or SIGTERM."""
 
-JOURNALS = PROJECT_ROOT / ".work" / "uploads"
-"""Where an upload that was killed left word of what EBS has already."""
-
 
 class Shipping(BaseModel):
     """How the image is sent; see `fleetswap.workflows.image.request.UploadRequest`."""
@@ -88,17 +73,6 @@ class Shipping(BaseModel):
     connections: int = CONNECTIONS
 
 
-class NixInputs(BaseModel):
-    """See `fleetswap.domain.release.ledger.Nix`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    expression: str
-    attr: str | None = None
-    args: dict[str, str]
-    options: dict[str, str]
-
-
 class Inputs(ProviderInputs):
     """The resource's inputs. No client, no secret. What is None has a default: Pulumi leaves it out on the way here."""
 
@@ -108,7 +82,7 @@ class Inputs(ProviderInputs):
     region: str
     endpoint: str | None = None
     identity: str
-    nix: NixInputs | None = None
+    nix: NixImage | None = None
     file: str | None = None
     changes: list[str]
     tags: dict[str, str]
@@ -117,6 +91,54 @@ class Inputs(ProviderInputs):
     root_gib: int | None = None
     urn: str = ""
     """In whose row building and uploading speak."""
+
+    @property
+    def source(self) -> ImageSource:
+        """What the image is made of."""
+        return source.from_plain(self.model_dump())
+
+    @property
+    def request(self) -> UploadRequest:
+        """The snapshot that is asked for."""
+        return UploadRequest(
+            identity=self.identity,
+            stack=self.stack,
+            tags=self.tags,
+            description=self.identity,
+            lineage=self.lineage,
+            sparse=self.shipping.sparse,
+            samples=self.shipping.samples,
+            trusted_stacks=self.shipping.trusted_stacks,
+            journal=project.work() / "uploads",
+        )
+
+
+class Outputs(BaseModel):
+    """What a disk image has beside its inputs."""
+
+    snapshot_id: str
+    volume_gib: int
+    adopted: bool
+    parent: str
+    blocks: int
+    blocks_sent: int
+    build_seconds: float
+    upload_seconds: float
+
+    @classmethod
+    def of(cls, shipped: Shipped) -> Outputs:
+        """The outputs of what was shipped."""
+        uploaded = shipped.uploaded
+        return cls(
+            snapshot_id=uploaded.snapshot_id,
+            volume_gib=uploaded.volume_gib,
+            adopted=uploaded.adopted,
+            parent=uploaded.parent or "",
+            blocks=uploaded.blocks,
+            blocks_sent=uploaded.blocks_sent,
+            build_seconds=round(shipped.build_seconds, 1),
+            upload_seconds=round(shipped.upload_seconds, 1),
+        )
 
 
 class DiskImageProvider(ResourceProvider):
@@ -138,21 +160,10 @@ class DiskImageProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Build (if Nix has not), upload (if this stack has not), and say what it took."""
         inputs = Inputs.of(props)
+        speech, stop, meter = Speech(inputs.urn), Stop(), Meter("puts")
+        connections = inputs.shipping.connections
         cloud = _cloud(inputs)
-        speech = Speech(inputs.urn)
-        started = time.monotonic()
-        # Before anything is built: the source of an older release is not in this checkout any more.
-        ebs, ec2 = cloud.ebs_and_ec2(inputs.shipping.connections)
-        port = DirectSnapshots(ebs, ec2)
-        found = adopt.finished(port, inputs.stack, inputs.identity, speech.line)
-        if found is not None:
-            _check_root(inputs, found.volume_gib)
-            speech.line(f"snapshot {found.snapshot_id} already holds the image: nothing to build or to send")
-            outs = {"snapshot_id": found.snapshot_id, "volume_gib": found.volume_gib, "adopted": True}
-            outs |= {"parent": "", "blocks": 0, "blocks_sent": 0}
-            return CreateResult(found.snapshot_id, {**props, **outs, "build_seconds": 0, "upload_seconds": 0})
-        build.drop_roots(NIX_ROOTS, older_than=ROOT_DAYS * 86_400)
-        stop, meter = Stop(), Meter("puts")
+        ebs, ec2 = cloud.ebs_and_ec2(connections)
 
         def status(text: str) -> None:
             if stop.take():
@@ -161,51 +172,25 @@ class DiskImageProvider(ResourceProvider):
 
         def progress(now: Progress) -> None:
             counts = (now.done, now.total, now.sent, now.bytes_sent, now.throttled, now.seconds)
-            figures = Figures(*counts, now.trouble)
-            status(f"uploading {meter.short(figures)}")
+            status(f"uploading {meter.short(Figures(*counts, now.trouble))}")
 
         with hear(lambda: stop.ask(CANCELLED)):
-            path = bring(inputs, status)
-            built = time.monotonic()
-            with ImageFile(path) as image:
-                refuse_unbootable(image.disk, name=str(path))
-                _check_root(inputs, blockmap.layout(image.size).volume_gib)
-            uploaded = upload.upload(
-                path,
-                UploadRequest(
-                    identity=inputs.identity,
-                    stack=inputs.stack,
-                    tags=inputs.tags,
-                    description=inputs.identity,
-                    lineage=inputs.lineage,
-                    sparse=inputs.shipping.sparse,
-                    samples=inputs.shipping.samples,
-                    trusted_stacks=inputs.shipping.trusted_stacks,
-                    journal=JOURNALS,
-                ),
-                port,
+            shipped = ship(
+                inputs.request,
+                _source(inputs),
+                DirectSnapshots(ebs, ec2),
                 cloud.puts(ebs),
                 speech.line,
+                building=status,
                 progress=progress,
-                connections=inputs.shipping.connections,
+                root_gib=inputs.root_gib,
+                connections=connections,
             )
+        uploaded = shipped.uploaded
         if not uploaded.adopted:  # else it was told who finished it
             sent = f"{counted(uploaded.blocks, 'block')}, {uploaded.blocks_sent:,} sent, the map included"
             speech.line(f"snapshot {uploaded.snapshot_id} is complete: {sent}")
-        outs = {
-            **props,
-            "snapshot_id": uploaded.snapshot_id,
-            "volume_gib": uploaded.volume_gib,
-            "adopted": uploaded.adopted,
-            "parent": uploaded.parent or "",
-            "blocks": uploaded.blocks,
-            "blocks_sent": uploaded.blocks_sent,
-            "build_seconds": round(built - started, 1),
-            "upload_seconds": round(time.monotonic() - built, 1),
-        }
-        # From here on EBS keeps the image: with a link for each release, no store would ever become smaller.
-        _root(inputs).unlink(missing_ok=True)
-        return CreateResult(uploaded.snapshot_id, outs)
+        return CreateResult(uploaded.snapshot_id, {**props, **Outputs.of(shipped).model_dump()})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """A snapshot that is gone, or can never be used, has no id."""
@@ -249,7 +234,6 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         image = entry.image
-        nix = image.nix
         inputs = Inputs(
             schema_version=SCHEMA,
             stack=context.stack,
@@ -257,10 +241,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             region=context.region,
             endpoint=context.endpoint,
             identity=image.identity,
-            nix=None
-            if nix is None
-            else NixInputs(expression=nix.expression, attr=nix.attr, args=dict(nix.args), options=dict(nix.options)),
-            file=image.file,
+            **source.to_plain(image.source),
             changes=list(image.changes),
             tags=context.tags(name, release=entry.release, image=image.identity),
             lineage=context.service,
@@ -268,56 +249,18 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             root_gib=entry.machine.root_gib,
             urn=urn_of("DiskImage", name, RELEASE),
         )
-        outputs = dict.fromkeys(
-            (
-                "snapshot_id",
-                "volume_gib",
-                "adopted",
-                "parent",
-                "blocks",
-                "blocks_sent",
-                "build_seconds",
-                "upload_seconds",
-            ),
-            None,
-        )
+        outputs = dict.fromkeys(Outputs.model_fields)
         super().__init__(DiskImageProvider(), name, {**inputs.model_dump(), **outputs}, opts)
 
 
-def bring(inputs: Inputs, say: Callable[[str], None]) -> Path:
-    """The disk image on this machine. What comes out must be the image that the preview showed, or it is refused."""
-    if inputs.nix is None:
-        if inputs.file is None:
-            raise InputError(f"release {inputs.release} has neither a Nix expression nor a file: see fleetswap:image")
-        path = PROJECT_ROOT / inputs.file
-        identity = identify(path)
-    else:
-        nix = inputs.nix
-        derivation = build.instantiate(PROJECT_ROOT / nix.expression, attr=nix.attr, args=nix.args, options=nix.options)
-        identity = str(derivation.out_path)
-        if identity == inputs.identity:
-            out = build.realise(derivation, root=_root(inputs), options=nix.options, say=say)
-            path = build.find_disk(out)
-    if identity != inputs.identity:
-        raise FleetswapError(
-            f"release {inputs.release} is {inputs.identity}, but its source now makes {identity}: "
-            "check out the commit that made it, or deploy the new image as a release of its own"
-        )
-    return path
-
-
-def _root(inputs: Inputs) -> Path:
-    """The link of this image: two stacks may ship one release out of one checkout at once."""
-    return NIX_ROOTS / f"{inputs.stack.replace('/', '.')}.{inputs.region}.{inputs.release}"
-
-
-def _check_root(inputs: Inputs, volume_gib: int) -> None:
-    """EC2 refuses a volume that is smaller than its snapshot, but only when a machine is launched."""
-    if inputs.root_gib is not None and inputs.root_gib < volume_gib:
-        raise InputError(
-            f"fleetswap:machine.root_gib is {inputs.root_gib}, but the volume of release {inputs.release} has"
-            f" {volume_gib} GiB (the image and its block map): raise it, or leave it out"
-        )
+def _source(inputs: Inputs) -> Source:
+    """What makes the image, on this machine."""
+    image = inputs.source
+    if isinstance(image, FileImage):
+        return FileSource(project.root() / image.file)
+    # Two stacks may ship one release out of one checkout at once.
+    link = f"{inputs.stack.replace('/', '.')}.{inputs.region}.{inputs.release}"
+    return NixSource(image, project.root(), link=project.work() / "nix" / link)
 
 
 def _cloud(inputs: Inputs) -> Cloud:

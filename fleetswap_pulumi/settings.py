@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.image.source import ImageSource, from_plain
 from fleetswap.workflows.image.request import SAMPLES
 from fleetswap.workflows.image.send import CONNECTIONS
 from fleetswap_pulumi.checks import Strict, wrong
@@ -73,6 +74,11 @@ class ImageSettings(Strict):
         if (self.nix is None) == (self.file is None):
             raise ValueError("give exactly one of `nix` and `file`")
         return self
+
+    @property
+    def source(self) -> ImageSource:
+        """The one that was given."""
+        return from_plain(self.model_dump())
 
 
 class UploadSettings(Strict):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fleetswap.domain.errors import InputError
-from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, Nix, release_id
+from fleetswap.domain.image.source import FileImage, ImageSource
+from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, release_id
 from fleetswap.domain.release.packages import changes
-from fleetswap.nix import build
-from fleetswap.workflows.image.image_file import identify
-from fleetswap_pulumi.disk_image import PROJECT_ROOT
-from fleetswap_pulumi.settings import ImageSettings, Settings
+from fleetswap.nix.source import NixSource
+from fleetswap.workflows.image.ship import FileSource
+from fleetswap_pulumi.project import root
+from fleetswap_pulumi.settings import Settings
 
 
 def wanted_entry(settings: Settings, ledger: Ledger) -> Entry:
@@ -21,22 +21,15 @@ def wanted_entry(settings: Settings, ledger: Ledger) -> Entry:
         return ledger.entry(settings.release)
     machine = Machine(**settings.machine.model_dump())
     health = HealthCheck(**settings.health.model_dump(exclude={"drain", "grace"}))
-    image = _image(settings.image, ledger)
+    image = _image(settings.image.source, ledger)
     release = release_id(settings.service, image.identity, machine, health)
     return Entry(release, image, machine, health, max_size=settings.capacity.max)
 
 
-def _image(source: ImageSettings, ledger: Ledger) -> Image:
-    if source.file is not None:
-        path = PROJECT_ROOT / source.file
-        return Image(identity=identify(path), file=source.file)
-    if source.nix is None:
-        raise InputError("setting fleetswap:image: give exactly one of `nix` and `file`")
-    nix = Nix(**source.nix.model_dump())
-    expression = PROJECT_ROOT / nix.expression
-    derivation = build.instantiate(expression, attr=nix.attr, args=nix.args, options=nix.options)
-    packages = build.evaluate_packages(expression, attr=nix.attr, args=nix.args, options=nix.options)
+def _image(source: ImageSource, ledger: Ledger) -> Image:
+    if isinstance(source, FileImage):
+        return Image(FileSource(root() / source.file).identity(), source)
+    nix = NixSource(source, root())
+    identity, packages = nix.identity(), nix.packages()
     before = ledger.entry(ledger.live).image.packages if ledger.live is not None else {}
-    return Image(
-        identity=str(derivation.out_path), nix=nix, packages=packages, changes=tuple(changes(before, packages))
-    )
+    return Image(identity, source, packages, tuple(changes(before, packages)))

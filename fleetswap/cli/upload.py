@@ -15,10 +15,10 @@ from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
 from fleetswap.domain.image.meter import Figures
 from fleetswap.domain.text import counted
-from fleetswap.workflows.image import upload as workflow
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.request import AUTO, NONE, SAMPLES, UploadRequest
 from fleetswap.workflows.image.send import CONNECTIONS
+from fleetswap.workflows.image.ship import ship
 from fleetswap.workflows.image.upload import Uploaded
 from fleetswap.workflows.image.work_queue import Progress
 
@@ -156,15 +156,17 @@ def upload(
         if identity is None:
             display.say(f"computing the identity of {file.name} (--identity skips this)")
             request = replace(request, identity=identify(file, data=data))
-        uploaded = workflow.upload(
-            file,
+        shipped = ship(
             request,
+            file,
             joined.port,
             joined.puts,
             display.say,
             progress=lambda now: display.tell(_figures(now)),
+            bootable=False,
             connections=connections,
         )
+        uploaded = shipped.uploaded
         display.say(_summary(file, uploaded))
     if as_json:
         named = {"identity": request.identity, "stack": stack, "lineage": request.lineage, "region": joined.region}

@@ -16,6 +16,7 @@ import yaml
 
 from fleetswap.cli.project import StackFile, with_release
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, release_id, to_plain
 from tests.cli.conftest import Ran
 
@@ -66,7 +67,7 @@ def entry(name: str) -> Entry:
     """A release that is what its id says: a ledger with any other is refused as changed by hand."""
     machine = Machine(instance_types=("c7i.large",), on_demand_base=1, on_demand_percent=0)
     health = HealthCheck(port=8080, path="/healthz", codes="200", interval=5, timeout=3, healthy=2, unhealthy=2)
-    image = Image(f"sha256:{name}")
+    image = Image(f"sha256:{name}", FileImage(f"{name}.raw"))
     return Entry(release_id("web", image.identity, machine, health), image, machine, health, max_size=8)
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import BlockMap
-from fleetswap.domain.image.lineage import Plan, Wanted, candidates, disagreement, unfit
-from fleetswap.domain.image.snapshots import Snapshot
+from fleetswap.domain.image.lineage import Plan, candidates, disagreement, unfit
+from fleetswap.domain.image.snapshots import Snapshot, Wanted
 
 BLOCK = 524_288
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

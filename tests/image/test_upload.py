@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError, NotFound, TryAgain
-from fleetswap.domain.image.snapshots import Start, adoptable
+from fleetswap.domain.image.snapshots import Start, Wanted, adoptable
 from fleetswap.domain.tags import UPLOAD
 from fleetswap.workflows.image.image_file import identify
 from fleetswap.workflows.image.request import UploadRequest
@@ -201,8 +201,8 @@ def test_does_not_adopt_a_misfit(image: Path, misfit: Start) -> None:
 def test_does_not_adopt_a_smaller_volume() -> None:
     """A snapshot too small for the image cannot hold it, whatever its tags say."""
     held = FakeSnapshots().add(left("a", gib=2), state="completed")
-    assert adoptable([held.about], volume_gib=2, encrypted=False, kms_key=None) == [held.about]
-    assert adoptable([held.about], volume_gib=3, encrypted=False, kms_key=None) == []
+    assert adoptable([held.about], Wanted(STORE_PATH, 2, encrypted=False, kms_key=None)) == [held.about]
+    assert adoptable([held.about], Wanted(STORE_PATH, 3, encrypted=False, kms_key=None)) == []
 
 
 @pytest.mark.parametrize("state", ["pending", "error"])

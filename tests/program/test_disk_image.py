@@ -18,7 +18,7 @@ from fleetswap.domain.image.blocks import digest, linear_checksum
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.nix import build
 from fleetswap.workflows.image.image_file import identify
-from fleetswap_pulumi import disk_image
+from fleetswap_pulumi import disk_image, project
 from fleetswap_pulumi.disk_image import DiskImageProvider
 from localcloud.server import LocalCloud
 from tests.fakes.ebs import BLOCK, disk_file, nothing
@@ -240,7 +240,7 @@ def test_a_root_volume_that_is_too_small_is_refused_in_time(cloud: LocalCloud, c
     """EC2 would refuse every launch, minutes after the upload."""
     with disk.open("r+b") as file:
         file.truncate(1 << 30)
-    with pytest.raises(InputError, match="root_gib is 1, but the volume of release web-00000001 has 2 GiB"):
+    with pytest.raises(InputError, match="root_gib is 1, but the volume of the image has 2 GiB"):
         provider.create(inputs(cloud, disk, root_gib=1))
     assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
 
@@ -249,8 +249,8 @@ def test_no_link_keeps_a_sent_image_from_the_garbage_collector(
     cloud: LocalCloud, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A runner that deploys six times a day would keep six images a day, until its disk is full."""
-    roots = tmp_path / "roots"
-    monkeypatch.setattr(disk_image, "NIX_ROOTS", roots)
+    roots = tmp_path / "nix"
+    monkeypatch.setattr(project, "work", lambda: tmp_path)
     roots.mkdir()
     for release, age in (("web-gone", 3), ("web-failed", 1)):
         (roots / release).symlink_to(disk)

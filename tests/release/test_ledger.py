@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.image.source import FileImage, NixImage
 from fleetswap.domain.release.ledger import (
     Entry,
     HealthCheck,
@@ -20,7 +21,6 @@ from fleetswap.domain.release.ledger import (
     Ledger,
     Machine,
     Network,
-    Nix,
     from_plain,
     release_id,
     to_plain,
@@ -49,8 +49,8 @@ checks = st.builds(
 images = st.builds(
     Image,
     identity=texts,
-    nix=st.none() | st.builds(Nix, expression=texts, attr=st.none() | texts, args=maps, options=maps),
-    file=st.none() | texts,
+    source=st.builds(NixImage, expression=texts, attr=st.none() | texts, args=maps, options=maps)
+    | st.builds(FileImage, file=texts),
     packages=maps,
     changes=st.lists(texts, max_size=3).map(tuple),
 )
@@ -122,7 +122,9 @@ HEALTH = HealthCheck(port=8080, path="/", codes="200", interval=5, timeout=3, he
 
 
 def entry(image: str, **changes: Any) -> Entry:
-    one = Entry(release_id("web", image, MACHINE, HEALTH), Image(image), MACHINE, HEALTH, max_size=4)
+    one = Entry(
+        release_id("web", image, MACHINE, HEALTH), Image(image, FileImage("disk.raw")), MACHINE, HEALTH, max_size=4
+    )
     return replace(one, **changes)
 
 

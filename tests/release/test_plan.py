@@ -5,15 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine
 from fleetswap.domain.release.plan import Plan, plan, preview_priority, served
 
+SOURCE = FileImage("disk.raw")
 MACHINE = Machine(instance_types=("c7i.large",), on_demand_base=2, on_demand_percent=0)
 HEALTH = HealthCheck(port=8080, path="/", codes="200", interval=5, timeout=3, healthy=2, unhealthy=2)
 
 
 def entry(number: int) -> Entry:
-    return Entry(f"web-{number:08x}", Image(identity=f"/nix/store/{number}"), MACHINE, HEALTH, max_size=4)
+    return Entry(f"web-{number:08x}", Image(f"/nix/store/{number}", SOURCE), MACHINE, HEALTH, max_size=4)
 
 
 def after(numbers: list[int], *, kept_images: int) -> tuple[Ledger, list[Plan]]:
@@ -77,7 +79,7 @@ def test_a_release_is_declared_as_it_was_whatever_the_settings_say_now() -> None
     """A rollback after a change of settings would change the release that it goes back to."""
     ledger, _ = after([1, 2], kept_images=0)
     recorded = ledger.entry("web-00000001")
-    asked = Entry(recorded.release, Image(identity=recorded.image.identity, changes=("other",)), MACHINE, HEALTH, 4)
+    asked = Entry(recorded.release, Image(recorded.image.identity, SOURCE, changes=("other",)), MACHINE, HEALTH, 4)
     assert plan(ledger, asked, kept_images=0, max_size=4).wanted == recorded
 
 

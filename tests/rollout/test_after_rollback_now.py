@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fleetswap.domain.errors import Aborted, InputError
+from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine
 from fleetswap.domain.release.plan import plan
 from fleetswap.domain.rollout import rollout_tags
@@ -24,7 +25,7 @@ ROLE = "arn:aws:iam::123456789012:role/switch"
 def entry(release: str) -> Entry:
     machine = Machine(instance_types=("c7i.large",), on_demand_base=1, on_demand_percent=0)
     health = HealthCheck(port=8080, path="/healthz", codes="200", interval=5, timeout=3, healthy=2, unhealthy=2)
-    return Entry(release, Image(f"sha256:{release}"), machine, health, max_size=8)
+    return Entry(release, Image(f"sha256:{release}", FileImage(f"{release}.raw")), machine, health, max_size=8)
 
 
 BEFORE = Ledger(live="bad", standby="good", entries=(entry("bad"), entry("good")))

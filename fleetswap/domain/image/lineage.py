@@ -14,27 +14,16 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 from fleetswap.domain.image import blocks
 from fleetswap.domain.image.blockmap import NOT_THERE, BlockMap, Layout, name_of
 from fleetswap.domain.image.blocks import DIGEST_SIZE
-from fleetswap.domain.image.snapshots import Snapshot
+from fleetswap.domain.image.snapshots import Snapshot, Wanted
 from fleetswap.domain.tags import IMAGE
 
 CANDIDATES = 3
 """Snapshots that are tried as the parent. The newest is right nearly always; each that is not costs a few requests."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a request asks of a snapshot."""
-
-    identity: str
-    volume_gib: int
-    encrypted: bool
-    kms_key: str | None
 
 
 def candidates(found: Iterable[Snapshot], wanted: Wanted) -> list[Snapshot]:

@@ -102,8 +102,18 @@ class Snapshot:
         return self.tags.get(UPLOAD) == self.snapshot_id
 
 
-def adoptable(found: Iterable[Snapshot], *, volume_gib: int, encrypted: bool, kms_key: str | None) -> list[Snapshot]:
-    """The finished ones that can stand for a new upload of `volume_gib`, if they hold the image: the likeliest first.
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a snapshot of an image. `volume_gib` is 0 as long as nobody knows how large the image is."""
+
+    identity: str
+    volume_gib: int
+    encrypted: bool
+    kms_key: str | None
+
+
+def adoptable(found: Iterable[Snapshot], wanted: Wanted) -> list[Snapshot]:
+    """The finished ones that can stand for a new upload, if they hold the image: the likeliest first.
 
     What they hold, tags cannot say. One that is encrypted serves a request without encryption as well: an account may
     encrypt by default, and then an upload would not make another. The opposite, or another key than the one asked for,
@@ -114,8 +124,8 @@ def adoptable(found: Iterable[Snapshot], *, volume_gib: int, encrypted: bool, km
         for each in found
         if each.completed
         and not each.archived
-        and each.volume_gib >= volume_gib
-        and (each.encrypted or not encrypted)
-        and (kms_key is None or each.kms_key == kms_key)
+        and each.volume_gib >= wanted.volume_gib
+        and (each.encrypted or not wanted.encrypted)
+        and (wanted.kms_key is None or each.kms_key == wanted.kms_key)
     ]
     return sorted(fits, key=lambda each: (each.uploaded, each.started, each.snapshot_id), reverse=True)

@@ -14,28 +14,19 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.image import source
+from fleetswap.domain.image.source import ImageSource
 
 VERSION = 1
 """Of the plain form. A reader refuses a newer one and must keep reading every older one."""
 
 
 @dataclass(frozen=True)
-class Nix:
-    """An image that `nix-instantiate` can name before anything is built. Paths are relative to the project's root."""
-
-    expression: str
-    attr: str | None = None
-    args: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Image:
-    """A raw disk by its identity, with what it takes to make it again: a Nix expression, or a given file."""
+    """A raw disk by its identity, with what it takes to make it again."""
 
     identity: str
-    nix: Nix | None = None
-    file: str | None = None
+    source: ImageSource
     packages: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
 
@@ -183,8 +174,11 @@ def release_id(service: str, identity: str, machine: Machine, health: HealthChec
 
 def to_plain(ledger: Ledger) -> dict[str, Any]:
     """The ledger as JSON-like values, for a stack output. What is None is left out: the engine drops it anyway."""
-    plain = cast(dict[str, Any], _plain(asdict(ledger)))
-    return {"version": VERSION, **plain}
+    plain = asdict(ledger)
+    for entry, image in zip(ledger.entries, (each["image"] for each in plain["entries"]), strict=True):
+        del image["source"]
+        image.update(source.to_plain(entry.image.source))
+    return {"version": VERSION, **cast(dict[str, Any], _plain(plain))}
 
 
 def from_plain(value: Mapping[str, Any] | None) -> Ledger:
@@ -246,15 +240,11 @@ def _identity(value: Mapping[str, Any] | None) -> Identity | None:
 
 def _entry(value: Mapping[str, Any]) -> Entry:
     image, machine, health = value["image"], value["machine"], value["health"]
-    nix = image.get("nix")
     return Entry(
         release=str(value["release"]),
         image=Image(
             identity=str(image["identity"]),
-            nix=None
-            if nix is None
-            else Nix(nix["expression"], nix.get("attr"), dict(nix["args"]), dict(nix["options"])),
-            file=image.get("file"),
+            source=source.from_plain(image),
             packages=dict(image["packages"]),
             changes=tuple(image["changes"]),
         ),

@@ -65,7 +65,8 @@ class Beginning:
     ) -> None:
         """`patience` gives the budget for looking around, `starting` is that of StartSnapshot."""
         self._request = request
-        self._layout = layout
+        self._volume_gib = layout.volume_gib
+        self._wanted = request.wanted(layout.volume_gib)
         self._port = port
         self._search = search
         self._proof = proof
@@ -112,14 +113,7 @@ class Beginning:
 
     def _fit(self, found: list[Snapshot]) -> Snapshot | None:
         """The first that may be adopted and holds the image."""
-        request = self._request
-        return self._proof.holding(
-            request.identity,
-            found,
-            volume_gib=self._layout.volume_gib,
-            encrypted=request.encrypted,
-            kms_key=request.kms_key,
-        )
+        return self._proof.holding(self._wanted, found)
 
     def _joined(self, now: Snapshot) -> Target | None:
         """The unfinished snapshot as a target; None if this request would have made another one."""
@@ -131,7 +125,7 @@ class Beginning:
             and named is not None
             and request.allows(parent_id)
             and now.tags.get(tags.LINEAGE, "") == request.lineage
-            and now.volume_gib == self._layout.volume_gib
+            and now.volume_gib == self._volume_gib
             and (now.encrypted or not request.encrypted)
             and (request.kms_key is None or now.kms_key == request.kms_key)
         )
@@ -155,7 +149,7 @@ class Beginning:
         while True:
             generation = str(self._generation) if self._generation < GENERATIONS else uuid.uuid4().hex
             parent_id = parent.snapshot_id if parent is not None else None
-            start = self._request.start(self._layout.volume_gib, parent_id, generation)
+            start = self._request.start(self._volume_gib, parent_id, generation)
             try:
                 started = self._call_start(start)
             except GaveUp:
@@ -182,8 +176,7 @@ class Beginning:
 
     def _serves(self, finished: Snapshot) -> bool:
         """Whether what EBS answers this request's own token with is still of use: the token says what it holds."""
-        request, size = self._request, self._layout.volume_gib
-        return bool(adoptable([finished], volume_gib=size, encrypted=request.encrypted, kms_key=request.kms_key))
+        return bool(adoptable([finished], self._wanted))
 
     def _look(self, started: Started, parent: Parent | None) -> Snapshot | Target | None:
         """What StartSnapshot answered with; None if it is an old snapshot that is of no use."""

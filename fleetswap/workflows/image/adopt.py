@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from fleetswap.domain.errors import CloudError, NotFound
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import BadMap, Header
-from fleetswap.domain.image.snapshots import VISIBLE_SECONDS, Snapshot, adoptable
+from fleetswap.domain.image.snapshots import VISIBLE_SECONDS, Snapshot, Wanted, adoptable
 from fleetswap.domain.tags import IMAGE, STACK
 from fleetswap.workflows.image.block_list import read_header
 from fleetswap.workflows.image.ports import Snapshots
@@ -40,16 +40,13 @@ class Proof:
         self._clock = clock
         self._say = say
 
-    def holding(
-        self, identity: str, found: Iterable[Snapshot], *, volume_gib: int, encrypted: bool, kms_key: str | None
-    ) -> Snapshot | None:
-        """Of `found` the best finished one that holds the image, or None. See
+    def holding(self, wanted: Wanted, found: Iterable[Snapshot]) -> Snapshot | None:
+        """Of `found` the best finished one that holds the image, or None. Whoever adopts a snapshot asks here; see
         `fleetswap.domain.image.snapshots.adoptable`.
 
         One that cannot be read is passed over: then the image is sent, which is always right.
         """
-        fits = adoptable(found, volume_gib=volume_gib, encrypted=encrypted, kms_key=kms_key)
-        for each in fits[:LOOKS]:
+        for each in adoptable(found, wanted)[:LOOKS]:
             try:
                 header = self._header(each)
             except BadMap as reason:
@@ -59,7 +56,7 @@ class Proof:
                 if isinstance(error, GaveUp):
                     break  # the others would be as silent
             else:
-                if header.image == blockmap.name_of(identity):
+                if header.image == blockmap.name_of(wanted.identity):
                     return each
                 self._say(f"snapshot {each.snapshot_id} is not taken for the image: its block map names another")
         return None
@@ -84,28 +81,27 @@ class Proof:
         )
 
 
-def proof(port: Snapshots, say: Callable[[str], None]) -> Proof:
-    """One that goes by the machine's own clock, for who is not uploading."""
-    clock = SystemClock()
-    return Proof(port, lambda: _patience(clock), clock, say)
-
-
-def finished(port: Snapshots, stack: str, identity: str, say: Callable[[str], None]) -> Snapshot | None:
-    """A finished snapshot of the image that an upload of this stack has made, of whatever encryption, or None.
+def finished(port: Snapshots, stack: str, wanted: Wanted, say: Callable[[str], None], clock: Clock) -> Snapshot | None:
+    """A finished snapshot of the image that an upload of this stack has made, or None.
 
     Raises `CloudError` if EC2 does not answer.
     """
-    found = _patience(SystemClock()).call(lambda: port.find({STACK: stack, IMAGE: identity}))
-    return proof(port, say).holding(identity, found, volume_gib=0, encrypted=False, kms_key=None)
+    found = _patience(clock).call(lambda: port.find({STACK: stack, IMAGE: wanted.identity}))
+    return _proof(port, say, clock).holding(wanted, found)
 
 
 def is_ours(port: Snapshots, snapshot_id: str) -> bool:
     """Whether an upload made this snapshot, or it is gone. Raises `CloudError` if that cannot be known."""
+    clock = SystemClock()
     try:
-        snapshot = _patience(SystemClock()).call(lambda: port.describe(snapshot_id))
+        snapshot = _patience(clock).call(lambda: port.describe(snapshot_id))
     except NotFound:
         return True
-    return proof(port, lambda _line: None).uploaded(snapshot)
+    return _proof(port, lambda _line: None, clock).uploaded(snapshot)
+
+
+def _proof(port: Snapshots, say: Callable[[str], None], clock: Clock) -> Proof:
+    return Proof(port, lambda: _patience(clock), clock, say)
 
 
 def _patience(clock: Clock) -> Patience:

@@ -17,8 +17,8 @@ from functools import partial
 from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.image.blockmap import BadMap, BlockMap
 from fleetswap.domain.image.blocks import BLOCK_SIZE, block_count, digest
-from fleetswap.domain.image.lineage import Wanted, candidates, disagreement, unfit
-from fleetswap.domain.image.snapshots import Snapshot
+from fleetswap.domain.image.lineage import candidates, disagreement, unfit
+from fleetswap.domain.image.snapshots import Snapshot, Wanted
 from fleetswap.domain.tags import LINEAGE, STACK
 from fleetswap.workflows.image.block_list import listing, read_map
 from fleetswap.workflows.image.image_file import ImageFile

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.image.snapshots import PENDING_MINUTES, SNAPSHOT_ID, Start
+from fleetswap.domain.image.snapshots import PENDING_MINUTES, SNAPSHOT_ID, Start, Wanted
 
 AUTO = "auto"
 NONE = "none"
@@ -105,6 +105,10 @@ class UploadRequest:
     def own_tags(self) -> dict[str, str]:
         """The tags that tell this stack's snapshots of this image."""
         return {tags.STACK: self.stack, tags.IMAGE: self.identity}
+
+    def wanted(self, volume_gib: int) -> Wanted:
+        """What is asked of a snapshot that serves instead of a new one."""
+        return Wanted(self.identity, volume_gib, self.encrypted, self.kms_key)
 
     def allows(self, parent: str | None) -> bool:
         """Whether a snapshot with this parent (None: with none) is what was asked for."""

@@ -28,7 +28,7 @@ from pathlib import Path
 from fleetswap.domain.errors import CloudError, Invalid, NotFound
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import Encoded, Layout
-from fleetswap.domain.image.lineage import Plan, Wanted
+from fleetswap.domain.image.lineage import Plan
 from fleetswap.domain.image.snapshots import Snapshot
 from fleetswap.workflows.image.acquire import GENERATIONS, Beginning, Claim
 from fleetswap.workflows.image.adopt import Proof
@@ -39,7 +39,8 @@ from fleetswap.workflows.image.parent import Search
 from fleetswap.workflows.image.ports import Snapshots
 from fleetswap.workflows.image.request import HOLES, UploadRequest
 from fleetswap.workflows.image.retry import Clock, Patience, SystemClock
-from fleetswap.workflows.image.send import CONNECTIONS, Progress, Puts, Sender
+from fleetswap.workflows.image.send import CONNECTIONS, Puts, Sender
+from fleetswap.workflows.image.work_queue import Progress
 
 FIRST_PATIENCE_SECONDS = 30.0
 """Silence until the first answer: a wrong endpoint or region is likelier then than an outage."""
@@ -156,7 +157,7 @@ class _Upload:
     def _beginning(self) -> Beginning:
         request, clock = self._request, self._clock
         patience = partial(Patience, clock, threading.Event(), seconds=FIRST_PATIENCE_SECONDS)
-        wanted = Wanted(request.identity, self._layout.volume_gib, request.encrypted, request.kms_key)
+        wanted = request.wanted(self._layout.volume_gib)
         stacks = (request.stack, *request.trusted_stacks)
         return Beginning(
             request,

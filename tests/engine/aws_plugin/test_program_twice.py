@@ -19,6 +19,7 @@ from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.front_door import FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.switch import Switch, SwitchArgs
+from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Machine
 
 config = pulumi.Config()
@@ -41,7 +42,7 @@ door = FrontDoor(
 )
 entry = Entry(
     release="web-12345678",
-    image=Image(identity="sha256:0", file="disk.raw"),
+    image=Image("sha256:0", FileImage("disk.raw")),
     machine=Machine(
         ("t3.small", "t3a.small"), 2, 0, root_gib=4, policies=("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",)
     ),

@@ -1,0 +1,130 @@
+"""Takes an image to a completed snapshot: adopt one, or have the image made, look at it, and upload it.
+
+It decides the order of these steps, what is refused before anything is sent, and nothing else; how an image is made is
+its `Source`'s business. CI builds, deployments and the command line ship with it, so it knows nothing of Pulumi.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fleetswap.domain.errors import FleetswapError, InputError
+from fleetswap.domain.image import blockmap
+from fleetswap.domain.image.disk import refuse_unbootable
+from fleetswap.workflows.image import adopt
+from fleetswap.workflows.image.image_file import ImageFile, identify
+from fleetswap.workflows.image.ports import Snapshots
+from fleetswap.workflows.image.request import UploadRequest
+from fleetswap.workflows.image.retry import Clock, SystemClock
+from fleetswap.workflows.image.send import CONNECTIONS, Puts
+from fleetswap.workflows.image.upload import Uploaded, upload
+from fleetswap.workflows.image.work_queue import Progress
+
+
+class Source(Protocol):
+    """What makes an image. `fleetswap.nix.source` builds it; `FileSource` has it in a file."""
+
+    def identity(self) -> str:
+        """What image it would make now, without making it. `InputError` if it makes none."""
+
+    def bring(self, say: Callable[[str], None]) -> Path:
+        """The disk of the image on this machine. `say` gets what is done meanwhile, a few words at a time."""
+
+    def sent(self) -> None:
+        """EBS has the whole image: what kept it on this machine is no longer needed."""
+
+
+class FileSource:
+    """An image that something else has made."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def identity(self) -> str:
+        """See `fleetswap.workflows.image.image_file.identify`."""
+        return identify(self._path)
+
+    def bring(self, say: Callable[[str], None]) -> Path:  # noqa: ARG002 (there is nothing to say)
+        """The file, which is there."""
+        return self._path
+
+    def sent(self) -> None:
+        """The file is not ours."""
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A completed snapshot of the image, and what it took. Both times are 0 if it was there before the image was."""
+
+    uploaded: Uploaded
+    build_seconds: float = 0.0
+    upload_seconds: float = 0.0
+
+
+def ship(
+    request: UploadRequest,
+    source: Source | Path,
+    port: Snapshots,
+    puts: Puts,
+    say: Callable[[str], None],
+    *,
+    building: Callable[[str], None] = lambda _line: None,
+    progress: Callable[[Progress], None] | None = None,
+    bootable: bool = True,
+    root_gib: int | None = None,
+    clock: Clock | None = None,
+    connections: int = CONNECTIONS,
+) -> Shipped:
+    """Return a completed snapshot of the image that `request` names, made now or before.
+
+    With a `Source`, a completed snapshot is looked for before anything is made: the source of an older image may be
+    gone. What the source makes must be the image that the request names. A `Path` is of an image that is there, which
+    the caller has named. `bootable` refuses a disk that no machine boots from with UEFI, `root_gib` one that does not
+    fit into a root volume of that size. `say` gets what stays to be read, `building` and `progress` what passes.
+
+    To repeat it is harmless. Raises as `upload` does, and `FleetswapError` if the source makes another image.
+    """
+    clock = clock or SystemClock()
+    began = clock.now()
+    if isinstance(source, Path):
+        path = source
+    else:
+        found = adopt.finished(port, request.stack, request.wanted(0), say, clock)
+        if found is not None:
+            _check_root(found.volume_gib, root_gib)
+            say(f"snapshot {found.snapshot_id} already holds the image: nothing to build or to send")
+            adopted = Uploaded(found.snapshot_id, found.volume_gib, 0, 0, clock.now() - began, adopted=True)
+            return Shipped(adopted)
+        path = _made(source, request.identity, building)
+    built = clock.now()
+    with ImageFile(path, data=request.data) as image:
+        if bootable:
+            refuse_unbootable(image.disk, name=str(path))
+        _check_root(blockmap.layout(image.size).volume_gib, root_gib)
+    uploaded = upload(path, request, port, puts, say, progress=progress, clock=clock, connections=connections)
+    if not isinstance(source, Path):
+        source.sent()
+    return Shipped(uploaded, built - began, clock.now() - built)
+
+
+def _made(source: Source, identity: str, building: Callable[[str], None]) -> Path:
+    """The image, which must be the one that was asked for: somebody has looked at that one's name, not at another's."""
+    made = source.identity()
+    if made != identity:
+        raise FleetswapError(
+            f"the image is to be {identity}, but its source now makes {made}: check out the commit that made it, or"
+            " deploy the new image as a release of its own"
+        )
+    return source.bring(building)
+
+
+def _check_root(volume_gib: int, root_gib: int | None) -> None:
+    """EC2 refuses a volume that is smaller than its snapshot, but only when a machine is launched."""
+    if root_gib is not None and root_gib < volume_gib:
+        raise InputError(
+            f"fleetswap:machine.root_gib is {root_gib}, but the volume of the image has {volume_gib} GiB (the image"
+            " and its block map): raise it, or leave it out"
+        )

@@ -1,0 +1,24 @@
+"""Where the Pulumi project lies on this machine. Paths in settings, ledger and state are relative to it, so that a
+state does not tie to one machine.
+
+The engine starts the program, and every provider, in the folder that `main` of Pulumi.yaml names (pulumi/pulumi,
+engine/project.go `GetPwdMain`, and plugin/provider_plugin.go), which is the project's or one inside of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
+"""A project's file, by the names that Pulumi looks for (docs, "Pulumi project file reference")."""
+
+
+def root() -> Path:
+    """The folder of the project that the working directory is in; without a project, that directory itself."""
+    here = Path.cwd()
+    return next((each for each in (here, *here.parents) if any((each / name).is_file() for name in FILES)), here)
+
+
+def work() -> Path:
+    """Where this machine keeps what makes the next deployment shorter. To lose it costs time and nothing else."""
+    return root() / ".work"
