@@ -28,10 +28,11 @@ class StepSettings(Strict):
     weight: int = Field(ge=1, le=100)
     """Percentage of requests that the candidate gets. Must be greater than that of the step before."""
     hold: Wait = Step.hold
-    """Minimum number of seconds that the weight is held. If requests are counted, a step also waits for the metrics of
-    its last minute, which CloudWatch gets one to two minutes late."""
+    """Minimum time in seconds to hold the weight. If requests are counted, the step also waits for the metrics of its
+    last minute, which reach CloudWatch one to two minutes late."""
     min_requests: int = Field(default=Step.min_requests, ge=0)
-    """Minimum number of requests to the candidate in whole minutes of this step. With fewer, the rollout is aborted."""
+    """Minimum number of requests to the candidate in the whole minutes of this step. With fewer, the rollout is
+    aborted."""
 
 
 def _completed(steps: tuple[StepSettings, ...]) -> tuple[StepSettings, ...]:
@@ -87,23 +88,22 @@ class Judgement(Strict):
     """What a candidate must prove, and how long each part of a rollout may take."""
 
     deadline: Deadline = Policy.deadline
-    """Seconds that the candidate has to become healthy, from the start of the rollout. After that, the rollout is
+    """Time in seconds for the candidate to become healthy, from the start of the rollout. After that, the rollout is
     aborted."""
     readings: int = Field(default=Policy.readings, ge=1, le=100)
-    """How many good readings in a row count as proof, for example that the candidate is healthy."""
+    """Consecutive good readings that are required as proof, for example that the candidate is healthy."""
     interval: float = Field(default=Policy.interval, ge=0.1, le=60)
     """Seconds between two readings."""
     data_deadline: Wait = Policy.data_deadline
-    """Seconds to wait for missing metrics after a step's `hold` and `convergence`. After that, the rollout is
+    """Time in seconds to wait for missing metrics after a step's `hold` and `convergence`. After that, the rollout is
     aborted."""
     shift_deadline: float = Field(default=Policy.shift_deadline, gt=0, le=3600)
-    """Seconds within which the listener must show new weights. After that, the rollout is
-    aborted."""
+    """Time in seconds for the listener to show new weights. After that, the rollout is aborted."""
     convergence: float = Field(default=Policy.convergence, ge=0, le=3600)
-    """Seconds until all nodes of the load balancer follow new weights, counted from when the listener shows them."""
+    """Time in seconds until all nodes of the load balancer follow new weights, from when the listener shows them."""
     switch_margin: Deadline = Policy.switch_margin
-    """Seconds that the dead man's switch waits beyond the longest time that a step may take. EventBridge Scheduler may
-    add up to a minute."""
+    """Extra time in seconds before the dead man's switch fires, beyond the longest time that a step may take.
+    EventBridge Scheduler may add up to a minute."""
     probe_path: Path = Policy.probe_path
     """Path to probe: through the preview rule before the candidate gets traffic, without it afterwards."""
     probe_statuses: tuple[Annotated[int, Field(ge=100, le=599)], ...] = Field(
@@ -129,11 +129,12 @@ class Judgement(Strict):
     """What to do when EC2 has no capacity for the candidate: `abort` the rollout, or launch On-Demand Instances in
     place of Spot Instances (`on-demand`)."""
     shortage_patience: Wait = Policy.shortage_patience
-    """Seconds that EC2 may have no capacity before `shortage` applies."""
+    """Time in seconds that EC2 may have no capacity before `shortage` applies."""
     warm: float = Field(default=Policy.warm, ge=0, le=MONTH)
-    """Seconds that the previous release keeps its machines, as the standby. Then a scheduled action scales it in."""
+    """Time in seconds that the previous release keeps its machines as a standby. After that, a scheduled action scales
+    it in."""
     again: bool = Policy.again
-    """Whether a release that was rolled back with `fleetswap rollback --now` may be deployed again."""
+    """Whether a release that was rolled back manually (`fleetswap rollback --now`) may be deployed again."""
 
 
 class StrategyInputs(Strict):
@@ -171,15 +172,15 @@ class Moves(Strict):
         Steps,
         BeforeValidator(_named, json_schema_input_type=Literal["all-at-once"] | tuple[StepSettings, ...]),
     ] = (StepSettings(weight=10, hold=60, min_requests=50),)
-    """`all-at-once`, or the steps of a canary. A last step with all the traffic is added if it is missing. On AWS a
-    step takes four to six minutes, because CloudWatch gets metrics one to two minutes late."""
+    """`all-at-once`, or the steps of a canary. A last step with all the traffic is added if it is missing. On AWS, a
+    step takes four to six minutes, because metrics reach CloudWatch one to two minutes late."""
     bake: Wait = 60
-    """Minimum number of seconds that a release which was never live is watched with all the traffic on it."""
+    """Minimum time in seconds to watch a release that was never live before, with all the traffic on it."""
     trusted: int = Field(default=3, ge=0)
-    """How many of the newest releases in the ledger skip the canary because they were live before, so that a rollback
-    is fast. A release that was rolled back is not among them."""
+    """Number of the newest releases in the ledger that skip the canary because they were live before, which makes a
+    rollback fast. A release that was rolled back is not among them."""
     trusted_bake: Wait = Strategy.trusted_bake
-    """Seconds that a trusted release is watched with all the traffic on it."""
+    """Time in seconds to watch a trusted release with all the traffic on it."""
 
 
 class RolloutSettings(Judgement, Moves):
@@ -190,7 +191,7 @@ class RolloutSettings(Judgement, Moves):
     """`Host` header of a probe, for an application that responds only to its own names. Unset: the load balancer's
     name. The load balancer's own health check always sends the machine's private address."""
     alerts: TopicArn | None = Field(default=None, examples=["arn:aws:sns:eu-central-1:111122223333:deploys"])
-    """ARN of an SNS topic that is notified of the end of every rollout, good or bad."""
+    """ARN of an SNS topic that is notified at the end of every rollout, whether it succeeded or not."""
 
     def policy(self, capacity: int) -> RolloutPolicy:
         """The policy of a rollout with these settings; `capacity` is the minimum number of live machines."""

@@ -63,7 +63,7 @@ class NixImage(Strict):
 
 
 class ImageSettings(Strict):
-    """The image to deploy: either `nix` or `file`. A change makes a new release."""
+    """The image to deploy: either `nix` or `file`. A change creates a new release."""
 
     nix: NixImage | None = Field(default=None, examples=[{"expression": "nix/demo"}])
     file: str | None = Field(default=None, examples=["images/web.raw"])
@@ -82,14 +82,14 @@ class ImageSettings(Strict):
 
 
 class UploadSettings(Strict):
-    """How images are uploaded. A change makes no new release; it applies to the next upload."""
+    """How images are uploaded. Changes apply to the next upload and do not create a new release."""
 
     sparse: Literal["none", "holes"] = "none"
-    """`none` sends every block. `holes` skips the blocks that were never written to the file and that no parent
-    snapshot has. On an encrypted volume such a block reads as garbage, so do not use it for an image whose zeros were
+    """`none` sends every block. `holes` skips blocks that were never written to the file and that no parent snapshot
+    has. On an encrypted volume a skipped block reads as garbage: do not use `holes` for an image whose zeros were
     turned into holes (`cp --sparse`)."""
     samples: int = Field(default=SAMPLES, ge=0, le=1000)
-    """How many unchanged blocks are read back from the parent snapshot and compared before the parent is used."""
+    """Number of unchanged blocks that are read back from the parent snapshot and compared before the parent is used."""
     trusted_stacks: tuple[str, ...] = Field(default=(), examples=[["fleetswap/staging"]])
     """Other stacks (`PROJECT/STACK`) of the same account and region whose snapshots may be the parent, so that the
     first image need not be uploaded in full. Whoever can upload for those stacks decides what this stack's machines
@@ -99,12 +99,12 @@ class UploadSettings(Strict):
 
 
 class MachineSettings(Strict):
-    """What the machines are made of besides the image. A change makes a new release."""
+    """Instance types, root volume and role of the machines. A change creates a new release."""
 
     instance_types: Annotated[tuple[InstanceType, ...], AfterValidator(distinct)] = Field(
         default=("c7i.large", "c7a.large", "m7i.large", "m7a.large"), min_length=1, max_length=40
     )
-    """Instance types to launch, all x86-64. With several, Spot capacity can come from more pools."""
+    """Instance types to launch, x86-64 only. List several, so that Spot capacity can come from more pools."""
     on_demand_base: int = Field(default=2, ge=0)
     """Number of machines that are always On-Demand Instances."""
     on_demand_percent: int = Field(default=0, ge=0, le=100)
@@ -118,17 +118,17 @@ class MachineSettings(Strict):
 
 
 class CapacitySettings(Strict):
-    """How many machines a release has. Changes apply in place."""
+    """Number of machines of a release. Changes apply in place."""
 
     min: int = Field(default=2, ge=1)
     """Minimum number of machines of the live release."""
     max: int = Field(default=8, ge=1, validate_default=True)
     """Maximum number of machines of one release. An increase applies in place, a decrease to the next release."""
     cpu_percent: float = Field(default=50, gt=0, le=100)
-    """Target for the average CPU utilization, in percent (target tracking)."""
+    """Target tracking: average CPU utilization to maintain, in percent."""
     # The provider leaves a 0 out of CreateAutoScalingGroup, and AWS then takes the group's cooldown, 300 s.
     warmup: int = Field(default=60, ge=1, le=3600)
-    """Instance warmup: seconds after launch in which the CPU of a machine is not counted. A longer one delays
+    """Instance warmup: seconds after launch before the CPU utilization of a machine is counted. A longer warmup delays
     scale-out."""
 
     @field_validator("max")
@@ -140,10 +140,10 @@ class CapacitySettings(Strict):
 
 
 class NetworkSettings(Strict):
-    """The VPC, for a new stack only: a change is refused while a fleet runs, because AWS would replace the network."""
+    """The VPC. A change is refused while a fleet runs, because AWS would have to replace the network."""
 
     cidr: str = "10.66.0.0/16"
-    """IPv4 range of the VPC, a /16 to /24."""
+    """IPv4 CIDR block of the VPC, from /16 to /24."""
     zones: tuple[Zone, Zone] | None = Field(default=None, examples=[["a", "b"]])
     """Letters of the two Availability Zones. Unset: the first two that the account has. A running fleet keeps its
     zones, even if AWS adds others."""
@@ -170,18 +170,18 @@ class FrontSettings(Strict):
     """The load balancer's listener."""
 
     port: int | None = Field(default=None, ge=1, le=65535, examples=[443])
-    """Port of the listener. Unset: 443 with a certificate, 80 without."""
+    """Port of the listener. Unset: 443 with a certificate, otherwise 80."""
     certificate_arn: CertificateArn | None = Field(
         default=None, examples=["arn:aws:acm:eu-central-1:111122223333:certificate/replace-me"]
     )
     """ARN of the certificate for HTTPS, in the stack's region. Unset: HTTP."""
     idle_timeout: int = Field(default=60, ge=1, le=4000)
     """Seconds without data after which the load balancer closes a connection. The application must keep idle
-    connections open longer than this, or users get a 502 now and then."""
+    connections open longer than this, or clients occasionally get a 502."""
 
 
 class HealthSettings(Strict):
-    """The service's port and its health check. A change makes a new release, except for `drain` and `grace`.
+    """Port and health check of the service. A change creates a new release, except for `drain` and `grace`.
 
     The limits are ELBv2's (CreateTargetGroup).
     """
@@ -197,16 +197,16 @@ class HealthSettings(Strict):
     timeout: int = Field(default=3, ge=2, le=120, validate_default=True)
     """Seconds without a response after which a health check fails. Must be less than `interval`."""
     healthy: int = Field(default=2, ge=2, le=10)
-    """Successful health checks in a row after which an unhealthy machine is healthy again."""
+    """Consecutive successful health checks before an unhealthy machine is healthy again."""
     unhealthy: int = Field(default=2, ge=2, le=10)
-    """Failed health checks in a row after which a machine is unhealthy."""
+    """Consecutive failed health checks before a machine is unhealthy."""
     drain: int | None = Field(default=None, ge=0, le=3600, examples=[60])
-    """Deregistration delay: seconds that a machine which is scaled in has to finish its open requests. Longer ones are
-    cut off. Unset: `front.idle_timeout`."""
+    """Deregistration delay: seconds that a machine has to finish open requests before it is terminated. Requests that
+    take longer are cut off. Unset: `front.idle_timeout`."""
     grace: int = Field(default=300, ge=0, le=7200)
-    """Health check grace period: seconds after launch in which an unhealthy machine is not replaced. It must be longer
-    than the slowest boot, or no machine ever serves. The first boots of a new image are slow, because EBS loads every
-    block from S3 when it is first read."""
+    """Health check grace period: seconds after launch before an unhealthy machine is replaced. Must be longer than the
+    slowest boot, or no machine ever serves. The first boots of a new image are slow, because EBS loads each block from
+    S3 when it is first read."""
 
     @field_validator("timeout")
     @classmethod
@@ -220,7 +220,7 @@ class RetentionSettings(Strict):
     """What is kept besides the live release and its standby."""
 
     images: int = Field(default=3, ge=0, le=50)
-    """Number of older releases whose AMI is kept, without machines."""
+    """Number of older releases whose AMI is kept without machines."""
 
 
 class Settings(Strict):
@@ -229,14 +229,14 @@ class Settings(Strict):
     region: Region = Field(examples=["eu-central-1"])
     """AWS Region of the stack."""
     account: AccountId | None = Field(default=None, examples=["111122223333"])
-    """ID of the AWS account of the stack. Credentials of another account are refused. A running fleet's account is in
-    the ledger and cannot change."""
+    """ID of the AWS account to deploy to. Credentials for any other account are refused. The account of a running fleet
+    is in the ledger and cannot change."""
     service: Service = Field(examples=["web"])
     """Name of the service, at most 15 characters. Every release's ID begins with it."""
     image: ImageSettings
     release: str | None = Field(default=None, examples=["web-7f3a1b2c"])
-    """A release in the ledger that gets the traffic instead of `image`: a rollback in one line. Remove it to deploy the
-    image."""
+    """ID of a release in the ledger that gets the traffic instead of `image`: a rollback in one line. Remove it to
+    deploy `image` again."""
     upload: UploadSettings = UploadSettings()
     machine: MachineSettings = MachineSettings()
     capacity: CapacitySettings = CapacitySettings()
@@ -246,7 +246,7 @@ class Settings(Strict):
     rollout: RolloutSettings = RolloutSettings()
     retention: RetentionSettings = RetentionSettings()
     tags: dict[str, str] = Field(default={}, examples=[{"team": "web"}])
-    """Additional tags for every resource, at most 40, with values of at most 255 characters."""
+    """Additional tags for all resources: at most 40, with values of at most 255 characters."""
     endpoint: str | None = Field(
         default=None, pattern=r"^http://127\.0\.0\.1:\d{1,5}$", examples=["http://127.0.0.1:4510"]
     )
