@@ -27,7 +27,7 @@ from fleetswap_pulumi.release import Release, ReleaseArgs, Tuning
 from fleetswap_pulumi.rollout import Rollout, RolloutArgs
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.switch import Switch, SwitchArgs
-from fleetswap_pulumi.wanted import wanted_entry
+from fleetswap_pulumi.wanted_release import wanted_entry
 
 
 @dataclass(frozen=True)
