@@ -1,5 +1,5 @@
 """The disk image of a release, as an EBS snapshot: see `fleetswap_pulumi.disk_image`."""
 
-from fleetswap_pulumi.disk_image import DiskImage, DiskImageProvider, Shipping
+from fleetswap_pulumi.disk_image import DiskImage, DiskImageProvider
 
-__all__ = ["DiskImage", "DiskImageProvider", "Shipping"]
+__all__ = ["DiskImage", "DiskImageProvider"]

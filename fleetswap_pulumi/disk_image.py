@@ -19,7 +19,7 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from fleetswap.aws.image import snapshots
 from fleetswap.aws.image.ebs import DirectSnapshots
@@ -32,8 +32,7 @@ from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.text import counted
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image import adopt
-from fleetswap.workflows.image.request import NONE, SAMPLES, UploadRequest
-from fleetswap.workflows.image.send import CONNECTIONS
+from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.ship import FileSource, Shipped, Source, ship
 from fleetswap.workflows.image.work_queue import Progress
 from fleetswap.workflows.stop import Stop
@@ -41,6 +40,7 @@ from fleetswap_pulumi import project
 from fleetswap_pulumi.cancel import hear
 from fleetswap_pulumi.checks import ProviderInputs, check_failures
 from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.settings import UploadSettings
 from fleetswap_pulumi.speech import Speech, urn_of
 
 SCHEMA = 1
@@ -62,17 +62,6 @@ CANCELLED = "cancelled before the image was uploaded"
 """Why building and uploading end after Ctrl-C or SIGTERM."""
 
 
-class Shipping(BaseModel):
-    """How the image is sent; see `fleetswap.workflows.image.request.UploadRequest`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sparse: str = NONE
-    samples: int = SAMPLES
-    trusted_stacks: tuple[str, ...] = ()
-    connections: int = CONNECTIONS
-
-
 class Inputs(ProviderInputs):
     """The resource's inputs. No client, no secret. What is None has a default: Pulumi leaves it out on the way here."""
 
@@ -87,7 +76,8 @@ class Inputs(ProviderInputs):
     changes: list[str]
     tags: dict[str, str]
     lineage: str = ""
-    shipping: Shipping = Shipping()
+    shipping: UploadSettings = UploadSettings()
+    """The setting `upload`, by the name that it had in version 0.1."""
     root_gib: int | None = None
     urn: str = ""
     """In whose row building and uploading speak."""
@@ -230,7 +220,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
         name: str,
         context: Context,
         entry: Entry,
-        shipping: Shipping,
+        upload: UploadSettings,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         image = entry.image
@@ -245,7 +235,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             changes=list(image.changes),
             tags=context.tags(name, release=entry.release, image=image.identity),
             lineage=context.service,
-            shipping=shipping,
+            shipping=upload,
             root_gib=entry.machine.root_gib,
             urn=urn_of("DiskImage", name, RELEASE),
         )

@@ -19,7 +19,6 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
 from fleetswap_pulumi.context import Context
-from fleetswap_pulumi.disk_image import Shipping
 from fleetswap_pulumi.front_door import FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.place import Whereabouts, check_offers, place
@@ -111,7 +110,7 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> Fleet:
                     drain=settings.drain,
                     grace=settings.health.grace,
                 ),
-                shipping=Shipping(**settings.upload.model_dump()),
+                upload=settings.upload,
                 running=entry.release in running,
             ),
             opts=everything,

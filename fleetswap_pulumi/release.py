@@ -16,11 +16,12 @@ from pulumi_aws import autoscaling, ec2, iam, lb
 
 from fleetswap.domain.release.ledger import Entry
 from fleetswap_pulumi.context import Context
-from fleetswap_pulumi.disk_image import DiskImage, Shipping
+from fleetswap_pulumi.disk_image import DiskImage
 from fleetswap_pulumi.machine_image import ROOT_DEVICE, MachineImage, MachineImageArgs
 from fleetswap_pulumi.network import Network
 from fleetswap_pulumi.preview import PreviewRule
 from fleetswap_pulumi.rollout import Side
+from fleetswap_pulumi.settings import UploadSettings
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ReleaseArgs:
     network: Network
     listener_arn: pulumi.Output[str]
     tuning: Tuning
-    shipping: Shipping
+    upload: UploadSettings
     running: bool
 
 
@@ -60,7 +61,7 @@ class Release(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self._tags = args.context.tags(self._name, release=self._name, image=args.entry.image.identity)
 
-        self.disk = DiskImage(self._name, args.context, args.entry, args.shipping, opts=self._child)
+        self.disk = DiskImage(self._name, args.context, args.entry, args.upload, opts=self._child)
         self.ami_id = MachineImage(
             self._name,
             MachineImageArgs(
