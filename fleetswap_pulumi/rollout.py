@@ -13,7 +13,6 @@ from typing import Any
 
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
-from pydantic import BaseModel, ConfigDict
 
 from fleetswap.aws.rollout.balancer import Balancer
 from fleetswap.aws.rollout.fleet import Fleet
@@ -31,7 +30,7 @@ from fleetswap.domain.rollout.state import State
 from fleetswap.workflows.rollout import run as workflow
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi.cancel import hear
-from fleetswap_pulumi.checks import ProviderInputs, check_failures
+from fleetswap_pulumi.checks import ProviderInputs, Strict, check_failures
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.guardian import guarded
 from fleetswap_pulumi.policy import RolloutPolicy
@@ -51,10 +50,8 @@ LOCAL_PERIOD = 10
 """Seconds of a period of metrics in the local cloud, where nobody wants to wait for AWS's minute."""
 
 
-class SideInputs(BaseModel):
+class SideInputs(Strict):
     """See `fleetswap.domain.rollout.model.Side`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     release: str
     group: str
@@ -63,10 +60,11 @@ class SideInputs(BaseModel):
 
 
 class Inputs(ProviderInputs):
-    """The resource's inputs. `live` is the release that is to have the traffic, first for the reader of a preview."""
+    """The resource's inputs, in the order of a preview."""
 
     schema_version: int
     live: str
+    """The wanted release, which is to be live; which one is live now is the output `serving`."""
     standby: str | None = None
     service: str
     region: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 import pytest
@@ -92,6 +92,35 @@ def test_a_ledger_comes_back_as_it_went(ledger: Ledger) -> None:
     through_state = json.loads(json.dumps(to_plain(ledger)), parse_int=float)
     assert "null" not in json.dumps(to_plain(Ledger()))
     assert from_plain(through_state) == ledger
+
+
+def at_default(value: object, where: str = "") -> Iterator[str]:
+    """The fields, in dataclasses all the way down, that have their default."""
+    if isinstance(value, tuple):
+        for item in value:
+            yield from at_default(item, where)
+    if is_dataclass(value):
+        for each in fields(value):
+            given, at = getattr(value, each.name), f"{where}.{each.name}"
+            unset = each.default_factory() if each.default_factory is not MISSING else each.default
+            if given == unset:
+                yield at
+            yield from at_default(given, at)
+
+
+def test_every_field_is_read_back() -> None:
+    """A setting that came later would be forgotten with the next update, and its release made anew under users."""
+    machine, health = Machine(("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",)), HEALTH
+    nix = NixImage("nix/demo", {"version": "1"}, {"sandbox": "true"}, "image")
+    images = [Image("a", nix, {"p": "1"}, ("p 1",)), Image("b", FileImage("web.raw"), {"p": "2"}, ("p 2",))]
+    entries = tuple(
+        Entry(release_id("web", image.identity, machine, health), image, machine, health, 4, left=True)
+        for image in images
+    )
+    live, standby = (each.release for each in entries)
+    full = Ledger(live, standby, entries, Network("10.66.0.0/16", ("a", "b")), HERE)
+    assert list(at_default(full)) == []
+    assert from_plain(json.loads(json.dumps(to_plain(full)), parse_int=float)) == full
 
 
 def test_a_new_stack_has_an_empty_ledger() -> None:
