@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from fleetswap.aws.calls import explained
+from fleetswap.aws.errors import explained
 
 if TYPE_CHECKING:
     from fleetswap.aws.session import Cloud

@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 import botocore.session
 from botocore.exceptions import BotoCoreError
 
+from fleetswap.aws.errors import NO_CREDENTIALS, meant
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
-from fleetswap.aws.refusals import one_line
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.text import one_line
 
 _REGION = re.compile(r"[a-z]{2,6}(-[a-z]+)+-[0-9]+")
 """How every region's name is made, also those that this botocore does not know yet."""
@@ -52,9 +53,11 @@ def joining(region: str | None, endpoint: str | None) -> Iterator[Cloud]:
         session = botocore.session.Session()
         chosen = _region(session, region)
         if session.get_credentials() is None:
-            raise InputError(_no_credentials(endpoint))
+            raise InputError(_local_credentials(endpoint) or NO_CREDENTIALS)
         yield Cloud(chosen, endpoint)
-    except (BotoCoreError, ValueError) as error:  # botocore raises a ValueError for an endpoint that is no URL
+    except BotoCoreError as error:
+        raise InputError(str(meant(error, "connecting to AWS"))) from error
+    except ValueError as error:  # botocore's, for an endpoint that is no URL
         raise InputError(f"the AWS configuration is not valid: {one_line(error)}") from error
 
 
@@ -69,10 +72,11 @@ def in_region(region: str, endpoint: str | None) -> Iterator[None]:
         raise
 
 
-def _no_credentials(endpoint: str | None) -> str:
+def _local_credentials(endpoint: str | None) -> str:
+    """What the local cloud wants; nothing if this is not it: no login helps there."""
     if endpoint is not None and urlsplit(endpoint).hostname in ("127.0.0.1", "localhost"):
         return "no AWS credentials: the local cloud accepts any (AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local)"
-    return "no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`"
+    return ""
 
 
 def _region(session: botocore.session.Session, region: str | None) -> str:

@@ -1,6 +1,13 @@
-"""How figures are worded wherever people read them."""
+"""How figures and texts are worded wherever people read them."""
 
 from __future__ import annotations
+
+import re
+
+_ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]")
+"""ECMA-48 control sequences: OSC strings, CSI sequences, and the short ones. Firmware draws its screens with them."""
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]+")
 
 
 def duration(seconds: float) -> str:
@@ -11,6 +18,16 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def one_line(text: object) -> str:
+    """Text from outside as one line: no escapes, no control characters, no runs of blanks."""
+    return " ".join(_UNPRINTABLE.sub(" ", without_escapes(str(text))).split())
+
+
+def without_escapes(text: str) -> str:
+    """Text without what a terminal would take for a command."""
+    return _ESCAPES.sub("", text)
 
 
 def amount(size: int) -> str:

@@ -18,12 +18,12 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import MetadataRetrievalError, UnauthorizedSSOTokenError
 
+from fleetswap.aws.errors import refusal
 from fleetswap.aws.image import block_writer as puts_module
 from fleetswap.aws.image import signing
 from fleetswap.aws.image.block_writer import BlockConnection, BlockPuts
 from fleetswap.aws.image.connection import Endpoint
 from fleetswap.aws.image.signing import UNSIGNED, Request, Signer
-from fleetswap.aws.refusals import refusal
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import CloudError, InputError, NotFound, Throttled, TryAgain
 from fleetswap.domain.image.blocks import digest, encode
@@ -360,9 +360,9 @@ def test_a_renewal_that_fails_ends_nothing_while_the_credentials_hold() -> None:
     ("found", "kind", "message"),
     [
         (EOFError("EOF when reading a line"), CloudError, "asks for an MFA code, and there is no terminal"),
-        (FileNotFoundError(2, "No such file", "token"), CloudError, "cannot be read .*token.*: correct the profile"),
+        (FileNotFoundError(2, "No such file", "token"), CloudError, "cannot be read: correct the profile .*token"),
         (None, CloudError, "no AWS credentials: set AWS_PROFILE"),
-        (UnauthorizedSSOTokenError(), CloudError, "log in with `aws sso login`"),
+        (UnauthorizedSSOTokenError(), CloudError, "log in again, for example with `aws sso login`"),
         (MetadataRetrievalError(error_msg="timed out"), TryAgain, "cannot be renewed"),
     ],
 )
@@ -409,7 +409,7 @@ def test_a_clock_that_cannot_be_set_is_told(wire: Wire, line: Line, date: str) -
     if date == "now":
         date = format_datetime(datetime.datetime.now(datetime.UTC), usegmt=True)
     wire.answers.put(error("403 Forbidden", "RequestTimeTooSkewed", **({"Date": date} if date else {})))
-    with pytest.raises(CloudError, match="the clock of this machine is wrong: set it") as caught:
+    with pytest.raises(CloudError, match="the clock of this computer is wrong: set it") as caught:
         line.put()
     assert not isinstance(caught.value, TryAgain)
 
@@ -584,7 +584,7 @@ def test_a_stranger_is_not_trusted(tls: tuple[ssl.SSLContext, Path], tmp_path: P
     _, other = certificate(tmp_path)
     with Wire(tls[0]) as wire:
         line = Line(BlockPuts(wire.url, signer(), lambda: ssl.create_default_context(cafile=other)).connect())
-        with pytest.raises(CloudError, match=r"certificate of 127\.0\.0\.1 is not trusted .*AWS_CA_BUNDLE") as caught:
+        with pytest.raises(CloudError, match=r"certificate of 127\.0\.0\.1 is not trusted: .*AWS_CA_BUNDLE") as caught:
             line.put()
         assert not isinstance(caught.value, TryAgain)
         assert wire.asked == []
@@ -668,7 +668,7 @@ def test_a_proxy_leads_to_the_endpoint(
 @pytest.mark.parametrize(
     ("raw", "kind", "message"),
     [
-        (answer("407 Proxy Authentication Required"), CloudError, "the proxy wants a password"),
+        (answer("407 Proxy Authentication Required"), CloudError, "the proxy needs another password"),
         (answer("503 Busy"), TryAgain, "the proxy answered with status 503"),
         (b"what?\r\n\r\n", TryAgain, "not HTTP"),
         (b"HTTP/1.1 200", TryAgain, "cut off"),
@@ -739,4 +739,4 @@ def test_expiry_and_clock_without_remedy_are_told_apart() -> None:
     expired = refusal("starting", ("ebs:StartSnapshot",), code="ExpiredTokenException", message="old", status=403)
     skewed = refusal("starting", ("ebs:StartSnapshot",), code="RequestExpired", message="old", status=400)
     assert "log in again" in str(expired)
-    assert "set it" in str(skewed)
+    assert "set the clock" in str(skewed)

@@ -15,9 +15,8 @@ from urllib.parse import parse_qs
 import pytest
 from botocore.exceptions import HTTPClientError, ProxyConnectionError, SSLError
 
-from fleetswap.aws.calls import explained
+from fleetswap.aws.errors import DEPENDENCY, explained
 from fleetswap.aws.image.ebs import DirectSnapshots
-from fleetswap.aws.refusals import DEPENDENCY
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import CloudError, Invalid, NotFound, Throttled, TryAgain
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest, encode
@@ -264,7 +263,7 @@ def test_what_may_pass_is_to_be_tried_again(wire: Wire, port: DirectSnapshots, r
         ),
         (error("400 Bad Request", "ValidationException", reason="INVALID_BLOCK_TOKEN"), "ValidationException: because"),
         (error("402 Payment Required", "ServiceQuotaExceededException"), "a quota of the account is used up"),
-        (error("400 Bad Request", "ConcurrentLimitExceededException"), "as many pending snapshots as it may have"),
+        (error("400 Bad Request", "ConcurrentLimitExceededException"), "too many snapshots are pending"),
         (error("409 Conflict", "ConflictException"), "ConflictException: because"),
         (error("403 Forbidden", "ExpiredTokenException"), "ExpiredTokenException: because"),
     ],
@@ -301,14 +300,14 @@ def test_a_denial_of_kms_names_the_rights_on_the_key(wire: Wire, port: DirectSna
     ("error", "message"),
     [
         (EOFError("EOF when reading a line"), "asks for an MFA code, and there is no terminal"),
-        (FileNotFoundError(2, "No such file", "token"), "cannot be read .*token.*: correct the profile"),
+        (FileNotFoundError(2, "No such file", "token"), "cannot be read: correct the profile .*token"),
         (
             SSLError(endpoint_url="https://ebs", error=OSError("[SSL: CERTIFICATE_VERIFY_FAILED] no")),
             "name the right authorities with AWS_CA_BUNDLE",
         ),
         (
             ProxyConnectionError(proxy_url="http://proxy", error="Tunnel connection failed: 407 Proxy Auth"),
-            "the proxy wants another password",
+            "the proxy needs another password",
         ),
         (HTTPClientError(error="Invalid header value b'AKID\\r'"), "hold a line break"),
     ],
@@ -360,7 +359,7 @@ def ec2_error(code: str) -> bytes:
         (lambda port: port.delete("snap-1"), ec2_error("UnauthorizedOperation"), CloudError, "allow ec2:DeleteSnap"),
         (lambda port: port.find({}), ec2_error("UnauthorizedOperation"), CloudError, "allow ec2:DescribeSnapshots"),
         (lambda port: port.find({}), ec2_error("RequestLimitExceeded"), Throttled, "RequestLimitExceeded"),
-        (lambda port: port.find({}), answer("200 OK", body=b"<Descr"), TryAgain, "the answer cannot be read"),
+        (lambda port: port.find({}), answer("200 OK", body=b"<Descr"), TryAgain, "the answer of AWS cannot be read"),
         (lambda port: port.start(START), answer("201 Created", body=b'{"Snap'), TryAgain, "the answer was cut off"),
         (lambda port: port.start(START), answer("201 Created", body=b"{}"), TryAgain, "the answer was cut off"),
         (

@@ -41,5 +41,5 @@ def test_a_denied_look_names_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
     with Stubber(ec2) as stub:
         stub.add_client_error("describe_availability_zones", "UnauthorizedOperation", "no", 403)
         monkeypatch.setattr(cloud, "small_ec2", lambda: ec2)
-        with pytest.raises(CloudError, match="refuses ec2:DescribeAvailabilityZones on us-west-1"):
+        with pytest.raises(CloudError, match="on us-west-1: access denied: allow ec2:DescribeAvailabilityZones"):
             Account(cloud).zones()

@@ -14,7 +14,7 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from fleetswap.aws.calls import answered_at
+from fleetswap.aws.answers import answered_at
 from fleetswap.aws.rollout import switch
 from fleetswap.aws.rollout.switch import Switch, former_name, schedule_name
 from fleetswap.domain.errors import CloudError, TryAgain
@@ -217,7 +217,7 @@ def test_who_may_not_delete_it_does_not_begin(client: Any, stub: Stubber) -> Non
     """A missing right would be found when a good release has all the traffic, and would take it away from it again."""
     absent(stub)
     stub.add_client_error("delete_schedule", "AccessDeniedException", http_status_code=403)
-    with pytest.raises(CloudError, match=f"AWS refuses scheduler:DeleteSchedule on {NAME}"):
+    with pytest.raises(CloudError, match=f"^scheduler:DeleteSchedule on {NAME}: access denied: allow"):
         of_web(client).arm(60, RULE, "run-1")
 
 
@@ -232,13 +232,13 @@ def test_a_role_that_may_not_be_passed_is_told(client: Any, stub: Stubber) -> No
         service_message="User: arn:aws:sts::1:assumed-role/ci/x is not authorized to perform: iam:PassRole on"
         f" resource: {ROLE} because no identity-based policy allows the iam:PassRole action",
     )
-    with pytest.raises(CloudError, match=f"AWS refuses iam:PassRole on {ROLE}: give the deploying role") as caught:
+    with pytest.raises(CloudError, match=f"access denied: allow iam:PassRole on {ROLE} in your IAM policy") as caught:
         of_web(client).arm(60, RULE, "run-1")
     assert not isinstance(caught.value, TryAgain)
     absent(stub)
     may_be_deleted(stub)
     stub.add_client_error("create_schedule", "AccessDeniedException", http_status_code=403, service_message="no")
-    with pytest.raises(CloudError, match=f"AWS refuses scheduler:CreateSchedule on {NAME}"):
+    with pytest.raises(CloudError, match=f"^scheduler:CreateSchedule on {NAME}: access denied: allow"):
         of_web(client).arm(60, RULE, "run-1")
 
 

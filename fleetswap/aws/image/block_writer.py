@@ -19,13 +19,14 @@ from urllib.parse import quote
 
 from botocore.utils import normalize_url_path
 
+from fleetswap.aws.errors import meaning, refusal
 from fleetswap.aws.image.connection import PROGRESS_SECONDS, Endpoint, Line, connect
 from fleetswap.aws.image.http_answer import Answer, Odd, Reader
 from fleetswap.aws.image.signing import UNSIGNED, Request, Signer, Stamp
-from fleetswap.aws.refusals import expired, one_line, refusal, skewed
 from fleetswap.aws.session import READ_SECONDS, USER_AGENT
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.image.blocks import encode
+from fleetswap.domain.text import one_line
 
 PERMISSION = "ebs:PutSnapshotBlock"
 
@@ -147,8 +148,9 @@ class BlockConnection:
     def _helps(self, answer: Answer, stamp: Stamp) -> bool:
         """Whether the next attempt is signed with what this answer asks for: newer credentials, or the right time."""
         code, message, _ = _told(answer)
-        return (expired(code) and self._signer.renew(stamp)) or (
-            skewed(code, message) and self._signer.set_clock(stamp, answer.headers.get("date"))
+        means = meaning(code, message)
+        return (means.may_be_skew and self._signer.set_clock(stamp, answer.headers.get("date"))) or (
+            means.may_be_expiry and self._signer.renew(stamp)
         )
 
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from botocore.utils import get_environ_proxies
 
+from fleetswap.aws.errors import PROXY_PASSWORD, untrusted
 from fleetswap.aws.image.http_answer import Odd, Reader
 from fleetswap.aws.session import CONNECT_SECONDS
 from fleetswap.domain.errors import CloudError, InputError
@@ -111,10 +112,7 @@ def connect(endpoint: Endpoint, context: ssl.SSLContext | None, opened: Open) ->
             line = _Tls(sock, context, endpoint.host)
     except ssl.SSLCertVerificationError as error:
         sock.close()
-        raise CloudError(
-            f"the certificate of {endpoint.host} is not trusted ({error.verify_message}): name the right authorities"
-            " with AWS_CA_BUNDLE"
-        ) from error
+        raise CloudError(f"{untrusted(endpoint.host)} ({error.verify_message})") from error
     except BaseException:
         sock.close()
         raise
@@ -152,7 +150,7 @@ def _tunnel(line: Line, endpoint: Endpoint) -> None:
     line.send(request.encode("latin-1"), b"")
     status = Reader(line.read, seconds=PROGRESS_SECONDS).head()
     if status == 407:
-        raise CloudError("the proxy wants a password: set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT")
+        raise CloudError(PROXY_PASSWORD)
     if status // 100 != 2:
         raise Odd(f"the proxy answered with status {status}")
 

@@ -1,29 +1,18 @@
 """EBS direct and EC2 over boto3, as `fleetswap.workflows.image.ports.Snapshots` wants them.
 
-It decides what an answer means: success, a failure that may pass, or a refusal, each in one line that names the
-snapshot, the block and, where one is missing, the permission. It makes one attempt a call; it never tries again, never
-waits and never reads a file.
+It decides which answers can be believed; what an error means, `fleetswap.aws.errors` decides. It makes one attempt a
+call; it never tries again, never waits and never reads a file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,  # noqa: A004 (botocore's name for what never got as far as an answer)
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-)
-from botocore.parsers import ResponseParserError
-
-from fleetswap.aws.refusals import CREDENTIALS, lasting, no_credentials, one_line, refusal
+from fleetswap.aws.errors import explaining
 from fleetswap.domain.errors import CloudError, NotFound, TryAgain
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest, encode
 from fleetswap.domain.image.snapshots import PENDING_MINUTES, Page, Snapshot, Start, Started
@@ -57,7 +46,7 @@ class DirectSnapshots:
         filters: list[FilterTypeDef] = [
             {"Name": f"tag:{key}", "Values": [_SPECIAL.sub(r"\\\g<0>", value)]} for key, value in tags.items()
         ]
-        with _speaking("looking for snapshots of the image", "ec2:DescribeSnapshots"):
+        with explaining("looking for snapshots of the image", "ec2:DescribeSnapshots"):
             pages = self._ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters)
             found = [_snapshot(each) for page in pages for each in page["Snapshots"]]
             return [each for each in found if tags.items() <= each.tags.items()]
@@ -87,7 +76,7 @@ class DirectSnapshots:
                 request["Encrypted"] = True
             if start.kms_key is not None:
                 request["KmsKeyArn"] = start.kms_key
-        with _speaking("starting a snapshot", "ebs:StartSnapshot", "ec2:CreateTags"):
+        with explaining("starting a snapshot", "ebs:StartSnapshot", "ec2:CreateTags"):
             answer = self._ebs.start_snapshot(**request)
             _expect(answer["ResponseMetadata"]["HTTPStatusCode"], 201, "starting a snapshot")
             snapshot_id = answer.get("SnapshotId")
@@ -108,7 +97,7 @@ class DirectSnapshots:
         completed" (CompleteSnapshot); whether a repeat is refused no document says, so it is taken to be possible.
         """
         doing = f"completing snapshot {snapshot_id}"
-        with _speaking(doing, "ebs:CompleteSnapshot"):
+        with explaining(doing, "ebs:CompleteSnapshot"):
             answer = self._ebs.complete_snapshot(
                 SnapshotId=snapshot_id,
                 ChangedBlocksCount=block_count,
@@ -125,7 +114,7 @@ class DirectSnapshots:
         guide, "Frequently asked questions for EBS direct APIs": page tokens live for an hour, block tokens for 7 days).
         """
         doing = f"listing the blocks of snapshot {snapshot_id}"
-        with _speaking(doing, "ebs:ListSnapshotBlocks"):
+        with explaining(doing, "ebs:ListSnapshotBlocks"):
             if page is None:
                 answer = self._ebs.list_snapshot_blocks(
                     SnapshotId=snapshot_id, StartingBlockIndex=start, MaxResults=PAGE_BLOCKS
@@ -143,7 +132,7 @@ class DirectSnapshots:
     def get(self, snapshot_id: str, index: int, token: str) -> bytes:
         """A whole block of a completed snapshot. Only the whole length with the checksum that came with it counts."""
         doing = f"reading block {index} of snapshot {snapshot_id}"
-        with _speaking(doing, "ebs:GetSnapshotBlock"):
+        with explaining(doing, "ebs:GetSnapshotBlock"):
             answer = self._ebs.get_snapshot_block(SnapshotId=snapshot_id, BlockIndex=index, BlockToken=token)
             with closing(answer["BlockData"]) as body:
                 data = body.read()
@@ -156,7 +145,7 @@ class DirectSnapshots:
 
     def tag(self, snapshot_id: str, tags: Mapping[str, str]) -> None:
         """Give a snapshot these tags, besides those that it has. To repeat it is harmless."""
-        with _speaking(f"tagging snapshot {snapshot_id}", "ec2:CreateTags"):
+        with explaining(f"tagging snapshot {snapshot_id}", "ec2:CreateTags"):
             self._ec2.create_tags(
                 Resources=[snapshot_id], Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
             )
@@ -164,7 +153,7 @@ class DirectSnapshots:
     def describe(self, snapshot_id: str) -> Snapshot:
         """What EC2 knows of a snapshot, of this account or of one that shares it."""
         doing = f"looking at snapshot {snapshot_id}"
-        with _speaking(doing, "ec2:DescribeSnapshots"):
+        with explaining(doing, "ec2:DescribeSnapshots"):
             found = self._ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
             if not found:
                 raise NotFound(f"{doing}: it does not exist")
@@ -172,7 +161,7 @@ class DirectSnapshots:
 
     def delete(self, snapshot_id: str) -> None:
         """Delete a snapshot. One that an AMI uses is refused; one that is gone already raises `NotFound`."""
-        with _speaking(f"deleting snapshot {snapshot_id}", "ec2:DeleteSnapshot"):
+        with explaining(f"deleting snapshot {snapshot_id}", "ec2:DeleteSnapshot"):
             self._ec2.delete_snapshot(SnapshotId=snapshot_id)
 
 
@@ -203,37 +192,3 @@ def _age(answer: StartSnapshotResponseTypeDef) -> float:
 def _expect(status: int, wanted: int, doing: str) -> None:
     if status != wanted:
         raise TryAgain(f"{doing}: the answer had status {status} instead of {wanted}")
-
-
-@contextmanager
-def _speaking(doing: str, *permissions: str) -> Iterator[None]:
-    """Turn what boto3 raises while `doing` something into our errors."""
-    try:
-        yield
-    except ClientError as error:
-        raise _refusal(error, doing, permissions) from error
-    except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
-        if (remedy := lasting(error)) is not None:
-            raise CloudError(f"{doing}: {remedy}") from error
-        raise TryAgain(f"{doing}: {one_line(error)}") from error
-    except ResponseParserError as error:
-        raise TryAgain(f"{doing}: the answer cannot be read ({one_line(error)})") from error
-    except NoCredentialsError as error:
-        raise CloudError(f"{doing}: no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`") from error
-    except BotoCoreError as error:
-        raise CloudError(f"{doing}: {one_line(error)}") from error
-    except CREDENTIALS as error:
-        raise CloudError(f"{doing}: {no_credentials(error)}") from error
-
-
-def _refusal(error: ClientError, doing: str, permissions: tuple[str, ...]) -> CloudError:
-    told = error.response.get("Error", {})
-    reason = error.response.get("Reason")  # botocore puts the members of a modelled error beside "Error"
-    return refusal(
-        doing,
-        permissions,
-        code=told.get("Code", ""),
-        message=told.get("Message", ""),
-        reason=reason if isinstance(reason, str) else None,
-        status=error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
-    )

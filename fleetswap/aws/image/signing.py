@@ -16,16 +16,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    SSOError,
-)
-
-from fleetswap.aws.refusals import CREDENTIALS, no_credentials, one_line
-from fleetswap.domain.errors import CloudError, TryAgain
+from fleetswap.aws.errors import ERRORS, NO_CREDENTIALS, meant
+from fleetswap.domain.errors import CloudError
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
@@ -40,8 +32,6 @@ LOOK_SECONDS = 10.0
 """Least time between two looks at credentials that are there. In their last ten minutes botocore renews them at each
 look, while everybody waits (botocore.credentials, RefreshableCredentials), and a `credential_process` may never hand
 out any that last longer: then each block would cost a process."""
-
-NO_CREDENTIALS = "no AWS credentials: set AWS_PROFILE, or log in with `aws sso login`"
 
 
 class Stamp(NamedTuple):
@@ -163,21 +153,15 @@ class Signer:
             self._looking.release()
 
     def _frozen(self) -> tuple[str, str, str | None]:
-        """The credentials, renewed by botocore when they are about to expire."""
+        """The credentials, renewed by botocore when they are about to expire: a role of a profile is assumed then."""
         try:
             if self._credentials is None:
                 self._credentials = self._find()
             if self._credentials is None:
                 raise CloudError(NO_CREDENTIALS)
             frozen = self._credentials.get_frozen_credentials()
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            raise CloudError(NO_CREDENTIALS) from error
-        except SSOError as error:
-            raise CloudError(f"the AWS login has ended ({one_line(error)}): log in with `aws sso login`") from error
-        except (BotoCoreError, ClientError) as error:
-            raise TryAgain(f"the AWS credentials cannot be renewed: {one_line(error)}") from error
-        except CREDENTIALS as error:
-            raise CloudError(no_credentials(error)) from error
+        except ERRORS as error:
+            raise meant(error, "", ("sts:AssumeRole",)) from error
         if not frozen.access_key or not frozen.secret_key:
             raise CloudError(NO_CREDENTIALS)
         return frozen.access_key, frozen.secret_key, frozen.token

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from fleetswap.aws.calls import code, explained
+from fleetswap.aws.errors import code, explained
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from fleetswap.aws.calls import code, explained
+from fleetswap.aws.errors import code, explained
 from fleetswap.domain import tags as names
 from fleetswap.domain.errors import InputError, TryAgain
 from fleetswap.domain.rollout.gate import Target

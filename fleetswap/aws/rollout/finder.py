@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fleetswap.aws.calls import explained
+from fleetswap.aws.errors import explained
 from fleetswap.aws.rollout.fleet import found_groups
 from fleetswap.domain import tags
 from fleetswap.domain.rollout.model import PRIORITY, Side

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from fleetswap.aws.calls import answered_at, code, explained
+from fleetswap.aws.answers import answered_at
+from fleetswap.aws.errors import code, explained
 from fleetswap.domain import tags as names
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.gate import Failure, Machine, one_line
+from fleetswap.domain.rollout.gate import Failure, Machine
 from fleetswap.domain.rollout.model import Group, Side
+from fleetswap.domain.text import one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient

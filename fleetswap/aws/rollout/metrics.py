@@ -20,7 +20,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
-from fleetswap.aws.calls import answered_at, explained
+from fleetswap.aws.answers import answered_at
+from fleetswap.aws.errors import explained, refusal
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
 
 NAMESPACE = "AWS/ApplicationELB"
+
+READ = "cloudwatch:GetMetricData"
+"""The IAM action."""
 
 PERIOD = 60
 """Seconds that one figure stands for in AWS: load balancers report no finer, and a shorter period is refused for
@@ -130,7 +134,7 @@ class Metrics:
         """The figures of each query by the start of their period, and AWS's time when they were read."""
         figures: dict[str, dict[int, float]] = {query["Id"]: {} for query in queries}
         times: list[float] = []
-        with explained("cloudwatch:GetMetricData", self._balancer):
+        with explained(READ, self._balancer):
             pages = self._client.get_paginator("get_metric_data").paginate(
                 MetricDataQueries=queries,
                 StartTime=datetime.fromtimestamp(first, UTC),
@@ -151,9 +155,7 @@ class Metrics:
         """Half of the figures are none: errors without the requests they belong to would mislead."""
         wrong = {state for state in status.values() if state != "Complete"}
         if "Forbidden" in wrong:
-            raise CloudError(
-                f"AWS refuses cloudwatch:GetMetricData on {self._balancer}: give the deploying role that permission"
-            )
+            raise refusal(f"{READ} on {self._balancer}", (READ,), code="Forbidden")
         if wrong:
             raise TryAgain(
                 f"CloudWatch has only a part of the figures of {self._balancer} ({', '.join(sorted(wrong))})"

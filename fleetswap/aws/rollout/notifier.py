@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from fleetswap.aws.calls import explained
+from fleetswap.aws.errors import explained
 from fleetswap.domain.rollout.notices import SUBJECT_CHARS
 
 if TYPE_CHECKING:

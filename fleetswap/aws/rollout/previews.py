@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from fleetswap.aws.calls import code, explained
+from fleetswap.aws.errors import code, explained
 from fleetswap.aws.rollout.balancer import weights_of
 from fleetswap.domain.errors import TryAgain
 from fleetswap.domain.release.plan import preview_priority

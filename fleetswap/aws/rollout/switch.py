@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from fleetswap.aws.calls import answered_at, code, explained
+from fleetswap.aws.answers import answered_at
+from fleetswap.aws.errors import code, explained
 from fleetswap.aws.rollout.balancer import weights_of
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout.model import Armed, Rule

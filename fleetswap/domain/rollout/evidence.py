@@ -17,6 +17,7 @@ from fleetswap.domain.rollout.model import Group, Rule, shares
 from fleetswap.domain.rollout.periods import Period, Watch
 from fleetswap.domain.rollout.policy import Check, Policy
 from fleetswap.domain.rollout.rates import Bad, Limit
+from fleetswap.domain.text import one_line
 
 
 class AlarmState(StrEnum):
@@ -121,7 +122,7 @@ def _reported(finding: Finding, check: Check, policy: Policy) -> Finding:
 
 def stopped(reason: str) -> str:
     """The reason of an abort from outside."""
-    return f"stopped from outside: {gate.one_line(reason) or 'no reason given'}"
+    return f"stopped from outside: {one_line(reason) or 'no reason given'}"
 
 
 def _weights(evidence: Evidence, expected: Expected) -> Finding:

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from fleetswap.domain.text import one_line, without_escapes
+
 
 class TargetState(StrEnum):
     """The states of a target (ELBv2, DescribeTargetHealth, TargetHealth.State). Only a healthy one takes requests."""
@@ -55,11 +57,6 @@ PANIC = "Kernel panic"
 
 NAMED_TARGETS = 3
 """Targets whose reason is told; of a large fleet the others have the same."""
-
-_ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]")
-"""ECMA-48 control sequences: OSC strings, CSI sequences, and the short ones. Firmware draws its screens with them."""
-
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]+")
 
 
 @dataclass(frozen=True)
@@ -274,7 +271,7 @@ def words(reading: Reading, *, wanted: int) -> str:
 
 def console_tail(text: str) -> str:
     """The last lines of a console that say something, as one bounded line without control characters."""
-    lines = [line for line in map(one_line, re.split(r"[\r\n]+", _ESCAPES.sub("", text))) if line]
+    lines = [line for line in map(one_line, re.split(r"[\r\n]+", without_escapes(text))) if line]
     lines = [line for line in lines if not line.startswith(FIRMWARE)] or lines
     tail = " | ".join(lines[-CONSOLE_LINES:])
     # A dump of registers follows a panic's reason, and may be the last thing that a machine says.
@@ -282,8 +279,3 @@ def console_tail(text: str) -> str:
     reason = "" if PANIC in tail or not panics else f"{panics[-1]} | "
     room = CONSOLE_CHARS - len(reason)
     return reason + (tail if len(tail) <= room else f"…{tail[1 - room :]}")
-
-
-def one_line(text: str) -> str:
-    """Text from outside as one line: no escapes, no control characters, no runs of blanks."""
-    return " ".join(_UNPRINTABLE.sub(" ", _ESCAPES.sub("", text)).split())

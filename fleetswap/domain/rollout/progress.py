@@ -10,7 +10,7 @@ from fleetswap.domain.rollout.gate import Reading
 from fleetswap.domain.rollout.messages import Confirmed, Event, EvidenceRead, HealthRead, Probed, Unanswered, Wait
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import ALL
-from fleetswap.domain.text import counted, duration
+from fleetswap.domain.text import counted, duration, one_line
 
 ROW_CHARS = 72
 """Greatest length of a row's words: the terminal cuts off what is longer, and the resource's name comes first."""
@@ -99,6 +99,6 @@ def _machines(reading: Reading, wanted: int) -> str:
         parts.insert(0, f"{sum(machine.launched for machine in reading.machines)}/{wanted} launched")
     waiting = [target for target in reading.targets if not (target.is_healthy or target.is_leaving)]
     why = (waiting[0].description or waiting[0].reason or waiting[0].state) if waiting else ""
-    why = gate.one_line(why).lower().removesuffix(" in progress").removesuffix(" is")
+    why = one_line(why).lower().removesuffix(" in progress").removesuffix(" is")
     why = why.replace("health checks failed with these codes:", "health check answers")  # else the code is cut off
     return f"{', '.join(parts)}{f' ({why})' if why else ''}"

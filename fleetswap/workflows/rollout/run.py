@@ -18,12 +18,12 @@ from typing import TypeVar
 from fleetswap.domain.errors import Aborted, CloudError, FleetswapError, InputError, TryAgain
 from fleetswap.domain.rollout import progress
 from fleetswap.domain.rollout.drift import drift
-from fleetswap.domain.rollout.gate import one_line
 from fleetswap.domain.rollout.machine import begin, step
 from fleetswap.domain.rollout.messages import Broke, End, Event, Kind, Look, Unanswered
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.notices import Notice, notice_of
 from fleetswap.domain.rollout.state import State
+from fleetswap.domain.text import one_line
 from fleetswap.workflows.rollout.executor import Hands, Ports
 from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Metrics, Notifier, Prober, Switch
 from fleetswap.workflows.stop import Stop

@@ -1,0 +1,1 @@
+"""What images and rollouts share of AWS: what its errors mean."""
