@@ -277,7 +277,7 @@ func checksum(header http.Header) (*digest, error) {
 }
 
 func (s *server) complete(w http.ResponseWriter, r *http.Request, world *world) error {
-	sealed, err := s.store.find(r.PathValue("id"))
+	found, err := s.store.find(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func (s *server) complete(w http.ResponseWriter, r *http.Request, world *world) 
 	if claimed != nil && r.Header.Get("x-amz-Checksum-Aggregation-Method") != "LINEAR" {
 		return invalid("INVALID_PARAMETER_VALUE", "x-amz-Checksum-Aggregation-Method must be LINEAR.")
 	}
-	if err := sealed.complete(count, claimed); err != nil {
+	if err := found.complete(count, claimed); err != nil {
 		return err
 	}
 	time.Sleep(world.latency)

@@ -196,7 +196,7 @@ func (s *snapshot) put(index uint32, claimed digest, block []byte) (bool, error)
 	return !again, nil
 }
 
-// complete seals it, if count and (where given) the LINEAR checksum are those of what was put.
+// complete completes it, if count and (where given) the LINEAR checksum are those of what was put.
 func (s *snapshot) complete(count int, checksum *digest) error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()

@@ -182,7 +182,7 @@ def test_a_map_of_another_snapshot_is_not_believed() -> None:
 
 
 def test_a_map_that_cannot_be_right_is_not_made() -> None:
-    """A defect of the uploader would be sealed into a snapshot, and be found when its child is wrong."""
+    """A defect of the uploader would be written into a completed snapshot, and be found when its child is wrong."""
     with pytest.raises(ValueError, match="4 digests for 5 blocks"):
         Encoded(BlockMap(SNAPSHOT, 5 * BLOCK, digests(4)))
     with pytest.raises(ValueError, match="empty or too long"):

@@ -60,12 +60,12 @@ def test_broken_vhd(raw: Path, tmp_path: Path) -> None:
 
     def areas(content: bytes) -> list[range]:
         end = len(content)
-        header = [range(512, 556), range(1536, 1540)] if content.startswith(vhd.MARK) else []
+        header = [range(512, 556), range(1536, 1540)] if content.startswith(vhd.MAGIC) else []
         return [range(end - 512, end - 424), *header, range(88)]
 
-    def seal(content: bytearray, dice: random.Random) -> None:
+    def checksum(content: bytearray, dice: random.Random) -> None:
         places = [(len(content) - 512, 512, 64)]
-        if content.startswith(vhd.MARK):
+        if content.startswith(vhd.MAGIC):
             if dice.random() < 0.8:
                 content[:512] = content[-512:]
             places += [(0, 512, 64), (512, 1024, 36)]
@@ -74,7 +74,7 @@ def test_broken_vhd(raw: Path, tmp_path: Path) -> None:
                 rest = sum(content[at : at + length]) - sum(content[at + field : at + field + 4])
                 struct.pack_into(">I", content, at + field, ~rest & 0xFFFF_FFFF)
 
-    fuzz([path.read_bytes() for path in made], areas, tmp_path / "x", "vpc", seal)
+    fuzz([path.read_bytes() for path in made], areas, tmp_path / "x", "vpc", checksum)
 
 
 def fuzz(
@@ -82,7 +82,7 @@ def fuzz(
     areas: Callable[[bytes], list[range]],
     path: Path,
     kind: str,
-    seal: Callable[[bytearray, random.Random], None] = lambda _content, _dice: None,
+    checksum: Callable[[bytearray, random.Random], None] = lambda _content, _dice: None,
 ) -> None:
     """Break the files, always in the same ways. Whatever we read, qemu-img must read the same."""
     dice = random.Random(8)  # noqa: S311 (no secret)
@@ -93,14 +93,14 @@ def fuzz(
         if dice.random() < 0.1:
             del content[dice.randrange(len(content) // 2, len(content)) :]
             changed.append(len(content))
-        seal(content, dice)
+        checksum(content, dice)
         path.write_bytes(content)
         try:
             disk = read_disk(path)
         except InputError:
             refused += 1
             continue
-        if kind == "vpc" and vhd.MARK not in (content[:8], content[-512:-504]):
+        if kind == "vpc" and vhd.MAGIC not in (content[:8], content[-512:-504]):
             continue  # no VHD any more, for anybody
         read += 1
         try:

@@ -286,8 +286,8 @@ places = st.sampled_from([0, 64, 446, 450, 510, 512, 1024, 4096, 32_769, 65_000]
 def test_any_bytes_are_judged_or_refused(head: bytes, patches: list[tuple[int, bytes]], size: int) -> None:
     """A crafted or broken header would end in a traceback instead of a line that names the remedy."""
     content = bytearray(head.ljust(HEAD_BYTES, b"\0"))
-    for at, mark in patches:
-        content[at : at + len(mark)] = mark
+    for at, magic in patches:
+        content[at : at + len(magic)] = magic
     judged(bytes(content[: min(size, HEAD_BYTES)]), size)
 
 

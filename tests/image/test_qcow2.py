@@ -132,7 +132,7 @@ def test_a_wrong_header_is_refused(tmp_path: Path, plain: bytes, at: int, value:
 
 def test_huge_disks_in_tiny_clusters_are_refused() -> None:
     """The L1 table alone would take more memory than an upload may."""
-    head = struct.pack(">4sIQIIQIIQQIIQ", qcow2.MARK, 2, 0, 0, 9, 64 << 30, 0, 2 << 20, 512, 512, 1, 0, 0).ljust(
+    head = struct.pack(">4sIQIIQIIQQIIQ", qcow2.MAGIC, 2, 0, 0, 9, 64 << 30, 0, 2 << 20, 512, 512, 1, 0, 0).ljust(
         512, b"\0"
     )
     with pytest.raises(
@@ -272,7 +272,7 @@ def test_any_header_is_read_or_refused(head: bytes, fields: tuple[int, ...], fil
     content = struct.pack(
         ">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, bits % 24, size >> size % 64, 0, entries, at & ~511, 0, 0, 0, 0
     )
-    for candidate in (content + head, qcow2.MARK + head):
+    for candidate in (content + head, qcow2.MAGIC + head):
         try:
             header = qcow2.parse(candidate, file_size, name="x")
         except InputError as error:

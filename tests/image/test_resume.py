@@ -13,7 +13,7 @@ import pytest
 
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.image.snapshots import Start
-from fleetswap.workflows.image.complete import Seal
+from fleetswap.workflows.image.complete import Completion
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.upload import Uploaded, upload
 from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, Held, nothing, read_back, spelled
@@ -31,12 +31,12 @@ class Killed(BaseException):
 @pytest.fixture
 def killed_means_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """`Killed` leaves everything as it is, as SIGKILL does."""
-    real = Seal.clean_up
+    real = Completion.clean_up
 
-    def clean_up(self: Seal, first: BaseException) -> bool:
+    def clean_up(self: Completion, first: BaseException) -> bool:
         return False if isinstance(first, Killed) else real(self, first)
 
-    monkeypatch.setattr(Seal, "clean_up", clean_up)
+    monkeypatch.setattr(Completion, "clean_up", clean_up)
 
 
 @dataclass
@@ -243,7 +243,7 @@ def test_a_journal_that_lies_is_found_out(worlds: Callable[[], World], tmp_path:
 
 @pytest.mark.usefixtures("killed_means_killed")
 def test_blocks_that_the_image_lacks_are_found_out(worlds: Callable[[], World]) -> None:
-    """A snapshot in which somebody else wrote as well would be sealed as the image."""
+    """A snapshot in which somebody else wrote as well would be completed as the image."""
     world = worlds()
     left = killed_at(world, "put", 2)
     world.port.held[left].written[77] = b"x" * BLOCK
@@ -361,7 +361,7 @@ def test_two_at_once_end_in_one_snapshot(worlds: Callable[[], World], tmp_path: 
         world.check(late)
 
 
-def test_what_another_has_sealed_is_watched_until_it_is_finished(worlds: Callable[[], World]) -> None:
+def test_what_another_has_completed_is_watched_until_it_is_finished(worlds: Callable[[], World]) -> None:
     """A run would take the other's completion, while EBS still works at it, for a failure, and delete the snapshot."""
     world = worlds()
     early = Held_up(world, 2, "before", name="put")

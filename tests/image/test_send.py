@@ -112,7 +112,7 @@ class Run:
             stop=self.stop,
             connections=connections,
         )
-        self.sender._desk = min(cores + 1, connections)  # whatever machine this is
+        self.sender._preparing = min(cores + 1, connections)  # whatever machine this is
 
     def __call__(self, count: int, wanted: Callable[[int, bytes], bool] = lambda *_: True) -> None:
         with self.sender:
@@ -311,10 +311,10 @@ def test_what_was_learned_is_kept_from_run_to_run(run: Run) -> None:
     with run.sender:
         run.puts.before = lambda attempt, _: _throttle(attempt <= 1)
         run.again(range(20))
-        rate, lines = run.sender._turns.pace.rate, run.puts.lines
+        rate, lines = run.sender._pacer.pace.rate, run.puts.lines
         assert rate < 1000
         run.again(range(20, 24))
-        assert run.sender._turns.pace.rate < 1000
+        assert run.sender._pacer.pace.rate < 1000
         assert run.puts.lines <= max(lines, 8)
     assert run.good
     assert run.told[-1].done == 4
@@ -549,7 +549,7 @@ def test_only_the_cores_that_the_process_may_use_count(monkeypatch: pytest.Monke
     sender = Sender(
         run.puts, "snap-1", patience=run.patience, clock=run.clock, absent_until=0, stop=run.stop, connections=8
     )
-    assert sender._desk == 4
+    assert sender._preparing == 4
 
 
 def test_why_nothing_moves_is_told() -> None:

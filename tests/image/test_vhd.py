@@ -44,7 +44,7 @@ def fixed(folder: Path, raw: Path) -> bytes:
     return convert(raw, folder / "fixed", "vpc", "subformat=fixed,force_size=on").read_bytes()
 
 
-def seal(content: bytearray, at: int, length: int, checksum_at: int) -> None:
+def checksum(content: bytearray, at: int, length: int, checksum_at: int) -> None:
     """Make the checksum of a footer or a header right again."""
     content[at + checksum_at : at + checksum_at + 4] = bytes(4)
     struct.pack_into(">I", content, at + checksum_at, ~sum(content[at : at + length]) & 0xFFFF_FFFF)
@@ -54,16 +54,16 @@ def set_footer(content: bytes, at: int, data: bytes, *, copy: bool = True) -> by
     """Overwrite some bytes of the footer, and of its copy if there is one, with the checksums right."""
     changed = bytearray(content)
     for footer in (len(changed) - 512, 0):
-        if changed[footer : footer + 8] == vhd.MARK and (footer or copy):
+        if changed[footer : footer + 8] == vhd.MAGIC and (footer or copy):
             changed[footer + at : footer + at + len(data)] = data
-            seal(changed, footer, 512, 64)
+            checksum(changed, footer, 512, 64)
     return bytes(changed)
 
 
 def set_header(content: bytes, at: int, data: bytes) -> bytes:
     changed = bytearray(content)
     changed[512 + at : 512 + at + len(data)] = data
-    seal(changed, 512, 1024, 36)
+    checksum(changed, 512, 1024, 36)
     return bytes(changed)
 
 
@@ -185,7 +185,7 @@ def test_a_raw_disk_that_ends_like_a_vhd_is_refused(tmp_path: Path, raw: Path) -
     """A footer that is damaged would be taken for the disk's last sector."""
     refused(
         tmp_path / "x",
-        raw.read_bytes()[:-512] + vhd.MARK + bytes(504),
+        raw.read_bytes()[:-512] + vhd.MAGIC + bytes(504),
         r"is a damaged VHD file \(the checksum of the footer is wrong\)",
     )
 
@@ -228,7 +228,7 @@ hostile = st.sampled_from([512, 4096, 1 << 21, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_
 @given(
     kind=st.sampled_from(["dynamic", "fixed"]),
     changes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 87), st.integers(0, 7) | hostile), max_size=3),
-    sealed=st.booleans(),
+    whole=st.booleans(),
     copied=st.booleans(),
     cut=st.none() | st.none() | st.floats(0, 1),
 )
@@ -236,7 +236,7 @@ def test_any_damage_is_refused_or_read_as_qemu_reads_it(
     folder: Path,
     kind: str,
     changes: list[tuple[int, int, int]],
-    sealed: bool,  # noqa: FBT001 (hypothesis gives it)
+    whole: bool,  # noqa: FBT001 (hypothesis gives it)
     copied: bool,  # noqa: FBT001
     cut: float | None,
 ) -> None:
@@ -249,10 +249,10 @@ def test_any_damage_is_refused_or_read_as_qemu_reads_it(
             content[at] ^= 1 << value
         else:
             struct.pack_into(">I", content, at - at % 4, value)
-    if sealed:
-        seal(content, len(content) - 512, 512, 64)
-        if content[:8] == vhd.MARK:
-            seal(content, 512, 1024, 36)
+    if whole:
+        checksum(content, len(content) - 512, 512, 64)
+        if content[:8] == vhd.MAGIC:
+            checksum(content, 512, 1024, 36)
             if copied:
                 content[:512] = content[-512:]
     if cut is not None:
@@ -269,7 +269,7 @@ def test_any_damage_is_refused_or_read_as_qemu_reads_it(
     finally:
         assert tracemalloc.get_traced_memory()[1] < 24 * MIB
         tracemalloc.stop()
-    if vhd.MARK in (content[:8], content[-512:-504]):
+    if vhd.MAGIC in (content[:8], content[-512:-504]):
         assert agrees_with_qemu(disk, path, "vpc")
     else:
         assert disk == content
@@ -278,11 +278,11 @@ def test_any_damage_is_refused_or_read_as_qemu_reads_it(
 @given(head=st.binary(max_size=90), file_size=st.integers(0, 1 << 50), header_at=st.integers(0, 1 << 50))
 def test_any_footer_is_read_or_refused(head: bytes, file_size: int, header_at: int) -> None:
     """A footer of absurd numbers would be acted on."""
-    content = bytearray((vhd.MARK + head).ljust(512, b"\0"))
+    content = bytearray((vhd.MAGIC + head).ljust(512, b"\0"))
     struct.pack_into(">I", content, 12, vhd.VERSION)
     struct.pack_into(">Q", content, 16, header_at)
     struct.pack_into(">I", content, 60, len(head) % 5)
-    seal(content, 0, 512, 64)
+    checksum(content, 0, 512, 64)
     try:
         footer = vhd.parse_footer(bytes(content), bytes(content), file_size, name="x")
     except InputError as error:

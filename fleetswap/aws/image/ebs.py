@@ -90,7 +90,7 @@ class DirectSnapshots:
             return Started(snapshot_id, _age(answer))
 
     def complete(self, snapshot_id: str, block_count: int, checksum: str) -> None:
-        """Seal a snapshot.
+        """Complete a snapshot.
 
         `block_count` is "the number of blocks that were written to the snapshot" (API reference, ChangedBlocksCount):
         each index once, and none that is only inherited. "You cannot write new blocks to a snapshot after it has been

@@ -53,7 +53,7 @@ class Reader:
 
     def answer(self) -> Answer:
         """One answer. Raises `Odd`, or what `read` raises."""
-        head = self._until_mark(b"\r\n\r\n", HEAD_BYTES)
+        head = self._through(b"\r\n\r\n", HEAD_BYTES)
         first, *lines = head.split(b"\r\n")
         status = _STATUS.fullmatch(first)
         if status is None:
@@ -71,7 +71,7 @@ class Reader:
 
     def head(self) -> int:
         """Only the status and headers of an answer that has no body, to CONNECT; returns the status."""
-        status = _STATUS.fullmatch(self._until_mark(b"\r\n\r\n", HEAD_BYTES).split(b"\r\n")[0])
+        status = _STATUS.fullmatch(self._through(b"\r\n\r\n", HEAD_BYTES).split(b"\r\n")[0])
         if status is None:
             raise Odd("the answer is not HTTP")
         return int(status[2])
@@ -95,7 +95,7 @@ class Reader:
     def _chunks(self) -> bytes:
         body = b""
         while True:
-            size = _CHUNK.fullmatch(self._until_mark(b"\r\n", HEAD_BYTES))
+            size = _CHUNK.fullmatch(self._through(b"\r\n", HEAD_BYTES))
             if size is None:
                 raise Odd("the answer's chunks make no sense")
             length = int(size[1], 16)
@@ -106,16 +106,16 @@ class Reader:
             body += self._exactly(length)
             if self._exactly(2) != b"\r\n":
                 raise Odd("the answer's chunks make no sense")
-        while self._until_mark(b"\r\n", HEAD_BYTES):
+        while self._through(b"\r\n", HEAD_BYTES):
             pass  # trailers say nothing that is wanted
         return body
 
-    def _until_mark(self, mark: bytes, limit: int) -> bytes:
-        while (end := self._held.find(mark, 0, limit)) < 0:
+    def _through(self, delimiter: bytes, limit: int) -> bytes:
+        while (end := self._held.find(delimiter, 0, limit)) < 0:
             if len(self._held) >= limit:
                 raise Odd("the answer is too long")
             self._need()
-        found, self._held = self._held[:end], self._held[end + len(mark) :]
+        found, self._held = self._held[:end], self._held[end + len(delimiter) :]
         return found
 
     def _exactly(self, length: int) -> bytes:

@@ -24,7 +24,7 @@ MIN_BYTES = 1 << 20
 """Nothing smaller holds a system: sgdisk, parted and systemd-repart all begin the first partition at 1 MiB."""
 
 HEAD_BYTES = 65_536
-"""How much of the beginning is looked at: beyond a GPT of 128 entries (17 KiB) and ISO 9660's mark (32 KiB)."""
+"""How much of the beginning is looked at: beyond a GPT of 128 entries (17 KiB) and ISO 9660's magic bytes (32 KiB)."""
 
 TAIL_BYTES = 512
 """How much of its end: a VHD's footer."""
@@ -34,7 +34,7 @@ Format = Literal["raw", "vhd", "qcow2"]
 
 CONTAINERS = (
     # Defined in QEMU docs/interop/qcow2.rst, MS-VHDX 2.1, VMware "Virtual Disk Format 5.0", QEMU block/vdi.c.
-    (0, qcow2.MARK, "qcow2"),
+    (0, qcow2.MAGIC, "qcow2"),
     (0, b"vhdxfile", "VHDX"),
     (0, b"KDMV", "VMDK"),
     (0, b"COWD", "VMDK"),
@@ -44,9 +44,9 @@ CONTAINERS = (
     (0, b"WithoutFreeSpace", "Parallels"),  # QEMU docs/interop/parallels.txt, which has the other one too
     (0, b"WithouFreSpacExt", "Parallels"),
     # "Virtual Hard Disk Image Format Specification", Microsoft 2006: a dynamic disk begins with a copy of its footer.
-    (0, vhd.MARK, "VHD"),
+    (0, vhd.MAGIC, "VHD"),
 )
-"""Formats that hold a disk and are no disk: offset, mark, name. Some are read all the same, see `tell`."""
+"""Formats that hold a disk and are not a disk: offset, magic bytes, name. Some are read all the same, see `tell`."""
 
 COMPRESSED = (
     (b"\x1f\x8b", "gzip", "gunzip"),  # RFC 1952
@@ -55,9 +55,9 @@ COMPRESSED = (
     (b"BZh", "bzip2", "bunzip2"),
     (b"PK\x03\x04", "zip", "unzip"),  # APPNOTE.TXT 4.3.7
 )
-"""Compressed files: mark, name, tool that unpacks."""
+"""Compressed files: magic bytes, name, tool that unpacks."""
 
-TAR_MARK = (257, b"ustar")
+TAR_MAGIC = (257, b"ustar")
 """POSIX.1-1988, "ustar Interchange Format": magic."""
 
 VOLUMES = (
@@ -75,10 +75,10 @@ VOLUMES = (
     (82, b"FAT32", "a FAT file system"),
     (3, b"NTFS    ", "an NTFS file system"),
 )
-"""What a volume holds that was never partitioned: offset, mark, what. Asked only where there is no good table, because
-an old mark may stand on a disk that was partitioned since."""
+"""What a volume holds that was never partitioned: offset, magic bytes, what. Asked only where there is no good table,
+because old magic bytes may stand on a disk that was partitioned since."""
 
-ISO_MARK = (32_769, b"CD001")
+ISO_MAGIC = (32_769, b"CD001")
 """ECMA-119 8.1.2: the identifier of the first volume descriptor, in sector 16 of 2,048 bytes."""
 
 GPT_SIGNATURE = b"EFI PART"
@@ -120,13 +120,13 @@ class Disk:
 def tell(head: bytes, tail: bytes) -> Format:
     """The format of a file, from its first bytes and its last 512. "raw" is what begins and ends like no other.
 
-    A mark decides, whatever else the file has: no boot code begins like a qcow2 file, and no disk ends in a VHD's
+    Magic bytes decide, whatever else the file has: no boot code begins like a qcow2 file, and no disk ends in a VHD's
     footer unless somebody put one there. So a container's own bytes are never taken for a disk.
     """
-    if head.startswith(qcow2.MARK):
+    if head.startswith(qcow2.MAGIC):
         return "qcow2"
     # A fixed VHD is the disk with a footer behind it, so its beginning looks like a raw disk.
-    if head.startswith(vhd.MARK) or tail[-TAIL_BYTES:].startswith(vhd.MARK):
+    if head.startswith(vhd.MAGIC) or tail[-TAIL_BYTES:].startswith(vhd.MAGIC):
         return "vhd"
     return "raw"
 
@@ -195,24 +195,24 @@ def _no_table(name: str, volume: str | None) -> str:
 
 
 def _volume(head: bytes) -> str | None:
-    """What a disk without partitions holds, if its mark is known."""
-    return next((what for offset, mark, what in VOLUMES if head.startswith(mark, offset)), None)
+    """What a disk without partitions holds, if its magic bytes are known."""
+    return next((what for offset, magic, what in VOLUMES if head.startswith(magic, offset)), None)
 
 
 def _refuse_formats(head: bytes, tail: bytes, name: str, *, data: bool) -> None:
     convert = f"not a raw disk: convert it with `qemu-img convert -O raw {name} disk.raw`"
-    for offset, mark, what in CONTAINERS:
-        if head.startswith(mark, offset):
+    for offset, magic, what in CONTAINERS:
+        if head.startswith(magic, offset):
             raise InputError(f"image {name} is a {what} file, {convert}")
-    if tail[-TAIL_BYTES:].startswith(vhd.MARK):
+    if tail[-TAIL_BYTES:].startswith(vhd.MAGIC):
         raise InputError(f"image {name} is a VHD file, {convert}")
-    for mark, what, tool in COMPRESSED:
-        if head.startswith(mark):
+    for magic, what, tool in COMPRESSED:
+        if head.startswith(magic):
             raise InputError(f"image {name} is compressed with {what}, not a raw disk: unpack it with {tool}")
-    if head.startswith(TAR_MARK[1], TAR_MARK[0]):
+    if head.startswith(TAR_MAGIC[1], TAR_MAGIC[0]):
         raise InputError(f"image {name} is a tar archive, not a raw disk: unpack it with tar")
     # An "isohybrid" has a partition table as well, but its root is a read-only CD.
-    if head.startswith(ISO_MARK[1], ISO_MARK[0]) and not data:
+    if head.startswith(ISO_MAGIC[1], ISO_MAGIC[0]) and not data:
         raise InputError(f"image {name} is an ISO 9660 CD, not a disk: give a disk image with the system installed")
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fleetswap.domain.errors import InputError
 
-MARK = b"QFI\xfb"
+MAGIC = b"QFI\xfb"
 """Begins the file (spec, "Header": magic)."""
 
 HEADER = struct.Struct(">4sIQIIQIIQQIIQ")

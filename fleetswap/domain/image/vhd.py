@@ -16,7 +16,7 @@ from fleetswap.domain.errors import InputError
 SECTOR = 512
 """Bytes of a sector, the unit of the table and of the bitmaps (spec, "Overview")."""
 
-MARK = b"conectix"
+MAGIC = b"conectix"
 """Begins the footer (spec, "Hard Disk Footer Format": cookie)."""
 
 FOOTER_BYTES = 512
@@ -92,7 +92,7 @@ def parse_footer(footer: bytes, head: bytes, file_size: int, *, name: str) -> Fo
     The footer at the end is what counts. A dynamic disk has a copy of it at the beginning, which must say the same.
     Raises `InputError` for what is damaged, cut off, or needs another file.
     """
-    if not footer.startswith(MARK):
+    if not footer.startswith(MAGIC):
         raise damaged(name, "the footer at its end is missing, so it is cut off")
     found = _footer(footer, name, "footer")
     if found.kind == DIFFERENCING:
@@ -101,12 +101,12 @@ def parse_footer(footer: bytes, head: bytes, file_size: int, *, name: str) -> Fo
             f" merge the two, or give a dynamic or fixed VHD"
         )
     if found.kind == FIXED:
-        if head.startswith(MARK):
+        if head.startswith(MAGIC):
             raise damaged(name, "it begins like a dynamic disk and ends like a fixed one")
         if found.size > file_size - FOOTER_BYTES:
             raise damaged(name, f"its disk has {found.size} bytes, the file {file_size}, so it is cut off")
     elif found.kind == DYNAMIC:
-        if not head.startswith(MARK):
+        if not head.startswith(MAGIC):
             raise damaged(name, "the copy of its footer at its beginning is missing")
         if _footer(head[:FOOTER_BYTES], name, "copy of its footer") != found:
             raise damaged(name, "the copy of its footer says something else")

@@ -1,4 +1,4 @@
-"""The beginning of an upload: a finished snapshot to adopt, an unfinished one to go on in, or a new one.
+"""How an upload comes by its snapshot: a finished snapshot to adopt, an unfinished one to go on in, or a new one.
 
 It decides which unfinished snapshots of the same image are of use (the others are deleted: they belong to killed runs)
 and which client token starts a new one. It never touches a finished snapshot, nor one that no upload has started, and
@@ -25,7 +25,7 @@ from fleetswap.domain.image.snapshots import (
     adoptable,
 )
 from fleetswap.workflows.image.adopt import Proof
-from fleetswap.workflows.image.complete import Seal, Target, add_note
+from fleetswap.workflows.image.complete import Completion, Target, add_note
 from fleetswap.workflows.image.parent import NoParent, Parent, Search
 from fleetswap.workflows.image.ports import Snapshots
 from fleetswap.workflows.image.request import AUTO, NONE, UploadRequest
@@ -47,7 +47,7 @@ LOOK_SECONDS = 1.0
 """Pause between two looks at it."""
 
 
-class Beginning:
+class Acquisition:
     """Finds or makes the snapshot of a request; asked again, another one, if the last was deleted meanwhile."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Beginning:
         self._generation = 0
         self._gone: set[str] = set()
 
-    def begin(self, *, join: bool) -> Snapshot | Target:
+    def acquire(self, *, join: bool) -> Snapshot | Target:
         """A finished snapshot, or one to write to. Other unfinished ones of uploads are gone; without `join`, all."""
         patience = self._patience()
         found = patience.call(lambda: self._port.find(self._request.own_tags))
@@ -200,7 +200,7 @@ class Beginning:
         except NotFound:
             pass  # somebody else has deleted it
         except BaseException as first:
-            Seal(target, self._port, self._clock, seconds=0).clean_up(first)
+            Completion(target, self._port, self._clock, seconds=0).clean_up(first)
             raise
         self._gone.add(target.snapshot_id)
         return None

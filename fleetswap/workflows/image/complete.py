@@ -22,8 +22,8 @@ CLEAN_UP_SECONDS = 30.0
 COMPLETION_SECONDS = 1_800.0
 """How long EBS may take to finish a snapshot whose blocks it has; it took minutes for the largest that were seen."""
 
-SEALED_SECONDS = 300.0
-"""How long a refused snapshot is watched for being completed by whoever sealed it."""
+WATCH_SECONDS = 300.0
+"""How long a refused snapshot is watched until it is completed by whoever asked for that."""
 
 GOOD_READS = 3
 """Reads in a row that must agree before a state is believed: EC2's answers are eventually consistent (EC2 API
@@ -53,7 +53,7 @@ class Target:
     """Time of the clock until which it may "not exist" because it is new."""
 
 
-class Seal:
+class Completion:
     """The end of one snapshot."""
 
     def __init__(self, target: Target, port: Snapshots, clock: Clock, *, seconds: float) -> None:
@@ -65,7 +65,7 @@ class Seal:
         self._patience = Patience(clock, self._stop, seconds=seconds)
 
     def complete(self, block_count: int, checksum: str) -> None:
-        """Seal the snapshot and return when it can be used, whoever has sealed it with these very blocks.
+        """Complete the snapshot and return when it can be used, whoever has completed it with these very blocks.
 
         `Invalid` if the count or the checksum is not that of the blocks that EBS has. `NotFound` if it is gone.
         """
@@ -98,7 +98,7 @@ class Seal:
         if not (watch or refusal.reason == NOT_PENDING or self._is_completed(self._patience)):
             return False
         try:
-            self._await(self._clock.now() + SEALED_SECONDS, lambda: refusal)
+            self._await(self._clock.now() + WATCH_SECONDS, lambda: refusal)
         except Invalid as told:
             if told is not refusal:
                 raise

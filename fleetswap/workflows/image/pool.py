@@ -61,25 +61,31 @@ class Buffers:
             self._change.notify()
 
 
-class Crew:
-    """Threads that run `work`: at a desk, then sending, then waiting for an answer, and again.
+class Pool:
+    """Threads that run `work`: preparing a block, then sending it, then waiting for an answer, and again.
 
     A few at first, and one more whenever none is left that would go on, and what keeps them is waiting and not the
     machine: more threads that send would not send more, as long as each of them gets on.
     """
 
     def __init__(
-        self, work: Callable[[], None], failed: Callable[[BaseException], None], clock: Clock, *, desk: int, limit: int
+        self,
+        work: Callable[[], None],
+        failed: Callable[[BaseException], None],
+        clock: Clock,
+        *,
+        preparing: int,
+        limit: int,
     ) -> None:
-        """At most `desk` threads are at the desk at once, and `limit` in all. `failed` is told how one ended badly."""
+        """At most `preparing` threads prepare at once, and `limit` in all. `failed` is told how one ended badly."""
         self._work = work
         self._failed = failed
         self._clock = clock
         self._limit = limit
-        self._desk = min(desk, limit)
-        self._seats: SimpleQueue[None] = SimpleQueue()
-        for _ in range(self._desk):
-            self._seats.put(None)
+        self._preparing = min(preparing, limit)
+        self._places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self._preparing):
+            self._places.put(None)
         self._threads: list[threading.Thread] = []
         self._sending = 0
         self._waiting = 0
@@ -87,8 +93,8 @@ class Crew:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start the first threads, as many as fit at the desk."""
-        for _ in range(self._desk):
+        """Start the first threads, as many as may prepare."""
+        for _ in range(self._preparing):
             with self._lock:
                 self._add()
 
@@ -98,13 +104,13 @@ class Crew:
             thread.join()
 
     @contextmanager
-    def desk(self) -> Iterator[None]:
-        """A seat at the desk, when there is one."""
-        self._seats.get()
+    def preparing(self) -> Iterator[None]:
+        """A place among the threads that prepare, when there is one."""
+        self._places.get()
         try:
             yield
         finally:
-            self._seats.put(None)
+            self._places.put(None)
 
     def sends(self, *, more: bool) -> None:
         """The calling thread begins to send. `more`: another thread would find something to do."""

@@ -27,7 +27,7 @@ class Snapshots(Reads, Protocol):
         """Start a snapshot, or be told again of the one that the same token has started."""
 
     def complete(self, snapshot_id: str, block_count: int, checksum: str) -> None:
-        """Seal a snapshot that was sent `block_count` blocks, with their LINEAR checksum."""
+        """Complete a snapshot that was sent `block_count` blocks, with their LINEAR checksum."""
 
     def tag(self, snapshot_id: str, tags: Mapping[str, str]) -> None:
         """Give a snapshot these tags, besides those that it has."""

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 
 from fleetswap.domain.errors import CloudError, FleetswapError, Invalid, NotFound, TryAgain
 from fleetswap.workflows.image.block_list import Reads, listing
+from fleetswap.workflows.image.pacer import Pacer
 from fleetswap.workflows.image.retry import Clock, Patience, Stopped, pause
-from fleetswap.workflows.image.throttle import Turns
 
 CONNECTIONS = 32
 """Requests on their way at once, at most: with answers after 30 ms that is the quota of 1,000 GetSnapshotBlock a second
@@ -140,7 +140,7 @@ class _Reader:
         self._tell_to = tell
         self._connections = connections
         self._began = self._told = clock.now()
-        self._turns = Turns(clock, stop, least_wait=LEAST_WAIT)
+        self._pacer = Pacer(clock, stop, least_wait=LEAST_WAIT)
         self._change = threading.Condition()
         self._fresh: deque[_Item] = deque()
         self._again: list[_Item] = []
@@ -247,7 +247,7 @@ class _Reader:
 
     def _get(self, item: _Item) -> bytes | None:
         """One attempt. None if it failed and the block is in the queue again."""
-        epoch = self._turns.take()
+        epoch = self._pacer.take()
         if item.began is None:
             item.began, item.read_before = self._clock.now(), self._blocks
         try:
@@ -261,7 +261,7 @@ class _Reader:
             item.token = self._new_token(item.index, error)
             self._try_again(item, TryAgain(str(error)), epoch)
             return None
-        self._turns.acknowledged(epoch)
+        self._pacer.acknowledged(epoch)
         self._patience.renew()
         return data
 
@@ -272,7 +272,7 @@ class _Reader:
 
     def _try_again(self, item: _Item, error: TryAgain | NotFound, epoch: int) -> None:
         now = self._clock.now()
-        throttled = self._turns.failed(error, now, epoch)
+        throttled = self._pacer.failed(error, now, epoch)
         self._patience.bear(error, began=item.began or now, absent_until=None)
         item.failures += not throttled
         if item.failures >= BLOCK_ATTEMPTS and self._blocks > item.read_before:

@@ -3,11 +3,11 @@
 It decides how many threads, connections and buffers there are, and what each failure leads to. It never decides which
 blocks there are, never speaks to AWS itself, and keeps no record of what was acknowledged.
 
-A block goes through three stages in one thread: at the desk it is read, hashed, and waits for the pace; then it is
-written; then its answer is awaited. At the desk is room for as many threads as the process has cores, and one: that is
-the stage that computes. A thread is started only when all the others are past the desk, so that there are hardly more
-of them than requests on their way. A block that failed gives up its buffer, waits in a queue and is read again; no
-thread waits with it.
+A block goes through three stages in one thread: it is prepared (read, hashed, held until the pace lets it go), it is
+written, its answer is awaited. As many threads prepare at once as the process has cores, and one: that is the stage
+that computes. A thread is started only when all the others are past it, so that there are hardly more of them than
+requests on their way. A block that failed gives up its buffer, waits in a queue and is read again; no thread waits with
+it.
 
 Memory: at most `BUFFERS` blocks of 512 KiB and a connection with its thread for each request on its way, whatever the
 size of the image.
@@ -25,9 +25,9 @@ from typing import Protocol, runtime_checkable
 
 from fleetswap.domain.errors import FleetswapError, NotFound, TryAgain
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest
-from fleetswap.workflows.image.pool import Buffers, Crew
+from fleetswap.workflows.image.pacer import Pacer
+from fleetswap.workflows.image.pool import Buffers, Pool
 from fleetswap.workflows.image.retry import Clock, Stopped, pause
-from fleetswap.workflows.image.throttle import Turns
 from fleetswap.workflows.image.work_queue import Item, Progress, Work
 
 CONNECTIONS = 160
@@ -147,9 +147,9 @@ class Sender:
         self._absent_until = absent_until
         self._stop = stop
         self._connections = connections
-        self._desk = len(os.sched_getaffinity(0)) + 1
+        self._preparing = len(os.sched_getaffinity(0)) + 1
         self._buffers = Buffers(BUFFERS, stop)
-        self._turns = Turns(clock, stop)
+        self._pacer = Pacer(clock, stop)
         self._lines: list[Connection] = []
         self._spare: list[Connection] = []  # the one used last is on top: it is the likeliest to be open still
         self._lock = threading.Lock()  # of the two above
@@ -181,9 +181,11 @@ class Sender:
         """
         work = Work(self._clock, indexes, self._stop)
         job = _Job(work, source, source if isinstance(source, Zeros) else None, wanted, acknowledged)
-        crew = Crew(lambda: self._serve(job, crew), work.fail, self._clock, desk=self._desk, limit=self._connections)
+        pool = Pool(
+            lambda: self._serve(job, pool), work.fail, self._clock, preparing=self._preparing, limit=self._connections
+        )
         try:
-            crew.start()
+            pool.start()
             while not work.over.wait(TELL_SECONDS) and not self._stop.is_set():
                 tell(work.progress())
         except BaseException:
@@ -192,14 +194,14 @@ class Sender:
         finally:
             if self._stop.is_set():
                 self._hang_up()
-            crew.join()
+            pool.join()
         if work.error is not None:
             raise work.error
         if not work.finished:
             raise Stopped
         tell(work.progress())
 
-    def _serve(self, job: _Job, crew: Crew) -> None:
+    def _serve(self, job: _Job, pool: Pool) -> None:
         """What each thread does."""
         with self._lock:
             line = self._spare.pop() if self._spare else None
@@ -208,15 +210,15 @@ class Sender:
             with self._lock:
                 self._lines.append(line)
         while True:
-            with crew.desk():
+            with pool.preparing():
                 parcel = self._next(job)
             if parcel is None:
                 break
-            crew.sends(more=self._more(job))
-            if self._put(job, crew, line, parcel):
+            pool.sends(more=self._more(job))
+            if self._put(job, pool, line, parcel):
                 job.acknowledged(parcel.item.index, parcel.digest)
                 job.work.done(BLOCK_SIZE)
-            crew.back()
+            pool.back()
         with self._lock:
             self._spare.append(line)
 
@@ -235,7 +237,7 @@ class Sender:
                 raise FleetswapError(
                     f"block {item.index} changed while it was sent: run again when nothing writes to it"
                 )
-            parcel.epoch = self._turns.take()
+            parcel.epoch = self._pacer.take()
             return parcel
         return None
 
@@ -262,7 +264,7 @@ class Sender:
         if buffer is not None:
             self._buffers.give(buffer)
 
-    def _put(self, job: _Job, crew: Crew, line: Connection, parcel: _Parcel) -> bool:
+    def _put(self, job: _Job, pool: Pool, line: Connection, parcel: _Parcel) -> bool:
         """One attempt. False if it failed and goes back into the queue."""
         item = parcel.item
 
@@ -270,7 +272,7 @@ class Sender:
             if not parcel.sent:
                 parcel.sent = True
                 self._release(parcel)
-                crew.waits(more=self._more(job))
+                pool.waits(more=self._more(job))
 
         if item.began is None:
             item.began = self._clock.now()
@@ -280,7 +282,7 @@ class Sender:
             if self._stop.is_set():
                 raise Stopped from error  # we hung up ourselves
             now = self._clock.now()
-            throttled = self._turns.failed(error, now, parcel.epoch)
+            throttled = self._pacer.failed(error, now, parcel.epoch)
             self._patience.bear(error, began=item.began, absent_until=self._absent_until)
             sent()
             item.failures += not throttled
@@ -291,7 +293,7 @@ class Sender:
                 reason=str(error),
             )
             return False
-        self._turns.acknowledged(parcel.epoch)
+        self._pacer.acknowledged(parcel.epoch)
         self._patience.renew()
         return True
 

@@ -1,9 +1,9 @@
-"""Puts a disk image into a finished EBS snapshot: adopt one, or choose a parent, begin, send, seal.
+"""Puts a disk image into a finished EBS snapshot: adopt one, or choose a parent, start, send, complete.
 
 It decides the order of the steps and what is left behind: after a failure no unfinished snapshot of this run, and
 whatever could not be cleaned up is named. It never touches a finished snapshot, and never speaks to AWS itself.
 
-    adopt, join or start (`begin`, `parent`) → send what the parent lacks (`send`) → send the map → complete (`seal`)
+    adopt, join or start (`acquire`, `parent`) → send what the parent lacks (`send`) → send the map → `complete`
 
 Killed at any moment, the next run of the same request goes on: the snapshot is found by its tags and its client token,
 what was acknowledged by the local journal. Two runs at once write the same blocks into the same snapshot; whichever
@@ -30,9 +30,9 @@ from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import Encoded, Layout
 from fleetswap.domain.image.lineage import Plan
 from fleetswap.domain.image.snapshots import Snapshot
-from fleetswap.workflows.image.acquire import GENERATIONS, Beginning, Claim
+from fleetswap.workflows.image.acquire import GENERATIONS, Acquisition, Claim
 from fleetswap.workflows.image.adopt import Proof
-from fleetswap.workflows.image.complete import Seal, Target
+from fleetswap.workflows.image.complete import Completion, Target
 from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.journal import Journal
 from fleetswap.workflows.image.parent import Search
@@ -124,11 +124,11 @@ class _Upload:
         self._figures = _Figures(progress)
 
     def run(self) -> Uploaded:
-        """Begin, fill and seal; anew if the snapshot is deleted meanwhile, or holds what this run has not sent."""
-        beginning = self._beginning()
+        """Acquire, fill and complete; again if the snapshot is deleted meanwhile, or holds what was not sent."""
+        acquisition = self._acquisition()
         join, gone, written = True, None, 0
         for _ in range(ATTEMPTS + GENERATIONS):
-            target = beginning.begin(join=join)
+            target = acquisition.acquire(join=join)
             if isinstance(target, Snapshot):
                 self._say(f"snapshot {target.snapshot_id} already holds the image: nothing to send")
                 return self._uploaded(target.snapshot_id, target.volume_gib, adopted=True)
@@ -148,18 +148,18 @@ class _Upload:
                 join = False
                 self._say(f"snapshot {target.snapshot_id} held other blocks ({error}): beginning anew")
             self._figures.next()
-            beginning.lost(target.snapshot_id)
+            acquisition.lost(target.snapshot_id)
         raise CloudError(
             f"{written} snapshots of {self._request.identity} were deleted while they were written: another upload of"
             " it is at work with other settings; run again when it is done"
         ) from gone
 
-    def _beginning(self) -> Beginning:
+    def _acquisition(self) -> Acquisition:
         request, clock = self._request, self._clock
         patience = partial(Patience, clock, threading.Event(), seconds=FIRST_PATIENCE_SECONDS)
         wanted = request.wanted(self._layout.volume_gib)
         stacks = (request.stack, *request.trusted_stacks)
-        return Beginning(
+        return Acquisition(
             request,
             self._layout,
             self._port,
@@ -172,10 +172,10 @@ class _Upload:
         )
 
     def _fill(self, target: Target) -> Uploaded:
-        """Send what the snapshot lacks and seal it. Whatever happens, no unfinished snapshot is left behind."""
+        """Send what the snapshot lacks and complete it. Whatever happens, no unfinished snapshot is left behind."""
         request, layout = self._request, self._layout
         parent_id = target.parent.snapshot_id if target.parent is not None else None
-        seal = Seal(target, self._port, self._clock, seconds=PATIENCE_SECONDS)
+        completion = Completion(target, self._port, self._clock, seconds=PATIENCE_SECONDS)
         plan = Plan(
             layout,
             target.parent.block_map if target.parent is not None else None,
@@ -192,9 +192,9 @@ class _Upload:
                 beside = f", only those that differ from {parent_id}" if parent_id is not None else ""
                 blocks = f"{layout.count} blocks of 512 KiB{beside}"
                 self._say(f"uploading {self._image.path.name} to snapshot {target.snapshot_id}: {blocks}")
-                finished_by_another = self._send_and_seal(target, plan, journal, seal)
+                finished_by_another = self._send_and_complete(target, plan, journal, completion)
             except BaseException as first:
-                if seal.clean_up(first):
+                if completion.clean_up(first):
                     journal.forget()
                 raise
             journal.forget()
@@ -203,15 +203,15 @@ class _Upload:
             return self._uploaded(target.snapshot_id, layout.volume_gib, adopted=True)
         return self._uploaded(target.snapshot_id, layout.volume_gib, parent=parent_id, resumed=target.shared)
 
-    def _send_and_seal(self, target: Target, plan: Plan, journal: Journal, seal: Seal) -> bool:
+    def _send_and_complete(self, target: Target, plan: Plan, journal: Journal, completion: Completion) -> bool:
         """Whether another run has finished the snapshot; else this one has."""
         try:
             map_digests = self._send(target, plan, journal)
         except Invalid as refusal:
-            if not seal.completed_by_another(refusal):
+            if not completion.completed_by_another(refusal):
                 raise
             return True
-        seal.complete(plan.written + len(map_digests), plan.checksum(map_digests))
+        completion.complete(plan.written + len(map_digests), plan.checksum(map_digests))
         return False
 
     def _send(self, target: Target, plan: Plan, journal: Journal) -> Mapping[int, bytes]:

@@ -13,10 +13,10 @@ from fleetswap.domain.image.pace import Pace
 from fleetswap.workflows.image.retry import Clock, Stopped
 
 
-class Turns:
-    """The turns of one uploader or reader. Safe to use from several threads.
+class Pacer:
+    """Lets the requests of one uploader or reader go. Safe to use from several threads.
 
-    Each turn that was taken is ended by `acknowledged` or `failed`, with its epoch, unless everything ends.
+    Each request that was let go is ended by `acknowledged` or `failed`, with its epoch, unless everything ends.
     """
 
     def __init__(self, clock: Clock, stop: threading.Event, *, least_wait: float = 0.0) -> None:
