@@ -59,8 +59,7 @@ Switch("web", SwitchArgs(context, door.listener_arn), opts)
 
 @pytest.fixture
 def stack(tmp_path: Path, endpoint: str, aws: Callable[[str], Any]) -> Stack:
-    stack = Stack(tmp_path, endpoint)
-    (tmp_path / "__main__.py").write_text(PROGRAM)
+    stack = Stack(tmp_path, endpoint, program=PROGRAM)
     stack.config |= {"snapshot": stored_snapshot(aws("ebs"))}
     stack.env |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
     return stack

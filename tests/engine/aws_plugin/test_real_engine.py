@@ -60,13 +60,13 @@ pulumi.export("role", role.name)
 class Stack:
     """A project of one program, with a state of its own."""
 
-    def __init__(self, folder: Path, endpoint: str) -> None:
+    def __init__(self, folder: Path, endpoint: str, *, venv: Path = ROOT / ".venv", program: str = PROGRAM) -> None:
         found = subprocess.run([ROOT / "engine/find-or-build"], check=True, capture_output=True, text=True)
         self.folder = folder
         self.config = {"endpoint": endpoint, "services": json.dumps(SERVICES), "tag": "one", "description": "one"}
-        (folder / ".venv").symlink_to(ROOT / ".venv")
+        (folder / ".venv").symlink_to(venv)
         (folder / "Pulumi.yaml").write_text("name: tiny\nruntime: {name: python, options: {virtualenv: .venv}}\n")
-        (folder / "__main__.py").write_text(PROGRAM)
+        (folder / "__main__.py").write_text(program)
         (folder / ".work/state").mkdir(parents=True)
         work = Work(root=folder, folder=folder / ".work")
         self.env = environment(work, {"PATH": "/usr/bin:/bin"}, engine=Path(found.stdout.strip()))
@@ -81,7 +81,8 @@ class Stack:
 
     def configure(self) -> None:
         """Write the stack's configuration, with the secret and the salt that `config set` made."""
-        lines = [f"  tiny:{key}: {json.dumps(value)}" for key, value in self.config.items()]
+        keys = {key: key if ":" in key else f"tiny:{key}" for key in self.config}
+        lines = [f"  {keys[key]}: {json.dumps(value)}" for key, value in self.config.items()]
         self._stack_file.write_text("\n".join([self._secret.rstrip(), *lines, ""]))
 
     def run(self, *args: str, expected: int = 0) -> str:
