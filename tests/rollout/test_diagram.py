@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tools import rollout_diagram
+from tests.rollout import diagram
 
 
 def test_the_diagram_is_current() -> None:
-    """The page would show states that the rollout does not have; `python -m tools.rollout_diagram` mends it."""
-    text = rollout_diagram.PAGE.read_text()
-    assert rollout_diagram.page(text, rollout_diagram.diagram(rollout_diagram.ways())) == text
+    """The page would show states that the rollout does not have; `python -m tests.rollout.diagram` mends it."""
+    text = diagram.PAGE.read_text()
+    assert diagram.page(text, diagram.diagram(diagram.ways())) == text

@@ -1,6 +1,6 @@
 """Writes the rollout's state diagram into docs/explanation/rollout.md, as the simulator has seen the machine move.
 
-`python -m tools.rollout_diagram` rewrites what stands between the two marks; tests/rollout/test_diagram.py tells when
+`python -m tests.rollout.diagram` rewrites what stands between the two marks; tests/rollout/test_diagram.py tells when
 that is due. It draws what happens when one thing goes wrong at every action; it decides nothing.
 """
 
@@ -12,9 +12,9 @@ from fleetswap.domain.rollout.state import Phase
 from tests.rollout.scenarios import SCENARIOS
 from tests.rollout.simulator import Explorer
 
-PAGE = Path(__file__).resolve().parent.parent / "docs/explanation/rollout.md"
-BEGIN = "<!-- made by tools/rollout_diagram.py: begin -->"
-END = "<!-- made by tools/rollout_diagram.py: end -->"
+PAGE = Path(__file__).resolve().parents[2] / "docs/explanation/rollout.md"
+BEGIN = "<!-- made by tests/rollout/diagram.py: begin -->"
+END = "<!-- made by tests/rollout/diagram.py: end -->"
 
 DRAWN = ("first deploy", "canary", "rollback", "all at once", "5xx under load")
 """The scenarios that together take every way."""
