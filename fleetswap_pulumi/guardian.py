@@ -7,8 +7,7 @@ its action is done. If the pipe closes without a word of farewell, the provider 
 the last state, as the same run (`workflows.rollout.take_up`). So it does what the provider would have done after a
 first Ctrl-C, tells the same people, and leaves alone whatever a newer rollout has begun.
 
-It decides nothing, and imports nothing of AWS before it must. It is gone when the rollout is over, and when it has
-ended one: at most `patience` seconds later.
+This module is the provider's end; `fleetswap_pulumi.guardian_process` is what that process runs.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-WHY = "cancelled: the deploying process was killed"
-
 SEND_SECONDS = 2.0
 """How long a guardian may take to make room in the pipe. It is idle, so only one that is held up takes that long."""
 
@@ -46,7 +43,7 @@ class Guardian:
         terminal = _terminal()
         try:
             self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-                [sys.executable, "-m", "fleetswap_pulumi.guardian"],
+                [sys.executable, "-m", "fleetswap_pulumi.guardian_process"],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -128,39 +125,3 @@ def _terminal() -> int | None:
         return os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY)
     except OSError:
         return None
-
-
-def watch(pipe: IO[bytes]) -> tuple[dict[str, Any], State] | None:
-    """Read until the rollout is over, or its process dies: then its inputs and the last state that it kept."""
-    props: dict[str, Any] | None = None
-    state: State | None = None
-    while True:
-        try:
-            frame = pickle.load(pipe)  # noqa: S301 - from the provider that has started us, and from no one else
-        except Exception:  # noqa: BLE001 - the end of the pipe, or half a frame: its writer is dead
-            return None if props is None or state is None else (props, state)
-        if frame is None:
-            return None
-        if props is None:
-            props = frame
-        else:
-            state = frame
-
-
-def main() -> int:
-    """Watch one rollout."""
-    found = watch(sys.stdin.buffer)
-    if found is None:
-        return 0
-    from fleetswap_pulumi.rollout import put_back  # noqa: PLC0415 - slow to import, and mostly nothing is to do
-
-    def say(text: str) -> None:
-        sys.stderr.write(f"\r{text}\r\n")  # the terminal may be in any mode
-        sys.stderr.flush()
-
-    put_back(*found, WHY, say)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,8 @@ import pytest
 
 from fleetswap.domain.rollout import machine
 from fleetswap_pulumi import guardian
-from fleetswap_pulumi.guardian import Guardian, guarded, watch
+from fleetswap_pulumi.guardian import Guardian, guarded
+from fleetswap_pulumi.guardian_process import watch
 from tests.fakes.world import order
 
 ROOT = Path(__file__).resolve().parents[2]
