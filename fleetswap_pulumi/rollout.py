@@ -25,7 +25,6 @@ from fleetswap.domain import tags
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.rollout import model, rollout_tags
 from fleetswap.domain.rollout.model import Order
-from fleetswap.domain.rollout.notices import CANCELLED
 from fleetswap.domain.rollout.state import State
 from fleetswap.workflows.rollout import run as workflow
 from fleetswap.workflows.stop import Stop
@@ -43,6 +42,7 @@ HOW = ("trusted", "urn")
 """These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
 becomes trusted by being live."""
 
+CANCELLED = "cancelled"
 GONE = f"{CANCELLED}: pulumi was killed"
 """Why a rollout ends that no engine waits for any more: no ledger would be written of it."""
 

@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 
-from fleetswap.domain.rollout.rates import Bad, Counts, Limit, Stretch, Trials, evidence_of, judge, share
+from fleetswap.domain.rollout.rates import Counts, Limit, Stretch, Trials, evidence_of, judge, share
 
 LIMIT = Limit()
 RATES = (1.0, 0.5, 0.2, 0.1)
@@ -164,7 +164,7 @@ def _binomial(number: int, rate: float) -> Iterator[tuple[int, float]]:
 
 
 def _aborts(n_c: int, b_c: int, n_l: int, b_l: int, limit: Limit) -> bool:
-    return judge(Bad.ERRORS, [Stretch(Counts(n_c, b_c), Counts(n_l, b_l))], limit).abort
+    return judge([Stretch(Counts(n_c, b_c), Counts(n_l, b_l))], limit).abort
 
 
 if __name__ == "__main__":

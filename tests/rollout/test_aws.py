@@ -22,9 +22,11 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.errors import CloudError, InputError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.gate import Answer, Target
+from fleetswap.domain.rollout.findings import Finding
+from fleetswap.domain.rollout.gate import Answer, Target, Verdict
 from fleetswap.domain.rollout.model import PRIORITY, Group, Order, Policy, Rule, Side
 from fleetswap.domain.rollout.notices import Ending, Notice
+from fleetswap.domain.rollout.policy import Check
 from fleetswap.workflows.rollout.run import Outcome, SystemClock, observe, retire, roll_out
 
 REGION = "us-east-1"
@@ -650,7 +652,8 @@ def test_people_are_told(aws: None) -> None:
     """The message would not arrive, or could not be filtered for what has gone wrong."""
     del aws
     sns = client("sns")
-    notice = Notice(Ending.ABORTED, "wéb", "web-b", "web-a", "5xx: candidate 7 of 120", "web-a", ("alarm web-5xx: OK",))
+    alarm = Finding(Check.ALARMS, Verdict.PROMOTE, subject="web-5xx", value="OK")
+    notice = Notice(Ending.ABORTED, "wéb", "web-b", "web-a", "5xx: candidate 7 of 120", "web-a", (alarm,))
     asked = {
         "TopicArn": "arn:aws:sns:us-east-1:1:ops",
         "Subject": "w?b: rollout of web-b aborted",

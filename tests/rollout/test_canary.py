@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from fleetswap.domain.errors import Aborted, CloudError, InputError
-from fleetswap.domain.rollout import canary, evidence, rollout_tags
-from fleetswap.domain.rollout.evidence import Evidence, Expected, Finding
+from fleetswap.domain.rollout import canary, evidence, rollout_tags, wording
+from fleetswap.domain.rollout.evidence import Evidence, Expected
+from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.gate import Answer, Streak, Target, Verdict
 from fleetswap.domain.rollout.model import Group, Order, Policy, Rule
 from fleetswap.domain.rollout.notices import Ending
 from fleetswap.domain.rollout.periods import Figures, Known, Period, Watch
-from fleetswap.domain.rollout.policy import Shortage
+from fleetswap.domain.rollout.policy import Check, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.workflows.rollout.run import Outcome, observe, roll_out
@@ -108,7 +109,7 @@ def test_what_only_users_see_ends_at_the_first_step(candidate: dict[str, object]
     assert world.releases["new"].tags.keys() == {rollout_tags.SCALE_IN}, "what AWS has done since"
     (notice,) = world.notices
     assert (notice.ending, notice.serving) == (Ending.ROLLED_BACK, "live")
-    assert any(reason in line for line in notice.evidence)
+    assert reason in wording.reasons(notice.evidence)
 
 
 def test_for_report_only_is_only_told() -> None:
@@ -117,7 +118,7 @@ def test_for_report_only_is_only_told() -> None:
     world, wanted = deploy(policy, error_rate=0.5)
     run(world, wanted)
     assert world.serving() == {"tg-new"}
-    assert any("(report only) 5xx: candidate" in line for line in world.notices[0].evidence)
+    assert "(report only) 5xx: candidate" in wording.reasons(world.notices[0].evidence)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,8 @@ def test_a_rollback_begins_although_the_alarm_rings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "reason"), [("ALARM", "alarm errors rings"), ("INSUFFICIENT_DATA", "no proof in time: alarm errors is")]
+    ("state", "reason"),
+    [("ALARM", "alarm errors is in ALARM"), ("INSUFFICIENT_DATA", "no proof in time: alarm errors is")],
 )
 def test_an_alarm_that_turns(state: str, reason: str) -> None:
     """Ringing would not stop the rollout, or missing data would pass for quiet."""
@@ -190,9 +192,7 @@ def test_abort_from_outside() -> None:
             world.releases["new"].tags[rollout_tags.ABORT] = "Ada at 12:00: looks wrong"
 
     world.sleep = sleeping  # type: ignore[method-assign] # someone stops it during the canary
-    with pytest.raises(
-        Aborted, match="stopped from outside: Ada at 12:00: looks wrong; live has all the traffic again"
-    ):
+    with pytest.raises(Aborted, match="aborted on request: Ada at 12:00: looks wrong; live has all the traffic again"):
         run(world, wanted)
     assert world.releases["new"].tags.keys() <= {rollout_tags.SCALE_IN}, "no mark but that of its end"
 
@@ -230,7 +230,7 @@ def test_a_machine_of_another_image_gets_no_traffic() -> None:
     """A launch template that points to another AMI would be deployed under the name of this release."""
     world, wanted = deploy(image="ami-other")
     wanted = replace(wanted, candidate=replace(wanted.candidate, image="ami-right"))
-    with pytest.raises(Aborted, match="runs ami-other, but new is ami-right"):
+    with pytest.raises(Aborted, match="runs ami-other instead of ami-right"):
         run(world, wanted)
     assert not world.written
 
@@ -298,10 +298,10 @@ def test_a_failing_notifier_changes_nothing() -> None:
 
 # The gate of a step, as a table
 
-GOOD = Finding(Verdict.PROMOTE, "good")
-OPEN = Finding(Verdict.WAIT, "unknown")
-BAD = Finding(Verdict.ABORT, "bad")
-ODD = Finding(Verdict.ABORT, "odd", again=True)
+GOOD = Finding(Check.WEIGHTS, Verdict.PROMOTE)
+OPEN = Finding(Check.REQUESTS, Verdict.WAIT)
+BAD = Finding(Check.ALARMS, Verdict.ABORT)
+ODD = Finding(Check.PROBE, Verdict.ABORT, again=True)
 
 
 @pytest.mark.parametrize(
@@ -352,21 +352,21 @@ EXPECTED = Expected(replace(STEPS, slow=None), FINE.rule, wanted=2, asked=100, n
 @pytest.mark.parametrize(
     ("change", "verdict", "words"),
     [
-        ({}, Verdict.PROMOTE, "the weights hold"),
+        ({}, Verdict.PROMOTE, "the listener shows the new weights"),
         ({"rule_known": False}, Verdict.WAIT, "weights are unknown"),
-        ({"rule": Rule((("tg-live", 1),))}, Verdict.WAIT, "as they were before"),
+        ({"rule": Rule((("tg-live", 1),))}, Verdict.WAIT, "still shows the old weights"),
         ({"targets": None}, Verdict.WAIT, "health of the machines is unknown"),
         ({"targets": (Target("i-1", "healthy"),)}, Verdict.WAIT, "1 of 2 machines healthy"),
         ({"targets": ()}, Verdict.ABORT, "0 of 2 machines healthy"),
         ({"home_targets": ()}, Verdict.ABORT, "has no healthy machine"),
-        ({"group": Group(2, 2, 8, abort="stop")}, Verdict.ABORT, "stopped from outside: stop"),
-        ({"answer": Answer(500)}, Verdict.ABORT, "answers with status 500"),
-        ({"alarms": None}, Verdict.WAIT, "alarms are unknown"),
+        ({"group": Group(2, 2, 8, abort="stop")}, Verdict.ABORT, "aborted on request: stop"),
+        ({"answer": Answer(500)}, Verdict.ABORT, "responds with status 500, expected 200"),
+        ({"alarms": None}, Verdict.WAIT, "state of alarm errors is unknown"),
         ({"alarms": {"errors": "INSUFFICIENT_DATA"}}, Verdict.WAIT, "INSUFFICIENT_DATA"),
-        ({"alarms": {}}, Verdict.WAIT, "gone"),
-        ({"alarms": {"errors": "ALARM"}}, Verdict.ABORT, "rings"),
-        ({"periods": None}, Verdict.WAIT, "CloudWatch does not answer"),
-        ({"periods": ()}, Verdict.WAIT, "counted nothing yet"),
+        ({"alarms": {}}, Verdict.WAIT, "does not exist"),
+        ({"alarms": {"errors": "ALARM"}}, Verdict.ABORT, "is in ALARM"),
+        ({"periods": None}, Verdict.WAIT, "CloudWatch does not respond"),
+        ({"periods": ()}, Verdict.WAIT, "has no data points yet"),
         ({"periods": (period(Figures(99, 99), Figures(900, 900)),)}, Verdict.WAIT, "99 of 100 requests"),
         ({"periods": (period(Figures(), Figures(900, 900)),)}, Verdict.WAIT, "0 of 100 requests"),
         ({"periods": (period(Figures(100, 100), Figures(900, 900), began=-1),)}, Verdict.WAIT, "no whole period"),
@@ -379,7 +379,7 @@ def test_findings(change: dict[str, object], verdict: Verdict, words: str) -> No
     watch = LONG_AGO.read(read.periods or (), 500.0)
     first = evidence.findings(read, replace(EXPECTED, watch=watch))[0]
     assert first.verdict is verdict
-    assert words in first.words
+    assert words in wording.reasons([first])
 
 
 FULL = Figures(50, 50)
@@ -417,9 +417,9 @@ def test_what_is_counted_of_a_step(
     watch = replace(Watch().held(10, 60), known=known)
     expected = replace(EXPECTED, watch=watch, now=400.0, until=until, asked=asked)
     found = evidence.findings(replace(FINE, periods=tuple(periods)), expected)
-    (counted,) = [finding for finding in found if "counted" in finding.words]
+    (counted,) = [finding for finding in found if finding.check is Check.REQUESTS]
     assert counted.verdict is (Verdict.PROMOTE if missing is None else Verdict.WAIT)
-    assert missing is None or missing in counted.words
+    assert missing is None or missing in wording.reasons([counted])
 
 
 def test_figures_that_convict_are_read_again() -> None:

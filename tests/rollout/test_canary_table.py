@@ -1,4 +1,4 @@
-"""The canary: what a step is held against, and what its findings together decide, in which words."""
+"""The canary: what a step is held against, and what its findings together decide, and because of which of them."""
 
 from __future__ import annotations
 
@@ -7,41 +7,48 @@ from dataclasses import replace
 import pytest
 
 from fleetswap.domain.rollout import canary
-from fleetswap.domain.rollout.evidence import Expected, Finding
+from fleetswap.domain.rollout.evidence import Expected
+from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.gate import Streak, Verdict
 from fleetswap.domain.rollout.periods import Watch
+from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.strategy import Step
 from tests.rollout.tables import ORDER, POLICY, SHARED, seen, state
 
-GOOD = Finding(Verdict.PROMOTE, "good")
-FINE = Finding(Verdict.PROMOTE, "fine")
-OPEN = Finding(Verdict.WAIT, "unknown")
-BAD = Finding(Verdict.ABORT, "bad")
-ODD = Finding(Verdict.ABORT, "odd", again=True)
+GOOD = Finding(Check.WEIGHTS, Verdict.PROMOTE)
+FINE = Finding(Check.HEALTH, Verdict.PROMOTE)
+OPEN = Finding(Check.REQUESTS, Verdict.WAIT)
+BAD = Finding(Check.ALARMS, Verdict.ABORT)
+ODD = Finding(Check.PROBE, Verdict.ABORT, again=True)
 
 
 @pytest.mark.parametrize(
-    ("found", "streak", "left", "verdict", "words"),
+    ("found", "streak", "left", "verdict", "because", "late"),
     [
-        ((GOOD, FINE), Streak(), 9.0, "wait", "good; fine"),
-        ((GOOD, FINE), Streak(2), 9.0, "promote", "good; fine"),
-        ((GOOD, FINE), Streak(0), -9.0, "wait", "good; fine"),
-        ((GOOD, OPEN), Streak(2), 9.0, "wait", "unknown"),
-        ((GOOD, OPEN), Streak(0, 3), 9.0, "wait", "unknown"),
-        ((GOOD, OPEN), Streak(), 0.5, "wait", "unknown"),
-        ((GOOD, OPEN), Streak(), 0.0, "abort", "no proof in time: unknown"),
-        ((ODD, OPEN), Streak(), 9.0, "wait", "odd; unknown"),
-        ((ODD, GOOD), Streak(), 0.0, "abort", "no proof in time: odd"),
-        ((ODD, OPEN), Streak(0, 2), 9.0, "abort", "odd"),
-        ((ODD, BAD, OPEN), Streak(), 9.0, "abort", "bad"),
+        ((GOOD, FINE), Streak(), 9.0, "wait", (GOOD, FINE), False),
+        ((GOOD, FINE), Streak(2), 9.0, "promote", (GOOD, FINE), False),
+        ((GOOD, FINE), Streak(0), -9.0, "wait", (GOOD, FINE), False),
+        ((GOOD, OPEN), Streak(2), 9.0, "wait", (OPEN,), False),
+        ((GOOD, OPEN), Streak(0, 3), 9.0, "wait", (OPEN,), False),
+        ((GOOD, OPEN), Streak(), 0.5, "wait", (OPEN,), False),
+        ((GOOD, OPEN), Streak(), 0.0, "abort", (OPEN,), True),
+        ((ODD, OPEN), Streak(), 9.0, "wait", (ODD, OPEN), False),
+        ((ODD, GOOD), Streak(), 0.0, "abort", (ODD,), True),
+        ((ODD, OPEN), Streak(0, 2), 9.0, "abort", (ODD,), False),
+        ((ODD, BAD, OPEN), Streak(), 9.0, "abort", (BAD,), False),
     ],
 )
 def test_what_the_findings_decide(
-    found: tuple[Finding, ...], streak: Streak, left: float, verdict: str, words: str
+    found: tuple[Finding, ...],
+    streak: Streak,
+    left: float,
+    verdict: str,
+    because: tuple[Finding, ...],
+    late: bool,  # noqa: FBT001 - a table
 ) -> None:
     """A step would pass on what is unknown, end for one stale reading, or tell a reason that is none."""
     decision = canary.judge(found, streak, readings=3, hold_over=True, seconds_left=left)
-    assert (decision.verdict, decision.reason) == (verdict, words)
+    assert (decision.verdict, decision.findings, decision.late) == (verdict, because, late)
 
 
 RINGING = seen(alarms={"up": "ALARM", "slow": "OK", "odd": "INSUFFICIENT_DATA"})

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain.rollout import evidence
-from fleetswap.domain.rollout.evidence import Evidence, Expected, Finding, findings
+from fleetswap.domain.rollout import evidence, wording
+from fleetswap.domain.rollout.evidence import Evidence, Expected, findings
 from fleetswap.domain.rollout.gate import Answer, Target, Verdict
 from fleetswap.domain.rollout.model import Group, Policy, Rule
 from fleetswap.domain.rollout.periods import AGED, Figures, Period, Watch
+from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.rates import Limit
 
 RULE = Rule((("tg-live", 95), ("tg-new", 5)))
@@ -22,13 +23,13 @@ READ = Evidence(RULE, rule_known=True, targets=GOOD, answer=Answer(200))
 
 
 def told(read: Evidence, expected: Expected = EXPECTED) -> list[tuple[str, str, bool]]:
-    return [(str(found.verdict), found.words, found.again) for found in findings(read, expected)]
+    return [(str(found.verdict), wording.reasons([found]), found.again) for found in findings(read, expected)]
 
 
 ALL_GOOD = [
-    ("promote", "the weights hold", False),
+    ("promote", "the listener shows the new weights", False),
     ("promote", "2 of 2 machines healthy", False),
-    ("promote", "/ answers with status 200", True),
+    ("promote", "/ responds with status 200", False),
 ]
 
 
@@ -36,20 +37,20 @@ ALL_GOOD = [
     ("read", "first"),
     [
         (READ, ALL_GOOD[0]),
-        (replace(READ, rule_known=False), ("wait", "the weights are unknown: AWS does not answer", False)),
-        (replace(READ, rule=None), ("wait", "the weights are seen as they were before", False)),
-        (replace(READ, targets=None), ("wait", "the health of the machines is unknown: AWS does not answer", False)),
+        (replace(READ, rule_known=False), ("wait", "the weights are unknown: AWS does not respond", False)),
+        (replace(READ, rule=None), ("wait", "the listener still shows the old weights", False)),
+        (replace(READ, targets=None), ("wait", "the health of the machines is unknown: AWS does not respond", False)),
         (replace(READ, targets=GOOD[:1]), ("wait", "1 of 2 machines healthy", False)),
         (replace(READ, targets=SICK), ("abort", "0 of 2 machines healthy; i-1: Target.Timeout", True)),
         (
             replace(READ, home_targets=SICK),
-            ("abort", "the release that has the other traffic has no healthy machine", True),
+            ("abort", "the release that has the rest of the traffic has no healthy machine", True),
         ),
         (replace(READ, home_targets=GOOD), ALL_GOOD[0]),
-        (replace(READ, answer=Answer(503)), ("abort", "/ answers with status 503", True)),
+        (replace(READ, answer=Answer(503)), ("abort", "/ responds with status 503, expected 200", True)),
         (replace(READ, group=Group(2, 2, 5)), ALL_GOOD[0]),
-        (replace(READ, group=Group(2, 2, 5, abort="enough")), ("abort", "stopped from outside: enough", False)),
-        (replace(READ, group=Group(2, 2, 5, abort=" ")), ("abort", "stopped from outside: no reason given", False)),
+        (replace(READ, group=Group(2, 2, 5, abort="enough")), ("abort", "aborted on request: enough", False)),
+        (replace(READ, group=Group(2, 2, 5, abort=" ")), ("abort", "aborted on request: no reason given", False)),
     ],
 )
 def test_what_is_judged_in_every_rollout(read: Evidence, first: tuple[str, str, bool]) -> None:
@@ -73,18 +74,34 @@ def test_without_an_answer_of_the_probe_nothing_is_said_of_it() -> None:
 @pytest.mark.parametrize(
     ("states", "ignored", "verdict", "words"),
     [
-        (None, (), "wait", "the alarms are unknown: CloudWatch does not answer"),
-        ({"up": "OK", "slow": "OK"}, (), "promote", "no alarm rings"),
-        ({"up": "ALARM", "slow": "ALARM"}, (), "abort", "alarm up and slow rings"),
-        ({"up": "ALARM", "slow": "OK"}, ("up",), "promote", "no other alarm rings than up"),
-        ({"up": "ALARM", "slow": "ALARM"}, ("up",), "abort", "alarm slow rings"),
-        ({"up": "INSUFFICIENT_DATA"}, (), "wait", "alarm up is INSUFFICIENT_DATA, alarm slow is gone"),
+        (None, (), "wait wait", "the state of alarms up and slow is unknown: CloudWatch does not respond"),
+        ({"up": "OK", "slow": "OK"}, (), "promote promote", "alarms up and slow are OK"),
+        ({"up": "ALARM", "slow": "ALARM"}, (), "abort abort", "alarms up and slow are in ALARM"),
+        (
+            {"up": "ALARM", "slow": "OK"},
+            ("up",),
+            "promote promote",
+            "alarm up does not count, being in ALARM before this rollout; alarm slow is OK",
+        ),
+        (
+            {"up": "ALARM", "slow": "ALARM"},
+            ("up",),
+            "promote abort",
+            "alarm up does not count, being in ALARM before this rollout; alarm slow is in ALARM",
+        ),
+        ({"up": "INSUFFICIENT_DATA"}, (), "wait wait", "alarm up is INSUFFICIENT_DATA; alarm slow does not exist"),
+        ({"up": "ODD", "slow": "OK"}, (), "wait promote", "alarm up is ODD; alarm slow is OK"),
     ],
 )
 def test_alarms(states: dict[str, str] | None, ignored: tuple[str, ...], verdict: str, words: str) -> None:
-    """An alarm that rings, is gone, or knows nothing would pass; or one that rang before would forbid the rollback."""
+    """An alarm in ALARM, or of which nothing is known, would pass; or one of before would forbid the rollback."""
     expected = replace(EXPECTED, policy=replace(POLICY, alarms=("up", "slow")), ringing=frozenset(ignored))
-    assert (verdict, words, False) in told(replace(READ, alarms=states), expected)
+    found = [each for each in findings(replace(READ, alarms=states), expected) if each.check is Check.ALARMS]
+    found.sort(key=lambda each: each.subject, reverse=True)
+    assert [each.subject for each in found] == ["up", "slow"]
+    assert " ".join(each.verdict for each in found) == verdict
+    assert wording.reasons(found) == words
+    assert not any(each.again for each in found), "CloudWatch has looked several times before an alarm says ALARM"
 
 
 @pytest.mark.parametrize(
@@ -92,24 +109,26 @@ def test_alarms(states: dict[str, str] | None, ignored: tuple[str, ...], verdict
     [
         ({"i-1": "ami-1", "i-2": "ami-1", "i-9": "ami-2"}, "promote", "every machine runs ami-1"),
         ({"i-1": "ami-1"}, "wait", "the image of i-2 is unknown"),
-        ({"i-2": "ami-2"}, "abort", "i-2 runs ami-2, but new is ami-1"),
-        ({"i-1": "ami-1", "i-2": "ami-2"}, "abort", "i-2 runs ami-2, but new is ami-1"),
+        ({"i-2": "ami-2"}, "abort", "i-2 runs ami-2 instead of ami-1"),
+        ({"i-1": "ami-1", "i-2": "ami-2"}, "abort", "i-2 runs ami-2 instead of ami-1"),
     ],
 )
 def test_images(found: dict[str, str], verdict: str, words: str) -> None:
     """Traffic would move to machines of another image, or a machine that EC2 does not know yet would end a rollout."""
     machines = ("i-1", "i-2")
-    said = evidence.images(found, machines, image="ami-1", release="new", report_only=False)
-    assert said == Finding(Verdict(verdict), words)
-    reported = evidence.images(found, machines, image="ami-1", release="new", report_only=True)
-    assert reported == Finding(Verdict.PROMOTE, words if verdict == "promote" else f"(report only) {words}")
+    said = evidence.images(found, machines, image="ami-1", report_only=False)
+    assert (said.verdict, wording.reasons([said])) == (verdict, words)
+    reported = evidence.images(found, machines, image="ami-1", report_only=True)
+    assert reported.verdict is Verdict.PROMOTE
+    assert wording.reasons([reported]) == (words if verdict == "promote" else f"(report only) {words}")
+    assert (reported.code, reported.value) == (said.code, said.value), "what was found is kept"
 
 
 @pytest.mark.parametrize(
     ("checks", "words"),
     [
-        (("probe",), "(report only) / answers with status 500"),
-        (("alarms",), "(report only) alarm up rings"),
+        (("probe",), "(report only) / responds with status 500"),
+        (("alarms",), "(report only) alarm up is in ALARM"),
         (("errors",), "(report only) 5xx: candidate 60 of 60"),
         (("slowness",), "(report only) slow: candidate 60 of 60"),
     ],
@@ -123,9 +142,9 @@ def test_what_is_for_report_only_is_told_and_nothing_else(checks: tuple[str, ...
     watch = Watch().held(100, 0).read((period,), 60)
     read = replace(READ, answer=Answer(500), alarms={"up": "ALARM"}, periods=(period,))
     said = findings(read, replace(EXPECTED, policy=policy, watch=watch, now=1000.0))
-    assert [found.words for found in said if found.words.startswith(words)], [found.words for found in said]
+    assert any(line.startswith(words) for line in wording.lines(said)), wording.lines(said)
     assert sum(found.verdict is Verdict.ABORT for found in said) == 3
-    assert not any(found.words.startswith("(report only) the weights") for found in said)
+    assert not any(line.startswith("(report only) the listener") for line in wording.lines(said))
 
 
 def test_what_is_good_is_told_without_a_note() -> None:
@@ -134,7 +153,7 @@ def test_what_is_good_is_told_without_a_note() -> None:
     assert told(READ, reporting) == ALL_GOOD
 
 
-@pytest.mark.parametrize(("periods", "words"), [(None, "does not answer"), ((), "has counted nothing yet")])
+@pytest.mark.parametrize(("periods", "words"), [(None, "does not respond"), ((), "has no data points yet")])
 def test_requests_that_nobody_counts_are_waited_for(periods: tuple[Period, ...] | None, words: str) -> None:
     """A release would pass a step in which CloudWatch has told nothing."""
     counting = replace(EXPECTED, policy=replace(POLICY, errors=Limit()))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.domain.rollout import gate
+from fleetswap.domain.rollout import gate, wording
 from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Reading, Streak, Target, Verdict
 
 HEALTHY = Target("i-1", "healthy")
@@ -55,7 +55,7 @@ def test_old_failures_are_no_evidence() -> None:
     old = frozenset(failure.id for failure in BAD_AMI)
     decision = gate.judge(Reading((), (), BAD_AMI), Streak(), wanted=2, readings=3, failed_before=old, seconds_left=9)
     assert decision.verdict is Verdict.WAIT
-    assert "launch failed" not in decision.reason
+    assert "launch failed" not in wording.decision(decision)
 
 
 @given(
@@ -85,7 +85,7 @@ def test_reason_names_the_machines() -> None:
     reading = Reading(
         (HEALTHY, SICK), (Machine("i-1", "InService"), Machine("i-2", "InService"), Machine("i-9", "Terminated"))
     )
-    assert gate.words(reading, wanted=2) == (
+    assert wording.machines(gate.summary(reading, wanted=2)) == (
         "2 of 2 machines launched, 1 healthy; "
         "i-2: Target.ResponseCodeMismatch Health checks failed with these codes: [503]"
     )
@@ -94,11 +94,11 @@ def test_reason_names_the_machines() -> None:
 def test_reason_of_a_large_fleet_stays_short() -> None:
     """A fleet of hundreds would bury the reason in one line of kilobytes."""
     fleet = tuple(replace(SICK, machine=f"i-{number}") for number in range(200))
-    text = gate.words(Reading(fleet), wanted=200)
+    text = wording.machines(gate.summary(Reading(fleet), wanted=200))
     assert "; i-0, i-1, i-2: Target.ResponseCodeMismatch" in text, "what they have in common is told once"
     assert text.count("ResponseCodeMismatch") == 1
     assert text.endswith("and 197 more")
-    mixed = gate.words(Reading((fleet[0], YOUNG)), wanted=2)
+    mixed = wording.machines(gate.summary(Reading((fleet[0], YOUNG)), wanted=2))
     assert "i-0: Target.ResponseCodeMismatch" in mixed
     assert "i-3: Elb.InitialHealthChecking" in mixed
 
@@ -139,7 +139,7 @@ def test_console_tail_keeps_the_end() -> None:
 
 def test_no_answer_is_told_in_words() -> None:
     """A probe without an answer would be reported as `status None`."""
-    assert Answer(None, "Connection\nrefused").words == "no answer (Connection refused)"
+    assert wording.answer(Answer(None, "Connection\nrefused")) == "no response (Connection refused)"
 
 
 def test_a_panic_says_its_reason_however_long_its_dump_is() -> None:
@@ -175,7 +175,7 @@ def test_a_quota_is_no_shortage(text: str) -> None:
     decision = gate.judge(reading, Streak(), wanted=2, readings=2, failed_before=frozenset(), seconds_left=100)
     assert decision.verdict is Verdict.ABORT, "also if some machines could be launched: the others never can"
     assert re.search(
-        r'the quota ".*" of this account and region is used up.*raise it in Service Quotas', decision.reason
+        r'the quota ".*" of this account and region is used up.*raise it in Service Quotas', wording.decision(decision)
     )
 
 
@@ -204,4 +204,4 @@ def test_a_key_that_may_not_be_used_is_named_with_its_remedy() -> None:
             Reading((), (), failures), Streak(), wanted=2, readings=2, failed_before=frozenset(), seconds_left=9
         )
         assert decision.verdict is Verdict.ABORT
-        assert "its policy must allow the role AWSServiceRoleForAutoScaling" in decision.reason
+        assert "its policy must allow the role AWSServiceRoleForAutoScaling" in wording.decision(decision)

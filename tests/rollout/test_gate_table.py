@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from fleetswap.domain.rollout import gate
+from fleetswap.domain.rollout import gate, wording
 from fleetswap.domain.rollout.gate import Decision, Failure, Machine, Reading, Streak, Target, Verdict
 
 HEALTHY = Target("i-1", "healthy")
@@ -13,6 +15,10 @@ REFUSED = tuple(Failure(str(n), f"The image id does not exist, try {n}") for n i
 
 def judge(reading: Reading, *, wanted: int = 1, good: int = 2, left: float = 9.0) -> Decision:
     return gate.judge(reading, Streak(good), wanted=wanted, readings=3, failed_before=frozenset(), seconds_left=left)
+
+
+def say(reading: Reading, *, wanted: int) -> str:
+    return wording.machines(gate.summary(reading, wanted=wanted))
 
 
 @pytest.mark.parametrize(("wanted", "healthy", "verdict"), [(1, 1, "promote"), (0, 0, "wait"), (0, 1, "promote")])
@@ -33,8 +39,11 @@ def test_the_last_fraction_of_a_second_counts() -> None:
 
 def test_the_first_reason_of_a_failed_launch_is_the_one_told() -> None:
     """The error that a person sees would not be the first one."""
-    assert judge(Reading((), (), REFUSED)).reason == "no machine can be launched: The image id does not exist, try 0"
-    words = gate.words(Reading((), (), REFUSED), wanted=2)
+    assert (
+        wording.decision(judge(Reading((), (), REFUSED)))
+        == "no machine can be launched: The image id does not exist, try 0"
+    )
+    words = say(Reading((), (), REFUSED), wanted=2)
     assert words == "0 of 2 machines launched, 0 healthy; launch failed: The image id does not exist, try 0"
 
 
@@ -47,12 +56,12 @@ def test_machines_are_suspected_without_their_target_group() -> None:
 def test_what_leaves_is_not_told_and_what_gives_no_reason_is_told_by_its_state() -> None:
     """The message would name machines that are as they should be, or one without saying what is wrong with it."""
     reading = Reading((Target("i-1", "draining", "Target.DeregistrationInProgress"), Target("i-2", "unavailable")))
-    assert gate.words(reading, wanted=1) == "0 of 1 machines healthy; i-2: unavailable"
+    assert say(reading, wanted=1) == "0 of 1 machines healthy; i-2: unavailable"
 
 
 def test_as_many_machines_as_are_named_leave_no_rest() -> None:
     """A message would end with `and 0 more`."""
-    assert "more" not in gate.words(Reading((Target("i-2", "initial"),) * gate.NAMED_TARGETS), wanted=3)
+    assert "more" not in say(Reading((Target("i-2", "initial"),) * gate.NAMED), wanted=3)
 
 
 def test_a_console_is_cut_at_exactly_its_bound() -> None:
@@ -91,6 +100,15 @@ OF_A_KEY = Failure("8", "Client.InternalError: Client error on launch: the KMS k
 )
 def test_the_failure_with_a_remedy_is_the_one_told(failures: tuple[Failure, ...], told: Failure) -> None:
     """A person would read of a failed launch, and not that a quota or a key is what is to be mended."""
-    reason = judge(Reading((), (), failures)).reason
-    assert reason == f"no machine can be launched: {told.message}{told.remedy}"
-    assert bool(told.remedy) is (told not in REFUSED)
+    decision = judge(Reading((), (), failures))
+    assert decision.hopeless == told
+    words = wording.decision(decision)
+    assert words.startswith(f"no machine can be launched: {told.message}")
+    assert (words == f"no machine can be launched: {told.message}") is (told in REFUSED)
+
+
+def test_each_reason_of_a_failed_launch_is_kept_once() -> None:
+    """The record of a large fleet would hold the same message a hundred times, and not the other one."""
+    failures = (*(replace(OVER, id=str(n)) for n in range(9)), *REFUSED)
+    made = gate.summary(Reading((), (), failures), wanted=2)
+    assert made.failures == (replace(OVER, id="0"), *REFUSED[:2])

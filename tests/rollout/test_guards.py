@@ -258,4 +258,4 @@ def test_what_aws_does_not_answer_is_not_called_stale(
     rule = LIVE if targets else NEW
     after = step(state, Confirmed(rule if known else None, known, targets, Answer(200)), 10.0)
     assert after.phase is Phase.COMPARE
-    assert after.ending.reason.endswith(f"/ answers with status 200, but {words}")
+    assert after.ending.reason.endswith(f"/ responds with status 200, but {words}")

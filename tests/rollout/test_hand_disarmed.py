@@ -42,7 +42,7 @@ def test_a_switch_that_a_hand_has_deleted_is_no_other_rollout() -> None:
     """Users would be left on a canary that is known to be bad, because "another rollout took over"; there was none."""
     world = Meddled(new=Release(), live=running(2))
     world.put_traffic(live=100)
-    with pytest.raises(Aborted, match="stopped from outside: it is bad; live has all the traffic again"):
+    with pytest.raises(Aborted, match="aborted on request: it is bad; live has all the traffic again"):
         roll_out(
             deployed(Strategy((Step(10, hold=60),))),
             balancer=world,

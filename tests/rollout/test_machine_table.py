@@ -12,7 +12,8 @@ import pytest
 
 from fleetswap.domain.rollout import pins, rollout_tags
 from fleetswap.domain.rollout.evidence import Evidence
-from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Reading, Streak, Target, TargetState
+from fleetswap.domain.rollout.findings import Code, Finding, Unit
+from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Reading, Streak, Target, TargetState, Verdict
 from fleetswap.domain.rollout.machine import LOOK_SECONDS, LOOKS, RECOVERIES, begin, step
 from fleetswap.domain.rollout.messages import (
     Arm,
@@ -52,7 +53,7 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
 from fleetswap.domain.rollout.periods import Figures, Period, Watch
-from fleetswap.domain.rollout.policy import Shortage
+from fleetswap.domain.rollout.policy import Check, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step, Strategy
@@ -258,7 +259,7 @@ def test_the_gate() -> None:
     check(imaged, good, doing=ReadImages(("i-new-0", "i-new-1")))
     again = replace(imaged, home=ON_NEW)
     assert step(again, good, NOW).phase is Phase.SETTLE, "what serves already is not judged by its image"
-    fails(GATE, HealthRead(Reading(UP, abort="enough")), "stopped from outside: enough")
+    fails(GATE, HealthRead(Reading(UP, abort="enough")), "aborted on request: enough", Kind.CANCELLED)
 
 
 def test_a_candidate_that_is_not_healthy_in_time_is_explained() -> None:
@@ -310,6 +311,7 @@ def test_a_group_that_someone_made_smaller_is_made_large_again() -> None:
     check(GATE, HealthRead(Reading((), PENDING, desired=2)), waits=(2, ReadHealth(2)))
 
 
+RUNS = Finding(Check.IMAGE, Verdict.PROMOTE, value="ami-1", limit="ami-1", unit=Unit.IMAGE)
 IMAGES = state(
     replace(ROLE, candidate=replace(NEW, image="ami-1")),
     phase=Phase.GATE,
@@ -321,10 +323,10 @@ IMAGES = state(
 
 def test_the_image_of_every_machine_is_looked_at() -> None:
     """Traffic would go to machines of another image, or a machine that EC2 does not know yet end the rollout."""
-    check(IMAGES, ImagesRead({"i-1": "ami-1"}), phase=Phase.PROBE, evidence=("every machine runs ami-1",))
+    check(IMAGES, ImagesRead({"i-1": "ami-1"}), phase=Phase.PROBE, evidence=(RUNS,))
     check(IMAGES, ImagesRead({}), waits=(2, ReadHealth(2)), why="the image of i-1 is unknown")
     fails(IMAGES, ImagesRead({}), "the image of i-1 is unknown", now=1011.0)
-    fails(IMAGES, ImagesRead({"i-1": "ami-2"}), "i-1 runs ami-2, but new is ami-1")
+    fails(IMAGES, ImagesRead({"i-1": "ami-2"}), "i-1 runs ami-2 instead of ami-1")
     reporting = replace(IMAGES, order=replace(IMAGES.order, policy=replace(ROLE.policy, report_only=("image",))))
     check(reporting, ImagesRead({"i-1": "ami-2"}), phase=Phase.PROBE)
     for wrong in (replace(IMAGES, doing=Probe()), replace(IMAGES, order=ROLE)):
@@ -334,25 +336,33 @@ def test_the_image_of_every_machine_is_looked_at() -> None:
 
 # The probe
 
-PROBE = state(ROLE, phase=Phase.PROBE, doing=Probe(), wanted=2, deadline=1011.0, streak=Streak(1), evidence=("a",))
-WHY = "probe of / on new: status 200"
+PROBE = state(ROLE, phase=Phase.PROBE, doing=Probe(), wanted=2, deadline=1011.0, streak=Streak(1), evidence=(RUNS,))
+WHY = "probe of new: / responds with status 200"
+NOT_SO = "probe of new: / responds with status 503, expected 200"
+ANSWERED = Finding(Check.PROBE, Verdict.PROMOTE, subject="/", value=200, limit="200", unit=Unit.STATUS)
 
 
 def test_the_probe() -> None:
     """A candidate that answers wrongly would get traffic, or one hiccup end a rollout."""
     good, bad = Probed(Answer(200)), Probed(Answer(503))
     check(PROBE, good, streak=Streak(2), waits=(0.25, Probe()), why=WHY)
-    check(PROBE, bad, streak=Streak(0, 1), waits=(2, Probe()), why="probe of / on new: status 503")
+    check(
+        PROBE,
+        bad,
+        streak=Streak(0, 1),
+        waits=(2, Probe()),
+        why=NOT_SO,
+    )
     done = replace(PROBE, streak=Streak(2))
-    check(done, good, doing=Look(first=False), evidence=("a", WHY), streak=Streak())
-    fails(PROBE, bad, "probe of / on new: status 503, expected 200", now=1011.0)
+    check(done, good, doing=Look(first=False), evidence=(RUNS, ANSWERED), streak=Streak())
+    fails(PROBE, bad, "probe of new: / responds with status 503, expected 200", now=1011.0)
     check(PROBE, good, 1011.0, phase=Phase.PROBE)
     check(replace(PROBE, streak=Streak(0, 2)), bad, waits=(2, Probe()))
     check(replace(PROBE, streak=Streak(0, 3)), bad, phase=Phase.GATE, doing=ReadHealth(2))
     reporting = replace(PROBE, order=replace(ROLE, policy=replace(ROLE.policy, report_only=("probe",))))
-    told = ("a", "(report only) probe of / on new: status 503")
+    told = (RUNS, replace(ANSWERED, code=Code.WRONG, value=503, report_only=True))
     check(reporting, bad, doing=Look(first=False), evidence=told)
-    check(reporting, good, doing=Look(first=False), evidence=("a", WHY))
+    check(reporting, good, doing=Look(first=False), evidence=(RUNS, ANSWERED))
     two = replace(PROBE, order=replace(ROLE, policy=replace(ROLE.policy, probe_statuses=(200, 204))))
     fails(two, bad, "expected 200 or 204", now=1011.0)
 
@@ -413,10 +423,10 @@ def test_what_the_look_before_a_step_finds() -> None:
     made = check(BEFORE, replace(fine, armed=Armed(ON_LIVE, 9, "other")), phase=Phase.DONE)
     assert "another rollout of this service has begun, and took over" in made.ending.reason
     check(BEFORE, replace(fine, armed=Armed(ON_LIVE, 9, "me")), phase=Phase.SHIFT)
-    fails(BEFORE, seen(healthy=BOTH, new=Group(2, 2, 8, abort="enough")), "stopped from outside: enough")
+    fails(BEFORE, seen(healthy=BOTH, new=Group(2, 2, 8, abort="enough")), "aborted on request: enough", Kind.CANCELLED)
     fails(BEFORE, replace(fine, rule=ALIEN), "someone else moved the traffic during this rollout; it is left as it is")
     five = replace(BEFORE, written=(FIVE,), moved=True)
-    stale: dict[str, Any] = {"waits": (0.25, Look(first=False)), "why": "the weights are seen as they were before"}
+    stale: dict[str, Any] = {"waits": (0.25, Look(first=False)), "why": "the listener still shows the old weights"}
     check(five, fine, odd_since=NOW, **stale)
     fails(replace(five, odd_since=NOW - 10), fine, "someone else moved the traffic")
     check(replace(five, odd_since=NOW - 9.9), fine, **stale)
@@ -505,7 +515,7 @@ def read(rule: Rule | None = SHARED, *, known: bool = True, targets: Any = UP, s
     return Confirmed(rule, known, targets, Answer(status, "refused"))
 
 
-SAYS = "/ answers with status 200"
+SAYS = "/ responds with status 200"
 
 
 def test_new_weights_are_believed_after_several_good_answers() -> None:
@@ -521,25 +531,31 @@ def test_new_weights_are_believed_after_several_good_answers() -> None:
     check(SHIFTED, read(None, known=False), streak=Streak(1), waits=(2, Confirm()))
     blind = f"{SAYS}, but AWS does not tell how its machines are"
     check(SHIFTED, read(targets=None), streak=Streak(1), why=blind, waits=(2, Confirm()))
-    made = check(SHIFTED, read(status=503), streak=Streak(0, 1), waits=(2, Confirm()), why="/ answers with status 503")
+    made = check(
+        SHIFTED,
+        read(status=503),
+        streak=Streak(0, 1),
+        waits=(2, Confirm()),
+        why="/ responds with status 503, expected 200",
+    )
     assert isinstance(made.doing, Wait)
     assert "not seen" not in made.doing.why
     for nothing in (read(known=False, status=503), read(targets=None, status=503)):
         made = check(SHIFTED, nothing, streak=Streak(0, 1), waits=(2, Confirm()))
-        assert made.doing == Wait(2, "/ answers with status 503", Confirm()), (
+        assert made.doing == Wait(2, "/ responds with status 503, expected 200", Confirm()), (
             "what is bad is told, and not what is unknown"
         )
-    dead = "/ answers with status 200; 0 of 2 machines healthy; i-new-0: Target.Timeout"
+    dead = "/ responds with status 200; 0 of 2 machines healthy; i-new-0: Target.Timeout"
     check(SHIFTED, read(targets=SICK), streak=Streak(0, 1), waits=(0.25, Confirm()), why=dead)
     fails(SHIFTED, read(ALIEN), "someone else moved the traffic during this rollout")
     check(SHIFTED, read(ALIEN, known=False), phase=Phase.SHIFT)
     bad = replace(SHIFTED, streak=Streak(0, 2))
-    fails(bad, read(status=503), "with 5 % of the traffic on new, / answers with status 503")
+    fails(bad, read(status=503), "with 5 % of the traffic on new, / responds with status 503, expected 200")
     fails(SHIFTED, read(ON_LIVE), f"with 5 % of the traffic on new, {unseen}", now=1011.0)
-    fails(replace(bad, steps=STEPS[1:]), read(status=503), "with the traffic on new, / answers")
+    fails(replace(bad, steps=STEPS[1:]), read(status=503), "with the traffic on new, / responds")
     first = replace(bad, home=None)
     check(first, read(status=503), streak=Streak(0, 3), waits=(2, Confirm()))
-    fails(first, read(status=503), "/ answers with status 503", now=1011.0)
+    fails(first, read(status=503), "/ responds with status 503, expected 200", now=1011.0)
     reporting = replace(bad, order=replace(ROLE, policy=replace(ROLE.policy, report_only=("probe",))))
     check(reporting, read(status=503), streak=Streak(1))
 
@@ -568,7 +584,7 @@ def test_a_step_is_weighed() -> None:
     """A step would be passed too soon, read too seldom, or a bad reading end it without being looked at again."""
     good = EvidenceRead(EVIDENCE)
     made = check(HELD, good, streak=Streak(2), waits=(2, ReadEvidence(11.0, "tg-live", shared=True)))
-    assert made.evidence[0] == "the weights hold"
+    assert made.evidence[0] == Finding(Check.WEIGHTS, Verdict.PROMOTE)
     check(HELD, good, NOW + 4, waits=(1, ReadEvidence(14.0, "tg-live", shared=True)))
     check(replace(HELD, streak=Streak(0)), good, NOW + 5, waits=(2, ReadEvidence(16.0, "tg-live", shared=True)))
     sick = EvidenceRead(replace(EVIDENCE, targets=SICK))
@@ -581,7 +597,7 @@ def test_a_step_is_weighed() -> None:
     assert step(held, good, NOW + 5).watch == Watch().held(5, 1000.0).over(NOW + 5)
     stale = EvidenceRead(replace(EVIDENCE, rule=ON_LIVE))
     made = check(HELD, stale, odd_since=NOW, streak=Streak(1))
-    assert made.evidence[0] == "the weights are seen as they were before"
+    assert made.evidence[0] == Finding(Check.WEIGHTS, Verdict.WAIT, Code.STALE)
     fails(replace(HELD, odd_since=NOW - 10), stale, "someone else moved the traffic")
     check(replace(HELD, odd_since=NOW - 10), EvidenceRead(replace(EVIDENCE, rule=ON_LIVE, rule_known=False)))
     fails(replace(HELD, deadline=NOW), stale, "no proof in time")
@@ -627,7 +643,7 @@ SETTLING = replace(LAST, phase=Phase.SETTLE, doing=ReadRule(), armed_until=None)
 def test_the_weights_are_read_again_when_the_switch_is_gone() -> None:
     """The switch may have fired a moment before it was deleted, and what serves would be scaled in."""
     check(SETTLING, RuleRead(ON_NEW), verified=True, now_on="new", odd_since=None)
-    check(SETTLING, RuleRead(SHARED), odd_since=NOW, waits=(0.25, ReadRule()), why="as they were before")
+    check(SETTLING, RuleRead(SHARED), odd_since=NOW, waits=(0.25, ReadRule()), why="still shows the old weights")
     fails(replace(SETTLING, odd_since=NOW - 10), RuleRead(SHARED), "or the dead man's switch did")
     check(replace(SETTLING, odd_since=NOW - 9), RuleRead(SHARED), waits=(0.25, ReadRule()))
     fails(SETTLING, RuleRead(ALIEN), "someone else moved the traffic, or the dead man's switch did")

@@ -180,7 +180,7 @@ def test_a_trouble_of_both_in_the_minute_of_new_weights_convicts_no_one(before: 
         both = [round(sum(side)) for side in (mine, live)]
         read = period(Figures(both[0], both[0] - lost[0], lost[0]), Figures(both[1], both[1] - lost[1], lost[1]))
         (stretch,) = stretches(read, 61, weight=weight, since=120)
-        assert not judge(Bad.ERRORS, [stretch], limit).abort, (burst, lost, both)
+        assert not judge([stretch], limit).abort, (burst, lost, both)
 
 
 def test_a_catastrophe_in_the_minute_of_new_weights_is_seen_in_it() -> None:
@@ -189,7 +189,7 @@ def test_a_catastrophe_in_the_minute_of_new_weights_is_seen_in_it() -> None:
         read = period(Figures(50, 20), own_5xx=30)
         (stretch,) = stretches(read, 61, weight=weight, since=120)
         assert stretch.mixed == weight / 100
-        assert judge(Bad.ERRORS, [stretch], Limit(ceiling=0.1)).abort
+        assert judge([stretch], Limit(ceiling=0.1)).abort
 
 
 @given(st.floats(0, 1e6), st.floats(0, 5), st.floats(0, 1), st.integers(0, 3600), st.floats(-1e6, 1e6))
@@ -238,6 +238,6 @@ def _aborted_by_parts(dice: random.Random, rate: float, rps: int, spread: int) -
             )
             read.append(Period(began, began, began + 60, 60, mine, live, known.get(("whole", ""), 0)))
         watch = watch.read(tuple(read), at)
-        if judge(Bad.ERRORS, watch.stretches(Bad.ERRORS, at), Limit()).abort:
+        if judge(watch.stretches(Bad.ERRORS, at), Limit()).abort:
             return True
     return False

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain.rollout import canary
+from fleetswap.domain.rollout import canary, wording
 from fleetswap.domain.rollout.evidence import Evidence, Expected, findings
 from fleetswap.domain.rollout.model import Policy
 from fleetswap.domain.rollout.periods import AGED, Figures, Period, Report, Told, Watch
@@ -89,5 +89,5 @@ def test_a_period_that_is_revised_last_is_waited_for() -> None:
         Policy(capacity=1, errors=Limit()), None, 1, watch=watch.read(three, late), now=late, until=120, asked=1
     )
     read = Evidence(None, rule_known=True, targets=(), periods=three)
-    words = [(str(found.verdict), found.words) for found in findings(read, expected)]
+    words = [(str(found.verdict), wording.reasons([found])) for found in findings(read, expected)]
     assert ("wait", "20 of 1 requests are counted, but not yet those of the step's last period") in words

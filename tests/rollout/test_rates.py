@@ -16,8 +16,9 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.rates import (
     LEAST_BAD,
     SHARES,
-    Bad,
+    Above,
     Counts,
+    Judgement,
     Limit,
     Stretch,
     Trials,
@@ -39,7 +40,7 @@ def stretch(n_c: int, b_c: int, n_l: int, b_l: int) -> Stretch:
 
 
 def aborts(*stretches: Stretch, limit: Limit = STRICT) -> bool:
-    return judge(Bad.ERRORS, stretches, limit).abort
+    return judge(stretches, limit).abort
 
 
 @pytest.mark.parametrize("alpha", [0.5, 0.05, 0.001])
@@ -171,9 +172,10 @@ def test_a_bad_release_is_caught_in_the_bake() -> None:
     """With all the traffic moved there is no live to compare with, and errors would pass unseen."""
     canary = stretch(200, 0, 2000, 2)
     assert not aborts(canary, Stretch(Counts(1000, 3), Counts(0, 0)), limit=Limit())
-    finding = judge(Bad.ERRORS, [canary, Stretch(Counts(1000, 60), Counts(0, 0))], Limit())
-    assert finding.abort
-    assert "than 1.5 times the rate that live had before" in finding.reason
+    finding = judge([canary, Stretch(Counts(1000, 60), Counts(0, 0))], Limit())
+    assert finding.excess is not None
+    assert finding.excess.above is Above.FORMER
+    assert finding.excess.limit > 1.5 * 2 / 2000, "live's own bound, times the ratio"
 
 
 def test_a_shared_trouble_convicts_no_one() -> None:
@@ -268,9 +270,8 @@ limits = st.builds(
 @given(st.lists(st.tuples(counts, counts), min_size=1, max_size=4), limits)
 def test_any_counts_have_an_answer(pairs: list[tuple[tuple[int, int], tuple[int, int]]], limit: Limit) -> None:
     """Counts that no one thought of (none of one side, none of both) would end the deploy with a traceback."""
-    finding = judge(Bad.ERRORS, [stretch(*c, *pair) for c, pair in pairs], limit)
-    assert finding.reason.startswith("5xx: candidate ")
-    assert "\n" not in finding.reason
+    finding = judge([stretch(*c, *pair) for c, pair in pairs], limit)
+    assert finding.candidate.requests == sum(c[0] for c, _ in pairs)
     assert not (finding.abort and sum(c[1] for c, _ in pairs) < LEAST_BAD)
 
 
@@ -299,17 +300,21 @@ def test_a_share_is_a_probability(n_c: int, n_l: int, ratio: float) -> None:
     assert 0 <= share(n_c, n_l, ratio) <= 1
 
 
-def test_the_words() -> None:
-    """The engineer who is woken up would not see the figures that the decision was made from."""
-    finding = judge(Bad.ERRORS, [stretch(60, 3, 1200, 0), stretch(60, 4, 1200, 1)], Limit())
-    assert finding.reason.startswith("5xx: candidate 7 of 120 (5.8 %), live 1 of 2,400 (0.04 %); ")
-    assert "more than 1.5 times the rate of live (by chance at most once in" in finding.reason
-    assert judge(Bad.SLOW, [stretch(0, 0, 0, 0)], Limit()).reason == "slow: candidate no requests"
-    assert judge(Bad.ERRORS, [], Limit()).reason == "5xx: candidate no requests"
-    first = judge(Bad.ERRORS, [Stretch(Counts(400, 400), None)], Limit(ceiling=0.05))
-    assert first.reason == (
-        "5xx: candidate 400 of 400 (100 %); more than the ceiling of 5.0 % (by chance less than once in 1,000,000,000)"
-    )
+def test_the_numbers() -> None:
+    """The engineer who is woken up would not see the numbers that the decision was made from."""
+    found = judge([stretch(60, 3, 1200, 0), stretch(60, 4, 1200, 1)], Limit())
+    assert (found.candidate, found.live) == (Counts(120, 7), Counts(2400, 1))
+    assert found.excess is not None
+    assert (found.excess.above, found.excess.limit) == (Above.LIVE, 0.001), "1.5 times 1 of 2,400 is tolerated"
+    assert 0 < found.excess.chance < 0.001
+    worse = judge([stretch(60, 9, 1200, 6), stretch(60, 9, 1200, 6)], Limit())
+    assert worse.excess is not None
+    assert worse.excess.limit == pytest.approx(1.5 * 12 / 2400)
+    assert judge([stretch(0, 0, 0, 0)], Limit()) == Judgement(Counts(0, 0), None)
+    assert judge([], Limit()) == Judgement(Counts(0, 0), None)
+    first = judge([Stretch(Counts(400, 400), None)], Limit(ceiling=0.05)).excess
+    assert first is not None
+    assert (first.above, first.limit) == (Above.CEILING, 0.05)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The figures behind the test of rates, against what can be computed by hand, and the words of its messages."""
+"""The figures behind the test of rates, against what can be computed by hand."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import pytest
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.rates import (
     SHARES,
-    Bad,
     Counts,
     Limit,
     Stretch,
     Trials,
-    _chance,
-    _percent,
     evidence_of,
     judge,
     share,
@@ -58,20 +55,6 @@ def test_limits_at_their_edges() -> None:
         Limit(ceiling=1.0)
 
 
-@pytest.mark.parametrize(
-    ("rate", "words"), [(0, "0 %"), (0.004, "0.4 %"), (0.01, "1.0 %"), (0.099, "9.9 %"), (0.1, "10 %"), (1, "100 %")]
-)
-def test_rates_are_told_with_the_digits_that_matter(rate: float, words: str) -> None:
-    """A message would say `10.0 %` of one release and `10 %` of the other."""
-    assert _percent(rate) == words
-
-
-def test_chances_are_told_in_words() -> None:
-    """A message would show a float with twenty digits."""
-    assert _chance(math.log(1000)) == "by chance at most once in 1,000"
-    assert _chance(math.log(1e12)) == "by chance less than once in 1,000,000,000"
-
-
 def test_one_request_of_live_is_something_to_compare_with() -> None:
     """A quiet service would be judged as if it had no live at all."""
     assert Stretch(Counts(1, 0), Counts(1, 0)).is_shared
@@ -87,8 +70,8 @@ def stretch(n_c: int, b_c: int, n_l: int = 0, b_l: int = 0) -> Stretch:
 
 def turns_at(seen: list[Stretch], alpha: float, **limit: float) -> None:
     """It aborts from this false-abort rate on, and not below it."""
-    assert judge(Bad.ERRORS, seen, Limit(alpha=alpha * 1.0001, **limit)).abort
-    assert not judge(Bad.ERRORS, seen, Limit(alpha=alpha * 0.9999, **limit)).abort
+    assert judge(seen, Limit(alpha=alpha * 1.0001, **limit)).abort
+    assert not judge(seen, Limit(alpha=alpha * 0.9999, **limit)).abort
 
 
 def mean(one: float, other: float) -> float:
@@ -100,10 +83,10 @@ def test_two_bad_requests_may_end_a_release_and_one_never_does() -> None:
     for beside_live in (True, False):
         calm = [] if beside_live else [stretch(1000, 0, 10**6)]
         live = 10**6 if beside_live else 0
-        assert judge(Bad.ERRORS, [*calm, stretch(2, 2, live)], Limit()).abort
-        assert not judge(Bad.ERRORS, [*calm, stretch(1, 1, live)], Limit(alpha=0.5, tolerated=0.0)).abort
+        assert judge([*calm, stretch(2, 2, live)], Limit()).abort
+        assert not judge([*calm, stretch(1, 1, live)], Limit(alpha=0.5, tolerated=0.0)).abort
     one_each = [stretch(1, 1, 10**6), stretch(1, 1)]
-    assert not judge(Bad.ERRORS, one_each, Limit(alpha=0.5, tolerated=0.0)).abort, "one beside live, one alone"
+    assert not judge(one_each, Limit(alpha=0.5, tolerated=0.0)).abort, "one beside live, one alone"
 
 
 def test_each_test_has_the_part_of_alpha_that_is_promised() -> None:

@@ -268,7 +268,7 @@ def test_a_probe_that_fails_aborts_before_the_shift() -> None:
     """A release whose health check lies would get traffic."""
     world, wanted = swap()
     world.releases["new"].status = 500
-    with pytest.raises(Aborted, match="probe of / on new: status 500, expected 200; live keeps all the traffic"):
+    with pytest.raises(Aborted, match="probe of new: / responds with status 500, expected 200; live keeps all"):
         run(world, wanted)
     assert [serving for _, serving in world.traffic][-1] == {"tg-live"}
     assert all("tg-new" not in serving for _, serving in world.traffic)
@@ -280,7 +280,8 @@ def test_a_release_that_breaks_under_load_is_put_back_soon() -> None:
     world, wanted = breaks_under_load()
     before = world.rule_now
     with pytest.raises(
-        Aborted, match="with the traffic on new, / answers with status 500; live has all the traffic again"
+        Aborted,
+        match="with the traffic on new, / responds with status 500, expected 200; live has all the traffic again",
     ):
         run(world, wanted)
     assert world.rule_now == before, "the very same actions, verbatim"
@@ -380,7 +381,9 @@ def test_a_live_release_that_no_one_declared_is_matched_and_put_back() -> None:
     world = World(new=Release(loaded_status=500), alien=running(4))
     world.put_traffic(alien=7)
     before = world.rule_now
-    with pytest.raises(Aborted, match="on new, / answers with status 500; alien has all the traffic again"):
+    with pytest.raises(
+        Aborted, match="on new, / responds with status 500, expected 200; alien has all the traffic again"
+    ):
         run(world, order("new"))
     assert world.rule_now == before
     assert world.size("alien") == (4, 4)
@@ -435,7 +438,7 @@ def test_a_put_back_that_fails_is_told_after_the_first_error() -> None:
     with pytest.raises(Aborted) as caught:
         run(world, wanted)
     text = str(caught.value)
-    assert text.startswith("with the traffic on new, / answers with status 500")
+    assert text.startswith("with the traffic on new, / responds with status 500, expected 200")
     assert "could not put back the traffic on live (AWS refuses elasticloadbalancing:ModifyRule" in text
     assert "run `pulumi up` again" in text
     assert world.serving() == {"tg-new"}

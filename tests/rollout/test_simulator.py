@@ -13,8 +13,8 @@ from dataclasses import replace
 import pytest
 
 from fleetswap.domain.rollout import canary, clean_up, look, machine, pins, put_back, scale_in, settle
-from fleetswap.domain.rollout.evidence import Finding
-from fleetswap.domain.rollout.gate import Decision, Streak, Verdict
+from fleetswap.domain.rollout.findings import Finding
+from fleetswap.domain.rollout.gate import Streak, Verdict
 from fleetswap.domain.rollout.messages import Change, Disarm, Seen, Untag
 from fleetswap.domain.rollout.model import Group, Side
 from fleetswap.domain.rollout.state import State
@@ -97,7 +97,7 @@ def _weights_of_101(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_data_is_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = canary.judge
 
-    def careless(found: tuple[Finding, ...], streak: Streak, **limits: object) -> Decision:
+    def careless(found: tuple[Finding, ...], streak: Streak, **limits: object) -> canary.Judgement:
         passed = tuple(
             replace(finding, verdict=Verdict.PROMOTE) if finding.verdict is Verdict.WAIT else finding
             for finding in found

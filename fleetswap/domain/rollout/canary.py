@@ -7,11 +7,12 @@ hold is over and everything was good in several readings in a row; it never prom
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fleetswap.domain.rollout import gate
-from fleetswap.domain.rollout.evidence import AlarmState, Expected, Finding
-from fleetswap.domain.rollout.gate import Decision, Streak, Verdict
+from fleetswap.domain.rollout.evidence import AlarmState, Expected
+from fleetswap.domain.rollout.findings import Finding
+from fleetswap.domain.rollout.gate import Streak, Verdict
 from fleetswap.domain.rollout.messages import Seen
 from fleetswap.domain.rollout.model import Policy, Side
 from fleetswap.domain.rollout.state import State
@@ -70,23 +71,38 @@ def ringing(state: State) -> frozenset[str]:
     return frozenset(name for name, alarm in state.first.alarms.items() if alarm == AlarmState.ALARM)
 
 
-def judge(found: Sequence[Finding], streak: Streak, *, readings: int, hold_over: bool, seconds_left: float) -> Decision:
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict on a step, the findings that it was made from, and the streak to judge the next reading with.
+
+    `late`: it aborts because what is still missing, or bad, was to be known by now.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    streak: Streak
+    late: bool = False
+
+
+def judge(
+    found: Sequence[Finding], streak: Streak, *, readings: int, hold_over: bool, seconds_left: float
+) -> Judgement:
     """Decide from one more reading. `seconds_left` is the time until missing evidence aborts."""
-    bad = [finding for finding in found if finding.verdict is Verdict.ABORT]
-    open_ = [finding for finding in found if finding.verdict is Verdict.WAIT]
-    at_once = [finding for finding in bad if not finding.again]
+    bad = tuple(finding for finding in found if finding.verdict is Verdict.ABORT)
+    open_ = tuple(finding for finding in found if finding.verdict is Verdict.WAIT)
+    at_once = tuple(finding for finding in bad if not finding.again)
     # What is unknown is no proof, and takes none away.
     streak = streak.after(False if bad else None if open_ else True)
-    words = "; ".join(finding.words for finding in bad + open_) or "; ".join(finding.words for finding in found)
+    because = bad + open_ or tuple(found)
     if at_once:
-        return Decision(Verdict.ABORT, "; ".join(finding.words for finding in at_once), streak)
+        return Judgement(Verdict.ABORT, at_once, streak)
     if bad and streak.bad >= readings:
-        return Decision(Verdict.ABORT, "; ".join(finding.words for finding in bad), streak)
+        return Judgement(Verdict.ABORT, bad, streak)
     if not bad and not open_ and hold_over and streak.good >= readings:
-        return Decision(Verdict.PROMOTE, words, streak)
+        return Judgement(Verdict.PROMOTE, because, streak)
     if seconds_left <= 0 and (bad or open_):
-        return Decision(Verdict.ABORT, f"no proof in time: {words}", streak)
-    return Decision(Verdict.WAIT, words, streak)
+        return Judgement(Verdict.ABORT, because, streak, late=True)
+    return Judgement(Verdict.WAIT, because, streak)
 
 
 def enter(state: State, now: float) -> State:

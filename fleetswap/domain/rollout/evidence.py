@@ -1,4 +1,4 @@
-"""What speaks for and against a candidate that has traffic: each thing that was read becomes a finding, in words.
+"""What speaks for and against a candidate that has traffic: each thing that was read becomes a finding.
 
 It decides about single findings only: good, not (yet) known, or bad. `fleetswap.domain.rollout.canary` decides from all
 of them what to do. What could not be read is unknown, never good; which figures of CloudWatch count is said in
@@ -8,15 +8,16 @@ of them what to do. What could not be read is unknown, never good; which figures
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from fleetswap.domain.rollout import gate, rates
+from fleetswap.domain.rollout.findings import Code, Finding, Unit
 from fleetswap.domain.rollout.gate import Answer, Reading, Target, Verdict
 from fleetswap.domain.rollout.model import Group, Rule, shares
-from fleetswap.domain.rollout.periods import Period, Watch
+from fleetswap.domain.rollout.periods import Period, Watch, window
 from fleetswap.domain.rollout.policy import Check, Policy
-from fleetswap.domain.rollout.rates import Bad, Limit
+from fleetswap.domain.rollout.rates import Above, Bad, Limit
 from fleetswap.domain.text import one_line
 
 
@@ -67,15 +68,6 @@ class Expected:
     """Alarms that rang before and are no evidence about this candidate."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One check's result. `again`: it must be bad in several readings in a row, because one of them may be stale."""
-
-    verdict: Verdict
-    words: str
-    again: bool = False
-
-
 def findings(evidence: Evidence, expected: Expected) -> tuple[Finding, ...]:
     """Everything that can be said, the reasons to abort first."""
     found = [*_always(evidence, expected), *_checks(evidence, expected)]
@@ -86,83 +78,107 @@ def findings(evidence: Evidence, expected: Expected) -> tuple[Finding, ...]:
 def _always(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
     """What is judged in every rollout."""
     if evidence.group is not None and evidence.group.abort is not None:
-        yield Finding(Verdict.ABORT, stopped(evidence.group.abort))
+        yield stopped(evidence.group.abort)
     yield _weights(evidence, expected)
     yield _health(evidence.targets, expected.wanted)
     if evidence.home_targets is not None and not gate.healthy(evidence.home_targets):
-        yield Finding(Verdict.ABORT, "the release that has the other traffic has no healthy machine", again=True)
+        yield Finding(Check.PREVIOUS, Verdict.ABORT, Code.NONE, value=0, limit=1, unit=Unit.MACHINES, again=True)
 
 
 def _checks(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
     """What the policy asks for."""
     policy = expected.policy
     if evidence.answer is not None:
-        yield _reported(_probe(evidence.answer, policy), Check.PROBE, policy)
-    if policy.alarms:
-        yield _reported(alarms(evidence.alarms, policy.alarms, expected.ringing), Check.ALARMS, policy)
+        yield probed(evidence.answer, policy)
+    for finding in alarms(evidence.alarms, policy.alarms, expected.ringing):
+        yield _reported(finding, policy)
     if policy.counts_requests and not evidence.periods:
         # Our own probes are requests, too: where nothing at all is counted, CloudWatch is late or out of order.
-        words = "does not answer" if evidence.periods is None else "has counted nothing yet"
-        yield Finding(Verdict.WAIT, f"the number of requests is unknown: CloudWatch {words}")
+        yield Finding(Check.REQUESTS, Verdict.WAIT, Code.UNKNOWN if evidence.periods is None else Code.NONE)
         return
     if policy.must_count(expected.asked):
         yield _counted(expected)
     if policy.errors is not None:
-        yield _reported(_rate(Bad.ERRORS, expected, policy.errors), Check.ERRORS, policy)
+        yield _reported(_rate(Bad.ERRORS, expected, policy.errors), policy)
     if policy.slow is not None:
-        yield _reported(_rate(Bad.SLOW, expected, policy.slowness), Check.SLOWNESS, policy)
+        yield _reported(_rate(Bad.SLOW, expected, policy.slowness), policy)
 
 
-def _reported(finding: Finding, check: Check, policy: Policy) -> Finding:
+def _reported(finding: Finding, policy: Policy) -> Finding:
     """A check that is for report only is told, and neither aborts nor waits."""
-    if not policy.reports_only(check) or finding.verdict is Verdict.PROMOTE:
+    if not policy.reports_only(finding.check) or finding.verdict is Verdict.PROMOTE:
         return finding
-    return Finding(Verdict.PROMOTE, f"(report only) {finding.words}")
+    return replace(finding, verdict=Verdict.PROMOTE, report_only=True, again=False)
 
 
-def stopped(reason: str) -> str:
-    """The reason of an abort from outside."""
-    return f"stopped from outside: {one_line(reason) or 'no reason given'}"
+def stopped(reason: str) -> Finding:
+    """A person asked for the end of the rollout."""
+    return Finding(Check.STOP, Verdict.ABORT, Code.STOPPED, detail=one_line(reason))
 
 
 def _weights(evidence: Evidence, expected: Expected) -> Finding:
     if not evidence.rule_known:
-        return Finding(Verdict.WAIT, "the weights are unknown: AWS does not answer")
+        return Finding(Check.WEIGHTS, Verdict.WAIT, Code.UNKNOWN)
     if expected.others:
-        return Finding(Verdict.ABORT, "someone else moved the traffic")
+        return Finding(Check.WEIGHTS, Verdict.ABORT, Code.CHANGED)
     if shares(evidence.rule) != shares(expected.rule):
-        return Finding(Verdict.WAIT, "the weights are seen as they were before")
-    return Finding(Verdict.PROMOTE, "the weights hold")
+        return Finding(Check.WEIGHTS, Verdict.WAIT, Code.STALE)
+    return Finding(Check.WEIGHTS, Verdict.PROMOTE)
 
 
 def _health(targets: tuple[Target, ...] | None, wanted: int) -> Finding:
-    words = gate.words(Reading(targets), wanted=wanted)
-    if targets is None:
-        return Finding(Verdict.WAIT, words)
-    if not gate.healthy(targets):
-        return Finding(Verdict.ABORT, words, again=True)
-    return Finding(Verdict.PROMOTE if gate.healthy(targets) >= wanted else Verdict.WAIT, words)
+    machines = gate.summary(Reading(targets), wanted=wanted)
+    verdict, code = Verdict.PROMOTE, Code.OK
+    if machines.healthy is None:
+        verdict, code = Verdict.WAIT, Code.UNKNOWN
+    elif not machines.healthy:
+        verdict, code = Verdict.ABORT, Code.NONE
+    elif machines.healthy < wanted:
+        verdict, code = Verdict.WAIT, Code.TOO_FEW
+    return Finding(
+        Check.HEALTH,
+        verdict,
+        code,
+        value=machines.healthy,
+        limit=wanted,
+        unit=Unit.MACHINES,
+        machines=machines,
+        again=verdict is Verdict.ABORT,
+    )
 
 
-def _probe(answer: Answer, policy: Policy) -> Finding:
+def probed(answer: Answer, policy: Policy) -> Finding:
+    """What a probe got, through the preview rule or at the plain address."""
     good = answer.status in policy.probe_statuses
-    words = f"{policy.probe_path} answers with {answer.words}"
-    return Finding(Verdict.PROMOTE if good else Verdict.ABORT, words, again=True)
+    finding = Finding(
+        Check.PROBE,
+        Verdict.PROMOTE if good else Verdict.ABORT,
+        Code.OK if good else Code.NO_RESPONSE if answer.status is None else Code.WRONG,
+        subject=policy.probe_path,
+        value=answer.status,
+        limit=" or ".join(map(str, policy.probe_statuses)),
+        unit=Unit.STATUS,
+        detail=one_line(answer.error),
+        again=not good,
+    )
+    return _reported(finding, policy)
 
 
-def alarms(states: Mapping[str, str] | None, names: tuple[str, ...], ignored: frozenset[str]) -> Finding:
-    """Ringing aborts; what is not known to be quiet waits: insufficient data is no pass."""
-    if states is None:
-        return Finding(Verdict.WAIT, "the alarms are unknown: CloudWatch does not answer")
-    counted = [name for name in names if name not in ignored]
-    ringing = [name for name in counted if states.get(name) == AlarmState.ALARM]
-    if ringing:
-        return Finding(Verdict.ABORT, f"alarm {' and '.join(ringing)} rings")
-    unknown = [f"alarm {name} is {states.get(name, 'gone')}" for name in counted if states.get(name) != AlarmState.OK]
-    if unknown:
-        return Finding(Verdict.WAIT, ", ".join(unknown))
-    words = "no alarm rings" if not ignored else f"no other alarm rings than {' and '.join(sorted(ignored))}"
-    return Finding(Verdict.PROMOTE, words)
+def alarms(states: Mapping[str, str] | None, names: tuple[str, ...], ignored: frozenset[str]) -> Iterator[Finding]:
+    """One finding an alarm. ALARM aborts; what is not known to be OK waits: insufficient data is no pass."""
+    for name in names:
+        state = None if states is None else states.get(name)
+        if name in ignored:
+            verdict, code = Verdict.PROMOTE, Code.NOT_COUNTED
+        elif state is None:
+            verdict, code = Verdict.WAIT, Code.UNKNOWN if states is None else Code.NONE
+        elif state == AlarmState.OK:
+            verdict, code = Verdict.PROMOTE, Code.OK
+        else:
+            verdict, code = Verdict.ABORT if state == AlarmState.ALARM else Verdict.WAIT, Code.WRONG
+        yield Finding(
+            Check.ALARMS, verdict, code, subject=name, value=state, limit=AlarmState.OK.value, unit=Unit.STATE
+        )
 
 
 def _counted(expected: Expected) -> Finding:
@@ -174,37 +190,65 @@ def _counted(expected: Expected) -> Finding:
     settled = [known.period for known in own if known.is_settled(expected.now)]
     answers = sum(period.counts(Bad.ERRORS, period.candidate).requests for period in settled)
     asked = max(expected.asked, 1)
-    words = f"{answers:,} of {asked:,} requests are counted"
+    finding = Finding(
+        Check.REQUESTS,
+        Verdict.WAIT,
+        value=answers,
+        limit=asked,
+        unit=Unit.REQUESTS,
+        window=window(settled),
+    )
     if not settled:
-        return Finding(Verdict.WAIT, "no whole period of this step is counted yet")
+        return replace(finding, code=Code.NONE)
     if answers < asked:
-        return Finding(Verdict.WAIT, words)
+        return replace(finding, code=Code.TOO_FEW)
     open_ = any(known.period.ended <= expected.until and not known.is_settled(expected.now) for known in own)
     if open_ or max(period.ended + period.length for period in settled) <= expected.until:
-        return Finding(Verdict.WAIT, f"{words}, but not yet those of the step's last period")
-    return Finding(Verdict.PROMOTE, words)
+        return replace(finding, code=Code.UNSETTLED)
+    return replace(finding, verdict=Verdict.PROMOTE)
+
+
+_ABOVE = {
+    Above.LIVE: Code.ABOVE_LIVE,
+    Above.FORMER: Code.ABOVE_FORMER,
+    Above.CEILING: Code.ABOVE_CEILING,
+}
 
 
 def _rate(kind: Bad, expected: Expected, limit: Limit) -> Finding:
     """Too few requests are no reason to wait here: how many are needed is the step's `min_requests`."""
-    finding = rates.judge(kind, expected.watch.stretches(kind, expected.now), limit)
-    if not finding.abort:
-        return Finding(Verdict.PROMOTE, finding.reason)
-    return Finding(Verdict.ABORT, finding.reason, again=True)
+    found = rates.judge(expected.watch.stretches(kind, expected.now), limit)
+    finding = Finding(
+        Check.ERRORS if kind is Bad.ERRORS else Check.SLOWNESS,
+        Verdict.PROMOTE,
+        value=found.candidate.rate if found.candidate.requests else None,
+        unit=Unit.RATE,
+        candidate=found.candidate,
+        live=found.live,
+        ratio=limit.ratio,
+        window=window(expected.watch.speaking(expected.now)),
+    )
+    if found.excess is None:
+        return finding
+    return replace(
+        finding,
+        verdict=Verdict.ABORT,
+        code=_ABOVE[found.excess.above],
+        limit=found.excess.limit,
+        chance=found.excess.chance,
+        again=True,
+    )
 
 
-def images(
-    found: Mapping[str, str], machines: tuple[str, ...], *, image: str, release: str, report_only: bool
-) -> Finding:
+def images(found: Mapping[str, str], machines: tuple[str, ...], *, image: str, report_only: bool) -> Finding:
     """Whether each machine runs the release's image. One that EC2 does not know is unknown."""
-    wrong = sorted({found[machine] for machine in machines if machine in found} - {image})
-    verdict, words = Verdict.PROMOTE, f"every machine runs {image}"
+    finding = Finding(Check.IMAGE, Verdict.PROMOTE, value=image, limit=image, unit=Unit.IMAGE)
+    wrong = [machine for machine in machines if found.get(machine, image) != image]
     unknown = [machine for machine in machines if machine not in found]
     if wrong:
-        names = [machine for machine in machines if found.get(machine, image) != image]
-        verdict, words = Verdict.ABORT, f"{names[0]} runs {wrong[0]}, but {release} is {image}"
+        finding = replace(finding, verdict=Verdict.ABORT, code=Code.WRONG, subject=wrong[0], value=found[wrong[0]])
     elif unknown:
-        verdict, words = Verdict.WAIT, f"the image of {unknown[0]} is unknown"
-    if report_only and verdict is not Verdict.PROMOTE:
-        return Finding(Verdict.PROMOTE, f"(report only) {words}")
-    return Finding(verdict, words)
+        finding = replace(finding, verdict=Verdict.WAIT, code=Code.UNKNOWN, subject=unknown[0], value=None)
+    if report_only and finding.verdict is not Verdict.PROMOTE:
+        return replace(finding, verdict=Verdict.PROMOTE, report_only=True)
+    return finding

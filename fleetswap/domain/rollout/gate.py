@@ -1,4 +1,4 @@
-"""The gate: turns evidence about a candidate into `promote`, `wait` or `abort`, with the reason in words.
+"""The gate: turns what was read of a candidate's machines into `promote`, `wait` or `abort`, with the numbers.
 
 It does no I/O and knows no clock. What could not be read is unknown: it is never good, it does not count, and it does
 not undo the good readings before it. The gate never promotes on missing evidence: it waits, and aborts at the deadline.
@@ -55,8 +55,8 @@ FIRMWARE = "BdsDxe:"
 PANIC = "Kernel panic"
 """How Linux begins the line that says why it gave up (kernel/panic.c)."""
 
-NAMED_TARGETS = 3
-"""Targets whose reason is told; of a large fleet the others have the same."""
+NAMED = 3
+"""Targets and failed launches that are named; of a large fleet the others have the same reason."""
 
 
 @dataclass(frozen=True)
@@ -126,22 +126,6 @@ class Failure:
         """Whether EC2 had no capacity, which can end by itself at any moment. A quota that is used up does not."""
         return "capacity" in self.message.lower() and not self.quota
 
-    @property
-    def remedy(self) -> str:
-        """What is to be done about it, for a message; empty if only AWS's own words say it."""
-        if self.quota:
-            return (
-                f': the quota "{self.quota}" of this account and region is used up (a deploy needs the machines of two'
-                " releases at once): raise it in Service Quotas, or end what uses it"
-            )
-        if self.is_of_a_key:
-            return (
-                ": the KMS key of the volume (the account's default key for EBS encryption) must be enabled, and its"
-                " policy must allow the role AWSServiceRoleForAutoScaling to use it and to create grants (EC2 Auto"
-                " Scaling user guide, key policy for encrypted volumes)"
-            )
-        return ""
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -163,11 +147,6 @@ class Answer:
 
     status: int | None
     error: str = ""
-
-    @property
-    def words(self) -> str:
-        """For a message."""
-        return f"status {self.status}" if self.status is not None else f"no answer ({one_line(self.error)})"
 
 
 @dataclass(frozen=True)
@@ -193,12 +172,32 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class Machines:
+    """What a reading says of the candidate's machines."""
+
+    wanted: int
+    """How many must be healthy."""
+    healthy: int | None
+    """How many are; None: AWS did not respond."""
+    launched: int | None = None
+    """How many its group has launched; None if it was not asked, or AWS did not respond."""
+    waiting: tuple[Target, ...] = ()
+    """The first targets that are neither healthy nor leaving."""
+    more: int = 0
+    """How many other targets are like these."""
+    failures: tuple[Failure, ...] = ()
+    """Launches that failed since the rollout began, one of each message, the newest first."""
+
+
+@dataclass(frozen=True)
 class Decision:
-    """A verdict, its reason, and the streak to judge the next reading with."""
+    """A verdict, what it was made from, and the streak to judge the next reading with."""
 
     verdict: Verdict
-    reason: str
+    machines: Machines
     streak: Streak
+    hopeless: Failure | None = None
+    """Why no machine can be launched, if that is why it aborts."""
 
 
 def judge(
@@ -219,18 +218,18 @@ def judge(
     good = None if reading.targets is None else healthy(reading.targets) >= max(wanted, 1)
     streak = streak.after(good)
     new = tuple(failure for failure in reading.failures or () if failure.id not in failed_before)
-    reason = words(replace(reading, failures=new), wanted=wanted)
+    machines = summary(replace(reading, failures=new), wanted=wanted)
     if good and streak.good >= readings:
-        return Decision(Verdict.PROMOTE, reason, streak)
+        return Decision(Verdict.PROMOTE, machines, streak)
     nothing_launched = reading.machines is not None and not any(machine.launched for machine in reading.machines)
     lasting = [failure for failure in new if not failure.is_shortage]
     attempts = {failure.attempt or failure.id for failure in lasting}
     over_quota = [failure for failure in lasting if failure.quota]
     if not good and (over_quota or (nothing_launched and len(attempts) >= HOPELESS_AFTER)):
         worst = (over_quota or [failure for failure in lasting if failure.is_of_a_key] or lasting)[0]
-        return Decision(Verdict.ABORT, f"no machine can be launched: {one_line(worst.message)}{worst.remedy}", streak)
+        return Decision(Verdict.ABORT, machines, streak, worst)
     # A good reading may wait past the deadline: the next one that is not good ends it.
-    return Decision(Verdict.WAIT if good or seconds_left > 0 else Verdict.ABORT, reason, streak)
+    return Decision(Verdict.WAIT if good or seconds_left > 0 else Verdict.ABORT, machines, streak)
 
 
 def healthy(targets: tuple[Target, ...]) -> int:
@@ -248,25 +247,23 @@ def suspects(reading: Reading) -> tuple[str, ...]:
     return tuple(dict.fromkeys([target.machine for target in targets] + launched))
 
 
-def words(reading: Reading, *, wanted: int) -> str:
-    """A reading in one line: how many machines there are, and why the others do not serve."""
+def summary(reading: Reading, *, wanted: int) -> Machines:
+    """What a reading says of the machines, of a bounded size however large the fleet is."""
     if reading.targets is None:
-        return "the health of the machines is unknown: AWS does not answer"
-    count = f"{healthy(reading.targets)} of {wanted} machines healthy"
-    if reading.machines is not None:
-        launched = sum(machine.launched for machine in reading.machines)
-        count = f"{launched} of {wanted} machines launched, {healthy(reading.targets)} healthy"
-    parts = [count]
+        return Machines(wanted, None)
+    launched = None if reading.machines is None else sum(machine.launched for machine in reading.machines)
     waiting = [target for target in reading.targets if not (target.is_healthy or target.is_leaving)]
-    reasons: dict[str, list[str]] = {}
-    for target in waiting[:NAMED_TARGETS]:
-        reasons.setdefault(one_line(f"{target.reason or target.state} {target.description}"), []).append(target.machine)
-    parts += [f"{', '.join(machines)}: {why}" for why, machines in reasons.items()]
-    if len(waiting) > NAMED_TARGETS:
-        parts.append(f"and {len(waiting) - NAMED_TARGETS} more")
-    messages = dict.fromkeys(one_line(failure.message) + failure.remedy for failure in reading.failures or ())
-    parts += [f"launch failed: {message}" for message in list(messages)[:1]]
-    return "; ".join(parts)
+    failures: dict[str, Failure] = {}
+    for failure in reading.failures or ():
+        failures.setdefault(one_line(failure.message), failure)
+    return Machines(
+        wanted,
+        healthy(reading.targets),
+        launched,
+        tuple(waiting[:NAMED]),
+        len(waiting[NAMED:]),
+        tuple(failures.values())[:NAMED],
+    )
 
 
 def console_tail(text: str) -> str:

@@ -25,8 +25,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetswap.domain.rollout import canary, evidence, gate, look, pins, scale, scale_in, settle
+from fleetswap.domain.rollout import canary, evidence, gate, look, pins, scale, scale_in, settle, wording
 from fleetswap.domain.rollout.drift import drift, gone
+from fleetswap.domain.rollout.findings import Code
 from fleetswap.domain.rollout.gate import Reading, Streak, Verdict
 from fleetswap.domain.rollout.messages import (
     Arm,
@@ -254,7 +255,7 @@ def _enter_gate(state: State) -> State:
 def _judge(state: State, reading: Reading, now: float) -> State:
     policy, first = state.order.policy, state.first
     if reading.abort is not None:
-        return fail(state, Kind.ABORTED, evidence.stopped(reading.abort), now)
+        return fail(state, Kind.CANCELLED, wording.reasons([evidence.stopped(reading.abort)]), now)
     failed_before = frozenset(failure.id for failure in first.failures) if first else frozenset()
     decision = gate.judge(
         reading,
@@ -274,9 +275,9 @@ def _judge(state: State, reading: Reading, now: float) -> State:
                 return _enter_probe(state, now)
             return replace(state, doing=ReadImages(healthy))
         case Verdict.WAIT:
-            return _wait_for_machines(state, reading, decision.reason, now)
+            return _wait_for_machines(state, reading, wording.decision(decision), now)
         case Verdict.ABORT:
-            return _not_healthy(state, decision.reason, now)
+            return _not_healthy(state, wording.decision(decision), now)
 
 
 def _wait_for_machines(state: State, reading: Reading, why: str, now: float) -> State:
@@ -323,15 +324,14 @@ def _images(state: State, event: ImagesRead, now: float) -> State:
         event.images,
         doing.machines,
         image=candidate.image,
-        release=candidate.release,
         report_only=state.order.policy.reports_only(Check.IMAGE),
     )
-    state = replace(state, evidence=(finding.words,))
+    state, words = replace(state, evidence=(finding,)), wording.reasons([finding])
     if finding.verdict is Verdict.PROMOTE:
         return _enter_probe(state, now)
     if finding.verdict is Verdict.ABORT or now >= state.deadline:
-        return fail(state, Kind.ABORTED, finding.words, now)
-    return state.wait(state.order.policy.interval, finding.words, ReadHealth(state.wanted))
+        return fail(state, Kind.ABORTED, words, now)
+    return state.wait(state.order.policy.interval, words, ReadHealth(state.wanted))
 
 
 def _enter_probe(state: State, now: float) -> State:
@@ -344,14 +344,14 @@ def _enter_probe(state: State, now: float) -> State:
 
 def _probed(state: State, event: Probed, now: float) -> State:
     policy = state.order.policy
-    good = event.answer.status in policy.probe_statuses
+    finding = evidence.probed(event.answer, policy)
+    good = finding.code is Code.OK
     state = replace(state, streak=state.streak.after(good))
-    why = f"probe of {policy.probe_path} on {state.order.candidate.release}: {event.answer.words}"
+    why = f"probe of {state.order.candidate.release}: {wording.reasons([finding])}"
     if state.streak.good >= policy.readings or policy.reports_only(Check.PROBE):
-        found = why if good else f"(report only) {why}"
-        return replace(state, doing=Look(first=False), evidence=(*state.evidence, found), streak=Streak())
+        return replace(state, doing=Look(first=False), evidence=(*state.evidence, finding), streak=Streak())
     if not good and now >= state.deadline:
-        return fail(state, Kind.ABORTED, f"{why}, expected {_any_of(policy.probe_statuses)}", now)
+        return fail(state, Kind.ABORTED, why, now)
     if state.streak.bad > policy.readings:
         return _enter_gate(state)  # are its machines still healthy?
     return state.wait(policy.quick if good else policy.interval, why, Probe())
@@ -367,13 +367,13 @@ def _look_before_a_step(state: State, seen: Seen, now: float) -> State:  # noqa:
     if seen.armed is not None and seen.armed.run != state.run:
         return leave(state, "another rollout of this service has begun, and took over")
     if group is not None and group.abort is not None:
-        return fail(state, Kind.ABORTED, evidence.stopped(group.abort), now)
+        return fail(state, Kind.CANCELLED, wording.reasons([evidence.stopped(group.abort)]), now)
     state = state.with_rule(seen.rule, now)
     if state.odd_since is not None:
         if state.is_others(seen.rule, now):
             reason = "someone else moved the traffic during this rollout; it is left as it is now"
             return fail(state, Kind.ABORTED, reason, now)
-        return state.wait(policy.quick, "the weights are seen as they were before", Look(first=False))
+        return state.wait(policy.quick, "the listener still shows the old weights", Look(first=False))
     anew = isinstance(state.doing, Look) and state.doing.scaling
     if anew or scale.demand(state.order, seen, state.served) > state.wanted:
         return _scale(state, seen, now)
@@ -445,9 +445,9 @@ def _confirmed(state: State, event: Confirmed, now: float) -> State:
     state = state.with_traffic_on(event.rule, now) if good and state.streak.good == 1 else state
     if state.streak.good >= policy.readings:
         return _hold(state, now)
-    what = f"{policy.probe_path} answers with {event.answer.words}"
+    what = wording.reasons([evidence.probed(event.answer, policy)])
     if not alive:
-        what += f"; {gate.words(Reading(event.targets), wanted=state.wanted)}"
+        what += f"; {wording.machines(gate.summary(Reading(event.targets), wanted=state.wanted))}"
     elif answers and not event.rule_known:
         what += ", but AWS does not tell whether the new weights hold"
     elif answers and event.targets is None:
@@ -490,19 +490,20 @@ def _weigh(state: State, event: EvidenceRead, now: float) -> State:
         hold_over=now >= state.hold_until,
         seconds_left=state.deadline - now,
     )
-    state = replace(state, streak=decision.streak, evidence=tuple(finding.words for finding in found))
+    state = replace(state, streak=decision.streak, evidence=found)
     match decision.verdict:
         case Verdict.PROMOTE:
             return _next_step(state, now)
         case Verdict.ABORT:
-            reason = f"with {_traffic(state)} on {state.order.candidate.release}, {decision.reason}"
-            return fail(state, Kind.ABORTED, reason, now)
+            reason = f"with {_traffic(state)} on {state.order.candidate.release}, {wording.judgement(decision)}"
+            stopped = any(finding.check is Check.STOP for finding in decision.findings)
+            return fail(state, Kind.CANCELLED if stopped else Kind.ABORTED, reason, now)
         case Verdict.WAIT:
             left = state.hold_until - now
             seconds = min(policy.interval, left) if left > 0 else policy.interval
             if decision.streak.bad:
                 seconds = policy.quick  # users may be hurt: find out at once whether it is true
-            return state.wait(seconds, decision.reason, _read_evidence(state, now + seconds))
+            return state.wait(seconds, wording.judgement(decision), _read_evidence(state, now + seconds))
 
 
 def _next_step(state: State, now: float) -> State:
@@ -540,7 +541,7 @@ def _still_holds(state: State, event: RuleRead, now: float) -> State:
         return _settle(state, now)
     if state.is_others(event.rule, now):
         return fail(state, Kind.ABORTED, "someone else moved the traffic, or the dead man's switch did", now)
-    return state.wait(state.order.policy.quick, "the weights are seen as they were before", ReadRule())
+    return state.wait(state.order.policy.quick, "the listener still shows the old weights", ReadRule())
 
 
 def _settle(state: State, now: float) -> State:
@@ -553,7 +554,3 @@ def _settle(state: State, now: float) -> State:
         return state.wait(left, why, ReadRule())
     state = replace(state, verified=True, now_on=state.order.candidate.release)
     return _make(state, settle.changes(state, seen, now), now)
-
-
-def _any_of(statuses: tuple[int, ...]) -> str:
-    return " or ".join(str(status) for status in statuses)

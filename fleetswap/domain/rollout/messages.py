@@ -237,6 +237,8 @@ class Kind(StrEnum):
     """Why a rollout ended without success; it decides which error is raised."""
 
     ABORTED = "aborted"
+    CANCELLED = "cancelled"
+    """A person, and nothing about the release, has ended it."""
     INPUT = "input"
     CLOUD = "cloud"
     BROKE = "broke"

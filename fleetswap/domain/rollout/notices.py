@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fleetswap.domain.rollout import wording
+from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.messages import Arm, End, Kind, Resize, ScheduleScaleIn
 from fleetswap.domain.rollout.model import Side
 from fleetswap.domain.rollout.state import Phase, State
@@ -18,9 +20,6 @@ from fleetswap.domain.text import counted, duration
 
 SUBJECT_CHARS = 100
 """Greatest length of a subject (SNS Publish); it may hold no line breaks or control characters."""
-
-CANCELLED = "cancelled"
-"""How the reason begins when a person, and nothing about the release, has ended a rollout."""
 
 TOLD_SECONDS = 0.05
 """Phases that took less are not told."""
@@ -52,7 +51,7 @@ class Notice:
     previous: str | None
     reason: str
     serving: str
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[Finding, ...] = ()
     seconds: float = 0.0
     """How long the rollout took."""
 
@@ -78,7 +77,7 @@ class Notice:
         """The whole message, for people."""
         first, *rest = self.lines
         why = [f"why: {self.reason}"] if self.reason else []
-        return "\n".join([first, *why, *rest, *(f"evidence: {line}" for line in self.evidence)])
+        return "\n".join([first, *why, *rest, *(f"evidence: {line}" for line in wording.lines(self.evidence))])
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -144,7 +143,8 @@ def _ending(state: State, end: End) -> Ending:
         return Ending.SUCCEEDED
     if state.moved and not end.problems and state.now_on is None:
         return Ending.ROLLED_BACK
-    return Ending.ABORTED if end.kind is Kind.ABORTED and not end.problems and not state.moved else Ending.FAILED
+    stopped = end.kind in {Kind.ABORTED, Kind.CANCELLED} and not end.problems and not state.moved
+    return Ending.ABORTED if stopped else Ending.FAILED
 
 
 def _way_back(state: State, phases: Mapping[str, float]) -> tuple[float, float]:
@@ -195,6 +195,6 @@ def _remedy(state: State, end: End) -> str:
         return "nothing was touched: change what the error names, and run `pulumi up` again"
     if end.kind is Kind.CLOUD:
         return "run `pulumi up` again when AWS takes what it refused or did not answer"
-    if end.reason.startswith(CANCELLED):
+    if end.kind is Kind.CANCELLED:
         return f"run `pulumi up` to deploy {state.order.candidate.release} after all"
     return f"mend {state.order.candidate.release} and run `pulumi up`, which also takes away what is left of it"

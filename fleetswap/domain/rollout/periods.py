@@ -26,7 +26,7 @@ It does no I/O and knows no clock: times are those of the deployer's clock, whic
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fleetswap.domain.rollout.rates import Bad, Counts, Stretch
@@ -203,6 +203,10 @@ class Watch:
 
         return replace(self, known=tuple(Known(period, since(period)) for period in periods))
 
+    def speaking(self, now: float) -> tuple[Period, ...]:
+        """The periods that may be judged by now."""
+        return tuple(known.period for known in self.known if known.speaks(now))
+
     def own(self) -> tuple[Known, ...]:
         """The periods of the present step, which is the one whose weights held last."""
         return tuple(known for known in self.known if self.spans and self.spans[-1].holds(known.period))
@@ -222,3 +226,10 @@ class Watch:
             share = greatest.weight / ALL if greatest else 1.0
             live = None if period.live is None or share >= 1 else period.counts(kind, period.live)
             yield Stretch(period.counts(kind, period.candidate), live, mixed=None if span else share)
+
+
+def window(periods: Sequence[Period]) -> tuple[int, int] | None:
+    """From when to when these periods are, in Unix seconds of AWS's clock; None without any."""
+    if not periods:
+        return None
+    return min(period.start for period in periods), max(period.start + period.length for period in periods)

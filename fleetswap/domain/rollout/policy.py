@@ -18,14 +18,28 @@ DEFAULT_LIMIT = Limit()
 
 
 class Check(StrEnum):
-    """What is judged. All but the health of machines can be for report only: told, but neither aborts nor waits."""
+    """What a candidate is judged by."""
 
+    STOP = "stop"
+    """Whether a person asked for the end of the rollout."""
+    WEIGHTS = "weights"
+    """Whether the listener has the weights that this rollout wrote."""
     HEALTH = "health"
+    """How many of its machines are healthy."""
+    PREVIOUS = "previous"
+    """Whether the release that has the other traffic has healthy machines."""
     IMAGE = "image"
     PROBE = "probe"
     ALARMS = "alarms"
+    REQUESTS = "requests"
+    """Whether the requests of the step are counted."""
     ERRORS = "errors"
     SLOWNESS = "slowness"
+
+
+OPTIONAL = frozenset({Check.IMAGE, Check.PROBE, Check.ALARMS, Check.ERRORS, Check.SLOWNESS})
+"""Checks that can be for report only: reported, but neither abort nor wait. The others are what a rollout goes by:
+traffic on no healthy machine is never right."""
 
 
 class Shortage(StrEnum):
@@ -115,9 +129,8 @@ class Policy:
     def _check_choices(self) -> None:
         if len(set(self.alarms)) < len(self.alarms):
             raise InputError(f"rollout policy: alarms {self.alarms} names one twice")
-        allowed = sorted(set(Check) - {Check.HEALTH})  # traffic on no healthy machine is never right
-        if not set(self.report_only) <= set(allowed):
-            raise InputError(f"rollout policy: report_only {self.report_only} must be of {', '.join(allowed)}")
+        if not set(self.report_only) <= OPTIONAL:
+            raise InputError(f"rollout policy: report_only {self.report_only} must be of {', '.join(sorted(OPTIONAL))}")
 
     def reports_only(self, check: Check) -> bool:
         """Whether a check neither aborts nor waits."""

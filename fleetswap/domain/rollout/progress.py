@@ -5,8 +5,11 @@ Only the words, and which of them are news. The row is overwritten all the time;
 
 from __future__ import annotations
 
-from fleetswap.domain.rollout import gate
-from fleetswap.domain.rollout.gate import Reading
+from collections.abc import Sequence
+
+from fleetswap.domain.rollout import gate, wording
+from fleetswap.domain.rollout.findings import Finding
+from fleetswap.domain.rollout.gate import Reading, Verdict
 from fleetswap.domain.rollout.messages import Confirmed, Event, EvidenceRead, HealthRead, Probed, Unanswered, Wait
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import ALL
@@ -18,20 +21,20 @@ ROW_CHARS = 72
 
 def row(state: State, event: Event, now: float) -> str:
     """What a rollout waits for, from the event that it has just answered to; empty if there is nothing new to say."""
-    text = ""
+    text, path = "", state.order.policy.probe_path
     match event:
         case Unanswered():
             text = f"{state.phase}: {event.why}"
         case HealthRead() if state.phase is Phase.GATE:
             text = f"gate: {_machines(event.reading, state.wanted)}"
         case Probed():
-            text = f"probe: {state.order.policy.probe_path} answers with {event.answer.words}"
+            text = f"probe: {path}: {wording.answer(event.answer)}"
         case Confirmed():
-            text = f"{_part(state)}: {state.order.policy.probe_path} answers with {event.answer.words}"
+            text = f"{_part(state)}: {path}: {wording.answer(event.answer)}"
         case EvidenceRead() if isinstance(state.doing, Wait):
             left = state.hold_until - now
             time = f"{duration(left)} left" if left > 0 else "waiting for evidence"
-            text = f"{_part(state)}, {time}; {_open(state, state.doing.why)}"
+            text = f"{_part(state)}, {time}; {_open(state.evidence)}"
         case _:
             pass
     return text if len(text) <= ROW_CHARS else f"{text[: ROW_CHARS - 1]}…"
@@ -51,7 +54,7 @@ def _passed(before: State, after: State) -> str:
     if before.phase not in {Phase.HOLD, Phase.BAKE} or after.phase.is_back or not before.evidence:
         return ""
     weight = dict(before.written[-1]).get(before.order.candidate.target_group, 0) if before.written else ALL
-    return f"passed with {_share(weight)}: {'; '.join(before.evidence)}"
+    return f"passed with {_share(weight)}: {wording.reasons(before.evidence)}"
 
 
 def _entered(state: State) -> str:
@@ -85,9 +88,10 @@ def _part(state: State) -> str:
     return f"{state.steps[0].weight if state.steps else ALL} %"
 
 
-def _open(state: State, why: str) -> str:
+def _open(found: Sequence[Finding]) -> str:
     """What speaks against going on; if nothing does, the last finding, which is the one about what users got."""
-    return state.evidence[-1] if state.evidence and why == "; ".join(state.evidence) else why
+    against = [finding for finding in found if finding.verdict is not Verdict.PROMOTE]
+    return wording.reasons(against or found[-1:])
 
 
 def _machines(reading: Reading, wanted: int) -> str:

@@ -55,10 +55,20 @@ the check as a whole aborts a good release with probability alpha at most (Bonfe
 
 
 class Bad(StrEnum):
-    """What counts as bad. The values are the words of the messages."""
+    """What counts as bad."""
 
-    ERRORS = "5xx"
+    ERRORS = "errors"
     SLOW = "slow"
+
+
+class Above(StrEnum):
+    """Which of the three tests a candidate has failed."""
+
+    LIVE = "live"
+    """The rate that live has in the same periods, times the ratio."""
+    FORMER = "former"
+    """The rate that live had while it was serving, times the ratio."""
+    CEILING = "ceiling"
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,11 @@ class Counts:
 
     requests: int
     bad: int
+
+    @property
+    def rate(self) -> float:
+        """Bad ones of all, from 0 to 1; 0 without any."""
+        return self.bad / self.requests if self.requests else 0.0
 
 
 @dataclass(frozen=True)
@@ -120,11 +135,34 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What the counts say; `reason` tells the figures, and why it aborts."""
+class Excess:
+    """The test that a candidate has failed: its rate is above `limit`.
 
-    abort: bool
-    reason: str
+    `evidence` is the logarithm of the e-value against a candidate that keeps to the limit.
+    """
+
+    above: Above
+    limit: float
+    evidence: float
+
+    @property
+    def chance(self) -> float:
+        """The probability of such evidence, or stronger, for a release that keeps to the limit: at most 1/e-value."""
+        return math.exp(-self.evidence)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the counts say. `live` is what live did beside the candidate, None if it did nothing."""
+
+    candidate: Counts
+    live: Counts | None
+    excess: Excess | None = None
+
+    @property
+    def abort(self) -> bool:
+        """Whether the candidate answers worse than it may."""
+        return self.excess is not None
 
 
 @dataclass(frozen=True)
@@ -136,50 +174,54 @@ class Trials:
     most: float
 
 
-def judge(kind: Bad, seen: Sequence[Stretch], limit: Limit) -> Finding:
+def judge(seen: Sequence[Stretch], limit: Limit) -> Judgement:
     """Judge all that was counted since the candidate's first request, as far as it is known now.
 
-    The same counts always give the same finding. More bad requests of the candidate never make it better, more of live
-    never make it worse.
+    The same counts always give the same judgement. More bad requests of the candidate never make it better, more of
+    live never make it worse.
     """
     shared = [stretch for stretch in seen if stretch.is_shared]
     alone = [stretch for stretch in seen if not stretch.is_shared]
-    words, why = f"{kind}: {_words(seen, shared)}", ""
+    excess = None
     if sum(stretch.candidate.bad for stretch in seen) >= LEAST_BAD:
         former = _total(stretch.of_live for stretch in shared if stretch.mixed is None)
-        why = (
+        excess = (
             _against_live(shared, limit)
             or _against_former([stretch for stretch in alone if stretch.mixed is None], former, limit)
             or _against_ceiling(shared, alone, former, limit)
         )
-    return Finding(bool(why), f"{words}; {why}" if why else words)
+    candidate = _total(stretch.candidate for stretch in seen)
+    return Judgement(candidate, _total(stretch.of_live for stretch in shared) if shared else None, excess)
 
 
-def _against_live(shared: Sequence[Stretch], limit: Limit) -> str:
+def _against_live(shared: Sequence[Stretch], limit: Limit) -> Excess | None:
     evidence, threshold = _compared(shared, limit.ratio), math.log(SHARES / limit.alpha)
     if evidence < threshold or sum(stretch.candidate.bad for stretch in shared) < LEAST_BAD:
-        return ""
+        return None
     if _against_rate(shared, limit.tolerated) < threshold:
-        return ""
-    return f"more than {limit.ratio:g} times the rate of live ({_chance(evidence)})"
+        return None
+    live = _total(stretch.of_live for stretch in shared)
+    return Excess(Above.LIVE, max(limit.ratio * live.rate, limit.tolerated), evidence)
 
 
-def _against_former(alone: Sequence[Stretch], former: Counts, limit: Limit) -> str:
+def _against_former(alone: Sequence[Stretch], former: Counts, limit: Limit) -> Excess | None:
     """Half of the share goes into the bound of live's rate, half into the test against it."""
     if not former.requests or sum(stretch.candidate.bad for stretch in alone) < LEAST_BAD:
-        return ""
+        return None
     half = limit.alpha / (2 * SHARES)
     most = max(limit.ratio * upper_bound(former.bad, former.requests, half), limit.tolerated)
     evidence = _against_rate(alone, most)
     if evidence < math.log(1 / half):
-        return ""
-    return f"more than {limit.ratio:g} times the rate that live had before ({_chance(evidence)})"
+        return None
+    return Excess(Above.FORMER, most, evidence)
 
 
-def _against_ceiling(shared: Sequence[Stretch], alone: Sequence[Stretch], former: Counts, limit: Limit) -> str:
+def _against_ceiling(
+    shared: Sequence[Stretch], alone: Sequence[Stretch], former: Counts, limit: Limit
+) -> Excess | None:
     """Worse than the ceiling and, where there is anything to compare with, worse than live: both must be refuted."""
     if limit.ceiling is None:
-        return ""
+        return None
     most, part = limit.ceiling, limit.alpha / SHARES
     if former.requests and alone:
         part /= 2  # the other half goes into the bound
@@ -187,8 +229,8 @@ def _against_ceiling(shared: Sequence[Stretch], alone: Sequence[Stretch], former
     beside_live = min(_against_rate(shared, limit.ceiling), _compared(shared, 1.0))
     evidence = _mean([_against_rate(alone, most), beside_live])
     if evidence < math.log(1 / part):
-        return ""
-    return f"more than the ceiling of {_percent(limit.ceiling)} ({_chance(evidence)})"
+        return None
+    return Excess(Above.CEILING, limit.ceiling, evidence)
 
 
 def _compared(shared: Iterable[Stretch], ratio: float) -> float:
@@ -247,29 +289,3 @@ def _entropy(rate: float, other: float) -> float:
     """The relative entropy of two Bernoulli distributions; `other` is at least `rate`."""
     pairs = ((rate, other), (1 - rate, 1 - other))
     return sum(part * math.log(part / of) if of > 0 else math.inf for part, of in pairs if part > 0)
-
-
-def _words(seen: Sequence[Stretch], shared: Sequence[Stretch]) -> str:
-    words = f"candidate {_of(_total(stretch.candidate for stretch in seen))}"
-    return f"{words}, live {_of(_total(stretch.of_live for stretch in shared))}" if shared else words
-
-
-def _of(counts: Counts) -> str:
-    if not counts.requests:
-        return "no requests"
-    return f"{counts.bad:,} of {counts.requests:,} ({_percent(counts.bad / counts.requests)})"
-
-
-def _percent(rate: float) -> str:
-    """As a reader compares rates: 25 %, 5.8 %, 0.04 %."""
-    percent = 100 * rate
-    if percent == 0 or percent >= 10:
-        return f"{percent:.0f} %"
-    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.{-math.floor(math.log10(percent))}f} %"
-
-
-def _chance(evidence: float) -> str:
-    """The probability of such evidence, or stronger, for a release that keeps to the limit: at most 1/e-value."""
-    if evidence > math.log(1e9):
-        return "by chance less than once in 1,000,000,000"
-    return f"by chance at most once in {math.exp(evidence):,.0f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.gate import Streak
 from fleetswap.domain.rollout.messages import (
     Action,
@@ -114,8 +115,8 @@ class State:
     leaving: bool = False
     """Whether what served before is being scaled in: from then on there is no way back."""
     refusals: int = 0
-    evidence: tuple[str, ...] = ()
-    """The last findings about the candidate, in words."""
+    evidence: tuple[Finding, ...] = ()
+    """The last findings about the candidate."""
     now_on: str | None = None
     """What has the traffic, in words, if it is not what had it before."""
 

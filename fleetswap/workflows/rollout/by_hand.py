@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from fleetswap.domain.errors import Aborted, CloudError, InputError, TryAgain
-from fleetswap.domain.rollout import gate, rollout_tags
+from fleetswap.domain.rollout import gate, rollout_tags, wording
 from fleetswap.domain.rollout.gate import Streak, Target
 from fleetswap.domain.rollout.model import Group
 from fleetswap.domain.rollout.rollout_tags import RolledBack
@@ -270,12 +270,12 @@ class _WayBack:
                 return
             if clock.now() >= deadline and not streak.good:
                 break
-            self._hand.say(gate.words(gate.Reading(targets), wanted=wanted))
+            self._hand.say(wording.machines(gate.summary(gate.Reading(targets), wanted=wanted)))
             clock.sleep(pace.interval)
         there = gate.healthy(targets or ())
         serving = [known_or_none(partial(self._balancer.targets, each.side.target_group)) for each in now.serving]
         left = sum(gate.healthy(each or ()) for each in serving) if None not in serving else None
-        words = gate.words(gate.Reading(targets), wanted=wanted)
+        words = wording.machines(gate.summary(gate.Reading(targets), wanted=wanted))
         if left is None or there <= left:
             raise Aborted(
                 f"{target.release} is not healthy after {pace.health_deadline:.0f} s: {words}; the traffic stays where"

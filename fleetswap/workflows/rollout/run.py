@@ -191,7 +191,7 @@ class _Driver:
             self._keep(state)
             why = self._stop.take()
             if why and not state.phase.is_back:
-                return Broke(why, Kind.ABORTED)
+                return Broke(why, Kind.CANCELLED)
             return self._hands.do(state.doing)
         except TryAgain as error:
             return Unanswered(_words(error))
@@ -288,7 +288,7 @@ def _raise(end: End, errors: list[BaseException]) -> None:
     match end.kind:
         case None:
             return
-        case Kind.ABORTED:
+        case Kind.ABORTED | Kind.CANCELLED:
             raise Aborted(message)
         case Kind.INPUT:
             raise InputError(message)

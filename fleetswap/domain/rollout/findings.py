@@ -1,0 +1,99 @@
+"""What each check makes of what was read of a candidate, as data: numbers, units, thresholds and times.
+
+Only values. `fleetswap.domain.rollout.evidence` makes them, `canary` decides from them, `wording` says them in words,
+and `record` keeps them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleetswap.domain.rollout.gate import Machines, Verdict
+from fleetswap.domain.rollout.policy import Check
+from fleetswap.domain.rollout.rates import Counts
+
+
+class Code(StrEnum):
+    """What a check has found. `OK` is the only one that speaks for the candidate."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"
+    """AWS did not respond, or does not know it yet."""
+    NO_RESPONSE = "no-response"
+    """A probe got none."""
+    STOPPED = "stopped"
+    """A person asked for the end of the rollout."""
+    STALE = "stale"
+    """The listener still shows the weights of before."""
+    CHANGED = "changed"
+    """Someone else has changed the weights."""
+    TOO_FEW = "too-few"
+    """Fewer than asked for: healthy machines, requests that are counted."""
+    NONE = "none"
+    """Not a single one: healthy machines, data points, periods that belong to the step as a whole."""
+    WRONG = "wrong"
+    """Not the value that is expected: an image, a status, the state of an alarm."""
+    NOT_COUNTED = "not-counted"
+    """An alarm that was in ALARM before this rollout, which is a rollback: it says nothing about the candidate."""
+    UNSETTLED = "unsettled"
+    """Data points of the step's last period are still to come."""
+    ABOVE_LIVE = "above-live"
+    """More bad requests than the live release has in the same periods."""
+    ABOVE_FORMER = "above-former"
+    """More bad requests than the live release had while it was still serving."""
+    ABOVE_CEILING = "above-ceiling"
+    """More bad requests than the ceiling of the settings allows."""
+
+
+class Unit(StrEnum):
+    """What `value` and `limit` of a finding are."""
+
+    MACHINES = "machines"
+    REQUESTS = "requests"
+    STATUS = "status"
+    """An HTTP status, or several of which one is expected."""
+    RATE = "rate"
+    """Bad requests of all requests, from 0 to 1."""
+    STATE = "state"
+    """Of an alarm, as CloudWatch names it."""
+    IMAGE = "image"
+    """The ID of an AMI."""
+
+
+Value = int | float | str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check makes of one reading. What a check has nothing to say of is None, or empty."""
+
+    check: Check
+    verdict: Verdict
+    code: Code = Code.OK
+    subject: str = ""
+    """What it is about: the name of an alarm, the path of a probe, a machine. Empty: the candidate as a whole."""
+    value: Value | None = None
+    """What was read, in `unit`."""
+    limit: Value | None = None
+    """What `value` is compared with, in the same unit: the least number of machines or requests, the highest rate, the
+    state, status or image that is expected."""
+    unit: Unit | None = None
+    candidate: Counts | None = None
+    """The candidate's requests in `window`."""
+    live: Counts | None = None
+    """Those of the live release in the same periods; None if it had none to compare with."""
+    ratio: float | None = None
+    """How many times the live release's rate is allowed."""
+    chance: float | None = None
+    """The probability of such counts, at most, if the candidate kept to the limit; only if it did not."""
+    window: tuple[int, int] | None = None
+    """Start of the first period and end of the last one that count, in Unix seconds of AWS's clock."""
+    machines: Machines | None = None
+    """The candidate's machines, for the check of their health."""
+    detail: str = ""
+    """One line of text from outside: why a person stops the rollout, why a probe got no response."""
+    report_only: bool = False
+    """The check is for report only: the verdict is `promote` whatever was found."""
+    again: bool = False
+    """It must be bad in several readings in a row, because one of them may be stale."""
