@@ -21,6 +21,8 @@ LONGEST = 60
 """Characters of a wrong value that is shown."""
 
 REASONS = {
+    "extra_forbidden unexpected_keyword_argument": "there is no such key",
+    "missing": "is missing",
     "greater_than_equal": "must be {ge} or more",
     "greater_than": "must be more than {gt}",
     "less_than_equal": "must be {le} or less",
@@ -105,11 +107,10 @@ def reason_of(detail: ErrorDetails) -> str:
     for kinds, form in REASONS.items():
         if detail["type"] in kinds.split():
             given = detail["input"]
-            shown = f", not {given!r}" if isinstance(given, (str, int, float)) and len(str(given)) <= LONGEST else ""
-            limits = {name: _short(limit) for name, limit in detail.get("ctx", {}).items()}
-            return form.format(**limits) + shown
-    plain = {"extra_forbidden": "there is no such key", "missing": "is missing"}
-    return plain.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+            reason = form.format(**{name: _short(limit) for name, limit in detail.get("ctx", {}).items()})
+            is_short = isinstance(given, (str, int, float)) and len(str(given)) <= LONGEST
+            return f"{reason}, not {given!r}" if is_short and reason.startswith("must") else reason
+    return detail["msg"].removeprefix("Value error, ")
 
 
 def _short(limit: object) -> object:

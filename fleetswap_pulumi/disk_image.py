@@ -19,7 +19,7 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from fleetswap.aws.image import snapshots
 from fleetswap.aws.image.ebs import DirectSnapshots
@@ -38,7 +38,7 @@ from fleetswap.workflows.image.work_queue import Progress
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi import project
 from fleetswap_pulumi.cancel import hear
-from fleetswap_pulumi.checks import ProviderInputs, check_failures
+from fleetswap_pulumi.checks import ProviderInputs, check_failures, wrong
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.settings import UploadSettings
 from fleetswap_pulumi.speech import Speech, urn_of
@@ -81,6 +81,12 @@ class Inputs(ProviderInputs):
     root_gib: int | None = None
     urn: str = ""
     """In whose row building and uploading speak."""
+
+    @model_validator(mode="after")
+    def _have_one_source(self) -> Inputs:
+        if (self.nix is None) == (self.file is None):
+            raise wrong("nix", "give exactly one of `nix` and `file`")
+        return self
 
     @property
     def source(self) -> ImageSource:

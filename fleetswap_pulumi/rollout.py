@@ -13,6 +13,7 @@ from typing import Any
 
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+from pydantic import model_validator
 
 from fleetswap.aws.rollout.balancer import Balancer
 from fleetswap.aws.rollout.fleet import Fleet
@@ -29,7 +30,7 @@ from fleetswap.domain.rollout.state import State
 from fleetswap.workflows.rollout import run as workflow
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi.cancel import hear
-from fleetswap_pulumi.checks import ProviderInputs, Strict, check_failures
+from fleetswap_pulumi.checks import ProviderInputs, Strict, check_failures, wrong
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.guardian import guarded
 from fleetswap_pulumi.policy import RolloutPolicy
@@ -80,6 +81,12 @@ class Inputs(ProviderInputs):
     probe_host: str | None = None
     urn: str = ""
     """In whose row the rollout speaks."""
+
+    @model_validator(mode="after")
+    def _has_the_wanted_release(self) -> Inputs:
+        if self.live not in {side.release for side in self.sides}:
+            raise wrong("live", f"there is no side for release {self.live}")
+        return self
 
     @property
     def order(self) -> Order:
