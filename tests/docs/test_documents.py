@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("nix/**/*.md")])
@@ -74,3 +76,18 @@ def test_pages_that_the_code_names_exist() -> None:
         for path in (ROOT / folder).rglob("*.py"):
             for page in re.findall(r"\bdocs/[\w/.-]+\.md\b", path.read_text()):
                 assert (ROOT / page).exists(), f"{path}: {page}"
+
+
+def test_hooks_need_no_network_and_run_what_is_there() -> None:
+    """A commit would wait for a download, or be let through because a hook names a file that was moved."""
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    for hook in repository["hooks"]:
+        command, *arguments = hook["entry"].split()
+        assert hook["language"] == "system"
+        assert (ROOT / command).exists(), command
+        if arguments[:1] == ["-m"]:
+            assert importlib.util.find_spec(arguments[1]), arguments[1]
+        assert [path for path in arguments if path.startswith("tests/") and not (ROOT / path).exists()] == []
+        for pattern in re.findall(r"[^()|^]+", hook.get("files", "")):
+            assert list(ROOT.glob(re.split(r"[.*\\]", pattern)[0] + "*")), pattern
