@@ -9,7 +9,7 @@ export VERSION PORT
 python := .venv/bin/python
 sources := fleetswap fleetswap_pulumi components infra localcloud engine tools bench tests
 
-.PHONY: help up preview rollback status down test check lint fmt lock setup
+.PHONY: help up preview rollback status down test test-fast check lint fmt lock setup setup-python
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -30,17 +30,22 @@ down: ## end every process of it and remove its state; the engine and the enviro
 	@test ! -x $(python) || $(python) -m tools.local down
 
 test: setup ## every test; those with a whole stack run beside the others (tests/conftest.py)
-	@$(python) -m pytest -n 2 --dist loadgroup
+	@$(python) -m pytest -n 2 --dist loadgroup --durations 10
+
+fast := not (engine or machines or disks or nix or haproxy or go or e2e or slow)
+
+test-fast: setup-python ## the tests that need only Python (no engine, QEMU or Nix): about a minute
+	@$(python) -m pytest -n 2 --dist loadfile -q -m '$(fast)'
 
 check: setup lint test ## everything that a change must pass
 
-lint: setup ## formatting, lint, types, layers
+lint: setup-python ## formatting, lint, types, layers
 	@.venv/bin/ruff format --check $(sources)
 	@.venv/bin/ruff check $(sources)
 	@.venv/bin/mypy $(sources)
 	@.venv/bin/lint-imports
 
-fmt: setup ## format the code; generate the reference of settings and the comments of Pulumi.prod.yaml
+fmt: setup-python ## format the code; generate the reference of settings and the comments of Pulumi.prod.yaml
 	@$(python) -m tools.settings_reference
 	@.venv/bin/ruff format $(sources)
 	@.venv/bin/ruff check --fix-only $(sources)
@@ -67,3 +72,6 @@ lock: setup ## write the lock files anew from pyproject.toml: what a deploy need
 
 setup:
 	@tools/setup
+
+setup-python:
+	@tools/setup python

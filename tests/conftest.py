@@ -1,11 +1,19 @@
-"""For all tests: Hypothesis does not mind how busy the machine is, and which tests may run side by side."""
+"""For all tests: what each needs, which may run side by side, and that Hypothesis does not mind a busy machine."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests import needs
 
 # Run by a shell in the background, the tests and all that they start would ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -14,13 +22,46 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("fleetswap", deadline=None)
 hypothesis.settings.load_profile("fleetswap")
 
+REFUSALS = pytest.StashKey[Path]()
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Write the programs that refuse."""
+    folder = Path(tempfile.mkdtemp(prefix="fleetswap-needs-"))
+    needs.write_refusals(folder)
+    config.stash[REFUSALS] = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take them away."""
+    shutil.rmtree(config.stash[REFUSALS], ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker, and pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two groups for `make test`, each on one worker: what is end to end waits most of its time, and the rest computes.
 
     Within a group the order stays: the tests of a story follow one another, and share ports and machines.
     """
     for item in items:
+        needs.mark(item)
         group = "end-to-end" if item.get_closest_marker("e2e") else "others"
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test, with all fixtures that are made for it, finds on PATH only what it needs."""
+    path = os.environ["PATH"]
+    os.environ["PATH"] = needs.path_of(item, item.config.stash[REFUSALS], path)
+    try:
+        return (yield)
+    finally:
+        os.environ["PATH"] = path
+
+
+@pytest.fixture(scope="session")
+def engine_bin() -> Path:
+    """The directory of the real engine, as `make` finds it."""
+    found = subprocess.run([needs.ROOT / "engine/find-or-build"], check=True, capture_output=True, text=True)
+    return Path(found.stdout.strip())

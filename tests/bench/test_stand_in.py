@@ -22,7 +22,10 @@ from bench.images import BLOCK
 CORE = min(os.sched_getaffinity(0))
 BODY = bytes(BLOCK)
 
-pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="the benchmark's server is a Go program")
+pytestmark = [
+    pytest.mark.go,
+    pytest.mark.skipif(shutil.which("go") is None, reason="the benchmark's server is a Go program"),
+]
 
 
 @pytest.fixture(scope="module")

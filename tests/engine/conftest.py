@@ -1,21 +1,11 @@
-"""What the tests of the engine share: the real engine, and scripts that stand for commands."""
+"""What the tests of the engine share: scripts that stand for commands."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def engine_bin() -> Path:
-    """The directory of the real engine, as `make` finds it."""
-    found = subprocess.run([ROOT / "engine/find-or-build"], check=True, capture_output=True, text=True)
-    return Path(found.stdout.strip())
 
 
 @pytest.fixture

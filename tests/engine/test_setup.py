@@ -70,10 +70,10 @@ class Machine:
         (self.project / "tools/debian-packages").write_text("balancer balancer\n")
         self.script(self.bin / "python3", PYTHON)
 
-    def setup(self, **env: str) -> subprocess.CompletedProcess[str]:
+    def setup(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run the set-up."""
         return subprocess.run(
-            [self.project / "tools/setup"],
+            [self.project / "tools/setup", *arguments],
             env={"PATH": str(self.bin), "LOG": str(self.log), **env},
             capture_output=True,
             text=True,
@@ -136,6 +136,25 @@ def test_set_up_is_done_once_for_a_lock_file(machine: Machine) -> None:
     assert any("--require-hashes" in call for call in machine.calls())
 
 
+def test_the_python_environment_alone_needs_nothing_else(machine: Machine) -> None:
+    """Who runs the fast tests would have to install QEMU and Nix first, or wait until an engine is built."""
+    machine.script(machine.bin / "python3", PYTHON)
+    done = machine.setup("python")
+    assert (done.returncode, done.stderr) == (0, "making the Python environment .venv from requirements-dev.lock\n")
+    assert not [call for call in machine.calls() if call.startswith(("engine", "kernel"))]
+    machine.is_complete()
+    assert machine.setup().returncode == 0
+    assert "engine " in machine.calls()
+
+
+def test_what_set_up_does_not_know_is_refused(machine: Machine) -> None:
+    """A misspelt word would install everything."""
+    machine.is_complete()
+    done = machine.setup("pyhton")
+    assert (done.returncode, done.stderr) == (2, "error: tools/setup takes `python` or nothing, not `pyhton`\n")
+    assert machine.calls() == []
+
+
 def test_failed_install_is_done_again(machine: Machine) -> None:
     """A killed or failed install would count as done."""
     machine.is_complete()
@@ -168,6 +187,10 @@ def test_what_the_build_backend_says_is_shown_only_if_it_fails(machine: Machine)
     assert (done.returncode, "Editable" in done.stderr) == (0, False)
 
 
+@pytest.mark.disks
+@pytest.mark.haproxy
+@pytest.mark.machines
+@pytest.mark.nix
 def test_real_list_of_packages_is_complete_here() -> None:
     """The list would name a package or a file that Debian does not have."""
     lines = [line.split("#")[0].split() for line in (ROOT / "tools/debian-packages").read_text().splitlines()]

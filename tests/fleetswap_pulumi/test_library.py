@@ -172,9 +172,9 @@ def test_the_program_with_mocks(environment: Path, project: Path, endpoint: str)
     assert entry["image"]["file"] == "web.raw"
 
 
-def test_the_program_with_the_engine(environment: Path, project: Path, endpoint: str) -> None:
+def test_the_program_with_the_engine(environment: Path, project: Path, endpoint: str, engine_bin: Path) -> None:
     """README's program would not run under Pulumi; or what ships its image would miss a file of the library."""
-    stack = Stack(project, endpoint, venv=environment, program=readme("python"))
+    stack = Stack(project, endpoint, engine_bin, venv=environment, program=readme("python"))
     stack.config = {"fleetswap:endpoint": endpoint}
     steps = json.loads(stack.run("preview", "--json"))["steps"]
     assert {step["op"] for step in steps} == {"create"}

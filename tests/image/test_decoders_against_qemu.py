@@ -13,6 +13,8 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.image import vhd
 from tests.image.images import MIB, convert, qemu, qemu_bytes, raw_file, read_disk
 
+pytestmark = pytest.mark.disks
+
 EXAMPLES = 900
 """Of each format: half a minute in all. What we refuse costs a millisecond, the other half a run of qemu-img each."""
 

@@ -170,11 +170,13 @@ def test_a_damaged_gpt_is_refused(gpt: Path, at: int, message: str) -> None:
     refused(gpt, message)
 
 
+@pytest.mark.disks
 def test_a_disk_without_partitions_is_refused(tmp_path: Path) -> None:
     """An image whose build made the table and then nothing would be deployed."""
     refused(partitioned(tmp_path / "x.raw", "--clear"), "has an empty partition table")
 
 
+@pytest.mark.disks
 @pytest.mark.parametrize(
     ("command", "what"),
     [
@@ -224,6 +226,7 @@ def test_a_stale_mark_does_not_matter_on_a_partitioned_disk(tmp_path: Path) -> N
         assert (image.disk.table, image.disk.unbootable) == ("mbr", None)
 
 
+@pytest.mark.disks
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [("ef00", None), ("0700", None), ("8300", "has no EFI system partition"), ("ef02", "has no EFI system partition")],

@@ -20,6 +20,8 @@ from fleetswap.workflows.image.image_file import ImageFile, identify
 from tests.fakes.ebs import BLOCK, disk_bytes, disk_file
 from tests.image.images import MIB, convert, patch, qemu, qemu_bytes, raw_file, read_disk
 
+pytestmark = pytest.mark.disks
+
 CLUSTERS = ("512", "4k", "64k", "512k", "1M", "2M")
 
 

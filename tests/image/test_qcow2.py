@@ -18,6 +18,8 @@ from fleetswap.domain.image import qcow2
 from tests.fakes.ebs import BLOCK, disk_file
 from tests.image.images import MIB, agrees_with_qemu, convert, patch, qemu, qemu_bytes, raw_file, read_disk
 
+pytestmark = pytest.mark.disks
+
 CLUSTER = 4096
 SIZE = 5 * BLOCK + 1536
 """Of the disk: two L2 tables of 512 entries for clusters of 4 KiB."""

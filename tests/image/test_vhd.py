@@ -20,6 +20,8 @@ from fleetswap.workflows.image.image_file import ImageFile
 from tests.fakes.ebs import BLOCK, disk_file
 from tests.image.images import MIB, agrees_with_qemu, convert, qemu, qemu_bytes, raw_file, read_disk
 
+pytestmark = pytest.mark.disks
+
 SIZE = 5 * MIB + 1536
 """Of the disk: three blocks of 2 MiB."""
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from localcloud.balancer.traffic import Slot, Tally
 
+pytestmark = pytest.mark.haproxy
+
 _SUBNETS = itertools.count(200)
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = [pytest.mark.machines, pytest.mark.disks]
+
 ROOT = Root("snap-0a", 1, encrypted=True, uefi=False)
 INSTANCE = Instance("i-0a", "running", "10.211.1.4", ("sg-1",), root=ROOT)
 GROUP = SecurityGroup("sg-1", (Permission(8080, 8080, cidr="0.0.0.0/0"),))

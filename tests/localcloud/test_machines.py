@@ -24,6 +24,8 @@ from tests.localcloud.clients import BLOCK, Clients
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = [pytest.mark.machines, pytest.mark.disks, pytest.mark.nix, pytest.mark.haproxy]
+
 PROJECT = Path(__file__).parents[2]
 NIX_OPTIONS = {"sandbox": "false", "substitute": "false", "build-users-group": ""}
 SECONDS = 120.0  # a machine boots within ten on two idle cores; these may be busy

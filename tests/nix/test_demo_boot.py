@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.machines
+
 DEADLINE = 180
 """Seconds. A boot takes 7 on an idle machine; this is for one that is busy with other things."""
 

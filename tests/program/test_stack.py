@@ -14,6 +14,8 @@ import yaml
 from fleetswap.domain.errors import InputError
 from tests.program.declared import Credentials, Declared, Program, declare
 
+pytestmark = pytest.mark.nix
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.rollout import diagram
 
 
+@pytest.mark.slow
 def test_the_diagram_is_current() -> None:
     """The page would show states that the rollout does not have; `python -m tests.rollout.diagram` mends it."""
     text = diagram.PAGE.read_text()

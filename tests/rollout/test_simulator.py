@@ -23,6 +23,8 @@ from tests.rollout.scenarios import SCENARIOS, Scenario
 from tests.rollout.sim_world import SimWorld
 from tests.rollout.simulator import Explorer, Violation
 
+pytestmark = pytest.mark.slow
+
 DEPTH = int(os.environ.get("FLEETSWAP_SIMULATOR_DEPTH", "1"))
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 SEED = 20261124

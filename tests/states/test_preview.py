@@ -10,14 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.engine.conftest import engine_bin
 from tests.states.old import V0_1
 from tests.states.replay import Replay, replay
 from tools.local.config import SALT, configuration
 from tools.local.process import environment
 from tools.local.work import PROJECT, STACK, Work
-
-__all__ = ["engine_bin"]
 
 ROOT = Path(__file__).resolve().parents[2]
 

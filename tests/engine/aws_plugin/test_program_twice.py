@@ -58,8 +58,8 @@ Switch("web", SwitchArgs(context, door.listener_arn), opts)
 
 
 @pytest.fixture
-def stack(tmp_path: Path, endpoint: str, aws: Callable[[str], Any]) -> Stack:
-    stack = Stack(tmp_path, endpoint, program=PROGRAM)
+def stack(tmp_path: Path, endpoint: str, engine_bin: Path, aws: Callable[[str], Any]) -> Stack:
+    stack = Stack(tmp_path, endpoint, engine_bin, program=PROGRAM)
     stack.config |= {"snapshot": stored_snapshot(aws("ebs"))}
     stack.env |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
     return stack

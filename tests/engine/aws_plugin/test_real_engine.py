@@ -60,8 +60,9 @@ pulumi.export("role", role.name)
 class Stack:
     """A project of one program, with a state of its own."""
 
-    def __init__(self, folder: Path, endpoint: str, *, venv: Path = ROOT / ".venv", program: str = PROGRAM) -> None:
-        found = subprocess.run([ROOT / "engine/find-or-build"], check=True, capture_output=True, text=True)
+    def __init__(
+        self, folder: Path, endpoint: str, engine_bin: Path, *, venv: Path = ROOT / ".venv", program: str = PROGRAM
+    ) -> None:
         self.folder = folder
         self.config = {"endpoint": endpoint, "services": json.dumps(SERVICES), "tag": "one", "description": "one"}
         (folder / ".venv").symlink_to(venv)
@@ -69,7 +70,7 @@ class Stack:
         (folder / "__main__.py").write_text(program)
         (folder / ".work/state").mkdir(parents=True)
         work = Work(root=folder, folder=folder / ".work")
-        self.env = environment(work, {"PATH": "/usr/bin:/bin"}, engine=Path(found.stdout.strip()))
+        self.env = environment(work, {"PATH": "/usr/bin:/bin"}, engine=engine_bin)
         # The stand-in is what is tested here, also where the user has the official plugin.
         plugin = work.pulumi_home / "plugins" / f"resource-aws-v{metadata.version('pulumi-aws')}"
         plugin.mkdir(parents=True)
@@ -111,8 +112,8 @@ class Stack:
 
 
 @pytest.fixture
-def stack(tmp_path: Path, endpoint: str) -> Stack:
-    return Stack(tmp_path, endpoint)
+def stack(tmp_path: Path, endpoint: str, engine_bin: Path) -> Stack:
+    return Stack(tmp_path, endpoint, engine_bin)
 
 
 def test_real_engine(stack: Stack, aws: Callable[[str], Any]) -> None:
