@@ -161,7 +161,7 @@ class Signer:
                 raise CloudError(NO_CREDENTIALS)
             frozen = self._credentials.get_frozen_credentials()
         except ERRORS as error:
-            raise meant(error, "", ("sts:AssumeRole",)) from error
+            raise meant(error, "") from error
         if not frozen.access_key or not frozen.secret_key:
             raise CloudError(NO_CREDENTIALS)
         return frozen.access_key, frozen.secret_key, frozen.token
