@@ -22,6 +22,7 @@ from pulumi.dynamic import (
 from pydantic import BaseModel, model_validator
 
 from fleetswap.aws.image import snapshots
+from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import FleetswapError
@@ -175,7 +176,7 @@ class DiskImageProvider(ResourceProvider):
                 inputs.request,
                 _source(inputs),
                 DirectSnapshots(ebs, ec2),
-                cloud.puts(ebs),
+                BlockPuts.of(cloud, ebs),
                 speech.line,
                 building=status,
                 progress=progress,

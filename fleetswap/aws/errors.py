@@ -346,7 +346,11 @@ def _allow(permissions: tuple[str, ...], message: str) -> str:
         missing = " and ".join(permissions)
     if (deny := _EXPLICIT.search(message)) is not None:
         return f"a {deny[1]} denies {missing}: change that policy"
-    return Meaning.DENIED.remedy.format(allow=f"{missing} in your IAM policy") if missing else "ask an administrator for access"
+    return (
+        Meaning.DENIED.remedy.format(allow=f"{missing} in your IAM policy")
+        if missing
+        else "ask an administrator for access"
+    )
 
 
 def _lasting(error: Exception) -> str | None:

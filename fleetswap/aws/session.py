@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sts import STSClient
-
-    from fleetswap.aws.image.block_writer import BlockPuts
 
 CONNECT_SECONDS = 5
 """A healthy endpoint accepts in milliseconds; a dead address should cost a retry, not botocore's default minute."""
@@ -132,24 +131,21 @@ class Cloud:
             # botocore's types know nothing of the services; boto3's do, and make the same clients.
             return cast("EBSClient", make("ebs")), cast("EC2Client", make("ec2"))
 
-    def puts(self, ebs: EBSClient) -> BlockPuts:
-        """Where an upload writes its blocks to: the endpoint and region of that client.
-
-        Raises `InputError` if the file of certificate authorities cannot be read.
-        """
-        from fleetswap.aws.image.block_writer import BlockPuts  # noqa: PLC0415 (it needs this module's constants)
-        from fleetswap.aws.image.signing import Signer  # noqa: PLC0415
-
+    def credentials(self) -> Callable[[], Credentials | None]:
+        """What goes through the chain of credentials anew at each call."""
         known = [self._small_session]
 
         def find() -> Credentials | None:
             # A session remembers what it has found: to look again takes a new one.
             return (known.pop() if known else botocore.session.Session()).get_credentials()
 
-        return BlockPuts(ebs.meta.endpoint_url, Signer(ebs.meta.region_name, find), self._trust)
+        return find
 
-    def _trust(self) -> ssl.SSLContext:
-        """Whom TLS trusts: the authorities that botocore would, which is AWS_CA_BUNDLE or what it ships."""
+    def trust(self) -> ssl.SSLContext:
+        """Whom TLS trusts: the authorities that botocore would, which is AWS_CA_BUNDLE or what it ships.
+
+        Raises `InputError` if their file cannot be read.
+        """
         told = self._small_session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
         path = Path(str(told or get_cert_path(True)))  # noqa: FBT003 (botocore's way to ask for what it ships)
         if path.is_dir():

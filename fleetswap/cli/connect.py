@@ -39,7 +39,7 @@ def join(region: str | None, endpoint: str | None, *, connections: int) -> Joine
     """The ports of a region. `InputError` if there is no region, no credentials, or a setting of AWS's is wrong."""
     with joining(region, endpoint) as cloud:
         ebs, ec2 = cloud.ebs_and_ec2(connections)
-        return Joined(cloud.region, DirectSnapshots(ebs, ec2), cloud.puts(ebs))
+        return Joined(cloud.region, DirectSnapshots(ebs, ec2), BlockPuts.of(cloud, ebs))
 
 
 @contextmanager

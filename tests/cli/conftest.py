@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import boto3
 import pytest
 
+from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.cli.app import run
@@ -99,7 +100,7 @@ class Local:
         port = DirectSnapshots(ebs, ec2)
         token = os.urandom(8).hex()
         snapshot_id = port.start(Start(token, 1, {}, "", encrypted=False, kms_key=None)).snapshot_id
-        line = cloud.puts(ebs).connect()
+        line = BlockPuts.of(cloud, ebs).connect()
         held = make(snapshot_id)
         for index, block in held.items():
             line.put(snapshot_id, index, block, digest(block), nothing)

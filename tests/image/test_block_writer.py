@@ -547,7 +547,7 @@ def secure(tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
     with Wire(tls[0]) as wire:
         cloud = Cloud("us-east-1", wire.url)
-        yield wire, cloud.puts(cloud.ebs_and_ec2(1)[0])
+        yield wire, BlockPuts.of(cloud, cloud.ebs_and_ec2(1)[0])
 
 
 def test_tls(secure: tuple[Wire, BlockPuts]) -> None:
@@ -611,7 +611,7 @@ def test_unreadable_authorities_are_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
     empty.write_text("")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(empty))
     with pytest.raises(InputError, match=r"empty.pem cannot be read .*correct AWS_CA_BUNDLE"):
-        Cloud("us-east-1", "https://127.0.0.1:9").puts(ebs)
+        BlockPuts.of(Cloud("us-east-1", "https://127.0.0.1:9"), ebs)
 
 
 def test_a_folder_of_authorities_is_refused_as_botocore_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -622,7 +622,7 @@ def test_a_folder_of_authorities_is_refused_as_botocore_does(monkeypatch: pytest
     ebs, _ = cloud.ebs_and_ec2(1)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path))
     with pytest.raises(InputError, match="are a folder, and the AWS SDK reads one file"):
-        Cloud("us-east-1", "https://127.0.0.1:9").puts(ebs)
+        BlockPuts.of(Cloud("us-east-1", "https://127.0.0.1:9"), ebs)
 
 
 def test_authorities_are_trusted_as_botocore_trusts_them(
@@ -640,7 +640,7 @@ def test_authorities_are_trusted_as_botocore_trusts_them(
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tls[1]))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
-    context = Cloud("us-east-1", "https://127.0.0.1:9")._trust()
+    context = Cloud("us-east-1", "https://127.0.0.1:9").trust()
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT

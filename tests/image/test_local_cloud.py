@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import CloudError, Invalid, NotFound
@@ -90,7 +91,7 @@ class Aws:
 def aws(endpoint: str) -> Aws:
     cloud = Cloud("us-east-1", endpoint)
     ebs, ec2 = cloud.ebs_and_ec2(8)
-    return Aws(DirectSnapshots(ebs, ec2), cloud.puts(ebs))
+    return Aws(DirectSnapshots(ebs, ec2), BlockPuts.of(cloud, ebs))
 
 
 def check(held: dict[int, bytes], content: bytes) -> None:

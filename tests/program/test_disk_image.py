@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import FleetswapError, InputError
@@ -114,7 +115,7 @@ def backup(cloud: LocalCloud, disk: Path, tags: dict[str, str], *, complete: boo
     """What a backup tool makes of a machine's volume: other bytes, the image's map, and the volume's tags."""
     aws = Cloud("us-east-1", cloud.endpoint)
     ebs, ec2 = aws.ebs_and_ec2(1)
-    port, line = DirectSnapshots(ebs, ec2), aws.puts(ebs).connect()
+    port, line = DirectSnapshots(ebs, ec2), BlockPuts.of(aws, ebs).connect()
     snapshot_id = port.start(Start(disk.stem, 1, tags, "a backup", encrypted=False, kms_key=None)).snapshot_id
     held = mapped(disk.read_bytes(), snapshot_id="snap-0ld", identity=identify(disk)).held | {1: b"s" * BLOCK}
     for index, block in held.items():

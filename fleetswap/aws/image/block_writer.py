@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from botocore.utils import normalize_url_path
@@ -23,10 +24,13 @@ from fleetswap.aws.errors import meaning, refusal
 from fleetswap.aws.image.connection import PROGRESS_SECONDS, Endpoint, Line, connect
 from fleetswap.aws.image.http_answer import Answer, Odd, Reader
 from fleetswap.aws.image.signing import UNSIGNED, Request, Signer, Stamp
-from fleetswap.aws.session import READ_SECONDS, USER_AGENT
+from fleetswap.aws.session import READ_SECONDS, USER_AGENT, Cloud
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.image.blocks import encode
 from fleetswap.domain.text import one_line
+
+if TYPE_CHECKING:
+    from mypy_boto3_ebs import EBSClient
 
 PERMISSION = "ebs:PutSnapshotBlock"
 
@@ -38,6 +42,11 @@ class BlockPuts:
         """`url` is the endpoint's; `context` is asked for only if that is https."""
         endpoint = Endpoint.of(url)
         self._make = partial(BlockConnection, endpoint, signer, context() if endpoint.secure else None)
+
+    @classmethod
+    def of(cls, cloud: Cloud, ebs: EBSClient) -> BlockPuts:
+        """To the endpoint and region of that client. Raises `InputError` if the authorities' file cannot be read."""
+        return cls(ebs.meta.endpoint_url, Signer(ebs.meta.region_name, cloud.credentials()), cloud.trust)
 
     def connect(self) -> BlockConnection:
         """A new connection; it is opened by its first put."""
