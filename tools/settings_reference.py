@@ -64,7 +64,10 @@ class Key:
     @property
     def shown(self) -> Any:  # noqa: ANN401 - a setting can be anything
         """What stands in a file that does not set it: the default, or an example where that says nothing."""
-        return self.example if self.default in (None, [], {}) and self.example is not None else self.default
+        shown = self.default if self.default not in (None, [], {}) or self.example is None else self.example
+        if self.inner and isinstance(shown, Mapping):
+            return {name: value for name, value in shown.items() if value not in (None, [], {})}
+        return shown
 
 
 def main() -> None:
@@ -125,10 +128,10 @@ def _block(named: Sequence[tuple[str, Key]], values: Mapping[str, Any], *, every
 
 def _value(name: str, key: Key, value: Any, *, every: bool) -> Iterator[str]:  # noqa: ANN401 - a setting can be anything
     inner = [(each.name, each) for each in key.inner]
-    if inner and isinstance(value, Mapping):
+    if inner and value and isinstance(value, Mapping):
         yield f"{name}:"
-        yield from (f"  {line}" for line in _block(inner, _set(value), every=every))
-    elif inner and isinstance(value, list):
+        yield from (f"  {line}" for line in _block(inner, value, every=every))
+    elif inner and value and isinstance(value, list):
         yield f"{name}:"
         dash, *others = "- ", *value[1:]
         for line in _block(inner, value[0], every=every):
@@ -137,11 +140,6 @@ def _value(name: str, key: Key, value: Any, *, every: bool) -> Iterator[str]:  #
         yield from (f"  - {_flow(each)}" for each in others)
     else:
         yield f"{name}: {_flow(value)}"
-
-
-def _set(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An object without what is unset in it."""
-    return {key: item for key, item in value.items() if item not in (None, [], {})}
 
 
 def _keys(schema: Mapping[str, Any], named: Mapping[str, Any], prefix: str) -> Iterator[Key]:
