@@ -21,7 +21,7 @@ from fleetswap.cli.project import Project, StackFile
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.view import Site
-from fleetswap.workflows.rollout import by_hand
+from fleetswap.workflows.rollout.service import find as find_service
 
 Service = Annotated[
     str | None,
@@ -111,7 +111,7 @@ def _open(here: Project | None, service: str, stack: str | None, region: str | N
         elbv2, autoscaling = cloud.elbv2(), cloud.autoscaling()
         ec2, scheduler = cloud.ec2(), cloud.scheduler()
     with in_region(cloud.region, endpoint):
-        site = by_hand.find(Finder(elbv2, autoscaling), service, stack)
+        site = find_service(Finder(elbv2, autoscaling), service, stack)
     return Place(
         site=site,
         # The tags of a rule that a rollback has to create, because someone has deleted it.

@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,9 +25,11 @@ from fleetswap.cli.locate import Place
 from fleetswap.cli.project import Project
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain
-from fleetswap.domain.rollout.view import way_back
+from fleetswap.domain.rollout.way_back import POLICY
+from fleetswap.domain.rollout.way_back import target as choose
 from fleetswap.domain.text import counted
-from fleetswap.workflows.rollout import by_hand as workflow
+from fleetswap.workflows.rollout import service as workflow
+from fleetswap.workflows.rollout import way_back
 from fleetswap.workflows.rollout.run import SystemClock
 
 THROUGH_PULUMI, NOW = "Through Pulumi", "With --now"
@@ -156,7 +158,7 @@ def _show_now(
 ) -> None:
     at = locate.find(service, stack, region, endpoint_url)
     found = workflow.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
-    target = way_back(found, to)
+    target = choose(found, to)
     serving = [each.release for each in found.serving] + [arn for arn, _ in found.strangers]
     if as_json:
         print_json({"service": at.site.service, "stack": at.site.stack, "to": target.release, "serving": serving})
@@ -186,20 +188,18 @@ def _now(
         )
     with Display("", "", quiet=quiet) as display:
         try:
-            done = workflow.rollback_now(
+            done = way_back.rollback_now(
                 at.site,
                 to,
                 balancer=at.balancer,
                 fleet=at.fleet,
                 switch=at.switch,
                 clock=SystemClock(),
-                pace=workflow.Pace(health_deadline=health_deadline),
+                policy=replace(POLICY, deadline=health_deadline),
                 say=display.say,
             )
         except KeyboardInterrupt as end:
-            end.add_note(
-                "the rollback may be incomplete: check with `fleetswap status`, and resume it with the same command"
-            )
+            end.add_note("check with `fleetswap status`, and try again with the same command")
             raise
         line = f"{project.RELEASE}: {done.live}"
         written = write and _write(at, done.live, display)

@@ -13,7 +13,7 @@ from fleetswap.cli.display import print_json
 from fleetswap.domain.rollout.model import Armed
 from fleetswap.domain.rollout.view import ReleaseNow, SiteNow
 from fleetswap.domain.text import duration
-from fleetswap.workflows.rollout import by_hand
+from fleetswap.workflows.rollout import service as workflow
 from fleetswap.workflows.rollout.run import SystemClock
 
 REASON = "aborted manually"
@@ -34,7 +34,7 @@ def status(
     is shown as unknown and is not an error.
     """
     at = locate.find(service, stack, region, endpoint_url)
-    found = by_hand.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
+    found = workflow.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
     if as_json:
         print_json(figures(found))
     else:
@@ -58,7 +58,7 @@ def abort(
     """
     at = locate.find(service, stack, region, endpoint_url)
     why = " ".join(reason.split()) or REASON
-    asked = by_hand.abort(at.site, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
+    asked = workflow.abort(at.site, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
     if as_json:
         print_json({"service": at.site.service, "stack": at.site.stack, "reason": why, "releases": asked})
         return

@@ -430,7 +430,7 @@ def test_rollback_now(cli: Cli, local: Local, service: Service) -> None:
     assert service.serving() == {"a"}
     first, *between, last = ran.err.splitlines()
     assert first == f"{service.name}: going back to {a} from {b}"
-    assert f"{a}: scaling from 1 to 2 machines" in between
+    assert f"{a}: scaling to 2 machines; {b} has the traffic" in between
     assert last == (
         f"next: add `fleetswap:release: {a}` under `config:` in the settings of stack fleetswap/prod and commit it,"
         " so that the next `pulumi up` keeps this release"
@@ -467,7 +467,8 @@ def test_rollback_now_refuses(cli: Cli, service: Service, ill: Callable[[str], N
     ill(a)
     ran = cli(*now, "--health-deadline", "1")
     assert (ran.status, ran.out) == (3, "")
-    assert f"{a} is not healthy after 1 s: 0 of 2 machines healthy" in ran.error
+    assert f"release {a} is not healthy after 1 s: 2 of 2 machines launched, 0 healthy" in ran.error
+    assert ran.error.endswith(f"{b} keeps all the traffic: name another release with --to")
     assert service.serving() == {"b"}
 
 
@@ -515,7 +516,7 @@ def test_an_interrupted_way_back_says_so(cli: Cli, service: Service, monkeypatch
     monkeypatch.setattr(SystemClock, "sleep", interrupt)
     ran = cli("rollback", "--now", "--service", service.name)
     assert (ran.status, ran.out) == (130, "")
-    assert ran.error.startswith("interrupted; the rollback may be incomplete: check with `fleetswap status`")
+    assert ran.error.startswith(f"interrupted; {service.id('b')} keeps all the traffic; check with `fleetswap status`")
 
 
 def test_a_rule_of_someone_else(cli: Cli, service: Service) -> None:

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.messages import End
 from fleetswap.domain.rollout.state import Phase, State
-from tests.rollout.scenarios import HARMLESS, Scenario
+from tests.rollout.scenarios import HARMLESS, LATE, Scenario
 from tests.rollout.sim_world import Fleet, SimWorld
+
+BESIDE = ("TagRule", "Tag(", "Untag", "Disarm", "ScheduleScaleIn")
+"""Changes that a rollback by hand can do without."""
 
 TOO_LATE = tuple(
     f"abort from outside at {phase}" for phase in (Phase.SETTLE, Phase.COMPARE, Phase.PUT_BACK, Phase.CLEAN_UP)
@@ -27,17 +30,23 @@ def wrong(scenario: Scenario, world: SimWorld, state: State, end: End, story: tu
     for name, fleet in world.fleets.items():
         if name not in known:
             continue  # nothing declares it any more: Pulumi deletes it
-        yield from _marks(name, fleet, state, story)
+        if not state.warnings:
+            yield from _marks(name, fleet, state, story)
         if name in world.serving():
             yield from _live(name, fleet, state, story)
-        elif fleet.desired and fleet.scale_in_at is None and not _is_told(end, story):
+        elif fleet.desired and fleet.scale_in_at is None and not _is_told(state, end, story):
             yield f"{name} has no traffic, and runs for ever"
     if world.schedule is not None and (world.schedule[2] == state.run or world.schedule[1] != world.rule_now):
         yield "the switch is still armed"  # one that a dead run left, and that changes nothing, goes by itself
 
 
-def _is_told(end: End, story: tuple[str, ...]) -> bool:
-    """Whether the user knows that something is left: who moves traffic by hand does, and who reads the error."""
+def _is_told(state: State, end: End, story: tuple[str, ...]) -> bool:
+    """Whether the user knows that something is left: who goes back by hand does, and who reads the error.
+
+    That the next `pulumi up` takes it away then is seen after every such end (`Explorer._agreed`).
+    """
+    if end.kind is None and state.order.terms.keeps_all:
+        return True
     return "the traffic stays on" in end.reason or any(part.startswith("rollback by hand") for part in story)
 
 
@@ -51,6 +60,22 @@ def _outcome(scenario: Scenario, world: SimWorld, state: State, end: End, story:
         yield "a bad candidate got all the traffic"
     if end.kind is not None and scenario.good and len(story) <= 1 and mishaps <= HARMLESS:
         yield "a good candidate was not deployed"
+    refused = [part.split(": ", 1)[1] for part in story if part.startswith("refusal at ")]
+    alone = state.order.terms.best_effort and scenario.good and len(story) == len(refused) == 1
+    if end.kind is not None and alone and refused[0].startswith(BESIDE):
+        yield "what is beside the traffic held it up"
+
+
+def left(world: SimWorld, state: State, story: tuple[str, ...]) -> Iterator[str]:
+    """A rollback by hand that has ended well can be undone, and is written down for the next `pulumi up`."""
+    order, tags = state.order, world.rule_tags
+    kept = world.fleets.get(order.standby or "")
+    late = any(part.startswith((LATE, "held up", "rollback by hand")) for part in story)
+    if kept is not None and not late and (not kept.desired or kept.scale_in_at is not None):
+        yield f"{order.standby} has lost its machines, or will: there is no way back from the way back"
+    wanted = {rollout_tags.LIVE: order.candidate.release, rollout_tags.ROLLED_BACK: order.terms.rolled_back}
+    if any(tags.get(key) != value for key, value in wanted.items()) and not state.warnings:
+        yield f"the rule says {tags}, and no one is warned"
 
 
 def _marks(name: str, fleet: Fleet, state: State, story: tuple[str, ...]) -> Iterator[str]:
@@ -67,7 +92,7 @@ def _live(name: str, fleet: Fleet, state: State, story: tuple[str, ...]) -> Iter
     by_hand = any(part.startswith(("rollback by hand", "another deployer")) for part in story)
     if fleet.scale_in_at is not None:
         yield f"{name} is live, and will be scaled in at {fleet.scale_in_at}"
-    if fleet.minimum > state.order.policy.capacity and not by_hand:
+    if fleet.minimum > state.order.policy.capacity and not by_hand and not state.warnings:
         yield f"{name} is live, and still held at {fleet.minimum} machines"
     if fleet.on_demand:
         yield f"{name} still launches on-demand machines"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.rollout import rollout_tags, way_back
 from fleetswap.domain.rollout.model import Order, Policy, Side
 from fleetswap.domain.rollout.policy import Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.state import Phase
 from fleetswap.domain.rollout.strategy import Step, Strategy
-from tests.rollout.sim_world import CONVERGENCE, LISTENER, Fleet, SimWorld
+from fleetswap.domain.rollout.view import Site
+from fleetswap.workflows.rollout.service import abort, status
+from tests.rollout.sim_world import CONVERGENCE, LISTENER, Fleet, SimWorld, rule_of
 
 HELD = 160
 """Seconds that a held-up deployer sleeps: longer than its switch waits."""
@@ -39,6 +43,12 @@ CANARY = replace(
 )
 
 
+BACK = replace(
+    way_back.POLICY, interval=2, quick=1, deadline=60, shift_deadline=20, convergence=CONVERGENCE, patience=40, warm=120
+)
+"""Of `fleetswap rollback --now`."""
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A world and what is asked of it."""
@@ -46,8 +56,13 @@ class Scenario:
     name: str
     make: Callable[[], SimWorld]
     order: Order
+    """What `pulumi up` asks for: now, or the next time."""
     good: bool = True
     """Whether the candidate deserves the traffic."""
+    back: bool = False
+    """Whether `rollback --now` is asked for first."""
+    to: str | None = None
+    """Which release `rollback --now` is to go to, if not the one that the tags tell."""
 
 
 def side(name: str, image: str | None = None) -> Side:
@@ -76,11 +91,22 @@ def order_for(
     )
 
 
+def way_back_order(world: SimWorld, to: str | None = None) -> Order | None:
+    """What `fleetswap rollback --now` makes of this world; None if it refuses."""
+    site = Site("fleetswap/prod", "web", LISTENER, tuple(side(name) for name in world.fleets))
+    try:
+        now = status(site, balancer=world, fleet=world, switch=world)
+        return way_back.order(now, to, at=str(world.time), policy=BACK)
+    except InputError:
+        return None
+
+
 def _swap(**candidate: object) -> SimWorld:
     """Live has scaled out to 3; an older standby is warm and waits for its scale-in."""
     old = Fleet(2, 2, tags={rollout_tags.SCALE_IN: "60"}, scale_in_at=60)
     world = SimWorld(new=Fleet(**candidate), live=Fleet(2, 3), old=old)  # type: ignore[arg-type] # names of its fields
     world.start({"live": 100}, load=3)
+    world.rule_tags = {rollout_tags.LIVE: "live", rollout_tags.STANDBY: "old"}
     return world
 
 
@@ -99,6 +125,48 @@ def _back() -> SimWorld:
     return world
 
 
+def _back_to(standby: Fleet, live: Fleet | None = None) -> SimWorld:
+    """The last rollout has ended well long ago; what serves is to be rolled back by hand."""
+    world = SimWorld(new=standby, live=live or Fleet(2, 3))
+    world.start({"live": 100}, load=3)
+    world.rule_tags = {rollout_tags.LIVE: "live", rollout_tags.STANDBY: "new"}
+    return world
+
+
+def _warm() -> Fleet:
+    return Fleet(3, 3, tags={rollout_tags.SCALE_IN: "40"}, scale_in_at=40)
+
+
+def _back_with_weights_only() -> SimWorld:
+    """Who is woken up may write weights and sizes, and nothing else."""
+    world = _back_to(_warm())
+    world.denied = frozenset({"switch", "tags", "plans"})
+    return world
+
+
+def _back_from_ill() -> SimWorld:
+    """No machine of live answers, and the standby may not have as many."""
+    world = _back_to(Fleet(maximum=2), Fleet(2, 3, healthy=False))
+    world.needed, world.load, world.ill = 0, 2, frozenset({"live"})
+    return world
+
+
+def _half_way(due: int) -> SimWorld:
+    """A deployer has died in its canary; its switch is due in so many seconds, and later AWS ends the candidate."""
+    new = Fleet(3, 3, tags={rollout_tags.PIN: "2", rollout_tags.SCALE_IN: f"{due + 3600} dead"}, scale_in_at=due + 3600)
+    old = Fleet(2, 2, tags={rollout_tags.SCALE_IN: "60"}, scale_in_at=60)
+    world = SimWorld(new=new, live=Fleet(3, 3, tags={rollout_tags.PIN: "2"}), old=old)
+    world.start({"live": 50, "new": 50}, load=3)
+    world.rule_tags = {rollout_tags.LIVE: "live", rollout_tags.STANDBY: "old"}
+    world.schedule = (due, rule_of((("tg-live", 100),)), "dead")
+    return world
+
+
+_AGREED = order_for("new", CANARY, trusted=True, others=("live",))
+"""The settings were put right after a rollback to the standby."""
+_ANEW = order_for("new", CANARY)
+"""They still want what a rollback has left."""
+
 SCENARIOS = (
     Scenario("first deploy", _first, order_for("new", POLICY, standby=None, others=())),
     Scenario("all at once", _swap, order_for("new", POLICY)),
@@ -109,6 +177,13 @@ SCENARIOS = (
     Scenario("rollback", _back, order_for("new", CANARY, trusted=True, others=("live",))),
     Scenario("5xx under load", lambda: _swap(error_rate=0.5), order_for("new", CANARY), good=False),
     Scenario("never healthy", lambda: _swap(healthy=False), order_for("new", CANARY), good=False),
+    Scenario("back to a warm standby", lambda: _back_to(_warm()), _AGREED, back=True),
+    Scenario("back to a cold standby", lambda: _back_to(Fleet()), _AGREED, back=True),
+    Scenario("back with weights only", _back_with_weights_only, _AGREED, back=True),
+    Scenario("back from what is ill", _back_from_ill, _AGREED, back=True),
+    Scenario("back to what is never healthy", lambda: _back_to(Fleet(healthy=False)), _AGREED, good=False, back=True),
+    Scenario("back out of a canary", lambda: _half_way(100), _ANEW, back=True),
+    Scenario("back past live, while the switch fires", lambda: _half_way(12), _ANEW, back=True, to="old"),
 )
 
 
@@ -142,21 +217,18 @@ def _short(seconds: int) -> Callable[[SimWorld], None]:
 
 
 def _abort(world: SimWorld) -> None:
-    world.fleets["new"].tags[rollout_tags.ABORT] = "by hand"
-
-
-def _by_hand(name: str) -> Callable[[SimWorld], None]:
-    def move(world: SimWorld) -> None:
-        if name in world.fleets and min(world.healthy(name), world.fleets[name].desired) >= world.load:
-            world.move_by_hand(name)
-
-    return move
+    """`fleetswap abort`; it fails if there is nothing that a rollout could be about, or without the permission."""
+    site = Site("fleetswap/prod", "web", LISTENER, tuple(side(name) for name in world.fleets))
+    with suppress(InputError, CloudError):
+        abort(site, "by hand", balancer=world, fleet=world, clock=world)
 
 
 def _late(world: SimWorld) -> None:
     world.too_late = True
 
 
+BY_HAND = "rollback by hand"
+"""Someone goes back to live meanwhile, with `fleetswap rollback --now` and from its beginning to its end."""
 LATE = "a scheduled action comes late"
 """What is deleted or moved when it is due may be carried out all the same."""
 HALF = "the second call of two is throttled"
@@ -173,7 +245,6 @@ WORLD_FAULTS: dict[str, Callable[[SimWorld], None]] = {
     "all machines of live die": lambda world: world.kill("live", 9) if "live" in world.fleets else None,
     "the load grows": lambda world: world.grow(),
     "abort from outside": _abort,
-    "rollback by hand": _by_hand("live"),
     "held up": lambda world: world.advance(HELD),
     LATE: _late,
 }
@@ -208,4 +279,4 @@ TOO_LATE = tuple(
 )
 """An abort that comes when the rollout is over stays until the next one begins, and means nothing to it."""
 
-ALL_FAULTS = (*WORLD_FAULTS, *CALL_FAULTS, *CRASHES)
+ALL_FAULTS = (*WORLD_FAULTS, BY_HAND, *CALL_FAULTS, *CRASHES)

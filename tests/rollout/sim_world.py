@@ -8,9 +8,11 @@ Whether traffic or capacity is ever lost is judged in `broken`, from the world a
 from __future__ import annotations
 
 import math
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
@@ -93,6 +95,8 @@ class SimWorld:
         """Machines that the traffic needs."""
         self.needed = 0
         """Machines that live had for it."""
+        self.ill: frozenset[str] = frozenset()
+        """What had the traffic without a healthy machine from the start, until it loses it."""
         self.counted: dict[tuple[str, int], tuple[float, float, float]] = {}
         """Requests, 5xx and unanswered ones by target group and period."""
         self.late = LATE
@@ -106,6 +110,8 @@ class SimWorld:
         self.disturbed_until = 0
         self.mode = ""
         """How calls fail now: not at all, `throttle`, `refuse`, or `lost` and `interrupt`: only after the effect."""
+        self.denied: frozenset[str] = frozenset()
+        """What the deployer has no permission for: `switch`, `tags`, `plans`."""
         self.broken: list[str] = []
         self.fired = False
         self.scale_out_from = 0
@@ -251,13 +257,17 @@ class SimWorld:
             elif weight and calm:
                 healthy = self.healthy(name)
                 carried += healthy
-                dark = dark if healthy else name
+                dark = dark if healthy or name in self.ill else name
         if total != 100:
             self.broken.append(f"{self.time}: the weights {self.rule_now.weights} do not sum to 100")
         if dark and any(self.healthy(name) for name in self.fleets):
             self.broken.append(f"{self.time}: weight on {dark}, which has no healthy machine, while another has")
         if calm and carried < self.needed:
             self.broken.append(f"{self.time}: {carried} healthy machines have traffic, live had {self.needed}")
+
+    def forget_load(self) -> None:
+        """Target tracking does nothing any more: a long time passes quickly."""
+        self._track_at = sys.maxsize
 
     # What goes wrong
 
@@ -283,27 +293,22 @@ class SimWorld:
         self.load += 1
         for arn, share in self.rule_now.shares():
             fleet = self.fleets[arn[3:]]
-            fleet.desired = max(fleet.desired, math.ceil(self.load * share))
+            fleet.desired = max(fleet.desired, min(math.ceil(self.load * share), fleet.maximum))
             self._launch(fleet)
             if noticed and arn == "tg-live" and fleet.desired >= self.load and self.healthy("live"):
                 self.needed = self.load
                 self.disturb()
         self.scale_out_from = self.time + SLOW_OUT - SETTLING - TRACKING
 
-    def move_by_hand(self, name: str) -> None:
-        """As `fleetswap rollback --now` does it."""
-        self.schedule = None
-        self.fleets[name].scale_in_at = None
-        self.fleets[name].tags.pop(rollout_tags.SCALE_IN, None)
-        self.rule_tags[rollout_tags.ROLLED_BACK] = "new 9:00"
-        self._write(rule_of(((f"tg-{name}", 100),)))
-
     def _write(self, rule: Rule | None) -> None:
         for name in self.serving():
             self.had_until[name] = self.time
         self.rule_before, self.rule_now = self.rule_now, rule
+        self.ill &= self.serving()
 
-    def _fail(self) -> None:
+    def _fail(self, permission: str = "") -> None:
+        if permission in self.denied:
+            raise CloudError(f"AWS refuses {permission}")
         if self.mode == "throttle":
             raise TryAgain("throttled")
         if self.mode == "refuse":
@@ -350,11 +355,11 @@ class SimWorld:
         )
 
     def tags(self, _listener: str) -> dict[str, str]:
-        self._fail()
+        self._fail("tags")
         return dict(self.rule_tags) if self.rule_now else {}
 
     def tag(self, thing: str, tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
-        self._fail()
+        self._fail("tags")
         had = self.rule_tags if thing == LISTENER else self.fleets[thing[4:]].tags
         had |= tags
         self._failed_halfway()
@@ -409,7 +414,7 @@ class SimWorld:
         return ""
 
     def untag(self, name: str, keys: Sequence[str]) -> None:
-        self._fail()
+        self._fail("tags")
         for key in keys:
             self.fleets[name[4:]].tags.pop(key, None)
         self._failed_after()
@@ -419,7 +424,7 @@ class SimWorld:
         return tuple(Side(name, f"asg-{name}", f"tg-{name}") for name in self.fleets if f"tg-{name}" in target_groups)
 
     def schedule_scale_in(self, name: str, seconds: float, note: str = "") -> None:
-        self._fail()
+        self._fail("plans")
         fleet = self.fleets[name[4:]]
         at = self.time + math.ceil(seconds)
         fleet.tags[rollout_tags.SCALE_IN] = rollout_tags.ScaleIn(str(at), note).value
@@ -488,9 +493,7 @@ class SimWorld:
         for node, part in enumerate(NODES):
             mine = count - left if node else int(count * part)
             left += mine
-            first, last = self.late
-            spread = zlib.crc32(f"{arn} {period} {metric} {node}".encode()) % (last - first + 1)
-            come += mine if self.time >= period + self.period + first + spread else 0
+            come += mine if self.time >= period + self.period + _lateness(arn, period, metric, node, self.late) else 0
         return come
 
     def alarms(self, names: Sequence[str]) -> dict[str, str]:
@@ -500,18 +503,18 @@ class SimWorld:
     # Switch
 
     def arm(self, seconds: float, rule: Rule, run: str) -> None:
-        self._fail()
+        self._fail("switch")
         self.schedule = (self.time + math.ceil(seconds), rule, run)
         self._failed_after()
 
     def disarm(self, run: str | None) -> None:
-        self._fail()
+        self._fail("switch")
         if self.schedule and run in {None, self.schedule[2]}:
             self.schedule = None
         self._failed_after()
 
     def armed(self) -> Armed | None:
-        self._fail()
+        self._fail("switch")
         return Armed(self.schedule[1], self.schedule[0] - self.time, self.schedule[2]) if self.schedule else None
 
     # Prober
@@ -531,6 +534,13 @@ class SimWorld:
 
     def sleep(self, seconds: float) -> None:
         self.advance(seconds)
+
+
+@cache
+def _lateness(arn: str, period: int, metric: str, node: int, between: tuple[int, int]) -> int:
+    """How late a node tells a metric of a period: any time of those, but always the same."""
+    first, last = between
+    return first + zlib.crc32(f"{arn} {period} {metric} {node}".encode()) % (last - first + 1)
 
 
 def rule_of(weights: tuple[tuple[str, int], ...]) -> Rule:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from fleetswap.domain.errors import TryAgain
+from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import machine
 from fleetswap.domain.rollout.messages import (
     Broke,
@@ -42,6 +42,7 @@ from fleetswap.workflows.rollout.executor import Hands, Ports
 from tests.rollout import invariants
 from tests.rollout.scenarios import (
     ALL_FAULTS,
+    BY_HAND,
     CALL_FAULTS,
     CRASHES,
     HALF,
@@ -52,17 +53,21 @@ from tests.rollout.scenarios import (
     Scenario,
     order_for,
     side,
+    way_back_order,
 )
 from tests.rollout.sim_world import SLOW_OUT, Fleet, SimWorld
 
 READINGS = (Look, ReadHealth, ReadImages, Probe, Confirm, ReadEvidence, Explain, Compare, ReadRule)
 COMPOSITE = (ScheduleScaleIn, CancelScaleIn, TagRule)
 """Changes that take two calls."""
-SUCCESSORS = ("next", "back", "switch", "third")
-"""Who comes after a deployer that died: the same order, the one to go back, first the switch, another release."""
+SUCCESSORS = ("next", "back", "switch", "now", "third")
+"""Who comes after a deployer that died: the same order, the one to go back, first the switch, `fleetswap rollback
+--now`, another release."""
 SOON = 60
 LONG = 200
-"""Seconds after which whatever was planned has happened."""
+"""Seconds after which the switch has fired."""
+LONGER = 5000
+"""Seconds after which also the machines of what nobody looks after have ended."""
 
 
 class Violation(AssertionError):
@@ -105,7 +110,7 @@ class Deployer:
         except TryAgain as error:
             event = Unanswered(str(error))
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - as in the loop
-            event = Broke(str(error))
+            event = Broke(str(error), refused=isinstance(error, CloudError))
         finally:
             world.mode = ""
         if not isinstance(action, Wait):
@@ -133,27 +138,27 @@ class Explorer:
 
     def explore(self, depth: int) -> None:
         """Every order of up to `depth` things that go wrong."""
-        world = self.scenario.make()
-        self._follow(self._deployer(self.scenario.order, world), (), depth)
+        self._follow(self._first(), (), depth)
 
     def wander(self, seed: int, runs: int, chance: float = 0.06) -> None:
         """Many things that go wrong at random moments."""
         dice = random.Random(seed)  # noqa: S311 - no secret
         for _ in range(runs):
-            world = self.scenario.make()
-            self._wander(self._deployer(self.scenario.order, world), dice, chance)
+            self._wander(self._first(), dice, chance)
 
     def interleave(self, who: str) -> None:
         """A second deployer begins at any moment, and is itself held up at any moment until the first has ended.
 
         Two at once may pull at the same pins, so capacity is not judged; users, and where the traffic ends, are.
         """
-        world = self.scenario.make()
-        world.needed = 0
-        first = self._deployer(self.scenario.order, world)
+        first = self._first()
+        first.world.needed = 0
         while not first.ended:
             one = first.copy(first.world.copy())
-            other = self._deployer(self._order(who, one.world), one.world)
+            other = self._successor(one, who, ())
+            if other is None:
+                self._act(first, ())
+                continue
             begun = self._said(first, "another deployer begins")
             while not other.ended:
                 self._meet(one, other, (begun, self._said(other, "it is held up")))
@@ -172,7 +177,7 @@ class Explorer:
             if world.fleets[name].scale_in_at is not None or len(world.serving()) != 1:
                 what = f"{sorted(world.serving())} serve, one of which is to be scaled in"
                 raise Violation(self._tell(other, story, f"{what}: {one.state.doing} and {other.state.doing}"))
-        self._follow(self._successor(other, "next", story), (*story, "then next"), 0)
+        self._follow(self._next(other, story), (*story, "then next"), 0)
 
     def _wander(self, deployer: Deployer, dice: random.Random, chance: float) -> None:
         story: tuple[str, ...] = ()
@@ -187,11 +192,20 @@ class Explorer:
                     if fault != CRASHES[0]:
                         deployer.act("half" if fault == HALF_CRASH else "")
                         self._judge(deployer, story)
-                    deployer = self._successor(deployer, dice.choice(["next", "back", "switch"]), story)
+                    deployer = self._successor(deployer, dice.choice(["next", "back", "switch", "now"]), story) or (
+                        self._next(deployer, story)
+                    )
                     continue
-                mode = self._goes_wrong(deployer, fault)
+                mode = self._goes_wrong(deployer, fault, story)
             self._act(deployer, story, mode)
         self._judge_end(deployer, story)
+
+    def _first(self) -> Deployer:
+        """Who does what the scenario asks for."""
+        world = self.scenario.make()
+        order = way_back_order(world, self.scenario.to) if self.scenario.back else self.scenario.order
+        assert order is not None
+        return self._deployer(order, world)
 
     def _deployer(self, order: Order, world: SimWorld) -> Deployer:
         self._runs += 1
@@ -222,7 +236,10 @@ class Explorer:
 
     def _possible(self, deployer: Deployer) -> Iterator[str]:
         action = deployer.state.doing
+        watching = isinstance(action, Wait) and isinstance(action.then, ReadEvidence)
         for fault in self.faults:
+            if watching and fault not in {"Ctrl-C", "held up"}:
+                continue  # it goes wrong at the reading that comes next: minutes of waiting are no other situation
             if isinstance(action, Wait) and (fault in CALL_FAULTS or fault in CRASHES) and fault != "Ctrl-C":
                 continue
             if isinstance(action, READINGS) and fault in {"5xx after the effect", "crash after the action"}:
@@ -234,6 +251,8 @@ class Explorer:
         """Whether a fault that belongs to certain actions only can come at this one."""
         if fault in {HALF, HALF_CRASH}:
             return isinstance(deployer.state.doing, COMPOSITE)
+        if fault == BY_HAND:
+            return way_back_order(deployer.world, "live") is not None
         return fault != LATE or self._is_due(deployer)
 
     def _is_due(self, deployer: Deployer) -> bool:
@@ -249,7 +268,7 @@ class Explorer:
     def _fork(self, deployer: Deployer, fault: str, story: tuple[str, ...], depth: int) -> None:
         story = (*story, self._said(deployer, fault))
         if fault not in CRASHES:
-            self._act(deployer, story, self._goes_wrong(deployer, fault))
+            self._act(deployer, story, self._goes_wrong(deployer, fault, story))
             self._follow(deployer, story, depth)
             return
         kept = deployer.state
@@ -257,17 +276,27 @@ class Explorer:
             self._act(deployer, story, "half" if fault == HALF_CRASH else "")
             if deployer.ended:
                 return
-        # Another release comes only after a lone mishap, and where there is one to come from.
-        third = "live" in deployer.world.fleets and len(story) == 1 and not depth
-        for who in SUCCESSORS if third else SUCCESSORS[:-1]:
+        self._nobody_comes(deployer.copy(deployer.world.copy()), story)
+        # The last two come only after a lone mishap, and where there is one to come from.
+        alone = "live" in deployer.world.fleets and len(story) == 1 and not depth
+        for who in SUCCESSORS if alone else SUCCESSORS[:-2]:
             world = deployer.world.copy()
             successor = self._successor(deployer.copy(world), who, story)
+            if successor is None:
+                continue
             self._follow(successor, (*story, f"then {who}"), depth)
         deployer.take_up(kept)
         self._follow(deployer, (*story, "then its guardian"), depth)
 
-    def _goes_wrong(self, deployer: Deployer, fault: str) -> str:
+    def _goes_wrong(self, deployer: Deployer, fault: str, story: tuple[str, ...]) -> str:
         """Change the world; the answer is how the next action fails."""
+        if fault == BY_HAND:
+            order = way_back_order(deployer.world, "live")
+            assert order is not None
+            other = self._deployer(order, deployer.world)
+            while not other.ended:
+                self._act(other, story)
+            return ""
         if fault in CALL_FAULTS:
             return CALL_FAULTS[fault]
         phase = deployer.state.phase
@@ -281,16 +310,39 @@ class Explorer:
             deployer.world.disturb(SLOW_OUT)  # the weights are written long after they were decided on
         return ""
 
-    def _successor(self, dead: Deployer, who: str, story: tuple[str, ...]) -> Deployer:
-        """Who comes after a deployer that died: the same order again, the order to go back, or first the switch."""
+    def _nobody_comes(self, dead: Deployer, story: tuple[str, ...]) -> None:
+        """Whatever is planned happens, and users are served all the same."""
+        dead.world.forget_load()
+        dead.world.advance(LONGER)
+        self._judge(dead, (*story, "then nobody"))
+
+    def _next(self, dead: Deployer, story: tuple[str, ...]) -> Deployer:
+        found = self._successor(dead, "next", story)
+        assert found is not None
+        return found
+
+    def _successor(self, dead: Deployer, who: str, story: tuple[str, ...]) -> Deployer | None:
+        """Who comes after a deployer that died (`SUCCESSORS`); None if that one refuses to begin."""
         world = dead.world
+        if who != "now":
+            world.denied = frozenset()  # of those who are woken up, not of those who deploy
         if who == "switch":
             armed, home = world.schedule is not None, dead.state.home
             world.advance(LONG)
             self._judge(dead, story)
             if armed and home is not None and world.rule_now is not None and world.rule_now != home:
                 raise Violation(self._tell(dead, story, "the switch did not bring the traffic home"))
-        return self._deployer(self._order(who, world), world)
+        order = way_back_order(world) if who == "now" else self._order(who, world)
+        return None if order is None else self._deployer(order, world)
+
+    def _agreed(self, back: Deployer) -> Deployer:
+        """The next `pulumi up` after a rollback by hand, with settings put right: nothing is left for ever."""
+        release, world = back.order.candidate.release, back.world.copy()
+        world.denied = frozenset()
+        others = [name for name in world.fleets if name != release]
+        order = order_for(release, self.scenario.order.policy, standby=back.order.standby, others=others, trusted=True)
+        switch_role = self.scenario.order.switch_role
+        return self._deployer(replace(order, candidate=side(release), switch_role=switch_role), world)
 
     def _order(self, who: str, world: SimWorld) -> Order:
         """The order of a later run: to go back to live, or the same again."""
@@ -342,13 +394,18 @@ class Explorer:
         shared = len(world.serving()) > 1 and "someone else moved" in end.reason
         if state.first is None or "took over" in end.reason or shared:
             # It could not even look, or left the field to another; the next one promises for both.
-            self._follow(self._successor(deployer, "next", story), (*story, "then next"), 0)
+            self._follow(self._next(deployer, story), (*story, "then next"), 0)
             return
         if end.kind is None and any(part.startswith("rollback by hand at settle") for part in story):
             # As if it had come a second later, when all was done: the next run is told to agree.
-            self._follow(self._successor(deployer, "back", story), ("then back, after a rollback by hand",), 0)
+            back = self._successor(deployer, "back", story)
+            assert back is not None
+            self._follow(back, ("then back, after a rollback by hand",), 0)
             return
         found = list(invariants.wrong(self.scenario, world, state, end, story))
+        if not found and end.kind is None and state.order.terms.keeps_all:
+            found = list(invariants.left(world, state, story))
+            self._follow(self._agreed(deployer), (*story, "then `pulumi up` agrees"), 0)
         if not found and not end.problems:
             planned = [world.fleets[name].scale_in_at for name in world.serving()]
             world.advance(max([LONG, *(at - world.time for at in planned if at is not None)]))

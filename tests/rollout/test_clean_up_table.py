@@ -312,13 +312,21 @@ BACK: dict[str, Any] = {"phase": Phase.PUT_BACK, "doing": Restore(ON_LIVE)}
             },
         ),
         ({}, Compared(0, 2), {"doing": Route(ALL), "now_on": "new"}),
-        ({"written": (FIVE, ALL)}, Compared(0, 2, ON_NEW, rule_known=True), {"phase": Phase.DONE, "now_on": "new"}),
+        (
+            {"written": (FIVE, ALL)},
+            Compared(0, 2, ON_NEW, rule_known=True),
+            {"doing": CancelScaleIn(NEW), "now_on": "new"},
+        ),
         ({}, Compared(0, 2, ON_LIVE, rule_known=True), {"doing": Route(ALL)}),
         ({"written": (FIVE, ALL)}, Compared(0, 2, ON_NEW), {"doing": Route(ALL)}),
         (
             {"leaving": True},
             Compared(2, 2),
-            {"phase": Phase.DONE, "now_on": "new", "why": "because live was being scaled in already: run `pulumi up`"},
+            {
+                "doing": CancelScaleIn(NEW),
+                "now_on": "new",
+                "why": "because live was being scaled in already: run `pulumi up`",
+            },
         ),
         (
             {},
@@ -335,7 +343,7 @@ BACK: dict[str, Any] = {"phase": Phase.PUT_BACK, "doing": Restore(ON_LIVE)}
             {},
             Compared(2, 2, ON_NEW, rule_known=True),
             {
-                "phase": Phase.DONE,
+                "doing": CancelScaleIn(NEW),
                 "now_on": "new",
                 "why": "the traffic stays on new, because someone else moved it there",
             },
@@ -352,7 +360,8 @@ def test_what_others_gave_traffic_keeps_its_machines() -> None:
     beside = Rule((("tg-new", 50), ("tg-old", 50)))
     shrunk = replace(COMPARING, touched=(Resize(OLD, 0, 0),), first=seen(old=Group(1, 2, 8)))
     made = step(shrunk, Compared(2, 2, beside, rule_known=True), NOW)
-    assert made.queue == (Resize(OLD, 2, None, lower=True),)
+    cancelled = CancelScaleIn(NEW), CancelScaleIn(OLD)
+    assert made.queue == (*cancelled, Resize(OLD, 2, None, lower=True)), "who moved it may have planned the end of both"
 
 
 def heard(rule: Rule, armed: Armed | None, *, rule_known: bool = True, armed_known: bool = True) -> Compared:
@@ -414,9 +423,12 @@ def test_the_weights_are_seen_to_be_back_several_times() -> None:
     again = "putting back: the weights are not seen to be back yet"
     check(once, stale, streak=Streak(0, 1), waits=(PUT_BACK_PAUSE, again, Restore(ON_LIVE)))
     twice = replace(reading, streak=Streak(2))
-    made = check(twice, back, phase=Phase.DONE, why="it is bad; live has all the traffic again")
-    assert made.doing == made.ending
-    check(twice, back, NOW + 50, phase=Phase.DONE, why="live has all the traffic again")
+    kept = CancelScaleIn(LIVE)
+    made = check(twice, back, doing=kept, why="it is bad; live has all the traffic again")
+    made = step(made, Did(), NOW)
+    assert (made.phase, made.doing) == (Phase.DONE, made.ending)
+    check(twice, back, NOW + 50, doing=kept, why="live has all the traffic again")
+    check(replace(twice, armed_until=NOW + 9), back, doing=Disarm())
     made = check(once, stale, NOW + 50, now_on="unknown")
     assert made.ending.problems == (
         "could not put back the traffic on live (the listener's rule does not change), and new keeps its machines:"

@@ -13,8 +13,8 @@ from fleetswap.domain.rollout.model import Order, Rule
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.domain.rollout.view import Site
-from fleetswap.workflows.rollout.by_hand import rollback_now
 from fleetswap.workflows.rollout.run import roll_out, take_up
+from fleetswap.workflows.rollout.way_back import rollback_now
 from tests.fakes.world import LISTENER, POLICY, Release, World, order, running, side
 
 HOURS = 4 * 3600.0

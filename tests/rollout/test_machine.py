@@ -251,7 +251,7 @@ class Watch:
             case Confirmed():
                 holds = event.rule_known and event.rule is not None and state.expected is not None
                 holds = holds and shares(event.rule) == shares(state.expected)
-                bad = event.answer.status != 200 or (
+                bad = (event.answer is not None and event.answer.status != 200) or (
                     event.targets is not None and not any(target.is_healthy for target in event.targets)
                 )
                 if bad:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -25,8 +26,10 @@ from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.gate import Target
 from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.rollout_tags import RolledBack
-from fleetswap.domain.rollout.view import Site, way_back
-from fleetswap.workflows.rollout.by_hand import Pace, abort, find, rollback_now, status
+from fleetswap.domain.rollout.view import Site
+from fleetswap.domain.rollout.way_back import POLICY, target
+from fleetswap.workflows.rollout.service import abort, find, status
+from fleetswap.workflows.rollout.way_back import rollback_now
 
 STACK = "acme/fleetswap/prod"
 REGION = "us-east-1"
@@ -162,7 +165,7 @@ class World:
             fleet=self.fleet,
             switch=switch or self.switch,
             clock=self.clock,
-            pace=Pace(health_deadline=8, shift_deadline=6),
+            policy=replace(POLICY, deadline=8, shift_deadline=6),
             say=self.said.append,
         )
 
@@ -243,9 +246,9 @@ def test_a_group_that_nobody_knows_of_is_no_release(world: World) -> None:
         " no one needs it",
     )
     now = status(site, balancer=world.balancer, fleet=world.fleet, switch=world.switch)
-    assert way_back(now, None).release == "web-a"
+    assert target(now, None).release == "web-a"
     with pytest.raises(InputError, match="web-b has all the traffic already"):
-        way_back(now, "web-b")
+        target(now, "web-b")
 
 
 def test_a_service_is_found_by_its_tags(world: World) -> None:
@@ -340,7 +343,7 @@ def test_back_to_a_warm_standby(world: World) -> None:
     assert (done.live, done.left, done.machines, done.warnings) == ("web-a", "web-b", 3, ())
     assert world.serving() == {"web-a"}
     assert world.sizes("web-a") == (1, 3), "as many as served, and the least number of the one that served"
-    assert world.sizes("web-b") == (1, 3), "what was left keeps its machines"
+    assert world.sizes("web-b") == (3, 3), "what was left keeps its machines, also from target tracking"
     assert world.switch.armed() is None
     planned = world.scaling.describe_scheduled_actions(AutoScalingGroupName="web-a-1f2e")
     assert planned["ScheduledUpdateGroupActions"] == [], "AWS would scale in what has the traffic"
@@ -360,7 +363,7 @@ def test_back_to_a_cold_standby(world: World) -> None:
     done = world.back()
     assert (done.live, done.machines) == ("web-a", 3)
     assert world.sizes("web-a") == (1, 3)
-    assert any("scaling from 0 to 3 machines" in line for line in world.said)
+    assert any("scaling to 3 machines" in line for line in world.said)
 
 
 def test_out_of_a_canary_that_no_one_attends(world: World) -> None:
@@ -411,7 +414,8 @@ def test_back_without_tags(world: World) -> None:
 def test_an_ill_standby_gets_no_traffic(world: World) -> None:
     """The way back would lead from a half-broken release to a wholly broken one."""
     world.settled()
-    with pytest.raises(Aborted, match="web-a is not healthy after 8 s: 0 of 3 machines healthy; i-"):
+    why = r"web-a is not healthy after 8 s: 3 of 3 machines launched, 0 healthy; i-.*: name another release with --to"
+    with pytest.raises(Aborted, match=why):
         world.back(balancer=Ill(world, "web-a"))
     assert world.serving() == {"web-b"}
     assert world.sizes("web-b") == (1, 3)
@@ -451,8 +455,9 @@ def test_throttles_are_waited_for(world: World) -> None:
     assert done.seconds > 0
     balancer = Ill(world)
     balancer.deaf = 10_000
-    with pytest.raises(CloudError, match="does not keep the weight on web-b: run this again"):
+    with pytest.raises(Aborted, match="the new weights are not seen yet; web-a has all the traffic again"):
         world.back(balancer=balancer)
+    assert world.serving() == {"web-a"}
 
 
 def test_a_switch_that_cannot_be_reached_is_no_reason_to_stay(world: World) -> None:
@@ -513,6 +518,6 @@ def test_repeating_a_way_back_that_failed(world: World) -> None:
     world.settled()
     balancer = Ill(world)
     balancer.deaf = 10_000
-    with pytest.raises(CloudError):
+    with pytest.raises(Aborted):
         world.back(balancer=balancer)
     assert world.back().live == "web-a"

@@ -9,14 +9,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from fleetswap.domain.rollout import canary, clean_up, look, machine, pins, put_back, scale_in, settle
+from fleetswap.domain.rollout import (
+    best_effort,
+    canary,
+    clean_up,
+    look,
+    machine,
+    pins,
+    put_back,
+    scale,
+    scale_in,
+    settle,
+    way_back,
+)
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.gate import Streak, Verdict
 from fleetswap.domain.rollout.messages import Change, Disarm, Seen, Untag
-from fleetswap.domain.rollout.model import Group, Side
+from fleetswap.domain.rollout.model import Group, Order, Side
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.rollout.strategy import Step
 from tests.rollout.scenarios import SCENARIOS, Scenario
@@ -60,8 +73,20 @@ def test_two_things_that_go_wrong_in_all_orders() -> None:
 CRASHES = ("crash before the action", "crash after the action")
 
 
-@pytest.mark.parametrize("who", ["next", "back"])
-@pytest.mark.parametrize("name", ["all at once", "rollback"] if DEPTH == 1 else list(BY_NAME))
+TWO = [
+    ("all at once", "next"),
+    ("all at once", "back"),
+    ("rollback", "next"),
+    ("rollback", "back"),
+    ("rollback", "now"),
+    ("back to a warm standby", "next"),
+    ("back to a warm standby", "now"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "who"), TWO if DEPTH == 1 else [(name, who) for name in BY_NAME for who in ("next", "back", "now")]
+)
 def test_two_deployers_at_once(name: str, who: str) -> None:
     """Two rollouts of one service would put traffic where the other takes machines away, or leave two releases live."""
     explorer = Explorer(BY_NAME[name])
@@ -189,6 +214,66 @@ def _machines_before_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_enter_settle", at_once)
 
 
+# The same in `fleetswap rollback --now`
+
+
+def _a_refusal_holds_up_the_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_state: State, _event: object, _now: float) -> None:
+        return None
+
+    monkeypatch.setattr(best_effort, "skipped", never)
+
+
+def _everything_can_be_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planned scale-in that may not be cancelled, or machines that may not be launched, are only a warning."""
+
+    def always(_state: State, _change: Change) -> bool:
+        return True
+
+    monkeypatch.setattr(best_effort, "_is_beside", always)
+
+
+def _the_switch_undoes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The switch of the rollout that is given up stays armed."""
+    monkeypatch.setattr(SimWorld, "disarm", lambda *_: None)
+
+
+def _the_plan_outlives_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its switch nobody takes the traffic off a candidate that AWS ends an hour later."""
+
+    def nothing(_order: Order, _seen: Seen, _serving: frozenset[str]) -> list[Change]:
+        return []
+
+    monkeypatch.setattr(look, "_unplan", nothing)
+
+
+def _what_was_left_is_scaled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(state: State, side: Side, group: Group) -> list[Change]:
+        return [*scale_in.changes(state, side, group, 1000), *pins.release(state, side)]
+
+    monkeypatch.setattr(settle, "_kept", gone)
+
+
+def _nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next `pulumi up` brings back the release that was left."""
+    made = way_back.order
+
+    def silent(*what: Any, **how: Any) -> Order:
+        order = made(*what, **how)
+        return replace(order, terms=replace(order.terms, rolled_back=""))
+
+    monkeypatch.setattr(way_back, "order", silent)
+
+
+def _as_many_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Live has scaled out, and the release that it goes back to has not."""
+
+    def least(order: Order, _seen: Seen, _served: frozenset[str]) -> int:
+        return order.policy.capacity
+
+    monkeypatch.setattr(scale, "demand", least)
+
+
 BUGS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
     (_no_pins, "canary", "have traffic, live had"),
     (_weights_of_101, "canary", "do not sum to 100"),
@@ -201,6 +286,13 @@ BUGS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
     (_weights_take_effect_at_once, "all at once, no standby", "nodes of the load balancer may use them"),
     (_only_health_counts, "rollback", "no healthy machine|healthy machines have|loses machines|was not deployed"),
     (_machines_before_the_switch, "all at once, no standby", "no healthy machine|healthy machines have"),
+    (_a_refusal_holds_up_the_traffic, "back with weights only", "a good candidate was not deployed"),
+    (_everything_can_be_done_without, "back to a warm standby", "new is live, and will be scaled in"),
+    (_the_switch_undoes_it, "back past live, while the switch fires", "a success, but|the switch is still armed"),
+    (_the_plan_outlives_the_switch, "back out of a canary", "new loses machines"),
+    (_what_was_left_is_scaled_in, "back to a warm standby", "there is no way back from the way back"),
+    (_nobody_is_told, "back to a warm standby", "the rule says"),
+    (_as_many_as_the_settings_say, "back to a cold standby", "healthy machines have traffic, live had 3"),
 ]
 
 

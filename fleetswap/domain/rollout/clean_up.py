@@ -42,7 +42,8 @@ def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
     for side in state.order.sides:
         group = state.first.group(side.release) if state.first else None
         if group is not None:
-            found += _side(state, side, group, now, has_traffic=side.target_group in serving | state.served)
+            arn = side.target_group
+            found += _side(state, side, group, now, serves=arn in serving, has_traffic=arn in serving | state.served)
     found.sort(key=lambda change: not (isinstance(change, CancelScaleIn) and change.side.target_group in serving))
     found += _untell(state, serving)
     if state.armed_until is not None or any(isinstance(change, Arm) for change in state.touched):
@@ -50,7 +51,7 @@ def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
     return found
 
 
-def _side(state: State, side: Side, group: Group, now: float, *, has_traffic: bool) -> list[Change]:
+def _side(state: State, side: Side, group: Group, now: float, *, serves: bool, has_traffic: bool) -> list[Change]:
     """`group` is as it was before."""
     touched = [change for change in state.touched if getattr(change, "side", None) == side]
     resized = [change for change in touched if isinstance(change, Resize)]
@@ -59,6 +60,7 @@ def _side(state: State, side: Side, group: Group, now: float, *, has_traffic: bo
     if has_traffic:
         # Without our switch nothing kept others from planning it, since we looked.
         alone = any(isinstance(change, Disarm) for change in state.touched)
+        alone = alone or (serves and state.moved and state.armed_until is None)
         found += [CancelScaleIn(side)] if planned or group.scale_in is not None or alone else []
         found += _with_traffic(state, side, pinned=bool(resized) or pins.is_pinned(state, side))
     elif side == state.order.candidate and not _was_of_use(state, side, group):

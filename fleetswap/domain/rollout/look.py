@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fleetswap.domain.rollout import gate, rollout_tags
 from fleetswap.domain.rollout.evidence import AlarmState
-from fleetswap.domain.rollout.messages import Arm, Change, Disarm, Kind, Restore, Route, Seen
+from fleetswap.domain.rollout.messages import Arm, CancelScaleIn, Change, Disarm, Kind, Restore, Route, Seen, Tag
 from fleetswap.domain.rollout.model import Order, Rule, shares
 from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.state import State
@@ -49,12 +49,33 @@ def _is_alive(order: Order, seen: Seen, target_group: str) -> bool:
 
 def take_over(state: State, seen: Seen) -> list[Change]:
     """What makes the switch ours, so that it can never undo what we do: its weights and its time are ours now."""
-    if seen.armed is None or seen.armed.run == state.run:
-        return []
     order, rule = state.order, state.home
-    if rule is None or not rule.verbatim or order.switch_role is None:
-        return [Disarm(anyones=True)]
-    return [Arm(order.policy.deadline + order.policy.switch_margin, rule)]
+    foreign = seen.armed is not None and seen.armed.run != state.run
+    if foreign and rule is not None and rule.verbatim and order.switch_role is not None:
+        return [Arm(order.policy.deadline + order.policy.switch_margin, rule)]
+    serving = seen.rule.serving if seen.rule else frozenset()
+    alive = bool(order.terms.overrules) and len(serving) > 1  # without a switch, too
+    if not foreign and seen.armed_known and not alive:
+        return []
+    return [*_unplan(order, seen, serving), *_tell_to_stop(order, seen, serving), Disarm(anyones=True)]
+
+
+def _unplan(order: Order, seen: Seen, serving: frozenset[str]) -> list[Change]:
+    """Only that switch would take the traffic off a candidate that its rollout has planned the end of."""
+    groups = [(side, seen.group(side.release)) for side in order.sides if side.target_group in serving]
+    return [CancelScaleIn(side) for side, group in groups if group is not None and group.scale_in is not None]
+
+
+def _tell_to_stop(order: Order, seen: Seen, serving: frozenset[str]) -> list[Change]:
+    """A rollout that still runs reads the tag of its candidate; it puts back the traffic, and then touches no more."""
+    if not order.terms.overrules:
+        return []
+    others = [side for side in order.sides if side.target_group in serving and side != order.candidate]
+    return [
+        Tag(side, rollout_tags.ABORT, order.terms.overrules)
+        for side in others
+        if (group := seen.group(side.release)) is not None and group.abort is None
+    ]
 
 
 def bring_home(state: State, seen: Seen) -> list[Change]:

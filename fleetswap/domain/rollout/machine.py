@@ -25,15 +25,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetswap.domain.rollout import canary, evidence, gate, look, pins, scale, scale_in, settle, wording
+from fleetswap.domain.rollout import best_effort, canary, evidence, gate, look, pins, scale, scale_in, settle, wording
+from fleetswap.domain.rollout.best_effort import warn
 from fleetswap.domain.rollout.drift import drift, gone
 from fleetswap.domain.rollout.findings import Code
 from fleetswap.domain.rollout.gate import Reading, Streak, Verdict
 from fleetswap.domain.rollout.messages import (
+    Action,
     Arm,
     Broke,
     CancelScaleIn,
     Change,
+    Compare,
+    Compared,
     Confirm,
     Confirmed,
     Did,
@@ -61,7 +65,7 @@ from fleetswap.domain.rollout.messages import (
     Unanswered,
     Wait,
 )
-from fleetswap.domain.rollout.model import Order, Policy, Side, shares
+from fleetswap.domain.rollout.model import Order, Policy, Rule, Side, shares
 from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.put_back import fail, leave, step_back
 from fleetswap.domain.rollout.state import Phase, State
@@ -75,6 +79,8 @@ LOOK_SECONDS = 30.0
 
 RECOVERIES = 3
 """How often the traffic is brought home before the start. Machines may die meanwhile, so that home is elsewhere."""
+
+MOVED = "someone else moved the traffic during this rollout"
 
 LOOKS = 10
 """How often the world may change between a look and the weights."""
@@ -98,6 +104,8 @@ def step(state: State, event: Event, now: float) -> State:  # noqa: PLR0911 - on
     """The next state. An event that cannot follow what is being done is a defect of the caller: `TypeError`."""
     if state.phase.is_back:
         return step_back(state, event, now)
+    if isinstance(event, (Broke, Unanswered)) and (without := best_effort.skipped(state, event, now)) is not None:
+        return _did(without, now)
     if isinstance(event, Broke):
         return fail(state, event.kind, event.why, now)
     if state.moved and state.armed_until is not None and now >= state.armed_until:
@@ -125,6 +133,8 @@ def _answered(state: State, event: Event, now: float) -> State:  # noqa: C901, P
             return _look_again(state.unchanged(), event.why, now)
         case HealthRead():
             return _judge(state, event.reading, now)
+        case Compared() if state.phase is Phase.GATE:
+            return _few_are_better(state, event, now)
         case ImagesRead():
             return _images(state, event, now)
         case Explained():
@@ -180,6 +190,7 @@ def _after_changes(state: State, now: float) -> State:
 def _first_look(state: State, seen: Seen, now: float) -> State:
     strangers = {side.target_group: side for side in (*state.order.strangers, *seen.strangers)}
     state = replace(state, order=replace(state.order, strangers=tuple(strangers.values())))
+    state = warn(state, *seen.unknown)
     home = look.home(state.order, seen)
     deadline = state.started + state.order.policy.deadline
     state = replace(state, first=seen, latest=seen, home=home, deadline=deadline, written=(), moved=False, since=None)
@@ -210,7 +221,19 @@ def _is_home(state: State, event: RuleRead, now: float) -> State:
         return replace(state, phase=Phase.LOOK, doing=Look(), deadline=now + LOOK_SECONDS)
     if not good and now >= state.deadline:
         return fail(state, Kind.ABORTED, f"the traffic does not go back to {state.previous}", now)
-    return state.wait(policy.quick, f"bringing the traffic back to {state.previous}", ReadRule())
+    why = f"bringing the traffic back to {state.previous}"
+    if not good and state.order.terms.overrules and state.first is not None:
+        (again,) = look.bring_home(state, state.first)
+        return state.wait(policy.interval, why, again)
+    return state.wait(policy.quick, why, ReadRule())
+
+
+def _begin_anew(state: State, why: str, now: float) -> State:
+    """Someone else moves the traffic, and is overruled: from what is real now, but not for ever."""
+    if state.held > LOOKS:
+        return fail(state, Kind.ABORTED, f"{why}, again and again", now)
+    state = replace(state, phase=Phase.LOOK, deadline=now + LOOK_SECONDS, held=state.held + 1, queue=())
+    return state.wait(state.order.policy.quick, why, Look())
 
 
 def _begin_or_refuse(state: State, now: float) -> State:
@@ -233,6 +256,10 @@ def _scale(state: State, seen: Seen, now: float) -> State:
     if group is None:
         return fail(state, Kind.CLOUD, gone(candidate), now)
     wanted = max(state.wanted, scale.demand(order, seen, state.served))
+    if wanted > group.maximum and order.terms.scarce:
+        state = warn(state, f"{candidate.release} may have only {group.maximum} machines, {wanted} serve now")
+        state = replace(state, most=group.maximum)
+        wanted = group.maximum
     if wanted > group.maximum:
         reason = (
             f"release {candidate.release} needs {wanted} machines, as many as serve now, but may have only"
@@ -302,10 +329,26 @@ def _wait_for_machines(state: State, reading: Reading, why: str, now: float) -> 
 
 
 def _not_healthy(state: State, why: str, now: float) -> State:
-    reason = f"release {state.order.candidate.release} is not healthy after {now - state.started:.0f} s: {why}"
-    state = replace(state, ending=End(Kind.ABORTED, reason))
+    """What serves may be worse still: then the few that there are will do, if the terms allow it."""
+    order = state.order
+    reason = f"release {order.candidate.release} is not healthy after {now - state.started:.0f} s: {why}"
+    state = replace(state, ending=End(Kind.ABORTED, reason, remedy=order.terms.unfit))
+    if order.terms.scarce and not state.is_live_already:
+        return replace(state, doing=Compare(tuple(sorted(state.served))))
+    return _explain(state, now)
+
+
+def _few_are_better(state: State, event: Compared, now: float) -> State:
+    there, before, reason = event.candidate, event.before, state.ending.reason
+    if not there or before is None or there <= before:
+        return _explain(state, now)
+    state = warn(state, f"{reason}; that is more than the {before} that have the traffic now")
+    return _enter_probe(replace(state, wanted=there, most=there, ending=End()), now)
+
+
+def _explain(state: State, now: float) -> State:
     if not state.suspects:
-        return fail(state, Kind.ABORTED, reason, now)
+        return fail(state, Kind.ABORTED, state.ending.reason, now)
     return replace(state, doing=Explain(state.suspects))
 
 
@@ -313,7 +356,7 @@ def _explained(state: State, event: Explained, now: float) -> State:
     reason = state.ending.reason
     if event.console:
         reason = f"{reason}; console of {event.machine}: {event.console}"
-    return fail(replace(state, ending=End(Kind.ABORTED, reason)), Kind.ABORTED, reason, now)
+    return fail(replace(state, ending=replace(state.ending, reason=reason)), Kind.ABORTED, reason, now)
 
 
 def _images(state: State, event: ImagesRead, now: float) -> State:
@@ -337,7 +380,9 @@ def _images(state: State, event: ImagesRead, now: float) -> State:
 def _enter_probe(state: State, now: float) -> State:
     if state.is_live_already:
         return _enter_settle(state, now)
-    if state.moved:  # it has traffic already, and was probed before
+    if (
+        state.moved or not state.order.url
+    ):  # it has traffic already, and was probed before; or nobody knows where to ask
         return replace(state, doing=Look(first=False), streak=Streak())
     return replace(state, phase=Phase.PROBE, doing=Probe(), streak=Streak())
 
@@ -362,20 +407,20 @@ def _probed(state: State, event: Probed, now: float) -> State:
 
 def _look_before_a_step(state: State, seen: Seen, now: float) -> State:  # noqa: PLR0911 - one reason after the other
     """The look before weights are written: time has passed since the one before it."""
-    policy, candidate = state.order.policy, state.order.candidate
+    candidate = state.order.candidate
     group = seen.group(candidate.release)
     if seen.armed is not None and seen.armed.run != state.run:
+        if state.order.terms.overrules:
+            return _begin_anew(state, "another rollout of this service runs", now)
         return leave(state, "another rollout of this service has begun, and took over")
     if group is not None and group.abort is not None:
         return fail(state, Kind.CANCELLED, wording.reasons([evidence.stopped(group.abort)]), now)
     state = state.with_rule(seen.rule, now)
     if state.odd_since is not None:
-        if state.is_others(seen.rule, now):
-            reason = "someone else moved the traffic during this rollout; it is left as it is now"
-            return fail(state, Kind.ABORTED, reason, now)
-        return state.wait(policy.quick, "the listener still shows the old weights", Look(first=False))
+        return _moved_by_others(state, seen.rule, Look(first=False), MOVED, now)
     anew = isinstance(state.doing, Look) and state.doing.scaling
-    if anew or scale.demand(state.order, seen, state.served) > state.wanted:
+    demand = scale.demand(state.order, seen, state.served)
+    if anew or (demand if state.most is None else min(demand, state.most)) > state.wanted:
         return _scale(state, seen, now)
     if group is not None and group.desired < state.wanted:  # AWS is scaling it in, though it still answers
         if now >= state.deadline or state.held > LOOKS:
@@ -409,6 +454,15 @@ def _shift(state: State, seen: Seen, now: float) -> State:
     return _make(state, changes, now)
 
 
+def _moved_by_others(state: State, rule: Rule | None, then: Action, why: str, now: float) -> State:
+    """The weights are not ours. If they are no old reading either, they stay, unless this rollout overrules others."""
+    if not state.is_others(rule, now):
+        return state.wait(state.order.policy.quick, "the listener still shows the old weights", then)
+    if state.order.terms.overrules:
+        return _begin_anew(state, why, now)
+    return fail(state, Kind.ABORTED, f"{why}; it is left as it is now", now)
+
+
 def _look_again(state: State, why: str, now: float) -> State:
     """Weights were not written, because something changed since the look: look again, but not for ever."""
     policy = state.order.policy
@@ -433,7 +487,8 @@ def _arm(state: State, seconds: float) -> list[Change]:
 def _confirmed(state: State, event: Confirmed, now: float) -> State:
     """One reading after a shift: the weights hold, the candidate has healthy machines, the plain address answers."""
     policy, candidate = state.order.policy, state.order.candidate
-    answers = event.answer.status in policy.probe_statuses or policy.reports_only(Check.PROBE)
+    asked = event.answer is not None and not policy.reports_only(Check.PROBE)
+    answers = not asked or (event.answer is not None and event.answer.status in policy.probe_statuses)
     alive = event.targets is None or gate.healthy(event.targets) > 0
     holds = event.rule_known and shares(event.rule) == shares(state.expected)
     good: bool | None = holds and event.targets is not None
@@ -445,21 +500,33 @@ def _confirmed(state: State, event: Confirmed, now: float) -> State:
     state = state.with_traffic_on(event.rule, now) if good and state.streak.good == 1 else state
     if state.streak.good >= policy.readings:
         return _hold(state, now)
-    what = wording.reasons([evidence.probed(event.answer, policy)])
-    if not alive:
-        what += f"; {wording.machines(gate.summary(Reading(event.targets), wanted=state.wanted))}"
-    elif answers and not event.rule_known:
-        what += ", but AWS does not tell whether the new weights hold"
-    elif answers and event.targets is None:
-        what += ", but AWS does not tell how its machines are"
-    elif answers and not good:
-        what += ", but the new weights are not seen yet"
+    what = _unconfirmed(state, event, answers=answers, alive=alive, good=bool(good))
     if event.rule_known and not state.is_ours(event.rule):
-        return fail(state, Kind.ABORTED, "someone else moved the traffic during this rollout", now)
+        return _moved_by_others(state, event.rule, Confirm(), MOVED, now)
     # On a first deploy nothing answered before, and a new rule takes effect when it likes: bad answers may go on.
-    if (state.served and state.streak.bad >= policy.readings) or now >= state.deadline:
+    if (state.served and state.streak.bad >= policy.readings) or (now >= state.deadline and not good):
         return fail(state, Kind.ABORTED, f"with {_traffic(state)} on {candidate.release}, {what}", now)
+    if event.rule_known and not holds and state.order.terms.overrules:  # a put-back of another may have come after us
+        written = state.written[-1]
+        again = Route(written, guarded=True, expected=state.home, machines=state.wanted, again=True)
+        return replace(state, uncertain=True).wait(policy.interval, f"{what}: writing them again", again)
     return state.wait(policy.quick if good or not alive else policy.interval, what, Confirm())
+
+
+def _unconfirmed(state: State, event: Confirmed, *, answers: bool, alive: bool, good: bool) -> str:
+    """What is seen after a shift, in words."""
+    answer = wording.reasons([evidence.probed(event.answer, state.order.policy)]) if event.answer else ""
+    if not alive:
+        machines = wording.machines(gate.summary(Reading(event.targets), wanted=state.wanted))
+        return "; ".join(part for part in (answer, machines) if part)
+    why = ""
+    if answers and not event.rule_known:
+        why = "AWS does not tell whether the new weights hold"
+    elif answers and event.targets is None:
+        why = "AWS does not tell how its machines are"
+    elif answers and not good:
+        why = "the new weights are not seen yet"
+    return ", but ".join(part for part in (answer, why) if part)
 
 
 def _hold(state: State, now: float) -> State:
@@ -526,7 +593,10 @@ def _enter_settle(state: State, now: float) -> State:
     """The switch first: as long as it is armed, nothing may be scaled in that it would put the traffic on."""
     state = replace(state, phase=Phase.SETTLE, deadline=now + state.order.policy.patience)
     changes: list[Change] = [CancelScaleIn(state.order.candidate)] if state.is_planned_ahead else []
-    changes += [Disarm()] if state.armed_until is not None else []
+    if state.order.terms.overrules:
+        changes.append(Disarm(anyones=True))  # a rollout that still runs may have armed it again
+    elif state.armed_until is not None:
+        changes.append(Disarm())
     if changes:  # who dies after the switch is gone leaves the traffic where it is: no plan may be left on it
         return _make(state, changes, now)
     if state.is_live_already:
@@ -539,9 +609,8 @@ def _still_holds(state: State, event: RuleRead, now: float) -> State:
     state = state.with_rule(event.rule, now)
     if state.odd_since is None:
         return _settle(state, now)
-    if state.is_others(event.rule, now):
-        return fail(state, Kind.ABORTED, "someone else moved the traffic, or the dead man's switch did", now)
-    return state.wait(state.order.policy.quick, "the listener still shows the old weights", ReadRule())
+    reason = "someone else moved the traffic, or the dead man's switch did"
+    return _moved_by_others(state, event.rule, ReadRule(), reason, now)
 
 
 def _settle(state: State, now: float) -> State:
@@ -549,7 +618,9 @@ def _settle(state: State, now: float) -> State:
     if seen is None:
         raise TypeError("nothing was looked at")
     left = max((scale_in.left(state, side, now) for side in state.order.strangers), default=0.0)
-    if left > 0:  # nothing declares them, so that Pulumi may delete them as soon as we end
+    if (
+        left > 0 and not state.order.terms.keeps_all
+    ):  # nothing declares them, so that Pulumi may delete them as soon as we end
         why = f"waiting until no node of the load balancer sends requests to {state.previous} any more"
         return state.wait(left, why, ReadRule())
     state = replace(state, verified=True, now_on=state.order.candidate.release)

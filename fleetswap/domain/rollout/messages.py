@@ -246,11 +246,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class End:
-    """The end. `kind` is None after a success; `problems` are failures of the put-back."""
+    """The end. `kind` is None after a success; `problems` are failures of the put-back, `remedy` is what may help."""
 
     kind: Kind | None = None
     reason: str = ""
     problems: tuple[str, ...] = ()
+    remedy: str = ""
 
 
 Action = (
@@ -273,6 +274,9 @@ class Seen:
     armed: Armed | None = None
     strangers: tuple[Side, ...] = ()
     """Releases of this service that have traffic, or that the switch would put it on, and that no order names."""
+    unknown: tuple[str, ...] = ()
+    """What could not be read, and is not needed (`Terms.best_effort`)."""
+    armed_known: bool = True
 
     def group(self, release: str) -> Group | None:
         """The group of a release."""
@@ -323,7 +327,8 @@ class Confirmed:
     rule: Rule | None
     rule_known: bool
     targets: tuple[Target, ...] | None
-    answer: Answer
+    answer: Answer | None
+    """None if there is no address to ask at."""
 
 
 @dataclass(frozen=True)
@@ -371,11 +376,12 @@ class Unanswered:
 class Broke:
     """The action raised something else: a refusal, an interruption, a defect; or a person wants the rollout to stop.
 
-    `kind` says of which kind the end is then.
+    `kind` says of which kind the end is then. `refused`: AWS has refused it, and nothing else is wrong.
     """
 
     why: str
     kind: Kind = Kind.BROKE
+    refused: bool = False
 
 
 Event = (

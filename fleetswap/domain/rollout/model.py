@@ -14,6 +14,7 @@ from fleetswap.domain.rollout.gate import Machine
 from fleetswap.domain.rollout.policy import Policy
 
 __all__ = [
+    "DEPLOY",
     "PREVIEW_HEADER",
     "PRIORITY",
     "Armed",
@@ -22,6 +23,7 @@ __all__ = [
     "Policy",
     "Rule",
     "Side",
+    "Terms",
     "preview_value",
     "shares",
 ]
@@ -47,6 +49,31 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a rollout gives way to, what it can do without, and what it leaves. The defaults are those of a deploy."""
+
+    overrules: str = ""
+    """What another rollout that still runs is told, so that it stops; its switch is deleted, and traffic that it moves
+    meanwhile is moved again. Empty: whoever else moves traffic is given way to."""
+    best_effort: bool = False
+    """Whether what AWS refuses beside the traffic (a tag, a plan, the switch) is a warning; else it is an error."""
+    scarce: bool = False
+    """Whether fewer machines than serve now will do: as many as the group may have; and at the deadline, any number
+    above the healthy ones that serve."""
+    keeps_all: bool = False
+    """Whether all releases keep their machines at the end, with no end planned for them; else only the standby does."""
+    rolled_back: str = ""
+    """The tag `ROLLED_BACK` that the rule is to have at the end."""
+    unfit: str = ""
+    """What to do if the candidate is not healthy in time."""
+    again: str = "run `pulumi up` again"
+    """What to do about whatever could not be done."""
+
+
+DEPLOY = Terms()
+
+
+@dataclass(frozen=True)
 class Order:
     """What is asked for: `candidate` gets all the traffic of `listener`.
 
@@ -57,6 +84,8 @@ class Order:
     `trusted`: the candidate is one of the last releases that were live, so it needs no canary. `switch_role` is the
     role of the dead man's switch; without one there is none. `strangers` are releases of the same service that no one
     has named and that have traffic: one that a rollout which failed has left live. They are found, not asked for.
+
+    `url` is where users reach the service, and what is probed; empty if nobody knows: then nothing is probed.
     """
 
     service: str
@@ -71,6 +100,7 @@ class Order:
     owner: str = ""
     """Who owns the traffic: written on the rule at the end, so that one that was replaced does not take it down."""
     strangers: tuple[Side, ...] = ()
+    terms: Terms = DEPLOY
 
     def __post_init__(self) -> None:
         """Refuse an order that names a release twice, or a standby that is not among the others."""
@@ -80,7 +110,7 @@ class Order:
                 raise InputError(f"rollout of {self.candidate.release}: two releases share one {what}: {names}")
         if self.standby is not None and self.standby not in {side.release for side in self.others}:
             raise InputError(f"rollout of {self.candidate.release}: standby {self.standby} is not one of the others")
-        if not self.url.startswith(("http://", "https://")):
+        if self.url and not self.url.startswith(("http://", "https://")):
             raise InputError(f"rollout of {self.candidate.release}: {self.url!r} is not an http(s) address")
 
     @property

@@ -8,6 +8,8 @@ tags and undoes what they say. It decides which changes are to be made; when is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.messages import Change, OnDemand, Resize, Seen, Tag, Untag
 from fleetswap.domain.rollout.model import Group, Side
@@ -74,13 +76,17 @@ def keys_on(state: State, side: Side) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def release(state: State, side: Side) -> list[Change]:
-    """What takes the marks off a group once its size is right; the sizes come first, so that a mark never lies."""
+def release(state: State, side: Side, *, keep: Sequence[str] = ()) -> list[Change]:
+    """What takes the marks off a group once its size is right; the sizes come first, so that a mark never lies.
+
+    Those of `keep` stay.
+    """
     percent = former_percent(state, side)
     changes: list[Change] = [] if percent is None else [OnDemand(side, percent)]
     keys = keys_on(state, side)
     if keys and side == state.order.candidate:
         keys = tuple(sorted({*keys, rollout_tags.ABORT}))  # it may have been written since the group was read
+    keys = tuple(key for key in keys if key not in keep)
     return [*changes, Untag(side, keys)] if keys else changes
 
 

@@ -30,7 +30,11 @@ def row(state: State, event: Event, now: float) -> str:
         case Probed():
             text = f"probe: {path}: {wording.answer(event.answer)}"
         case Confirmed():
-            text = f"{_part(state)}: {path}: {wording.answer(event.answer)}"
+            text = (
+                f"{_part(state)}: {path}: {wording.answer(event.answer)}"
+                if event.answer
+                else f"{_part(state)}: written"
+            )
         case EvidenceRead() if isinstance(state.doing, Wait):
             left = state.hold_until - now
             time = f"{duration(left)} left" if left > 0 else "waiting for evidence"

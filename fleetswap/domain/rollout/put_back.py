@@ -73,7 +73,7 @@ def _compare_after(state: State, now: float) -> State:
 
 def leave(state: State, why: str) -> State:
     """End at once, and touch nothing more: someone newer is at work, who puts right what we leave."""
-    ending = End(Kind.ABORTED, f"{why}: wait for its end, then run `pulumi up` again")
+    ending = End(Kind.ABORTED, f"{why}: wait for its end, then {state.order.terms.again}")
     return _end(replace(state, ending=ending, now_on="what the other rollout decides"))
 
 
@@ -170,7 +170,7 @@ def _leave_to_others(state: State, rule: Rule | None, now: float) -> State:
     on = " and ".join(sorted(state.order.release_of(arn) for arn in serving)) or "nothing"
     if state.order.candidate.target_group in serving:
         return _stay(state, "someone else moved it there", now, rule=rule)
-    reason = f"{state.ending.reason}; the traffic stays on {on}, where someone else moved it: run `pulumi up` again"
+    reason = f"{state.ending.reason}; the traffic stays on {on}, where someone else moved it: {state.order.terms.again}"
     state = replace(state, ending=replace(state.ending, reason=reason), now_on=on)
     return _clean_up(state, clean_up.changes(state, serving, now), now)
 
@@ -190,7 +190,7 @@ def _stumble(state: State, event: Unanswered | Broke, now: float) -> State:
         return replace(state, refusals=refusals).wait(PUT_BACK_PAUSE, f"putting back: {event.why}", again)
     if state.phase is not Phase.CLEAN_UP:
         return _lost(state, event.why, now)
-    problem = f"could not {clean_up.words(state.queue[0])} ({event.why}): run `pulumi up` again"
+    problem = f"could not {clean_up.words(state.queue[0])} ({event.why}): {state.order.terms.again}"
     return _next_in_clean_up(replace(_problem(state, problem), queue=state.queue[1:], refusals=0), now)
 
 
@@ -226,7 +226,7 @@ def _lost(state: State, why: str, now: float) -> State:
         problem = f"could not put back {where} ({why}), and {candidate} keeps its machines"
         if state.armed_until is not None:
             problem += "; the dead man's switch will try"
-    state = _problem(replace(state, now_on="unknown"), f"{problem}: run `pulumi up` again")
+    state = _problem(replace(state, now_on="unknown"), f"{problem}: {state.order.terms.again}")
     planned: list[Change] = [CancelScaleIn(state.order.candidate)] if state.moved and state.is_planned_ahead else []
     return _clean_up(state, planned, now)
 
@@ -235,7 +235,7 @@ def _stay(state: State, why: str, now: float, first: Sequence[Change] = (), rule
     """The traffic is better off on the candidate. The switch must not move it then."""
     candidate = state.order.candidate
     reason = f"{state.ending.reason}; the traffic stays on {candidate.release}, because {why}"
-    ending = replace(state.ending, reason=f"{reason}: run `pulumi up` again")
+    ending = replace(state.ending, reason=f"{reason}: {state.order.terms.again}")
     serving = rule.serving if rule else frozenset({candidate.target_group})
     state = replace(state, ending=ending, now_on=candidate.release)
     changes = clean_up.changes(state, serving, now)

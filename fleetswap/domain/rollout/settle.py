@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fleetswap.domain.rollout import pins, rollout_tags, scale_in
 from fleetswap.domain.rollout.messages import CancelScaleIn, Change, Resize, ScheduleScaleIn, Seen, TagRule
-from fleetswap.domain.rollout.model import Group
+from fleetswap.domain.rollout.model import Group, Side
 from fleetswap.domain.rollout.state import State
 
 
@@ -26,7 +26,9 @@ def changes(state: State, seen: Seen, now: float) -> list[Change]:
         group = seen.group(side.release)
         if group is None:
             continue
-        if side.release == order.standby and order.policy.warm > 0:
+        if order.terms.keeps_all:
+            found += _kept(state, side, group)
+        elif side.release == order.standby and order.policy.warm > 0:
             if group.minimum != group.desired:
                 found.append(Resize(side, group.desired, None))  # target tracking shrinks a group without traffic
             cancelled = any(isinstance(change, CancelScaleIn) and change.side == side for change in state.touched)
@@ -36,6 +38,19 @@ def changes(state: State, seen: Seen, now: float) -> list[Change]:
         else:
             found += [*scale_in.changes(state, side, group, now), *pins.release(state, side)]
     return [*found, *_tag_rule(state), *last]
+
+
+def _kept(state: State, side: Side, group: Group) -> list[Change]:
+    """What had the traffic stays as large as it is, to come back to, and is not planned to go; the others get their
+    minimum back. Who was told to stop may not have read it yet.
+    """
+    had = side.release == state.order.standby or side.target_group in state.had
+    found: list[Change] = [CancelScaleIn(side)] if had and group.scale_in is not None else []
+    if had and group.minimum != group.desired:
+        found.append(Resize(side, group.desired, None))  # target tracking shrinks a group without traffic
+    elif not had and group.pin is not None:
+        found.append(Resize(side, group.pin, None, lower=True))
+    return [*found, *pins.release(state, side, keep=(rollout_tags.ABORT,))]
 
 
 def _candidate(state: State, group: Group | None) -> list[Change]:
@@ -52,6 +67,8 @@ def _tag_rule(state: State) -> list[Change]:
     wanted = {rollout_tags.LIVE: state.order.candidate.release}
     if state.order.owner:
         wanted[rollout_tags.OWNER] = state.order.owner
+    if state.order.terms.rolled_back:
+        wanted[rollout_tags.ROLLED_BACK] = state.order.terms.rolled_back
     if state.order.standby is not None:
         wanted[rollout_tags.STANDBY] = state.order.standby
     tags = tuple((key, value) for key, value in wanted.items() if had.get(key) != value)

@@ -77,6 +77,8 @@ class State:
     steps: tuple[Step, ...] = ()
     """The steps that are left; the first of them is being taken."""
     wanted: int = 0
+    most: int | None = None
+    """How many machines the candidate can have at most, if that is fewer than serve now, and will have to do."""
     eager: bool = True
     """Whether the candidate was healthy from the first reading on."""
     suspects: tuple[str, ...] = ()
@@ -85,6 +87,8 @@ class State:
     queue: tuple[Change, ...] = ()
     touched: tuple[Change, ...] = ()
     """Changes that were made, or may have been."""
+    doing_since: float = 0.0
+    """When the change that is being made was first tried."""
     written: tuple[tuple[tuple[str, int], ...], ...] = ()
     """The weights that this rollout has written, or may have."""
     odd_since: float | None = None
@@ -119,6 +123,8 @@ class State:
     """The last findings about the candidate."""
     now_on: str | None = None
     """What has the traffic, in words, if it is not what had it before."""
+    warnings: tuple[str, ...] = ()
+    """What could not be done, or not as it should be, and did not keep the traffic from moving."""
 
     @property
     def served(self) -> frozenset[str]:
@@ -197,7 +203,7 @@ class State:
 
     def change(self, change: Change, now: float) -> State:
         """The state that makes a change. From here on it may have been made, whatever is answered."""
-        state = replace(self, doing=change, touched=(*self.touched, change), uncertain=False)
+        state = replace(self, doing=change, touched=(*self.touched, change), doing_since=now, uncertain=False)
         match change:
             case Route(weights=weights):
                 since = now if self.since is None else self.since

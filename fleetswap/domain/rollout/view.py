@@ -1,7 +1,6 @@
 """A service as its tags show it, for who has lost the state: its listener, its releases, and what is wrong with them.
 
-Only values and the choices that are made from them: which release to go back to, and which one a rollout is about. It
-reads nothing, and knows no setting.
+Only values, and which releases a rollout may be about. It reads nothing, and knows no setting.
 """
 
 from __future__ import annotations
@@ -53,11 +52,6 @@ class ReleaseNow:
     def desired(self) -> int:
         """How many machines it is to have."""
         return self.group.desired if self.group else 0
-
-    @property
-    def demand(self) -> int:
-        """How many machines carry its traffic: what its group is to have, and no fewer than do now."""
-        return max(self.desired, sum(not target.is_leaving for target in self.targets))
 
 
 @dataclass(frozen=True)
@@ -127,35 +121,6 @@ def seen(
         switch=switch,
         unknown=unknown,
     )
-
-
-def way_back(now: SiteNow, to: str | None) -> ReleaseNow:
-    """The release to put the traffic back on: the one asked for, or the one that a rollout moved it away from.
-
-    While several have traffic, a rollout is under way or has died, and the last live one is meant; otherwise the
-    standby. Without tags, the only other release with machines is meant. An `InputError` if there is none to go to.
-    """
-    if to is not None:
-        target = now.release(to)
-    else:
-        several = len(now.serving) + len(now.strangers) != 1
-        name = now.live if several else now.standby
-        alone = now.serving[0].release if not several and now.serving else None
-        if name == alone:  # the tags are older than the traffic: the switch, or a hand, has moved it
-            name = next((each for each in (now.live, now.standby) if each not in {alone, None}), None)
-        others = [each for each in now.releases if each.release != alone and each.desired > 0]
-        if name is not None:
-            target = now.release(name)
-        elif len(others) == 1:
-            target = others[0]
-        else:
-            names = ", ".join(each.release for each in now.releases if each.release != alone) or "none"
-            raise InputError(
-                f"{now.site.service}: no tag says which release to go back to (there are: {names}): name one with --to"
-            )
-    if now.rule is not None and now.rule.serving == {target.side.target_group}:
-        raise InputError(f"{now.site.service}: {target.release} has all the traffic already")
-    return target
 
 
 def candidates(now: SiteNow) -> tuple[ReleaseNow, ...]:

@@ -6,7 +6,7 @@ several things does one that AWS does not answer become unknown, so that the oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -96,9 +96,8 @@ class Hands:
                 return Probed(self._get(candidate.release))
             case Confirm():
                 known, rule = self._rule()
-                return Confirmed(
-                    rule, known, known_or_none(lambda: ports.balancer.targets(candidate.target_group)), self._get()
-                )
+                targets = known_or_none(lambda: ports.balancer.targets(candidate.target_group))
+                return Confirmed(rule, known, targets, self._get() if order.url else None)
             case ReadEvidence():
                 return EvidenceRead(self._evidence(action))
             case Explain():
@@ -217,23 +216,45 @@ class Hands:
         return f"{' and '.join(sorted(map(self._order.release_of, serving)))} has no healthy machine any more"
 
     def look(self, action: Look) -> Seen:
-        """See `Look`. Whatever is not answered makes the whole look unanswered."""
+        """See `Look`. Whatever is not answered makes the whole look unanswered.
+
+        What AWS refuses to tell, and the order can do without, is `Seen.unknown`.
+        """
         order, balancer, fleet = self._order, self._ports.balancer, self._ports.fleet
+        unknown: list[str] = []
+
+        def unless_refused(read: Callable[[], T], otherwise: T) -> T:
+            try:
+                return read()
+            except TryAgain:
+                raise
+            except CloudError as error:
+                if not order.terms.best_effort:
+                    raise
+                unknown.append(str(error))
+                return otherwise
+
+        nothing: Mapping[str, str] = {}
         rule = balancer.rule(order.listener)
-        armed = self._armed()
+        armed = unless_refused(self._armed, None)
+        armed_known = not unknown
         home = armed.rule.serving if armed else frozenset()
         arns = dict.fromkeys([order.candidate.target_group, *sorted(rule.serving if rule else ()), *sorted(home)])
-        strangers = self._strangers([arn for arn in arns if order.side_of(arn) is None])
+        strange = [arn for arn in arns if order.side_of(arn) is None]
+        nobody: tuple[Side, ...] = ()
+        strangers = unless_refused(lambda: self._strangers(strange), nobody)
         alarms = order.policy.alarms if action.first else ()
         return Seen(
             rule=rule,
             groups=tuple((side.release, fleet.group(side.group)) for side in (*order.sides, *strangers)),
             targets=tuple((arn, balancer.targets(arn)) for arn in arns),
-            failures=fleet.failures(order.candidate.group) if action.first else (),
-            tags=balancer.tags(order.listener) if action.first else {},
+            failures=unless_refused(lambda: fleet.failures(order.candidate.group), ()) if action.first else (),
+            tags=unless_refused(lambda: balancer.tags(order.listener), nothing) if action.first else nothing,
             alarms=needed(self._ports.metrics).alarms(alarms) if alarms else {},
             armed=armed,
             strangers=strangers,
+            unknown=tuple(unknown),
+            armed_known=armed_known,
         )
 
     def _strangers(self, target_groups: Sequence[str]) -> tuple[Side, ...]:

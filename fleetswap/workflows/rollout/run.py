@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from fleetswap.domain.errors import Aborted, CloudError, FleetswapError, InputError, TryAgain
 from fleetswap.domain.rollout import progress
@@ -25,17 +24,13 @@ from fleetswap.domain.rollout.notices import Notice, notice_of
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.text import one_line
 from fleetswap.workflows.rollout.executor import Hands, Ports
+from fleetswap.workflows.rollout.patiently import patiently
 from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Metrics, Notifier, Prober, Switch
 from fleetswap.workflows.stop import Stop
 
 TOO_MANY = 1000
 """Exceptions after which the machine itself must be broken; without a bound, a defect in it would go on for ever."""
 
-RETIRE_TRIES = 10
-RETIRE_PAUSE = 2.0
-"""Tries of a call of `retire` that AWS does not answer, and the seconds between two; the client tries by itself too."""
-
-T = TypeVar("T")
 Say = Callable[[str], None]
 Keep = Callable[[State], None]
 
@@ -110,9 +105,11 @@ def roll_out(
     """
     run = uuid.uuid4().hex
     hands = Hands(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
-    driver = _Driver(hands, _Teller(say, show), clock, notifier, stop or Stop(), keep)
+    driver = Driver(hands, Teller(say, show), clock, stop, keep)
     now = clock.now()
     state = driver.drive(begin(order, now, run), now)
+    driver.tell_end(state, notifier)
+    driver.raise_first(state)
     return Outcome(order.candidate.release, state.previous, driver.phases, state.left_by_hand)
 
 
@@ -137,26 +134,29 @@ def take_up(
     hands = Hands(state.order, Ports(balancer, fleet, prober, clock, None, switch), state.run)
     stop = Stop()
     stop.ask(why)
-    _Driver(hands, _Teller(say, show), clock, notifier, stop, lambda _: None).drive(state, clock.now())
+    driver = Driver(hands, Teller(say, show), clock, stop)
+    state = driver.drive(state, clock.now())
+    driver.tell_end(state, notifier)
+    driver.raise_first(state)
 
 
-class _Driver:
-    """Does what the machine says until the end."""
+class Driver:
+    """Does what the machine says until the end. Every move of traffic is one of it: a deploy, and the way back."""
 
     def __init__(
-        self, hands: Hands, teller: _Teller, clock: Clock, notifier: Notifier | None, stop: Stop, keep: Keep
+        self, hands: Hands, teller: Teller, clock: Clock, stop: Stop | None = None, keep: Keep = lambda _: None
     ) -> None:
         self._hands = hands
         self._teller = teller
         self._clock = clock
-        self._notifier = notifier
-        self._stop = stop
+        self._stop = stop or Stop()
         self._keep = keep
         self._errors: list[BaseException] = []
+        self._ended = 0.0
         self.phases: dict[str, float] = {}
 
     def drive(self, state: State, now: float) -> State:
-        """The last state of a rollout that succeeds; else the first error is raised when everything is put back."""
+        """The last state, when the traffic has moved, or everything is put back. `raise_first` says which."""
         errors, clock = self._errors, self._clock
         entered = now
         while not isinstance(state.doing, End):
@@ -171,19 +171,29 @@ class _Driver:
                     entered = now
                 for line in progress.lines(state, after):
                     self._teller.line(line)
+                self._teller.warnings(after.warnings)
                 self._teller.row(progress.row(after, event, now))
                 state = after
+                if state.ending.kind is None:
+                    errors.clear()  # whatever was refused was not needed: it is a warning
             except BaseException as error:  # noqa: BLE001 - as below: an interruption may come between two actions
                 errors.append(error)
                 state = _interrupted(state, errors, now)
         self._keep(state)
-        notice = notice_of(state, state.doing, now, self.phases)
+        self._ended = now
+        return state
+
+    def tell_end(self, state: State, notifier: Notifier | None) -> None:
+        """Tell how it ended, in the log and to people."""
+        notice = notice_of(state, _end(state), self._ended, self.phases)
         for line in notice.lines:
             self._teller.line(line)
-        if self._notifier is not None:
-            _notify(self._notifier, notice, self._teller)
-        _raise(state.doing, errors)
-        return state
+        if notifier is not None:
+            _notify(notifier, notice, self._teller)
+
+    def raise_first(self, state: State) -> None:
+        """Raise the first error, with what could not be put back; nothing after a success."""
+        _raise(_end(state), self._errors)
 
     def _event(self, state: State) -> Event:
         """Do what the state says, unless the rollout is to stop; what came of it."""
@@ -197,10 +207,10 @@ class _Driver:
             return Unanswered(_words(error))
         except BaseException as error:  # noqa: BLE001 - the weights go back whatever happened; it is raised at the end
             self._errors.append(error)
-            return Broke(_words(error))
+            return Broke(_words(error), refused=isinstance(error, CloudError))
 
 
-def _notify(notifier: Notifier, notice: Notice, teller: _Teller) -> None:
+def _notify(notifier: Notifier, notice: Notice, teller: Teller) -> None:
     """The outcome stands, whatever the notifier does; also if someone loses patience with it."""
     try:
         notifier.tell(notice)
@@ -227,29 +237,20 @@ def retire(order: Order, *, balancer: Balancer, fleet: Fleet, clock: Clock, say:
     In between the nodes of the load balancer get the time that they need to follow. Machines are not waited for.
     Repeating it changes nothing. The first error is raised at once: machines that may still have traffic keep running.
     """
-
-    def patiently(call: Callable[[], T]) -> T:
-        for _ in range(RETIRE_TRIES - 1):
-            try:
-                return call()
-            except TryAgain:
-                clock.sleep(RETIRE_PAUSE)
-        return call()
-
     say(f"retiring {order.service}: the listener answers 503 from here on")
-    patiently(lambda: balancer.restore(order.listener, None))
-    groups = {side.group: patiently(partial(fleet.group, side.group)) for side in order.sides}
+    patiently(lambda: balancer.restore(order.listener, None), clock)
+    groups = {side.group: patiently(partial(fleet.group, side.group), clock) for side in order.sides}
     there = [name for name, group in groups.items() if group is not None]
     if any(group.desired for group in groups.values() if group is not None):
         clock.sleep(order.policy.convergence)
     for name in there:
-        patiently(partial(fleet.resize, name, minimum=0, desired=0))
+        patiently(partial(fleet.resize, name, minimum=0, desired=0), clock)
 
 
-class _Teller:
+class Teller:
     """Tells what happens: in lines, each once, and in a row that is overwritten. Telling never fails a rollout."""
 
-    def __init__(self, say: Say, show: Say) -> None:
+    def __init__(self, say: Say, show: Say = lambda _: None) -> None:
         self._say = say
         self._show = show
         self._told: set[str] = set()
@@ -259,6 +260,11 @@ class _Teller:
         if text not in self._told:
             self._told.add(text)
             self._try(self._say, text)
+
+    def warnings(self, texts: Iterable[str]) -> None:
+        """Tell what could not be done, and did not keep the traffic from moving."""
+        for text in texts:
+            self.line(f"warning: {text}")
 
     def row(self, text: str) -> None:
         """Show what is going on."""
@@ -282,9 +288,15 @@ def _interrupted(state: State, errors: list[BaseException], now: float) -> State
         raise errors[0] from defect
 
 
+def _end(state: State) -> End:
+    if not isinstance(state.doing, End):
+        raise TypeError("this rollout has not ended")
+    return state.doing
+
+
 def _raise(end: End, errors: list[BaseException]) -> None:
     """Raise the first error, with what could not be put back."""
-    message = "; ".join([end.reason, *end.problems])
+    message = "; ".join([end.reason, *end.problems]) + (f": {end.remedy}" if end.remedy else "")
     match end.kind:
         case None:
             return
@@ -300,7 +312,7 @@ def _raise(end: End, errors: list[BaseException]) -> None:
             first = errors[0]
             if isinstance(first, FleetswapError):
                 raise type(first)(message) from first
-            first.add_note(message)
+            first.add_note(message.removeprefix(f"{_words(first)}; "))
             raise first
 
 

@@ -1,0 +1,42 @@
+"""Best effort: what AWS refuses beside the traffic becomes a warning, for a rollout whose terms say so.
+
+In a bad night a missing permission for a tag, a plan or the switch must not keep the traffic on a broken release. It
+decides which changes are beside the traffic, and how long they are tried for; the put-back has its own patience.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fleetswap.domain.rollout.messages import Broke, CancelScaleIn, Change, Resize, Restore, Route, Unanswered
+from fleetswap.domain.rollout.state import Phase, State
+
+TRIED_SECONDS = 10.0
+"""How long a change beside the traffic that gets no answer is tried for; AWS's client tries several times, too."""
+
+
+def skipped(state: State, event: Broke | Unanswered, now: float) -> State | None:
+    """The state without the change that has failed; None if the rollout needs it, or is to try once more."""
+    if not state.order.terms.best_effort or not state.queue or not _is_beside(state, state.queue[0]):
+        return None
+    if isinstance(event, Broke) and not event.refused:
+        return None
+    if isinstance(event, Unanswered) and now - state.doing_since < TRIED_SECONDS:
+        return None
+    return replace(warn(state, event.why), queue=state.queue[1:])
+
+
+def warn(state: State, *texts: str) -> State:
+    """The state with warnings, each once."""
+    return replace(state, warnings=tuple(dict.fromkeys((*state.warnings, *texts))))
+
+
+def _is_beside(state: State, change: Change) -> bool:
+    """Whether the traffic can be moved without it. What gets the traffic must have machines that AWS does not end."""
+    match change:
+        case Resize(side=side):
+            return side != state.order.candidate or state.phase is Phase.SETTLE
+        case CancelScaleIn(side=side):
+            return side != state.order.candidate
+        case _:
+            return not isinstance(change, (Route, Restore))

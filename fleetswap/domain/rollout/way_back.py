@@ -1,0 +1,104 @@
+"""The way back without the state: which release gets the traffic again, and the order that puts it there.
+
+What a deploy takes from the settings and the ledger comes from the tags here. The order goes to the same state machine
+as any deploy's; its terms say that nothing beside the traffic may hold it up. It reads nothing, and moves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.rollout.model import Order, Policy, Terms
+from fleetswap.domain.rollout.rollout_tags import RolledBack
+from fleetswap.domain.rollout.view import ReleaseNow, SiteNow
+
+POLICY = Policy(
+    capacity=1,
+    deadline=300,
+    readings=2,
+    interval=1,
+    patience=60,
+    again=True,
+)
+"""How patient a way back is. It has no canary, no alarms and no rates: those may be what is wrong."""
+
+
+def target(now: SiteNow, to: str | None) -> ReleaseNow:
+    """The release to put the traffic back on: the one asked for, or the one that a rollout moved it away from.
+
+    While several have traffic, or another than the last live one, a rollout is under way or has died, or the switch or
+    a hand has moved it: then the last live one is meant; otherwise the standby. Without tags, the only other release
+    with machines is meant. An `InputError` if there is none to go to.
+    """
+    if to is not None:
+        found = now.release(to)
+    else:
+        several = len(now.serving) + len(now.strangers) != 1
+        alone = now.serving[0].release if not several and now.serving else None
+        name = (
+            now.live if several else next((each for each in (now.live, now.standby) if each not in {alone, None}), None)
+        )
+        others = [each for each in now.releases if each.release != alone and each.desired > 0]
+        if name is not None:
+            found = now.release(name)
+        elif len(others) == 1:
+            found = others[0]
+        else:
+            names = ", ".join(each.release for each in now.releases if each.release != alone) or "none"
+            raise InputError(
+                f"{now.site.service}: no tag says which release to go back to (there are: {names}): name one with --to"
+            )
+    if now.rule is not None and now.rule.serving == {found.side.target_group}:
+        raise InputError(f"{now.site.service}: {found.release} has all the traffic already")
+    return found
+
+
+def order(now: SiteNow, to: str | None, *, at: str, policy: Policy = POLICY) -> Order:
+    """The order that puts all the traffic back. `at` is the time now, for the tags. An `InputError` as of `target`.
+
+    What is left is the standby, and keeps its machines. Of `policy` the capacity is found here, from the tags. There is
+    no switch of its own: who goes back by hand has no role for it. Nothing is probed: no tag tells the address.
+    """
+    found = target(now, to)
+    given_up = left(now, found)
+    sides = now.site.sides
+    return Order(
+        service=now.site.service,
+        listener=now.site.listener,
+        url="",
+        candidate=found.side,
+        others=tuple(side for side in sides if side != found.side),
+        standby=given_up if any(side.release == given_up for side in sides) else None,
+        policy=replace(policy, capacity=_floor(now, found), shortage_patience=policy.deadline),
+        trusted=True,
+        terms=Terms(
+            overrules=f"rolled back by hand to {found.release} ({at})",
+            best_effort=True,
+            scarce=True,
+            keeps_all=True,
+            rolled_back=RolledBack(given_up, at).value,
+            unfit="name another release with --to",
+            again="run this again",
+        ),
+    )
+
+
+def left(now: SiteNow, found: ReleaseNow) -> str:
+    """The release that is given up: of those with traffic, the one that is new; it may not be deployed again.
+
+    Of what is no release of this stack, the ARN of its target group.
+    """
+    others = [each.release for each in now.serving if each.release != found.release]
+    new = [each for each in others if each != now.live] or others
+    return new[0] if new else next((arn for arn, _ in now.strangers), "nothing")
+
+
+def _floor(now: SiteNow, found: ReleaseNow) -> int:
+    """The least number of machines that a live release has; the settings would say it, but they are not here."""
+    serving = [each.group for each in now.serving if each.group and each.release != found.release]
+    if found.group is not None and found.group.pin is not None:
+        floor = found.group.pin
+    else:
+        floor = min([group.floor for group in serving], default=1)
+    return max(1, floor if found.group is None else min(floor, found.group.maximum))

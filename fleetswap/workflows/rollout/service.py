@@ -1,0 +1,101 @@
+"""A service as AWS shows it, without Pulumi and its state: find it, look at it, and tell its rollout to stop.
+
+Everything is found from tags, through AWS alone, so that it also works while the state backend is down. It never moves
+traffic, and never reads a setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Protocol, TypeVar
+
+from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.gate import Target
+from fleetswap.domain.rollout.model import Group
+from fleetswap.domain.rollout.view import Site, SiteNow, candidates, seen
+from fleetswap.workflows.rollout.patiently import patiently
+from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Switch
+
+T = TypeVar("T")
+
+
+class Finder(Protocol):
+    """Finds services by the tags of their load balancers and auto scaling groups."""
+
+    def find(self, service: str) -> tuple[Site, ...]:
+        """The sites of a service: one of each stack that has it. Raises `TryAgain` or `CloudError`."""
+
+
+def find(finder: Finder, service: str, stack: str | None) -> Site:
+    """The one site of a service. An `InputError` if there is none, or several and no stack was named."""
+    sites = finder.find(service)
+    found = [site for site in sites if stack is None or site.stack == stack]
+    if len(found) == 1:
+        return found[0]
+    stacks = ", ".join(sorted({site.stack for site in sites})) or "none"
+    if not found:
+        where = f" of stack {stack}" if stack is not None else ""
+        raise InputError(f"no load balancer here carries the tags of service {service}{where} (stacks: {stacks})")
+    if len({site.stack for site in found}) == 1:
+        listeners = " and ".join(site.listener for site in found)
+        raise InputError(
+            f"service {service} of stack {found[0].stack} has two listeners, {listeners}: two stacks of this name, in"
+            " two backends, whose releases no tag tells apart: use `pulumi up` with fleetswap:release where the one"
+            " that you mean is deployed, and rename one of them"
+        )
+    raise InputError(f"service {service} is in several stacks ({stacks}): name one with --stack")
+
+
+def status(site: Site, *, balancer: Balancer, fleet: Fleet, switch: Switch | None) -> SiteNow:
+    """What is real now. Reads only. Of what AWS does not answer to, `unknown` tells, except of the rule itself."""
+    unknown: list[str] = []
+
+    def known(read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except CloudError as error:
+            unknown.append(str(error))
+            return otherwise
+
+    def keep(into: dict[str, T], name: str, read: Callable[[str], T]) -> None:
+        try:
+            into[name] = read(name)
+        except CloudError as error:
+            unknown.append(str(error))
+
+    rule = balancer.rule(site.listener)
+    nothing: Mapping[str, str] = {}
+    tags = known(partial(balancer.tags, site.listener), nothing)
+    groups: dict[str, Group | None] = {}
+    targets: dict[str, tuple[Target, ...]] = {}
+    for side in site.sides:
+        keep(groups, side.group, fleet.group)
+        keep(targets, side.target_group, balancer.targets)
+    armed = known(switch.armed, None) if switch is not None else None
+    return seen(
+        site, rule=rule, tags=tags, groups=groups, targets=targets, switch=armed, unknown=tuple(dict.fromkeys(unknown))
+    )
+
+
+def abort(site: Site, reason: str, *, balancer: Balancer, fleet: Fleet, clock: Clock) -> tuple[str, ...]:
+    """Stop the rollout that runs, wherever it runs; it puts back the traffic itself. The releases that were told.
+
+    Whether one runs cannot be seen from here: the tag is read by the next reading of a rollout, and removed at the
+    start of the next one. An `InputError` if there is no release that a rollout could be about.
+    """
+    now = patiently(lambda: status(site, balancer=balancer, fleet=fleet, switch=None), clock)
+    told = candidates(now)
+    if not told:
+        raise InputError(f"no rollout of {site.service} can be running: no release beside the live one has machines")
+    value = f"{reason} ({time_now()})"
+    for each in told:
+        patiently(partial(fleet.tag, each.side.group, {rollout_tags.ABORT: value}), clock)
+    return tuple(each.release for each in told)
+
+
+def time_now() -> str:
+    """The time by this machine's clock, as it is written into tags."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

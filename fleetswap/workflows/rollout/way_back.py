@@ -1,0 +1,72 @@
+"""`fleetswap rollback --now`: the way back through AWS alone, by the state machine of every deploy.
+
+The next `pulumi up` sees what was done here and agrees: it looks at the listener, and the tags of the rule say who did
+it and why. It never creates or deletes a release, and never reads a setting.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from fleetswap.domain.rollout import way_back
+from fleetswap.domain.rollout.machine import begin
+from fleetswap.domain.rollout.policy import Policy
+from fleetswap.domain.rollout.view import Site
+from fleetswap.workflows.rollout.executor import Hands, Ports
+from fleetswap.workflows.rollout.patiently import patiently
+from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Switch
+from fleetswap.workflows.rollout.run import Driver, Say, Teller
+from fleetswap.workflows.rollout.service import status, time_now
+
+
+@dataclass(frozen=True)
+class WentBack:
+    """The traffic is on `live`. `left` had it before; `warnings` tell what could not be done beside it."""
+
+    service: str
+    live: str
+    left: str
+    machines: int
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+def rollback_now(
+    site: Site,
+    to: str | None = None,
+    *,
+    balancer: Balancer,
+    fleet: Fleet,
+    switch: Switch,
+    clock: Clock,
+    policy: Policy = way_back.POLICY,
+    say: Say = lambda _: None,
+) -> WentBack:
+    """Put all the traffic on another release, through AWS alone, and write down that it was done.
+
+    Raises `InputError` if there is none to go to, `Aborted` if it does not become healthy or the weights do not hold,
+    `CloudError`, and whatever else an action raised; the traffic is then where it was, or as the error says. What had
+    the traffic keeps its machines. Repeating it after a failure goes on where that stopped.
+    """
+    started = clock.now()
+    ports = Ports(balancer, fleet, clock=clock, switch=switch)
+    now = patiently(lambda: status(site, balancer=balancer, fleet=fleet, switch=switch), clock, say)
+    order = way_back.order(now, to, at=time_now(), policy=policy)
+    teller = Teller(say)
+    known = (*now.unknown, *site.extra)
+    teller.warnings(known)
+    left = way_back.left(now, now.release(order.candidate.release))
+    teller.line(f"{site.service}: going back to {order.candidate.release} from {left}")
+    run = uuid.uuid4().hex
+    driver = Driver(Hands(order, ports, run), teller, clock)
+    state = driver.drive(begin(order, clock.now(), run), clock.now())
+    driver.raise_first(state)
+    return WentBack(
+        service=site.service,
+        live=order.candidate.release,
+        left=left,
+        machines=state.wanted,
+        seconds=clock.now() - started,
+        warnings=tuple(dict.fromkeys((*known, *state.warnings))),
+    )
