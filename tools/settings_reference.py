@@ -133,11 +133,11 @@ def _value(name: str, key: Key, value: Any, *, every: bool) -> Iterator[str]:  #
         yield from (f"  {line}" for line in _block(inner, value, every=every))
     elif inner and value and isinstance(value, list):
         yield f"{name}:"
-        dash, *others = "- ", *value[1:]
+        dash = "- "
         for line in _block(inner, value[0], every=every):
             yield f"  {line}" if dash and line.startswith("#") else f"  {dash or '  '}{line}"
             dash = dash if line.startswith("#") else ""
-        yield from (f"  - {_flow(each)}" for each in others)
+        yield from (f"  - {_flow(each)}" for each in value[1:])
     else:
         yield f"{name}: {_flow(value)}"
 
