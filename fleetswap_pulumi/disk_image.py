@@ -185,7 +185,7 @@ class DiskImageProvider(ResourceProvider):
             )
         uploaded = shipped.uploaded
         if not uploaded.adopted:  # else it was told who finished it
-            sent = f"{counted(uploaded.blocks, 'block')}, {uploaded.blocks_sent:,} sent, the map included"
+            sent = f"{counted(uploaded.blocks, 'block')}, {uploaded.blocks_sent:,} sent, including the block map"
             speech.line(f"snapshot {uploaded.snapshot_id} is complete: {sent}")
         return CreateResult(uploaded.snapshot_id, {**props, **Outputs.of(shipped).model_dump()})
 
@@ -210,9 +210,9 @@ class DiskImageProvider(ResourceProvider):
         cloud, speech = _cloud(inputs), Speech(inputs.urn)
         port = DirectSnapshots(*cloud.ebs_and_ec2(1))
         if not adopt.is_ours(port, _id):
-            speech.line(f"{_id} stays: no upload made it, so it may be a backup; delete it if nobody needs it")
+            speech.line(f"{_id} is not deleted: no upload made it, so it may be a backup; delete it if nobody needs it")
         elif not snapshots.delete(cloud.ec2(), _id):
-            speech.line(f"{_id} stays: an AMI of another release uses it")
+            speech.line(f"{_id} is not deleted: an AMI of another release uses it")
 
 
 class DiskImage(Resource, module="fleetswap", name="DiskImage"):

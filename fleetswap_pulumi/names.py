@@ -31,7 +31,7 @@ def _codes(value: str) -> str:
     for part in value.split(","):
         first, _, last = part.partition("-")
         if last and int(last) < int(first):
-            raise ValueError(f"{part} is no range: it begins after its end")
+            raise ValueError(f"{part} is not a range: it starts after its end")
     return value
 
 

@@ -42,8 +42,8 @@ def place(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> Place
     account = whereabouts.id()
     if settings.account not in (None, account):
         raise InputError(
-            f"these credentials are of AWS account {account}, but fleetswap:account is {settings.account}:"
-            " choose that account with AWS_PROFILE"
+            f"these credentials belong to AWS account {account}, but fleetswap:account is {settings.account}:"
+            " select that account with AWS_PROFILE"
         )
     identity = Identity(settings.stack, settings.service, settings.region, account)
     ledger = ledger.of(identity)
@@ -63,7 +63,7 @@ def _zones(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> tupl
     if missing:
         raise InputError(
             f"fleetswap:network.zones: this account has no zone {' and no zone '.join(missing)} in {settings.region}:"
-            f" choose two of {', '.join(there)}, or leave the setting out"
+            f" choose two of {', '.join(there)}, or remove the setting"
         )
     return named or there[:2]
 

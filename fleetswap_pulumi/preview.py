@@ -104,7 +104,7 @@ def _ensure(props: dict[str, Any]) -> str:
     try:
         return inputs.previews().ensure(inputs.release, inputs.target_group, inputs.tags)
     except TryAgain as error:
-        raise CloudError(f"{error}: run the update again, it finds the preview rule if AWS has made it") from error
+        raise CloudError(f"{error}: run the update again, which finds the preview rule if AWS created it") from error
 
 
 class PreviewGuard(Resource, module="fleetswap", name="PreviewGuard"):

@@ -148,7 +148,7 @@ class RolloutProvider(ResourceProvider):
         ports = _Ports(inputs)
         owner = ports.balancer.tags(inputs.listener).get(rollout_tags.OWNER, _id)
         if owner != _id:
-            Speech(inputs.urn).line(f"the traffic is {owner}'s now: nothing is taken down")
+            Speech(inputs.urn).line(f"the traffic now belongs to {owner}: nothing is deleted")
             return
         workflow.retire(
             inputs.order,
@@ -274,7 +274,7 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
     speech = Speech(inputs.urn, gone=lambda: stop.ask(GONE))
     with hear(lambda: stop.ask(CANCELLED)) as heard, guarded(inputs.model_dump()) as guardian:
         if not heard:
-            speech.warn("this Pulumi does not tell of Ctrl-C: `fleetswap abort` ends the rollout")
+            speech.warn("this version of Pulumi does not report Ctrl-C: use `fleetswap abort` to end the rollout")
         try:
             outcome = workflow.roll_out(
                 replace(inputs.order, owner=owner),

@@ -162,7 +162,7 @@ class NetworkSettings(Strict):
         if not 16 <= network.prefixlen <= 24:
             raise ValueError(f"the prefix is /{network.prefixlen}, AWS and two subnets need /16 to /24")
         if network.is_loopback or network.is_link_local or network.is_multicast or network.is_reserved:
-            raise ValueError(f"{value} is not for hosts of a network: use a private range, such as 10.66.0.0/16")
+            raise ValueError(f"{value} is not a network for hosts: use a private range, such as 10.66.0.0/16")
         return value
 
 

@@ -42,8 +42,8 @@ def _refuse_secrets(keys: Iterable[str]) -> None:
     secret = sorted(key for key in keys if key.startswith(f"{NAMESPACE}:") and (is_config_secret(key) or key in told))
     if secret:
         raise InputError(
-            f"{', '.join(secret)} was set with --secret, but no setting is for a secret: it would stand in previews, in"
-            " tags and in the state: set it without --secret"
+            f"{', '.join(secret)} was set with --secret, but no setting is secret: previews, tags and the state"
+            " would show it: set it without --secret"
         )
 
 
@@ -51,7 +51,7 @@ def _refuse_other_namespaces(keys: Iterable[str]) -> None:
     """A misspelt namespace, or the project's own, which `pulumi config set KEY` takes if no other is named."""
     wrong = sorted(key for key in keys if _is_misplaced(key.partition(":")[0]))
     if wrong:
-        raise InputError(f"not settings of this program: {', '.join(wrong)}: they begin with {NAMESPACE}:")
+        raise InputError(f"not settings of this program: {', '.join(wrong)}: its settings begin with {NAMESPACE}:")
 
 
 def _is_misplaced(namespace: str) -> bool:

@@ -69,11 +69,13 @@ def policy(
 def check(extra: Mapping[str, str]) -> None:
     """Raise `InputError` for tags of the user that some service would refuse, half-way through a deploy."""
     if len(extra) > MOST:
-        raise InputError(f"{len(extra)} tags are too many: at most {MOST}, AWS allows 50 with ours")
+        raise InputError(
+            f"{len(extra)} tags are too many: the maximum is {MOST}, because AWS allows 50 including those of Fleetswap"
+        )
     for key, value in extra.items():
         refuse_reserved(key)
         if key.lower() == "name":
-            raise InputError(f"tag {key!r} cannot be chosen: each resource has its own name in `Name`")
+            raise InputError(f"tag {key!r} cannot be set: Fleetswap sets `Name` to the name of each resource")
         if not 1 <= len(key) <= KEY_CHARS or len(value) > VALUE_CHARS:
             raise InputError(f"tag {key!r}: a key has 1 to {KEY_CHARS} characters, a value at most {VALUE_CHARS}")
         if not (_TAKEN.fullmatch(key) and _TAKEN.fullmatch(value)):
@@ -86,4 +88,6 @@ def check(extra: Mapping[str, str]) -> None:
 def refuse_reserved(key: str) -> None:
     """Raise `InputError` for the key of a user's tag that is not the user's to choose."""
     if key.lower().startswith(RESERVED_PREFIXES):
-        raise InputError(f"tag {key!r} is reserved: choose a key that starts with none of {RESERVED_PREFIXES}")
+        raise InputError(
+            f"tag {key!r} is reserved: use a key that does not start with {' or '.join(RESERVED_PREFIXES)}"
+        )

@@ -67,10 +67,12 @@ def instantiate(
     drv = drvs[0].partition("!")[0]
     queried = _run(["nix-store", *_pairs("--option", options), "--query", "--outputs", drv])
     if queried.returncode != 0:
-        raise InputError(f"{expression}: nix cannot say the outputs of {drv}: {_reason(queried.stderr)}")
+        raise InputError(f"{expression}: cannot query the outputs of {drv}: {_reason(queried.stderr)}")
     outputs = queried.stdout.split()
     if len(outputs) != 1:
-        raise InputError(f"{expression}: {drv} has {len(outputs)} outputs, not one: name a derivation that is a disk")
+        raise InputError(
+            f"{expression}: {drv} has {len(outputs)} outputs, not one: use a derivation whose only output is a disk"
+        )
     return Derivation(Path(drv), Path(outputs[0]))
 
 
@@ -144,10 +146,12 @@ def find_disk(out: Path) -> Path:
     disks = sorted(path for path in out.iterdir() if path.suffix in DISK_SUFFIXES and path.is_file())
     if not disks:
         there = ", ".join(sorted(path.name for path in out.iterdir())) or "nothing"
-        raise InputError(f"{out} holds no disk ({kinds}) but {there}: name a derivation whose output is one")
+        raise InputError(
+            f"{out} does not contain a disk ({kinds}) but {there}: use a derivation whose output is a disk"
+        )
     if len(disks) > 1:
         names = ", ".join(disk.name for disk in disks)
-        raise InputError(f"{out} holds {len(disks)} disks ({names}): name a derivation whose output is one")
+        raise InputError(f"{out} holds {len(disks)} disks ({names}): use a derivation whose output is a disk")
     return disks[0]
 
 
@@ -166,12 +170,14 @@ class _NoPackages(InputError):
 def _evaluate(expression: Path, arguments: list[str], options: Mapping[str, str] | None) -> str:
     """What nix-instantiate prints. The error names the file, since nix's own first line seldom does."""
     if not expression.exists():
-        raise InputError(f"{expression} does not exist: name a Nix expression, relative to the project's root")
+        raise InputError(
+            f"{expression} does not exist: use the path of a Nix expression, relative to the project folder"
+        )
     done = _run(["nix-instantiate", *_pairs("--option", options), *arguments, str(expression)])
     if done.returncode != 0:
         reason = _reason(done.stderr)
         kind = _NoPackages if reason.startswith("attribute 'packages' in selection path") else InputError
-        raise kind(f"{expression} does not evaluate: {reason}: `nix-instantiate --show-trace {expression}` says where")
+        raise kind(f"{expression} does not evaluate: {reason}: `nix-instantiate --show-trace {expression}` shows where")
     return done.stdout
 
 
@@ -197,7 +203,7 @@ def _start(command: list[str], *, stdout: int) -> subprocess.Popen[str]:
         )
     except FileNotFoundError as error:
         raise InputError(
-            f"{command[0]} is not on PATH: install nix (Debian: nix-bin; elsewhere: see nixos.org)"
+            f"{command[0]} is not on PATH: install Nix (Debian: nix-bin; elsewhere: see nixos.org)"
         ) from error
 
 
@@ -243,7 +249,7 @@ def _reason(stderr: str) -> str:
     lines = stderr.splitlines()
     heads = [number for number, line in enumerate(lines) if line.startswith("error:")]
     if not heads:
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it gave no reason")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
     start = heads[-1]
     if lines[start].strip() == "error:":
         inner = [number for number in range(start, len(lines)) if lines[number].strip().startswith("error: ")]

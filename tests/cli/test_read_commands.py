@@ -125,7 +125,7 @@ def test_a_flipped_byte_has_a_status_of_its_own_and_is_named(cli: Cli, local: Lo
     snapshot_id = local.hold(damaged)
     ran = cli("verify", snapshot_id)
     assert ran.status == 4
-    assert ran.out == "block 3 (byte 1572864) has other content than its block map says\n"
+    assert ran.out == "block 3 (byte 1572864) differs from the block map\n"
     assert ran.error == (f"snapshot {snapshot_id} does not match: 1 differing block, the first at byte 1572864")
     ran = cli("verify", snapshot_id, image, "--json")
     assert ran.status == 4
@@ -139,7 +139,7 @@ def test_a_lacking_block(cli: Cli, local: Local) -> None:
     """A block that would be garbage on an encrypted volume would not be missed."""
     ran = cli("verify", local.hold(lacking))
     assert ran.status == 4
-    assert "block 3 (byte 1572864) is not in the snapshot, and its block map says that it is" in ran.out
+    assert "block 3 (byte 1572864) is missing from the snapshot, but the block map has it" in ran.out
 
 
 def test_a_wrong_file(cli: Cli, whole: str, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_block_tokens_that_have_grown_old_are_asked_for_anew(cli: Cli, local: Lo
         (["download", "ami-1", "x.raw"], 2, "'ami-1' is not a snapshot ID (snap-…)"),
         (["download", "snap-00000000000000000", "x.raw"], 1, "snap-00000000000000000"),
         (["download", "snap-1", "absent/x.raw"], 2, "there is no folder"),
-        (["download", "snap-1", "."], 2, "no regular file"),
+        (["download", "snap-1", "."], 2, "not a regular file"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(

@@ -60,7 +60,7 @@ def test_a_taken_listener_port_is_told(fresh: LocalStack) -> None:
     with socket.create_server(("0.0.0.0", LISTENER_PORT)):  # noqa: S104 - as a careless server does
         ran = fresh.run("up")
     assert_refused(ran, f"port {LISTENER_PORT}")
-    assert "The local cloud runs" not in ran.said
+    assert "The local cloud is running" not in ran.said
 
 
 def test_a_second_up_is_told_that_the_stack_is_locked(fresh: LocalStack, tmp_path: Path) -> None:

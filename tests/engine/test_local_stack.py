@@ -177,7 +177,7 @@ def test_new_cloud_gets_an_empty_stack(machine: Machine, capsys: pytest.CaptureF
     machine.stack().up()
     assert [call.split()[:2] for call in machine.calls()][1] == ["stack", "init"]
     assert machine.deployed() == ("2", None)
-    assert capsys.readouterr().err == "The local cloud is new, so its account is empty: the stack starts empty too.\n"
+    assert capsys.readouterr().err == "The local cloud is new and its account empty: the stack starts empty too.\n"
 
 
 def test_cloud_that_runs_on_is_left_alone(machine: Machine) -> None:
@@ -186,7 +186,7 @@ def test_cloud_that_runs_on_is_left_alone(machine: Machine) -> None:
     machine.calls()
     machine.stack().up()
     assert [call.split()[0] for call in machine.calls()] == ["up", "stack"]
-    with pytest.raises(LocalError, match="the local cloud runs on port 4510: `make down` first"):
+    with pytest.raises(LocalError, match="the local cloud is running on port 4510: run `make down` first"):
         machine.stack(PORT="5000").up()
 
 
@@ -215,7 +215,7 @@ def test_the_lock_of_a_killed_update_is_taken_away(machine: Machine, capsys: pyt
     locked_by(machine, os.getpid(), socket.gethostname())
     assert machine.stack().up() == 0
     assert machine.calls()[0] == "cancel --yes --non-interactive --stack local"
-    assert f"The update before was killed (pulumi, pid {os.getpid()})" in capsys.readouterr().err
+    assert f"The previous update was killed (pulumi, pid {os.getpid()})" in capsys.readouterr().err
 
 
 def test_a_lock_that_may_be_held_is_left_to_pulumi(machine: Machine) -> None:
@@ -297,7 +297,7 @@ def test_summary_says_what_is_served_and_what_each_phase_took() -> None:
     assert summary(outputs) == (
         "http://here is served by web-1, standby web-0\n"
         "(its image: build 1.5 s, upload 2 s; the last rollout: gate 9 s)\n"
-        "`make rollback` goes back to web-0\n"
+        "`make rollback` rolls back to web-0\n"
     )
 
 
@@ -334,7 +334,7 @@ def test_a_killed_rollout_is_waited_for_until_its_guardian_has_put_it_back(
     assert guardian.poll() is not None
     guardian.wait()
     said = capfd.readouterr().out
-    assert "its guardian has put back what it had done" in said
+    assert "its guardian restored the traffic" in said
     assert said.endswith("asked: status --service web --endpoint-url http://127.0.0.1:4510\n")
     assert machine.stack(STATUS="1").up() == 1
     assert "guardian" not in capfd.readouterr().out
@@ -345,7 +345,7 @@ def test_status_says_where_it_answers_and_asks_aws_for_the_rest(
 ) -> None:
     """A user would be shown a ledger and the insides of the local cloud, or nothing of what serves."""
     assert machine.stack().status() == 1
-    assert "does not run: `make up` starts it" in capfd.readouterr().out
+    assert "is not running: start it with `make up`" in capfd.readouterr().out
     machine.cloud = {"pid": 1, "instances": [{"state": "running"}, {"state": "terminated"}], "problems": ["no qemu"]}
     machine.stack().up()
     machine.has_outputs(standby="web-11111111")
@@ -354,11 +354,11 @@ def test_status_says_where_it_answers_and_asks_aws_for_the_rest(
     assert machine.stack().status() == 0
     said = capfd.readouterr().out.splitlines()
     assert said == [
-        "The local cloud runs at http://127.0.0.1:4510 (pid 1), with 1 machine.",
+        "The local cloud is running at http://127.0.0.1:4510 (pid 1), with 1 machine.",
         "  problem: no qemu",
         "",
         "http://here is served by web-00000000, standby web-11111111",
-        "`make rollback` goes back to web-11111111",
+        "`make rollback` rolls back to web-11111111",
         "",
         "asked: status --service web --endpoint-url http://127.0.0.1:4510",
     ]
@@ -375,7 +375,7 @@ def test_a_state_that_a_full_disk_cut_off_is_healed(
     state.with_name("local.json.bak").write_text('{"version": 3}')
     state.write_text('{"version": 3, "checkp')
     assert getattr(machine.stack(), verb)() == 0
-    assert "was cut off" in capsys.readouterr().err
+    assert "is truncated" in capsys.readouterr().err
     assert state.read_text() == '{"version": 3}'
     assert state.with_name("local.json.damaged").read_text() == '{"version": 3, "checkp'
     assert getattr(machine.stack(), verb)() == 0
@@ -388,6 +388,6 @@ def test_a_state_whose_copy_is_damaged_too_is_told(machine: Machine) -> None:
     state = machine.work.stack_state
     state.write_text("{")
     state.with_name("local.json.bak").write_text("{")
-    with pytest.raises(LocalError, match=r"is damaged \(was the disk full\?\), and so is its copy: run `make down`"):
+    with pytest.raises(LocalError, match=r"is damaged \(was the disk full\?\), and so is its backup: run `make down`"):
         machine.stack().up()
     assert state.read_text() == "{"

@@ -157,13 +157,13 @@ def forged(**changes: int | bytes) -> bytes:
     [
         (bytes(BLOCK), "is missing"),
         (BLOB[::-1], "is missing"),
-        (forged(version=2), "is of version 2, and this Fleetswap reads version 1"),
-        (forged(block_size=4096), "makes no sense"),
-        (forged(size=6 * BLOCK), "makes no sense"),
-        (forged(size=0), "makes no sense"),
-        (forged(count=4), "makes no sense"),
-        (forged(map_blocks=2), "makes no sense"),
-        (forged(size=2048 * BLOCK, count=2048), "makes no sense"),
+        (forged(version=2), "has version 2, but this Fleetswap reads version 1"),
+        (forged(block_size=4096), "its sizes contradict each other"),
+        (forged(size=6 * BLOCK), "its sizes contradict each other"),
+        (forged(size=0), "its sizes contradict each other"),
+        (forged(count=4), "its sizes contradict each other"),
+        (forged(map_blocks=2), "its sizes contradict each other"),
+        (forged(size=2048 * BLOCK, count=2048), "its sizes contradict each other"),
         (forged(entries=bytes(32)), "is damaged: the checksum of its entries"),
         (BLOB[:-1] + b"\0", "is damaged: the checksum of its header"),
     ],
@@ -177,7 +177,7 @@ def test_says_what_is_wrong(blob: bytes, said: str) -> None:
 
 def test_a_map_of_another_snapshot_is_not_believed() -> None:
     """A snapshot of a running volume carries the image's map, and the volume has been written to since."""
-    with pytest.raises(BadMap, match=f"describes {SNAPSHOT}: the snapshot was made of a volume, or copied"):
+    with pytest.raises(BadMap, match=f"belongs to {SNAPSHOT}: the snapshot was made from a volume, or is a copy"):
         read(BLOB, snapshot_id="snap-1")
 
 

@@ -105,14 +105,17 @@ def test_a_container_in_a_container_is_refused(gpt: Path, name: str) -> None:
     ("content", "message"),
     [
         (b"", "is empty: build it again"),
-        (b"hello", "is too small: it has 5 bytes, and a disk with a partition has 1048576 or more"),
-        (disk_bytes(["data"], 2 * MIB)[:-1], "is cut off or no disk: its size, 2097151 bytes, is no multiple of 512"),
+        (b"hello", "is too small: it has 5 bytes, but a disk with a partition has at least 1048576"),
+        (
+            disk_bytes(["data"], 2 * MIB)[:-1],
+            "is truncated or not a disk: its size, 2097151 bytes, is not a multiple of 512",
+        ),
         (bytes(2 * MIB), "is not a disk: it has no partition table"),
         (gzip.compress(bytes(2 * MIB)), "is compressed with gzip, not a raw disk: unpack it with gunzip"),
         (b"\xfd7zXZ\0" + bytes(2 * MIB), "is compressed with xz"),
         (b"\x28\xb5\x2f\xfd" + bytes(2 * MIB), "is compressed with zstd"),
         (bytes(32_769) + b"CD001" + bytes(2 * MIB), "is an ISO 9660 CD"),
-        (bytes(4096) + b"EFI PART" + bytes(2 * MIB - 4104), "is partitioned for sectors of 4096 bytes"),
+        (bytes(4096) + b"EFI PART" + bytes(2 * MIB - 4104), "is partitioned for 4096-byte sectors"),
         # A file system with no partition around it: boot code where the table would be.
         (bytes(range(2, 256)) * 2 + b"\0\0\x55\xaa" + bytes(2 * MIB - 512), "has no partition table"),
         (b"QED\0" + bytes(2 * MIB - 4), "is a QED file, not a raw disk: convert it with"),
@@ -147,17 +150,17 @@ def test_what_is_no_disk_is_refused(tmp_path: Path, content: bytes, message: str
 def test_a_cut_off_disk_is_refused(gpt: Path, tmp_path: Path) -> None:
     """Half a download would be uploaded as an image, and fail at boot or, worse, later."""
     os.truncate(gpt, 3 * MIB)
-    refused(gpt, "is cut off: its GPT is of a disk of 4194304 bytes or more, and it has 3145728")
+    refused(gpt, "is truncated: its GPT describes a disk of at least 4194304 bytes, but it has 3145728")
     mbr = disk_file(tmp_path / "mbr.raw")
     os.truncate(mbr, 2 * MIB)
-    refused(mbr, "is cut off: its partitions end at byte 2621952, and it has 2097152")
+    refused(mbr, "is truncated: its partitions end at byte 2621952, but it has 2097152")
 
 
 @pytest.mark.parametrize(
     ("at", "message"),
     [
         (512 + 40, "the header's checksum is wrong"),
-        (512 + 12, "its header makes no sense"),
+        (512 + 12, "its header is not valid"),
         (1024 + 32, "the checksum of its entries is wrong"),
         (512, "a protective MBR, but no GPT header"),
     ],
@@ -192,7 +195,7 @@ def test_a_data_volume_is_a_disk_only_if_it_is_asked_for(tmp_path: Path, command
     path.write_bytes(bytes(4 * MIB))
     found = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
     subprocess.run([*command, str(path)], check=True, capture_output=True, env=found)
-    refused(path, f"is not a disk: it is {what} without a partition table; give a whole disk image .*--data")
+    refused(path, f"is not a disk: it is {what} without a partition table; use a whole disk image .*--data")
     with ImageFile(path, data=True) as image:
         assert (image.disk.table, image.disk.size) == ("none", 4 * MIB)
     assert identify(path, data=True).startswith("sha256:")
@@ -208,7 +211,7 @@ def test_a_data_volume_may_be_small_and_without_a_mark_but_is_no_container(tmp_p
     for content, message in (
         (gzip.compress(os.urandom(4096)).ljust(8192), "is compressed with gzip"),
         (b"vhdxfile" + bytes(504), "is a VHDX file"),
-        (b"x" * 513, "is cut off or no disk"),
+        (b"x" * 513, "is truncated or not a disk"),
         (b"", "is empty"),
     ):
         path.write_bytes(content)
@@ -248,7 +251,7 @@ def test_a_gpt_without_its_protective_mbr_is_told(gpt: Path, gpt_bytes: bytes) -
         refuse_unbootable(image.disk, name="x")
     gpt.write_bytes(bytes(512) + gpt_bytes[512:])
     with ImageFile(gpt) as image:
-        assert image.disk.unbootable == "has a GPT without its protective MBR, so nothing sees its partitions"
+        assert image.disk.unbootable == "has a GPT without a protective MBR, so its partitions are not recognized"
 
 
 def test_an_mbr_disk_needs_an_efi_partition_too(tmp_path: Path) -> None:
@@ -266,7 +269,7 @@ def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     refused(tmp_path, "is a directory: name the disk image in it")
     refused(tmp_path / "none.raw", "does not exist: build it, or correct the path")
-    refused(tmp_path / "pipe", "is not a regular file: give a file")
+    refused(tmp_path / "pipe", "is not a regular file: use a file")
 
 
 def test_the_identity_is_what_sha256sum_says(gpt: Path) -> None:

@@ -152,7 +152,7 @@ def test_only_what_differs_is_sent(tmp_path: Path) -> None:
     assert (two.parent, two.blocks_sent) == (one.snapshot_id, 1 + 1 + 1 + 1), (
         "b→x, the MBR, what is past the end, the map"
     )
-    blocks = f"8 blocks of 512 KiB, only those that differ from {one.snapshot_id}"
+    blocks = f"8 blocks of 512 KiB, sending only those that differ from {one.snapshot_id}"
     assert lines == [f"uploading two to snapshot {two.snapshot_id}: {blocks}"]
     check(port.held[two.snapshot_id], content, "aabxcc00")
     assert port.held[two.snapshot_id].about.tags == {
@@ -189,7 +189,7 @@ def test_another_stacks_parent_gets_no_block_into_this_stacks_image(tmp_path: Pa
     lies(forged, 5)
     uploaded, lines = lines_of(port, path, stack="production", samples=0)
     assert (uploaded.parent, uploaded.blocks_sent) == (None, 9)
-    assert lines[0] == "every block is sent: lineage web has no finished snapshot of stack production yet"
+    assert lines[0] == "sending every block: lineage web has no completed snapshot of stack production yet"
     check(port.held[uploaded.snapshot_id], content, "abcdefgh")
 
 
@@ -205,7 +205,7 @@ def test_an_unfinished_snapshot_on_another_stacks_parent_is_not_gone_on_with(tmp
     uploaded, lines = lines_of(port, path, stack="production", samples=0)
     assert uploaded.snapshot_id != pending.id
     assert lines[0] == (
-        f"unfinished snapshot {pending.id} is given up, because its parent is: snapshot {forged.id} is of stack"
+        f"not resuming the upload to snapshot {pending.id}: snapshot {forged.id} belongs to stack"
         " preview, which is not trusted"
     )
     check(port.held[uploaded.snapshot_id], content, "abcd")
@@ -234,7 +234,7 @@ def test_an_older_versions_snapshots_lead_to_a_full_upload(tmp_path: Path) -> No
     uploaded, lines = lines_of(port, path)
     assert uploaded.parent is None
     assert unfinished.id in port.held, "whether an upload began it, nobody can know; EBS gives it up by itself"
-    assert lines[0] == "every block is sent: lineage web has no finished snapshot of stack s yet"
+    assert lines[0] == "sending every block: lineage web has no completed snapshot of stack s yet"
     check(port.held[uploaded.snapshot_id], content, "abc")
 
 
@@ -248,9 +248,9 @@ def changed(port: FakeSnapshots, uploaded: Uploaded, kind: str, at: int = 0) -> 
         ("map gone", "its block map is missing"),
         ("map version", "its block map is damaged"),
         ("map byte", "its block map is damaged: the checksum of its entries is wrong"),
-        ("map of another", "its block map describes snap-0bad: the snapshot was made of a volume, or copied"),
-        ("block lost", "its block map does not agree with the snapshot, which lacks block 0"),
-        ("all content", r"its block map does not agree with the snapshot, whose block \d has other content"),
+        ("map of another", "its block map belongs to snap-0bad: the snapshot was made from a volume, or is a copy"),
+        ("block lost", "its block map does not match the snapshot, which does not have block 0"),
+        ("all content", r"its block map does not match block \d of the snapshot"),
     ],
 )
 @pytest.mark.parametrize("named", [False, True], ids=["newest", "named"])
@@ -263,14 +263,14 @@ def test_says_why_a_parent_is_not_trusted(tmp_path: Path, kind: str, reason: str
     next_path, _ = image(tmp_path, "abcd", name="next")
     said = f"snapshot {one.snapshot_id} cannot be the parent: {reason}"
     if named:
-        with pytest.raises(InputError, match=f"^{said}.*: name another parent, or none$"):
+        with pytest.raises(InputError, match=f"^{said}.*: choose another parent, or none$"):
             run(next_path, port, parent=one.snapshot_id)
         assert port.calls.count("start") == 1, "nothing was begun"
         return
     two, lines = lines_of(port, next_path)
     assert two.parent is None
     assert len(lines) == 2, lines
-    assert re.fullmatch(f"every block is sent: {said}.*", lines[0])
+    assert re.fullmatch(f"sending every block: {said}.*", lines[0])
 
 
 def test_an_older_one_stands_in_for_a_damaged_parent(tmp_path: Path) -> None:
@@ -292,9 +292,9 @@ def test_a_shrunken_image_begins_a_new_lineage(tmp_path: Path) -> None:
     held.about = replace(held.about, volume_gib=2)
     two, lines = lines_of(port, image(tmp_path, "abd", name="two")[0])
     assert two.parent is None
-    reason = "has a volume of 2 GiB, and the image needs 1: it cannot shrink"
-    assert lines[0] == f"every block is sent: snapshot {one.snapshot_id} {reason}"
-    with pytest.raises(InputError, match="it cannot shrink: name another parent, or none"):
+    reason = "has a volume of 2 GiB, but the image needs 1: a child cannot be smaller than its parent"
+    assert lines[0] == f"sending every block: snapshot {one.snapshot_id} {reason}"
+    with pytest.raises(InputError, match="a child cannot be smaller than its parent: choose another parent, or none"):
         run(image(tmp_path, "abe", name="three")[0], port, parent=one.snapshot_id)
 
 
@@ -317,7 +317,7 @@ def test_an_account_that_encrypts_by_default_refuses_a_plain_parent(tmp_path: Pa
     path, content = image(tmp_path, "abd", name="two")
     two, lines = lines_of(port, path)
     assert two.parent is None
-    assert lines[0].startswith(f"every block is sent: snapshot {one.snapshot_id} cannot be the parent (ValidationExc")
+    assert lines[0].startswith(f"sending every block: snapshot {one.snapshot_id} cannot be the parent (ValidationExc")
     check(port.held[two.snapshot_id], content, "abd")
     assert port.held[two.snapshot_id].about.tags["fleetswap:parent"] == "none"
     three = run(image(tmp_path, "abe", name="three")[0], port)
@@ -334,7 +334,9 @@ def test_an_encrypted_parent_passes_its_key_on(tmp_path: Path) -> None:
     path, content = image(tmp_path, "abd", name="two")
     two, lines = lines_of(port, path, encrypted=True, kms_key=KEY)
     assert two.parent is None
-    assert lines[0] == f"every block is sent: snapshot {plain.snapshot_id} is not encrypted, as was asked for"
+    assert (
+        lines[0] == f"sending every block: snapshot {plain.snapshot_id} is not encrypted, but the new snapshot must be"
+    )
     path, content = image(tmp_path, "abe", name="three")
     three = run(path, port, encrypted=True, kms_key=KEY)
     held = port.held[three.snapshot_id]
@@ -359,7 +361,7 @@ def test_a_parent_that_goes_away_is_done_without(tmp_path: Path) -> None:
     path, content = image(tmp_path, "abd", name="two")
     two, lines = lines_of(port, path)
     assert two.parent is None
-    assert lines[0].startswith(f"every block is sent: snapshot {one.snapshot_id} cannot be the parent (snapshot")
+    assert lines[0].startswith(f"sending every block: snapshot {one.snapshot_id} cannot be the parent (snapshot")
     check(port.held[two.snapshot_id], content, "abd")
 
 
@@ -378,7 +380,7 @@ def test_a_parent_that_cannot_be_read_is_done_without(tmp_path: Path, call: str,
     path, content = image(tmp_path, "abd", name="two")
     two, lines = lines_of(port, path, clock=clock)
     assert two.parent is None
-    assert lines[0].startswith(f"every block is sent: snapshot {one.snapshot_id} cannot be read ({error}")
+    assert lines[0].startswith(f"sending every block: snapshot {one.snapshot_id} cannot be read ({error}")
     assert clock.now() < 100
     check(port.held[two.snapshot_id], content, "abd")
     with pytest.raises(CloudError, match=f"^{error}"):

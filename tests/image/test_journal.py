@@ -128,7 +128,7 @@ def test_an_unusable_folder_is_told_and_no_obstacle(tmp_path: Path) -> None:
         assert not made.has(3, digest(3))
         made.forget()
     assert len(told) == 1
-    assert "no journal can be kept" in told[0]
+    assert "cannot keep a journal" in told[0]
 
 
 def test_a_disk_that_fills_up_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_a_disk_that_fills_up_is_told_once(tmp_path: Path, monkeypatch: pytest.M
         made.add(3, digest(3))
         made.add(4, digest(4))
     assert told == [
-        f"no journal can be kept in {tmp_path} ({os.strerror(errno.ENOSPC)}): if killed, all blocks are sent again"
+        f"cannot keep a journal in {tmp_path} ({os.strerror(errno.ENOSPC)}): an interrupted upload cannot be resumed"
     ]
 
 

@@ -213,7 +213,7 @@ def test_what_was_acknowledged_is_not_sent_again(worlds: Callable[[], World], tm
     uploaded = world.run(journal=tmp_path, say=lines.append)
     assert (uploaded.snapshot_id, uploaded.resumed) == (left, True)
     assert uploaded.blocks_sent == len(world.mine[0].written) - 1, "the second was not yet in the journal"
-    assert lines[0] == f"going on in the unfinished snapshot {left}"
+    assert lines[0] == f"resuming the interrupted upload to snapshot {left}"
     world.check(uploaded)
 
 

@@ -348,7 +348,7 @@ def test_silence_is_given_up(run: Run, error: TryAgain) -> None:
         raise error
 
     run.puts.before = fail
-    with pytest.raises(GaveUp, match=rf"^{error}; nothing succeeded for 300 s, given up$"):
+    with pytest.raises(GaveUp, match=rf"^{error}; gave up after 300 s without a success$"):
         run(10)
     assert run.clock.now() >= PATIENCE
     assert run.puts.closed == run.puts.lines
@@ -561,9 +561,9 @@ def test_why_nothing_moves_is_told() -> None:
     assert second is not None
     assert work.progress().trouble == ""
     clock.advance(6)
-    assert work.progress().trouble == "nothing acknowledged for 6 s, 2 on their way"
+    assert work.progress().trouble == "nothing acknowledged for 6 s, 2 in flight"
     work.again(first, clock.now() + 1, throttled=False, reason="writing block 0: no progress for 30 s")
-    told = "nothing acknowledged for 6 s, 1 on their way; the last failure: writing block 0: no progress for 30 s"
+    told = "nothing acknowledged for 6 s, 1 in flight; last failure: writing block 0: no progress for 30 s"
     assert work.progress().trouble == told
     work.done(BLOCK_SIZE)
     assert work.progress().trouble == ""

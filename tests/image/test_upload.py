@@ -133,7 +133,7 @@ def test_a_backup_with_the_same_tags_is_not_taken_for_the_image(image: Path) -> 
     assert not again.adopted
     assert again.snapshot_id != foreign.id
     reason = f"its block map describes {first.id}: the snapshot was made of a volume, or copied"
-    assert f"snapshot {foreign.id} is not taken for the image: {reason}" in lines
+    assert f"not adopting snapshot {foreign.id}: {reason}" in lines
     assert foreign.id in port.held, "it is not ours to delete"
 
 
@@ -172,7 +172,7 @@ def test_a_look_that_is_refused_costs_an_upload_and_no_deploy(image: Path) -> No
 
     port.before = refuse
     assert run(image, port, say=lines.append).snapshot_id != held.id
-    assert lines[0] == f"snapshot {held.id} is not taken for the image: access denied: allow ebs:ListSnapshotBlocks"
+    assert lines[0] == f"not adopting snapshot {held.id}: access denied: allow ebs:ListSnapshotBlocks"
 
 
 def test_a_finished_snapshot_that_is_not_readable_yet_is_waited_for(image: Path) -> None:
@@ -346,7 +346,7 @@ def test_says_that_a_start_in_the_dark_may_have_worked(image: Path) -> None:
             raise TryAgain("timed out")
 
     port.after = lose
-    with pytest.raises(CloudError, match=r"^timed out; nothing succeeded for 300 s, given up; an unfinished snapshot"):
+    with pytest.raises(CloudError, match=r"^timed out; gave up after 300 s without a success; a pending snapshot"):
         run(image, port)
     assert len(port.held) == 1, "each attempt must use the same token"
 
@@ -432,7 +432,7 @@ def test_a_snapshot_that_is_deleted_meanwhile_is_begun_anew(image: Path) -> None
 
     port.before = vanish
     uploaded = run(image, port, clock=clock, say=lines.append)
-    assert "snapshot snap-0001 was deleted meanwhile: beginning anew" in lines
+    assert "snapshot snap-0001 was deleted in the meantime: starting over" in lines
     assert [each.id for each in port.of_state("completed")] == [uploaded.snapshot_id]
     assert read_back(port.held[uploaded.snapshot_id], 5 * BLOCK) == image.read_bytes()[: 5 * BLOCK]
 
@@ -599,8 +599,8 @@ def test_progress_is_told_in_figures_and_what_is_decided_in_lines(image: Path) -
         ({"identity": ""}, "identity"),
         ({"kms_key": KEY}, "encrypted is not set"),
         ({"encrypted": True, "kms_key": "alias/mine"}, "not the ARN of a key"),
-        ({"parent": "ami-1"}, "parent ami-1 is neither auto nor none nor the id of a snapshot"),
-        ({"sparse": "zeros"}, "sparse zeros is neither none nor holes"),
+        ({"parent": "ami-1"}, "parent ami-1 is not auto, none or a snapshot ID"),
+        ({"sparse": "zeros"}, "sparse zeros is not none or holes"),
         ({"samples": -1}, "samples -1 is negative"),
     ],
 )

@@ -109,17 +109,17 @@ def test_the_size_is_what_qemu_says(
 @pytest.mark.parametrize(
     ("at", "data", "message"),
     [
-        (60, struct.pack(">I", 4), "is a differencing VHD, which holds only what differs from its parent: merge"),
+        (60, struct.pack(">I", 4), "is a differencing VHD, which contains only what differs from its parent: merge"),
         (
             60,
             struct.pack(">I", 6),
             r"is a damaged VHD file \(a disk of type 6, which does not exist\): copy or build it",
         ),
-        (12, struct.pack(">I", 2), "the footer is of an unknown version"),
+        (12, struct.pack(">I", 2), "the footer has an unknown version"),
         (
             48,
             struct.pack(">Q", 1 << 62),
-            "a disk of 4611686018427387904 bytes, and the format has at most 2190433320960",
+            "a disk of 4611686018427387904 bytes, but the format allows at most 2190433320960",
         ),
         (48, struct.pack(">Q", 0), "is empty"),
     ],
@@ -135,33 +135,36 @@ def test_a_footer_of_what_is_not_read_is_refused(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d[:-512], "the footer at its end is missing, so it is cut off"),
-        (lambda d: d[:100], "the footer at its end is missing|it is cut off"),
-        (lambda d: d + bytes(512), "the footer at its end is missing, so it is cut off"),
+        (lambda d: d[:-512], "the footer at its end is missing, so it is truncated"),
+        (lambda d: d[:100], "the footer at its end is missing|it is truncated"),
+        (lambda d: d + bytes(512), "the footer at its end is missing, so it is truncated"),
         (lambda d: d[:-100] + b"x" + d[-99:], "the checksum of the footer is wrong"),
         (lambda d: d[:100] + b"x" + d[101:], "the checksum of the copy of its footer is wrong"),
         (lambda d: bytes(512) + d[512:], "the copy of its footer at its beginning is missing"),
-        (lambda d: set_footer(d, 48, struct.pack(">Q", MIB), copy=False), "the copy of its footer says something else"),
+        (lambda d: set_footer(d, 48, struct.pack(">Q", MIB), copy=False), "the copy of its footer differs from it"),
         (lambda d: set_footer(d, 60, struct.pack(">I", 2)), "it begins like a dynamic disk and ends like a fixed one"),
-        (lambda d: set_footer(d, 16, struct.pack(">Q", 1 << 60)), "its header lies outside of the file"),
+        (lambda d: set_footer(d, 16, struct.pack(">Q", 1 << 60)), "its header is outside the file"),
         (lambda d: set_footer(d, 16, struct.pack(">Q", 4096)), "its header is missing"),
-        (lambda d: set_footer(d, 48, struct.pack(">Q", 64 * MIB)), "its table has 3 entries, and the disk 32 blocks"),
+        (
+            lambda d: set_footer(d, 48, struct.pack(">Q", 64 * MIB)),
+            "its table has 3 entries, but the disk has 32 blocks",
+        ),
         (lambda d: d[:700] + b"x" + d[701:], "the checksum of its header is wrong"),
-        (lambda d: set_header(d, 24, struct.pack(">I", 2)), "its header is of an unknown version"),
+        (lambda d: set_header(d, 24, struct.pack(">I", 2)), "its header has an unknown version"),
         (lambda d: set_header(d, 32, struct.pack(">I", 0)), "blocks of 0 bytes"),
         (lambda d: set_header(d, 32, struct.pack(">I", 4096)), "blocks of 4096 bytes"),
         (lambda d: set_header(d, 32, struct.pack(">I", 3 * MIB)), "blocks of 3145728 bytes"),
         (lambda d: set_header(d, 32, struct.pack(">I", 1 << 31)), "blocks of 2147483648 bytes"),
-        (lambda d: set_header(d, 28, struct.pack(">I", 2)), "its table has 2 entries, and the disk 3 blocks"),
-        (lambda d: set_header(d, 16, struct.pack(">Q", 1 << 60)), "its table lies outside of the file"),
-        (lambda d: set_header(d, 16, struct.pack(">Q", 0)), "its table lies outside of the file"),
-        (lambda d: set_entry(d, 1, 1 << 30), r"a block at sector 1073741824 lies outside of the file"),
-        (lambda d: set_entry(d, 1, len(d) // 512 - 4000), r"a block at sector \d+ lies outside of the file"),
-        (lambda d: set_entry(d, 1, 0), r"a block at sector 0 lies on its header or table"),
-        (lambda d: set_entry(d, 0, 3), r"a block at sector 3 lies on its header or table"),
-        (lambda d: set_entry(d, 1, entry(d, 0)), r"a block at sector \d+ lies on another"),
-        (lambda d: set_entry(d, 1, entry(d, 0) + 4000), r"a block at sector \d+ lies on another"),
-        (lambda d: set_entry(d, 0, entry(d, 1) - 4000), r"a block at sector \d+ lies on another"),
+        (lambda d: set_header(d, 28, struct.pack(">I", 2)), "its table has 2 entries, but the disk has 3 blocks"),
+        (lambda d: set_header(d, 16, struct.pack(">Q", 1 << 60)), "its table is outside the file"),
+        (lambda d: set_header(d, 16, struct.pack(">Q", 0)), "its table is outside the file"),
+        (lambda d: set_entry(d, 1, 1 << 30), r"a block at sector 1073741824 is outside the file"),
+        (lambda d: set_entry(d, 1, len(d) // 512 - 4000), r"a block at sector \d+ is outside the file"),
+        (lambda d: set_entry(d, 1, 0), r"a block at sector 0 overlaps its header or table"),
+        (lambda d: set_entry(d, 0, 3), r"a block at sector 3 overlaps its header or table"),
+        (lambda d: set_entry(d, 1, entry(d, 0)), r"a block at sector \d+ overlaps another"),
+        (lambda d: set_entry(d, 1, entry(d, 0) + 4000), r"a block at sector \d+ overlaps another"),
+        (lambda d: set_entry(d, 0, entry(d, 1) - 4000), r"a block at sector \d+ overlaps another"),
     ],
 )
 def test_a_damaged_dynamic_disk_is_refused(
@@ -179,7 +182,7 @@ def entry(content: bytes, block: int) -> int:
 def test_a_cut_off_fixed_disk_is_refused(tmp_path: Path, fixed: bytes) -> None:
     """The disk's last bytes would be the footer, or missing."""
     refused(
-        tmp_path / "x", fixed[:MIB] + fixed[-512:], "its disk has 5244416 bytes, the file 1049088, so it is cut off"
+        tmp_path / "x", fixed[:MIB] + fixed[-512:], "its disk has 5244416 bytes, the file 1049088, so it is truncated"
     )
 
 

@@ -126,7 +126,7 @@ def test_a_trace_that_looks_like_an_error_is_none(expression: Write) -> None:
             "executing SQLite statement 'insert into x;': disk is full (in '/nix')",
         ),
         ("warning: a\nit broke\n\n", "it broke"),
-        ("", "it gave no reason"),
+        ("", "no reason given"),
     ],
 )
 def test_the_reason_is_found_in_what_other_versions_print(stderr: str, reason: str) -> None:
@@ -183,7 +183,7 @@ def test_without_nix_the_remedy_is_to_install_it(
 ) -> None:
     """A machine without nix would show a traceback."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="nix-instantiate is not on PATH: install nix"):
+    with pytest.raises(InputError, match="nix-instantiate is not on PATH: install Nix"):
         name(expression(small()))
 
 
@@ -222,7 +222,7 @@ def test_the_disk_is_the_output_or_the_only_one_in_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["readme", "log"], "holds no disk (*.raw, *.img, *.vhd, *.qcow2) but log, readme"),
+        (["readme", "log"], "does not contain a disk (*.raw, *.img, *.vhd, *.qcow2) but log, readme"),
         ([], "but nothing"),
         (["b.vhd", "a.raw", "log"], "holds 2 disks (a.raw, b.vhd)"),
     ],

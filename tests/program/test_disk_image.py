@@ -191,7 +191,7 @@ def test_an_image_that_is_not_the_previewed_one_is_refused(cloud: LocalCloud, cl
     """Another disk than the one in the preview would be deployed under its name."""
     asked = inputs(cloud, disk)
     disk_file(disk, seed=1)
-    with pytest.raises(FleetswapError, match="its source now makes"):
+    with pytest.raises(FleetswapError, match="its source now has identity"):
         provider.create(asked)
     assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
 

@@ -92,7 +92,7 @@ def test_aws_that_stays_silent_is_told_with_the_remedy(
     """Whoever deploys would look for what to clean up, where the next update does it."""
     monkeypatch.setattr("fleetswap.aws.session.CONTROL_ATTEMPTS", 1)
     cloud.faults.add({"service": "elbv2", "operation": "CreateRule", "fault": "error-500", "lost_answer": True})
-    with pytest.raises(CloudError, match="run the update again, it finds the preview rule"):
+    with pytest.raises(CloudError, match="run the update again, which finds the preview rule"):
         rules.create(site.inputs())
     (made,) = site.rules()
     assert rules.create(site.inputs()).id == made["RuleArn"]

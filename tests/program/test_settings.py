@@ -94,8 +94,8 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
         ({"account": "1234"}, "fleetswap:account"),
         ({"network": {"zones": ["a", "a"]}}, "a is named twice"),
         ({"network": {"zones": ["us-east-1a", "us-east-1b"]}}, "fleetswap:network.zones[0]"),
-        ({"health": {"codes": "299-200"}}, "299-200 is no range"),
-        ({"health": {"codes": "200,404-200"}}, "404-200 is no range"),
+        ({"health": {"codes": "299-200"}}, "299-200 is not a range"),
+        ({"health": {"codes": "200,404-200"}}, "404-200 is not a range"),
         ({"health": {"grace": 7201}}, "fleetswap:health.grace"),
         ({"capacity": {"warmup": 4000}}, "fleetswap:capacity.warmup"),
         ({"capacity": {"warmup": 0}}, "fleetswap:capacity.warmup"),  # never reaches AWS, which takes 300 s then
@@ -109,16 +109,16 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
         ({"machine": {"instance_types": ["c7i.large", "c7i.large"]}}, "names c7i.large twice"),
         ({"machine": {"instance_types": ["large"]}}, "fleetswap:machine.instance_types[0]"),
         ({"machine": {"policies": ["CloudWatchAgentServerPolicy"]}}, "fleetswap:machine.policies[0]"),
-        ({"tags": {f"key-{n}": "1" for n in range(41)}}, "41 tags are too many: at most 40"),
+        ({"tags": {f"key-{n}": "1" for n in range(41)}}, "41 tags are too many: the maximum is 40"),
         ({"tags": {"team": "x" * 256}}, "a value at most 255"),
         ({"tags": {"": "x"}}, "a key has 1 to 127 characters"),
-        ({"tags": {"Name": "mine"}}, "tag 'Name' cannot be chosen"),
+        ({"tags": {"Name": "mine"}}, "tag 'Name' cannot be set"),
         ({"tags": {"team": "a&b"}}, "may hold letters, digits"),
         ({"tags": {"Team": "a", "team": "b"}}, "Team, team differ only in case"),
         ({"machine": {"instance_types": ["c7i.large", "c7gn.large"]}}, "c7gn.large has an Arm processor"),
         ({"machine": {"instance_types": ["a1.large"]}}, "a1.large has an Arm processor"),
-        ({"network": {"cidr": "127.0.0.0/16"}}, "not for hosts of a network"),
-        ({"network": {"cidr": "169.254.0.0/16"}}, "not for hosts of a network"),
+        ({"network": {"cidr": "127.0.0.0/16"}}, "not a network for hosts"),
+        ({"network": {"cidr": "169.254.0.0/16"}}, "not a network for hosts"),
         ({"health": {"path": "/gesund/ä"}}, "fleetswap:health.path"),
         ({"rollout": {"probe_path": "/ä"}}, "fleetswap:rollout.probe_path"),
         ({"rollout": {"alarms": [f"a-{n}" for n in range(101)]}}, "fleetswap:rollout.alarms"),
@@ -245,7 +245,7 @@ def test_what_other_programs_set_is_none_of_ours(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("key", ["fleetswp:capacity", "Fleetswap:capacity", "shop:capacity"])
 def test_a_key_that_only_looks_like_ours_is_told(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     """A misspelt namespace, or a forgotten one, would leave the default in force and say nothing."""
-    with pytest.raises(InputError, match=f"not settings of this program: {key}: they begin with fleetswap:"):
+    with pytest.raises(InputError, match=f"not settings of this program: {key}: its settings begin with fleetswap:"):
         configured(monkeypatch, KEYS | {key: "{}"})
 
 

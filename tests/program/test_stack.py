@@ -267,8 +267,8 @@ def test_the_network_cannot_change_under_a_fleet(first: Program) -> None:
     [
         ({"values": {"service": "shop"}}, "fleetswap:service cannot change"),
         ({"region": "eu-west-1"}, "aws:region cannot change"),
-        ({"stack_name": "live"}, "this stack is called fleetswap/live"),
-        ({"credentials": Credentials(account="999900001111")}, "credentials are of AWS account 999900001111"),
+        ({"stack_name": "live"}, "this stack is named fleetswap/live"),
+        ({"credentials": Credentials(account="999900001111")}, "credentials belong to AWS account 999900001111"),
     ],
 )
 def test_another_identity_touches_nothing(first: Program, changes: dict[str, Any], told: str) -> None:

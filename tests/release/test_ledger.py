@@ -173,10 +173,10 @@ def test_an_older_programs_ledger_is_read() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"service": "shop"}, "fleetswap:service cannot change under a running fleet, which is web"),
-        ({"region": "eu-west-1"}, "aws:region cannot change under a running fleet, which is in eu-central-1"),
-        ({"account": "999900001111"}, "credentials are of AWS account 999900001111, but .* in account 111122223333"),
-        ({"stack": "shop/live"}, "this stack is called shop/live, but .* found as shop/prod: .*pulumi stack rename"),
+        ({"service": "shop"}, "fleetswap:service cannot change while the fleet of web runs"),
+        ({"region": "eu-west-1"}, "aws:region cannot change while the fleet runs in eu-central-1"),
+        ({"account": "999900001111"}, "credentials belong to AWS account 999900001111, but .* in account 111122223333"),
+        ({"stack": "shop/live"}, "this stack is named shop/live, but .* tags of shop/prod: .*pulumi stack rename"),
     ],
 )
 def test_another_identity_is_refused_under_a_live_release(changes: dict[str, str], told: str) -> None:
@@ -201,9 +201,9 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda plain: plain.update(entries="none"), "cannot be read"),
         (lambda plain: plain.update(identity={"stack": "x"}), "cannot be read"),
         (lambda plain: plain.update(standby=plain["live"]), "as live and as standby"),
-        (lambda plain: plain["entries"].append(plain["entries"][0]), "has a release twice"),
-        (lambda plain: plain["entries"][0]["health"].update(port=9090), "is not made of what stands there"),
-        (lambda plain: plain["entries"][1]["image"].update(identity="3"), "is not made of what stands there"),
+        (lambda plain: plain["entries"].append(plain["entries"][0]), "contains a release twice"),
+        (lambda plain: plain["entries"][0]["health"].update(port=9090), "does not match its content"),
+        (lambda plain: plain["entries"][1]["image"].update(identity="3"), "does not match its content"),
     ],
 )
 def test_a_ledger_that_was_edited_is_refused_in_one_line(change: Callable[[dict[str, Any]], object], told: str) -> None:
@@ -228,5 +228,5 @@ def test_a_network_is_kept_once_a_fleet_stands_on_it() -> None:
     ledger = Ledger().on(here)
     assert ledger.network == here
     assert ledger.on(here) == ledger
-    with pytest.raises(InputError, match=r"stands on 10\.0\.0\.0/16 in zones a, b"):
+    with pytest.raises(InputError, match=r"runs in 10\.0\.0\.0/16 in zones a, b"):
         ledger.on(elsewhere)

@@ -47,7 +47,7 @@ def refuse_taken(port: int) -> None:
             probe.bind(("127.66.0.1", port))
         except OSError as error:
             raise LocalError(
-                f"port {port} of 127.66.0.1 is not free ({error.strerror}): end what listens there, or set another"
+                f"port {port} of 127.66.0.1 is in use ({error.strerror}): stop what listens there, or set another"
                 f" {PROJECT}:front.port in Pulumi.{STACK}.yaml"
             ) from None
 
@@ -73,7 +73,7 @@ def served(outputs: Mapping[str, Any]) -> str:
 
 def way_back(outputs: Mapping[str, Any]) -> str:
     """How to go back, if there is a release to go back to."""
-    return f"`make rollback` goes back to {outputs['standby']}\n" if outputs.get("standby") else ""
+    return f"`make rollback` rolls back to {outputs['standby']}\n" if outputs.get("standby") else ""
 
 
 class Stack:
@@ -125,16 +125,18 @@ class Stack:
         port = self._seen_port()
         cloud = None if port is None else cloud_status(port)
         if port is None or cloud is None:
-            sys.stdout.write("The local cloud does not run: `make up` starts it.\n")
+            sys.stdout.write("The local cloud is not running: start it with `make up`.\n")
             return 1
         outputs = self._outputs() if self._work.has_stack else {}
         running = sum(instance["state"] == "running" for instance in cloud.get("instances", ()))
         machines = f"{running} machine{'' if running == 1 else 's'}"
-        sys.stdout.write(f"The local cloud runs at http://127.0.0.1:{port} (pid {cloud['pid']}), with {machines}.\n")
+        sys.stdout.write(
+            f"The local cloud is running at http://127.0.0.1:{port} (pid {cloud['pid']}), with {machines}.\n"
+        )
         for problem in cloud.get("problems", ()):
             sys.stdout.write(f"  problem: {problem}\n")
         if not outputs.get("live"):
-            sys.stdout.write("Nothing is deployed: `make up` does it.\n")
+            sys.stdout.write("Nothing is deployed: run `make up`.\n")
             return 0
         sys.stdout.write(f"\n{served(outputs)}{way_back(outputs)}\n")
         return self._show_service(port)
@@ -177,13 +179,13 @@ class Stack:
             write(self._work.chosen, json.dumps(chosen))
             sys.stdout.write(summary(self._outputs()))
         elif wait_for_guardian(self._work):
-            sys.stdout.write("\nThe rollout was killed, and its guardian has put back what it had done:\n\n")
+            sys.stdout.write("\nThe rollout was killed, and its guardian restored the traffic:\n\n")
             self._show_service(port)
         return status
 
     def _heal(self) -> None:
         if heal_state(self._work):
-            sys.stderr.write("The stack's state was cut off (was the disk full?): the copy before it is used.\n")
+            sys.stderr.write("The state of the stack is truncated (was the disk full?): using the backup.\n")
 
     def _unlock(self) -> None:
         """Take away the lock of an update that was killed: no one else will, and no one else works on the stack now."""
@@ -191,9 +193,9 @@ class Stack:
         if not killed:
             return
         pids = ", ".join(str(pid) for pid in killed)
-        sys.stderr.write(f"The update before was killed (pulumi, pid {pids}): its lock is taken away.\n")
+        sys.stderr.write(f"The previous update was killed (pulumi, pid {pids}): releasing its lock.\n")
         if self._pulumi("cancel", "--yes", "--non-interactive") != 0:
-            raise LocalError(f"pulumi could not take away its lock on the stack {STACK}: see above")
+            raise LocalError(f"pulumi could not release its lock on stack {STACK}: see above")
 
     def _write_config(self, path: Path, chosen: Mapping[str, Any], port: int) -> None:
         config = configuration(self._committed, chosen, port=port)
@@ -223,7 +225,7 @@ class Stack:
         seen = self._seen_port()
         if seen is not None:
             if self._port not in (None, seen):
-                raise LocalError(f"the local cloud runs on port {seen}: `make down` first, or leave PORT out")
+                raise LocalError(f"the local cloud is running on port {seen}: run `make down` first, or leave out PORT")
             return seen
         port = self._port or committed_port(self._committed)
         refuse_taken(listener_port(self._committed))
@@ -238,7 +240,7 @@ class Stack:
         if known and told.get("pid") == known["pid"]:
             return port  # it only answered too late when we first asked
         if self._work.state.exists():
-            sys.stderr.write("The local cloud is new, so its account is empty: the stack starts empty too.\n")
+            sys.stderr.write("The local cloud is new and its account empty: the stack starts empty too.\n")
             shutil.rmtree(self._work.state)
             chosen = read_json(self._work.chosen)
             chosen.pop("release", None)  # a release of the account that is gone
@@ -268,7 +270,7 @@ class Stack:
             init, cwd=self._init_folder, env=self._pulumi_env(), capture_output=True, text=True, check=False
         )
         if made.returncode != 0:
-            raise LocalError(f"pulumi could not make the stack {STACK}: {made.stderr.strip() or made.stdout.strip()}")
+            raise LocalError(f"pulumi could not create stack {STACK}: {made.stderr.strip() or made.stdout.strip()}")
 
     def _outputs(self) -> dict[str, Any]:
         """The outputs of the stack."""
@@ -277,7 +279,7 @@ class Stack:
             command, cwd=self._work.root, env=self._pulumi_env(), capture_output=True, text=True, check=False
         )
         if answer.returncode != 0:
-            raise LocalError(f"pulumi could not read the outputs of the stack {STACK}: {answer.stderr.strip()}")
+            raise LocalError(f"pulumi could not read the outputs of stack {STACK}: {answer.stderr.strip()}")
         outputs: dict[str, Any] = json.loads(answer.stdout)
         return outputs
 

@@ -106,7 +106,7 @@ def heal_state(work: Work) -> bool:
         return False
     copy = state.with_name(f"{state.name}.bak")
     if not _is_json(copy):
-        raise LocalError(f"the state {state} is damaged (was the disk full?), and so is its copy: run `make down`")
+        raise LocalError(f"the state {state} is damaged (was the disk full?), and so is its backup: run `make down`")
     text = copy.read_text()
     shutil.copy2(state, state.with_name(f"{state.name}.damaged"))
     write(state, text)

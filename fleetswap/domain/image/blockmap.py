@@ -173,7 +173,7 @@ class Encoded:
 def read_header(block: bytes | bytearray, *, snapshot_id: str, volume_gib: int) -> Header:
     """What the last block of a snapshot's volume says. `BadMap` unless it is a map of exactly this snapshot."""
     if len(block) != BLOCK_SIZE:
-        raise BadMap(f"is cut off: its last block has {len(block)} bytes")
+        raise BadMap(f"is truncated: its last block has {len(block)} bytes")
     header = bytes(block[-HEADER_SIZE:])
     magic, version, block_size, size, count, map_blocks, named, entries, image = _HEADER.unpack_from(header)
     if magic != MAGIC:
@@ -181,10 +181,10 @@ def read_header(block: bytes | bytearray, *, snapshot_id: str, volume_gib: int) 
     if hashlib.sha256(header[:_CHECKED]).digest() != header[_CHECKED:]:
         raise BadMap("is damaged: the checksum of its header is wrong")
     if version != VERSION:
-        raise NoMap(f"is of version {version}, and this Fleetswap reads version {VERSION}")
+        raise NoMap(f"has version {version}, but this Fleetswap reads version {VERSION}")
     described = named.rstrip(b"\0").decode("ascii", "replace")
     if described != snapshot_id:
-        raise NoMap(f"describes {described}: the snapshot was made of a volume, or copied")
+        raise NoMap(f"belongs to {described}: the snapshot was made from a volume, or is a copy")
     sound = (
         block_size == BLOCK_SIZE
         and size > 0
@@ -193,7 +193,7 @@ def read_header(block: bytes | bytearray, *, snapshot_id: str, volume_gib: int) 
         and count + map_blocks <= volume_gib * BLOCKS_PER_GIB
     )
     if not sound:
-        raise BadMap("makes no sense: its sizes do not fit each other or the volume")
+        raise BadMap("is damaged: its sizes contradict each other or the volume")
     return Header(size, count, map_blocks, entries, image)
 
 
@@ -201,7 +201,7 @@ def decode(blob: bytes | bytearray, *, snapshot_id: str, volume_gib: int) -> Blo
     """The map in the last blocks of a snapshot's volume, joined in order. `BadMap` unless all of it checks."""
     header = read_header(blob[-BLOCK_SIZE:], snapshot_id=snapshot_id, volume_gib=volume_gib)
     if len(blob) != header.map_blocks * BLOCK_SIZE:
-        raise BadMap(f"is cut off: it has {len(blob)} bytes instead of {header.map_blocks * BLOCK_SIZE}")
+        raise BadMap(f"is truncated: it has {len(blob)} bytes instead of {header.map_blocks * BLOCK_SIZE}")
     if hashlib.sha256(memoryview(blob)[:-HEADER_SIZE]).digest() != header.entries_digest:
         raise BadMap("is damaged: the checksum of its entries is wrong")
     return BlockMap(snapshot_id, header.size, memoryview(blob)[: header.count * DIGEST_SIZE], header.image)

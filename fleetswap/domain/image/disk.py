@@ -154,7 +154,7 @@ def inspect(head: bytes, tail: bytes, size: int, *, name: str, data: bool = Fals
         return Disk(size, "none", "has no partition table")
     if head[4096:4104] == GPT_SIGNATURE:
         raise InputError(
-            f"image {name} is partitioned for sectors of 4096 bytes, and EBS volumes have sectors of {SECTOR}:"
+            f"image {name} is partitioned for 4096-byte sectors, but EBS volumes have sectors of {SECTOR}:"
             f" partition it with {SECTOR}-byte sectors"
         )
     try:
@@ -172,12 +172,13 @@ def inspect(head: bytes, tail: bytes, size: int, *, name: str, data: bool = Fals
 def _check_size(size: int, name: str, *, data: bool) -> None:
     if size < MIN_BYTES and not data:
         raise InputError(
-            f"image {name} is too small: it has {size} bytes, and a disk with a partition has {MIN_BYTES} or more;"
-            " give the whole disk image"
+            f"image {name} is too small: it has {size} bytes, but a disk with a partition has at least {MIN_BYTES};"
+            " use the whole disk image"
         )
     if size % SECTOR:
         raise InputError(
-            f"image {name} is cut off or no disk: its size, {size} bytes, is no multiple of {SECTOR}; build it again"
+            f"image {name} is truncated or not a disk: its size, {size} bytes, is not a multiple of {SECTOR};"
+            " build it again"
         )
     if volume_gib(size) > MAX_VOLUME_GIB:
         raise InputError(f"image {name} is too large: it has {size // GIB} GiB, an EBS volume at most {MAX_VOLUME_GIB}")
@@ -190,7 +191,7 @@ class _NoTable(InputError):
 def _no_table(name: str, volume: str | None) -> str:
     what = f"is {volume} without a partition table" if volume else "has no partition table (neither GPT nor MBR)"
     return (
-        f"image {name} is not a disk: it {what}; give a whole disk image (`fleetswap upload --data` takes it as it is)"
+        f"image {name} is not a disk: it {what}; use a whole disk image (`fleetswap upload --data` accepts it as it is)"
     )
 
 
@@ -213,7 +214,7 @@ def _refuse_formats(head: bytes, tail: bytes, name: str, *, data: bool) -> None:
         raise InputError(f"image {name} is a tar archive, not a raw disk: unpack it with tar")
     # An "isohybrid" has a partition table as well, but its root is a read-only CD.
     if head.startswith(ISO_MAGIC[1], ISO_MAGIC[0]) and not data:
-        raise InputError(f"image {name} is an ISO 9660 CD, not a disk: give a disk image with the system installed")
+        raise InputError(f"image {name} is an ISO 9660 CD, not a disk: use a disk image with an installed system")
 
 
 def _check_gpt(head: bytes, size: int, name: str) -> str | None:
@@ -225,13 +226,13 @@ def _check_gpt(head: bytes, size: int, name: str) -> str | None:
     this_lba, other_lba, _, last_usable = fields[5:9]
     entries_lba, entry_count, entry_size, entries_crc = fields[10:14]
     if not GPT_HEADER.size <= header_size <= SECTOR or this_lba != 1:
-        raise InputError(f"{damaged} (its header makes no sense): build it again")
+        raise InputError(f"{damaged} (its header is not valid): build it again")
     if zlib.crc32(header[:16] + bytes(4) + header[20:header_size]) != header_crc:
         raise InputError(f"{damaged} (the header's checksum is wrong): build it again")
     end = (max(other_lba, last_usable) + 1) * SECTOR
     if end > size:
         raise InputError(
-            f"image {name} is cut off: its GPT is of a disk of {end} bytes or more, and it has {size};"
+            f"image {name} is truncated: its GPT describes a disk of at least {end} bytes, but it has {size};"
             " copy or build it again"
         )
     entries = head[entries_lba * SECTOR : entries_lba * SECTOR + entry_count * entry_size]
@@ -242,10 +243,10 @@ def _check_gpt(head: bytes, size: int, name: str) -> str | None:
     # An entry that begins with the zero type GUID is unused (UEFI 2.10, 5.3.3).
     kinds = [entries[at : at + 16] for at in range(0, len(entries), max(entry_size, 1))]
     if not any(map(any, kinds)):
-        raise InputError(f"image {name} has an empty partition table: give an image with a system on it")
+        raise InputError(f"image {name} has an empty partition table: use an image with an installed system")
     # Firmware and kernels believe a GPT only behind such an MBR (UEFI 2.10, 5.2.3; EDK II, PartitionDxe/Gpt.c).
     if head[510:512] != MBR_SIGNATURE or not any(kind == PROTECTIVE and first == 1 for _, kind, first, _ in _mbr(head)):
-        return "has a GPT without its protective MBR, so nothing sees its partitions"
+        return "has a GPT without a protective MBR, so its partitions are not recognized"
     return None if EFI_GPT.intersection(kinds) else NO_EFI
 
 
@@ -271,6 +272,6 @@ def _check_mbr(head: bytes, size: int, name: str) -> str | None:
     end = max(first + sectors for _, first, sectors in used) * SECTOR
     if end > size:
         raise InputError(
-            f"image {name} is cut off: its partitions end at byte {end}, and it has {size}; copy or build it again"
+            f"image {name} is truncated: its partitions end at byte {end}, but it has {size}; copy or build it again"
         )
     return None if EFI_MBR.intersection(kind for kind, _, _ in used) else NO_EFI

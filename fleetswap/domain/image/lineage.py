@@ -44,9 +44,10 @@ def unfit(snapshot: Snapshot, wanted: Wanted) -> str | None:
     if snapshot.archived:
         return "is archived: restore it first"
     if snapshot.volume_gib > wanted.volume_gib:
-        return f"has a volume of {snapshot.volume_gib} GiB, and the image needs {wanted.volume_gib}: it cannot shrink"
+        needs = f"has a volume of {snapshot.volume_gib} GiB, but the image needs {wanted.volume_gib}"
+        return f"{needs}: a child cannot be smaller than its parent"
     if wanted.encrypted and not snapshot.encrypted:
-        return "is not encrypted, as was asked for"
+        return "is not encrypted, but the new snapshot must be"
     if wanted.kms_key is not None and snapshot.kms_key != wanted.kms_key:
         return f"is encrypted with {snapshot.kms_key}, not with {wanted.kms_key}"
     return None

@@ -120,14 +120,14 @@ class Header:
         _, _, id_size, name_size, _, _, _, _, extra = SNAPSHOT.unpack_from(data)
         end: int = at + SNAPSHOT.size + extra + id_size + name_size
         if extra > MAX_EXTRA_BYTES or end - self.snapshots_at > MAX_SNAPSHOT_BYTES:
-            raise damaged(self.name, "its table of internal snapshots makes no sense")
+            raise damaged(self.name, "its table of internal snapshots is not valid")
         return -(-end // 8) * 8
 
     def table(self, entry: int) -> int:
         """Where the L2 table of an L1 entry begins in the file; 0 if there is none, so nothing of it is allocated."""
         at = entry & OFFSET_MASK
         if entry & ~(OFFSET_MASK | COPIED) or at & (self.cluster_size - 1):
-            raise damaged(self.name, f"L1 entry {entry:#018x} makes no sense")
+            raise damaged(self.name, f"L1 entry {entry:#018x} is not valid")
         return at
 
     def cluster(self, entry: int) -> Cluster:
@@ -139,7 +139,7 @@ class Header:
             at = entry & ((1 << shift) - 1)
             sectors = ((entry & (COMPRESSED - 1)) >> shift) + 1
             if entry & COPIED or at >> 56:
-                raise damaged(self.name, f"L2 entry {entry:#018x} makes no sense")
+                raise damaged(self.name, f"L2 entry {entry:#018x} is not valid")
             return Cluster(Kind.COMPRESSED, at, sectors * 512 - at % 512)
         at = entry & OFFSET_MASK
         zero = entry & ZERO
@@ -149,7 +149,7 @@ class Header:
             or (zero and self.version == 2)
             or not (at or zero)
         ):
-            raise damaged(self.name, f"L2 entry {entry:#018x} makes no sense")
+            raise damaged(self.name, f"L2 entry {entry:#018x} is not valid")
         return ZEROS if zero else Cluster(Kind.DATA, at)
 
 
@@ -160,7 +160,7 @@ def damaged(name: str, why: str) -> InputError:
 
 def _foreign(name: str, what: str) -> InputError:
     return InputError(
-        f"image {name} is a qcow2 file with {what}, which is not read here:"
+        f"image {name} is a qcow2 file with {what}, which is not supported:"
         f" convert it with `qemu-img convert -O raw {name} disk.raw`"
     )
 
@@ -173,7 +173,7 @@ def parse(head: bytes, file_size: int, *, name: str) -> Header:
     not know (also extended L2 entries), zstd. Internal snapshots are no obstacle: the disk is the active state.
     """
     if len(head) < HEADER.size:
-        raise damaged(name, "its header is cut off")
+        raise damaged(name, "its header is truncated")
     _, version, backing_at, _, cluster_bits, size, encryption, l1_entries, l1_at, *others = HEADER.unpack_from(head)
     refcounts_at, refcount_clusters, snapshots, snapshots_at = others
     if version not in (2, 3):
@@ -197,11 +197,11 @@ def parse(head: bytes, file_size: int, *, name: str) -> Header:
     )
     tables = -(-size // (cluster_size * (cluster_size // 8)))
     if tables > l1_entries:
-        raise damaged(name, f"its L1 table has {l1_entries} entries, and a disk of {size} bytes needs {tables}")
+        raise damaged(name, f"its L1 table has {l1_entries} entries, but a disk of {size} bytes needs {tables}")
     if tables * 8 > MAX_L1_BYTES:
         raise _foreign(name, f"{size} bytes in clusters of only {cluster_size}")
     if l1_at % cluster_size or not cluster_size <= l1_at <= file_size - tables * 8:
-        raise damaged(name, "its L1 table lies outside of the file")
+        raise damaged(name, "its L1 table is outside the file")
     return Header(
         name=name,
         version=version,
@@ -218,7 +218,7 @@ def parse(head: bytes, file_size: int, *, name: str) -> Header:
 
 def _check_features(head: bytes, cluster_size: int, name: str) -> None:
     if len(head) < HEAD_BYTES:
-        raise damaged(name, "its header is cut off")
+        raise damaged(name, "its header is truncated")
     features, _, autoclear, _, length = EXTENSION.unpack_from(head, HEADER.size)
     if not COMPRESSION_AT <= length <= cluster_size or length % 8:
         raise damaged(name, f"a header of {length} bytes")
@@ -247,7 +247,7 @@ def _check_places(name: str, cluster_size: int, *tables: tuple[str, int, int, in
     """Raise `InputError` if a table (what, offset, bytes, most bytes) is not where or as large as one can be."""
     for what, at, length, most in tables:
         if at % cluster_size or length > most or at + length >= 1 << 63:
-            raise damaged(name, f"its {what} makes no sense")
+            raise damaged(name, f"its {what} is not valid")
         if what == REFCOUNTS and not length:
             raise damaged(name, f"it has no {what}")
 
@@ -287,7 +287,7 @@ def _check_extension(kind: int, length: int, name: str) -> None:
 def _check_bitmaps(extension: bytes, cluster_size: int, name: str) -> None:
     """Raise `InputError` if what is said of the bitmaps makes no sense; they are of backups, and not read."""
     if len(extension) < 24:
-        raise damaged(name, "its header is cut off")
+        raise damaged(name, "its header is truncated")
     bitmaps, reserved, size, at = struct.unpack(">IIQQ", extension)
     if reserved or not 0 < bitmaps <= 65_535 or size > 1_024 * 65_535 or at % cluster_size:
-        raise damaged(name, "its bitmaps make no sense")
+        raise damaged(name, "its bitmaps are not valid")

@@ -93,25 +93,25 @@ def parse_footer(footer: bytes, head: bytes, file_size: int, *, name: str) -> Fo
     Raises `InputError` for what is damaged, cut off, or needs another file.
     """
     if not footer.startswith(MAGIC):
-        raise damaged(name, "the footer at its end is missing, so it is cut off")
+        raise damaged(name, "the footer at its end is missing, so it is truncated")
     found = _footer(footer, name, "footer")
     if found.kind == DIFFERENCING:
         raise InputError(
-            f"image {name} is a differencing VHD, which holds only what differs from its parent:"
-            f" merge the two, or give a dynamic or fixed VHD"
+            f"image {name} is a differencing VHD, which contains only what differs from its parent:"
+            f" merge the two, or use a dynamic or fixed VHD"
         )
     if found.kind == FIXED:
         if head.startswith(MAGIC):
             raise damaged(name, "it begins like a dynamic disk and ends like a fixed one")
         if found.size > file_size - FOOTER_BYTES:
-            raise damaged(name, f"its disk has {found.size} bytes, the file {file_size}, so it is cut off")
+            raise damaged(name, f"its disk has {found.size} bytes, the file {file_size}, so it is truncated")
     elif found.kind == DYNAMIC:
         if not head.startswith(MAGIC):
             raise damaged(name, "the copy of its footer at its beginning is missing")
         if _footer(head[:FOOTER_BYTES], name, "copy of its footer") != found:
-            raise damaged(name, "the copy of its footer says something else")
+            raise damaged(name, "the copy of its footer differs from it")
         if not FOOTER_BYTES <= found.header_at <= file_size - FOOTER_BYTES - HEADER_BYTES:
-            raise damaged(name, "its header lies outside of the file")
+            raise damaged(name, "its header is outside the file")
     else:
         raise damaged(name, f"a disk of type {found.kind}, which does not exist")
     return found
@@ -119,7 +119,7 @@ def parse_footer(footer: bytes, head: bytes, file_size: int, *, name: str) -> Fo
 
 def _footer(data: bytes, name: str, what: str) -> Footer:
     if len(data) != FOOTER_BYTES:
-        raise damaged(name, "it is cut off")
+        raise damaged(name, "it is truncated")
     fields = FOOTER.unpack_from(data)
     version, header_at, creator, current = fields[2], fields[3], fields[5], fields[9]
     cylinders, heads, sectors_per_track, kind, checksum = fields[10:15]
@@ -127,12 +127,12 @@ def _footer(data: bytes, name: str, what: str) -> Footer:
     if _checksum(data, FOOTER.size - 4) != checksum:
         raise damaged(name, f"the checksum of the {what} is wrong")
     if version != VERSION:
-        raise damaged(name, f"the {what} is of an unknown version")
+        raise damaged(name, f"the {what} has an unknown version")
     sectors = cylinders * heads * sectors_per_track
     if creator not in BY_GEOMETRY or sectors == MAX_GEOMETRY:
         sectors = current // SECTOR
     if sectors > MAX_SECTORS:
-        raise damaged(name, f"a disk of {sectors * SECTOR} bytes, and the format has at most {MAX_SECTORS * SECTOR}")
+        raise damaged(name, f"a disk of {sectors * SECTOR} bytes, but the format allows at most {MAX_SECTORS * SECTOR}")
     return Footer(kind=kind, size=sectors * SECTOR, header_at=header_at)
 
 
@@ -147,14 +147,14 @@ def parse_header(data: bytes, footer: Footer, file_size: int, *, name: str) -> H
     if _checksum(data, HEADER.size - 4) != checksum:
         raise damaged(name, "the checksum of its header is wrong")
     if version != VERSION:
-        raise damaged(name, "its header is of an unknown version")
+        raise damaged(name, "its header has an unknown version")
     if block_size not in BLOCK_SIZES or block_size & (block_size - 1):
         raise damaged(name, f"blocks of {block_size} bytes")
     blocks = -(-footer.size // block_size)
     if blocks > entries:
-        raise damaged(name, f"its table has {entries} entries, and the disk {blocks} blocks")
+        raise damaged(name, f"its table has {entries} entries, but the disk has {blocks} blocks")
     if not FOOTER_BYTES <= table_at <= file_size - FOOTER_BYTES - 4 * entries:
-        raise damaged(name, "its table lies outside of the file")
+        raise damaged(name, "its table is outside the file")
     # "The sector bitmap is padded to a 512-byte sector boundary" (spec, "Block Allocation Table and Data Blocks").
     bitmap_size = -(-block_size // SECTOR // 8 // SECTOR) * SECTOR
     return Header(footer.header_at, block_size, bitmap_size, table_at, blocks, entries)
@@ -170,7 +170,7 @@ def check_table(table: Sequence[int], rest: Sequence[int], header: Header, file_
     stride = header.stride
     end = (file_size - FOOTER_BYTES) // SECTOR
     if any(start != UNUSED and start + stride > file_size // SECTOR for start in rest):
-        raise damaged(name, "a block past the disk's end lies outside of the file, so it may be cut off")
+        raise damaged(name, "a block past the disk's end is outside the file, so it may be truncated")
     used = ((0, FOOTER_BYTES), (header.at, HEADER_BYTES), (header.table_at, 4 * len(table)))
     kept = [(at // SECTOR, -(-(at + length) // SECTOR)) for at, length in used]
     # One place for each `stride` sectors of the file. Two blocks that begin in the same place overlap, and one that
@@ -180,13 +180,13 @@ def check_table(table: Sequence[int], rest: Sequence[int], header: Header, file_
         if start == UNUSED:
             continue
         if start + stride > end:
-            raise damaged(name, f"a block at sector {start} lies outside of the file, so it may be cut off")
+            raise damaged(name, f"a block at sector {start} is outside the file, so it may be truncated")
         if any(start < last and first < start + stride for first, last in kept):
-            raise damaged(name, f"a block at sector {start} lies on its header or table")
+            raise damaged(name, f"a block at sector {start} overlaps its header or table")
         place = start // stride + 1
         before, same, behind = places[place - 1 : place + 2]
         if same or (before and before + stride > start) or (behind and start + stride > behind):
-            raise damaged(name, f"a block at sector {start} lies on another")
+            raise damaged(name, f"a block at sector {start} overlaps another")
         places[place] = start
 
 

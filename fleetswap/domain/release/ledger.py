@@ -130,8 +130,8 @@ class Ledger:
         if self.network not in (None, network):
             there = f"{self.network.cidr} in zones {', '.join(self.network.zones)}" if self.network else ""
             raise InputError(
-                f"fleetswap:network cannot change under a running fleet, which stands on {there}:"
-                " put the setting back, or deploy a new stack"
+                f"fleetswap:network cannot change while the fleet runs in {there}:"
+                " restore the setting, or deploy a new stack"
             )
         return replace(self, network=network)
 
@@ -148,16 +148,16 @@ def _other_identity(had: Identity, has: Identity) -> Iterator[str]:
     """What differs, each with its remedy."""
     if had.account != has.account:
         yield (
-            f"these credentials are of AWS account {has.account}, but the running fleet is in account {had.account}:"
-            " choose that one with AWS_PROFILE"
+            f"these credentials belong to AWS account {has.account}, but the fleet runs in account {had.account}:"
+            " select that account with AWS_PROFILE"
         )
     if had.region != has.region:
-        yield f"aws:region cannot change under a running fleet, which is in {had.region}: put the setting back"
+        yield f"aws:region cannot change while the fleet runs in {had.region}: restore the setting"
     if had.service != has.service:
-        yield f"fleetswap:service cannot change under a running fleet, which is {had.service}: put the setting back"
+        yield f"fleetswap:service cannot change while the fleet of {had.service} runs: restore the setting"
     if had.stack != has.stack:
         yield (
-            f"this stack is called {has.stack}, but its fleet is tagged and found as {had.stack}: give it its name back"
+            f"this stack is named {has.stack}, but its fleet has the tags of {had.stack}: rename it back"
             f" (`pulumi stack rename`, or `name` in Pulumi.yaml)"
         )
 
@@ -214,17 +214,17 @@ def _check(ledger: Ledger) -> None:
         raise _damaged(f"names {ledger.live} as live and as standby")
     names = [entry.release for entry in ledger.entries]
     if len(set(names)) < len(names):
-        raise _damaged("has a release twice")
+        raise _damaged("contains a release twice")
     for entry in ledger.entries:
         service = entry.release.rpartition("-")[0]
         if entry.release != release_id(service, entry.image.identity, entry.machine, entry.health):
-            raise _damaged(f"was changed by hand: {entry.release} is not made of what stands there")
+            raise _damaged(f"was changed manually: the ID of {entry.release} does not match its content")
 
 
 def _damaged(what: str) -> InputError:
     return InputError(
-        f"the stack's output `ledger` {what}: "
-        "put back the last good one with `pulumi stack export` and `pulumi stack import`"
+        f"the stack output `ledger` {what}: "
+        "restore the last valid one with `pulumi stack export` and `pulumi stack import`"
     )
 
 

@@ -136,9 +136,9 @@ class Acquisition:
             try:
                 parent = self._search.named(parent_id) if self._request.parent != AUTO else self._search.own(parent_id)
             except (NoParent, CloudError) as reason:
-                self._say(f"unfinished snapshot {now.snapshot_id} is given up, because its parent is: {reason}")
+                self._say(f"not resuming the upload to snapshot {now.snapshot_id}: {reason}")
                 return None
-        self._say(f"going on in the unfinished snapshot {now.snapshot_id}")
+        self._say(f"resuming the interrupted upload to snapshot {now.snapshot_id}")
         return Target(now.snapshot_id, parent, shared=True, absent_until=self._clock.now() + VISIBLE_SECONDS)
 
     def _start(self) -> Snapshot | Target:
@@ -161,7 +161,7 @@ class Acquisition:
                 parent, refused = None, f"snapshot {parent_id} cannot be the parent ({refusal})"
                 continue
             if refused is not None:
-                self._say(f"every block is sent: {refused}")
+                self._say(f"sending every block: {refused}")
                 refused = None
             if (begun := self._look(started, parent)) is not None:
                 return begun
@@ -189,7 +189,7 @@ class Acquisition:
         try:
             now = self._seen(started)
             if now is None:
-                self._say(f"snapshot {target.snapshot_id}, begun by an earlier upload, is gone: beginning another")
+                self._say(f"snapshot {target.snapshot_id} of an earlier upload no longer exists: starting a new one")
             elif now.completed:
                 if self._serves(now):
                     return now
@@ -237,8 +237,8 @@ class Acquisition:
             if dark:
                 add_note(
                     first,
-                    "an unfinished snapshot of the image may exist all the same: the next upload goes on in it,"
-                    f" or EBS gives it up by itself after {PENDING_MINUTES} minutes",
+                    "a pending snapshot of the image may exist nevertheless: the next upload resumes it,"
+                    f" or EBS ends it after {PENDING_MINUTES} minutes",
                 )
             raise
 
@@ -267,6 +267,6 @@ class Claim:
             self._next = self._clock.now() + LOOK_SECONDS
         except CloudError as refusal:
             self._next = None
-            self._say(f"should this upload be killed, the next one may have to begin anew ({refusal})")
+            self._say(f"if this upload is interrupted, the next one may have to start over ({refusal})")
         else:
             self._next = None

@@ -50,15 +50,15 @@ class Proof:
             try:
                 header = self._header(each)
             except BadMap as reason:
-                self._say(f"snapshot {each.snapshot_id} is not taken for the image: its block map {reason}")
+                self._say(f"not adopting snapshot {each.snapshot_id}: its block map {reason}")
             except CloudError as error:
-                self._say(f"snapshot {each.snapshot_id} is not taken for the image: {error}")
+                self._say(f"not adopting snapshot {each.snapshot_id}: {error}")
                 if isinstance(error, GaveUp):
                     break  # the others would be as silent
             else:
                 if header.image == blockmap.name_of(wanted.identity):
                     return each
-                self._say(f"snapshot {each.snapshot_id} is not taken for the image: its block map names another")
+                self._say(f"not adopting snapshot {each.snapshot_id}: its block map is of another image")
         return None
 
     def uploaded(self, snapshot: Snapshot) -> bool:

@@ -104,7 +104,7 @@ def read_map(
         blob[(index - first) * BLOCK_SIZE : (index - first + 1) * BLOCK_SIZE] = data
         read += 1
     if read < header.map_blocks:
-        raise BadMap(f"is cut off: {header.map_blocks - read} of its blocks are not in the snapshot")
+        raise BadMap(f"is truncated: {header.map_blocks - read} of its blocks are missing from the snapshot")
     return blockmap.decode(blob, snapshot_id=snapshot_id, volume_gib=volume_gib)
 
 

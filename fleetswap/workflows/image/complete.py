@@ -121,8 +121,8 @@ class Completion:
         except Exception as second:  # noqa: BLE001 (whatever it is, it must not hide the first error)
             add_note(
                 first,
-                f"snapshot {snapshot_id} could not be deleted ({second}): run again to go on in it, or delete it with"
-                f" `aws ec2 delete-snapshot --snapshot-id {snapshot_id}`",
+                f"snapshot {snapshot_id} could not be deleted ({second}): run the upload again to resume it, or delete"
+                f" it with `aws ec2 delete-snapshot --snapshot-id {snapshot_id}`",
             )
             return False
         return True
@@ -146,7 +146,7 @@ class Completion:
                 if seen.state == SnapshotState.ERROR:
                     raise CloudError(
                         f"EBS could not complete snapshot {snapshot_id}"
-                        f" ({seen.state_message or 'it gives no reason'}): run again"
+                        f" ({seen.state_message or 'no reason given'}): run again"
                     )
             if not completed:
                 pause = min(longest, pause * 1.5)

@@ -232,9 +232,9 @@ class Qcow2:
         before = 0
         for at in self._tables:
             if at + size > self._file.size:
-                raise qcow2.damaged(self._file.name, f"an L2 table at byte {at} lies outside of the file: cut off?")
+                raise qcow2.damaged(self._file.name, f"an L2 table at byte {at} is outside the file: truncated?")
             if at == before or self._on_header(at, size):
-                raise qcow2.damaged(self._file.name, f"an L2 table at byte {at} lies on something else")
+                raise qcow2.damaged(self._file.name, f"an L2 table at byte {at} overlaps something else")
             before = at
 
     def _check_snapshots(self) -> None:
@@ -248,11 +248,11 @@ class Qcow2:
         """Raise `InputError` unless these bytes lie in the file, and not on what describes it."""
         at = cluster_at + inside
         if at + length > self._file.size:
-            raise qcow2.damaged(self._file.name, f"a cluster at byte {at} lies outside of the file: cut off?")
+            raise qcow2.damaged(self._file.name, f"a cluster at byte {at} is outside the file: truncated?")
         table = bisect_right(self._tables, at + length - 1) - 1
         on_table = table >= 0 and at < self._tables[table] + self._header.cluster_size
         if on_table or self._on_header(at, length):
-            raise qcow2.damaged(self._file.name, f"a cluster at byte {at} lies on a table")
+            raise qcow2.damaged(self._file.name, f"a cluster at byte {at} overlaps a table")
 
     def _on_header(self, at: int, length: int) -> bool:
         header = self._header

@@ -80,8 +80,8 @@ def download(
     block_map = found.block_map
     size = found.volume_gib * GIB if block_map is None or whole_volume else block_map.size
     if block_map is None:
-        told = "" if whole_volume else ", so the whole volume is read"
-        say(f"the block map of snapshot {snapshot_id} {found.problem}: its blocks cannot be compared with it{told}")
+        told = "" if whole_volume else "; the whole volume is downloaded"
+        say(f"the block map of snapshot {snapshot_id} {found.problem}, so its blocks are not compared with it{told}")
     with _made(target, size, force=force) as fd:
         writer = _Writer(fd, snapshot_id, path, size, block_map)
         stop = threading.Event()
@@ -134,7 +134,7 @@ class _Writer:
     def write(self, index: int, data: bytes) -> None:
         """Check a block and write it, unless it is zeros: the file has them already."""
         if self._map is not None and index < self._map.count and self._map.digest(index) != digest(data):
-            raise self._mismatch(index, "has other content than its block map says")
+            raise self._mismatch(index, "differs from the block map")
         if data == _ZEROS:
             return
         offset = index * BLOCK_SIZE
@@ -148,13 +148,13 @@ class _Writer:
         index = self._listed.find(0)
         while index >= 0:
             if self._map is not None and self._map.digest(index) is not None:
-                raise self._mismatch(index, "is not in the snapshot, and its block map says that it is")
+                raise self._mismatch(index, "is missing from the snapshot, but the block map has it")
             index = self._listed.find(0, index + 1)
 
     def _mismatch(self, index: int, reason: str) -> Mismatch:
         return Mismatch(
             f"snapshot {self._snapshot_id} is damaged: block {index} (byte {index * BLOCK_SIZE}) {reason};"
-            f" `fleetswap verify {self._snapshot_id}` tells all that differs"
+            f" `fleetswap verify {self._snapshot_id}` lists every difference"
         )
 
 
@@ -163,20 +163,20 @@ def _target(path: Path, *, force: bool) -> Path:
     with _asking(path):
         target = path.resolve()
         if not target.parent.is_dir():
-            raise InputError(f"{path} cannot be made: there is no folder {target.parent}")
+            raise InputError(f"{path} cannot be created: there is no folder {target.parent}")
         try:
             there = target.stat()
         except FileNotFoundError:
             return target
     if not stat.S_ISREG(there.st_mode):
-        raise InputError(f"{path} is there, and is no regular file: name another")
+        raise InputError(f"{path} exists and is not a regular file: choose another")
     if not force:
         raise _taken(path)
     return target
 
 
 def _taken(path: Path) -> InputError:
-    return InputError(f"{path} is there already: name another file, or replace it with --force")
+    return InputError(f"{path} already exists: choose another file, or overwrite it with --force")
 
 
 @contextmanager
@@ -234,7 +234,7 @@ def _asking(path: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a name with a zero byte
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"{path} cannot be made: {reason}") from error
+        raise InputError(f"{path} cannot be created: {reason}") from error
 
 
 @contextmanager
@@ -242,5 +242,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = ": make room, or name a file elsewhere" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        remedy = (
+            ": free some space, or choose a file on another disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        )
         raise FleetswapError(f"{path} cannot be written: {error.strerror or error}{remedy}") from error

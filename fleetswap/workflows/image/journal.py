@@ -128,7 +128,9 @@ class Journal:
 
     def _broken(self, error: OSError) -> None:
         self._close()
-        self._tell(f"no journal can be kept in {self._folder} ({error.strerror}): if killed, all blocks are sent again")
+        self._tell(
+            f"cannot keep a journal in {self._folder} ({error.strerror}): an interrupted upload cannot be resumed"
+        )
 
     def _close(self) -> None:
         with self._lock:

@@ -94,12 +94,12 @@ class Search:
                     break  # the others would be as silent
         if not found:
             stacks = " or ".join(self._stacks)
-            say(f"every block is sent: lineage {lineage} has no finished snapshot of stack {stacks} yet")
+            say(f"sending every block: lineage {lineage} has no completed snapshot of stack {stacks} yet")
         elif not reasons:
             last = max(found, key=lambda each: each.started)
-            say(f"every block is sent: snapshot {last.snapshot_id} {unfit(last, self._wanted)}")
+            say(f"sending every block: snapshot {last.snapshot_id} {unfit(last, self._wanted)}")
         else:
-            say(f"every block is sent: {reasons[0]}")
+            say(f"sending every block: {reasons[0]}")
         return None
 
     def own(self, snapshot_id: str) -> Parent:
@@ -111,7 +111,7 @@ class Search:
         patience = self._patience()
         snapshot = patience.call(lambda: self._port.describe(snapshot_id))
         if stacks is not None and snapshot.tags.get(STACK) not in stacks:
-            raise NoParent(f"snapshot {snapshot_id} is of stack {snapshot.tags.get(STACK)}, which is not trusted")
+            raise NoParent(f"snapshot {snapshot_id} belongs to stack {snapshot.tags.get(STACK)}, which is not trusted")
         if (reason := unfit(snapshot, self._wanted)) is not None:
             raise NoParent(f"snapshot {snapshot_id} {reason}")
         return self._look(snapshot)
@@ -121,7 +121,7 @@ class Search:
         try:
             return self.named(snapshot_id)
         except NoParent as reason:
-            raise InputError(f"{reason}: name another parent, or none") from reason
+            raise InputError(f"{reason}: choose another parent, or none") from reason
 
     def _look(self, snapshot: Snapshot) -> Parent:
         patience = self._patience()
@@ -141,12 +141,12 @@ class Search:
             if index in unchanged:
                 tokens[index] = token
         if (wrong := disagreement(block_map, listed)) is not None:
-            there = "has" if listed[wrong] else "lacks"
-            raise BadMap(f"does not agree with the snapshot, which {there} block {wrong}")
+            there = "has" if listed[wrong] else "does not have"
+            raise BadMap(f"does not match the snapshot, which {there} block {wrong}")
         for index, token in tokens.items():
             data = patience.call(partial(self._port.get, snapshot_id, index, token))
             if digest(data) != block_map.digest(index):
-                raise BadMap(f"does not agree with the snapshot, whose block {index} has other content")
+                raise BadMap(f"does not match block {index} of the snapshot")
 
     def _unchanged(self, block_map: BlockMap) -> set[int]:
         """Indexes of a few blocks that the image has as the map says, drawn at random."""

@@ -276,9 +276,7 @@ class _Reader:
         self._patience.bear(error, began=item.began or now, absent_until=None)
         item.failures += not throttled
         if item.failures >= BLOCK_ATTEMPTS and self._blocks > item.read_before:
-            raise CloudError(
-                f"{error}; {item.failures} attempts failed while other blocks were read: given up"
-            ) from error
+            raise CloudError(f"{error}; gave up after {item.failures} failed attempts") from error
         item.due = now if throttled else now + pause(item.failures, first=FIRST_WAIT)
         with self._change:
             self._handed_out -= 1

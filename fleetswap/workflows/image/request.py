@@ -70,13 +70,13 @@ class UploadRequest:
                 "an upload needs the identity of its image and the name of its stack: neither may be blank"
             )
         if self.kms_key is not None and not self.encrypted:
-            raise InputError("kms_key is given but encrypted is not set: set it, or leave the key out")
+            raise InputError("kms_key needs encrypted: set it, or remove the key")
         if self.kms_key is not None and ":key/" not in self.kms_key:
             raise InputError(f"kms_key {self.kms_key} is not the ARN of a key (arn:aws:kms:…:key/…), as EBS needs it")
         if self.parent not in (AUTO, NONE) and not SNAPSHOT_ID.fullmatch(self.parent):
-            raise InputError(f"parent {self.parent} is neither auto nor none nor the id of a snapshot (snap-…)")
+            raise InputError(f"parent {self.parent} is not auto, none or a snapshot ID (snap-…)")
         if self.sparse not in (NONE, HOLES):
-            raise InputError(f"sparse {self.sparse} is neither none nor holes")
+            raise InputError(f"sparse {self.sparse} is not none or holes")
         self._check_words()
         if self.samples < 0:
             raise InputError(f"samples {self.samples} is negative: give how many blocks of a parent are read back")
@@ -85,7 +85,7 @@ class UploadRequest:
         """EBS would refuse these too, but only once all of the image has been read."""
         if len(self.description) > DESCRIPTION_CHARS:
             raise InputError(
-                f"the description has {len(self.description)} characters, and may have {DESCRIPTION_CHARS}"
+                f"the description has {len(self.description)} characters, but at most {DESCRIPTION_CHARS} are allowed"
             )
         carried = {**self.tags, **self.own_tags, tags.PARENT: "", tags.UPLOAD: "", tags.LINEAGE: self.lineage}
         if len(carried) > MOST_TAGS:
@@ -99,7 +99,7 @@ class UploadRequest:
                 raise InputError(f"tag {key[:40]} is too long: {limits}")
         words = "".join((self.description, *carried, *carried.values()))
         if _NO_TEXT.search(words):
-            raise InputError("a tag, the description, or the identity is no text in UTF-8: spell it in UTF-8")
+            raise InputError("a tag, the description, or the identity is not UTF-8 text")
 
     @property
     def own_tags(self) -> dict[str, str]:

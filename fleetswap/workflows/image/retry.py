@@ -89,7 +89,7 @@ class Patience:
         if isinstance(error, NotFound) and (absent_until is None or now >= absent_until):
             raise error
         if now - max(began, self._last_success) >= self._seconds:
-            raise GaveUp(f"{error}; nothing succeeded for {self._seconds:.0f} s, given up") from error
+            raise GaveUp(f"{error}; gave up after {self._seconds:.0f} s without a success") from error
 
     def call(self, attempt: Callable[[], T], *, absent_until: float | None = None) -> T:
         """Make a call until it succeeds, fails for good, or the budget is spent (`GaveUp`, with the last failure)."""

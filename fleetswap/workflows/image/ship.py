@@ -95,7 +95,7 @@ def ship(
         found = adopt.finished(port, request.stack, request.wanted(0), say, clock)
         if found is not None:
             _check_root(found.volume_gib, root_gib)
-            say(f"snapshot {found.snapshot_id} already holds the image: nothing to build or to send")
+            say(f"snapshot {found.snapshot_id} already has this image: nothing to build or send")
             adopted = Uploaded(found.snapshot_id, found.volume_gib, 0, 0, clock.now() - began, adopted=True)
             return Shipped(adopted)
         path = _made(source, request.identity, building)
@@ -126,5 +126,5 @@ def _check_root(volume_gib: int, root_gib: int | None) -> None:
     if root_gib is not None and root_gib < volume_gib:
         raise InputError(
             f"fleetswap:machine.root_gib is {root_gib}, but the volume of the image has {volume_gib} GiB (the image"
-            " and its block map): raise it, or leave it out"
+            " and its block map): increase it, or remove it"
         )

@@ -130,7 +130,7 @@ class _Upload:
         for _ in range(ATTEMPTS + GENERATIONS):
             target = acquisition.acquire(join=join)
             if isinstance(target, Snapshot):
-                self._say(f"snapshot {target.snapshot_id} already holds the image: nothing to send")
+                self._say(f"snapshot {target.snapshot_id} already has this image: nothing to send")
                 return self._uploaded(target.snapshot_id, target.volume_gib, adopted=True)
             sent = self._figures.all.sent
             try:
@@ -141,12 +141,12 @@ class _Upload:
                 written += self._figures.all.sent > sent
                 if written == ATTEMPTS:
                     break
-                self._say(f"snapshot {target.snapshot_id} was deleted meanwhile: beginning anew")
+                self._say(f"snapshot {target.snapshot_id} was deleted in the meantime: starting over")
             except Invalid as error:
                 if not (join and target.shared):
                     raise
                 join = False
-                self._say(f"snapshot {target.snapshot_id} held other blocks ({error}): beginning anew")
+                self._say(f"snapshot {target.snapshot_id} contained other blocks ({error}): starting over")
             self._figures.next()
             acquisition.lost(target.snapshot_id)
         raise CloudError(
@@ -189,7 +189,7 @@ class _Upload:
             tell=self._say,
         ) as journal:
             try:
-                beside = f", only those that differ from {parent_id}" if parent_id is not None else ""
+                beside = f", sending only those that differ from {parent_id}" if parent_id is not None else ""
                 blocks = f"{layout.count} blocks of 512 KiB{beside}"
                 self._say(f"uploading {self._image.path.name} to snapshot {target.snapshot_id}: {blocks}")
                 finished_by_another = self._send_and_complete(target, plan, journal, completion)
@@ -199,7 +199,7 @@ class _Upload:
                 raise
             journal.forget()
         if finished_by_another:
-            self._say(f"another upload has finished snapshot {target.snapshot_id}")
+            self._say(f"another upload completed snapshot {target.snapshot_id}")
             return self._uploaded(target.snapshot_id, layout.volume_gib, adopted=True)
         return self._uploaded(target.snapshot_id, layout.volume_gib, parent=parent_id, resumed=target.shared)
 

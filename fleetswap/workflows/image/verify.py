@@ -158,9 +158,9 @@ class _Check:
         if self._map is not None:
             told = self._map.digest(index)
             if told is None:
-                reasons.append("is in the snapshot, and its block map says that it is not")
+                reasons.append("is in the snapshot, but the block map does not have it")
             elif told != digest(data):
-                reasons.append("has other content than its block map says")
+                reasons.append("differs from the block map")
         if self._image is not None and index < self._compared:
             wrong = self._first_wrong(self._image, index, data)
             if wrong is not None:
@@ -174,11 +174,11 @@ class _Check:
         while index >= 0:
             reasons, offset = [], index * BLOCK_SIZE
             if self._map is not None and self._map.digest(index) is not None:
-                reasons.append("is not in the snapshot, and its block map says that it is")
+                reasons.append("is missing from the snapshot, but the block map has it")
             if self._image is not None and index < self._compared and not self._image.is_zero(index):
                 wrong = self._first_wrong(self._image, index, _ZEROS)
                 if wrong is not None:
-                    reasons.append(f"is not in the snapshot, and no zeros in {self._image.path.name}")
+                    reasons.append(f"is missing from the snapshot, but not zero in {self._image.path.name}")
                     offset += wrong
             self._note(index, offset, reasons)
             self._lacking += not reasons
@@ -194,11 +194,11 @@ class _Check:
         if self._image is not None:
             if size is not None and size != self._image.size:
                 problems.append(
-                    f"the image has {size} bytes, and the disk in {self._image.path.name} has {self._image.size}"
+                    f"the image has {size} bytes, but the disk in {self._image.path.name} has {self._image.size}"
                 )
             elif self._image.size > volume:
                 problems.append(
-                    f"the volume has {volume} bytes, and the disk in {self._image.path.name} has {self._image.size}"
+                    f"the volume has {volume} bytes, but the disk in {self._image.path.name} has {self._image.size}"
                 )
             size = size or self._image.size
         return Verified(

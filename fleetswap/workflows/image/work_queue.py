@@ -144,5 +144,5 @@ class Work:
         on_their_way = self._handed_out
         if silent < SILENT_SECONDS or not (on_their_way or self._again):
             return ""
-        failure = f"; the last failure: {self._failure}" if self._failure else ""
-        return f"nothing acknowledged for {silent:.0f} s, {on_their_way} on their way{failure}"
+        failure = f"; last failure: {self._failure}" if self._failure else ""
+        return f"nothing acknowledged for {silent:.0f} s, {on_their_way} in flight{failure}"
