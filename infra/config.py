@@ -72,7 +72,7 @@ def parse(given: Mapping[str, str], *, region: str | None) -> Settings:
         return Settings.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(_problem(detail) for detail in error.errors())
-        raise InputError(f"the stack's settings are wrong, nothing was changed: {problems}") from error
+        raise InputError(f"the settings of the stack are not valid, nothing was changed: {problems}") from error
 
 
 def _structured(value: str) -> object:

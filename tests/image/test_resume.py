@@ -237,7 +237,7 @@ def test_a_journal_that_lies_is_found_out(worlds: Callable[[], World], tmp_path:
     del held.written[next(iter(held.written))]
     uploaded = world.run(journal=tmp_path, say=lines.append)
     assert uploaded.snapshot_id != left
-    assert f"snapshot {left} held other blocks" in "\n".join(lines)
+    assert f"snapshot {left} contained other blocks" in "\n".join(lines)
     world.check(uploaded)
 
 

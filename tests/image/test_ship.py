@@ -82,7 +82,7 @@ def test_a_snapshot_that_is_there_is_adopted_without_its_source(disk: Path) -> N
     assert (again.uploaded.snapshot_id, again.uploaded.adopted) == (first.snapshot_id, True)
     assert (again.build_seconds, again.upload_seconds) == (0, 0)
     assert source.asked == []
-    assert lines == [f"snapshot {first.snapshot_id} already holds the image: nothing to build or to send"]
+    assert lines == [f"snapshot {first.snapshot_id} already has this image: nothing to build or send"]
 
 
 def test_what_is_adopted_before_the_build_is_what_an_upload_would_adopt(disk: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_source_that_makes_another_image_is_refused_before_it_does(disk: Path)
     """What nobody has looked at in a preview would be built for minutes, and deployed under another's name."""
     port, source = FakeSnapshots(), Maker(disk, makes="/nix/store/other")
     with pytest.raises(
-        FleetswapError, match=r"is to be /nix/store/abc-image, but its source now makes /nix/store/other"
+        FleetswapError, match=r"identity /nix/store/abc-image, but its source now has identity /nix/store/other"
     ):
         shipped(port, source)
     assert source.asked == ["identity"]
@@ -163,7 +163,7 @@ def test_a_file_is_named_by_what_it_holds_now(disk: Path) -> None:
     port = FakeSnapshots()
     request = {"identity": identify(disk)}
     disk_file(disk, seed=1)
-    with pytest.raises(FleetswapError, match="its source now makes sha256:"):
+    with pytest.raises(FleetswapError, match="its source now has identity sha256:"):
         shipped(port, FileSource(disk), request=request)
     assert port.held == {}
     request = {"identity": identify(disk)}

@@ -132,7 +132,7 @@ def test_a_backup_with_the_same_tags_is_not_taken_for_the_image(image: Path) -> 
     again = run(image, port, say=lines.append)
     assert not again.adopted
     assert again.snapshot_id != foreign.id
-    reason = f"its block map describes {first.id}: the snapshot was made of a volume, or copied"
+    reason = f"its block map belongs to {first.id}: the snapshot was made from a volume, or is a copy"
     assert f"not adopting snapshot {foreign.id}: {reason}" in lines
     assert foreign.id in port.held, "it is not ours to delete"
 
@@ -597,7 +597,7 @@ def test_progress_is_told_in_figures_and_what_is_decided_in_lines(image: Path) -
     ("wrong", "message"),
     [
         ({"identity": ""}, "identity"),
-        ({"kms_key": KEY}, "encrypted is not set"),
+        ({"kms_key": KEY}, "kms_key needs encrypted"),
         ({"encrypted": True, "kms_key": "alias/mine"}, "not the ARN of a key"),
         ({"parent": "ami-1"}, "parent ami-1 is not auto, none or a snapshot ID"),
         ({"sparse": "zeros"}, "sparse zeros is not none or holes"),

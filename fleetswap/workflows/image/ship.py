@@ -115,8 +115,8 @@ def _made(source: Source, identity: str, building: Callable[[str], None]) -> Pat
     made = source.identity()
     if made != identity:
         raise FleetswapError(
-            f"the image is to be {identity}, but its source now makes {made}: check out the commit that made it, or"
-            " deploy the new image as a release of its own"
+            f"the image should have identity {identity}, but its source now has identity {made}:"
+            " check out the commit that built it, or deploy the new image as a new release"
         )
     return source.bring(building)
 
