@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Target
+from fleetswap.domain.rollout.health import Answer, Failure, Machine, Target
 from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule, Side
 from fleetswap.domain.rollout.notices import Notice
 from fleetswap.domain.rollout.periods import Figures, Report, Told

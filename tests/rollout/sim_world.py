@@ -16,7 +16,7 @@ from functools import cache
 
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Target
+from fleetswap.domain.rollout.health import Answer, Failure, Machine, Target
 from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 

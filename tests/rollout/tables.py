@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fleetswap.domain.rollout.gate import Target, TargetState
+from fleetswap.domain.rollout.health import Target, TargetState
 from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.messages import Seen
 from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule

@@ -23,7 +23,7 @@ from fleetswap.domain import tags
 from fleetswap.domain.errors import CloudError, InputError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.findings import Finding
-from fleetswap.domain.rollout.gate import Answer, Target, Verdict
+from fleetswap.domain.rollout.health import Answer, Target, Verdict
 from fleetswap.domain.rollout.model import PRIORITY, Group, Order, Policy, Rule, Side
 from fleetswap.domain.rollout.notices import Ending, Notice
 from fleetswap.domain.rollout.policy import Check

@@ -10,7 +10,7 @@ from fleetswap.domain.errors import Aborted, CloudError, InputError
 from fleetswap.domain.rollout import canary, evidence, rollout_tags, wording
 from fleetswap.domain.rollout.evidence import Evidence, Expected
 from fleetswap.domain.rollout.findings import Finding
-from fleetswap.domain.rollout.gate import Answer, Streak, Target, Verdict
+from fleetswap.domain.rollout.health import Answer, Streak, Target, Verdict
 from fleetswap.domain.rollout.model import Group, Order, Policy, Rule
 from fleetswap.domain.rollout.notices import Ending
 from fleetswap.domain.rollout.periods import Figures, Known, Period, Watch

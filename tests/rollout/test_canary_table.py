@@ -9,7 +9,7 @@ import pytest
 from fleetswap.domain.rollout import canary
 from fleetswap.domain.rollout.evidence import Expected
 from fleetswap.domain.rollout.findings import Finding
-from fleetswap.domain.rollout.gate import Streak, Verdict
+from fleetswap.domain.rollout.health import Streak, Verdict
 from fleetswap.domain.rollout.periods import Watch
 from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.strategy import Step

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleetswap.domain.rollout import clean_up, rollout_tags
-from fleetswap.domain.rollout.gate import Streak
+from fleetswap.domain.rollout.health import Streak
 from fleetswap.domain.rollout.machine import step
 from fleetswap.domain.rollout.messages import (
     Arm,

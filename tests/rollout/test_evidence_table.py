@@ -8,7 +8,7 @@ import pytest
 
 from fleetswap.domain.rollout import evidence, wording
 from fleetswap.domain.rollout.evidence import Evidence, Expected, findings
-from fleetswap.domain.rollout.gate import Answer, Target, Verdict
+from fleetswap.domain.rollout.health import Answer, Target, Verdict
 from fleetswap.domain.rollout.model import Group, Policy, Rule
 from fleetswap.domain.rollout.periods import AGED, Figures, Period, Watch
 from fleetswap.domain.rollout.policy import Check

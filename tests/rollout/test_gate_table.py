@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain.rollout import gate, wording
-from fleetswap.domain.rollout.gate import Decision, Failure, Machine, Reading, Streak, Target, Verdict
+from fleetswap.domain.rollout import health, wording
+from fleetswap.domain.rollout.health import Decision, Failure, Machine, Reading, Streak, Target, Verdict
 
 HEALTHY = Target("i-1", "healthy")
 REFUSED = tuple(Failure(str(n), f"The image id does not exist, try {n}") for n in range(3))
 
 
 def judge(reading: Reading, *, wanted: int = 1, good: int = 2, left: float = 9.0) -> Decision:
-    return gate.judge(reading, Streak(good), wanted=wanted, readings=3, failed_before=frozenset(), seconds_left=left)
+    return health.judge(reading, Streak(good), wanted=wanted, readings=3, failed_before=frozenset(), seconds_left=left)
 
 
 def say(reading: Reading, *, wanted: int) -> str:
-    return wording.machines(gate.summary(reading, wanted=wanted))
+    return wording.machines(health.summary(reading, wanted=wanted))
 
 
 @pytest.mark.parametrize(("wanted", "healthy", "verdict"), [(1, 1, "promote"), (0, 0, "wait"), (0, 1, "promote")])
@@ -50,7 +50,7 @@ def test_the_first_reason_of_a_failed_launch_is_the_one_told() -> None:
 def test_machines_are_suspected_without_their_target_group() -> None:
     """When AWS does not tell the health of machines that never boot, no console would be fetched."""
     reading = Reading(None, (Machine("i-1", "InService"), Machine("i-2", "Terminated")))
-    assert gate.suspects(reading) == ("i-1",), "a machine that is gone has no console any more"
+    assert health.suspects(reading) == ("i-1",), "a machine that is gone has no console any more"
 
 
 def test_what_leaves_is_not_told_and_what_gives_no_reason_is_told_by_its_state() -> None:
@@ -61,24 +61,24 @@ def test_what_leaves_is_not_told_and_what_gives_no_reason_is_told_by_its_state()
 
 def test_as_many_machines_as_are_named_leave_no_rest() -> None:
     """A message would end with `and 0 more`."""
-    assert "more" not in say(Reading((Target("i-2", "initial"),) * gate.NAMED), wanted=3)
+    assert "more" not in say(Reading((Target("i-2", "initial"),) * health.NAMED), wanted=3)
 
 
 def test_a_console_is_cut_at_exactly_its_bound() -> None:
     """The end of a console, where the panic is, would be cut off, or a text that fits be shortened."""
-    fits = "x" * gate.CONSOLE_CHARS
-    assert gate.console_tail(fits) == fits
-    cut = gate.console_tail(fits + "y")
-    assert cut == "…" + "x" * (gate.CONSOLE_CHARS - 2) + "y"
+    fits = "x" * health.CONSOLE_CHARS
+    assert health.console_tail(fits) == fits
+    cut = health.console_tail(fits + "y")
+    assert cut == "…" + "x" * (health.CONSOLE_CHARS - 2) + "y"
 
 
 def test_a_panic_is_found_wherever_it_stands_and_told_once() -> None:
     """The reason why a machine never boots would be lost between its first lines and its dump, or told twice."""
     panic = f"[ 5.3] Kernel panic - not syncing: {'why ' * 100}"
     dump = [f"[ 5.{number}] RAX: 0" for number in range(9)]
-    told = gate.console_tail("\n".join([*["booting"] * 9, panic, *dump]))
-    assert told.startswith(f"{panic[: gate.CONSOLE_CHARS // 2]} | ")
-    twice = gate.console_tail("\n".join(["first Kernel panic", *dump, "second Kernel panic"]))
+    told = health.console_tail("\n".join([*["booting"] * 9, panic, *dump]))
+    assert told.startswith(f"{panic[: health.CONSOLE_CHARS // 2]} | ")
+    twice = health.console_tail("\n".join(["first Kernel panic", *dump, "second Kernel panic"]))
     assert "first" not in twice
     assert twice.endswith("second Kernel panic")
 
@@ -110,5 +110,5 @@ def test_the_failure_with_a_remedy_is_the_one_told(failures: tuple[Failure, ...]
 def test_each_reason_of_a_failed_launch_is_kept_once() -> None:
     """The record of a large fleet would hold the same message a hundred times, and not the other one."""
     failures = (*(replace(OVER, id=str(n)) for n in range(9)), *REFUSED)
-    made = gate.summary(Reading((), (), failures), wanted=2)
+    made = health.summary(Reading((), (), failures), wanted=2)
     assert made.failures == (replace(OVER, id="0"), *REFUSED[:2])

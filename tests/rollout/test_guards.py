@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fleetswap.domain.rollout import canary, look, pins, rollout_tags, scale_in
-from fleetswap.domain.rollout.gate import Answer, Streak, Target, TargetState
+from fleetswap.domain.rollout.health import Answer, Streak, Target, TargetState
 from fleetswap.domain.rollout.machine import begin, step
 from fleetswap.domain.rollout.messages import (
     Arm,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.evidence import Evidence
-from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Reading, Target, TargetState
+from fleetswap.domain.rollout.health import Answer, Failure, Machine, Reading, Target, TargetState
 from fleetswap.domain.rollout.machine import begin, drift, step
 from fleetswap.domain.rollout.messages import (
     Arm,

@@ -13,7 +13,7 @@ import pytest
 from fleetswap.domain.rollout import pins, rollout_tags
 from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.findings import Code, Finding, Unit
-from fleetswap.domain.rollout.gate import Answer, Failure, Machine, Reading, Streak, Target, TargetState, Verdict
+from fleetswap.domain.rollout.health import Answer, Failure, Machine, Reading, Streak, Target, TargetState, Verdict
 from fleetswap.domain.rollout.machine import LOOK_SECONDS, LOOKS, RECOVERIES, begin, step
 from fleetswap.domain.rollout.messages import (
     Arm,

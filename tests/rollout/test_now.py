@@ -23,7 +23,7 @@ from fleetswap.aws.rollout.switch import Switch
 from fleetswap.domain import tags
 from fleetswap.domain.errors import Aborted, CloudError, InputError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.gate import Target
+from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.view import Site

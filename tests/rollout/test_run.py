@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fleetswap.domain.errors import Aborted, CloudError, InputError
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.gate import Answer, Failure
+from fleetswap.domain.rollout.health import Answer, Failure
 from fleetswap.domain.rollout.model import Order, Rule
 from fleetswap.workflows.rollout.run import Outcome, observe, retire, roll_out
 from tests.fakes.world import POLICY, REFUSED, THROTTLED, Fault, Release, World, order, running

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleetswap.domain.rollout import pins, rollout_tags, scale, scale_in, settle
-from fleetswap.domain.rollout.gate import Machine, Target
+from fleetswap.domain.rollout.health import Machine, Target
 from fleetswap.domain.rollout.messages import (
     CancelScaleIn,
     Change,

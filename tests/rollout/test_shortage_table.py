@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fleetswap.domain.rollout import pins, scale
-from fleetswap.domain.rollout.gate import Failure, Machine, Reading
+from fleetswap.domain.rollout.health import Failure, Machine, Reading
 from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.messages import Seen
 from fleetswap.domain.rollout.model import Group, Policy

@@ -27,7 +27,7 @@ from fleetswap.domain.rollout import (
     way_back,
 )
 from fleetswap.domain.rollout.findings import Finding
-from fleetswap.domain.rollout.gate import Streak, Verdict
+from fleetswap.domain.rollout.health import Streak, Verdict
 from fleetswap.domain.rollout.messages import Change, Disarm, Seen, Untag
 from fleetswap.domain.rollout.model import Group, Order, Side
 from fleetswap.domain.rollout.state import State

@@ -8,7 +8,7 @@ from fleetswap.domain.rollout import wording
 from fleetswap.domain.rollout.canary import Judgement
 from fleetswap.domain.rollout.evidence import AlarmState
 from fleetswap.domain.rollout.findings import Code, Finding, Unit
-from fleetswap.domain.rollout.gate import Streak, Verdict
+from fleetswap.domain.rollout.health import Streak, Verdict
 from fleetswap.domain.rollout.policy import OPTIONAL, Check
 from fleetswap.domain.rollout.rates import Counts
 

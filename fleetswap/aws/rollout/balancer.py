@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from fleetswap.aws.errors import code, explained
 from fleetswap.domain import tags as names
 from fleetswap.domain.errors import InputError, TryAgain
-from fleetswap.domain.rollout.gate import Target
+from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.model import PRIORITY, Rule
 
 if TYPE_CHECKING:

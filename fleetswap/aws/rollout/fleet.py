@@ -19,7 +19,7 @@ from fleetswap.aws.answers import answered_at
 from fleetswap.aws.errors import code, explained
 from fleetswap.domain import tags as names
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.gate import Failure, Machine
+from fleetswap.domain.rollout.health import Failure, Machine
 from fleetswap.domain.rollout.model import Group, Side
 from fleetswap.domain.text import one_line
 

@@ -14,7 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from fleetswap.domain.rollout.gate import Answer
+from fleetswap.domain.rollout.health import Answer
 from fleetswap.domain.rollout.model import PREVIEW_HEADER, preview_value
 
 AGENT = "fleetswap-probe"

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fleetswap.domain.rollout import gate
+from fleetswap.domain.rollout import health
 from fleetswap.domain.rollout.evidence import AlarmState, Expected
 from fleetswap.domain.rollout.findings import Finding
-from fleetswap.domain.rollout.gate import Streak, Verdict
+from fleetswap.domain.rollout.health import Streak, Verdict
 from fleetswap.domain.rollout.messages import Seen
 from fleetswap.domain.rollout.model import Policy, Side
 from fleetswap.domain.rollout.state import State
@@ -27,7 +27,7 @@ def steps(state: State, seen: Seen) -> tuple[Step, ...]:
     """
     policy, home = state.order.policy, state.home
     plan = policy.strategy.plan(trusted=state.trusted)
-    alive = home is not None and any(gate.healthy(seen.targets_of(arn)) for arn in home.serving)
+    alive = home is not None and any(health.healthy(seen.targets_of(arn)) for arn in home.serving)
     return plan if alive else plan[-1:]
 
 

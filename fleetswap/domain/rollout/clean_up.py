@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetswap.domain.rollout import gate, pins, rollout_tags, scale_in
+from fleetswap.domain.rollout import health, pins, rollout_tags, scale_in
 from fleetswap.domain.rollout.messages import (
     Arm,
     CancelScaleIn,
@@ -117,7 +117,7 @@ def _with_traffic(state: State, side: Side, *, pinned: bool) -> list[Change]:
 
 def _was_of_use(state: State, side: Side, group: Group) -> bool:
     """A standby that was warm before. What runs with a pin, or is to be ended, is only what a rollout has left."""
-    healthy = state.first is not None and gate.healthy(state.first.targets_of(side.target_group)) > 0
+    healthy = state.first is not None and health.healthy(state.first.targets_of(side.target_group)) > 0
     return healthy and group.pin is None and not group.scale_in_note
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from fleetswap.domain.rollout import gate, rates
+from fleetswap.domain.rollout import health, rates
 from fleetswap.domain.rollout.findings import Code, Finding, Unit
-from fleetswap.domain.rollout.gate import Answer, Reading, Target, Verdict
+from fleetswap.domain.rollout.health import Answer, Reading, Target, Verdict
 from fleetswap.domain.rollout.model import Group, Rule, shares
 from fleetswap.domain.rollout.periods import Period, Watch, window
 from fleetswap.domain.rollout.policy import Check, Policy
@@ -81,7 +81,7 @@ def _always(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
         yield stopped(evidence.group.abort)
     yield _weights(evidence, expected)
     yield _health(evidence.targets, expected.wanted)
-    if evidence.home_targets is not None and not gate.healthy(evidence.home_targets):
+    if evidence.home_targets is not None and not health.healthy(evidence.home_targets):
         yield Finding(Check.PREVIOUS, Verdict.ABORT, Code.NONE, value=0, limit=1, unit=Unit.MACHINES, again=True)
 
 
@@ -127,7 +127,7 @@ def _weights(evidence: Evidence, expected: Expected) -> Finding:
 
 
 def _health(targets: tuple[Target, ...] | None, wanted: int) -> Finding:
-    machines = gate.summary(Reading(targets), wanted=wanted)
+    machines = health.summary(Reading(targets), wanted=wanted)
     verdict, code = Verdict.PROMOTE, Code.OK
     if machines.healthy is None:
         verdict, code = Verdict.WAIT, Code.UNKNOWN

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fleetswap.domain.rollout.gate import Machines, Verdict
+from fleetswap.domain.rollout.health import Machines, Verdict
 from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.rates import Counts
 

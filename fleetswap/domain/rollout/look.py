@@ -7,7 +7,7 @@ listener's rule and the tags say, never a ledger. Nothing here looks at evidence
 
 from __future__ import annotations
 
-from fleetswap.domain.rollout import gate, rollout_tags
+from fleetswap.domain.rollout import health, rollout_tags
 from fleetswap.domain.rollout.evidence import AlarmState
 from fleetswap.domain.rollout.messages import Arm, CancelScaleIn, Change, Disarm, Kind, Restore, Route, Seen, Tag
 from fleetswap.domain.rollout.model import Order, Rule, shares
@@ -44,7 +44,7 @@ def home(order: Order, seen: Seen) -> Rule | None:
 def _is_alive(order: Order, seen: Seen, target_group: str) -> bool:
     """Whether a release has healthy machines, and keeps them: what AWS is scaling in answers for some seconds more."""
     group = seen.group(order.release_of(target_group))
-    return gate.healthy(seen.targets_of(target_group)) > 0 and (group is None or group.desired > 0)
+    return health.healthy(seen.targets_of(target_group)) > 0 and (group is None or group.desired > 0)
 
 
 def take_over(state: State, seen: Seen) -> list[Change]:

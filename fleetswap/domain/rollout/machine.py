@@ -25,11 +25,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetswap.domain.rollout import best_effort, canary, evidence, gate, look, pins, scale, scale_in, settle, wording
+from fleetswap.domain.rollout import best_effort, canary, evidence, health, look, pins, scale, scale_in, settle, wording
 from fleetswap.domain.rollout.best_effort import warn
 from fleetswap.domain.rollout.drift import drift, gone
 from fleetswap.domain.rollout.findings import Code
-from fleetswap.domain.rollout.gate import Reading, Streak, Verdict
+from fleetswap.domain.rollout.health import Reading, Streak, Verdict
 from fleetswap.domain.rollout.messages import (
     Action,
     Arm,
@@ -284,7 +284,7 @@ def _judge(state: State, reading: Reading, now: float) -> State:
     if reading.abort is not None:
         return fail(state, Kind.CANCELLED, wording.reasons([evidence.stopped(reading.abort)]), now)
     failed_before = frozenset(failure.id for failure in first.failures) if first else frozenset()
-    decision = gate.judge(
+    decision = health.judge(
         reading,
         state.streak,
         wanted=state.wanted,
@@ -293,7 +293,7 @@ def _judge(state: State, reading: Reading, now: float) -> State:
         seconds_left=state.deadline - now,
     )
     eager = state.eager and decision.streak.good > 0
-    suspects = gate.suspects(reading) or state.suspects
+    suspects = health.suspects(reading) or state.suspects
     state = replace(state, streak=decision.streak, eager=eager, suspects=suspects)
     match decision.verdict:
         case Verdict.PROMOTE:
@@ -426,7 +426,7 @@ def _look_before_a_step(state: State, seen: Seen, now: float) -> State:  # noqa:
         if now >= state.deadline or state.held > LOOKS:
             return fail(state, Kind.ABORTED, f"release {candidate.release} is scaled in, again and again", now)
         return _scale(replace(state, held=state.held + 1), seen, now)
-    if gate.healthy(seen.targets_of(candidate.target_group)) < state.wanted:
+    if health.healthy(seen.targets_of(candidate.target_group)) < state.wanted:
         if now >= state.deadline:
             return fail(state, Kind.ABORTED, f"release {candidate.release} did not stay healthy", now)
         return _enter_gate(replace(state, latest=seen))
@@ -489,7 +489,7 @@ def _confirmed(state: State, event: Confirmed, now: float) -> State:
     policy, candidate = state.order.policy, state.order.candidate
     asked = event.answer is not None and not policy.reports_only(Check.PROBE)
     answers = not asked or (event.answer is not None and event.answer.status in policy.probe_statuses)
-    alive = event.targets is None or gate.healthy(event.targets) > 0
+    alive = event.targets is None or health.healthy(event.targets) > 0
     holds = event.rule_known and shares(event.rule) == shares(state.expected)
     good: bool | None = holds and event.targets is not None
     if not answers or not alive:
@@ -517,7 +517,7 @@ def _unconfirmed(state: State, event: Confirmed, *, answers: bool, alive: bool, 
     """What is seen after a shift, in words."""
     answer = wording.reasons([evidence.probed(event.answer, state.order.policy)]) if event.answer else ""
     if not alive:
-        machines = wording.machines(gate.summary(Reading(event.targets), wanted=state.wanted))
+        machines = wording.machines(health.summary(Reading(event.targets), wanted=state.wanted))
         return "; ".join(part for part in (answer, machines) if part)
     why = ""
     if answers and not event.rule_known:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleetswap.domain.rollout.evidence import Evidence
-from fleetswap.domain.rollout.gate import Answer, Failure, Reading, Target
+from fleetswap.domain.rollout.health import Answer, Failure, Reading, Target
 from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
 
 # Changes. The answer to each is `Did`.

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rollout.gate import Machine
+from fleetswap.domain.rollout.health import Machine
 from fleetswap.domain.rollout.policy import Policy
 
 __all__ = [

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fleetswap.domain.rollout import gate, wording
+from fleetswap.domain.rollout import health, wording
 from fleetswap.domain.rollout.findings import Finding
-from fleetswap.domain.rollout.gate import Reading, Verdict
+from fleetswap.domain.rollout.health import Reading, Verdict
 from fleetswap.domain.rollout.messages import Confirmed, Event, EvidenceRead, HealthRead, Probed, Unanswered, Wait
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import ALL
@@ -102,7 +102,7 @@ def _machines(reading: Reading, wanted: int) -> str:
     """How many there are of how many, and what the first of the others waits for."""
     if reading.targets is None:
         return "AWS does not answer"
-    parts = [f"{gate.healthy(reading.targets)}/{wanted} healthy"]
+    parts = [f"{health.healthy(reading.targets)}/{wanted} healthy"]
     if reading.machines is not None:
         parts.insert(0, f"{sum(machine.launched for machine in reading.machines)}/{wanted} launched")
     waiting = [target for target in reading.targets if not (target.is_healthy or target.is_leaving)]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from fleetswap.domain.rollout import clean_up, pins, rollout_tags
-from fleetswap.domain.rollout.gate import Streak
+from fleetswap.domain.rollout.health import Streak
 from fleetswap.domain.rollout.messages import (
     Broke,
     CancelScaleIn,

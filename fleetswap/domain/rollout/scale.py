@@ -6,7 +6,7 @@ It decides sizes from what serves now, never from a setting alone, and never tak
 from __future__ import annotations
 
 from fleetswap.domain.rollout import pins, rollout_tags, scale_in
-from fleetswap.domain.rollout.gate import Failure, Reading
+from fleetswap.domain.rollout.health import Failure, Reading
 from fleetswap.domain.rollout.messages import CancelScaleIn, Change, Resize, Seen, TagRule, Untag
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.policy import Shortage

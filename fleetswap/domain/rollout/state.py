@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from fleetswap.domain.rollout.findings import Finding
-from fleetswap.domain.rollout.gate import Streak
+from fleetswap.domain.rollout.health import Streak
 from fleetswap.domain.rollout.messages import (
     Action,
     Arm,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.gate import Target, healthy
+from fleetswap.domain.rollout.health import Target, healthy
 from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fleetswap.domain.rollout.canary import Judgement
 from fleetswap.domain.rollout.evidence import AlarmState
 from fleetswap.domain.rollout.findings import Code, Finding, Value
-from fleetswap.domain.rollout.gate import Answer, Decision, Failure, Machines
+from fleetswap.domain.rollout.health import Answer, Decision, Failure, Machines
 from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.rates import Counts
 from fleetswap.domain.text import one_line

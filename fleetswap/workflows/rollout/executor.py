@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fleetswap.domain.errors import CloudError, TryAgain
-from fleetswap.domain.rollout import gate
+from fleetswap.domain.rollout import health
 from fleetswap.domain.rollout.evidence import Evidence
-from fleetswap.domain.rollout.gate import Answer, Reading
+from fleetswap.domain.rollout.health import Answer, Reading
 from fleetswap.domain.rollout.messages import (
     Action,
     Arm,
@@ -211,7 +211,7 @@ class Hands:
 
     def _not_alive(self, rule: Rule | None) -> str:
         serving = rule.serving if rule else frozenset()
-        if not serving or any(gate.healthy(self._ports.balancer.targets(arn)) for arn in serving):
+        if not serving or any(health.healthy(self._ports.balancer.targets(arn)) for arn in serving):
             return ""
         return f"{' and '.join(sorted(map(self._order.release_of, serving)))} has no healthy machine any more"
 
@@ -277,7 +277,7 @@ class Hands:
     def _reading(self, wanted: int) -> Reading:
         candidate, fleet = self._order.candidate, self._ports.fleet
         targets = known_or_none(lambda: self._ports.balancer.targets(candidate.target_group))
-        if targets is not None and gate.healthy(targets) >= wanted:
+        if targets is not None and health.healthy(targets) >= wanted:
             return Reading(targets)  # a good reading needs no explanation, and going back must be quick
         group = known_or_none(lambda: fleet.group(candidate.group))
         return Reading(
@@ -319,7 +319,7 @@ class Hands:
     def _explained(self, action: Explain) -> Explained:
         for machine in action.machines[:CONSOLES]:
             try:
-                console = gate.console_tail(self._ports.fleet.console(machine))
+                console = health.console_tail(self._ports.fleet.console(machine))
             except CloudError:
                 continue  # the reason of the abort is known; its illustration must not replace it
             if console:
@@ -335,10 +335,10 @@ class Hands:
             armed, armed_known = self._armed(), True
         except TryAgain:
             armed, armed_known = None, False
-        healthy = [gate.healthy(targets) for targets in before if targets is not None]
+        healthy = [health.healthy(targets) for targets in before if targets is not None]
         return Compared(
             before=sum(healthy) if len(healthy) == len(before) else None,
-            candidate=None if candidate is None else gate.healthy(candidate),
+            candidate=None if candidate is None else health.healthy(candidate),
             rule=rule,
             rule_known=known,
             armed=armed,

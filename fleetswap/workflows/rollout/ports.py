@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from fleetswap.domain.rollout.gate import Answer, Failure, Target
+from fleetswap.domain.rollout.health import Answer, Failure, Target
 from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
 from fleetswap.domain.rollout.notices import Notice
 from fleetswap.domain.rollout.periods import Report

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.gate import Target
+from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.model import Group
 from fleetswap.domain.rollout.view import Site, SiteNow, candidates, seen
 from fleetswap.workflows.rollout.patiently import patiently
