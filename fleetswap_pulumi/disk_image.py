@@ -27,15 +27,15 @@ from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image import source
-from fleetswap.domain.image.meter import Figures, Meter
+from fleetswap.domain.image.meter import Meter, Progress
 from fleetswap.domain.image.source import FileImage, ImageSource, NixImage
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.text import counted
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image import adopt
+from fleetswap.workflows.image.ports import Source
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.ship import FileSource, Shipped, Source, ship
-from fleetswap.workflows.image.work_queue import Progress
+from fleetswap.workflows.image.ship import FileSource, Shipped, ship
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi import project
 from fleetswap_pulumi.cancel import hear
@@ -168,8 +168,7 @@ class DiskImageProvider(ResourceProvider):
             speech.status(STORE_HASH.sub("", text))
 
         def progress(now: Progress) -> None:
-            counts = (now.done, now.total, now.sent, now.bytes_sent, now.throttled, now.seconds)
-            status(f"uploading {meter.short(Figures(*counts, now.trouble))}")
+            status(f"uploading {meter.short(now)}")
 
         with hear(lambda: stop.ask(CANCELLED)):
             shipped = ship(

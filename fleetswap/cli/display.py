@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fleetswap.domain.errors import FleetswapError
-from fleetswap.domain.image.meter import Figures, Meter
+from fleetswap.domain.image.meter import Meter, Progress
 from fleetswap.domain.text import amount
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Display:
             except OSError:
                 self._quiet = True  # a log that is full is no reason to give up what is under way
 
-    def tell(self, now: Figures) -> None:
+    def tell(self, now: Progress) -> None:
         """Show how far it is."""
         if self._quiet or not now.total:
             return

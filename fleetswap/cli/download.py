@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fleetswap.cli import options
+from fleetswap.cli import options, results
 from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.image.meter import Figures
 from fleetswap.domain.text import amount
 from fleetswap.workflows.image import download as workflow
-from fleetswap.workflows.image.read_back import CONNECTIONS, Reading
+from fleetswap.workflows.image.read_back import CONNECTIONS
 
 
 def download(
@@ -55,19 +53,13 @@ def download(
             display.say,
             force=force,
             whole_volume=whole_volume,
-            progress=lambda now: display.tell(figures(now)),
+            progress=display.tell,
             connections=connections,
         )
         spent = cost(made.blocks_read, made.bytes_read, made.seconds, made.throttled, made.retried, unit="gets")
         checked = "" if made.map_problem is not None else ", every block matches its block map"
         display.say(f"downloaded snapshot {snapshot_id} to {file} ({amount(made.size)}){checked}: {spent}")
     if as_json:
-        details = asdict(made) | {"path": str(made.path)}
-        print_json({("file" if key == "path" else key): value for key, value in details.items()})
+        print_json(results.of_download(made))
     else:
         print_result(str(file))
-
-
-def figures(now: Reading) -> Figures:
-    """A reading as the display wants it."""
-    return Figures(now.done, now.total, now.blocks, now.bytes, now.throttled, now.seconds)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fleetswap.cli import options
+from fleetswap.cli import options, results
 from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
-from fleetswap.domain.image.meter import Figures
 from fleetswap.domain.text import counted
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.request import AUTO, NONE, SAMPLES, UploadRequest
 from fleetswap.workflows.image.send import CONNECTIONS
 from fleetswap.workflows.image.ship import ship
 from fleetswap.workflows.image.upload import Uploaded
-from fleetswap.workflows.image.work_queue import Progress
 
 _NOT_YET = "sha256:"
 """Stands for the identity until the file is read, so that everything else is judged before."""
@@ -148,7 +146,6 @@ def upload(
     )
     with ImageFile(file, data=data) as image:
         unbootable = None if data else image.disk.unbootable
-        about = {"file": str(file), "format": image.format, "size": image.size}
     joined = join(region, endpoint_url, connections=connections)
     with Display("uploading", "puts", quiet=quiet) as display, in_region(joined.region, endpoint_url):
         if unbootable is not None:
@@ -162,21 +159,16 @@ def upload(
             joined.port,
             joined.puts,
             display.say,
-            progress=lambda now: display.tell(_figures(now)),
+            progress=display.tell,
             bootable=False,
             connections=connections,
         )
         uploaded = shipped.uploaded
         display.say(_summary(file, uploaded))
     if as_json:
-        named = {"identity": request.identity, "stack": stack, "lineage": request.lineage, "region": joined.region}
-        print_json(about | named | asdict(uploaded))
+        print_json(results.of_upload(file, image.format, image.size, request, joined.region, uploaded))
     else:
         print_result(uploaded.snapshot_id)
-
-
-def _figures(now: Progress) -> Figures:
-    return Figures(now.done, now.total, now.sent, now.bytes_sent, now.throttled, now.seconds, now.trouble)
 
 
 def _summary(file: Path, uploaded: Uploaded) -> str:

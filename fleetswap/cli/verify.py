@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fleetswap.cli import options
+from fleetswap.cli import options, results
 from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
-from fleetswap.cli.download import figures
 from fleetswap.domain.text import counted
 from fleetswap.workflows.image import verify as workflow
 from fleetswap.workflows.image.read_back import CONNECTIONS, Mismatch
@@ -43,14 +41,14 @@ def verify(
             snapshot_id,
             file,
             joined.port,
-            progress=lambda now: display.tell(figures(now)),
+            progress=display.tell,
             connections=connections,
         )
         display.say(
             cost(found.blocks_read, found.bytes_read, found.seconds, found.throttled, found.retried, unit="gets")
         )
     if as_json:
-        print_json({"matches": found.matches, "file": str(file) if file else None, **asdict(found)})
+        print_json(results.of_verify(found, file))
     else:
         for line in _lines(found, file):
             print_result(line)

@@ -1,4 +1,7 @@
-"""An image that Nix makes, as `fleetswap.workflows.image.ship.Source`: named without a build, built, kept till sent."""
+"""An image that Nix makes: named without a build, built, and kept until it is sent.
+
+Implements `fleetswap.workflows.image.ports.Source`.
+"""
 
 from __future__ import annotations
 

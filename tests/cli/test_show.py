@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fleetswap.cli.display import Display, cost
-from fleetswap.domain.image.meter import Figures, Meter
+from fleetswap.domain.image.meter import Meter, Progress
 from fleetswap.domain.text import amount, duration
 
 
-def at(seconds: float, done: int, *, total: int = 1_000, throttled: int = 0) -> Figures:
-    return Figures(done, total, done, done * 524_288, throttled, seconds)
+def at(seconds: float, done: int, *, total: int = 1_000, throttled: int = 0) -> Progress:
+    return Progress(done, total, done, done * 524_288, throttled, seconds=seconds)
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:

@@ -38,8 +38,8 @@ class FakeClock:
     def now(self) -> float:
         return self._now
 
-    def wait(self, seconds: float, stop: threading.Event) -> None:
-        if not stop.is_set():
+    def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+        if stop is None or not stop.is_set():
             self.advance(seconds)
 
     def advance(self, seconds: float) -> None:

@@ -69,7 +69,7 @@ def agrees_with_qemu(disk: bytes, path: Path, kind: str) -> bool:
 
 
 def read_disk(path: Path) -> bytes:
-    """The disk in `path` as we read it, with every promise of `Source` about it checked on the way."""
+    """The disk in `path` as we read it, with every promise of `BlockSource` about it checked on the way."""
     disk = bytearray()
     with ImageFile(path) as image:
         for index in range(block_count(image.size)):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError, TryAgain
+from fleetswap.domain.image.meter import Progress
 from fleetswap.workflows.image.download import Downloaded, download
-from fleetswap.workflows.image.read_back import Mismatch, Reading
+from fleetswap.workflows.image.read_back import Mismatch
 from tests.fakes.ebs import BLOCK, FakeClock, disk_bytes, nothing
 from tests.fakes.reads import SNAPSHOT, Finished, mapped
 from tests.image.test_verify import flipped
@@ -178,7 +179,7 @@ def test_nothing_is_left_after_an_error(path: Path, error: BaseException) -> Non
 def test_an_interrupt_leaves_nothing(path: Path) -> None:
     """Ctrl-C on the calling thread would leave half a disk."""
 
-    def interrupt(reading: Reading) -> None:
+    def interrupt(reading: Progress) -> None:
         if reading.blocks:
             raise KeyboardInterrupt
 

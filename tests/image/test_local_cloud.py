@@ -22,14 +22,15 @@ from fleetswap.domain.errors import CloudError, Invalid, NotFound
 from fleetswap.domain.image.blocks import digest, linear_checksum
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.domain.tags import UPLOAD
+from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.image import acquire
 from fleetswap.workflows.image.block_list import listing
 from fleetswap.workflows.image.complete import NOT_PENDING
 from fleetswap.workflows.image.image_file import identify
 from fleetswap.workflows.image.journal import Journal
+from fleetswap.workflows.image.ports import Puts
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.retry import Patience, SystemClock
-from fleetswap.workflows.image.send import Puts
+from fleetswap.workflows.image.retry import Patience
 from fleetswap.workflows.image.upload import Uploaded, upload
 from tests.fakes.ebs import BLOCK, disk_file, nothing, spelled
 

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import CloudError, Invalid, NotFound, Throttled, TryAgain
+from fleetswap.domain.image.meter import Progress
 from fleetswap.domain.image.snapshots import Page
 from fleetswap.workflows.image import read_back as module
 from fleetswap.workflows.image.block_list import listing, look
-from fleetswap.workflows.image.read_back import Reading, read_back
+from fleetswap.workflows.image.read_back import read_back
 from fleetswap.workflows.image.retry import GaveUp, Patience, Stopped
 from tests.fakes.ebs import BLOCK, FakeClock, disk_bytes, nothing
 from tests.fakes.reads import SNAPSHOT, Finished, mapped
@@ -22,7 +23,7 @@ def patience(clock: FakeClock, stop: threading.Event | None = None, seconds: flo
     return Patience(clock, stop or threading.Event(), seconds=seconds)
 
 
-def read(port: Finished, *, connections: int = 4, seconds: float = 300.0) -> tuple[dict[int, bytes], Reading]:
+def read(port: Finished, *, connections: int = 4, seconds: float = 300.0) -> tuple[dict[int, bytes], Progress]:
     clock, stop, got = FakeClock(), threading.Event(), dict[int, bytes]()
     lock = threading.Lock()
 
@@ -360,7 +361,7 @@ def test_an_interrupt_waits_for_no_answer() -> None:
         if operation == "get":
             gate.wait(30)
 
-    def interrupt(_reading: Reading) -> None:
+    def interrupt(_reading: Progress) -> None:
         raise KeyboardInterrupt
 
     port.before = hang

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from fleetswap.domain.errors import CloudError, FleetswapError, NotFound, Throttled, TryAgain
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest
+from fleetswap.domain.image.meter import Progress
 from fleetswap.workflows.image.pool import SENDING, STUCK_SECONDS
 from fleetswap.workflows.image.retry import GaveUp, Patience, Stopped
 from fleetswap.workflows.image.send import BUFFERS, Sender
-from fleetswap.workflows.image.work_queue import Progress, Work
+from fleetswap.workflows.image.work_queue import Item, Work
 from tests.fakes.ebs import FakeClock, nothing
 
 PATIENCE = 300.0
@@ -45,6 +46,9 @@ class FakeSource:
         self.reads.append(index)
         self.buffers.add(id(into))
         into[:] = self.content(index)
+
+    def is_zero(self, index: int) -> bool:  # noqa: ARG002 (as of any source)
+        return False
 
     def check_unchanged(self) -> None:
         if self.changed:
@@ -150,7 +154,7 @@ def test_every_block_arrives(run: Run) -> None:
     assert run.good
     assert sorted(run.puts.held) == list(range(60))
     last = run.told[-1]
-    assert (last.done, last.total, last.sent, last.bytes_sent) == (60, 60, 60, 60 * BLOCK_SIZE)
+    assert (last.done, last.total, last.blocks, last.bytes) == (60, 60, 60, 60 * BLOCK_SIZE)
     assert (last.throttled, last.retried) == (0, 0)
     assert run.puts.closed == run.puts.lines <= 8
     assert senders() == []
@@ -180,7 +184,7 @@ def test_whatever_fails_every_wanted_block_arrives(
     assert run.good
     assert sorted(run.puts.held) == list(range(0, count, skip))
     last = run.told[-1]
-    assert (last.done, last.sent, last.retried) == (count, len(run.puts.held), run.puts.attempts - last.sent)
+    assert (last.done, last.blocks, last.retried) == (count, len(run.puts.held), run.puts.attempts - last.blocks)
 
 
 def test_what_is_not_wanted_is_not_sent(run: Run) -> None:
@@ -194,7 +198,7 @@ def test_what_is_not_wanted_is_not_sent(run: Run) -> None:
     run(10, wanted)
     assert asked == {index: digest(run.source.content(index)) for index in range(10)}
     assert list(run.puts.held) == [3]
-    assert (run.told[-1].done, run.told[-1].sent) == (10, 1)
+    assert (run.told[-1].done, run.told[-1].blocks) == (10, 1)
 
 
 def test_constant_blocks_are_known_without_hashing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -555,15 +559,15 @@ def test_only_the_cores_that_the_process_may_use_count(monkeypatch: pytest.Monke
 def test_why_nothing_moves_is_told() -> None:
     """With a line that swallows requests, the last blocks would take half a minute and nobody knew why."""
     clock = FakeClock()
-    work = Work(clock, range(3), threading.Event())
+    work = Work(clock, threading.Event(), (Item(0.0, index) for index in range(3)))
     first, second = work.take(), work.take()
     assert first is not None
     assert second is not None
     assert work.progress().trouble == ""
     clock.advance(6)
-    assert work.progress().trouble == "nothing acknowledged for 6 s, 2 in flight"
+    assert work.progress().trouble == "no request succeeded for 6 s, 2 in flight"
     work.again(first, clock.now() + 1, throttled=False, reason="writing block 0: no progress for 30 s")
-    told = "nothing acknowledged for 6 s, 1 in flight; last failure: writing block 0: no progress for 30 s"
+    told = "no request succeeded for 6 s, 1 in flight; last failure: writing block 0: no progress for 30 s"
     assert work.progress().trouble == told
     work.done(BLOCK_SIZE)
     assert work.progress().trouble == ""

@@ -11,8 +11,9 @@ import pytest
 
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError
 from fleetswap.workflows.image.image_file import identify
+from fleetswap.workflows.image.ports import Source
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.ship import FileSource, Shipped, Source, ship
+from fleetswap.workflows.image.ship import FileSource, Shipped, ship
 from tests.fakes.ebs import FakeClock, FakeSnapshots, disk_file, nothing, read_back
 
 STORE_PATH = "/nix/store/abc-image"

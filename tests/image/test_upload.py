@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError, NotFound, TryAgain
+from fleetswap.domain.image.meter import Progress
 from fleetswap.domain.image.snapshots import Start, Wanted, adoptable
 from fleetswap.domain.tags import UPLOAD
 from fleetswap.workflows.image.image_file import identify
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.upload import Uploaded, upload
-from fleetswap.workflows.image.work_queue import Progress
 from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, Held, disk_bytes, disk_file, nothing, read_back
 from tests.fakes.reads import mapped
 

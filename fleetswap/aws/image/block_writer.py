@@ -2,7 +2,7 @@
 
 It decides what an answer means: only status 201 with the checksum echoed counts. It makes one attempt a call, but for a
 kept connection that turns out closed before the block was sent; it never waits to try again and never reads a file.
-Why by hand, with figures: docs/decisions/0004-put-transport.md. Implements `fleetswap.workflows.image.send.Puts`.
+Why by hand, with figures: docs/decisions/0004-put-transport.md. Implements `fleetswap.workflows.image.ports.Puts`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class BlockPuts:
 
 
 class BlockConnection:
-    """A kept connection, for one thread; another may `close` it. It is a `send.Connection`."""
+    """A kept connection, for one thread; another may `close` it. It is a `ports.Connection`."""
 
     def __init__(self, endpoint: Endpoint, signer: Signer, context: ssl.SSLContext | None) -> None:
         self._endpoint = endpoint

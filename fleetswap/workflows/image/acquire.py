@@ -24,12 +24,13 @@ from fleetswap.domain.image.snapshots import (
     Started,
     adoptable,
 )
+from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.image.adopt import Proof
 from fleetswap.workflows.image.complete import Completion, Target, add_note
 from fleetswap.workflows.image.parent import NoParent, Parent, Search
 from fleetswap.workflows.image.ports import Snapshots
 from fleetswap.workflows.image.request import AUTO, NONE, UploadRequest
-from fleetswap.workflows.image.retry import Clock, GaveUp, Patience
+from fleetswap.workflows.image.retry import GaveUp, Patience
 
 GENERATIONS = 8
 """Client tokens that are tried in turn when EBS answers with snapshots that are gone. Then a random one: two runs at
@@ -214,7 +215,7 @@ class Acquisition:
             except NotFound:
                 if self._clock.now() >= gone_at:
                     return None
-            self._clock.wait(LOOK_SECONDS, threading.Event())
+            self._clock.sleep(LOOK_SECONDS, threading.Event())
 
     def _call_start(self, start: Start) -> Started:
         """Start. If that fails in the dark, there may be a snapshot whose id nobody knows, and it says so."""

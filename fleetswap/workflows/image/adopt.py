@@ -16,9 +16,10 @@ from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import BadMap, Header
 from fleetswap.domain.image.snapshots import VISIBLE_SECONDS, Snapshot, Wanted, adoptable
 from fleetswap.domain.tags import IMAGE, STACK
+from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image.block_list import read_header
 from fleetswap.workflows.image.ports import Snapshots
-from fleetswap.workflows.image.retry import Clock, GaveUp, Patience, SystemClock
+from fleetswap.workflows.image.retry import GaveUp, Patience
 
 LOOKS = 8
 """Finished snapshots whose map is looked at, at most. Those that an upload has tagged come first, so only backups and

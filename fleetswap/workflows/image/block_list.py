@@ -9,31 +9,15 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from fleetswap.domain.errors import CloudError, NotFound
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import BadMap, BlockMap, Header, NoMap
 from fleetswap.domain.image.blocks import BLOCK_SIZE
-from fleetswap.domain.image.snapshots import VISIBLE_SECONDS, Page, Snapshot
-from fleetswap.workflows.image.retry import Clock, Patience
-
-
-class Reads(Protocol):
-    """Reading a snapshot: one attempt a call, safe to use from several threads.
-
-    A failure that may pass is raised as `TryAgain`, a quota as `Throttled`, a snapshot that does not exist as
-    `NotFound`, all else as `CloudError`.
-    """
-
-    def list_blocks(self, snapshot_id: str, start: int, page: str | None) -> Page:
-        """A page of the blocks that a completed snapshot has, its parents' too, from index `start` or after `page`."""
-
-    def describe(self, snapshot_id: str) -> Snapshot:
-        """What EC2 knows of a snapshot, of whatever account."""
-
-    def get(self, snapshot_id: str, index: int, token: str) -> bytes:
-        """A whole block of a completed snapshot, checked against the checksum that came with it."""
+from fleetswap.domain.image.snapshots import VISIBLE_SECONDS
+from fleetswap.workflows.clock import Clock
+from fleetswap.workflows.image.ports import Reads
+from fleetswap.workflows.image.retry import Patience
 
 
 @dataclass(frozen=True)

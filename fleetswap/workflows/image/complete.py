@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from fleetswap.domain.errors import CloudError, FleetswapError, Invalid, NotFound, TryAgain
 from fleetswap.domain.image.snapshots import SnapshotState
+from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.image.parent import Parent
 from fleetswap.workflows.image.ports import Snapshots
-from fleetswap.workflows.image.retry import Clock, Patience
+from fleetswap.workflows.image.retry import Patience
 
 CLEAN_UP_SECONDS = 30.0
 """Silence after which the deletion of a failed snapshot is given up: the user is waiting for the first error."""
@@ -152,7 +153,7 @@ class Completion:
                 pause = min(longest, pause * 1.5)
                 if self._clock.now() >= deadline:
                     raise late()
-            self._clock.wait(CONFIRM_SECONDS if completed else pause, self._stop)
+            self._clock.sleep(CONFIRM_SECONDS if completed else pause, self._stop)
 
     def _too_slow(self) -> CloudError:
         return CloudError(

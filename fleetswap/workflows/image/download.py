@@ -22,16 +22,18 @@ from pathlib import Path
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image.blockmap import BlockMap
 from fleetswap.domain.image.blocks import BLOCK_SIZE, GIB, block_count, digest
-from fleetswap.workflows.image.block_list import Reads, listing, look
+from fleetswap.domain.image.meter import Progress
+from fleetswap.workflows.clock import Clock, SystemClock
+from fleetswap.workflows.image.block_list import listing, look
+from fleetswap.workflows.image.ports import Reads
 from fleetswap.workflows.image.read_back import (
     CONNECTIONS,
     FIRST_PATIENCE_SECONDS,
     PATIENCE_SECONDS,
     Mismatch,
-    Reading,
     read_back,
 )
-from fleetswap.workflows.image.retry import Clock, Patience, SystemClock
+from fleetswap.workflows.image.retry import Patience
 
 _ZEROS = bytes(BLOCK_SIZE)
 
@@ -64,7 +66,7 @@ def download(
     *,
     force: bool = False,
     whole_volume: bool = False,
-    progress: Callable[[Reading], None],
+    progress: Callable[[Progress], None],
     clock: Clock | None = None,
     connections: int = CONNECTIONS,
 ) -> Downloaded:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image import blocks, disk, vhd
@@ -20,36 +19,10 @@ IDENTITY_PREFIX = "sha256:"
 """How the identity of an image begins that is named by its content; any other is a Nix store path."""
 
 
-class Source(Protocol):
-    """A disk to upload. All of it may be called from any thread."""
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of the disk."""
-
-    @property
-    def format(self) -> str:
-        """Of the file: raw, vhd, qcow2."""
-
-    def read(self, index: int, into: bytearray) -> None:
-        """Fill all 512 KiB of `into` with block `index`; zeros past the disk's end."""
-
-    def is_hole(self, index: int) -> bool:
-        """Whether nothing was ever written to the block. See `fleetswap.workflows.image.decode` for what that means."""
-
-    def is_zero(self, index: int) -> bool:
-        """Whether the block is known to be zeros without reading it. False says nothing."""
-
-    def check_unchanged(self) -> None:
-        """Raise `FleetswapError` if the file was written to, or replaced, since it was opened."""
-
-
 class ImageFile:
-    """An open disk image: a `Source` and a context manager. `InputError` if it is no disk or cannot be opened.
+    """An open disk image: a `BlockSource` and a context manager. `InputError` if it is no disk or cannot be opened.
+
+    All of it may be called from any thread. `path` is the file, `size` the bytes of the disk, `format` of the file.
 
     Memory: what its decoder keeps (`fleetswap.workflows.image.decode`), nothing for a raw disk.
     """
@@ -81,7 +54,9 @@ class ImageFile:
         self._file.__exit__(kind, error, trace)
 
     def read(self, index: int, into: bytearray) -> None:
-        """See `Source`. For a raw disk this is one preadv(2) into the buffer and one fstat(2).
+        """Fill all 512 KiB of `into` with block `index`; zeros past the disk's end.
+
+        For a raw disk this is one preadv(2) into the buffer and one fstat(2).
 
         Raises `InputError` if the file contradicts itself there, `FleetswapError` if it changed or cannot be read.
         """
@@ -98,11 +73,11 @@ class ImageFile:
         self._file.check_open()
 
     def is_hole(self, index: int) -> bool:
-        """See `Source`."""
+        """Whether nothing was ever written to the block. See `fleetswap.workflows.image.decode` for what that means."""
         return self._decoder.is_hole(*self._extent(index))
 
     def is_zero(self, index: int) -> bool:
-        """See `Source`. A hole always is."""
+        """Whether the block is known to be zeros without reading it, as a hole always is. False says nothing."""
         return self._decoder.is_zero(*self._extent(index))
 
     def check_unchanged(self) -> None:

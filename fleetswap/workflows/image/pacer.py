@@ -10,7 +10,8 @@ import threading
 
 from fleetswap.domain.errors import NotFound, Throttled, TryAgain
 from fleetswap.domain.image.pace import Pace
-from fleetswap.workflows.image.retry import Clock, Stopped
+from fleetswap.workflows.clock import Clock
+from fleetswap.workflows.image.retry import Stopped
 
 
 class Pacer:
@@ -40,7 +41,7 @@ class Pacer:
                     if seconds <= 0:
                         self._on_their_way += 1
                         return self.pace.epoch
-                self._clock.wait(max(seconds, self._least_wait), self._stop)
+                self._clock.sleep(max(seconds, self._least_wait), self._stop)
 
     def acknowledged(self, epoch: int) -> None:
         """A request that was let go in `epoch` succeeded."""

@@ -1,4 +1,4 @@
-"""The threads of a sender and the buffers they share: how many there are, and when one more is worth its memory.
+"""The threads of a transfer and the buffers they share: how many there are, and when one more is worth its memory.
 
 It never knows what the threads do.
 """
@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 
 from fleetswap.domain.image.blocks import BLOCK_SIZE
-from fleetswap.workflows.image.retry import Clock, Stopped
+from fleetswap.workflows.clock import Clock
+from fleetswap.workflows.image.retry import Stopped
 
 IDLE_SECONDS = 0.05
 """How long a thread that waits for a buffer does so without a look at `stop`."""
@@ -74,10 +75,15 @@ class Pool:
         failed: Callable[[BaseException], None],
         clock: Clock,
         *,
+        name: str,
         preparing: int,
         limit: int,
     ) -> None:
-        """At most `preparing` threads prepare at once, and `limit` in all. `failed` is told how one ended badly."""
+        """At most `preparing` threads prepare at once, and `limit` in all. `failed` is told how one ended badly.
+
+        `name` is what the threads' names begin with.
+        """
+        self._name = name
         self._work = work
         self._failed = failed
         self._clock = clock
@@ -125,6 +131,12 @@ class Pool:
             self._waiting += 1
             self._grow(more=more)
 
+    def asks(self, *, more: bool) -> None:
+        """The calling thread waits for an answer, and had nothing to send."""
+        with self._lock:
+            self._waiting += 1
+            self._grow(more=more)
+
     def back(self) -> None:
         """The calling thread has its answer."""
         with self._lock:
@@ -140,7 +152,7 @@ class Pool:
 
     def _add(self) -> None:
         # Daemons, so that a second Ctrl-C ends the program even if a name server does not answer.
-        thread = threading.Thread(target=self._run, name=f"send-{len(self._threads)}", daemon=True)
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # "can't start new thread": those that there are must do

@@ -1,23 +1,38 @@
-"""EBS and EC2 as an upload sees them: the port that `fleetswap.aws.image.ebs` implements. The blocks themselves go
-another way (`fleetswap.workflows.image.send`); how finished ones are read stands in
-`fleetswap.workflows.image.read_back`.
+"""What shipping an image and reading it back need from the outside, as `typing.Protocol`s.
+
+`fleetswap.aws.image` implements those that speak to AWS; the tests have fakes that refuse what AWS refuses. All are
+safe to use from several threads, but for a `Connection`. Where nothing else is said, a call is one attempt: a failure
+that may pass is raised as `TryAgain`, a quota as `Throttled`, what does not exist as `NotFound`, a request that does
+not fit as `Invalid`, all else as `CloudError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
-from fleetswap.domain.image.snapshots import Snapshot, Start, Started
-from fleetswap.workflows.image.block_list import Reads
+from fleetswap.domain.image.snapshots import Page, Snapshot, Start, Started
+
+
+class Reads(Protocol):
+    """Reading a snapshot."""
+
+    def list_blocks(self, snapshot_id: str, start: int, page: str | None) -> Page:
+        """A page of the blocks that a completed snapshot has, its parents' too, from index `start` or after `page`."""
+
+    def describe(self, snapshot_id: str) -> Snapshot:
+        """What EC2 knows of a snapshot, of whatever account."""
+
+    def get(self, snapshot_id: str, index: int, token: str) -> bytes:
+        """A whole block of a completed snapshot, checked against the checksum that came with it."""
 
 
 class Snapshots(Reads, Protocol):
-    """One attempt a call, safe to use from several threads.
+    """EBS and EC2 as an upload sees them.
 
-    A failure that may pass is raised as `TryAgain`, a snapshot that does not exist as `NotFound`, a request that does
-    not fit as `Invalid`, all else as `CloudError`. A call whose answer was lost may be repeated: none does anything
-    twice, except `complete`, which may then be refused because the snapshot is not pending any more.
+    A call whose answer was lost may be repeated: none does anything twice, except `complete`, which may then be refused
+    because the snapshot is not pending any more.
     """
 
     def find(self, tags: Mapping[str, str]) -> list[Snapshot]:
@@ -32,8 +47,53 @@ class Snapshots(Reads, Protocol):
     def tag(self, snapshot_id: str, tags: Mapping[str, str]) -> None:
         """Give a snapshot these tags, besides those that it has."""
 
-    def describe(self, snapshot_id: str) -> Snapshot:
-        """What EC2 knows of a snapshot, of whatever account."""
-
     def delete(self, snapshot_id: str) -> None:
         """Delete a snapshot in any state."""
+
+
+class Connection(Protocol):
+    """A connection to EBS, for one thread."""
+
+    def put(
+        self, snapshot_id: str, index: int, block: bytes | bytearray, digest: bytes, sent: Callable[[], None]
+    ) -> None:
+        """Write a block, in one attempt. Returns only if EBS has acknowledged it with the same digest.
+
+        Calls `sent` as soon as it does not need `block` any more.
+        """
+
+    def close(self) -> None:
+        """Let go of it; a `put` of another thread that is under way fails. To repeat it is harmless."""
+
+
+class Puts(Protocol):
+    """Where blocks are written to."""
+
+    def connect(self) -> Connection:
+        """A new connection; costs nothing until it is used."""
+
+
+class BlockSource(Protocol):
+    """The bytes to send, block by block."""
+
+    def read(self, index: int, into: bytearray) -> None:
+        """Fill `into`, 512 KiB, with a block."""
+
+    def is_zero(self, index: int) -> bool:
+        """Whether the block is known to be zeros without reading it. False says nothing."""
+
+    def check_unchanged(self) -> None:
+        """Raise `FleetswapError` if the bytes are not what they were at first."""
+
+
+class Source(Protocol):
+    """What makes an image. `fleetswap.nix.source` builds it; `ship.FileSource` has it in a file. For one thread."""
+
+    def identity(self) -> str:
+        """What image it would make now, without making it. `InputError` if it makes none."""
+
+    def bring(self, say: Callable[[str], None]) -> Path:
+        """The disk of the image on this machine. `say` gets what is done meanwhile, a few words at a time."""
+
+    def sent(self) -> None:
+        """EBS has the whole image: what kept it on this machine is no longer needed."""

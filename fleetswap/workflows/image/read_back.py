@@ -13,16 +13,19 @@ list, whatever the size of the snapshot.
 
 from __future__ import annotations
 
-import heapq
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fleetswap.domain.errors import CloudError, FleetswapError, Invalid, NotFound, TryAgain
-from fleetswap.workflows.image.block_list import Reads, listing
+from fleetswap.domain.image.meter import Progress
+from fleetswap.workflows.clock import Clock
+from fleetswap.workflows.image.block_list import listing
 from fleetswap.workflows.image.pacer import Pacer
-from fleetswap.workflows.image.retry import Clock, Patience, Stopped, pause
+from fleetswap.workflows.image.pool import Pool
+from fleetswap.workflows.image.ports import Reads
+from fleetswap.workflows.image.retry import Patience, Stopped, pause
+from fleetswap.workflows.image.work_queue import Item, Work
 
 CONNECTIONS = 32
 """Requests on their way at once, at most: with answers after 30 ms that is the quota of 1,000 GetSnapshotBlock a second
@@ -52,31 +55,11 @@ TELL_SECONDS = 0.25
 LEAST_WAIT = 0.001
 """Seconds that the pace is waited for, at least: less may round to nothing on a clock that has run for long."""
 
-IDLE_SECONDS = 0.05
-"""How long a thread that finds nothing to do looks away, at most."""
-
 
 class Mismatch(FleetswapError):
     """A snapshot does not hold what its block map says, or what a file holds. Nothing was changed."""
 
     exit_status = 4
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How far a read is: it has passed `done` of the disk's `total` blocks, and got `blocks` of them."""
-
-    done: int = 0
-    total: int = 0
-    blocks: int = 0
-    bytes: int = 0
-    throttled: int = 0
-    """Attempts that met a quota."""
-
-    retried: int = 0
-    """Attempts that were made again, those that were throttled too."""
-
-    seconds: float = 0.0
 
 
 def read_back(
@@ -89,9 +72,9 @@ def read_back(
     clock: Clock,
     stop: threading.Event,
     total: int,
-    tell: Callable[[Reading], None],
+    tell: Callable[[Progress], None],
     connections: int = CONNECTIONS,
-) -> Reading:
+) -> Progress:
     """Get all of `blocks` (from `listing`, consumed on the calling thread), and deliver each once, in any order.
 
     `deliver` is called in any of the threads, several at a time; `tell` on the calling thread, once more at the end.
@@ -103,20 +86,16 @@ def read_back(
 
 
 @dataclass(order=True)
-class _Item:
-    """A block to get; ordered by when it may be asked for."""
+class _Block(Item):
+    """A block to get."""
 
-    due: float
-    index: int
-    token: str = field(compare=False)
-    began: float | None = field(default=None, compare=False)
-    """When it was asked for for the first time, and how many blocks had been read by then."""
+    token: str = field(default="", compare=False)
     read_before: int = field(default=0, compare=False)
-    failures: int = field(default=0, compare=False)
+    """How many blocks had been read when it was first asked for."""
 
 
 class _Reader:
-    """One run. What its threads share is under one lock, that of `_change`."""
+    """One run."""
 
     def __init__(
         self,
@@ -127,7 +106,7 @@ class _Reader:
         clock: Clock,
         stop: threading.Event,
         total: int,
-        tell: Callable[[Reading], None],
+        tell: Callable[[Progress], None],
         connections: int,
     ) -> None:
         self._port = port
@@ -136,28 +115,27 @@ class _Reader:
         self._patience = patience
         self._clock = clock
         self._stop = stop
-        self._total = total
         self._tell_to = tell
-        self._connections = connections
-        self._began = self._told = clock.now()
+        self._told = clock.now()
         self._pacer = Pacer(clock, stop, least_wait=LEAST_WAIT)
-        self._change = threading.Condition()
-        self._fresh: deque[_Item] = deque()
-        self._again: list[_Item] = []
-        self._closed = False
-        self._threads = self._idle = self._handed_out = self._delivering = 0
-        self._reached = self._blocks = self._bytes = self._throttled = self._retried = 0
-        self._error: BaseException | None = None
-        self._over = threading.Event()
+        self._work = Work[_Block](clock, stop, total=total, room=2 * connections)
+        # One prepares at a time, because one at a time is let go by the pace.
+        self._pool = Pool(self._serve, self._work.fail, clock, name="read", preparing=1, limit=connections)
+        self._delivering = 0
+        self._gate = threading.Condition()  # of that number
 
-    def run(self, blocks: Iterable[tuple[int, str]]) -> Reading:
+    def run(self, blocks: Iterable[tuple[int, str]]) -> Progress:
+        work = self._work
         try:
+            self._pool.start()
             for index, token in blocks:
-                self._offer(_Item(0.0, index, token))
-            with self._change:
-                self._closed = True
-                self._see_if_over()
-            while not self._over.wait(TELL_SECONDS):
+                block = _Block(0.0, index, token=token)
+                while not work.offer(block, passed=index + 1, wait=TELL_SECONDS):
+                    self._tell()
+                if self._clock.now() - self._told >= TELL_SECONDS:
+                    self._tell()
+            work.close()
+            while not work.over.wait(TELL_SECONDS) and not self._stop.is_set():
                 self._tell()
         except Stopped:
             pass  # a thread has failed
@@ -165,101 +143,47 @@ class _Reader:
             self._stop.set()
             raise
         finally:
-            with self._change:
+            # For answers nobody waits here, which may be late: after an error they go nowhere.
+            with self._gate:
                 while self._delivering:
-                    self._change.wait()
-        if self._error is not None:
-            raise self._error
-        if self._stop.is_set():
+                    self._gate.wait()
+        if work.error is not None:
+            raise work.error
+        if not work.finished:
             raise Stopped
-        reading = self._reading()
-        self._tell_to(reading)
-        return reading
-
-    def _offer(self, item: _Item) -> None:
-        """Put a block into the queue when there is room."""
-        while not self._room():
-            self._tell()
-        with self._change:
-            self._fresh.append(item)
-            self._reached = item.index + 1
-            alone = not self._idle and self._threads < self._connections
-            if not alone:
-                self._change.notify()
-        if alone:
-            # Daemons, so that Ctrl-C need not wait for answers.
-            threading.Thread(target=self._serve, name=f"read-{self._threads}", daemon=True).start()
-            self._threads += 1
-        if self._clock.now() - self._told >= TELL_SECONDS:
-            self._tell()
-
-    def _room(self) -> bool:
-        with self._change:
-            if len(self._fresh) >= 2 * self._connections and not self._stop.is_set():
-                self._change.wait(TELL_SECONDS)
-            if self._stop.is_set():
-                raise Stopped
-            return len(self._fresh) < 2 * self._connections
+        self._pool.join()
+        self._tell()
+        return work.progress()
 
     def _serve(self) -> None:
         """What each thread does."""
-        try:
-            while (item := self._take()) is not None:
-                data = self._get(item)
-                if data is not None:
-                    self._deliver(item.index, data)
-                    self._done(len(data))
-        except Stopped:
-            pass  # whoever stopped it has the reason
-        except BaseException as error:  # noqa: BLE001 (raised by the calling thread)
-            with self._change:
-                if self._error is None and not self._stop.is_set():
-                    self._error = error
-                self._stop.set()
-                self._over.set()
-                self._change.notify_all()
-
-    def _take(self) -> _Item | None:
-        """The next block, when there is one; None when all are done."""
         while True:
-            with self._change:
-                if self._stop.is_set():
-                    raise Stopped
-                if self._over.is_set():
-                    return None
-                now = self._clock.now()
-                if (item := self._next(now)) is not None:
-                    self._handed_out += 1
-                    self._change.notify_all()  # there is room
-                    return item
-                if not self._again:
-                    self._idle += 1
-                    self._change.wait(IDLE_SECONDS)
-                    self._idle -= 1
-                    continue
-                due = self._again[0].due - now
-            self._clock.wait(min(due, IDLE_SECONDS), self._stop)
+            with self._pool.preparing():
+                block = self._work.take()
+                if block is None:
+                    return
+                epoch = self._pacer.take()
+            self._pool.asks(more=self._work.more)
+            data = self._get(block, epoch)
+            if data is not None:
+                self._deliver(block.index, data)
+                self._work.done(len(data))
+            self._pool.back()
 
-    def _next(self, now: float) -> _Item | None:
-        if self._again and self._again[0].due <= now:
-            return heapq.heappop(self._again)
-        return self._fresh.popleft() if self._fresh else None
-
-    def _get(self, item: _Item) -> bytes | None:
+    def _get(self, block: _Block, epoch: int) -> bytes | None:
         """One attempt. None if it failed and the block is in the queue again."""
-        epoch = self._pacer.take()
-        if item.began is None:
-            item.began, item.read_before = self._clock.now(), self._blocks
+        if block.began is None:
+            block.began, block.read_before = self._clock.now(), self._work.blocks
         try:
-            data = self._port.get(self._snapshot_id, item.index, item.token)
+            data = self._port.get(self._snapshot_id, block.index, block.token)
         except (TryAgain, NotFound) as error:
-            self._try_again(item, error, epoch)
+            self._try_again(block, block.began, error, epoch)
             return None
         except Invalid as error:
             if error.reason != OLD_TOKEN:
                 raise
-            item.token = self._new_token(item.index, error)
-            self._try_again(item, TryAgain(str(error)), epoch)
+            block.token = self._new_token(block.index, error)
+            self._try_again(block, block.began, TryAgain(str(error)), epoch)
             return None
         self._pacer.acknowledged(epoch)
         self._patience.renew()
@@ -270,55 +194,28 @@ class _Reader:
             return token
         raise error
 
-    def _try_again(self, item: _Item, error: TryAgain | NotFound, epoch: int) -> None:
+    def _try_again(self, block: _Block, began: float, error: TryAgain | NotFound, epoch: int) -> None:
         now = self._clock.now()
         throttled = self._pacer.failed(error, now, epoch)
-        self._patience.bear(error, began=item.began or now, absent_until=None)
-        item.failures += not throttled
-        if item.failures >= BLOCK_ATTEMPTS and self._blocks > item.read_before:
-            raise CloudError(f"{error}; gave up after {item.failures} failed attempts") from error
-        item.due = now if throttled else now + pause(item.failures, first=FIRST_WAIT)
-        with self._change:
-            self._handed_out -= 1
-            self._retried += 1
-            self._throttled += throttled
-            heapq.heappush(self._again, item)
-            self._change.notify()
+        self._patience.bear(error, began=began, absent_until=None)
+        block.failures += not throttled
+        if block.failures >= BLOCK_ATTEMPTS and self._work.blocks > block.read_before:
+            raise CloudError(f"{error}; gave up after {block.failures} failed attempts") from error
+        due = now if throttled else now + pause(block.failures, first=FIRST_WAIT)
+        self._work.again(block, due, throttled=throttled, reason=str(error))
 
     def _deliver(self, index: int, data: bytes) -> None:
-        with self._change:
+        with self._gate:
             if self._stop.is_set():
                 raise Stopped
             self._delivering += 1
         try:
             self._deliver_to(index, data)
         finally:
-            with self._change:
+            with self._gate:
                 self._delivering -= 1
-                self._change.notify_all()
-
-    def _done(self, size: int) -> None:
-        with self._change:
-            self._handed_out -= 1
-            self._blocks += 1
-            self._bytes += size
-            self._see_if_over()
-
-    def _see_if_over(self) -> None:
-        if self._closed and not self._fresh and not self._again and not self._handed_out:
-            self._over.set()
-            self._change.notify_all()
+                self._gate.notify_all()
 
     def _tell(self) -> None:
         self._told = self._clock.now()
-        self._tell_to(self._reading())
-
-    def _reading(self) -> Reading:
-        with self._change:
-            over = self._over.is_set() and self._error is None
-            waiting = len(self._fresh) + len(self._again) + self._handed_out
-            done = self._total if over else min(self._total, self._reached) - waiting
-            seconds = self._clock.now() - self._began
-            return Reading(
-                max(0, done), self._total, self._blocks, self._bytes, self._throttled, self._retried, seconds
-            )
+        self._tell_to(self._work.progress())

@@ -1,4 +1,4 @@
-"""The one layer that tries a call again, and the clock it goes by.
+"""The one layer that tries a call again.
 
 It decides how long to wait between attempts and when to give up. It never decides whether a failure may pass: the
 port says so, by raising `TryAgain`.
@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from fleetswap.domain.errors import CloudError, NotFound, TryAgain
+from fleetswap.workflows.clock import Clock
 
 T = TypeVar("T")
 
@@ -23,28 +23,6 @@ jitter", AWS Architecture Blog, "Exponential Backoff And Jitter"), so that many 
 
 LONGEST_WAIT = 10.0
 """Seconds: a call is tried at least this often, so that the end of an outage is not slept through."""
-
-
-class Clock(Protocol):
-    """Time, so that tests need none."""
-
-    def now(self) -> float:
-        """Seconds that never go backwards."""
-
-    def wait(self, seconds: float, stop: threading.Event) -> None:
-        """Let `seconds` pass, or less if `stop` is set."""
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now(self) -> float:
-        """`time.monotonic`."""
-        return time.monotonic()
-
-    def wait(self, seconds: float, stop: threading.Event) -> None:
-        """Sleep, but wake up for `stop`."""
-        stop.wait(seconds)
 
 
 class Stopped(Exception):
@@ -101,7 +79,7 @@ class Patience:
                 result = attempt()
             except (TryAgain, NotFound) as error:
                 self.bear(error, began=began, absent_until=absent_until)
-                self._clock.wait(pause(failures), self._stop)
+                self._clock.sleep(pause(failures), self._stop)
             else:
                 self.renew()
                 return result

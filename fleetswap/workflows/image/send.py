@@ -17,18 +17,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass, field
 from functools import cache
 from types import TracebackType
-from typing import Protocol, runtime_checkable
 
 from fleetswap.domain.errors import FleetswapError, NotFound, TryAgain
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest
+from fleetswap.domain.image.meter import Progress
+from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.image.pacer import Pacer
 from fleetswap.workflows.image.pool import Buffers, Pool
-from fleetswap.workflows.image.retry import Clock, Stopped, pause
-from fleetswap.workflows.image.work_queue import Item, Progress, Work
+from fleetswap.workflows.image.ports import BlockSource, Connection, Puts
+from fleetswap.workflows.image.retry import Patience, Stopped, pause
+from fleetswap.workflows.image.work_queue import Item, Work
 
 CONNECTIONS = 160
 """Requests on their way at once, at most: 1,000/s need 100 of them if an answer takes 100 ms, as AWS says that it does
@@ -48,62 +50,19 @@ succeeds, and a block that fails at the end keeps the whole upload waiting."""
 ZEROS = bytes(BLOCK_SIZE)
 
 
-class Connection(Protocol):
-    """A line to EBS, for one thread."""
+@dataclass(order=True)
+class _Block(Item):
+    """A block to send."""
 
-    def put(
-        self, snapshot_id: str, index: int, block: bytes | bytearray, digest: bytes, sent: Callable[[], None]
-    ) -> None:
-        """Write a block, in one attempt. Returns only if EBS has acknowledged it with the same digest.
-
-        Calls `sent` as soon as it does not need `block` any more. Raises `Throttled` or another `TryAgain`
-        for what may pass, `NotFound` if the snapshot does not exist (yet), `CloudError` for what will not pass.
-        """
-
-    def close(self) -> None:
-        """Let go of the line; a `put` of another thread that is under way fails. To repeat it is harmless."""
-
-
-class Puts(Protocol):
-    """Where blocks are written to."""
-
-    def connect(self) -> Connection:
-        """A new connection; costs nothing until it is used."""
-
-
-class Source(Protocol):
-    """The bytes to send. If it has `is_zero` (see `Zeros`), what is known to be zeros is not read."""
-
-    def read(self, index: int, into: bytearray) -> None:
-        """Fill `into`, 512 KiB, with a block. Safe to use from several threads."""
-
-    def check_unchanged(self) -> None:
-        """Raise `FleetswapError` if the bytes are not what they were at first."""
-
-
-@runtime_checkable
-class Zeros(Protocol):
-    """A source that knows something of its blocks without reading them."""
-
-    def is_zero(self, index: int) -> bool:
-        """Whether the block is known to be zeros. False says nothing."""
-
-
-class Patience(Protocol):
-    """When to give up, as `fleetswap.workflows.image.retry.Patience` knows it."""
-
-    def renew(self) -> None:
-        """Something succeeded."""
-
-    def bear(self, error: TryAgain | NotFound, *, began: float, absent_until: float | None) -> None:
-        """Return if trying again is right, else raise."""
+    digest: bytes | None = field(default=None, compare=False)
+    """None before it was read for the first time."""
 
 
 @dataclass
 class _Parcel:
     """A block that may go: its bytes, and the buffer that they are in; None if it is of no use any more."""
 
-    item: Item
+    item: _Block
     digest: bytes
     block: bytes | bytearray
     buffer: bytearray | None
@@ -115,9 +74,8 @@ class _Parcel:
 class _Job:
     """What the threads of one run share."""
 
-    work: Work
-    source: Source
-    zeros: Zeros | None
+    work: Work[_Block]
+    source: BlockSource
     wanted: Callable[[int, bytes], bool]
     acknowledged: Callable[[int, bytes], None]
 
@@ -150,7 +108,7 @@ class Sender:
         self._preparing = len(os.sched_getaffinity(0)) + 1
         self._buffers = Buffers(BUFFERS, stop)
         self._pacer = Pacer(clock, stop)
-        self._lines: list[Connection] = []
+        self._open: list[Connection] = []
         self._spare: list[Connection] = []  # the one used last is on top: it is the likeliest to be open still
         self._lock = threading.Lock()  # of the two above
 
@@ -164,7 +122,7 @@ class Sender:
 
     def run(
         self,
-        source: Source,
+        source: BlockSource,
         indexes: Iterable[int],
         *,
         wanted: Callable[[int, bytes], bool],
@@ -179,10 +137,16 @@ class Sender:
         `FleetswapError` if the source changed, whatever `source` and the functions raise, or `Stopped` if `stop` was
         set from outside.
         """
-        work = Work(self._clock, indexes, self._stop)
-        job = _Job(work, source, source if isinstance(source, Zeros) else None, wanted, acknowledged)
+        total = len(indexes) if isinstance(indexes, Sized) else 0
+        work = Work(self._clock, self._stop, (_Block(0.0, index) for index in indexes), total=total)
+        job = _Job(work, source, wanted, acknowledged)
         pool = Pool(
-            lambda: self._serve(job, pool), work.fail, self._clock, preparing=self._preparing, limit=self._connections
+            lambda: self._serve(job, pool),
+            work.fail,
+            self._clock,
+            name="send",
+            preparing=self._preparing,
+            limit=self._connections,
         )
         try:
             pool.start()
@@ -204,23 +168,23 @@ class Sender:
     def _serve(self, job: _Job, pool: Pool) -> None:
         """What each thread does."""
         with self._lock:
-            line = self._spare.pop() if self._spare else None
-        if line is None:
-            line = self._puts.connect()
+            connection = self._spare.pop() if self._spare else None
+        if connection is None:
+            connection = self._puts.connect()
             with self._lock:
-                self._lines.append(line)
+                self._open.append(connection)
         while True:
             with pool.preparing():
                 parcel = self._next(job)
             if parcel is None:
                 break
             pool.sends(more=self._more(job))
-            if self._put(job, pool, line, parcel):
+            if self._put(job, pool, connection, parcel):
                 job.acknowledged(parcel.item.index, parcel.digest)
                 job.work.done(BLOCK_SIZE)
             pool.back()
         with self._lock:
-            self._spare.append(line)
+            self._spare.append(connection)
 
     def _next(self, job: _Job) -> _Parcel | None:
         """A block whose turn it is, counted as on its way; None when all are done."""
@@ -241,8 +205,8 @@ class Sender:
             return parcel
         return None
 
-    def _load(self, item: Item, job: _Job) -> _Parcel:
-        if job.zeros is not None and job.zeros.is_zero(item.index):
+    def _load(self, item: _Block, job: _Job) -> _Parcel:
+        if job.source.is_zero(item.index):
             # To read a hole costs more than to read data: the kernel makes pages for it.
             job.source.check_unchanged()  # which reading would have noticed
             return _Parcel(item, _digest_of(0), ZEROS, None)
@@ -256,7 +220,7 @@ class Sender:
 
     def _more(self, job: _Job) -> bool:
         """Whether another thread would find something to do, as far as one can tell."""
-        return not job.work.exhausted and self._buffers.available
+        return job.work.more and self._buffers.available
 
     def _release(self, parcel: _Parcel) -> None:
         """The block's bytes are not needed any more. To repeat it is harmless."""
@@ -264,7 +228,7 @@ class Sender:
         if buffer is not None:
             self._buffers.give(buffer)
 
-    def _put(self, job: _Job, pool: Pool, line: Connection, parcel: _Parcel) -> bool:
+    def _put(self, job: _Job, pool: Pool, connection: Connection, parcel: _Parcel) -> bool:
         """One attempt. False if it failed and goes back into the queue."""
         item = parcel.item
 
@@ -277,7 +241,7 @@ class Sender:
         if item.began is None:
             item.began = self._clock.now()
         try:
-            line.put(self._snapshot_id, item.index, parcel.block, parcel.digest, sent)
+            connection.put(self._snapshot_id, item.index, parcel.block, parcel.digest, sent)
         except (TryAgain, NotFound) as error:
             if self._stop.is_set():
                 raise Stopped from error  # we hung up ourselves
@@ -299,9 +263,9 @@ class Sender:
 
     def _hang_up(self) -> None:
         with self._lock:
-            lines, self._lines, self._spare = self._lines, [], []
-        for line in lines:
-            line.close()
+            connections, self._open, self._spare = self._open, [], []
+        for connection in connections:
+            connection.close()
 
 
 @cache

@@ -9,36 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.disk import refuse_unbootable
+from fleetswap.domain.image.meter import Progress
+from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image import adopt
 from fleetswap.workflows.image.image_file import ImageFile, identify
-from fleetswap.workflows.image.ports import Snapshots
+from fleetswap.workflows.image.ports import Puts, Snapshots, Source
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.retry import Clock, SystemClock
-from fleetswap.workflows.image.send import CONNECTIONS, Puts
+from fleetswap.workflows.image.send import CONNECTIONS
 from fleetswap.workflows.image.upload import Uploaded, upload
-from fleetswap.workflows.image.work_queue import Progress
-
-
-class Source(Protocol):
-    """What makes an image. `fleetswap.nix.source` builds it; `FileSource` has it in a file."""
-
-    def identity(self) -> str:
-        """What image it would make now, without making it. `InputError` if it makes none."""
-
-    def bring(self, say: Callable[[str], None]) -> Path:
-        """The disk of the image on this machine. `say` gets what is done meanwhile, a few words at a time."""
-
-    def sent(self) -> None:
-        """EBS has the whole image: what kept it on this machine is no longer needed."""
 
 
 class FileSource:
-    """An image that something else has made."""
+    """An image that something else has made; a `Source`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

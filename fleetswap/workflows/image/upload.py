@@ -29,18 +29,19 @@ from fleetswap.domain.errors import CloudError, Invalid, NotFound
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blockmap import Encoded, Layout
 from fleetswap.domain.image.lineage import Plan
+from fleetswap.domain.image.meter import Progress
 from fleetswap.domain.image.snapshots import Snapshot
+from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image.acquire import GENERATIONS, Acquisition, Claim
 from fleetswap.workflows.image.adopt import Proof
 from fleetswap.workflows.image.complete import Completion, Target
 from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.journal import Journal
 from fleetswap.workflows.image.parent import Search
-from fleetswap.workflows.image.ports import Snapshots
+from fleetswap.workflows.image.ports import Puts, Snapshots
 from fleetswap.workflows.image.request import HOLES, UploadRequest
-from fleetswap.workflows.image.retry import Clock, Patience, SystemClock
-from fleetswap.workflows.image.send import CONNECTIONS, Puts, Sender
-from fleetswap.workflows.image.work_queue import Progress
+from fleetswap.workflows.image.retry import Patience
+from fleetswap.workflows.image.send import CONNECTIONS, Sender
 
 FIRST_PATIENCE_SECONDS = 30.0
 """Silence until the first answer: a wrong endpoint or region is likelier then than an outage."""
@@ -132,13 +133,13 @@ class _Upload:
             if isinstance(target, Snapshot):
                 self._say(f"snapshot {target.snapshot_id} already has this image: nothing to send")
                 return self._uploaded(target.snapshot_id, target.volume_gib, adopted=True)
-            sent = self._figures.all.sent
+            sent = self._figures.all.blocks
             try:
                 return self._fill(target)
             except NotFound as error:
                 gone = error
                 # One that took no block was gone before: its client token is an old one.
-                written += self._figures.all.sent > sent
+                written += self._figures.all.blocks > sent
                 if written == ATTEMPTS:
                     break
                 self._say(f"snapshot {target.snapshot_id} was deleted in the meantime: starting over")
@@ -272,10 +273,10 @@ class _Upload:
             snapshot_id,
             volume_gib,
             self._layout.count,
-            figures.bytes_sent,
+            figures.bytes,
             self._clock.now() - self._began,
             adopted,
-            blocks_sent=figures.sent,
+            blocks_sent=figures.blocks,
             parent=parent,
             throttled=figures.throttled,
             retried=figures.retried,
@@ -294,6 +295,10 @@ class MapSource:
         """Fill `into` with the block of this index."""
         self._encoded.fill(index - self._first, into)
 
+    def is_zero(self, index: int) -> bool:  # noqa: ARG002 (as of any source)
+        """Nobody knows."""
+        return False
+
     def check_unchanged(self) -> None:
         """Nothing can change it."""
 
@@ -310,16 +315,7 @@ class _Figures:
     def tell(self, now: Progress) -> None:
         """Called by the sender, on the calling thread."""
         before = self._before
-        self.all = Progress(
-            done=before.done + now.done,
-            total=before.total + now.total,
-            sent=before.sent + now.sent,
-            bytes_sent=before.bytes_sent + now.bytes_sent,
-            throttled=before.throttled + now.throttled,
-            retried=before.retried + now.retried,
-            seconds=before.seconds + now.seconds,
-            trouble=now.trouble,
-        )
+        self.all = before + now
         if self._progress is not None:
             self._progress(self.all)
 

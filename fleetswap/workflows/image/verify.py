@@ -26,16 +26,18 @@ from pathlib import Path
 
 from fleetswap.domain.image.blockmap import BLOCKS_PER_GIB
 from fleetswap.domain.image.blocks import BLOCK_SIZE, GIB, block_count, digest
-from fleetswap.workflows.image.block_list import Look, Reads, listing, look
+from fleetswap.domain.image.meter import Progress
+from fleetswap.workflows.clock import Clock, SystemClock
+from fleetswap.workflows.image.block_list import Look, listing, look
 from fleetswap.workflows.image.image_file import ImageFile
+from fleetswap.workflows.image.ports import Reads
 from fleetswap.workflows.image.read_back import (
     CONNECTIONS,
     FIRST_PATIENCE_SECONDS,
     PATIENCE_SECONDS,
-    Reading,
     read_back,
 )
-from fleetswap.workflows.image.retry import Clock, Patience, SystemClock
+from fleetswap.workflows.image.retry import Patience
 
 SHOWN = 10
 """Differing blocks that are named, the first ones. The others are counted."""
@@ -93,7 +95,7 @@ def verify(
     file: Path | None,
     port: Reads,
     *,
-    progress: Callable[[Reading], None],
+    progress: Callable[[Progress], None],
     clock: Clock | None = None,
     connections: int = CONNECTIONS,
 ) -> Verified:
@@ -184,7 +186,7 @@ class _Check:
             self._lacking += not reasons
             index = self._listed.find(0, index + 1)
 
-    def verdict(self, snapshot_id: str, reading: Reading) -> Verified:
+    def verdict(self, snapshot_id: str, reading: Progress) -> Verified:
         """The end."""
         volume = self._found.volume_gib * GIB
         problems = []

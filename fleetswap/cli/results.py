@@ -1,0 +1,80 @@
+"""What `--json` prints, key by key: a public interface, which no name inside the program decides.
+
+A key is never renamed or removed, and keeps its meaning and unit; new ones may be added.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # each command needs one of these
+    from fleetswap.workflows.image.download import Downloaded
+    from fleetswap.workflows.image.request import UploadRequest
+    from fleetswap.workflows.image.upload import Uploaded
+    from fleetswap.workflows.image.verify import Verified
+
+Result = dict[str, object]
+
+
+def of_upload(file: Path, kind: str, size: int, request: UploadRequest, region: str, uploaded: Uploaded) -> Result:
+    """Of `fleetswap upload`. `kind` is the file's format, `size` the bytes of its disk."""
+    return {
+        "file": str(file),
+        "format": kind,
+        "size": size,
+        "identity": request.identity,
+        "stack": request.stack,
+        "lineage": request.lineage,
+        "region": region,
+        "snapshot_id": uploaded.snapshot_id,
+        "volume_gib": uploaded.volume_gib,
+        "blocks": uploaded.blocks,
+        "bytes_sent": uploaded.bytes_sent,
+        "seconds": uploaded.seconds,
+        "adopted": uploaded.adopted,
+        "blocks_sent": uploaded.blocks_sent,
+        "parent": uploaded.parent,
+        "throttled": uploaded.throttled,
+        "retried": uploaded.retried,
+        "resumed": uploaded.resumed,
+    }
+
+
+def of_download(made: Downloaded) -> Result:
+    """Of `fleetswap download`."""
+    return {
+        "snapshot_id": made.snapshot_id,
+        "file": str(made.path),
+        "size": made.size,
+        "volume_gib": made.volume_gib,
+        "map_problem": made.map_problem,
+        "blocks_read": made.blocks_read,
+        "bytes_read": made.bytes_read,
+        "throttled": made.throttled,
+        "retried": made.retried,
+        "seconds": made.seconds,
+    }
+
+
+def of_verify(found: Verified, file: Path | None) -> Result:
+    """Of `fleetswap verify`, with the file that the snapshot was compared with."""
+    return {
+        "matches": found.matches,
+        "file": str(file) if file else None,
+        "snapshot_id": found.snapshot_id,
+        "volume_gib": found.volume_gib,
+        "map_problem": found.map_problem,
+        "size": found.size,
+        "blocks_read": found.blocks_read,
+        "bytes_read": found.bytes_read,
+        "blocks_lacking": found.blocks_lacking,
+        "problems": list(found.problems),
+        "differing": found.differing,
+        "differences": [
+            {"index": each.index, "offset": each.offset, "reason": each.reason} for each in found.differences
+        ],
+        "throttled": found.throttled,
+        "retried": found.retried,
+        "seconds": found.seconds,
+    }
