@@ -166,7 +166,7 @@ class Demo:
             started = time.monotonic()
             status, said = self.run(verb, version=version)
             total = time.monotonic() - started
-        problem = "" if status == 0 else f"`make {verb}` ended with status {status}: {_error(said)}"
+        problem = "" if status == 0 else f"`make {verb}` exited with status {status}: {_error(said)}"
         rollout = phases.phases_of(said)
         return Timeline(name, total, holds=holds, rollout=rollout, problem=problem, **watch.moments)
 
@@ -190,7 +190,7 @@ def deploy(folder: Path, report: Path | None) -> None:
     lines = [
         figures.table([["update", "phase", ""], *canary.rows(), *back.rows()]),
         "",
-        figures.table([["to reach", "", "", ""], *(goal.cells() for goal in reached)]),
+        figures.table([["goal", "", "", ""], *(goal.cells() for goal in reached)]),
         "",
         ", ".join(f"{key}: {value}" for key, value in before.items()),
         *(line.problem for line in (canary, back) if line.problem),
@@ -215,7 +215,7 @@ def _report(before: dict[str, str], lines: list[Timeline], reached: list[phases.
 def _error(said: str) -> str:
     """The line of what was said that tells what went wrong."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return next((line for line in lines if "error:" in line), lines[-1] if lines else "it said nothing")
+    return next((line for line in lines if "error:" in line), lines[-1] if lines else "no message")
 
 
 def _say(text: str) -> None:

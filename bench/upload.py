@@ -72,7 +72,7 @@ class Row:
         return [self.case.title, self.coldsnap.told(goal.figure), ours, compared, goal.text(), self.verdict]
 
 
-HEADS = ["case", "coldsnap", "Fleetswap", "ratio", "to reach", ""]
+HEADS = ["case", "coldsnap", "Fleetswap", "ratio", "goal", ""]
 
 CAPTION = """\
 1 GiB of dense data unless said otherwise; medians, peak memory the highest. Ratio: Fleetswap's figure by coldsnap's, in
