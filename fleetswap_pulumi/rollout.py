@@ -15,12 +15,8 @@ import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 from pydantic import model_validator
 
-from fleetswap.aws.rollout.balancer import Balancer
-from fleetswap.aws.rollout.fleet import Fleet
-from fleetswap.aws.rollout.metrics import PERIOD, Metrics
-from fleetswap.aws.rollout.notifier import Topic, region_of
+from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.probe import HttpProber
-from fleetswap.aws.rollout.switch import Switch
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.errors import FleetswapError
@@ -46,9 +42,6 @@ becomes trusted by being live."""
 CANCELLED = "cancelled"
 GONE = f"{CANCELLED}: pulumi was killed"
 """Why a rollout ends that no engine waits for any more: no ledger would be written of it."""
-
-LOCAL_PERIOD = 10
-"""Seconds of a period of metrics in the local cloud, where nobody wants to wait for AWS's minute."""
 
 
 class SideInputs(Strict):
@@ -120,7 +113,7 @@ class RolloutProvider(ResourceProvider):
         changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields if key not in HOW)
         if not changed:
             inputs = Inputs.of(_news)
-            drift = _Ports(inputs).observe().drift
+            drift = _observe(inputs).drift
             changed = bool(drift)
             for what in drift:
                 Speech(inputs.urn).warn(f"the fleet has drifted: {what}")
@@ -133,7 +126,7 @@ class RolloutProvider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """`serving` is what the listener says, so that a refresh shows a flip from outside."""
-        return ReadResult(id_, {**props, "serving": _Ports(Inputs.of(props)).observe().live or ""})
+        return ReadResult(id_, {**props, "serving": _observe(Inputs.of(props)).live or ""})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """The same as `create`."""
@@ -145,19 +138,19 @@ class RolloutProvider(ResourceProvider):
         Unless it was replaced (`--replace`, a new name): then another resource has the traffic, as the rule says.
         """
         inputs = Inputs.of(_props)
-        ports = _Ports(inputs)
-        owner = ports.balancer.tags(inputs.listener).get(rollout_tags.OWNER, _id)
+        aws = _adapters(inputs)
+        owner = aws.balancer.tags(inputs.listener).get(rollout_tags.OWNER, _id)
         if owner != _id:
             Speech(inputs.urn).line(f"the traffic now belongs to {owner}: nothing is deleted")
             return
         workflow.retire(
             inputs.order,
-            balancer=ports.balancer,
-            fleet=ports.fleet,
+            balancer=aws.balancer,
+            fleet=aws.fleet,
             clock=workflow.SystemClock(),
             say=Speech(inputs.urn).line,
         )
-        ports.switch.disarm(None)  # there is nothing left to put back
+        aws.switch.disarm(None)  # there is nothing left to put back
 
 
 @dataclass(frozen=True)
@@ -235,41 +228,27 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
         )
 
 
-class _Ports:
-    """The clients behind a rollout's ports, made anew for each operation."""
+def _adapters(inputs: Inputs) -> Adapters:
+    """Made anew for each operation: a provider keeps no clients."""
+    return Adapters(
+        Cloud(inputs.region, inputs.endpoint),
+        stack=inputs.tags[tags.STACK],
+        service=inputs.service,
+        listener=inputs.listener,
+        tags=inputs.tags,
+        switch_role=inputs.switch_role,
+    )
 
-    def __init__(self, inputs: Inputs) -> None:
-        cloud = self._cloud = Cloud(inputs.region, inputs.endpoint)
-        self._inputs = inputs
-        self.balancer = Balancer(cloud.elbv2(), tags=inputs.tags)
-        self.fleet = Fleet(cloud.autoscaling(), cloud.ec2(), stack=inputs.tags[tags.STACK])
-        # Without a role as well: what an earlier run armed must be found, and can be disarmed.
-        self.switch = Switch(
-            cloud.scheduler(),
-            service=inputs.service,
-            stack=inputs.tags[tags.STACK],
-            listener=inputs.listener,
-            role=inputs.switch_role,
-        )
 
-    def metrics(self) -> Metrics:
-        """CloudWatch, which only a rollout asks: to make a client takes time that a preview does without."""
-        period = PERIOD if self._inputs.endpoint is None else LOCAL_PERIOD
-        return Metrics(self._cloud.cloudwatch(), listener=self._inputs.listener, period=period)
-
-    def notifier(self) -> Topic | None:
-        """Whom a rollout tells of its end."""
-        arn = self._inputs.alerts
-        return Topic(self._cloud.sns(region_of(arn)), arn) if arn is not None else None
-
-    def observe(self) -> workflow.Observed:
-        """What is real now."""
-        return workflow.observe(self._inputs.order, balancer=self.balancer, fleet=self.fleet, switch=self.switch)
+def _observe(inputs: Inputs) -> workflow.Observed:
+    """What is real now."""
+    aws = _adapters(inputs)
+    return workflow.observe(inputs.order, balancer=aws.balancer, fleet=aws.fleet, switch=aws.switch)
 
 
 def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
     inputs = Inputs.of(props)
-    ports = _Ports(inputs)
+    aws = _adapters(inputs)
     stop = Stop()
     speech = Speech(inputs.urn, gone=lambda: stop.ask(GONE))
     with hear(lambda: stop.ask(CANCELLED)) as heard, guarded(inputs.model_dump()) as guardian:
@@ -278,13 +257,13 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
         try:
             outcome = workflow.roll_out(
                 replace(inputs.order, owner=owner),
-                balancer=ports.balancer,
-                fleet=ports.fleet,
+                balancer=aws.balancer,
+                fleet=aws.fleet,
                 prober=HttpProber(inputs.listener, inputs.probe_host),
                 clock=workflow.SystemClock(stop),
-                metrics=ports.metrics(),
-                switch=ports.switch,
-                notifier=ports.notifier(),
+                metrics=aws.metrics(),
+                switch=aws.switch,
+                notifier=aws.notifier(inputs.alerts),
                 say=speech.line,
                 show=speech.status,
                 stop=stop,
@@ -310,16 +289,16 @@ def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -
     """End the rollout of these inputs, whose provider was killed in this state. Tells its end, and raises nothing."""
     try:
         inputs = Inputs.of(props)
-        ports = _Ports(inputs)
+        aws = _adapters(inputs)
         workflow.take_up(
             state,
             why,
-            balancer=ports.balancer,
-            fleet=ports.fleet,
+            balancer=aws.balancer,
+            fleet=aws.fleet,
             prober=HttpProber(inputs.listener, inputs.probe_host),
             clock=workflow.SystemClock(),
-            switch=ports.switch,
-            notifier=ports.notifier(),
+            switch=aws.switch,
+            notifier=aws.notifier(inputs.alerts),
             say=say,
         )
     except Exception as error:  # noqa: BLE001 - no one is left whom it could be raised to

@@ -90,7 +90,7 @@ def _is_code(name: str) -> bool:
 
 def _broken(folder: Path) -> dict[str, str]:
     """What is said of each broken contract, by its name."""
-    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
     said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
     assert re.findall(r"^(.+) (?:KEPT|BROKEN)\b", said, re.MULTILINE) == CONTRACTS, said
     _, _, told = said.partition("\nBroken contracts\n")

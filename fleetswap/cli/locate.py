@@ -11,16 +11,15 @@ from typing import Annotated
 
 import typer
 
-from fleetswap.aws.rollout.balancer import Balancer
+from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.finder import Finder
-from fleetswap.aws.rollout.fleet import Fleet
-from fleetswap.aws.rollout.switch import Switch
 from fleetswap.cli import project
 from fleetswap.cli.connect import in_region, joining
 from fleetswap.cli.project import Project, StackFile
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.view import Site
+from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
 from fleetswap.workflows.rollout.service import find as find_service
 
 Service = Annotated[
@@ -108,15 +107,15 @@ def _which(here: Project | None, stack: str | None, settings: StackFile | None) 
 
 def _open(here: Project | None, service: str, stack: str | None, region: str | None, endpoint: str | None) -> Place:
     with joining(region, endpoint) as cloud:
-        elbv2, autoscaling = cloud.elbv2(), cloud.autoscaling()
-        ec2, scheduler = cloud.ec2(), cloud.scheduler()
+        finder = Finder(cloud.elbv2(), cloud.autoscaling())
     with in_region(cloud.region, endpoint):
-        site = find_service(Finder(elbv2, autoscaling), service, stack)
-    return Place(
-        site=site,
-        # The tags of a rule that a rollback has to create, because someone has deleted it.
-        balancer=Balancer(elbv2, tags=tags.policy(site.stack, site.service, name=site.service)),
-        fleet=Fleet(autoscaling, ec2),
-        switch=Switch(scheduler, service=site.service, stack=site.stack, listener=site.listener),
-        settings=here.stack(site.stack) if here is not None else None,
+        site = find_service(finder, service, stack)
+    aws = Adapters(
+        cloud,
+        stack=site.stack,
+        service=site.service,
+        listener=site.listener,
+        tags=tags.policy(site.stack, site.service, name=site.service),
     )
+    settings = here.stack(site.stack) if here is not None else None
+    return Place(site, aws.balancer, aws.fleet, aws.switch, settings)

@@ -38,6 +38,9 @@ PERIOD = 60
 """Seconds that one figure stands for in AWS: load balancers report no finer, and a shorter period is refused for
 metrics without high resolution (GetMetricData, MetricStat.Period)."""
 
+LOCAL_PERIOD = 10
+"""Seconds of a period of metrics in the local cloud, where nobody wants to wait for AWS's minute."""
+
 QUERIES = 500
 """Queries that one GetMetricData may have (API reference)."""
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.rates import Limit
-from fleetswap.domain.rollout.strategy import Strategy, duration
+from fleetswap.domain.rollout.strategy import Strategy, check_seconds
 
 ALL_AT_ONCE = Strategy()
 DEFAULT_LIMIT = Limit()
@@ -112,7 +112,7 @@ class Policy:
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"rollout policy: {name} is {getattr(self, name)}, it must be a time above 0 s")
         for name in ("convergence", "data_deadline", "shortage_patience", "warm"):
-            duration(name, getattr(self, name))
+            check_seconds(name, getattr(self, name))
         if self.slow is not None and not 0 < self.slow < float("inf"):
             raise InputError(f"rollout policy: slow is {self.slow}, it must be a time above 0 s")
         self._check_probe()

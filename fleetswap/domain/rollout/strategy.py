@@ -32,7 +32,7 @@ class Step:
             raise InputError(f"rollout strategy: a step's weight is {self.weight}, it must be from 1 to {ALL}")
         if self.min_requests < 0:
             raise InputError(f"rollout strategy: min_requests is {self.min_requests}, it must be 0 or more")
-        duration("a step's hold", self.hold)
+        check_seconds("a step's hold", self.hold)
 
     @property
     def is_watched(self) -> bool:
@@ -59,8 +59,8 @@ class Strategy:
             raise InputError(f"the weights of a rollout's steps must ascend, and they are {weights}")
         if not weights or weights[-1] != ALL:
             object.__setattr__(self, "steps", (*self.steps, Step(ALL)))
-        duration("bake", self.bake)
-        duration("trusted_bake", self.trusted_bake)
+        check_seconds("bake", self.bake)
+        check_seconds("trusted_bake", self.trusted_bake)
 
     def plan(self, *, trusted: bool) -> tuple[Step, ...]:
         """The steps that a rollout takes; the bake is part of the last one's hold. A trusted release has no canary."""
@@ -70,7 +70,7 @@ class Strategy:
         return (*self.steps[:-1], replace(last, hold=last.hold + self.bake))
 
 
-def duration(name: str, seconds: float) -> None:
+def check_seconds(name: str, seconds: float) -> None:
     """Refuse what is no time; 0 is one."""
     if not 0 <= seconds < math.inf:
         raise InputError(f"rollout: {name} is {seconds}, it must be a time of 0 s or more")

@@ -1,0 +1,52 @@
+"""The adapters of one service: the one place that says which schedule, which tags and which stack are its own.
+
+The provider of a rollout and the command line act on the same service, so what one has written the other must find. It
+makes clients, and no call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from fleetswap.aws.rollout.balancer import Balancer
+from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.metrics import LOCAL_PERIOD, PERIOD, Metrics
+from fleetswap.aws.rollout.notifier import Topic, region_of
+from fleetswap.aws.rollout.switch import Switch
+
+if TYPE_CHECKING:
+    from fleetswap.aws.session import Cloud
+
+
+class Adapters:
+    """What a rollout of one service reaches AWS through. Safe to share between threads, as the clients are."""
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        *,
+        stack: str,
+        service: str,
+        listener: str,
+        tags: Mapping[str, str],
+        switch_role: str | None = None,
+    ) -> None:
+        """`stack` is as in the tags, `tags` are for a rule that has to be made.
+
+        Without a `switch_role`, what an earlier run armed is found all the same, and can be disarmed.
+        """
+        self._cloud = cloud
+        self._listener = listener
+        self.balancer = Balancer(cloud.elbv2(), tags=tags)
+        self.fleet = Fleet(cloud.autoscaling(), cloud.ec2(), stack=stack)
+        self.switch = Switch(cloud.scheduler(), service=service, stack=stack, listener=listener, role=switch_role)
+
+    def metrics(self) -> Metrics:
+        """CloudWatch, which only a rollout asks: to make a client takes time that a preview does without."""
+        period = PERIOD if self._cloud.endpoint is None else LOCAL_PERIOD
+        return Metrics(self._cloud.cloudwatch(), listener=self._listener, period=period)
+
+    def notifier(self, topic: str | None) -> Topic | None:
+        """Whom a rollout tells of its end: the SNS topic with this ARN, in its own region; None if there is none."""
+        return Topic(self._cloud.sns(region_of(topic)), topic) if topic is not None else None
