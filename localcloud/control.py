@@ -20,12 +20,12 @@ from localcloud import iam, parameters, scheduler, sns
 from localcloud.autoscaling import groups, scaling, scheduled_actions
 from localcloud.balancer.traffic import SLOT_SECONDS
 from localcloud.cloudwatch import alarms, metrics
-from localcloud.cloudwatch.alb_metrics import Publisher
+from localcloud.cloudwatch.alb_metrics import Counting, Publisher
 from localcloud.cloudwatch.figures import Metrics
 from localcloud.ebs.api import EbsApi
 from localcloud.ec2 import filters, images, launch, network, security_groups, snapshots, spot, zones
 from localcloud.elbv2 import attributes, listeners, targets
-from localcloud.moto_state import ACCOUNT_ID, LOCK, MachineHooks, Moto, backend
+from localcloud.moto_state import ACCOUNT_ID, LOCK, Moto, backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class Control:
         self,
         patches: Patches,
         store: SnapshotStore,
-        machines: MachineHooks | None,
+        machines: Counting | None,
         faults: Faults,
         endpoint: str,
         *,

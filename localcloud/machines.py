@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from localcloud.balancer.health import TargetHealth
     from localcloud.balancer.traffic import Slot, Tally
     from localcloud.faults.lateness import Lateness
+    from localcloud.hooks import TargetHealth
 
 TICK_SECONDS = 0.25
 
@@ -103,10 +103,6 @@ class Machines:
         """End an instance's machine as a power cut would. Harmless if it does not run."""
         self._hypervisor.kill(instance_id)
         self._wake.set()
-
-    def answers(self) -> dict[str, dict[str, int]]:
-        """Answers by class per target group."""
-        return self._balancer.answers()
 
     def status(self) -> dict[str, Any]:
         """Process ids of the machines, and what is not as it should be."""

@@ -7,7 +7,7 @@ backends are plain dictionaries. Whoever holds `LOCK` must not wait for a thread
 from __future__ import annotations
 
 import threading
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 Moto: TypeAlias = Any  # moto ships no types that mypy can read
 
@@ -22,31 +22,3 @@ def backend(service: str) -> Moto:
     from moto.backends import get_backend  # noqa: PLC0415 - importing moto takes a second; only a server needs it
 
     return get_backend(service)[ACCOUNT_ID]["aws" if service == "iam" else REGION]
-
-
-class TargetHealth(Protocol):
-    """The health of one target, in ELBv2's words: `initial`, `healthy`, `unhealthy`, `unused`, `draining`."""
-
-    @property
-    def target_id(self) -> str: ...  # noqa: D102 - the class says it
-    @property
-    def port(self) -> int: ...  # noqa: D102
-    @property
-    def state(self) -> str: ...  # noqa: D102
-    @property
-    def reason(self) -> str: ...  # noqa: D102
-    @property
-    def description(self) -> str: ...  # noqa: D102
-
-
-class MachineHooks(Protocol):
-    """What the control plane asks of the machines. Called with `LOCK` held: answer from memory, wait for nothing."""
-
-    def target_health(self, target_group_arn: str) -> list[TargetHealth]:
-        """Health of every target of the group, draining ones too."""
-
-    def kill(self, instance_id: str) -> None:
-        """End an instance's machine as a power cut would. Harmless if it does not run."""
-
-    def console_output(self, instance_id: str) -> str:
-        """What the instance's console said last, at most 64 KiB; empty if nothing."""

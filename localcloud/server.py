@@ -6,7 +6,6 @@ Never leaves loopback. The state of moto is in memory and gone when the process 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import threading
 import time
@@ -19,7 +18,7 @@ from localcloud.faults import calls
 from localcloud.faults.inject import Injector
 from localcloud.faults.lateness import Lateness
 from localcloud.faults.rules import Faults
-from localcloud.moto_state import ACCOUNT_ID, LOCK, MachineHooks, backend
+from localcloud.moto_state import ACCOUNT_ID, LOCK, backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,6 +60,7 @@ class LocalCloud:
         # Importing moto takes a second and reads the environment, so it comes after the line above.
         from localcloud import control  # noqa: PLC0415
         from localcloud.http_server import LoopbackServer  # noqa: PLC0415
+        from localcloud.machines import Machines  # noqa: PLC0415
         from localcloud.patches import Patches  # noqa: PLC0415
 
         directory.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class LocalCloud:
         self._threads: list[threading.Thread] = []
         try:
             self.store = store or SnapshotStore(directory / "snapshots")
-            self.machines: Any = self._load_machines() if machines else None
+            self.machines = Machines(directory, self.store, self.lateness) if machines else None
             with LOCK:
                 self._control = control.Control(
                     self._patches,
@@ -164,13 +164,6 @@ class LocalCloud:
             "problems": self.machines.status()["problems"] if self.machines is not None else [],
             "snapshots": [{"id": s.id, "status": self.store.status(s.id)} for s in self.store.all()],
         }
-
-    def _load_machines(self) -> MachineHooks | None:
-        if importlib.util.find_spec("localcloud.machines") is None:
-            return None
-        module = importlib.import_module("localcloud.machines")
-        machines: MachineHooks = module.Machines(self._directory, self.store, self.lateness)
-        return machines
 
     def _kill(self, instance_id: str) -> None:
         """End the machine of an instance; without machines, the instance stops as if its machine had ended."""

@@ -15,7 +15,7 @@ from localcloud.moto_state import LOCK, backend
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from localcloud.balancer.health import TargetHealth
+    from localcloud.hooks import TargetHealth
     from localcloud.view import AutoScalingGroup, Cloud
 
 EC2 = "an instance was taken out of service in response to an EC2 health check indicating it has been terminated or stopped."  # noqa: E501 - AWS's words

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 from localcloud import view
 from localcloud.balancer import health, routes
 from localcloud.balancer.haproxy import BACKENDS, SLOTS, HAProxy, Refused, Server, backend_names
-from localcloud.balancer.health import Checker, Probe, TargetHealth
+from localcloud.balancer.health import Checker, Probe
 from localcloud.balancer.traffic import Traffic
 from localcloud.faults.lateness import Late, Lateness
+from localcloud.hooks import TargetHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -168,11 +169,6 @@ class Front:
             if slot.server.ready or (backend.name, slot.number) in self._busy
         }
 
-    def answers(self) -> dict[str, Mapping[str, int]]:
-        """Answers by class of each target group that has a backend now, since that HAProxy started."""
-        counted = self.haproxy.answers()
-        return {arn: counted[backend.name] for arn, backend in self._backends.items() if backend.name in counted}
-
     def _anything_leaves(self) -> bool:
         return any(
             backend.draining_until or any(slot.leaving is not None for slot in backend.slots.values())
@@ -271,16 +267,6 @@ class Balancer:
     def quiet(self, instance_id: str) -> bool:
         """Whether no load balancer has, or would send, a request to an instance."""
         return all(target != instance_id for _, target in self._active)
-
-    def answers(self) -> dict[str, dict[str, int]]:
-        """Answers by class (`2xx`, …) per target group, since its listeners' HAProxies started; for metrics."""
-        total: dict[str, dict[str, int]] = {}
-        for front in list(self._fronts.values()):
-            for arn, counted in front.answers().items():
-                sums = total.setdefault(arn, {})
-                for name, count in counted.items():
-                    sums[name] = sums.get(name, 0) + count
-        return total
 
     def problems(self) -> list[str]:
         """What is not as ELBv2 has it, and why."""

@@ -226,15 +226,6 @@ class HAProxy:
             if row["svname"].startswith("s") and row["scur"] not in {"", "0"}
         }
 
-    def answers(self) -> Mapping[str, Mapping[str, int]]:
-        """Answers per backend and class (`2xx`, …) since HAProxy started."""
-        classes = ("1xx", "2xx", "3xx", "4xx", "5xx")
-        return {
-            row["# pxname"]: {name: int(row[f"hrsp_{name}"] or 0) for name in classes}
-            for row in self._stat()
-            if row["svname"] == "BACKEND"
-        }
-
     def command(self, text: str) -> str:
         """The answer to a command at the stats socket. Raises OSError when HAProxy does not answer."""
         with connect(self._folder / SOCKET, COMMAND_SECONDS) as connection:

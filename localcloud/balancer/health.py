@@ -27,17 +27,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TargetHealth:
-    """The health of one target, in ELBv2's words."""
-
-    target_id: str
-    port: int
-    state: str
-    reason: str = ""
-    description: str = ""
-
-
-@dataclass(frozen=True)
 class Answered:
     """A check got a whole status line."""
 
@@ -61,7 +50,6 @@ CHECKING = ("initial", "Elb.InitialHealthChecking", "Initial health checks in pr
 HEALTHY = ("healthy", "", "")
 UNUSED = ("unused", "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer")
 DRAINING = ("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
-UNREGISTERED = ("unused", "Target.NotRegistered", "Target is not registered to the target group")
 STOPPED = ("unused", "Target.InvalidState", "Target is in the stopped state")
 
 

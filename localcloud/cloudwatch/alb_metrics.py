@@ -21,18 +21,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from localcloud.balancer.traffic import SLOT_SECONDS, Slot, Tally
 from localcloud.cloudwatch.figures import Sample, key
 from localcloud.faults.lateness import share
+from localcloud.hooks import MachineHooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from localcloud.cloudwatch.figures import Key
     from localcloud.faults.lateness import Lateness
-    from localcloud.moto_state import Moto, TargetHealth
+    from localcloud.hooks import TargetHealth
+    from localcloud.moto_state import Moto
 
 NAMESPACE = "AWS/ApplicationELB"
 GATHER_SECONDS = 1.0  # after a slot's end, every line about it has been read
@@ -88,10 +90,17 @@ def parts(sample: Sample, unit: str, *thing: object) -> dict[str, Sample]:
     return {node: Sample(values) for node, values in seen.items() if values}
 
 
+class Counting(MachineHooks, Protocol):
+    """Machines that know what they have served."""
+
+    def take_traffic(self, before: float) -> Mapping[Slot, Tally]:
+        """What went through the load balancers in slots of time that ended before a time; each is told once."""
+
+
 class Publisher:
     """Puts into CloudWatch what the machines have counted, when its time has come."""
 
-    def __init__(self, machines: Any, lateness: Lateness) -> None:  # noqa: ANN401 - the machines, if there are any
+    def __init__(self, machines: Counting | None, lateness: Lateness) -> None:
         self._machines = machines
         self._lateness = lateness
         self._health_at: int | None = None

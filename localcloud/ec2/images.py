@@ -9,7 +9,6 @@ Defaults and limits come from the EC2 API reference: RegisterImage, EbsBlockDevi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult
@@ -19,7 +18,8 @@ from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.utils import random_ami_id
 
-from localcloud.moto_state import LOCK, Moto, backend
+from localcloud.ec2 import snapshots
+from localcloud.moto_state import Moto
 
 if TYPE_CHECKING:
     from localcloud.patches import Patches
@@ -53,43 +53,6 @@ _CHOICES = {
     "TpmSupport": {"v2.0"},
     "VirtualizationType": {"hvm", "paravirtual"},
 }
-
-
-@dataclass(frozen=True)
-class RootDevice:
-    """What a machine's root volume starts from, and how the machine boots. `size_gib` is the AMI's own choice."""
-
-    image_id: str
-    device_name: str
-    snapshot_id: str
-    size_gib: int
-    encrypted: bool
-    architecture: str
-    boot_mode: str | None
-    ena_support: bool
-    tpm_support: str | None
-    imds_support: str | None
-
-
-def root_device(image_id: str) -> RootDevice:
-    """The root device of an AMI that was registered here. Raises KeyError for an unknown AMI."""
-    with LOCK:
-        image = backend("ec2").amis[image_id]
-        if not isinstance(image, RegisteredImage):
-            raise KeyError(image_id)
-        ebs = image.root_mapping["Ebs"]
-        return RootDevice(
-            image_id=image.id,
-            device_name=image.root_device_name,
-            snapshot_id=ebs["SnapshotId"],
-            size_gib=ebs["VolumeSize"],
-            encrypted=ebs["Encrypted"],
-            architecture=image.architecture,
-            boot_mode=image.boot_mode,
-            ena_support=image.ena_support,
-            tpm_support=image.tpm_support,
-            imds_support=image.imds_support,
-        )
 
 
 class RegisteredImage(Ami):  # type: ignore[misc] # moto ships no types
@@ -142,11 +105,6 @@ class RegisteredImage(Ami):  # type: ignore[misc] # moto ships no types
         """Whether everybody may launch it."""
         return bool(self.is_public)
 
-    @property
-    def root_mapping(self) -> dict[str, Any]:
-        """The mapping of the root device."""
-        return next(mapping for mapping in self._mappings if mapping["DeviceName"] == self.root_device_name)
-
 
 def _mapping(ec2: Moto, given: dict[str, Any]) -> dict[str, Any]:
     if "Ebs" not in given:
@@ -163,19 +121,7 @@ def _mapping(ec2: Moto, given: dict[str, Any]) -> dict[str, Any]:
             raise EC2ClientError(
                 "InvalidBlockDeviceMapping", f"Encrypted must be omitted for a mapping of the snapshot '{snapshot_id}'"
             )
-        snapshot = ec2.snapshots.get(snapshot_id)
-        if snapshot is None:
-            raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
-        if snapshot.status != "completed":
-            raise EC2ClientError("IncorrectState", f"The snapshot '{snapshot_id}' is {snapshot.status}, not completed.")
-        ebs["VolumeSize"] = int(ebs.get("VolumeSize") or snapshot.volume_size)
-        if ebs["VolumeSize"] < snapshot.volume_size:
-            raise EC2ClientError(
-                "InvalidBlockDeviceMapping",
-                f"Volume of size {ebs['VolumeSize']}GB is smaller than snapshot '{snapshot_id}',"
-                f" expect size >= {snapshot.volume_size}GB",
-            )
-        ebs["Encrypted"] = snapshot.encrypted
+        ebs["Encrypted"] = snapshots.of_volume(ec2, ebs).encrypted
     ebs.setdefault("VolumeType", "standard")
     ebs.setdefault("DeleteOnTermination", True)
     return {"DeviceName": given["DeviceName"], "Ebs": ebs}

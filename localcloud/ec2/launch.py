@@ -22,6 +22,7 @@ from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateBacke
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ec2.utils import convert_tag_spec, filter_iam_instance_profiles
 
+from localcloud.ec2 import snapshots
 from localcloud.faults import rules
 
 if TYPE_CHECKING:
@@ -286,23 +287,11 @@ def _devices(
 
 
 def _check_device(ec2: Moto, name: str, ebs: dict[str, Any]) -> None:
-    snapshot_id = ebs.get("SnapshotId")
-    if snapshot_id is None:
+    if ebs.get("SnapshotId") is None:
         if ebs and not ebs.get("VolumeSize"):
             raise EC2ClientError("MissingParameter", f"The device {name} has neither a size nor a snapshot")
         return
-    snapshot = ec2.snapshots.get(snapshot_id)
-    if snapshot is None:
-        raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
-    if snapshot.status != "completed":
-        raise EC2ClientError("IncorrectState", f"The snapshot '{snapshot_id}' is {snapshot.status}, not completed.")
-    ebs["VolumeSize"] = int(ebs.get("VolumeSize") or snapshot.volume_size)
-    if ebs["VolumeSize"] < snapshot.volume_size:
-        raise EC2ClientError(
-            "InvalidBlockDeviceMapping",
-            f"Volume of size {ebs['VolumeSize']}GB is smaller than snapshot '{snapshot_id}', expect size >="
-            f" {snapshot.volume_size}GB",
-        )
+    snapshot = snapshots.of_volume(ec2, ebs)
     if snapshot.encrypted or ec2.ebs_encryption_by_default:
         ebs["Encrypted"] = True
 

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 from fnmatch import translate
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import moto.ec2.utils
 from moto.ec2.exceptions import EC2ClientError, InvalidSnapshotIdError
@@ -32,6 +32,27 @@ NO_VOLUME = "vol-ffffffff"  # what EC2 shows as the volume of a snapshot that wa
 _create_tags, _delete_tags = TagBackend.create_tags, TagBackend.delete_tags
 _add_permission = EBSBackend.add_create_volume_permission
 _describe_snapshots = ElasticBlockStore.describe_snapshots
+
+
+def of_volume(ec2: Moto, ebs: dict[str, Any]) -> Moto:
+    """The snapshot that a block device is made from; its size goes into `ebs` if that has none.
+
+    Raises what RegisterImage and RunInstances refuse a device with (API reference, EbsBlockDevice).
+    """
+    snapshot_id = ebs["SnapshotId"]
+    snapshot = ec2.snapshots.get(snapshot_id)
+    if snapshot is None:
+        raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
+    if snapshot.status != "completed":
+        raise EC2ClientError("IncorrectState", f"The snapshot '{snapshot_id}' is {snapshot.status}, not completed.")
+    ebs["VolumeSize"] = int(ebs.get("VolumeSize") or snapshot.volume_size)
+    if ebs["VolumeSize"] < snapshot.volume_size:
+        raise EC2ClientError(
+            "InvalidBlockDeviceMapping",
+            f"Volume of size {ebs['VolumeSize']}GB is smaller than snapshot '{snapshot_id}', expect size >="
+            f" {snapshot.volume_size}GB",
+        )
+    return snapshot
 
 
 class _NoVolume:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from localcloud.moto_state import LOCK, backend
 
 if TYPE_CHECKING:
-    from localcloud.moto_state import MachineHooks, Moto
+    from localcloud.hooks import MachineHooks
+    from localcloud.moto_state import Moto
 
 NOTICE_SECONDS = 120.0
 _AT = "interrupted_at"  # an attribute of moto's instance that is ours: seconds since the epoch

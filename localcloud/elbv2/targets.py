@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +18,13 @@ from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup
 
 from localcloud.elbv2 import attributes
 from localcloud.elbv2.attributes import DELAY
-from localcloud.moto_state import MachineHooks, TargetHealth, backend
+from localcloud.hooks import TargetHealth
+from localcloud.moto_state import backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from localcloud.hooks import MachineHooks
     from localcloud.moto_state import Moto
     from localcloud.patches import Patches
 
@@ -38,17 +39,6 @@ _LIMITS = {  # API reference: CreateTargetGroup
 _deregister = FakeTargetGroup.deregister
 _create_target_group = ELBv2Backend.create_target_group
 _modify_target_group = ELBv2Backend.modify_target_group
-
-
-@dataclass(frozen=True)
-class Health:
-    """The health of one target, in ELBv2's words."""
-
-    target_id: str
-    port: int
-    state: str
-    reason: str
-    description: str
 
 
 def patch(patches: Patches, machines: MachineHooks | None) -> None:
@@ -80,19 +70,18 @@ def leave(target_group_arns: Iterable[str], instance_id: str) -> float:
 def drained(target_group_arns: Iterable[str], instance_id: str) -> bool:
     """Whether a deregistered target has no request left in any of these groups.
 
-    AWS ends the draining of a target that has none (user guide, "Deregistration delay"); here the machines may know, if
-    they have `drained(target_group_arn, instance_id)`. Without machines there are no requests.
+    AWS ends the draining of a target that has none (user guide, "Deregistration delay"). Without machines there are no
+    requests.
     """
     elbv2 = backend("elbv2")
     if elbv2.machines is None:
         return True
-    asked = getattr(elbv2.machines, "drained", lambda _arn, _instance_id: False)
     left = [
         group
         for arn in target_group_arns
         if (group := elbv2.target_groups.get(arn)) is not None and instance_id in draining(group)
     ]
-    return all(asked(group.arn, instance_id) for group in left)
+    return all(elbv2.machines.drained(group.arn, instance_id) for group in left)
 
 
 def forget(instance_id: str) -> None:
@@ -172,7 +161,7 @@ def describe_target_health(self: Moto, target_group_arn: str, targets: list[dict
     group = self.target_groups.get(target_group_arn)
     if group is None:
         raise TargetGroupNotFoundError
-    known = self.machines.target_health(target_group_arn) if self.machines else _unchecked(group)
+    known = self.machines.target_health(target_group_arn) if self.machines else unchecked(group)
     if targets:
         by_id = {health.target_id: health for health in known}
         known = [by_id.get(target["Id"]) or _unregistered(group, target["Id"]) for target in targets]
@@ -189,19 +178,17 @@ def describe_target_health(self: Moto, target_group_arn: str, targets: list[dict
     ]
 
 
-def _unchecked(group: Moto) -> list[TargetHealth]:
+def unchecked(group: Moto) -> list[TargetHealth]:
     """What is known when nobody checks. Words: ELBv2 API reference, TargetHealth."""
     state = ("unused", "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer")
     if group.load_balancer_arns:
         state = ("initial", "Elb.RegistrationInProgress", "Target registration is in progress")
-    registered: list[TargetHealth] = [
-        Health(target["Id"], int(target["Port"]), *state) for target in group.targets.values()
-    ]
+    registered = [TargetHealth(target["Id"], int(target["Port"]), *state) for target in group.targets.values()]
     leaving = ("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
-    return [*registered, *(Health(target_id, int(group.port), *leaving) for target_id in draining(group))]
+    return [*registered, *(TargetHealth(target_id, int(group.port), *leaving) for target_id in draining(group))]
 
 
-def _unregistered(group: Moto, target_id: str) -> Health:
-    return Health(
+def _unregistered(group: Moto, target_id: str) -> TargetHealth:
+    return TargetHealth(
         target_id, int(group.port), "unused", "Target.NotRegistered", "Target is not registered to the target group"
     )

@@ -30,14 +30,15 @@ SERVE = """
 import pathlib, sys
 from localcloud.elbv2 import targets
 from localcloud.faults.lateness import Lateness
+from localcloud.hooks import TargetHealth
 from localcloud.server import LocalCloud
 from localcloud.ebs.store import SnapshotStore
 root = pathlib.Path(sys.argv[1])
 def health(group):
     ill = group.name in (root / "ill").read_text().split()
     state = ("unhealthy", "Target.Timeout", "Request timed out") if ill else ("healthy", "", "")
-    return [targets.Health(target["Id"], 8080, *state) for target in group.targets.values()]
-targets._unchecked = health
+    return [TargetHealth(target["Id"], 8080, *state) for target in group.targets.values()]
+targets.unchecked = health
 store = SnapshotStore(root / "snapshots", settle_seconds=0.0)
 cloud = LocalCloud(root, 0, machines=False, store=store, lateness=Lateness.none())
 cloud.start()

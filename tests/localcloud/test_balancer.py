@@ -440,21 +440,6 @@ def test_an_haproxy_that_dies_comes_back_with_its_routes(world: World) -> None:
     world.settle(lambda: not world.refused() and world.ask() == (200, "b1"), "the listener")
 
 
-def test_answers_are_counted_by_target_group(world: World) -> None:
-    """The metrics of a release would be those of another."""
-    world.group("blue", "b1")
-    world.group("green", "g1")
-    world.split(blue=1)
-    world.rules(Rule((header("X-Release", "green"),), (forward({"green": 1}),)), *world.listener.rules)
-    healthy(world, "blue", "green")
-    before = world.balancer.answers()
-    world.answers(5)
-    world.ask("/cut", {"X-Release": "green"})
-    after = world.balancer.answers()
-    assert after["blue"]["2xx"] - before["blue"]["2xx"] == 5
-    assert after["green"]["5xx"] - before["green"]["5xx"] == 1
-
-
 def test_every_request_is_told_to_the_metrics(world: World) -> None:
     """CloudWatch would know nothing of a canary's errors and times, or count what never reached a target."""
     world.group("arn:blue", "b1", check=replace(CHECK, path="/other"))

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud.balancer.health import TargetHealth
 from localcloud.balancer.traffic import Tally, Traffic
 from localcloud.cloudwatch import alb_metrics
 from localcloud.cloudwatch.figures import Metrics, Sample, key
+from localcloud.hooks import TargetHealth
 
 VALUES = st.lists(st.integers(0, 50).map(float), min_size=1, max_size=60)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from localcloud.autoscaling import health
-from localcloud.balancer.health import TargetHealth
+from localcloud.hooks import TargetHealth
 from localcloud.server import LocalCloud
 from localcloud.view import AutoScalingGroup, Cloud, Instance
 from tests.localcloud.balancer_world import until

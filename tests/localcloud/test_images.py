@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localcloud.ec2 import images
 from tests.localcloud.clients import Clients, refusal
 
 if TYPE_CHECKING:
-    from localcloud.server import LocalCloud
+    pass
 
 
 def test_an_image_is_shown_as_registered(clients: Clients) -> None:
@@ -144,20 +143,3 @@ def test_deprecation_and_protection(clients: Clients) -> None:
     assert "DeprecationTime" not in clients.ec2.describe_images(ImageIds=[image_id])["Images"][0]
     clients.ec2.deregister_image(ImageId=image_id)
     assert refusal(lambda: clients.ec2.describe_images(ImageIds=[image_id])) == "InvalidAMIID.NotFound"
-
-
-def test_the_machines_learn_what_to_boot(cloud: LocalCloud, clients: Clients) -> None:
-    """A machine would boot from another disk, or with other firmware, than its image says."""
-    del cloud
-    snapshot_id = clients.snapshot(VolumeSize=2)
-    root = images.root_device(clients.image(snapshot_id=snapshot_id))
-    assert (root.snapshot_id, root.size_gib, root.boot_mode, root.device_name, root.ena_support, root.encrypted) == (
-        snapshot_id,
-        2,
-        "uefi",
-        "/dev/xvda",
-        True,
-        False,
-    )
-    with pytest.raises(KeyError):
-        images.root_device("ami-12345678")

@@ -16,7 +16,6 @@ import pytest
 from fleetswap.nix import build
 from localcloud import view
 from localcloud.ebs.store import SnapshotStore
-from localcloud.machines import Machines
 from localcloud.processes.process import Process
 from localcloud.server import LocalCloud
 from tests.localcloud.clients import BLOCK, Clients
@@ -70,7 +69,8 @@ class Service:
     """A load balancer whose only rule forwards to one target group, and groups of machines of demo versions."""
 
     def __init__(self, cloud: LocalCloud, clients: Clients) -> None:
-        self.machines: Machines = cloud.machines
+        assert cloud.machines is not None
+        self.machines = cloud.machines
         self.clients = clients
         self.network = clients.network()
         vpc = self.network.vpc

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.elbv2.targets import Health
+from localcloud.hooks import TargetHealth
 from localcloud.moto_state import LOCK, backend
 from tests.localcloud.clients import Clients, Network, refusal
 
@@ -218,9 +218,11 @@ def test_a_deregistration_delay_is_at_most_an_hour(clients: Clients) -> None:
 
 
 class Machines:
-    def target_health(self, target_group_arn: str) -> list[Health]:
+    def target_health(self, target_group_arn: str) -> list[TargetHealth]:
         del target_group_arn
-        return [Health("i-1", 8080, "unhealthy", "Target.ResponseCodeMismatch", "Health checks failed with [500]")]
+        return [
+            TargetHealth("i-1", 8080, "unhealthy", "Target.ResponseCodeMismatch", "Health checks failed with [500]")
+        ]
 
     def console_output(self, instance_id: str) -> str:
         return f"{instance_id} " + "x" * 70_000 + " the end"
