@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import boto3
 import yaml
 from botocore.config import Config
 
-from tools.local.process import environment
+from tools.local.process import environment, running
 from tools.local.work import STACK, Work
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,26 +160,11 @@ class LocalStack:
 
     def deployers(self) -> list[int]:
         """The processes that pulumi has started for this stack, and itself; not the local cloud's."""
-        mark = f"PULUMI_BACKEND_URL={Work(ROOT, self.folder).state.as_uri()}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        return found
+        return self.running("")
 
     def running(self, command: str) -> list[int]:
         """The deployers with this in their command."""
-        found = []
-        for pid in self.deployers():
-            try:
-                if command.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found.append(pid)
-            except OSError:
-                continue  # it has ended
-        return found
+        return running(Work(ROOT, self.folder), re.compile(re.escape(command)))
 
     def interrupt(self, started: subprocess.Popen[str]) -> None:
         """Ctrl-C: what runs in the foreground gets the signal, pulumi too; what has a group of its own does not."""

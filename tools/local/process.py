@@ -113,7 +113,7 @@ def _is_pulumi(pid: int) -> bool:
         return True
 
 
-def _running(work: Work, command: re.Pattern[str]) -> list[int]:
+def running(work: Work, command: re.Pattern[str]) -> list[int]:
     """The processes of this stack with this in their command: they have its backend in their environment."""
     mark = f"PULUMI_BACKEND_URL={work.state.as_uri()}".encode()
 
@@ -135,7 +135,7 @@ def wait_for_guardian(work: Work, *, patience: float = 120.0) -> bool:
     deadline = time.monotonic() + patience
     found = False
     try:
-        while _running(work, GUARDIAN):
+        while running(work, GUARDIAN):
             if time.monotonic() >= deadline:
                 return False
             found = True
@@ -151,11 +151,11 @@ def end_left_behind(work: Work, *, patience: float = 10.0) -> None:
     They are known by their command, and by this stack's backend in their environment.
     """
     for number, until in ((signal.SIGTERM, patience), (signal.SIGKILL, patience)):
-        for pid in _running(work, LEFT_BEHIND):
+        for pid in running(work, LEFT_BEHIND):
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
         deadline = time.monotonic() + until
-        while _running(work, LEFT_BEHIND) and time.monotonic() < deadline:
+        while running(work, LEFT_BEHIND) and time.monotonic() < deadline:
             time.sleep(0.1)
