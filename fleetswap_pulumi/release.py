@@ -8,7 +8,6 @@ program ignores their changes. A release that is only kept has its image and not
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import pulumi
@@ -17,6 +16,7 @@ from pulumi_aws import autoscaling, ec2, iam, lb
 from fleetswap.domain.release.ledger import Entry
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
+from fleetswap_pulumi.iam_policy import trust
 from fleetswap_pulumi.machine_image import ROOT_DEVICE, MachineImage, MachineImageArgs
 from fleetswap_pulumi.network import Network
 from fleetswap_pulumi.preview import PreviewRule
@@ -153,7 +153,10 @@ class Release(pulumi.ComponentResource):
 
     def _launch_template(self) -> ec2.LaunchTemplate:
         role = iam.Role(
-            self._name, assume_role_policy=_trust(self._args.context.region), tags=self._tags, opts=self._child
+            self._name,
+            assume_role_policy=trust(_principal(self._args.context.region)),
+            tags=self._tags,
+            opts=self._child,
         )
         # No machine may boot before its role can do what it must.
         self._permissions = [
@@ -213,8 +216,6 @@ class Release(pulumi.ComponentResource):
         )
 
 
-def _trust(region: str) -> str:
+def _principal(region: str) -> str:
     """EC2 has another name as a principal in China, and one name everywhere else (terraform-provider-aws #47141)."""
-    principal = "ec2.amazonaws.com.cn" if region.startswith("cn-") else "ec2.amazonaws.com"
-    statement = {"Effect": "Allow", "Principal": {"Service": principal}, "Action": "sts:AssumeRole"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    return "ec2.amazonaws.com.cn" if region.startswith("cn-") else "ec2.amazonaws.com"

@@ -6,22 +6,13 @@ The schedule itself belongs to the rollout, which sets it before the first weigh
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_aws import iam
 
 from fleetswap_pulumi.context import Context
-
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
-    }
-)
+from fleetswap_pulumi.iam_policy import document, trust
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,10 @@ class Switch(pulumi.ComponentResource):
         super().__init__("fleetswap:components:Switch", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         role = iam.Role(
-            f"{name}-switch", assume_role_policy=TRUST, tags=args.context.tags(f"{name}-switch"), opts=child
+            f"{name}-switch",
+            assume_role_policy=trust("scheduler.amazonaws.com"),
+            tags=args.context.tags(f"{name}-switch"),
+            opts=child,
         )
         policy = iam.RolePolicy(f"{name}-switch", role=role.name, policy=args.listener_arn.apply(_policy), opts=child)
         self.role_arn = pulumi.Output.all(role.arn, policy.id).apply(lambda made: str(made[0]))
@@ -52,4 +46,4 @@ def _policy(listener_arn: str) -> str:
     """The ARN of a rule is its listener's, with another word in it (Service Authorization Reference, ELB v2)."""
     rules = listener_arn.replace(":listener/", ":listener-rule/") + "/*"
     statement = {"Effect": "Allow", "Action": "elasticloadbalancing:ModifyRule", "Resource": rules}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    return document(statement)
