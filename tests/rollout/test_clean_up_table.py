@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from fleetswap.domain.rollout import clean_up, rollout_tags
+from fleetswap.domain.rollout.clean_up import PAUSE, REFUSALS
+from fleetswap.domain.rollout.compare import fail, leave
 from fleetswap.domain.rollout.health import Streak
 from fleetswap.domain.rollout.machine import step
 from fleetswap.domain.rollout.messages import (
@@ -36,7 +38,6 @@ from fleetswap.domain.rollout.messages import (
     Wait,
 )
 from fleetswap.domain.rollout.model import Armed, Group, Order, Rule
-from fleetswap.domain.rollout.put_back import PUT_BACK_PAUSE, PUT_BACK_REFUSALS, fail, leave
 from fleetswap.domain.rollout.state import Phase, State
 from tests.rollout.tables import ALIEN, LIVE, NEW, OLD, ON_LIVE, ON_NEW, ORDER, POLICY, SHARED, seen, state
 
@@ -417,11 +418,11 @@ def test_the_weights_are_seen_to_be_back_several_times() -> None:
     why = "putting back: the weights are back"
     fresh = replace(reading, streak=Streak())
     check(fresh, back, streak=Streak(1), calm_since=NOW, had=frozenset({"tg-live"}), waits=(0.25, why, ReadRule()))
-    check(replace(fresh, refusals=1), back, waits=(PUT_BACK_PAUSE, why, ReadRule()))
+    check(replace(fresh, refusals=1), back, waits=(PAUSE, why, ReadRule()))
     once = replace(reading, streak=Streak(1))
     check(once, back, streak=Streak(2), calm_since=1000.0)
     again = "putting back: the weights are not seen to be back yet"
-    check(once, stale, streak=Streak(0, 1), waits=(PUT_BACK_PAUSE, again, Restore(ON_LIVE)))
+    check(once, stale, streak=Streak(0, 1), waits=(PAUSE, again, Restore(ON_LIVE)))
     twice = replace(reading, streak=Streak(2))
     kept = CancelScaleIn(LIVE)
     made = check(twice, back, doing=kept, why="it is bad; live has all the traffic again")
@@ -441,11 +442,11 @@ def test_the_weights_are_seen_to_be_back_several_times() -> None:
 
 def test_what_is_refused_or_not_answered_is_tried_again_for_a_while() -> None:
     """One refusal would leave users on a bad release, or a call that AWS always refuses be made for ever."""
-    check(PUTTING, Broke("no"), refusals=1, waits=(PUT_BACK_PAUSE, "putting back: no", ReadRule()))
-    check(PUTTING, Unanswered("late"), refusals=0, waits=(PUT_BACK_PAUSE, "putting back: late", Restore(ON_LIVE)))
-    often = replace(PUTTING, refusals=PUT_BACK_REFUSALS - 2)
-    check(often, Broke("no"), phase=Phase.PUT_BACK, refusals=PUT_BACK_REFUSALS - 1)
-    last = replace(PUTTING, refusals=PUT_BACK_REFUSALS - 1)
+    check(PUTTING, Broke("no"), refusals=1, waits=(PAUSE, "putting back: no", ReadRule()))
+    check(PUTTING, Unanswered("late"), refusals=0, waits=(PAUSE, "putting back: late", Restore(ON_LIVE)))
+    often = replace(PUTTING, refusals=REFUSALS - 2)
+    check(often, Broke("no"), phase=Phase.PUT_BACK, refusals=REFUSALS - 1)
+    last = replace(PUTTING, refusals=REFUSALS - 1)
     check(last, Broke("no"), now_on="unknown", refusals=0)
     check(last, Unanswered("late"), phase=Phase.PUT_BACK)
     check(PUTTING, Unanswered("late"), NOW + 50, now_on="unknown")
@@ -453,11 +454,11 @@ def test_what_is_refused_or_not_answered_is_tried_again_for_a_while() -> None:
     check(replace(COMPARING, leaving=True), Broke("no"), why="live was being scaled in already")
     check(replace(PUTTING, doing=Wait(1, "x", ReadRule())), Broke("no"), doing=ReadRule(), phase=Phase.PUT_BACK)
     cleaning = replace(PUTTING, phase=Phase.CLEAN_UP, doing=Disarm(), queue=(Disarm(), CancelScaleIn(LIVE)))
-    check(cleaning, Broke("no"), refusals=1, waits=(PUT_BACK_PAUSE, "putting back: no", Disarm()))
-    given_up = replace(cleaning, refusals=PUT_BACK_REFUSALS - 1)
+    check(cleaning, Broke("no"), refusals=1, waits=(PAUSE, "putting back: no", Disarm()))
+    given_up = replace(cleaning, refusals=REFUSALS - 1)
     made = check(given_up, Broke("no"), refusals=0, doing=CancelScaleIn(LIVE), queue=(CancelScaleIn(LIVE),))
     assert made.ending.problems == ("could not delete the dead man's switch (no): run `pulumi up` again",)
-    made = check(replace(made, refusals=PUT_BACK_REFUSALS - 1), Broke("no"), phase=Phase.DONE)
+    made = check(replace(made, refusals=REFUSALS - 1), Broke("no"), phase=Phase.DONE)
     assert len(made.ending.problems) == 2
     check(cleaning, Did(), doing=CancelScaleIn(LIVE), queue=(CancelScaleIn(LIVE),))
 
@@ -475,7 +476,7 @@ def test_what_is_refused_or_not_answered_is_tried_again_for_a_while() -> None:
 )
 def test_weights_that_cannot_be_put_back(known: dict[str, Any], problem: str, first: Change | None) -> None:
     """A release that may have the traffic would lose its machines, or nobody be told what to do."""
-    lost = replace(PUTTING, refusals=PUT_BACK_REFUSALS - 1, **known)
+    lost = replace(PUTTING, refusals=REFUSALS - 1, **known)
     made = check(lost, Broke("x"), now_on="unknown", doing=first or made_end(lost, "x"))
     assert problem in made.ending.problems[0]
 

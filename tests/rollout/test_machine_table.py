@@ -14,7 +14,8 @@ from fleetswap.domain.rollout import pins, rollout_tags
 from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.findings import Code, Finding, Unit
 from fleetswap.domain.rollout.health import Answer, Failure, Machine, Reading, Streak, Target, TargetState, Verdict
-from fleetswap.domain.rollout.machine import LOOK_SECONDS, LOOKS, RECOVERIES, begin, step
+from fleetswap.domain.rollout.look import LOOK_SECONDS, LOOKS, RECOVERIES
+from fleetswap.domain.rollout.machine import begin, step
 from fleetswap.domain.rollout.messages import (
     Arm,
     Broke,

@@ -17,10 +17,10 @@ from fleetswap.domain.rollout import (
     best_effort,
     canary,
     clean_up,
+    compare,
     look,
     machine,
     pins,
-    put_back,
     scale,
     scale_in,
     settle,
@@ -30,8 +30,9 @@ from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Streak, Verdict
 from fleetswap.domain.rollout.messages import Change, Disarm, Seen, Untag
 from fleetswap.domain.rollout.model import Group, Order, Side
-from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step
+from fleetswap.domain.rollout.transition import Next
 from tests.rollout.scenarios import SCENARIOS, Scenario
 from tests.rollout.sim_world import SimWorld
 from tests.rollout.simulator import Explorer, Violation
@@ -164,12 +165,12 @@ def _marks_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _clean_up_before_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """The candidate loses its machines while it still has traffic (and the hands' last guard is off)."""
-    fail = put_back.fail
+    fail = compare.fail
 
     def hasty(state: State, *reason: object) -> State:
         return fail(replace(state, moved=False), *reason)  # type: ignore[arg-type] # handed through
 
-    monkeypatch.setattr(machine, "fail", hasty)
+    monkeypatch.setattr(compare, "fail", hasty)
     monkeypatch.setattr("fleetswap.workflows.rollout.executor.Hands._refuse_if_serving", lambda *_: None)
 
 
@@ -206,12 +207,12 @@ def _machines_before_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     def late(state: State, seen: Seen, now: float) -> list[Change]:
         return [*changes(state, seen, now), Disarm()]
 
-    def at_once(state: State, now: float) -> State:
+    def at_once(state: State, now: float) -> Next:
         return enter(replace(state, armed_until=None), now)
 
-    enter = machine._enter_settle
+    enter = settle.enter
     monkeypatch.setattr(settle, "changes", late)
-    monkeypatch.setattr(machine, "_enter_settle", at_once)
+    monkeypatch.setitem(machine.ENTER, Phase.SETTLE, at_once)
 
 
 # The same in `fleetswap rollback --now`

@@ -115,3 +115,9 @@ def enter(state: State, now: float) -> State:
         streak=Streak(),
         watch=state.watch.held(step.weight, now + policy.convergence),
     )
+
+
+def traffic(state: State) -> str:
+    """How much traffic the present step gives to the candidate, in words."""
+    weight = state.steps[0].weight if state.steps else ALL
+    return "the traffic" if weight == ALL else f"{weight} % of the traffic"

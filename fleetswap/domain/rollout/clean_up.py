@@ -1,4 +1,4 @@
-"""The undo: what a rollout that failed gives back when the traffic is where it is to stay.
+"""Clean up: what a rollout that failed gives back when the traffic is where it is to stay.
 
 Every group that was touched gets its former size, every pin goes, also those that a rollout before left; the candidate
 goes to 0, unless it was of use before. A release that has traffic never loses machines here: only its minimum goes
@@ -13,24 +13,94 @@ from dataclasses import replace
 from fleetswap.domain.rollout import health, pins, rollout_tags, scale_in
 from fleetswap.domain.rollout.messages import (
     Arm,
+    Broke,
     CancelScaleIn,
     Change,
+    Did,
     Disarm,
+    Event,
     MendRule,
     OnDemand,
+    ReadRule,
     Resize,
     Restore,
     Route,
     ScheduleScaleIn,
     Tag,
     TagRule,
+    Unanswered,
     Untag,
 )
-from fleetswap.domain.rollout.model import Group, Side
-from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.model import Group, Rule, Side, shares
+from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.domain.rollout.transition import unexpected
 
 LEFT_SECONDS = 300.0
 """When what is left of a dead rollout is scaled in, if nothing is to be kept warm."""
+
+
+PAUSE = 1.0
+"""Seconds between two tries of an undo's call: short, because users wait; long enough not to feed a throttle."""
+
+REFUSALS = 5
+"""Tries of an undo's call that AWS refuses outright. A refusal seldom passes, but an interruption counts as one."""
+
+
+def enter(state: State, rule: Rule | None, now: float) -> State:
+    """The traffic is where it was, as the rule was just read."""
+    reason = state.ending.reason
+    if state.previous is None:
+        reason += "; nothing has the traffic, as before"
+    elif shares(rule) == shares(state.home):
+        reason += f"; {state.previous} {'has all the traffic again' if state.moved else 'keeps all the traffic'}"
+    state = replace(state, ending=replace(state.ending, reason=reason))
+    return begin(state, changes(state, rule.serving if rule else frozenset(), now), now)
+
+
+def begin(state: State, found: Sequence[Change], now: float) -> State:
+    """These changes are what is left to do."""
+    return _next(replace(state, phase=Phase.CLEAN_UP, queue=tuple(found), refusals=0), now)
+
+
+def answered(state: State, event: Event, now: float) -> State:
+    """A change is made."""
+    if isinstance(event, Did):
+        return _next(state.changed(), now)
+    return unexpected(state, event)
+
+
+def stumbled(state: State, event: Unanswered | Broke, now: float) -> State:
+    """A call failed: try again for a while, then tell, and go on."""
+    again = once_more(state, event, now)
+    if again is not None:
+        return again
+    what = f"could not {words(state.queue[0])} ({event.why}): {state.order.terms.again}"
+    return _next(replace(problem(state, what), queue=state.queue[1:], refusals=0), now)
+
+
+def once_more(state: State, event: Unanswered | Broke, now: float) -> State | None:
+    """The state that tries a call of the undo again; None if it was refused too often, or the time is over."""
+    refusals = state.refusals + isinstance(event, Broke)
+    if refusals >= REFUSALS or now >= state.deadline:
+        return None
+    # What was refused may never have been needed: the rule tells. What was not answered must be done again.
+    refused = state.phase is Phase.PUT_BACK and isinstance(event, Broke)
+    again = ReadRule() if refused else state.doing
+    return replace(state, refusals=refusals).wait(PAUSE, f"putting back: {event.why}", again)
+
+
+def end(state: State) -> State:
+    """Nothing more is touched."""
+    return replace(state, phase=Phase.DONE, doing=state.ending)
+
+
+def problem(state: State, what: str) -> State:
+    """The state with one more thing that could not be done."""
+    return replace(state, ending=replace(state.ending, problems=(*state.ending.problems, what)))
+
+
+def _next(state: State, now: float) -> State:
+    return state.change(state.queue[0], now) if state.queue else end(state)
 
 
 def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:

@@ -1,4 +1,4 @@
-"""The start: what the first look says about the rollouts before, where the traffic belongs, and what forbids to begin.
+"""Look: what the first look says about the rollouts before, where the traffic belongs, and what forbids to begin.
 
 A rollout that died may have left the traffic shared, or on a release that was not proven, and a switch that will put it
 back. So the traffic is brought home first, as the switch would, and only then something new begins. Reality is what the
@@ -7,13 +7,114 @@ listener's rule and the tags say, never a ledger. Nothing here looks at evidence
 
 from __future__ import annotations
 
-from fleetswap.domain.rollout import health, rollout_tags
+from dataclasses import replace
+
+from fleetswap.domain.rollout import canary, compare, health, rollout_tags, scale
+from fleetswap.domain.rollout.best_effort import warn
 from fleetswap.domain.rollout.evidence import AlarmState
-from fleetswap.domain.rollout.messages import Arm, CancelScaleIn, Change, Disarm, Kind, Restore, Route, Seen, Tag
+from fleetswap.domain.rollout.messages import (
+    Action,
+    Arm,
+    CancelScaleIn,
+    Change,
+    Disarm,
+    Event,
+    Kind,
+    Look,
+    MendRule,
+    Restore,
+    Route,
+    Seen,
+    Tag,
+)
 from fleetswap.domain.rollout.model import Order, Rule, shares
 from fleetswap.domain.rollout.policy import Check
-from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import ALL
+from fleetswap.domain.rollout.transition import Go, Next, make, unexpected
+
+LOOK_SECONDS = 30.0
+"""How long the first look may go unanswered. Nothing is touched yet, so there is nothing to be patient for."""
+
+RECOVERIES = 3
+"""How often the traffic is brought home before the start. Machines may die meanwhile, so that home is elsewhere."""
+
+LOOKS = 10
+"""How often the world may change between a look and the weights."""
+
+
+def enter(state: State, now: float) -> State:
+    """Everything begins with what is real."""
+    return replace(state, phase=Phase.LOOK, doing=Look(), deadline=now + LOOK_SECONDS)
+
+
+def answered(state: State, event: Event, now: float) -> Next:
+    """What a rollout before has left is taken over; the traffic is brought home, if it is not."""
+    if isinstance(event, Seen):
+        return _first_look(state, event, now)
+    return unexpected(state, event)
+
+
+def made(state: State, now: float) -> Next:
+    """Nothing is left of a rollout before: this one begins, unless something forbids it."""
+    seen = state.first
+    if seen is None:
+        raise TypeError("nothing was looked at")
+    refused = refusal(state, seen)
+    if refused:
+        return compare.fail(state, *refused, now)
+    return Go(Phase.SCALE, replace(state, steps=canary.steps(state, seen)))
+
+
+def anew(state: State, why: str, now: float) -> State:
+    """Someone else moves the traffic, and is overruled: from what is real now, but not for ever."""
+    if state.held > LOOKS:
+        return compare.fail(state, Kind.ABORTED, f"{why}, again and again", now)
+    state = replace(state, phase=Phase.LOOK, deadline=now + LOOK_SECONDS, held=state.held + 1, queue=())
+    return state.wait(state.order.policy.quick, why, Look())
+
+
+def moved_by_others(state: State, rule: Rule | None, then: Action, why: str, now: float) -> State:
+    """The weights are not ours. If they are no old reading either, they stay, unless this rollout overrules others."""
+    if not state.is_others(rule, now):
+        return state.wait(state.order.policy.quick, "the listener still shows the old weights", then)
+    if state.order.terms.overrules:
+        return anew(state, why, now)
+    return compare.fail(state, Kind.ABORTED, f"{why}; it is left as it is now", now)
+
+
+def again(state: State, why: str, now: float) -> Next:
+    """Weights were not written, because something changed since the look: look again, but not for ever."""
+    policy = state.order.policy
+    if state.held > LOOKS:
+        return compare.fail(state, Kind.ABORTED, f"{why}, again and again", now)
+    if state.phase is Phase.RECOVER:
+        return Go(Phase.LOOK, replace(state, moved=False, written=()))
+    return state.wait(policy.quick, why, Look(first=False, scaling=state.phase in {Phase.SCALE, Phase.GATE}))
+
+
+def _first_look(state: State, seen: Seen, now: float) -> Next:
+    strangers = {side.target_group: side for side in (*state.order.strangers, *seen.strangers)}
+    state = replace(state, order=replace(state.order, strangers=tuple(strangers.values())))
+    state = warn(state, *seen.unknown)
+    belongs = home(state.order, seen)
+    deadline = state.started + state.order.policy.deadline
+    state = replace(
+        state, first=seen, latest=seen, home=belongs, deadline=deadline, written=(), moved=False, since=None
+    )
+    armed = seen.armed.rule.serving if seen.armed else frozenset()
+    state = replace(state, had=state.had | armed | (seen.rule.serving if seen.rule else frozenset()))
+    # The switch brings nothing home any more once it is taken over: nothing may be planned for what then has traffic.
+    mend: list[Change] = [MendRule()] if seen.rule is not None and seen.rule.odd else []
+    before = [*mend, *scale.keep(state, seen), *take_over(state, seen)]
+    if not bring_home(state, seen):
+        return make(state, before, now)
+    if state.recovered >= RECOVERIES:
+        reason = "someone else moves the traffic; it is left as it is now"
+        return compare.fail(replace(state, home=seen.rule), Kind.ABORTED, reason, now)
+    found = () if seen.rule is None else (seen.rule.weights,)
+    state = replace(state, recovered=state.recovered + 1, moved=True, written=found, queue=tuple(before))
+    return Go(Phase.RECOVER, state)
 
 
 def home(order: Order, seen: Seen) -> Rule | None:

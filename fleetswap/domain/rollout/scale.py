@@ -1,16 +1,60 @@
-"""Capacity: how many machines the candidate needs, what gives them to it, and what to do if EC2 has none.
+"""Scale: how many machines the candidate needs, what gives them to it, and what to do if EC2 has none.
 
 It decides sizes from what serves now, never from a setting alone, and never takes machines away.
 """
 
 from __future__ import annotations
 
-from fleetswap.domain.rollout import pins, rollout_tags, scale_in
-from fleetswap.domain.rollout.health import Failure, Reading
-from fleetswap.domain.rollout.messages import CancelScaleIn, Change, Resize, Seen, TagRule, Untag
+from dataclasses import replace
+
+from fleetswap.domain.rollout import compare, pins, rollout_tags, scale_in
+from fleetswap.domain.rollout.best_effort import warn
+from fleetswap.domain.rollout.drift import gone
+from fleetswap.domain.rollout.health import Failure, Reading, Streak
+from fleetswap.domain.rollout.messages import CancelScaleIn, Change, Event, Kind, Resize, Seen, TagRule, Untag
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.policy import Shortage
-from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.domain.rollout.transition import Go, Next, make, unexpected
+
+
+def enter(state: State, now: float) -> Next:
+    """Give the candidate as many machines as what serves has now, and hold them there."""
+    order, policy, candidate = state.order, state.order.policy, state.order.candidate
+    seen = state.latest
+    if seen is None:
+        raise TypeError("nothing was looked at")
+    group = seen.group(candidate.release)
+    if group is None:
+        return compare.fail(state, Kind.CLOUD, gone(candidate), now)
+    wanted = max(state.wanted, demand(order, seen, state.served))
+    if wanted > group.maximum and order.terms.scarce:
+        state = warn(state, f"{candidate.release} may have only {group.maximum} machines, {wanted} serve now")
+        state = replace(state, most=group.maximum)
+        wanted = group.maximum
+    if wanted > group.maximum:
+        reason = (
+            f"release {candidate.release} needs {wanted} machines, as many as serve now, but may have only"
+            f" {group.maximum}: raise the greatest capacity"
+        )
+        return compare.fail(state, Kind.ABORTED if state.moved else Kind.INPUT, reason, now)
+    found = changes(state, seen, wanted)
+    deadline = state.deadline
+    if state.moved:  # in the middle of a canary: it takes as long as it takes, and the switch must know
+        deadline = now + policy.deadline
+        found = [*scale_in.arm(state, policy.deadline + policy.switch_margin), *found]
+    state = replace(state, wanted=wanted, phase=Phase.SCALE, streak=Streak(), deadline=deadline)
+    return make(state, found, now)
+
+
+def made(state: State, _now: float) -> Next:
+    """The machines are on their way."""
+    return Go(Phase.GATE, state)
+
+
+def answered(state: State, event: Event, _now: float) -> Next:
+    """Nothing is read here."""
+    return unexpected(state, event)
 
 
 def demand(order: Order, seen: Seen, served: frozenset[str]) -> int:

@@ -10,7 +10,7 @@ can leave it undone. It decides how; that something is to be scaled in is decide
 from __future__ import annotations
 
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.messages import CancelScaleIn, Change, Resize, ScheduleScaleIn
+from fleetswap.domain.rollout.messages import Arm, CancelScaleIn, Change, Resize, ScheduleScaleIn
 from fleetswap.domain.rollout.model import Group, Policy, Side
 from fleetswap.domain.rollout.state import State
 
@@ -57,6 +57,17 @@ def if_we_die(state: State, seconds: float) -> ScheduleScaleIn:
     """
     policy = state.order.policy
     return ScheduleScaleIn(state.order.candidate, seconds + SWITCH_TRIES + kept_warm(policy, ORPHANED), note=state.run)
+
+
+def arm(state: State, seconds: float) -> list[Change]:
+    """Set the switch, and what is to become of the candidate after it, in this order: the candidate must outlast it.
+
+    A first deploy has nothing to go back to. Without a switch nobody puts the traffic back, so that the candidate must
+    keep its machines.
+    """
+    if state.order.switch_role is None or state.home is None:
+        return [CancelScaleIn(state.order.candidate)] if state.is_planned_ahead else []
+    return [if_we_die(state, seconds), Arm(seconds, state.home, guarded=True)]
 
 
 def _was_planned(state: State, side: Side) -> bool:

@@ -1,4 +1,4 @@
-"""The settle: what is left to do when the candidate has all the traffic and has proved itself.
+"""Settle: what is left to do when the candidate has all the traffic and has proved itself.
 
 The candidate's pin goes, the standby is kept warm for a while and then scaled in by AWS itself, the others are scaled
 in, what served before comes last. It decides what, in which order; it never moves traffic.
@@ -6,10 +6,78 @@ in, what served before comes last. It decides what, in which order; it never mov
 
 from __future__ import annotations
 
-from fleetswap.domain.rollout import pins, rollout_tags, scale_in
-from fleetswap.domain.rollout.messages import CancelScaleIn, Change, Resize, ScheduleScaleIn, Seen, TagRule
+from dataclasses import replace
+
+from fleetswap.domain.rollout import look, pins, rollout_tags, scale_in
+from fleetswap.domain.rollout.health import Streak
+from fleetswap.domain.rollout.messages import (
+    CancelScaleIn,
+    Change,
+    Disarm,
+    End,
+    Event,
+    ReadRule,
+    Resize,
+    RuleRead,
+    ScheduleScaleIn,
+    Seen,
+    TagRule,
+)
 from fleetswap.domain.rollout.model import Group, Side
-from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.domain.rollout.transition import Next, make, unexpected
+
+
+def enter(state: State, now: float) -> Next:
+    """The switch first: as long as it is armed, nothing may be scaled in that it would put the traffic on."""
+    state = replace(state, phase=Phase.SETTLE, deadline=now + state.order.policy.patience)
+    changes: list[Change] = [CancelScaleIn(state.order.candidate)] if state.is_planned_ahead else []
+    if state.order.terms.overrules:
+        changes.append(Disarm(anyones=True))  # a rollout that still runs may have armed it again
+    elif state.armed_until is not None:
+        changes.append(Disarm())
+    if changes:  # who dies after the switch is gone leaves the traffic where it is: no plan may be left on it
+        return make(state, changes, now)
+    if state.is_live_already:
+        return replace(state, doing=ReadRule())  # it was not looked at since the start
+    return _settle(state, now)
+
+
+def made(state: State, now: float) -> State:
+    """The switch is gone; or all is done."""
+    if not state.verified:
+        return replace(state, doing=ReadRule(), streak=Streak())
+    return replace(state, phase=Phase.DONE, doing=End(), deadline=now)
+
+
+def answered(state: State, event: Event, now: float) -> Next:
+    """One reading of the rule."""
+    if isinstance(event, RuleRead):
+        return _still_holds(state, event, now)
+    return unexpected(state, event)
+
+
+def _still_holds(state: State, event: RuleRead, now: float) -> Next:
+    """The switch is gone. Whatever it did before that, it cannot do any more; so this reading stays true."""
+    state = state.with_rule(event.rule, now)
+    if state.odd_since is None:
+        return _settle(state, now)
+    reason = "someone else moved the traffic, or the dead man's switch did"
+    return look.moved_by_others(state, event.rule, ReadRule(), reason, now)
+
+
+def _settle(state: State, now: float) -> Next:
+    seen = state.latest
+    if seen is None:
+        raise TypeError("nothing was looked at")
+    left = max((scale_in.left(state, side, now) for side in state.order.strangers), default=0.0)
+    if (
+        left > 0 and not state.order.terms.keeps_all
+    ):  # nothing declares them, so that Pulumi may delete them as soon as we end
+        why = f"waiting until no node of the load balancer sends requests to {state.previous} any more"
+        return state.wait(left, why, ReadRule())
+    state = replace(state, verified=True, now_on=state.order.candidate.release)
+    return make(state, changes(state, seen, now), now)
 
 
 def changes(state: State, seen: Seen, now: float) -> list[Change]:
