@@ -221,6 +221,12 @@ _EXCEPTIONS: tuple[tuple[type[Exception], Meaning], ...] = (
 )
 """What botocore itself raises; the first that fits. The services' errors are ClientError, by code."""
 
+_OF_CREDENTIALS = frozenset(
+    {"AssumeRole", "AssumeRoleWithWebIdentity", "CreateOAuth2Token", "CreateToken", "GetRoleCredentials"}
+)
+"""What botocore calls by itself, inside of another call, to get credentials (botocore.credentials, tokens). What these
+do not find is a role or an account of the profile, and not what the other call is about."""
+
 _UNREADABLE = (EOFError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 """What botocore lets through when credentials cannot be had: a question for an MFA code that nobody is there to answer,
 a token file that is not there. Its own connections never raise these."""
@@ -253,14 +259,18 @@ def meant(error: Exception, doing: str, permissions: tuple[str, ...] = ()) -> Cl
     if isinstance(error, ClientError):
         told = error.response.get("Error", {})
         reason = error.response.get("Reason")  # botocore puts the members of a modelled error beside "Error"
-        return refusal(
+        is_own = error.operation_name not in _OF_CREDENTIALS
+        refused = refusal(
             doing,
-            permissions,
+            permissions if is_own else (),
             code=code(error),
             message=told.get("Message", ""),
             reason=reason if isinstance(reason, str) else None,
             status=error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
         )
+        if is_own or not isinstance(refused, NotFound | Invalid):
+            return refused
+        return CloudError(_line(doing, Meaning.SETTINGS.what, Meaning.SETTINGS.remedy, one_line(error)))
     if isinstance(error, EOFError):
         return CloudError(_line(doing, "the profile asks for an MFA code, and there is no terminal", "log in first"))
     if isinstance(error, _UNREADABLE):

@@ -122,12 +122,20 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "expired-token": Refusal(403, "ExpiredTokenException", "The security token included in the request is expired"),
         "not-found": Refusal(404, "ResourceNotFoundException", "The snapshot does not exist.", "SNAPSHOT_NOT_FOUND"),
     },
-    # Common errors of the query APIs (Auto Scaling, Elastic Load Balancing, SNS, IAM, STS).
+    # Common errors of the query APIs (Auto Scaling, Elastic Load Balancing, IAM, STS).
     "query": {
         "throttle": Refusal(400, "Throttling", "Rate exceeded"),
         "error-500": Refusal(500, "InternalFailure", "The request processing has failed because of an unknown error."),
         "error-503": Refusal(503, "ServiceUnavailable", "The request has failed due to a temporary failure."),
         "access-denied": Refusal(403, "AccessDenied", _DENIED),
+        "expired-token": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
+    },
+    # SNS API reference, Publish.
+    "sns": {
+        "throttle": Refusal(429, "Throttled", "Rate exceeded"),
+        "error-500": Refusal(500, "InternalError", "Internal error"),
+        "error-503": Refusal(503, "ServiceUnavailable", "The request has failed due to a temporary failure."),
+        "access-denied": Refusal(403, "AuthorizationError", _DENIED),
         "expired-token": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
     },
     "json": {
@@ -169,6 +177,10 @@ _MISSING: Final[dict[str, dict[str, tuple[int, str]]]] = {
 }
 
 
+_NO_GROUP: Final = "AutoScalingGroup name not found - null"
+"""Auto Scaling has no code for it; the words are as users met them (terraform-provider-aws compares them)."""
+
+
 def refusal(call: Call, fault: str) -> Refusal:
     """How the service of a call words a fault such as `throttle` (see `faults.REFUSALS`)."""
     if fault == "launch-denied":  # words as users met them: terraform-aws-modules/terraform-aws-eks issue 822
@@ -183,7 +195,8 @@ def refusal(call: Call, fault: str) -> Refusal:
         return Refusal(found.status, found.code, message, found.reason)
     missing = _MISSING.get(call.service) or _MISSING[""]
     status, code = next(found for word, found in missing.items() if word in call.operation)
-    return Refusal(status, code, "What the request names does not exist")
+    message = _NO_GROUP if call.service == "autoscaling" else "What the request names does not exist"
+    return Refusal(status, code, message)
 
 
 def answer(call: Call, refused: Refusal) -> tuple[list[tuple[str, str]], bytes]:

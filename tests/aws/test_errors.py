@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions as boto
@@ -13,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from fleetswap.aws import session
 from fleetswap.aws.account import Account
-from fleetswap.aws.errors import DEPENDENCY, LONGEST, NO_CREDENTIALS, explained, explaining
+from fleetswap.aws.errors import DEPENDENCY, LONGEST, NO_CREDENTIALS, Meaning, explained, explaining
 from fleetswap.aws.image.block_writer import BlockConnection, BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.image.signing import Signer
@@ -248,6 +250,31 @@ def test_what_botocore_raises_means_the_same_to_everyone(
         assert "\n" not in str(raised)
 
 
+@pytest.mark.parametrize(
+    ("operation", "code", "kind", "words"),
+    [
+        ("GetRoleCredentials", "ResourceNotFoundException", CloudError, "the AWS configuration is not valid: correct"),
+        ("AssumeRole", "ValidationError", CloudError, "the AWS configuration is not valid: correct the profile"),
+        ("GetRoleCredentials", "ForbiddenException", CloudError, "access denied: ask an administrator"),
+        ("AssumeRole", "ExpiredToken", *EXPIRED),
+        ("GetRoleCredentials", "TooManyRequestsException", *THROTTLED),
+    ],
+)
+def test_an_error_of_the_credentials_is_none_of_the_call(
+    teller: Teller, operation: str, code: str, kind: type[CloudError], words: str
+) -> None:
+    """A role that the profile names wrongly would be told as a snapshot that is gone, and another be started."""
+    answer: Any = {"Error": {"Code": code, "Message": "because"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    error = ClientError(answer, operation)
+    for doing, raised in (
+        ("ec2:DescribeSnapshots on a-1: ", teller.boto3("ec2:DescribeSnapshots", error)),
+        ("doing this to a-1: ", teller.in_words("ec2:DescribeSnapshots", error)),
+        ("", signed(error)),
+    ):
+        assert type(raised) is kind
+        assert str(raised).startswith(f"{doing}{words}"), str(raised)
+
+
 def signed(error: Exception) -> CloudError:
     """What the signer of the put that is sent by hand makes of an error of the chain of credentials."""
 
@@ -284,6 +311,7 @@ USER = "User: arn:aws:sts::1:assumed-role/ci/x is not authorized to perform: "
         ),
         ("", "allow ebs:StartSnapshot and ec2:CreateTags in your IAM policy"),
     ],
+    ids=["another action", "no resource", "launch template", "explicit deny", "encoded", "nothing told"],
 )
 def test_a_denial_names_what_to_allow(message: str, words: str) -> None:
     """An administrator would allow what is allowed already, add a permission that a policy forbids, or see a blob."""
@@ -414,3 +442,18 @@ def test_each_service_is_understood_in_its_own_protocol(service: str, monkeypatc
             assert told.startswith(doing), told
             assert f": {words}" in told, told
             assert told.endswith(f"({code}: because)"), told
+
+
+def test_the_page_has_each_meaning_and_its_remedy() -> None:
+    """A user who looks an error up would not find it, or read another remedy than the line tells."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "exit-status.md").read_text()
+    rows = {row[0]: row[1:] for row in re.findall(r"^\| (.+?) \| (.*?) ?\| (\w.*) \|$", page, re.MULTILINE)}
+    for meaning in Meaning:
+        remedy, does = rows[meaning.what]
+        assert "{" in meaning.remedy or _short(meaning.remedy) == remedy, meaning
+        assert (meaning.error in (TryAgain, Throttled)) == does.startswith("retries"), meaning
+
+
+def _short(remedy: str) -> str:
+    """The page names the example of a command once."""
+    return remedy.replace(", for example with `aws sso login`, or", ", or")

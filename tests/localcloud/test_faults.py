@@ -141,6 +141,8 @@ CALLS: dict[str, Callable[[Clients], object]] = {
         ("scheduler", "throttle", "ThrottlingException", 429),
         ("scheduler", "not-found", "ResourceNotFoundException", 404),
         ("sns", "not-found", "NotFound", 404),
+        ("sns", "throttle", "Throttled", 429),
+        ("sns", "access-denied", "AuthorizationError", 403),
         ("iam", "expired-token", "ExpiredToken", 403),
     ],
 )
@@ -161,6 +163,10 @@ def test_a_refusal_speaks_its_service_s_words(
         ("elbv2", "elasticloadbalancing:DescribeRules"),
         ("autoscaling", "autoscaling:DescribeAutoScalingGroups"),
         ("ec2", "ec2:DescribeSnapshots"),
+        ("cloudwatch", "cloudwatch:DescribeAlarms"),
+        ("scheduler", "scheduler:GetSchedule"),
+        ("sns", "sns:Publish"),
+        ("ebs", "ebs:StartSnapshot"),
     ],
 )
 def test_a_denial_names_the_action_as_iam_does(cloud: LocalCloud, clients: Clients, service: str, action: str) -> None:
