@@ -56,7 +56,9 @@ def _outcome(scenario: Scenario, world: SimWorld, state: State, end: End, story:
         yield f"a success, but {sorted(world.serving())} serve"
     mishaps = {part.split(" at ")[0] for part in story}
     # Without live's machines there is nothing to compare it with, and nowhere else to leave the users.
-    if end.kind is None and candidate == "new" and not scenario.good and "all machines of live die" not in mishaps:
+    by_others = scenario.aborted is not None and any(part.startswith("then ") for part in story)
+    deserved = scenario.good or by_others or "all machines of live die" in mishaps
+    if end.kind is None and candidate == "new" and not deserved:
         yield "a bad candidate got all the traffic"
     if end.kind is not None and scenario.good and len(story) <= 1 and mishaps <= HARMLESS:
         yield "a good candidate was not deployed"

@@ -61,6 +61,8 @@ class Scenario:
     """Whether the candidate deserves the traffic."""
     back: bool = False
     """Whether `rollback --now` is asked for first."""
+    aborted: Phase | None = None
+    """In which phase someone has said `fleetswap abort`."""
     to: str | None = None
     """Which release `rollback --now` is to go to, if not the one that the tags tell."""
 
@@ -177,6 +179,7 @@ SCENARIOS = (
     Scenario("rollback", _back, order_for("new", CANARY, trusted=True, others=("live",))),
     Scenario("5xx under load", lambda: _swap(error_rate=0.5), order_for("new", CANARY), good=False),
     Scenario("never healthy", lambda: _swap(healthy=False), order_for("new", CANARY), good=False),
+    Scenario("canary, aborted half-way", _swap, order_for("new", CANARY), good=False, aborted=Phase.HOLD),
     Scenario("back to a warm standby", lambda: _back_to(_warm()), _AGREED, back=True),
     Scenario("back to a cold standby", lambda: _back_to(Fleet()), _AGREED, back=True),
     Scenario("back with weights only", _back_with_weights_only, _AGREED, back=True),
@@ -216,7 +219,7 @@ def _short(seconds: int) -> Callable[[SimWorld], None]:
     return begin
 
 
-def _abort(world: SimWorld) -> None:
+def abort_rollout(world: SimWorld) -> None:
     """`fleetswap abort`; it fails if there is nothing that a rollout could be about, or without the permission."""
     site = Site("fleetswap/prod", "web", LISTENER, tuple(side(name) for name in world.fleets))
     with suppress(InputError, CloudError):
@@ -244,7 +247,7 @@ WORLD_FAULTS: dict[str, Callable[[SimWorld], None]] = {
     "a machine of live dies": lambda world: world.kill("live", 1) if "live" in world.fleets else None,
     "all machines of live die": lambda world: world.kill("live", 9) if "live" in world.fleets else None,
     "the load grows": lambda world: world.grow(),
-    "abort from outside": _abort,
+    "abort from outside": abort_rollout,
     "held up": lambda world: world.advance(HELD),
     LATE: _late,
 }

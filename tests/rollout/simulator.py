@@ -51,6 +51,7 @@ from tests.rollout.scenarios import (
     LATE,
     WORLD_FAULTS,
     Scenario,
+    abort_rollout,
     order_for,
     side,
     way_back_order,
@@ -205,7 +206,12 @@ class Explorer:
         world = self.scenario.make()
         order = way_back_order(world, self.scenario.to) if self.scenario.back else self.scenario.order
         assert order is not None
-        return self._deployer(order, world)
+        first = self._deployer(order, world)
+        if self.scenario.aborted is not None:
+            while first.state.phase is not self.scenario.aborted:
+                self._act(first, ())
+            abort_rollout(world)
+        return first
 
     def _deployer(self, order: Order, world: SimWorld) -> Deployer:
         self._runs += 1
