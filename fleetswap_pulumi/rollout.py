@@ -23,6 +23,7 @@ from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.rollout import model, rollout_tags
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.state import State
+from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import run as workflow
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi.cancel import hear
@@ -147,7 +148,7 @@ class RolloutProvider(ResourceProvider):
             inputs.order,
             balancer=aws.balancer,
             fleet=aws.fleet,
-            clock=workflow.SystemClock(),
+            clock=SystemClock(),
             say=Speech(inputs.urn).line,
         )
         aws.switch.disarm(None)  # there is nothing left to put back
@@ -260,7 +261,7 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
                 balancer=aws.balancer,
                 fleet=aws.fleet,
                 prober=HttpProber(inputs.listener, inputs.probe_host),
-                clock=workflow.SystemClock(stop),
+                clock=SystemClock(stop),
                 metrics=aws.metrics(),
                 switch=aws.switch,
                 notifier=aws.notifier(inputs.alerts),
@@ -296,7 +297,7 @@ def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -
             balancer=aws.balancer,
             fleet=aws.fleet,
             prober=HttpProber(inputs.listener, inputs.probe_host),
-            clock=workflow.SystemClock(),
+            clock=SystemClock(),
             switch=aws.switch,
             notifier=aws.notifier(inputs.alerts),
             say=say,

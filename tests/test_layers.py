@@ -35,7 +35,7 @@ PLANTED = {
     ],
     "images and rollouts do not import each other": [("fleetswap.domain.image.vhd", "fleetswap.domain.rollout.rates")],
     "the workflows of images and of rollouts do not import each other": [
-        ("fleetswap.workflows.rollout.ports", "fleetswap.workflows.image.retry")
+        ("fleetswap.workflows.rollout.ports", "fleetswap.workflows.image.pacer")
     ],
     "the adapters of images and of rollouts do not import each other": [
         ("fleetswap.aws.image.signing", "fleetswap.aws.rollout.probe")
@@ -43,7 +43,7 @@ PLANTED = {
     "decisions need the standard library alone": [("fleetswap.domain.tags", "pydantic")],
     "workflows speak through ports": [
         ("fleetswap.workflows.stop", "boto3"),
-        ("fleetswap.workflows.image.retry", "fleetswap.nix.build"),
+        ("fleetswap.workflows.retry", "fleetswap.nix.build"),
     ],
     "fleetswap does not know Pulumi": [("fleetswap.nix.build", "pulumi")],
     "the stand-ins for AWS and Pulumi import nothing of what they are for": [

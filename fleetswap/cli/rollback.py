@@ -28,9 +28,9 @@ from fleetswap.domain.release.ledger import Ledger, from_plain
 from fleetswap.domain.rollout.way_back import POLICY
 from fleetswap.domain.rollout.way_back import target as choose
 from fleetswap.domain.text import counted
+from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import service as workflow
 from fleetswap.workflows.rollout import way_back
-from fleetswap.workflows.rollout.run import SystemClock
 
 THROUGH_PULUMI, NOW = "Through Pulumi", "With --now"
 """The headings of the options that only one way takes."""

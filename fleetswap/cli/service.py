@@ -13,8 +13,8 @@ from fleetswap.cli.display import print_json
 from fleetswap.domain.rollout.model import Armed
 from fleetswap.domain.rollout.view import ReleaseNow, SiteNow
 from fleetswap.domain.text import duration
+from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import service as workflow
-from fleetswap.workflows.rollout.run import SystemClock
 
 REASON = "aborted manually"
 """Of an abort, if none is given."""

@@ -21,7 +21,7 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.model import Rule
-from fleetswap.workflows.rollout.run import SystemClock
+from fleetswap.workflows.clock import SystemClock
 from tests.cli.conftest import Local, Ran
 from tests.fakes.ebs import BLOCK, disk_bytes
 
@@ -210,7 +210,7 @@ def service(region: Region, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.chdir(tmp_path)
     for name in ("elbv2", "autoscaling", "ec2", "scheduler"):
         monkeypatch.setattr(Cloud, name, once_for_all(name, getattr(Cloud, name)))
-    monkeypatch.setattr(SystemClock, "sleep", lambda _, seconds: time.sleep(seconds / 50))
+    monkeypatch.setattr(SystemClock, "sleep", lambda _, seconds, _stop=None: time.sleep(seconds / 50))
     return Service(region).settled()
 
 
@@ -511,7 +511,7 @@ def test_rollback_now_writes_the_setting(
 def test_an_interrupted_way_back_says_so(cli: Cli, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """After Ctrl-C no one would know whether the traffic has moved."""
 
-    def interrupt(_clock: SystemClock, _seconds: float) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(SystemClock, "sleep", interrupt)

@@ -6,6 +6,7 @@ a group refuses sizes outside its bounds, and every moment's traffic is recorded
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -459,7 +460,7 @@ class World:
         next(call)
         return self.time
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:  # noqa: ARG002 (as of any clock)
         call = self._call("sleep")
         next(call)
         end = self.time + seconds

@@ -30,8 +30,8 @@ from fleetswap.workflows.image.image_file import identify
 from fleetswap.workflows.image.journal import Journal
 from fleetswap.workflows.image.ports import Puts
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.retry import Patience
 from fleetswap.workflows.image.upload import Uploaded, upload
+from fleetswap.workflows.retry import Patience
 from tests.fakes.ebs import BLOCK, disk_file, nothing, spelled
 
 SERVE = """

@@ -14,7 +14,7 @@ from fleetswap.domain.image.snapshots import Page
 from fleetswap.workflows.image import read_back as module
 from fleetswap.workflows.image.block_list import listing, look
 from fleetswap.workflows.image.read_back import read_back
-from fleetswap.workflows.image.retry import GaveUp, Patience, Stopped
+from fleetswap.workflows.retry import GaveUp, Patience, Stopped
 from tests.fakes.ebs import BLOCK, FakeClock, disk_bytes, nothing
 from tests.fakes.reads import SNAPSHOT, Finished, mapped
 

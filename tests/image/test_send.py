@@ -17,9 +17,9 @@ from fleetswap.domain.errors import CloudError, FleetswapError, NotFound, Thrott
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest
 from fleetswap.domain.image.meter import Progress
 from fleetswap.workflows.image.pool import SENDING, STUCK_SECONDS
-from fleetswap.workflows.image.retry import GaveUp, Patience, Stopped
 from fleetswap.workflows.image.send import BUFFERS, Sender
 from fleetswap.workflows.image.work_queue import Item, Work
+from fleetswap.workflows.retry import GaveUp, Patience, Stopped
 from tests.fakes.ebs import FakeClock, nothing
 
 PATIENCE = 300.0

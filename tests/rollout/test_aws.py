@@ -27,7 +27,8 @@ from fleetswap.domain.rollout.health import Answer, Target, Verdict
 from fleetswap.domain.rollout.model import PRIORITY, Group, Order, Policy, Rule, Side
 from fleetswap.domain.rollout.notices import Ending, Notice
 from fleetswap.domain.rollout.policy import Check
-from fleetswap.workflows.rollout.run import Outcome, SystemClock, observe, retire, roll_out
+from fleetswap.workflows.clock import SystemClock
+from fleetswap.workflows.rollout.run import Outcome, observe, retire, roll_out
 
 REGION = "us-east-1"
 

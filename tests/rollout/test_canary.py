@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -186,8 +187,8 @@ def test_abort_from_outside() -> None:
     world.releases["new"].tags[rollout_tags.ABORT] = "of an older rollout"
     sleep = world.sleep
 
-    def sleeping(seconds: float) -> None:
-        sleep(seconds)
+    def sleeping(seconds: float, stop: threading.Event | None = None) -> None:
+        sleep(seconds, stop)
         if len(world.serving()) == 2:
             world.releases["new"].tags[rollout_tags.ABORT] = "Ada at 12:00: looks wrong"
 
@@ -254,8 +255,8 @@ def test_a_dead_deployer_is_followed_by_the_switch_and_then_by_the_next_run() ->
     class Death(BaseException):
         """The machine is gone: nothing runs any more."""
 
-    def dying(seconds: float) -> None:
-        sleep(seconds)
+    def dying(seconds: float, stop: threading.Event | None = None) -> None:
+        sleep(seconds, stop)
         if len(world.serving()) == 2:
             world.broken_calls |= dict.fromkeys(("forward", "restore", "resize", "untag", "disarm", "rule"), Death())
 

@@ -6,6 +6,7 @@ Against moto through the real hands; where moto has no machines that can be ill,
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -51,7 +52,7 @@ class Clock:
     def now(self) -> float:
         return self.time
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:  # noqa: ARG002 (as of any clock)
         assert seconds > 0
         self.time += seconds
         self.then()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -254,8 +255,8 @@ def test_missing_capacity_is_waited_for() -> None:
     world.releases["new"].cannot_launch = "InsufficientInstanceCapacity"
     sleep = world.sleep
 
-    def sleeping(seconds: float) -> None:
-        sleep(seconds)
+    def sleeping(seconds: float, stop: threading.Event | None = None) -> None:
+        sleep(seconds, stop)
         if world.time > 1060:
             world.releases["new"].cannot_launch = ""
 
@@ -367,8 +368,8 @@ def test_live_that_grows_meanwhile_is_matched() -> None:
     world, wanted = swap()
     sleep = world.sleep
 
-    def sleeping(seconds: float) -> None:
-        sleep(seconds)
+    def sleeping(seconds: float, stop: threading.Event | None = None) -> None:
+        sleep(seconds, stop)
         world.releases["live"].desired = 5
 
     world.sleep = sleeping  # type: ignore[method-assign] # live scales out during the gate
@@ -400,8 +401,8 @@ def test_a_move_by_someone_else_stops_the_rollout(to: str) -> None:
     world.put_traffic(old=100)
     sleep = world.sleep
 
-    def sleeping(seconds: float) -> None:
-        sleep(seconds)
+    def sleeping(seconds: float, stop: threading.Event | None = None) -> None:
+        sleep(seconds, stop)
         if world.releases["new"].machines and world.time > world.releases["new"].machines[0].born + 6:
             world.put_traffic(**{to: 100})
 

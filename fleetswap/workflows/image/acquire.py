@@ -30,7 +30,7 @@ from fleetswap.workflows.image.complete import Completion, Target, add_note
 from fleetswap.workflows.image.parent import NoParent, Parent, Search
 from fleetswap.workflows.image.ports import Snapshots
 from fleetswap.workflows.image.request import AUTO, NONE, UploadRequest
-from fleetswap.workflows.image.retry import GaveUp, Patience
+from fleetswap.workflows.retry import GaveUp, Patience
 
 GENERATIONS = 8
 """Client tokens that are tried in turn when EBS answers with snapshots that are gone. Then a random one: two runs at

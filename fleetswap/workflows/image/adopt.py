@@ -19,7 +19,7 @@ from fleetswap.domain.tags import IMAGE, STACK
 from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image.block_list import read_header
 from fleetswap.workflows.image.ports import Snapshots
-from fleetswap.workflows.image.retry import GaveUp, Patience
+from fleetswap.workflows.retry import GaveUp, Patience
 
 LOOKS = 8
 """Finished snapshots whose map is looked at, at most. Those that an upload has tagged come first, so only backups and

@@ -17,7 +17,7 @@ from fleetswap.domain.image.blocks import BLOCK_SIZE
 from fleetswap.domain.image.snapshots import VISIBLE_SECONDS
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.image.ports import Reads
-from fleetswap.workflows.image.retry import Patience
+from fleetswap.workflows.retry import Patience
 
 
 @dataclass(frozen=True)

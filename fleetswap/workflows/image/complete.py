@@ -15,7 +15,7 @@ from fleetswap.domain.image.snapshots import SnapshotState
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.image.parent import Parent
 from fleetswap.workflows.image.ports import Snapshots
-from fleetswap.workflows.image.retry import Patience
+from fleetswap.workflows.retry import Patience
 
 CLEAN_UP_SECONDS = 30.0
 """Silence after which the deletion of a failed snapshot is given up: the user is waiting for the first error."""

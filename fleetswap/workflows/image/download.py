@@ -33,7 +33,7 @@ from fleetswap.workflows.image.read_back import (
     Mismatch,
     read_back,
 )
-from fleetswap.workflows.image.retry import Patience
+from fleetswap.workflows.retry import Patience
 
 _ZEROS = bytes(BLOCK_SIZE)
 

@@ -11,7 +11,7 @@ import threading
 from fleetswap.domain.errors import NotFound, Throttled, TryAgain
 from fleetswap.domain.image.pace import Pace
 from fleetswap.workflows.clock import Clock
-from fleetswap.workflows.image.retry import Stopped
+from fleetswap.workflows.retry import Stopped
 
 
 class Pacer:

@@ -23,7 +23,7 @@ from fleetswap.domain.tags import LINEAGE, STACK
 from fleetswap.workflows.image.block_list import listing, read_map
 from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.ports import Snapshots
-from fleetswap.workflows.image.retry import GaveUp, Patience
+from fleetswap.workflows.retry import GaveUp, Patience
 
 TRIES = 8
 """Blocks of the image that are hashed for each sample that is wanted, until an unchanged one is found."""

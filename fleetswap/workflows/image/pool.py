@@ -12,7 +12,7 @@ from queue import SimpleQueue
 
 from fleetswap.domain.image.blocks import BLOCK_SIZE
 from fleetswap.workflows.clock import Clock
-from fleetswap.workflows.image.retry import Stopped
+from fleetswap.workflows.retry import Stopped
 
 IDLE_SECONDS = 0.05
 """How long a thread that waits for a buffer does so without a look at `stop`."""

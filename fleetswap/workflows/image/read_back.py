@@ -24,8 +24,8 @@ from fleetswap.workflows.image.block_list import listing
 from fleetswap.workflows.image.pacer import Pacer
 from fleetswap.workflows.image.pool import Pool
 from fleetswap.workflows.image.ports import Reads
-from fleetswap.workflows.image.retry import Patience, Stopped, pause
 from fleetswap.workflows.image.work_queue import Item, Work
+from fleetswap.workflows.retry import Patience, Stopped, pause
 
 CONNECTIONS = 32
 """Requests on their way at once, at most: with answers after 30 ms that is the quota of 1,000 GetSnapshotBlock a second
@@ -47,7 +47,7 @@ questions for EBS direct APIs"), and tokens "change … if you run another" list
 one is asked for before the block is given up."""
 
 FIRST_WAIT = 0.05
-"""Seconds: the longest wait of a block after its first failure; see `fleetswap.workflows.image.retry.pause`."""
+"""Seconds: the longest wait of a block after its first failure; see `fleetswap.workflows.retry.pause`."""
 
 TELL_SECONDS = 0.25
 """Least time between two calls of `tell`."""

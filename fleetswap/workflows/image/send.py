@@ -29,8 +29,8 @@ from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.image.pacer import Pacer
 from fleetswap.workflows.image.pool import Buffers, Pool
 from fleetswap.workflows.image.ports import BlockSource, Connection, Puts
-from fleetswap.workflows.image.retry import Patience, Stopped, pause
 from fleetswap.workflows.image.work_queue import Item, Work
+from fleetswap.workflows.retry import Patience, Stopped, pause
 
 CONNECTIONS = 160
 """Requests on their way at once, at most: 1,000/s need 100 of them if an answer takes 100 ms, as AWS says that it does

@@ -40,8 +40,8 @@ from fleetswap.workflows.image.journal import Journal
 from fleetswap.workflows.image.parent import Search
 from fleetswap.workflows.image.ports import Puts, Snapshots
 from fleetswap.workflows.image.request import HOLES, UploadRequest
-from fleetswap.workflows.image.retry import Patience
 from fleetswap.workflows.image.send import CONNECTIONS, Sender
+from fleetswap.workflows.retry import Patience
 
 FIRST_PATIENCE_SECONDS = 30.0
 """Silence until the first answer: a wrong endpoint or region is likelier then than an outage."""

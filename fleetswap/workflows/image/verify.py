@@ -37,7 +37,7 @@ from fleetswap.workflows.image.read_back import (
     PATIENCE_SECONDS,
     read_back,
 )
-from fleetswap.workflows.image.retry import Patience
+from fleetswap.workflows.retry import Patience
 
 SHOWN = 10
 """Differing blocks that are named, the first ones. The others are counted."""

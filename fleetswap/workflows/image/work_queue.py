@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from fleetswap.domain.image.meter import Progress
 from fleetswap.workflows.clock import Clock
-from fleetswap.workflows.image.retry import Stopped
+from fleetswap.workflows.retry import Stopped
 
 SILENT_SECONDS = 5.0
 """Silence that is told: far more than an answer takes, and long enough for somebody to wonder."""

@@ -55,7 +55,8 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.model import Armed, Order, Rule, Side, shares
 from fleetswap.domain.rollout.periods import Period
-from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Metrics, Prober, Switch
+from fleetswap.workflows.clock import Clock
+from fleetswap.workflows.rollout.ports import Balancer, Fleet, Metrics, Prober, Switch
 
 CONSOLES = 3
 """Machines whose console is asked for; a machine that was never launched far enough has none."""

@@ -1,29 +1,20 @@
-"""Asking once more: for the few calls beside the state machine, which has a patience of its own."""
+"""Trying again: for the few calls beside the state machine, which has a patience of its own."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from fleetswap.domain.errors import TryAgain
-from fleetswap.workflows.rollout.ports import Clock
+from fleetswap.workflows.clock import Clock
+from fleetswap.workflows.retry import Patience
 
 SECONDS = 60.0
-PAUSE = 2.0
-"""For how long a call that AWS does not answer is made again, and the seconds between two; the client tries by itself,
-too."""
+"""For how long a call that AWS does not answer is made again; the client tries again, too."""
 
 T = TypeVar("T")
 
 
 def patiently(call: Callable[[], T], clock: Clock, say: Callable[[str], None] = lambda _: None) -> T:
-    """The answer of a call, which must be harmless to repeat. Raises `TryAgain` when the time is over."""
-    deadline = clock.now() + SECONDS
-    while True:
-        try:
-            return call()
-        except TryAgain as error:
-            if clock.now() >= deadline:
-                raise
-            say(str(error))
-        clock.sleep(PAUSE)
+    """The answer of a call, which must be harmless to repeat. Raises `GaveUp` when the time is over."""
+    return Patience(clock, threading.Event(), seconds=SECONDS).call(call, say=say)

@@ -130,13 +130,3 @@ class Prober(Protocol):
 
     def get(self, url: str, *, release: str | None, timeout: float) -> Answer:
         """GET with the preview header of `release`, or without; `timeout` in seconds."""
-
-
-class Clock(Protocol):
-    """Seconds that only go forward, and a way to wait."""
-
-    def now(self) -> float:
-        """Seconds since some moment."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""

@@ -8,7 +8,6 @@ process dies can be ended by another one, from the last state that it kept. It m
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,9 +22,10 @@ from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.notices import Notice, notice_of
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.text import one_line
+from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.executor import Hands, Ports
 from fleetswap.workflows.rollout.patiently import patiently
-from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Metrics, Notifier, Prober, Switch
+from fleetswap.workflows.rollout.ports import Balancer, Fleet, Metrics, Notifier, Prober, Switch
 from fleetswap.workflows.stop import Stop
 
 TOO_MANY = 1000
@@ -33,21 +33,6 @@ TOO_MANY = 1000
 
 Say = Callable[[str], None]
 Keep = Callable[[State], None]
-
-
-class SystemClock:
-    """The clock of this machine; all its processes read the same time. A wish to stop ends a wait."""
-
-    def __init__(self, stop: Stop | None = None) -> None:
-        self._stop = stop or Stop()
-
-    def now(self) -> float:
-        """Seconds since some moment; changes of the wall clock do not matter."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        self._stop.sleep(seconds)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.model import Group
 from fleetswap.domain.rollout.view import Site, SiteNow, candidates, seen
+from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.patiently import patiently
-from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Switch
+from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
 
 T = TypeVar("T")
 

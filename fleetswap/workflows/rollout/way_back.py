@@ -13,9 +13,10 @@ from fleetswap.domain.rollout import way_back
 from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.view import Site
+from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.executor import Hands, Ports
 from fleetswap.workflows.rollout.patiently import patiently
-from fleetswap.workflows.rollout.ports import Balancer, Clock, Fleet, Switch
+from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
 from fleetswap.workflows.rollout.run import Driver, Say, Teller
 from fleetswap.workflows.rollout.service import status, time_now
 

@@ -69,7 +69,13 @@ class Patience:
         if now - max(began, self._last_success) >= self._seconds:
             raise GaveUp(f"{error}; gave up after {self._seconds:.0f} s without a success") from error
 
-    def call(self, attempt: Callable[[], T], *, absent_until: float | None = None) -> T:
+    def call(
+        self,
+        attempt: Callable[[], T],
+        *,
+        absent_until: float | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> T:
         """Make a call until it succeeds, fails for good, or the budget is spent (`GaveUp`, with the last failure)."""
         began = self._clock.now()
         for failures in itertools.count(1):
@@ -79,6 +85,7 @@ class Patience:
                 result = attempt()
             except (TryAgain, NotFound) as error:
                 self.bear(error, began=began, absent_until=absent_until)
+                say(str(error))
                 self._clock.sleep(pause(failures), self._stop)
             else:
                 self.renew()

@@ -9,7 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from fleetswap.domain.errors import CloudError, NotFound, TryAgain
-from fleetswap.workflows.image.retry import LONGEST_WAIT, GaveUp, Patience, Stopped, pause
+from fleetswap.workflows.clock import SystemClock
+from fleetswap.workflows.retry import LONGEST_WAIT, GaveUp, Patience, Stopped, pause
+from fleetswap.workflows.stop import Stop
 from tests.fakes.ebs import FakeClock
 
 
@@ -124,3 +126,14 @@ def test_pauses_grow_and_are_drawn() -> None:
     assert all(LONGEST_WAIT >= later > earlier * 1.2 for earlier, later in itertools.pairwise(longest[:6]))
     assert max(longest) <= LONGEST_WAIT
     assert max(pause(1, first=0.05) for _ in range(200)) <= 0.05
+
+
+def test_a_wait_ends_early_when_someone_wants_it_to() -> None:
+    """Ctrl-C, or the first error, would be obeyed a minute later. (Then this test takes that long.)"""
+    stop = threading.Event()
+    stop.set()
+    SystemClock().sleep(60, stop)
+    wish = Stop()
+    wish.ask("Ctrl-C")
+    SystemClock(wish).sleep(60)
+    assert wish.take() == "Ctrl-C", "a wait does not take the wish from the one who obeys it"
