@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, TypeAdapter
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.policy import Policy, Shortage
@@ -152,7 +152,7 @@ class RolloutPolicy(Judgement):
     that may be None. What comes later gets a default, too.
     """
 
-    capacity: int = Field(ge=1)
+    minimum: int = Field(validation_alias=AliasChoices("capacity", "minimum"), serialization_alias="capacity", ge=1)
     """Minimum number of machines of the live release; also how many a first deploy starts with."""
     strategy: StrategyInputs = StrategyInputs(steps=())
     quick: float = Field(default=Policy.quick, gt=0, le=60)
@@ -193,8 +193,8 @@ class RolloutSettings(Judgement, Moves):
     alerts: TopicArn | None = Field(default=None, examples=["arn:aws:sns:eu-central-1:111122223333:deploys"])
     """ARN of an SNS topic that is notified at the end of every rollout, whether it succeeded or not."""
 
-    def policy(self, capacity: int) -> RolloutPolicy:
-        """The policy of a rollout with these settings; `capacity` is the minimum number of live machines."""
+    def policy(self, minimum: int) -> RolloutPolicy:
+        """The policy of a rollout with these settings; `minimum` is that of the live release's machines."""
         judgement = self.model_dump(include=set(Judgement.model_fields))
         strategy = StrategyInputs(steps=self.strategy, bake=self.bake, trusted_bake=self.trusted_bake)
-        return RolloutPolicy(capacity=capacity, strategy=strategy, **judgement)
+        return RolloutPolicy(minimum=minimum, strategy=strategy, **judgement)

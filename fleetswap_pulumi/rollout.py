@@ -213,7 +213,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
                 }
                 for side in args.sides
             ],
-            "policy": args.policy.model_dump(mode="json"),
+            "policy": args.policy.model_dump(mode="json", by_alias=True),
             "tags": args.context.tags(name),
             "trusted": args.trusted,
             "switch_role": args.switch_role,

@@ -21,7 +21,7 @@ LISTENER = "arn:listener"
 CALL_SECONDS = 0.01
 LAG = 0.5
 """Seconds for which a machine that has ended still reads as healthy."""
-POLICY = Policy(capacity=2, deadline=120, readings=3, interval=2, shift_deadline=20, patience=60)
+POLICY = Policy(minimum=2, deadline=120, readings=3, interval=2, shift_deadline=20, patience=60)
 
 
 def side(name: str) -> Side:

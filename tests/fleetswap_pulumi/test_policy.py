@@ -42,10 +42,10 @@ def test_the_state_machine_has_the_same_fields(model: type[BaseModel], domain: t
 
 def test_defaults_are_the_same() -> None:
     """A test of the state machine would prove nothing of a rollout with the default settings."""
-    assert RolloutPolicy(capacity=2).to_policy() == Policy(capacity=2)
+    assert RolloutPolicy(minimum=2).to_policy() == Policy(minimum=2)
     policy = RolloutSettings().policy(2)
     differ = {
-        name for name in RolloutPolicy.model_fields if getattr(policy, name) != getattr(RolloutPolicy(capacity=2), name)
+        name for name in RolloutPolicy.model_fields if getattr(policy, name) != getattr(RolloutPolicy(minimum=2), name)
     }
     assert differ == {"strategy", "errors"}, "a canary, judged by its errors, is for users alone"
 
@@ -106,10 +106,10 @@ def test_every_setting_arrives() -> None:
             "again": True,
         }
     )
-    policy, plain = settings.policy(7).to_policy(), Policy(capacity=2)
+    policy, plain = settings.policy(7).to_policy(), Policy(minimum=2)
     left = {field.name for field in fields(Policy) if getattr(policy, field.name) == getattr(plain, field.name)}
     assert left == {"quick", "patience"}, "what no user sets"
-    assert policy.capacity == 7
+    assert policy.minimum == 7
     assert policy.strategy == Strategy((Step(5, 1, 2),), bake=3, trusted_bake=4)
     assert policy.errors == Limit(ratio=2, ceiling=0.1)
     assert policy.slowness == Limit(ratio=3)
@@ -143,26 +143,32 @@ def test_a_wrong_policy_is_refused_by_its_keys(wrong: dict[str, Any], keys: list
 def test_a_state_in_the_field_reads_as_it_was_written() -> None:
     """The first deploy after an upgrade would show a change of the rollout, and start one."""
     policy = Inputs.of(STATE).policy
-    assert without_none(policy.model_dump(mode="json")) == STATE["policy"]
+    assert without_none(policy.model_dump(mode="json", by_alias=True)) == STATE["policy"]
     read = policy.to_policy()
     assert (read.deadline, read.readings, read.slow, read.shortage) == (120, 2, 1.5, Shortage.ABORT)
     assert [step.weight for step in read.strategy.steps] == [10, 50, 100]
+
+
+def test_the_guardian_reads_what_the_provider_has_read() -> None:
+    """A rollout whose provider was killed could not be ended: the guardian gets the inputs as they were read."""
+    inputs = Inputs.of(STATE)
+    assert Inputs.of(inputs.model_dump()) == inputs
 
 
 def test_what_the_engine_leaves_out_is_none() -> None:
     """`errors: null` would be read back as the default, and a candidate judged that nobody wanted judged."""
     settings = RolloutSettings.model_validate({"errors": None, "slowness": {"ceiling": None}})
     policy = settings.policy(2)
-    kept = without_none(policy.model_dump(mode="json"))
+    kept = without_none(policy.model_dump(mode="json", by_alias=True))
     assert "errors" not in kept
     assert RolloutPolicy.model_validate(kept) == policy
     lenient = RolloutSettings.model_validate({"errors": {"ceiling": None}}).policy(2)
-    assert RolloutPolicy.model_validate(without_none(lenient.model_dump(mode="json"))) == lenient
+    assert RolloutPolicy.model_validate(without_none(lenient.model_dump(mode="json", by_alias=True))) == lenient
 
 
 def test_the_oldest_policy_is_readable() -> None:
     """A state that was written before a setting existed could not be read any more."""
-    assert RolloutPolicy.model_validate({"capacity": 2.0, "probe_statuses": [200.0]}).to_policy() == Policy(capacity=2)
+    assert RolloutPolicy.model_validate({"capacity": 2.0, "probe_statuses": [200.0]}).to_policy() == Policy(minimum=2)
 
 
 def test_counts_that_went_through_pulumi_are_whole() -> None:
@@ -170,7 +176,7 @@ def test_counts_that_went_through_pulumi_are_whole() -> None:
     steps = [{"weight": 5.0, "min_requests": 10.0}]
     policy = RolloutPolicy.model_validate({"capacity": 2.0, "readings": 3.0, "strategy": {"steps": steps}}).to_policy()
     step = policy.strategy.steps[0]
-    assert repr((policy.capacity, policy.readings, step.weight, step.min_requests)) == "(2, 3, 5, 10)"
+    assert repr((policy.minimum, policy.readings, step.weight, step.min_requests)) == "(2, 3, 5, 10)"
 
 
 def without_none(value: Any) -> Any:

@@ -94,7 +94,7 @@ def _live(name: str, fleet: Fleet, state: State, story: tuple[str, ...]) -> Iter
     by_hand = any(part.startswith(("rollback by hand", "another deployer")) for part in story)
     if fleet.scale_in_at is not None:
         yield f"{name} is live, and will be scaled in at {fleet.scale_in_at}"
-    if fleet.minimum > state.order.policy.capacity and not by_hand and not state.warnings:
+    if fleet.minimum > state.order.policy.minimum and not by_hand and not state.warnings:
         yield f"{name} is live, and still held at {fleet.minimum} machines"
     if fleet.on_demand:
         yield f"{name} still launches on-demand machines"

@@ -21,7 +21,7 @@ HELD = 160
 """Seconds that a held-up deployer sleeps: longer than its switch waits."""
 
 POLICY = Policy(
-    capacity=2,
+    minimum=2,
     readings=2,
     interval=2,
     quick=1,

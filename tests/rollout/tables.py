@@ -12,7 +12,7 @@ from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule
 from fleetswap.domain.rollout.state import State
 from tests.fakes.world import order, side
 
-POLICY = Policy(capacity=2, deadline=100, convergence=60, warm=600, switch_margin=20, patience=50, quick=0.25)
+POLICY = Policy(minimum=2, deadline=100, convergence=60, warm=600, switch_margin=20, patience=50, quick=0.25)
 ORDER = order("new", "live", "old", standby="live", policy=POLICY)
 NEW, LIVE, OLD = side("new"), side("live"), side("old")
 ON_LIVE = Rule((("tg-live", 100),), "live")

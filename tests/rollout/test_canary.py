@@ -470,4 +470,4 @@ def test_wrong_strategies_are_refused(steps: tuple[dict[str, float], ...]) -> No
 def test_wrong_checks_are_refused(wrong: dict[str, object]) -> None:
     """Traffic could be put on machines that are not healthy, or a misspelt check would be ignored."""
     with pytest.raises(InputError):
-        Policy(capacity=1, **wrong)  # type: ignore[arg-type] # wrong on purpose
+        Policy(minimum=1, **wrong)  # type: ignore[arg-type] # wrong on purpose

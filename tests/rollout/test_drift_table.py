@@ -11,7 +11,7 @@ from fleetswap.domain.rollout.messages import Seen
 from fleetswap.domain.rollout.model import Armed, Group, Policy, Rule
 from tests.fakes.world import order
 
-ORDER = order("new", "live", "old", standby="live", policy=Policy(capacity=2, warm=600))
+ORDER = order("new", "live", "old", standby="live", policy=Policy(minimum=2, warm=600))
 NEW = Rule((("tg-new", 100),), "new")
 FINE = {"new": Group(2, 3, 5), "live": Group(2, 2, 5, scale_in="9:00"), "old": Group(0, 0, 5)}
 
@@ -52,5 +52,5 @@ def test_what_someone_has_put_on_the_rule_is_drift() -> None:
 )
 def test_a_standby_is_kept_warm_only_if_the_settings_say_so(warm: float, told: tuple[str, ...]) -> None:
     """With `warm` at 0 the machines of the release before would run, and cost, unnoticed."""
-    cold = replace(ORDER, policy=Policy(capacity=2, warm=warm))
+    cold = replace(ORDER, policy=Policy(minimum=2, warm=warm))
     assert drift(cold, world(live=Group(2, 2, 5))) == told

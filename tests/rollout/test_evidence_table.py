@@ -17,7 +17,7 @@ from fleetswap.domain.rollout.rates import Limit
 RULE = Rule((("tg-live", 95), ("tg-new", 5)))
 GOOD = (Target("i-1", "healthy"), Target("i-2", "healthy"))
 SICK = (Target("i-1", "unhealthy", "Target.Timeout"),)
-POLICY = Policy(capacity=2)
+POLICY = Policy(minimum=2)
 EXPECTED = Expected(POLICY, RULE, 2)
 READ = Evidence(RULE, rule_known=True, targets=GOOD, answer=Answer(200))
 
@@ -136,7 +136,7 @@ def test_images(found: dict[str, str], verdict: str, words: str) -> None:
 def test_what_is_for_report_only_is_told_and_nothing_else(checks: tuple[str, ...], words: str) -> None:
     """A check that a team is trying out would end its deploys, or hold nothing against a bad release."""
     policy = Policy(
-        capacity=2, alarms=("up",), errors=Limit(ceiling=0.1), slow=1.0, slowness=Limit(ceiling=0.1), report_only=checks
+        minimum=2, alarms=("up",), errors=Limit(ceiling=0.1), slow=1.0, slowness=Limit(ceiling=0.1), report_only=checks
     )
     period = Period(0, 0, 60, 60, Figures(60, 0, 60, timed=60), None, 60)
     watch = Watch().held(100, 0).read((period,), 60)

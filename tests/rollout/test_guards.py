@@ -40,7 +40,7 @@ from fleetswap.domain.rollout.strategy import Step
 from fleetswap.workflows.rollout.executor import Hands, Ports
 from tests.fakes.world import Release, World, order, running, side
 
-POLICY = Policy(capacity=2, readings=2, interval=2, convergence=60)
+POLICY = Policy(minimum=2, readings=2, interval=2, convergence=60)
 ORDER = replace(order("new", "live", "old", standby="live", policy=POLICY), switch_role="arn:role")
 LIVE = Rule((("tg-live", 100),), "live")
 NEW = Rule((("tg-new", 100),), "new")

@@ -54,7 +54,7 @@ from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from tests.fakes.world import order, side
 
-POLICY = Policy(capacity=1, deadline=30, readings=2, interval=2, shift_deadline=10, patience=20)
+POLICY = Policy(minimum=1, deadline=30, readings=2, interval=2, shift_deadline=10, patience=20)
 ORDER = order("new", "live", "old", standby="live", policy=POLICY)
 CANARY = replace(
     ORDER,
@@ -338,15 +338,15 @@ def test_an_event_out_of_place_is_a_defect() -> None:
 @pytest.mark.parametrize(
     ("wrong", "names"),
     [
-        ({"capacity": 0}, "capacity"),
-        ({"capacity": 1, "readings": 0}, "readings"),
-        ({"capacity": 1, "deadline": 0}, "deadline"),
-        ({"capacity": 1, "interval": float("nan")}, "interval"),
-        ({"capacity": 1, "patience": float("inf")}, "patience"),
-        ({"capacity": 1, "probe_path": "healthz"}, "probe_path"),
-        ({"capacity": 1, "probe_path": "/a b"}, "probe_path"),
-        ({"capacity": 1, "probe_statuses": ()}, "probe_statuses"),
-        ({"capacity": 1, "probe_statuses": (99,)}, "probe_statuses"),
+        ({"minimum": 0}, "minimum"),
+        ({"minimum": 1, "readings": 0}, "readings"),
+        ({"minimum": 1, "deadline": 0}, "deadline"),
+        ({"minimum": 1, "interval": float("nan")}, "interval"),
+        ({"minimum": 1, "patience": float("inf")}, "patience"),
+        ({"minimum": 1, "probe_path": "healthz"}, "probe_path"),
+        ({"minimum": 1, "probe_path": "/a b"}, "probe_path"),
+        ({"minimum": 1, "probe_statuses": ()}, "probe_statuses"),
+        ({"minimum": 1, "probe_statuses": (99,)}, "probe_statuses"),
     ],
 )
 def test_wrong_policies_are_refused_by_name(wrong: dict[str, object], names: str) -> None:

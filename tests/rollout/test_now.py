@@ -343,7 +343,7 @@ def test_back_to_a_warm_standby(world: World) -> None:
     done = world.back()
     assert (done.live, done.left, done.machines, done.warnings) == ("web-a", "web-b", 3, ())
     assert world.serving() == {"web-a"}
-    assert world.sizes("web-a") == (1, 3), "as many as served, and the least number of the one that served"
+    assert world.sizes("web-a") == (1, 3), "as many as served, and the minimum of the one that served"
     assert world.sizes("web-b") == (3, 3), "what was left keeps its machines, also from target tracking"
     assert world.switch.armed() is None
     planned = world.scaling.describe_scheduled_actions(AutoScalingGroupName="web-a-1f2e")

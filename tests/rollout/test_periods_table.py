@@ -31,7 +31,7 @@ def test_every_figure_is_taken_over() -> None:
 )
 def test_how_long_the_switch_waits_for_a_step(step: Step, seconds: float) -> None:
     """The switch would put the traffic back in the middle of a step that goes well, or long after we died."""
-    policy = Policy(capacity=1, shift_deadline=30, switch_margin=120, convergence=60, data_deadline=200)
+    policy = Policy(minimum=1, shift_deadline=30, switch_margin=120, convergence=60, data_deadline=200)
     assert canary.switch_seconds(policy, step) == seconds
 
 
@@ -86,7 +86,7 @@ def test_a_period_that_is_revised_last_is_waited_for() -> None:
     late = 180 + AGED * 60
     watch = Watch().held(5, 0).read((three[0], replace(three[1], candidate=Figures(1, 1)), three[2]), 180)
     expected = Expected(
-        Policy(capacity=1, errors=Limit()), None, 1, watch=watch.read(three, late), now=late, until=120, asked=1
+        Policy(minimum=1, errors=Limit()), None, 1, watch=watch.read(three, late), now=late, until=120, asked=1
     )
     read = Evidence(None, rule_known=True, targets=(), periods=three)
     words = [(str(found.verdict), wording.reasons([found])) for found in findings(read, expected)]

@@ -27,7 +27,7 @@ from fleetswap.domain.rollout.strategy import Step, Strategy
 def test_a_setting_that_makes_no_sense_is_refused_by_its_name(wrong: dict[str, Any], name: str) -> None:
     """A slip in the settings would show as a traceback, or as a rollout that never ends or is never judged."""
     with pytest.raises(InputError, match=rf"\b{name}\b"):
-        Policy(capacity=1, **wrong)
+        Policy(minimum=1, **wrong)
 
 
 @pytest.mark.parametrize(("wrong", "name"), [({"bake": -1}, "bake"), ({"trusted_bake": inf}, "trusted_bake")])
@@ -40,9 +40,9 @@ def test_a_bake_that_is_no_time_is_refused_by_its_name(wrong: dict[str, Any], na
 def test_what_is_just_allowed_is() -> None:
     """A canary of one percent, or statuses at the ends of what HTTP has, would be refused."""
     assert Strategy((Step(1),)).steps == (Step(1), Step(100))
-    assert Policy(capacity=1, probe_statuses=(100, 599)).probe_statuses == (100, 599)
+    assert Policy(minimum=1, probe_statuses=(100, 599)).probe_statuses == (100, 599)
     every = tuple(sorted(OPTIONAL))
-    assert Policy(capacity=1, report_only=every).report_only == every
+    assert Policy(minimum=1, report_only=every).report_only == every
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_step_is_watched_if_it_asks_for_anything(step: Step, *, watched: bool)
 )
 def test_requests_are_counted_if_anything_needs_them(settings: dict[str, Any], *, counts: bool) -> None:
     """A check that the settings ask for would never see a figure, and wait for ever or pass unseen."""
-    assert Policy(capacity=1, **settings).counts_requests is counts
+    assert Policy(minimum=1, **settings).counts_requests is counts
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_requests_are_counted_if_anything_needs_them(settings: dict[str, Any], *
 )
 def test_a_step_waits_for_counts_that_may_end_it(settings: dict[str, Any], asked: int, *, must: bool) -> None:
     """A step would pass before its figures came, or a team that is only trying a check out wait for them."""
-    assert Policy(capacity=1, **settings).must_count(asked) is must
+    assert Policy(minimum=1, **settings).must_count(asked) is must

@@ -568,12 +568,12 @@ def judge(world: World, wanted: Order, before: Rule | None, sizes: dict[str, tup
     assert not world.dark, "traffic on a release without a healthy machine"
     if ended:
         assert world.serving() == {f"tg-{new}"}
-        assert world.releases[new].minimum == wanted.policy.capacity
+        assert world.releases[new].minimum == wanted.policy.minimum
         return
     if world.serving() == {f"tg-{new}"} and before is not None and before.serving != {f"tg-{new}"}:
         # The one way to stay: the old release was being scaled in already.
         assert world.releases["live"].desired == 0 or wanted.standby is None
-        assert world.releases[new].desired >= wanted.policy.capacity
+        assert world.releases[new].desired >= wanted.policy.minimum
         return
     assert world.rule_now == before
     for name, (minimum, desired) in sizes.items():
@@ -674,10 +674,10 @@ def test_a_second_run_after_any_crash_ends_well() -> None:
 
 
 def test_capacity_of_the_settings_is_the_floor() -> None:
-    """Raising the capacity setting would not reach the live release."""
+    """Raising `capacity.min` would not reach the live release."""
     world, wanted = first_deploy()
     run(world, wanted)
-    more = replace(wanted, policy=replace(wanted.policy, capacity=4))
+    more = replace(wanted, policy=replace(wanted.policy, minimum=4))
     assert observe(more, balancer=world, fleet=world).drift == (
         "new has 2 machines and at least 2, instead of at least 4",
     )

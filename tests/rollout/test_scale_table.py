@@ -147,7 +147,7 @@ def test_the_candidates_pin_is_written_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "latest", "floor"),
+    ("first", "latest", "own"),
     [
         (Group(4, 4, 8, pin=1), Group(5, 5, 8), 1),
         (Group(4, 4, 8), Group(5, 5, 8, pin=3), 4),
@@ -155,10 +155,10 @@ def test_the_candidates_pin_is_written_once() -> None:
         (None, None, None),
     ],
 )
-def test_the_minimum_without_any_pin(first: Group | None, latest: Group | None, floor: int | None) -> None:
+def test_the_minimum_without_any_pin(first: Group | None, latest: Group | None, own: int | None) -> None:
     """A release would keep for ever the minimum that only a canary asked for."""
     one = state(first=seen(live=first), latest=seen(live=latest))
-    assert pins.floor(one, LIVE) == floor
+    assert pins.own_minimum(one, LIVE) == own
 
 
 def test_every_mark_on_a_group_comes_off() -> None:
@@ -335,4 +335,4 @@ def test_with_nothing_to_be_kept_warm_the_standby_goes() -> None:
     """With `warm: 0` its machines would run, and cost."""
     cold = replace(QUIET, order=replace(ORDER, policy=replace(POLICY, warm=0)))
     assert settled(cold, **{**AS_IT_IS, "live": Group(2, 2, 8)}) == [Resize(LIVE, 0, 0)]
-    assert Policy(capacity=1).warm > 0
+    assert Policy(minimum=1).warm > 0

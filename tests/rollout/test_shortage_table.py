@@ -49,7 +49,7 @@ def test_what_a_shortage_is(machines: tuple[Machine, ...] | None, failed: tuple[
 )
 def test_when_on_demand_machines_are_tried(shortage: Shortage, percent: int | None, *, tried: bool, can: bool) -> None:
     """On-demand machines would be paid for against the settings, or be tried over and over."""
-    state = begin(order("new", "live", policy=Policy(capacity=2, shortage=shortage)), 0.0)
+    state = begin(order("new", "live", policy=Policy(minimum=2, shortage=shortage)), 0.0)
     if tried:
         state = replace(state, touched=tuple(pins.to_on_demand(state.order.candidate, 0)))
     assert scale.can_go_on_demand(state, Reading((), on_demand_percent=percent)) is can
@@ -57,6 +57,6 @@ def test_when_on_demand_machines_are_tried(shortage: Shortage, percent: int | No
 
 def test_a_percentage_that_a_dead_rollout_left_was_tried() -> None:
     """After a rollout that died, its on-demand machines would be written down as what the group had at first."""
-    state = begin(order("new", "live", policy=Policy(capacity=2, shortage=Shortage.ON_DEMAND)), 0.0)
+    state = begin(order("new", "live", policy=Policy(minimum=2, shortage=Shortage.ON_DEMAND)), 0.0)
     left = Seen(None, (("new", Group(0, 0, 5, on_demand_percent=50, on_demand_pin=20)),), (), ())
     assert not scale.can_go_on_demand(replace(state, first=left), Reading((), on_demand_percent=50))

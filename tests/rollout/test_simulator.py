@@ -279,10 +279,10 @@ def _nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def _as_many_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """Live has scaled out, and the release that it goes back to has not."""
 
-    def least(order: Order, _seen: Seen, _served: frozenset[str]) -> int:
-        return order.policy.capacity
+    def minimum(order: Order, _seen: Seen, _served: frozenset[str]) -> int:
+        return order.policy.minimum
 
-    monkeypatch.setattr(scale, "demand", least)
+    monkeypatch.setattr(scale, "demand", minimum)
 
 
 BUGS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [

@@ -122,7 +122,7 @@ def test_where_it_cannot_go(now: SiteNow, to: str | None, why: str) -> None:
 def test_the_least_number_of_machines_comes_from_the_tags(groups: dict[str, Group | None], capacity: int) -> None:
     """Without the settings, live could be scaled in to nothing, or never again."""
     made = way_back.order(view(groups=groups), "live", at="9:00", policy=replace(way_back.POLICY, deadline=77))
-    assert made.policy.capacity == capacity
+    assert made.policy.minimum == capacity
     assert (made.policy.deadline, made.policy.shortage_patience) == (77, 77), "a shortage is waited for as long"
     assert made.url == ""
     assert made.switch_role is None

@@ -181,7 +181,7 @@ def _with_traffic(state: State, side: Side, *, pinned: bool) -> list[Change]:
     if not pinned:
         return []
     was_home = side.target_group in state.served
-    minimum = pins.floor(state, side) if was_home else state.order.policy.capacity
+    minimum = pins.own_minimum(state, side) if was_home else state.order.policy.minimum
     return [Resize(side, minimum or 0, None, lower=True)]
 
 

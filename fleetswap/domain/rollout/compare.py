@@ -84,7 +84,7 @@ def _before_going_back(state: State) -> Iterator[Change]:
         if isinstance(change, ScheduleScaleIn) and change.side == side:
             yield CancelScaleIn(change.side)
         if isinstance(change, Untag) and change.side == side and side != state.order.candidate:
-            yield Tag(change.side, rollout_tags.PIN, str(pins.floor(state, change.side) or 0))
+            yield Tag(change.side, rollout_tags.PIN, str(pins.own_minimum(state, change.side) or 0))
 
 
 def _compare_after(state: State, now: float) -> State:

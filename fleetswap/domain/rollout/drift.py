@@ -36,14 +36,14 @@ def _traffic(order: Order, seen: Seen) -> Iterator[str]:
 
 
 def _candidate(order: Order, group: Group | None) -> Iterator[str]:
-    candidate, capacity = order.candidate, order.policy.capacity
+    candidate, minimum = order.candidate, order.policy.minimum
     if group is None:
         yield gone(candidate)
         return
-    if group.minimum != capacity or group.desired < capacity:
+    if group.minimum != minimum or group.desired < minimum:
         yield (
             f"{candidate.release} has {group.desired} machines and at least {group.minimum},"
-            f" instead of at least {capacity}"
+            f" instead of at least {minimum}"
         )
     if group.scale_in is not None:
         yield f"{candidate.release} is to be scaled in at {group.scale_in}"

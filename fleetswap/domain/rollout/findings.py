@@ -76,7 +76,7 @@ class Finding:
     value: Value | None = None
     """What was read, in `unit`."""
     limit: Value | None = None
-    """What `value` is compared with, in the same unit: the least number of machines or requests, the highest rate, the
+    """What `value` is compared with, in the same unit: the minimum of machines or requests, the highest rate, the
     state, status or image that is expected."""
     unit: Unit | None = None
     candidate: Counts | None = None

@@ -190,7 +190,7 @@ class Group:
     """The percentage that it is to have again (`marks.ON_DEMAND`)."""
 
     @property
-    def floor(self) -> int:
+    def own_minimum(self) -> int:
         """The minimum without the pin."""
         return self.minimum if self.pin is None else self.pin
 

@@ -34,7 +34,7 @@ def pin_candidate(state: State, seen: Seen) -> list[Change]:
     group = seen.group(candidate.release)
     if group is None or group.pin is not None or rollout_tags.PIN in keys_on(state, candidate):
         return []
-    return [Tag(candidate, rollout_tags.PIN, str(state.order.policy.capacity))]
+    return [Tag(candidate, rollout_tags.PIN, str(state.order.policy.minimum))]
 
 
 def to_on_demand(side: Side, former: int) -> list[Change]:
@@ -50,9 +50,9 @@ def former_percent(state: State, side: Side) -> int | None:
     return next((group.on_demand_pin for group in _seen(state, side) if group.on_demand_pin is not None), None)
 
 
-def floor(state: State, side: Side) -> int | None:
+def own_minimum(state: State, side: Side) -> int | None:
     """The minimum that a group had before any pin; None if it was never seen."""
-    return next((group.floor for group in _seen(state, side)), None)
+    return next((group.own_minimum for group in _seen(state, side)), None)
 
 
 def is_pinned(state: State, side: Side) -> bool:

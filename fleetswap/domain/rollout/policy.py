@@ -53,8 +53,8 @@ class Shortage(StrEnum):
 class Policy:
     """How a rollout is judged and how long it may take. A value that makes no sense is an `InputError`."""
 
-    capacity: int
-    """Least number of machines of the live release; also how many a first deploy starts with."""
+    minimum: int
+    """Minimum number of machines of the live release; also how many a first deploy starts with."""
     deadline: float = 600.0
     """Seconds from the start until a candidate that is not healthy, or fails its probe, is given up."""
     readings: int = 3
@@ -105,7 +105,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Refuse what can never succeed, or would not wait at all."""
-        for name in ("capacity", "readings"):
+        for name in ("minimum", "readings"):
             if getattr(self, name) < 1:
                 raise InputError(f"rollout policy: {name} is {getattr(self, name)}, it must be 1 or more")
         for name in ("deadline", "interval", "quick", "probe_timeout", "shift_deadline", "patience", "switch_margin"):

@@ -35,7 +35,7 @@ def enter(state: State, now: float) -> Next:
     if wanted > group.maximum:
         reason = (
             f"release {candidate.release} needs {wanted} machines, as many as serve now, but may have only"
-            f" {group.maximum}: raise the greatest capacity"
+            f" {group.maximum}: raise fleetswap:capacity.max"
         )
         return compare.fail(state, Kind.ABORTED if state.moved else Kind.INPUT, reason, now)
     found = changes(state, seen, wanted)
@@ -58,11 +58,11 @@ def answered(state: State, event: Event, _now: float) -> Next:
 
 
 def demand(order: Order, seen: Seen, served: frozenset[str]) -> int:
-    """How many machines carry the traffic now, and never fewer than the settings' capacity.
+    """How many machines carry the traffic now, and never fewer than the settings' minimum.
 
     The group's desired capacity says it; of a release that is not in the order, the targets that are not leaving.
     """
-    most = order.policy.capacity
+    most = order.policy.minimum
     for target_group in served:
         group = seen.group(order.release_of(target_group))
         if group is not None:
@@ -94,7 +94,7 @@ def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
         found = [*pins.pin_candidate(state, seen), *found, *told, *ahead]
     if group.abort is not None:
         found.append(Untag(candidate, (rollout_tags.ABORT,)))
-    minimum = order.policy.capacity if state.is_live_already else wanted
+    minimum = order.policy.minimum if state.is_live_already else wanted
     fits = group.desired >= wanted and (group.minimum >= wanted or state.is_live_already)
     if not fits or group.is_planned:  # scaled in, perhaps, since we looked
         found.append(Resize(candidate, minimum, max(wanted, group.desired)))

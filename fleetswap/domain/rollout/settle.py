@@ -122,10 +122,10 @@ def _kept(state: State, side: Side, group: Group) -> list[Change]:
 
 
 def _candidate(state: State, group: Group | None) -> list[Change]:
-    candidate, capacity = state.order.candidate, state.order.policy.capacity
+    candidate, minimum = state.order.candidate, state.order.policy.minimum
     resized = any(isinstance(change, Resize) and change.side == candidate for change in state.touched)
-    fits = group is not None and group.minimum == capacity and not resized
-    resize: list[Change] = [] if fits else [Resize(candidate, capacity, None)]
+    fits = group is not None and group.minimum == minimum and not resized
+    resize: list[Change] = [] if fits else [Resize(candidate, minimum, None)]
     return [*resize, *pins.release(state, candidate)]
 
 

@@ -14,7 +14,7 @@ from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.view import ReleaseNow, SiteNow
 
 POLICY = Policy(
-    capacity=1,
+    minimum=1,
     deadline=300,
     readings=2,
     interval=1,
@@ -57,7 +57,7 @@ def target(now: SiteNow, to: str | None) -> ReleaseNow:
 def order(now: SiteNow, to: str | None, *, at: str, policy: Policy = POLICY) -> Order:
     """The order that puts all the traffic back. `at` is the time now, for the tags. An `InputError` as of `target`.
 
-    What is left is the standby, and keeps its machines. Of `policy` the capacity is found here, from the tags. There is
+    What is left is the standby, and keeps its machines. Of `policy` the minimum is found here, from the tags. There is
     no switch of its own: who goes back by hand has no role for it. Nothing is probed: no tag tells the address.
     """
     found = target(now, to)
@@ -70,7 +70,7 @@ def order(now: SiteNow, to: str | None, *, at: str, policy: Policy = POLICY) -> 
         candidate=found.side,
         others=tuple(side for side in sides if side != found.side),
         standby=given_up if any(side.release == given_up for side in sides) else None,
-        policy=replace(policy, capacity=_floor(now, found), shortage_patience=policy.deadline),
+        policy=replace(policy, minimum=_minimum(now, found), shortage_patience=policy.deadline),
         trusted=True,
         terms=Terms(
             overrules=f"rolled back by hand to {found.release} ({at})",
@@ -94,11 +94,11 @@ def left(now: SiteNow, found: ReleaseNow) -> str:
     return new[0] if new else next((arn for arn, _ in now.strangers), "nothing")
 
 
-def _floor(now: SiteNow, found: ReleaseNow) -> int:
-    """The least number of machines that a live release has; the settings would say it, but they are not here."""
+def _minimum(now: SiteNow, found: ReleaseNow) -> int:
+    """The minimum of a live release; the settings would say it, but they are not here."""
     serving = [each.group for each in now.serving if each.group and each.release != found.release]
     if found.group is not None and found.group.pin is not None:
-        floor = found.group.pin
+        minimum = found.group.pin
     else:
-        floor = min([group.floor for group in serving], default=1)
-    return max(1, floor if found.group is None else min(floor, found.group.maximum))
+        minimum = min([group.own_minimum for group in serving], default=1)
+    return max(1, minimum if found.group is None else min(minimum, found.group.maximum))
