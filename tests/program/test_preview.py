@@ -14,7 +14,7 @@ from fleetswap.domain.rollout.model import PREVIEW_HEADER, PRIORITY, preview_val
 from fleetswap_pulumi.preview import PreviewGuardProvider, PreviewRuleProvider
 from localcloud.server import LocalCloud
 from tests.localcloud.clients import Clients
-from tests.localcloud.test_strict_listeners import FIXED, listener, target_groups
+from tests.localcloud.elbv2.test_listeners import FIXED, listener, target_groups
 
 rules, guards = PreviewRuleProvider(), PreviewGuardProvider()
 

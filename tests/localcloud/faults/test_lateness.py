@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localcloud.faults.lateness import BadLateness, Late, Lateness
-from tests.localcloud.test_faults import ask
+from tests.localcloud.faults.test_rules import ask
 
 if TYPE_CHECKING:
     from localcloud.server import LocalCloud

@@ -10,7 +10,7 @@ from localcloud.autoscaling import health
 from localcloud.hooks import TargetHealth
 from localcloud.server import LocalCloud
 from localcloud.view import AutoScalingGroup, Cloud, Instance
-from tests.localcloud.balancer_world import until
+from tests.localcloud.balancer.world import until
 from tests.localcloud.clients import Clients
 
 LAUNCHED = 1000.0

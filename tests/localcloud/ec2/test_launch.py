@@ -8,7 +8,7 @@ import pytest
 
 from localcloud.autoscaling import scaling
 from localcloud.moto_state import LOCK, backend
-from tests.localcloud.balancer_world import until
+from tests.localcloud.balancer.world import until
 from tests.localcloud.clients import Clients, refusal
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from localcloud.balancer.health import Answered, Broken, Checker, Outcome, Probe, Target, TimedOut, matches
 from localcloud.view import HealthCheck
-from tests.localcloud.balancer_world import Server, until
+from tests.localcloud.balancer.world import Server, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

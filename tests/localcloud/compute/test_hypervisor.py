@@ -16,7 +16,7 @@ from localcloud.compute.hypervisor import Hypervisor
 from localcloud.processes.children import Children
 from localcloud.processes.process import Process
 from localcloud.view import Cloud, Instance, Permission, Root, SecurityGroup
-from tests.localcloud.balancer_world import until
+from tests.localcloud.balancer.world import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,7 +20,7 @@ from localcloud.balancer.fronts import Balancer
 from localcloud.faults.lateness import Lateness
 from localcloud.processes.children import Children
 from localcloud.view import Rule, SecurityGroup
-from tests.localcloud.balancer_world import CHECK, SECONDS, Load, World, fixed, forward, header, until
+from tests.localcloud.balancer.world import CHECK, SECONDS, Load, World, fixed, forward, header, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""CloudWatch, as the local cloud has it."""

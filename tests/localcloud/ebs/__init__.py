@@ -1,0 +1,1 @@
+"""The EBS direct API and its store."""

@@ -1,0 +1,1 @@
+"""EC2's control plane, as the local cloud has it."""
