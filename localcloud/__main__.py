@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from localcloud import daemon
-from localcloud.server import DEFAULT_PORT
+from localcloud.daemon import DEFAULT_PORT
 
 app = typer.Typer(
     add_completion=False,

@@ -9,16 +9,17 @@ from __future__ import annotations
 import threading
 from typing import Any, TypeAlias
 
+from moto.backends import get_backend
+
 Moto: TypeAlias = Any  # moto ships no types that mypy can read
 
 ACCOUNT_ID = "123456789012"  # moto's own, and what its STS answers
 REGION = "us-east-1"
+GLOBAL = frozenset({"iam", "sts"})  # services of which moto has one backend a partition
 
 LOCK = threading.RLock()
 
 
 def backend(service: str) -> Moto:
     """Moto's backend of a service (`ec2`, `autoscaling`, `elbv2`, `kms`, …) in our account and region."""
-    from moto.backends import get_backend  # noqa: PLC0415 - importing moto takes a second; only a server needs it
-
-    return get_backend(service)[ACCOUNT_ID]["aws" if service == "iam" else REGION]
+    return get_backend(service)[ACCOUNT_ID]["aws" if service in GLOBAL else REGION]

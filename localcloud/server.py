@@ -12,23 +12,27 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from localcloud import admin
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+from localcloud import admin, control
 from localcloud.ebs.store import SnapshotStore
 from localcloud.faults import calls
 from localcloud.faults.inject import Injector
 from localcloud.faults.lateness import Lateness
 from localcloud.faults.rules import Faults
+from localcloud.http_server import LoopbackServer
+from localcloud.machines import Machines
 from localcloud.moto_state import ACCOUNT_ID, LOCK, backend
+from localcloud.patches import Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-DEFAULT_PORT = 4510
 TICK_SECONDS = 0.25
 
-# Moto reads these when it is imported: no invented AMIs (loading them takes seconds), and no credentials of the user.
+# Moto reads these when it makes a backend: no invented AMIs (loading them takes seconds), no credentials of the user.
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
@@ -49,7 +53,7 @@ class LocalCloud:
     def __init__(
         self,
         directory: Path,
-        port: int = DEFAULT_PORT,
+        port: int,
         *,
         machines: bool = True,
         store: SnapshotStore | None = None,
@@ -57,12 +61,6 @@ class LocalCloud:
         lateness: Lateness | None = None,
     ) -> None:
         os.environ.update(ENVIRONMENT)
-        # Importing moto takes a second and reads the environment, so it comes after the line above.
-        from localcloud import control  # noqa: PLC0415
-        from localcloud.http_server import LoopbackServer  # noqa: PLC0415
-        from localcloud.machines import Machines  # noqa: PLC0415
-        from localcloud.patches import Patches  # noqa: PLC0415
-
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._server = LoopbackServer(port, self._answer)  # first of all: a taken port must change nothing
@@ -194,7 +192,5 @@ class LocalCloud:
 
 
 def _moto() -> WSGIApplication:
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415 - slow
-
     application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
     return application

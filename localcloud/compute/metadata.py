@@ -182,9 +182,7 @@ class MetadataServer(ThreadingHTTPServer):
             return None
         role = profile.roles[0].arn
         if self._credentials is None or self._credentials[0] != role or self._credentials[1] < time.time():
-            from moto.backends import get_backend  # noqa: PLC0415 - as in backends.backend, which knows regional ones
-
-            assumed = get_backend("sts")[ACCOUNT_ID]["aws"].assume_role(
+            assumed = backend("sts").assume_role(
                 region_name=REGION,
                 role_session_name=instance.id,
                 role_arn=role,

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
+from botocore.exceptions import UnknownServiceError
+from botocore.session import get_session
+
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
@@ -80,9 +83,6 @@ def identify(environ: WSGIEnvironment) -> Call:
 @functools.cache
 def _paths(name: str) -> tuple[tuple[str, re.Pattern[str], str], ...]:
     """(method, path, operation) of a service of the rest-json protocol; none of any other."""
-    from botocore.exceptions import UnknownServiceError  # noqa: PLC0415 - botocore is slow to import
-    from botocore.session import get_session  # noqa: PLC0415
-
     try:
         model = get_session().get_service_model(name) if name else None
     except UnknownServiceError:

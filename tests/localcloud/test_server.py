@@ -37,6 +37,12 @@ def pid(directory: Path) -> int:
     return int((directory / "pid").read_text().split()[0])
 
 
+def test_the_command_line_does_not_wait_for_moto() -> None:
+    """Each `make` would take two seconds longer, only to ask whether a local cloud runs."""
+    look = "import sys, localcloud.__main__; print(sorted({'boto3', 'botocore', 'moto'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_it_starts_once_and_stops_with_its_children(tmp_path: Path) -> None:
     """`make up` would start a second one, or `make down` leave processes behind."""
     directory, port = tmp_path / "cloud", free_port()

@@ -17,7 +17,7 @@ from engine.aws_plugin.config import Clients
 from engine.aws_plugin.kind import Call, OperationError
 from engine.aws_plugin.wire import UNKNOWN
 from tests.engine.aws_plugin.conftest import Engine, Made, NoClients, provider_config
-from tests.engine.aws_plugin.test_lifecycle import TRUST, listener_inputs
+from tests.engine.aws_plugin.test_lifecycle import TRUST, listener_inputs, mapping, stored_snapshot
 
 VPC = "aws:ec2/vpc:Vpc"
 SUBNET = "aws:ec2/subnet:Subnet"
@@ -142,8 +142,6 @@ def test_rules_without_a_priority_come_last(engine: Engine, make: Callable[..., 
 @pytest.fixture
 def group_inputs(make: Callable[..., Made], aws: Callable[[str], Any]) -> dict[str, Any]:
     """A group of machines that the local cloud can launch."""
-    from tests.engine.aws_plugin.test_lifecycle import mapping, stored_snapshot  # noqa: PLC0415 - used here only
-
     vpc = make(VPC, {"cidrBlock": "10.0.0.0/16"})
     subnet = make(SUBNET, {"vpcId": vpc.id, "cidrBlock": "10.0.0.0/24", "availabilityZone": "us-east-1a"})
     security = make(SECURITY, {"vpcId": vpc.id})
