@@ -107,12 +107,12 @@ def reason_of(detail: ErrorDetails) -> str:
     for kinds, form in REASONS.items():
         if detail["type"] in kinds.split():
             given = detail["input"]
-            reason = form.format(**{name: _short(limit) for name, limit in detail.get("ctx", {}).items()})
+            reason = form.format(**{name: as_written(limit) for name, limit in detail.get("ctx", {}).items()})
             is_short = isinstance(given, (str, int, float)) and len(str(given)) <= LONGEST
             return f"{reason}, not {given!r}" if is_short and reason.startswith("must") else reason
     return detail["msg"].removeprefix("Value error, ")
 
 
-def _short(limit: object) -> object:
-    """100 and not 100.0."""
-    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+def as_written(value: object) -> object:
+    """A value as a user writes it: 100 and not 100.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

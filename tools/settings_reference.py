@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from fleetswap_pulumi.checks import as_written
 from fleetswap_pulumi.settings import NAMESPACE, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -191,7 +192,7 @@ def _limits(schema: Mapping[str, Any], whose: str = "") -> str:
         "maxLength": "length ≤ {}",
     }
     forms = {**signs, **sizes, "pattern": "`{}`"}
-    limits = [form.format(_short(schema[name])) for name, form in forms.items() if name in schema]
+    limits = [form.format(as_written(schema[name])) for name, form in forms.items() if name in schema]
     return whose + ", ".join(limits) if limits else ""
 
 
@@ -201,13 +202,8 @@ def _flow(value: Any) -> str:  # noqa: ANN401 - a setting can be anything
         return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_flow, value)) + "]"
-    text = yaml.safe_dump([_short(value)], default_flow_style=True, width=10_000).strip()[1:-1]
+    text = yaml.safe_dump([as_written(value)], default_flow_style=True, width=10_000).strip()[1:-1]
     return json.dumps(value) if text.startswith("'") else text
-
-
-def _short(value: object) -> object:
-    """60 and not 60.0."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 if __name__ == "__main__":
