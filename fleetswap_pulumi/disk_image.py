@@ -85,8 +85,10 @@ class Inputs(ProviderInputs):
 
     @model_validator(mode="after")
     def _have_one_source(self) -> Inputs:
-        if (self.nix is None) == (self.file is None):
-            raise wrong("nix", "give exactly one of `nix` and `file`")
+        try:
+            source.from_plain(self.model_dump())
+        except ValueError as error:
+            raise wrong("nix", str(error)) from error
         return self
 
     @property

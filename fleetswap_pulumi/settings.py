@@ -71,8 +71,7 @@ class ImageSettings(Strict):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> ImageSettings:
-        if (self.nix is None) == (self.file is None):
-            raise ValueError("give exactly one of `nix` and `file`")
+        from_plain(self.model_dump())
         return self
 
     @property

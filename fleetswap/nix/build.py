@@ -155,14 +155,6 @@ def find_disk(out: Path) -> Path:
     return disks[0]
 
 
-def packages(out: Path) -> dict[str, str]:
-    """The manifest that a build left in its output: the file `packages`, a line "name version" each; `{}` without."""
-    manifest = out / "packages"
-    if not manifest.is_file():
-        return {}
-    return dict(line.split(" ", 1) for line in manifest.read_text().splitlines() if line)
-
-
 class _NoPackages(InputError):
     """The expression evaluates, but its derivation has no attribute `packages`."""
 

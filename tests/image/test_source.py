@@ -30,5 +30,5 @@ def test_the_plain_form_is_the_one_that_states_have(source: Any, plain: dict[str
 )
 def test_an_image_has_one_source(plain: dict[str, Any]) -> None:
     """A release would be made of whichever of two sources this version happens to look at first."""
-    with pytest.raises(ValueError, match="exactly one of `nix` and `file`"):
+    with pytest.raises(ValueError, match="give exactly one of `nix` and `file`"):
         from_plain(plain)

@@ -39,7 +39,7 @@ def from_plain(value: Mapping[str, Any]) -> ImageSource:
     """Read `nix` or `file` of a plain form back. `ValueError` unless it has exactly one; None is as good as absent."""
     nix, file = value.get("nix"), value.get("file")
     if (nix is None) == (file is None):
-        raise ValueError("an image has exactly one of `nix` and `file`")
+        raise ValueError("give exactly one of `nix` and `file`")
     if nix is None:
         return FileImage(str(file))
     return NixImage(str(nix["expression"]), dict(nix["args"]), dict(nix["options"]), nix.get("attr"))

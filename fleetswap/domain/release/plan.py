@@ -24,7 +24,6 @@ class Plan:
     wanted: Entry
     standby: Entry | None
     kept: tuple[Entry, ...]
-    retired: tuple[str, ...]
     ledger: Ledger
 
     @property
@@ -61,7 +60,6 @@ def plan(ledger: Ledger, wanted: Entry, *, kept_images: int, max_size: int) -> P
         wanted=wanted,
         standby=standby,
         kept=kept,
-        retired=tuple(entry.release for entry in rest[kept_images:]),
         ledger=replace(
             ledger,
             live=wanted.release,
