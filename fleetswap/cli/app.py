@@ -23,6 +23,7 @@ from click.exceptions import NoArgsIsHelpError
 from typer.core import TyperGroup
 
 from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.text import one_line
 
 INTERRUPTED = 128
 """Added to the number of the signal that ended the program, as a shell does."""
@@ -159,7 +160,7 @@ def _outcome(end: BaseException) -> int:
             number = end.number if isinstance(end, Ended) else signal.SIGINT
             line = "interrupted" if number == signal.SIGINT else f"terminated by {signal.Signals(number).name}"
             line, status = "; ".join([line, *getattr(end, "__notes__", ())]), INTERRUPTED + number
-    typer.echo(f"error: {' '.join(line.split())}", err=True)
+    typer.echo(f"error: {one_line(line)}", err=True)
     return status
 
 

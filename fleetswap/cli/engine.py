@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetswap.domain.errors import FleetswapError, InputError
+from fleetswap.domain.text import one_line
 
 STDERR = 2
 """Where pulumi's own words go, by number: what stands for `sys.stderr` may be no file."""
@@ -83,7 +84,7 @@ class Engine:
             command, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
-            why = " ".join((done.stderr or done.stdout).split()).removeprefix("error: ")
+            why = one_line(done.stderr or done.stdout).removeprefix("error: ")
             asked = " ".join(words[:2])
             raise EngineError(f"`pulumi {asked}` failed: {why or 'no message'}", _as_shell(done.returncode))
         return done.stdout

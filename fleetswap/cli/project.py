@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.text import one_line
 
 RELEASE = "fleetswap:release"
 SERVICE = "fleetswap:service"
@@ -144,7 +145,7 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path} is not YAML: {one_line(error)}") from error
     if document is None:
         return {}
     if not isinstance(document, dict):

@@ -12,7 +12,7 @@ from fleetswap.cli import locate, options
 from fleetswap.cli.display import print_json
 from fleetswap.domain.rollout.model import Armed
 from fleetswap.domain.rollout.view import ReleaseNow, SiteNow
-from fleetswap.domain.text import duration
+from fleetswap.domain.text import duration, one_line
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import service as workflow
 
@@ -57,7 +57,7 @@ def abort(
     running; if none is, the request is dropped when the next one starts.
     """
     at = locate.find(service, stack, region, endpoint_url)
-    why = " ".join(reason.split()) or REASON
+    why = one_line(reason) or REASON
     asked = workflow.abort(at.site, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
     if as_json:
         print_json({"service": at.site.service, "stack": at.site.stack, "reason": why, "releases": asked})

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleetswap.domain.errors import FleetswapError, InputError
+from fleetswap.domain.text import one_line
 
 DISK_SUFFIXES = (".raw", ".img", ".vhd", ".qcow2")
 """What an image is called, by its makers in nixpkgs. Whether it can be read is the uploader's to say."""
@@ -256,7 +257,7 @@ def _message(lines: list[str], start: int) -> str:
         if not line.startswith(" ") or not line.strip() or line.strip().startswith(AFTER_MESSAGE):
             break
         parts.append(line)
-    message = " ".join(" ".join(parts).split()).rstrip(":;")
+    message = one_line(" ".join(parts)).rstrip(":;")
     return message if len(message) <= MESSAGE_CHARS else message[:MESSAGE_CHARS] + "…"
 
 

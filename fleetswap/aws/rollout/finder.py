@@ -14,6 +14,7 @@ from fleetswap.aws.rollout.fleet import found_groups
 from fleetswap.domain import tags
 from fleetswap.domain.rollout.model import PRIORITY, Side
 from fleetswap.domain.rollout.view import Site
+from fleetswap.domain.text import counted
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -95,16 +96,11 @@ class Finder:
             sides, extra = found.setdefault(one.stack, ([], []))
             if any(side.target_group == one.side.target_group for side in sides):
                 extra.append(
-                    f"auto scaling group {one.side.group} ({counted(one.desired)}) has the tags and the target group of"
-                    f" {one.side.release} as well: delete it, if no one needs it"
+                    f"auto scaling group {one.side.group} ({counted(one.desired, 'machine')}) has the tags and the"
+                    f" target group of {one.side.release} as well: delete it, if no one needs it"
                 )
             else:
                 sides.append(one.side)
         for sides, _ in found.values():
             sides.sort(key=lambda side: side.release)
         return found
-
-
-def counted(machines: int) -> str:
-    """A number of machines in words."""
-    return f"{machines} machine{'' if machines == 1 else 's'}"
