@@ -40,11 +40,10 @@ STATS = HERE / "mutmut-stats.json"
 STAMP = HERE / "made-by"
 """Which version of this file made the mutants: other operators give them other numbers."""
 REASONS = Path("tests/rollout/mutants.toml")
-PACKAGE = "fleetswap.domain.rollout"
 
 QUICK, LONG = 3.0, 60.0
 """Seconds of tests that a mutant meets at most, the shortest ones first."""
-SLOW_TESTS = ("test_judgement.py", "test_simulator.py", "test_workflow.py")
+SLOW_TESTS = ("test_judgement.py", "test_run.py", "test_simulator.py")
 """Whole rollouts in simulated worlds by the thousand: only with `--long`."""
 
 SURVIVED, NO_TESTS = 0, 33

@@ -87,3 +87,12 @@ def test_the_shortest_tests_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mutmut.duration_by_test", {"long": 9.0, "b": 1.0, "a": 1.0, "c": 1.5})
     assert list(mutants.shortest(["long", "c", "b", "a"], 3.0)) == ["a", "b"]
     assert list(mutants.shortest(["long"], 3.0)) == ["long"], "one at least"
+
+
+def test_the_tests_and_modules_that_are_left_out_exist() -> None:
+    """After a file was renamed, its slow tests would run for each mutant, or its messages be mutated."""
+    settings = tomllib.loads((DOMAIN.parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
+    ignored = [each.removeprefix("--ignore=") for each in settings["pytest_add_cli_args_test_selection"]]
+    slow = [f"tests/rollout/{name}" for name in mutants.SLOW_TESTS]
+    for name in (*ignored, *slow, *settings["do_not_mutate"], *settings["also_copy"]):
+        assert (DOMAIN.parents[2] / name).exists(), name
