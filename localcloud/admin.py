@@ -13,6 +13,7 @@ Decides how a request is read and answered, in JSON; the rest is done elsewhere.
 | `POST instances/ID/interrupt` | a spot interruption; `{"seconds": 5}` is the warning's length, else 120 |
 | `POST instances/ID/kill` | its machine dies, as of a power cut |
 | `POST zones` | `{"letters": "ac"}`: the account has only these zones of the region |
+| `POST target-health` | without machines: `{"state": "healthy", "target_group": "web"}` is said of its targets from now on; without a group, of all |
 | `POST snapshots/ID/owner` | `{"owner": "999999999999", "shared": true}`: it is that account's now; owner null gives it back |
 """  # noqa: E501 - a table's row is one line
 
@@ -68,6 +69,7 @@ class Admin:
             ("POST", r"instances/([^/]+)/interrupt", self._interrupt),
             ("POST", r"instances/([^/]+)/kill", self._kill_machine),
             ("POST", r"snapshots/([^/]+)/owner", self._own),
+            ("POST", "target-health", _assume_health),
             ("POST", "zones", lambda asked: {"zones": zones.offer(_member(asked, "letters", (str,), ""))}),
         ]
 
@@ -113,6 +115,17 @@ class Admin:
         shared = _member(asked, "shared", (bool,), default=False)
         self._store.give(snapshot_id, owner, shared=shared)
         return {"snapshot": snapshot_id, "owner": owner, "shared": shared}
+
+
+def _assume_health(asked: object) -> dict[str, Any]:
+    state = _member(asked, "state", (str,), "")
+    target_group = _member(asked, "target_group", (str, type(None)), None)
+    with LOCK:
+        elbv2 = backend("elbv2")
+        if elbv2.machines is not None:
+            raise Bad("The health of targets is checked: it cannot be set.")
+        elbv2.assumed.change(state, target_group)
+    return {"state": state, "target_group": target_group}
 
 
 def _notifications() -> list[dict[str, Any]]:

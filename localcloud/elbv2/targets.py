@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from moto.elbv2.exceptions import TargetGroupNotFoundError, ValidationError
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup
@@ -41,9 +41,37 @@ _create_target_group = ELBv2Backend.create_target_group
 _modify_target_group = ELBv2Backend.modify_target_group
 
 
+class Assumed:
+    """What targets are said to be where no machines are, which could be checked. Hold `LOCK`."""
+
+    _STATES: Final = {  # ELBv2 API reference: TargetHealth
+        "healthy": ("healthy", "", ""),
+        "unhealthy": ("unhealthy", "Target.Timeout", "Request timed out"),
+        "initial": ("initial", "Elb.RegistrationInProgress", "Target registration is in progress"),
+    }
+
+    def __init__(self) -> None:
+        self._all = "initial"
+        self._of: dict[str, str] = {}
+
+    def change(self, state: str, target_group: str | None) -> None:
+        """Say this state of the targets of the group of that name from now on; without a name, of all. ValueError."""
+        if state not in self._STATES:
+            raise ValueError(f"state must be one of {', '.join(self._STATES)}, not {state}.")
+        if target_group is None:
+            self._all, self._of = state, {}
+        else:
+            self._of[target_group] = state
+
+    def of(self, target_group: str) -> tuple[str, str, str]:
+        """State, reason and description of a target of the group of that name."""
+        return self._STATES[self._of.get(target_group, self._all)]
+
+
 def patch(patches: Patches, machines: MachineHooks | None) -> None:
     """Make target health real; `machines` knows it."""
     patches.set(ELBv2Backend, "machines", machines)
+    patches.set(ELBv2Backend, "assumed", Assumed())
     patches.methods(ELBv2Backend, describe_target_health, create_target_group, modify_target_group)
     patches.methods(FakeTargetGroup, deregister, deregister_terminated_instances)
 
@@ -161,7 +189,7 @@ def describe_target_health(self: Moto, target_group_arn: str, targets: list[dict
     group = self.target_groups.get(target_group_arn)
     if group is None:
         raise TargetGroupNotFoundError
-    known = self.machines.target_health(target_group_arn) if self.machines else unchecked(group)
+    known = self.machines.target_health(target_group_arn) if self.machines else _unchecked(group, self.assumed)
     if targets:
         by_id = {health.target_id: health for health in known}
         known = [by_id.get(target["Id"]) or _unregistered(group, target["Id"]) for target in targets]
@@ -178,11 +206,11 @@ def describe_target_health(self: Moto, target_group_arn: str, targets: list[dict
     ]
 
 
-def unchecked(group: Moto) -> list[TargetHealth]:
+def _unchecked(group: Moto, assumed: Assumed) -> list[TargetHealth]:
     """What is known when nobody checks. Words: ELBv2 API reference, TargetHealth."""
     state = ("unused", "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer")
     if group.load_balancer_arns:
-        state = ("initial", "Elb.RegistrationInProgress", "Target registration is in progress")
+        state = assumed.of(group.name)
     registered = [TargetHealth(target["Id"], int(target["Port"]), *state) for target in group.targets.values()]
     leaving = ("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
     return [*registered, *(TargetHealth(target_id, int(group.port), *leaving) for target_id in draining(group))]

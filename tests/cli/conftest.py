@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -23,24 +20,12 @@ from fleetswap.domain.image.blocks import digest, linear_checksum
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.workflows.image import complete
 from tests.fakes.ebs import BLOCK, disk_bytes, nothing
+from tests.fakes.localcloud import Served, serve
 from tests.fakes.reads import mapped
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
-
-SERVE = """
-import pathlib, sys
-from localcloud.server import LocalCloud
-from localcloud.ebs.store import SnapshotStore
-root = pathlib.Path(sys.argv[1])
-store = SnapshotStore(root / "snapshots", settle_seconds=0.0)
-cloud = LocalCloud(root, 0, machines=False, store=store)
-cloud.start()
-print(cloud.endpoint, flush=True)
-sys.stdin.read()
-cloud.stop()
-"""
 
 CONTENT = disk_bytes(["data", "zero", "same"], 9 * BLOCK - 512, seed=3)
 
@@ -70,10 +55,8 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class Local:
+class Local(Served):
     """The local cloud."""
-
-    endpoint: str
 
     @property
     def ec2(self) -> EC2Client:
@@ -87,11 +70,11 @@ class Local:
 
     def fault(self, **rule: object) -> None:
         """Ask for a fault."""
-        self._ask("POST", json.dumps(rule).encode())
+        self.ask("POST", "faults", rule)
 
     def no_faults(self) -> None:
         """Take all faults back."""
-        self._ask("DELETE", None)
+        self.ask("DELETE", "faults")
 
     def hold(self, make: Callable[[str], Mapping[int, bytes]]) -> str:
         """A completed snapshot of these blocks, made by hand; they are made for its id."""
@@ -108,21 +91,12 @@ class Local:
         port.complete(snapshot_id, len(held), linear_checksum(digest(held[index]) for index in sorted(held)))
         return snapshot_id
 
-    def _ask(self, method: str, body: bytes | None) -> None:
-        with urlopen(Request(f"{self.endpoint}/_localcloud/faults", body, method=method), timeout=30) as answer:
-            assert answer.status == 200
-
 
 @pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A local cloud in a process of its own: moto's state is global, and other tests have theirs."""
-    command = [sys.executable, "-c", SERVE, str(tmp_path_factory.mktemp("cloud"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url, "the local cloud ended before it answered"
-        yield url
-        process.communicate("", timeout=60)
+    """A local cloud for all tests."""
+    with serve(tmp_path_factory.mktemp("cloud")) as served:
+        yield served.endpoint
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 
 from fleetswap.aws.rollout.balancer import Balancer
 from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.previews import Previews
 from fleetswap.aws.rollout.switch import Switch
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
@@ -24,28 +23,7 @@ from fleetswap.domain.rollout.model import Rule
 from fleetswap.workflows.clock import SystemClock
 from tests.cli.conftest import Local, Ran
 from tests.fakes.ebs import BLOCK, disk_bytes
-
-# The machines of this cloud are healthy at once, but those of the target groups that the file names.
-SERVE = """
-import pathlib, sys
-from localcloud.elbv2 import targets
-from localcloud.faults.lateness import Lateness
-from localcloud.hooks import TargetHealth
-from localcloud.server import LocalCloud
-from localcloud.ebs.store import SnapshotStore
-root = pathlib.Path(sys.argv[1])
-def health(group):
-    ill = group.name in (root / "ill").read_text().split()
-    state = ("unhealthy", "Target.Timeout", "Request timed out") if ill else ("healthy", "", "")
-    return [TargetHealth(target["Id"], 8080, *state) for target in group.targets.values()]
-targets.unchecked = health
-store = SnapshotStore(root / "snapshots", settle_seconds=0.0)
-cloud = LocalCloud(root, 0, machines=False, store=store, lateness=Lateness.none())
-cloud.start()
-print(cloud.endpoint, flush=True)
-sys.stdin.read()
-cloud.stop()
-"""
+from tests.fakes.localcloud import serve
 
 ROLE = "arn:aws:iam::123456789012:role/switch"
 PROJECT = "name: fleetswap\nruntime: python\n"
@@ -54,23 +32,10 @@ Cli = Callable[..., Ran]
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cloud's folder."""
-    folder = tmp_path_factory.mktemp("cloud")
-    (folder / "ill").write_text("")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def endpoint(root: Path) -> Iterator[str]:
-    """A cloud with machines that seem healthy, in place of the other tests'."""
-    command = [sys.executable, "-c", SERVE, str(root)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url, "the local cloud ended before it answered"
-        yield url
-        process.communicate("", timeout=60)
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cloud whose targets are healthy, in place of the other tests'."""
+    with serve(tmp_path_factory.mktemp("cloud"), healthy=True) as served:
+        yield served.endpoint
 
 
 class Region:
@@ -149,6 +114,9 @@ class Service:
         region, name = self.region, self.id(letter)
         made = region.elb.create_target_group(Name=name, Protocol="HTTP", Port=8080, VpcId=region.vpc)
         self.arns[letter] = made["TargetGroups"][0]["TargetGroupArn"]
+        # Like every release's: without a rule that forwards to it, its targets are unused and not checked.
+        given = tags.policy(self.stack, self.name, name=name, release=name)
+        Previews(region.elb, self.listener).ensure(name, self.arns[letter], given)
         region.scaling.create_auto_scaling_group(
             AutoScalingGroupName=name,
             MinSize=minimum,
@@ -212,17 +180,6 @@ def service(region: Region, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         monkeypatch.setattr(Cloud, name, once_for_all(name, getattr(Cloud, name)))
     monkeypatch.setattr(SystemClock, "sleep", lambda _, seconds, _stop=None: time.sleep(seconds / 50))
     return Service(region).settled()
-
-
-@pytest.fixture
-def ill(root: Path) -> Iterator[Callable[[str], None]]:
-    """Makes the machines of a release ill."""
-
-    def make(name: str) -> None:
-        (root / "ill").write_text(name)
-
-    yield make
-    (root / "ill").write_text("")
 
 
 def test_status_of_a_settled_service(cli: Cli, service: Service) -> None:
@@ -454,7 +411,7 @@ def test_rollback_now(cli: Cli, local: Local, service: Service) -> None:
     assert service.serving() == {"b"}
 
 
-def test_rollback_now_refuses(cli: Cli, service: Service, ill: Callable[[str], None]) -> None:
+def test_rollback_now_refuses(cli: Cli, local: Local, service: Service) -> None:
     """Traffic would move to a release that is gone, or ill; or an option would silently do nothing."""
     a, b = service.id("a"), service.id("b")
     now = ("rollback", "--now", "--service", service.name)
@@ -465,7 +422,7 @@ def test_rollback_now_refuses(cli: Cli, service: Service, ill: Callable[[str], N
     assert (ran.status, f"{b} has all the traffic already" in ran.error) == (2, True)
     ran = cli(*now, "--write")
     assert (ran.status, "settings file of stack fleetswap/prod is not here" in ran.error) == (2, True)
-    ill(a)
+    local.ask("POST", "target-health", {"state": "unhealthy", "target_group": a})
     ran = cli(*now, "--health-deadline", "1")
     assert (ran.status, ran.out) == (3, "")
     assert f"release {a} is not healthy after 1 s: 2 of 2 machines launched, 0 healthy" in ran.error

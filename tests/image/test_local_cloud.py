@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -33,29 +31,14 @@ from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.upload import Uploaded, upload
 from fleetswap.workflows.retry import Patience
 from tests.fakes.ebs import BLOCK, disk_file, nothing, spelled
-
-SERVE = """
-import pathlib, sys
-from localcloud.server import LocalCloud
-cloud = LocalCloud(pathlib.Path(sys.argv[1]), 0, machines=False)
-cloud.start()
-print(cloud.endpoint, flush=True)
-sys.stdin.read()
-cloud.stop()
-"""
+from tests.fakes.localcloud import serve
 
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A local cloud in a process of its own: moto's state is global, and other tests have theirs."""
-    directory = tmp_path_factory.mktemp("cloud")
-    command = [sys.executable, "-c", SERVE, str(directory)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url, "the local cloud ended before it answered"
-        yield url
-        process.communicate("", timeout=60)
+    """A local cloud for all tests; a snapshot takes its time to be completed."""
+    with serve(tmp_path_factory.mktemp("cloud"), late=True) as served:
+        yield served.endpoint
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,32 +16,18 @@ from fleetswap.aws.rollout.switch import Switch
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import TryAgain
 from fleetswap.domain.rollout import rollout_tags
-
-SERVE = """
-import pathlib, sys
-from localcloud.server import LocalCloud
-cloud = LocalCloud(pathlib.Path(sys.argv[1]), 0, machines=False)
-cloud.start()
-print(cloud.endpoint, flush=True)
-sys.stdin.read()
-cloud.stop()
-"""
+from tests.fakes.localcloud import serve
 
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A local cloud without machines, in a process of its own: moto's state is global, and other tests have theirs."""
-    command = [sys.executable, "-c", SERVE, str(tmp_path_factory.mktemp("cloud"))]
+    """A local cloud for all tests, as late as AWS."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "local")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "local")
         patch.delenv("AWS_PROFILE", raising=False)
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            url = process.stdout.readline().strip()
-            assert url, "the local cloud ended before it answered"
-            yield Cloud("us-east-1", url)
-            process.communicate("", timeout=60)
+        with serve(tmp_path_factory.mktemp("cloud"), late=True) as served:
+            yield Cloud("us-east-1", served.endpoint)
 
 
 class Site:

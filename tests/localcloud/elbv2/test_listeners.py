@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 
 import pytest
 
 from localcloud.hooks import TargetHealth
 from localcloud.moto_state import LOCK, backend
+from tests.fakes.localcloud import Served
 from tests.localcloud.clients import Clients, Network, refusal
+
+if TYPE_CHECKING:
+    from localcloud.server import LocalCloud
 
 FIXED: Any = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}
 ANY_PATH: Any = [{"Field": "path-pattern", "Values": ["/*"]}]
@@ -252,3 +257,42 @@ def test_health_and_console_come_from_the_machines(clients: Clients, monkeypatch
     output = clients.ec2.get_console_output(InstanceId=instance)["Output"]
     assert len(output) == 65_536
     assert output.endswith(" the end")
+
+
+def test_without_machines_target_health_is_what_is_asked_for(
+    clients: Clients, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests without machines would see nothing but targets that stay `initial`; or real machines' health be made up."""
+    network, served = clients.network(), Served(cloud.endpoint)
+    groups = target_groups(clients, network, 2)
+    clients.elbv2.create_rule(
+        ListenerArn=listener(clients, network),
+        Priority=1,
+        Conditions=ANY_PATH,
+        Actions=[forward(*((group, 1) for group in groups))],
+    )
+    instance = clients.ec2.run_instances(
+        ImageId=clients.image(), InstanceType="t3.micro", MinCount=1, MaxCount=1, SubnetId=network.subnets[0]
+    )["Instances"][0]["InstanceId"]
+    for group in groups:
+        clients.elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": instance}])
+
+    def states() -> list[str]:
+        return [
+            found["TargetHealth"]["State"]
+            for group in groups
+            for found in clients.elbv2.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        ]
+
+    assert states() == ["initial", "initial"]
+    served.ask("POST", "target-health", {"state": "healthy"})
+    assert states() == ["healthy", "healthy"]
+    name = clients.elbv2.describe_target_groups(TargetGroupArns=groups[1:])["TargetGroups"][0]["TargetGroupName"]
+    served.ask("POST", "target-health", {"state": "unhealthy", "target_group": name})
+    assert states() == ["healthy", "unhealthy"]
+    with pytest.raises(HTTPError, match="400"):
+        served.ask("POST", "target-health", {"state": "ill"})
+    with LOCK:
+        monkeypatch.setattr(type(backend("elbv2")), "machines", Machines())
+    with pytest.raises(HTTPError, match="400"):
+        served.ask("POST", "target-health", {"state": "healthy"})
