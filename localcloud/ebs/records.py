@@ -27,7 +27,7 @@ _KEPT = (
     "lineage",
     "client_token",
     "tags",
-    "sealed_at",
+    "completed_at",
     "failed",
     "owner",
     "shared",
@@ -86,7 +86,7 @@ class Snapshot:
     lineage: str
     client_token: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
-    sealed_at: float | None = None
+    completed_at: float | None = None
     failed: bool = False
     inherited: dict[int, bytes] = field(default_factory=dict, repr=False)
     written: dict[int, bytes] = field(default_factory=dict, repr=False)
@@ -148,6 +148,8 @@ def load(root: Path) -> Iterable[Snapshot]:
             shutil.rmtree(directory)
             continue
         kept = json.loads(meta.read_text(encoding="utf-8"))
+        if "sealed_at" in kept:  # what version 0.1 called it
+            kept["completed_at"] = kept.pop("sealed_at")
         asked = kept.pop("request")
         asked["tags"] = tuple((key, value) for key, value in asked["tags"])
         written = directory / "written"

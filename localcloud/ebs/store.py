@@ -100,8 +100,8 @@ class SnapshotStore:
             if snapshot.failed:
                 return "error"
             now = self._clock()
-            if snapshot.sealed_at is not None:
-                return "completed" if now >= snapshot.sealed_at + self._settle else "pending"
+            if snapshot.completed_at is not None:
+                return "completed" if now >= snapshot.completed_at + self._settle else "pending"
             if now > snapshot.touched_at + snapshot.request.timeout_minutes * 60:
                 snapshot.failed = True
                 records.save(self._root, snapshot)
@@ -229,7 +229,7 @@ class SnapshotStore:
         try:
             self._blocks.write(digest, data)
             with self._lock:
-                self._pending(snapshot_id)  # it may have been sealed or deleted meanwhile
+                self._pending(snapshot_id)  # it may have been completed or deleted meanwhile
                 records.append(self._root, snapshot_id, index, digest)
                 replaced = snapshot.written.get(index)
                 snapshot.written[index] = digest
@@ -241,7 +241,7 @@ class SnapshotStore:
             self._blocks.release([replaced])
 
     def complete(self, snapshot_id: str, changed_blocks: int, checksum: bytes | None = None) -> State:
-        """Seal the snapshot; it is completed shortly after. Sealing a sealed one again with a right count is harmless.
+        """Complete the snapshot; EC2 shows that shortly after. To complete it again with a right count is harmless.
 
         `changed_blocks` must be the number of distinct blocks put. `checksum`, if given, must be the LINEAR aggregate:
         the SHA-256 over the digests of those blocks (raw bytes) in order of index, as coldsnap computes it.
@@ -249,7 +249,7 @@ class SnapshotStore:
         """
         with self._lock:
             snapshot = self.find(snapshot_id)
-            if snapshot.sealed_at is None:
+            if snapshot.completed_at is None:
                 self._pending(snapshot_id)
             if changed_blocks != len(snapshot.written):
                 raise invalid(
@@ -258,8 +258,8 @@ class SnapshotStore:
                 )
             if checksum is not None and checksum != linear_checksum(snapshot.written):
                 raise invalid("INVALID_PARAMETER_VALUE", "The checksum does not match the blocks written.")
-            if snapshot.sealed_at is None:
-                snapshot.sealed_at = self._clock()
+            if snapshot.completed_at is None:
+                snapshot.completed_at = self._clock()
                 records.save(self._root, snapshot)
             return self.status(snapshot_id)
 
@@ -330,7 +330,7 @@ class SnapshotStore:
         snapshot = self.find(snapshot_id)
         if snapshot.owner is not None:
             raise unknown(snapshot_id)
-        if snapshot.sealed_at is not None or self.status(snapshot_id) != "pending":
+        if snapshot.completed_at is not None or self.status(snapshot_id) != "pending":
             raise invalid("INVALID_SNAPSHOT_ID", f"The snapshot '{snapshot_id}' is not pending.")
         return snapshot
 

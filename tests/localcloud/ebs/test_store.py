@@ -164,7 +164,7 @@ def test_a_snapshot_without_a_put_for_its_timeout_fails(tmp_path: Path) -> None:
     assert refused(store, "complete", snapshot.id, 1)[1] == "INVALID_SNAPSHOT_ID"
 
 
-def test_a_sealed_snapshot_is_pending_for_a_while(tmp_path: Path) -> None:
+def test_a_completed_snapshot_is_pending_for_a_while(tmp_path: Path) -> None:
     """A client that does not wait for completion would pass here and fail in AWS."""
     clock = Clock()
     store = SnapshotStore(tmp_path, clock=clock, settle_seconds=5.0)
@@ -174,6 +174,14 @@ def test_a_sealed_snapshot_is_pending_for_a_while(tmp_path: Path) -> None:
     assert refused(store, "put", snapshot.id, 0, block(0), digest(block(0)))[1] == "INVALID_SNAPSHOT_ID"
     clock.now += 5
     assert store.status(snapshot.id) == "completed"
+
+
+def test_what_version_0_1_kept_is_found(tmp_path: Path) -> None:
+    """The local cloud of a checkout would not start any more after an update, until its folder is deleted."""
+    done = completed(SnapshotStore(tmp_path, settle_seconds=0.0), {0: block(0)})
+    meta = tmp_path / done / "meta.json"
+    meta.write_text(meta.read_text().replace('"completed_at"', '"sealed_at"'))
+    assert SnapshotStore(tmp_path, settle_seconds=0.0).status(done) == "completed"
 
 
 def test_a_restart_finds_everything_and_drops_what_a_crash_left(tmp_path: Path) -> None:
