@@ -20,11 +20,14 @@ from fleetswap.aws.rollout.probe import HttpProber
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.errors import FleetswapError
-from fleetswap.domain.rollout import model, rollout_tags
+from fleetswap.domain.rollout import model, record, rollout_tags
 from fleetswap.domain.rollout.model import Order
+from fleetswap.domain.rollout.record import Kind
 from fleetswap.domain.rollout.state import State
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import run as workflow
+from fleetswap.workflows.rollout.record_file import recorder_of
+from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi.cancel import hear
 from fleetswap_pulumi.checks import ProviderInputs, Strict, check_failures, wrong
@@ -187,12 +190,14 @@ class RolloutArgs:
 class Rollout(Resource, module="fleetswap", name="Rollout"):
     """The traffic of a service. Outputs the release that has it and the seconds that each phase took.
 
-    `left` is the release that was rolled back by hand before, if one was.
+    `left` is the release that was rolled back by hand before, if one was. `record` has the phases and the steps of the
+    last rollout, with the evidence that each was judged by, as docs/reference/rollout-record.md describes them.
     """
 
     serving: pulumi.Output[str]
     left: pulumi.Output[str | None]
     seconds: pulumi.Output[dict[str, float]]
+    record: pulumi.Output[dict[str, Any] | None]
 
     def __init__(self, name: str, args: RolloutArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         inputs = {
@@ -224,7 +229,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
         super().__init__(
             RolloutProvider(),
             name,
-            {**inputs, "serving": None, "previous": None, "left": None, "seconds": None},
+            {**inputs, "serving": None, "previous": None, "left": None, "seconds": None, "record": None},
             opts,
         )
 
@@ -269,6 +274,7 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
                 show=speech.status,
                 stop=stop,
                 keep=guardian.keep,
+                recorder=_recorder(inputs),
             )
         except FleetswapError:
             raise
@@ -283,7 +289,19 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
         "previous": outcome.previous or "",
         "left": outcome.left or "",
         "seconds": seconds,
+        "record": {
+            "version": record.VERSION,
+            "run": outcome.run,
+            "started": outcome.started,
+            "phases": [record.plain(time) for time in outcome.times],
+            "steps": [record.plain(step) for step in outcome.steps],
+        },
     }
+
+
+def _recorder(inputs: Inputs) -> Recorder:
+    """What keeps the record of a rollout of these inputs; nothing where there is no home for it."""
+    return recorder_of(inputs.tags[tags.STACK], Kind.DEPLOY)
 
 
 def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -> None:
@@ -301,6 +319,7 @@ def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -
             switch=aws.switch,
             notifier=aws.notifier(inputs.alerts),
             say=say,
+            recorder=_recorder(inputs),
         )
     except Exception as error:  # noqa: BLE001 - no one is left whom it could be raised to
         say(f"error: {error}")

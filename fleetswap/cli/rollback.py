@@ -25,12 +25,14 @@ from fleetswap.cli.locate import Place
 from fleetswap.cli.project import Project
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain
+from fleetswap.domain.rollout.record import Kind
 from fleetswap.domain.rollout.way_back import POLICY
 from fleetswap.domain.rollout.way_back import target as choose
 from fleetswap.domain.text import counted
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import service as workflow
 from fleetswap.workflows.rollout import way_back
+from fleetswap.workflows.rollout.record_file import recorder_of
 
 THROUGH_PULUMI, NOW = "Through Pulumi", "With --now"
 """The headings of the options that only one way takes."""
@@ -197,6 +199,7 @@ def _now(
                 clock=SystemClock(),
                 policy=replace(POLICY, deadline=health_deadline),
                 say=display.say,
+                recorder=recorder_of(at.site.stack, Kind.ROLLBACK),
             )
         except KeyboardInterrupt as end:
             end.add_note("check with `fleetswap status`, and try again with the same command")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -26,9 +27,13 @@ from fleetswap.domain.errors import Aborted, CloudError, InputError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.model import Rule
+from fleetswap.domain.rollout.record import Found, Kind, Step, Written
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.view import Site
 from fleetswap.domain.rollout.way_back import POLICY, target
+from fleetswap.workflows.rollout.read_record import load
+from fleetswap.workflows.rollout.record_file import RecordFile
+from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.rollout.service import abort, find, status
 from fleetswap.workflows.rollout.way_back import rollback_now
 
@@ -158,7 +163,9 @@ class World:
         self.weigh(b=100)
         self.balancer.tag(self.listener, {rollout_tags.LIVE: "web-b", rollout_tags.STANDBY: "web-a"})
 
-    def back(self, to: str | None = None, *, balancer: Any = None, switch: Any = None) -> Any:
+    def back(
+        self, to: str | None = None, *, balancer: Any = None, switch: Any = None, recorder: Recorder | None = None
+    ) -> Any:
         return rollback_now(
             self.site,
             to,
@@ -168,6 +175,7 @@ class World:
             clock=self.clock,
             policy=replace(POLICY, deadline=8, shift_deadline=6),
             say=self.said.append,
+            recorder=recorder,
         )
 
 
@@ -383,6 +391,21 @@ def test_out_of_a_canary_that_no_one_attends(world: World) -> None:
         "a rollout that still runs stops"
     )
     assert RolledBack.read(world.balancer.tags(world.listener)[rollout_tags.ROLLED_BACK]).release == "web-c"
+
+
+def test_a_way_back_keeps_a_record(world: World, tmp_path: Path) -> None:
+    """A report of an incident would have every deploy, and not what was done about the bad one."""
+    world.settled()
+    world.back(recorder=Recorder(RecordFile(tmp_path), kind=Kind.ROLLBACK, stack=STACK))
+    (path,) = tmp_path.glob("*-web-a-*.jsonl")
+    read = load(path)
+    assert (read.header.kind, read.header.candidate, read.header.stack) == (Kind.ROLLBACK, "web-a", STACK)
+    assert [entry.previous for entry in read.entries if isinstance(entry, Found)] == ["web-b"]
+    assert [entry.weights for entry in read.entries if isinstance(entry, Written)] == [{"web-a": 100}]
+    assert [(step.weight, step.verdict) for step in read.entries if isinstance(step, Step)] == [(100, "promote")]
+    assert read.end is not None
+    assert (read.end.ending, read.end.serving) == ("succeeded", "web-a")
+    assert f"record of this rollout: {path}" in world.said
 
 
 def test_back_to_a_named_release(world: World) -> None:

@@ -20,12 +20,14 @@ from fleetswap.domain.rollout.machine import begin, step
 from fleetswap.domain.rollout.messages import Broke, End, Event, Kind, Look, Unanswered
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.notices import Notice, notice_of
+from fleetswap.domain.rollout.record import PhaseTime, Step
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.text import one_line
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.executor import Hands, Ports
 from fleetswap.workflows.rollout.patiently import patiently
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Metrics, Notifier, Prober, Switch
+from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.stop import Stop
 
 TOO_MANY = 1000
@@ -39,13 +41,18 @@ Keep = Callable[[State], None]
 class Outcome:
     """A rollout that succeeded: `live` has all the traffic, `previous` had it before; `phases` are seconds.
 
-    `left` is the release that a rollback by hand took the traffic from, before this rollout.
+    `left` is the release that a rollback by hand took the traffic from, before this rollout. `run`, `started` (UTC, ISO
+    8601), `times` and `steps` are as in its record.
     """
 
     live: str
     previous: str | None
     phases: dict[str, float]
     left: str | None = None
+    run: str = ""
+    started: str = ""
+    times: tuple[PhaseTime, ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ def roll_out(
     show: Say = lambda _: None,
     stop: Stop | None = None,
     keep: Keep = lambda _: None,
+    recorder: Recorder | None = None,
 ) -> Outcome:
     """Put all the traffic on the order's candidate, or put everything back and raise the first error.
 
@@ -86,16 +94,25 @@ def roll_out(
 
     `say` gets what is to stay in the log, each line once; `show` what goes on just now, a few words, again and
     again. `keep` gets each state before its action is done, so that whoever has the last one can `take_up`; it must
-    not raise.
+    not raise. `recorder` keeps the record.
     """
-    run = uuid.uuid4().hex
+    run, recorder = uuid.uuid4().hex, recorder or Recorder()
     hands = Hands(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
-    driver = Driver(hands, Teller(say, show), clock, stop, keep)
+    driver = Driver(hands, Teller(say, show), clock, stop, keep, recorder)
     now = clock.now()
     state = driver.drive(begin(order, now, run), now)
     driver.tell_end(state, notifier)
     driver.raise_first(state)
-    return Outcome(order.candidate.release, state.previous, driver.phases, state.left_by_hand)
+    return Outcome(
+        live=order.candidate.release,
+        previous=state.previous,
+        phases=driver.phases,
+        left=state.left_by_hand,
+        run=run,
+        started=recorder.started,
+        times=recorder.phases,
+        steps=recorder.steps,
+    )
 
 
 def take_up(
@@ -110,6 +127,7 @@ def take_up(
     notifier: Notifier | None = None,
     say: Say = lambda _: None,
     show: Say = lambda _: None,
+    recorder: Recorder | None = None,
 ) -> None:
     """End a rollout whose process died, from the state that it kept last: everything is put back, as after an error.
 
@@ -119,8 +137,8 @@ def take_up(
     hands = Hands(state.order, Ports(balancer, fleet, prober, clock, None, switch), state.run)
     stop = Stop()
     stop.ask(why)
-    driver = Driver(hands, Teller(say, show), clock, stop)
-    state = driver.drive(state, clock.now())
+    driver = Driver(hands, Teller(say, show), clock, stop, recorder=recorder)
+    state = driver.drive(state, clock.now(), why)
     driver.tell_end(state, notifier)
     driver.raise_first(state)
 
@@ -129,21 +147,32 @@ class Driver:
     """Does what the machine says until the end. Every move of traffic is one of it: a deploy, and the way back."""
 
     def __init__(
-        self, hands: Hands, teller: Teller, clock: Clock, stop: Stop | None = None, keep: Keep = lambda _: None
+        self,
+        hands: Hands,
+        teller: Teller,
+        clock: Clock,
+        stop: Stop | None = None,
+        keep: Keep = lambda _: None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._hands = hands
         self._teller = teller
         self._clock = clock
         self._stop = stop or Stop()
         self._keep = keep
+        self._recorder = recorder or Recorder()
         self._errors: list[BaseException] = []
         self._ended = 0.0
         self.phases: dict[str, float] = {}
 
-    def drive(self, state: State, now: float) -> State:
-        """The last state, when the traffic has moved, or everything is put back. `raise_first` says which."""
+    def drive(self, state: State, now: float, taken_up: str = "") -> State:
+        """The last state, when the traffic has moved, or everything is put back. `raise_first` says which.
+
+        `taken_up` is why another process goes on with a rollout that one has begun.
+        """
         errors, clock = self._errors, self._clock
         entered = now
+        self._recorder.begin(state, now, taken_up)
         while not isinstance(state.doing, End):
             event = self._event(state)
             if len(errors) > TOO_MANY:
@@ -158,14 +187,17 @@ class Driver:
                     self._teller.line(line)
                 self._teller.warnings(after.warnings)
                 self._teller.row(progress.row(after, event, now))
-                state = after
+                before, state = state, after
+                self._recorder.after(before, event, after, now)
                 if state.ending.kind is None:
                     errors.clear()  # whatever was refused was not needed: it is a warning
             except BaseException as error:  # noqa: BLE001 - as below: an interruption may come between two actions
                 errors.append(error)
-                state = _interrupted(state, errors, now)
+                before, state = state, _interrupted(state, errors, now)
+                self._recorder.after(before, Broke(_words(error)), state, now)
         self._keep(state)
         self._ended = now
+        self._end_record(state)
         return state
 
     def tell_end(self, state: State, notifier: Notifier | None) -> None:
@@ -179,6 +211,13 @@ class Driver:
     def raise_first(self, state: State) -> None:
         """Raise the first error, with what could not be put back; nothing after a success."""
         _raise(_end(state), self._errors)
+
+    def _end_record(self, state: State) -> None:
+        where = self._recorder.end(state, _end(state), self._ended)
+        if self._recorder.problem:
+            self._teller.line(f"warning: the record of this rollout is incomplete: {self._recorder.problem}")
+        elif where is not None:
+            self._teller.line(f"record of this rollout: {where}")
 
     def _event(self, state: State) -> Event:
         """Do what the state says, unless the rollout is to stop; what came of it."""

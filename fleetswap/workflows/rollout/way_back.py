@@ -17,6 +17,7 @@ from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.executor import Hands, Ports
 from fleetswap.workflows.rollout.patiently import patiently
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
+from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.rollout.run import Driver, Say, Teller
 from fleetswap.workflows.rollout.service import status, time_now
 
@@ -43,12 +44,14 @@ def rollback_now(
     clock: Clock,
     policy: Policy = way_back.POLICY,
     say: Say = lambda _: None,
+    recorder: Recorder | None = None,
 ) -> WentBack:
     """Put all the traffic on another release, through AWS alone, and write down that it was done.
 
     Raises `InputError` if there is none to go to, `Aborted` if it does not become healthy or the weights do not hold,
     `CloudError`, and whatever else an action raised; the traffic is then where it was, or as the error says. What had
-    the traffic keeps its machines. Repeating it after a failure goes on where that stopped.
+    the traffic keeps its machines. Repeating it after a failure goes on where that stopped. `recorder`
+    keeps the record.
     """
     started = clock.now()
     ports = Ports(balancer, fleet, clock=clock, switch=switch)
@@ -60,7 +63,7 @@ def rollback_now(
     left = way_back.left(now, now.release(order.candidate.release))
     teller.line(f"{site.service}: going back to {order.candidate.release} from {left}")
     run = uuid.uuid4().hex
-    driver = Driver(Hands(order, ports, run), teller, clock)
+    driver = Driver(Hands(order, ports, run), teller, clock, recorder=recorder)
     state = driver.drive(begin(order, clock.now(), run), clock.now())
     driver.raise_first(state)
     return WentBack(

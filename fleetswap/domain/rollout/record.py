@@ -1,0 +1,391 @@
+"""The record of one rollout, as data: a header, then one line for each thing that happened, the end last.
+
+It decides what is worth a line, and never writes one: `fleetswap.workflows.rollout.recorder` does. Times are seconds
+since the rollout began. What each line says is the reference docs/reference/rollout-record.md, which a test holds
+against these classes. A field is never renamed and never gets another meaning: then `VERSION` is raised. New fields
+with a default, and new lines, may come; a reader skips what it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+from fleetswap.domain.rollout import health
+from fleetswap.domain.rollout.findings import Finding
+from fleetswap.domain.rollout.health import Failure, Machines, Target, Verdict
+from fleetswap.domain.rollout.messages import (
+    Compared,
+    Confirmed,
+    Did,
+    End,
+    Event,
+    EvidenceRead,
+    HealthRead,
+    Restore,
+    Route,
+    RuleRead,
+    Seen,
+    Unanswered,
+    Wait,
+)
+from fleetswap.domain.rollout.model import Order, Rule
+from fleetswap.domain.rollout.notices import Ending, notice_of
+from fleetswap.domain.rollout.rates import Counts
+from fleetswap.domain.rollout.state import Phase, State
+
+VERSION = 1
+
+Plain = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
+
+LONGEST = 2000
+"""Characters of a text that are kept: what AWS says of a failed launch may be much longer."""
+
+
+class Kind(StrEnum):
+    """What a rollout was started by."""
+
+    DEPLOY = "deploy"
+    """`pulumi up`, also to a release that was live before."""
+    ROLLBACK = "rollback"
+    """`fleetswap rollback --now`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The first line."""
+
+    line: Literal["header"] = "header"
+    version: int = VERSION
+    kind: Kind
+    run: str
+    """Identifies the rollout; the dead man's switch has it, too."""
+    started: str
+    """When it began, by the clock of the deploying computer: UTC, ISO 8601."""
+    service: str
+    stack: str
+    """The Pulumi stack, as PROJECT/STACK."""
+    candidate: str
+    """The release that is to get the traffic."""
+    trusted: bool
+    """Whether the candidate was live before, and so has no canary."""
+    standby: str | None = None
+    """The release that is kept warm after a success."""
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    """How the rollout is judged and how long it may take: the settings `fleetswap:rollout`, every default filled in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was live before anything was touched; once more if what a rollout that died has left is put right first."""
+
+    line: Literal["found"] = "found"
+    at: float
+    previous: str | None = None
+    """The release that has the traffic until this rollout succeeds, and that gets it back after a failure."""
+    weights: Mapping[str, int]
+    """By release."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entered:
+    """The rollout has reached a phase. The phase before it has ended."""
+
+    line: Literal["phase"] = "phase"
+    at: float
+    phase: Phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """AWS has accepted new weights."""
+
+    line: Literal["weights-written"] = "weights-written"
+    at: float
+    weights: Mapping[str, int]
+    """By release; empty if the rule was deleted, because nothing had the traffic before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsSeen:
+    """The listener shows other weights than at the reading before."""
+
+    line: Literal["weights-seen"] = "weights-seen"
+    at: float
+    weights: Mapping[str, int]
+    """By release."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachinesRead:
+    """What the gate saw of the candidate's machines; only if it is not what the reading before said."""
+
+    line: Literal["machines"] = "machines"
+    at: float
+    machines: Machines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What the checks found; only if it is not what the reading before said."""
+
+    line: Literal["evidence"] = "evidence"
+    at: float
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A canary step, or the move of all the traffic, is over."""
+
+    line: Literal["step"] = "step"
+    at: float
+    began: float
+    """When its weights were accepted."""
+    weight: int
+    """Percent of the traffic that the candidate had."""
+    hold: float
+    """Seconds that it was to be held at least, from when the weights were seen."""
+    min_requests: int
+    verdict: Verdict
+    """`promote`, or `abort` if the rollout failed in it."""
+    findings: tuple[Finding, ...] = ()
+    """The last ones; none for a step that is not watched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoAnswer:
+    """AWS did not respond to a call, which is made again. Only the first of several that say the same."""
+
+    line: Literal["no-response"] = "no-response"
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The rollout has failed, and begins to restore what was before."""
+
+    line: Literal["failed"] = "failed"
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenUp:
+    """The process that ran the rollout was killed, and its guardian ends the rollout. `at` is when it began to."""
+
+    line: Literal["taken-up"] = "taken-up"
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """The record has reached its greatest size. From here on it has only `step`, `failed` and `end`."""
+
+    line: Literal["cut"] = "cut"
+    at: float
+
+
+@dataclass(frozen=True)
+class PhaseTime:
+    """The time of one phase, in seconds since the rollout began. A phase that is entered twice has two."""
+
+    phase: Phase
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The last line."""
+
+    line: Literal["end"] = "end"
+    at: float
+    ending: Ending
+    serving: str
+    """The release that has the traffic now, or words if no single one has."""
+    reason: str = ""
+    """Why it did not succeed."""
+    problems: tuple[str, ...] = ()
+    """What could not be restored."""
+    phases: tuple[PhaseTime, ...] = ()
+
+
+Entry = (
+    Found | Entered | Written | WeightsSeen | MachinesRead | Judged | Step | NoAnswer | Failed | TakenUp | Cut | Ended
+)
+Line = Header | Entry
+
+PARTS: Mapping[str, type] = {
+    "finding": Finding,
+    "counts": Counts,
+    "machines of a reading": Machines,
+    "target": Target,
+    "failed launch": Failure,
+    "time of a phase": PhaseTime,
+}
+"""What lines are made of, by the names of the reference."""
+
+
+def header(order: Order, kind: Kind, *, run: str, stack: str, started: str) -> Header:
+    """The first line of the record of a rollout."""
+    return Header(
+        kind=kind,
+        run=run,
+        started=started,
+        service=order.service,
+        stack=stack,
+        candidate=order.candidate.release,
+        trusted=order.trusted,
+        standby=order.standby,
+        policy=asdict(order.policy),
+    )
+
+
+@dataclass(frozen=True)
+class Chronicle:
+    """What was recorded last, so that only what is new gets a line."""
+
+    entered: float = 0.0
+    phases: tuple[PhaseTime, ...] = ()
+    steps: tuple[Step, ...] = ()
+    wrote: float = 0.0
+    """When weights were accepted last."""
+    weights: Mapping[str, int] | None = None
+    machines: Machines | None = None
+    findings: tuple[Finding, ...] = ()
+    silence: str = ""
+
+    def after(self, before: State, event: Event, state: State, now: float) -> tuple[Chronicle, tuple[Entry, ...]]:
+        """The chronicle and the new lines after an event that led from one state to the next."""
+        at, made = _at(state, now), self
+        found: list[Entry] = []
+        for part in (Chronicle._answer, Chronicle._traffic, Chronicle._evidence, Chronicle._steps, Chronicle._phase):
+            made, new = part(made, before, event, state, at)
+            found += new
+        return made, tuple(found)
+
+    def _answer(self, before: State, event: Event, _state: State, at: float) -> _Told:
+        if isinstance(before.doing, Wait):
+            return self, ()
+        if not isinstance(event, Unanswered):
+            return replace(self, silence=""), ()
+        new = (NoAnswer(at=at, reason=event.why),) if event.why != self.silence else ()
+        return replace(self, silence=event.why), new
+
+    def _traffic(self, before: State, event: Event, state: State, at: float) -> _Told:
+        if state.first is not None and state.first is not before.first:
+            weights = _weights(state.order, state.first.rule)
+            return replace(self, weights=weights), (Found(at=at, previous=state.previous, weights=weights),)
+        if isinstance(event, Did) and isinstance(before.doing, Route | Restore):
+            return replace(self, wrote=at), (Written(at=at, weights=_weights(state.order, _target(before.doing))),)
+        known, rule = _rule(event)
+        seen = _weights(state.order, rule)
+        if not known or seen == self.weights:
+            return self, ()
+        return replace(self, weights=seen), (WeightsSeen(at=at, weights=seen),)
+
+    def _evidence(self, _before: State, event: Event, state: State, at: float) -> _Told:
+        if isinstance(event, HealthRead):
+            machines = health.summary(event.reading, wanted=state.wanted)
+            new = (MachinesRead(at=at, machines=machines),) if machines != self.machines else ()
+            return replace(self, machines=machines), new
+        if state.evidence == self.findings:
+            return self, ()
+        return replace(self, findings=state.evidence), (Judged(at=at, findings=state.evidence),)
+
+    def _steps(self, before: State, _event: Event, state: State, at: float) -> _Told:
+        step = self._step(before, state, at)
+        return (self, ()) if step is None else (replace(self, steps=(*self.steps, step)), (step,))
+
+    def _phase(self, before: State, _event: Event, state: State, at: float) -> _Told:
+        if state.phase is before.phase:
+            return self, ()
+        entered = Entered(at=at, phase=state.phase)
+        failed = state.phase.is_back and not before.phase.is_back
+        phases = (*self.phases, PhaseTime(before.phase, self.entered, at))
+        made = replace(self, phases=phases, entered=at)
+        return made, ((Failed(at=at, reason=state.ending.reason), entered) if failed else (entered,))
+
+    def _step(self, before: State, state: State, at: float) -> Step | None:
+        """The step that is over: the next one is the first of those that are left, or the rollout settles or fails."""
+        if not before.steps or before.phase not in {Phase.SHIFT, Phase.HOLD, Phase.BAKE} or not before.written:
+            return None
+        passed = state.phase is Phase.SETTLE or len(state.steps) < len(before.steps)
+        if not passed and not state.phase.is_back:
+            return None
+        step = before.steps[0]
+        if dict(before.written[-1]).get(before.order.candidate.target_group) != step.weight:
+            return None  # its weights were never written
+        return Step(
+            at=at,
+            began=self.wrote,
+            weight=step.weight,
+            hold=step.hold,
+            min_requests=step.min_requests,
+            verdict=Verdict.PROMOTE if passed else Verdict.ABORT,
+            findings=state.evidence if before.phase is not Phase.SHIFT else (),
+        )
+
+    def end(self, state: State, end: End, now: float) -> Ended:
+        """The last line."""
+        notice = notice_of(state, end, now)
+        return Ended(
+            at=_at(state, now),
+            ending=notice.ending,
+            serving=notice.serving,
+            reason=end.reason,
+            problems=end.problems,
+            phases=self.phases,
+        )
+
+
+_Told = tuple[Chronicle, tuple[Entry, ...]]
+
+
+def _at(state: State, now: float) -> float:
+    return round(now - state.started, 3)
+
+
+def _weights(order: Order, rule: Rule | None) -> dict[str, int]:
+    return {order.release_of(target_group): weight for target_group, weight in rule.weights} if rule else {}
+
+
+def _target(change: Route | Restore) -> Rule | None:
+    return Rule(change.weights) if isinstance(change, Route) else change.rule
+
+
+def _rule(event: Event) -> tuple[bool, Rule | None]:
+    """Whether the event tells the rule of the listener, and the rule."""
+    match event:
+        case Seen(rule=rule) | RuleRead(rule=rule):
+            return True, rule
+        case Confirmed(rule=rule, rule_known=known) | Compared(rule=rule, rule_known=known):
+            return known, rule
+        case EvidenceRead(evidence=read):
+            return read.rule_known, read.rule
+        case _:
+            return False, None
+
+
+def plain(line: Line | Step | PhaseTime) -> dict[str, Plain]:
+    """A line, or a part of one, as numbers, texts, lists and mappings, without what has no value."""
+    return {key: _plain(value) for key, value in asdict(line).items() if value is not None}
+
+
+def _plain(value: object) -> Plain:
+    match value:
+        case dict():
+            return {key: _plain(each) for key, each in value.items() if each is not None}
+        case list() | tuple() | frozenset():
+            return [_plain(each) for each in value]
+        case str():
+            return str(value)[:LONGEST]
+        case None | bool() | int() | float():
+            return value
+        case _:
+            raise TypeError(f"a line holds {type(value).__name__}")
