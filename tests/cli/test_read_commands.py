@@ -79,7 +79,7 @@ def test_the_whole_volume(cli: Cli, whole: str, local: Local, tmp_path: Path) ->
     ran = cli("download", without, tmp_path / "bare.raw")
     assert ran.status == 0
     assert "block map" in ran.err
-    assert "so the whole volume is read" in ran.err
+    assert "the whole volume is downloaded" in ran.err
     for name in ("volume.raw", "bare.raw"):
         assert (tmp_path / name).stat().st_size == 1 << 30
         with (tmp_path / name).open("rb") as file:
@@ -148,7 +148,7 @@ def test_a_wrong_file(cli: Cli, whole: str, tmp_path: Path) -> None:
     other.write_bytes(disk_bytes(["data"], 30 * BLOCK, seed=8))
     ran = cli("verify", whole, other)
     assert ran.status == 4
-    assert f"the image has {len(CONTENT)} bytes, and the disk in other.raw has {30 * BLOCK}" in ran.error
+    assert f"the image has {len(CONTENT)} bytes, but the disk in other.raw has {30 * BLOCK}" in ran.error
     assert ran.out.count("differs from other.raw") == 9
     assert "9 differing blocks, the first at byte " in ran.error
 
