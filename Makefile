@@ -43,7 +43,7 @@ lint: setup-python ## check formatting, lint, types and layers
 	@.venv/bin/ruff format --check $(sources)
 	@.venv/bin/ruff check $(sources)
 	@.venv/bin/mypy $(sources)
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-cache
 
 fmt: setup-python ## format the code; generate the reference of settings and the comments of Pulumi.prod.yaml
 	@$(python) -m tools.settings_reference

@@ -15,7 +15,7 @@ from typing import Any
 import grimp
 import pytest
 
-from tools.imports import ROOT, between, packages, room_of
+from tools.imports import ROOT, between, packages, read, room_of
 
 SETTINGS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
 CONTRACTS = [contract["name"] for contract in SETTINGS["importlinter"]["contracts"]]
@@ -127,7 +127,7 @@ def test_a_circle_is_found_in_each_package(planted: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph(*packages(), include_external_packages=True)
+    return read(external=True)
 
 
 def test_decisions_import_the_standard_library_alone(graph: grimp.ImportGraph) -> None:

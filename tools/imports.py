@@ -36,6 +36,15 @@ def wing_of(module: str) -> str:
     return ".".join(parts[:3]) if parts[2:3] and parts[2] in WINGS else ".".join(parts[:2])
 
 
+def read(*, external: bool = False) -> grimp.ImportGraph:
+    """Who imports whom; with `external` what is not ours as well.
+
+    Without grimp's cache: it keeps the times of files for all graphs, and the imports for each, so after a change one
+    graph is read and the next one is as it was.
+    """
+    return grimp.build_graph(*packages(), include_external_packages=external, cache_dir=None)
+
+
 def between(graph: grimp.ImportGraph) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
     """How many modules of the one import one of the other: for rooms, and for the wings of the same room."""
     rooms, wings = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
@@ -51,7 +60,7 @@ def between(graph: grimp.ImportGraph) -> tuple[Counter[tuple[str, str]], Counter
 
 def main() -> None:
     """Print both counts."""
-    rooms, wings = between(grimp.build_graph(*packages()))
+    rooms, wings = between(read())
     lines = ["between rooms:", *(f"{count:6} {a} → {b}" for (a, b), count in sorted(rooms.items()))]
     lines += ["in and between wings:", *(f"{count:6} {a} → {b}" for (a, b), count in sorted(wings.items()))]
     sys.stdout.write("\n".join(lines) + "\n")
