@@ -125,7 +125,7 @@ def test_for_report_only_is_only_told() -> None:
 @pytest.mark.parametrize(
     ("state", "trusted", "reason"),
     [
-        ("ALARM", False, "alarm errors rings already, before release new begins; live keeps all the traffic"),
+        ("ALARM", False, "alarm errors is in ALARM already, before release new begins; live keeps all the traffic"),
         (None, False, "does not exist"),
         (None, True, "does not exist"),
     ],
@@ -155,7 +155,7 @@ def test_a_rollback_begins_although_the_alarm_rings() -> None:
 
 @pytest.mark.parametrize(
     ("state", "reason"),
-    [("ALARM", "alarm errors is in ALARM"), ("INSUFFICIENT_DATA", "no proof in time: alarm errors is")],
+    [("ALARM", "alarm errors is in ALARM"), ("INSUFFICIENT_DATA", "not enough evidence in time: alarm errors is")],
 )
 def test_an_alarm_that_turns(state: str, reason: str) -> None:
     """Ringing would not stop the rollout, or missing data would pass for quiet."""
@@ -176,7 +176,7 @@ def test_no_requests_are_no_proof() -> None:
     """A step would pass in the night, when no one was there to be hurt."""
     world, wanted = deploy()
     world.load = 0.01
-    with pytest.raises(Aborted, match=r"no proof in time: \d of 20 requests are counted"):
+    with pytest.raises(Aborted, match=r"not enough evidence in time: \d of 20 requests are counted"):
         run(world, wanted)
     assert world.serving() == {"tg-live"}
 

@@ -103,7 +103,7 @@ def test_without_data_nothing_is_passed() -> None:
     """No data would be a pass, or a rollout would wait for ever; and before the dead man's switch fires it must end."""
     deployer = deploy(DEFAULT, (3600, 3600))
     assert end(deployer).kind is Kind.ABORTED
-    assert "no proof in time: the number of requests is unknown" in end(deployer).reason
+    assert "not enough evidence in time: the number of requests is unknown" in end(deployer).reason
     assert not deployer.world.fired
 
 

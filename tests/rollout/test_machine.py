@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -50,6 +52,7 @@ from fleetswap.domain.rollout.notices import notice_of
 from fleetswap.domain.rollout.periods import Figures, Period
 from fleetswap.domain.rollout.policy import Shortage
 from fleetswap.domain.rollout.rates import Limit
+from fleetswap.domain.rollout.record import Chronicle, plain
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from tests.fakes.world import order, side
@@ -269,7 +272,8 @@ class Watch:
 @given(st.data(), st.sampled_from(ORDERS), st.integers(0, 100))
 def test_any_answers_in_any_order(data: st.DataObject, wanted: Order, fault_percent: int) -> None:
     """Some order of answers would make the machine hang, raise, or ask for what loses the traffic."""
-    state, now, watch = begin(wanted, 0.0), 0.0, Watch()
+    state, now, watch, chronicle = begin(wanted, 0.0), 0.0, Watch(), Chronicle()
+    times: list[float] = []
     for _ in range(600):
         if isinstance(state.doing, End):
             break
@@ -279,9 +283,16 @@ def test_any_answers_in_any_order(data: st.DataObject, wanted: Order, fault_perc
         event = data.draw(possible)
         watch.event(state, event)
         now += state.doing.seconds if isinstance(state.doing, Wait) else data.draw(st.sampled_from([0.0, 0.5, 4.0]))
-        state = step(state, event, now)
+        before, state = state, step(state, event, now)
+        chronicle, lines = chronicle.after(before, event, state, now)
+        assert json.dumps([plain(line) for line in lines], allow_nan=False)
+        times += [line.at for line in lines]
     assert isinstance(state.doing, End), "no end in sight"
     assert state.phase is Phase.DONE
+    assert times == sorted(times)
+    end = chronicle.end(state, state.doing, now)
+    assert all(one.ended == after.began for one, after in pairwise(end.phases)), "a phase would be left out"
+    assert json.dumps(plain(end), allow_nan=False)
     if state.doing.kind is None:
         assert watch.confirmed_in_a_row >= POLICY.readings or state.is_live_already
     else:

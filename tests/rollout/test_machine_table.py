@@ -601,7 +601,7 @@ def test_a_step_is_weighed() -> None:
     assert made.evidence[0] == Finding(Check.WEIGHTS, Verdict.WAIT, Code.STALE)
     fails(replace(HELD, odd_since=NOW - 10), stale, "someone else moved the traffic")
     check(replace(HELD, odd_since=NOW - 10), EvidenceRead(replace(EVIDENCE, rule=ON_LIVE, rule_known=False)))
-    fails(replace(HELD, deadline=NOW), stale, "no proof in time")
+    fails(replace(HELD, deadline=NOW), stale, "not enough evidence in time")
     check(HELD, EvidenceRead(replace(EVIDENCE, rule=ALIEN, rule_known=False)), odd_since=None, phase=Phase.HOLD)
 
 

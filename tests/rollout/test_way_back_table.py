@@ -239,8 +239,7 @@ def test_whoever_else_moves_the_traffic_is_overruled() -> None:
 
 def test_a_rollout_that_still_runs_is_told_to_stop() -> None:
     """Two would move the same traffic; and without its switch nobody takes it off a candidate that AWS is to end."""
-    groups = {"new": Group(2, 2, 8, scale_in="9:00"), "live": Group(2, 2, 8)}
-    first = replace(seen(**groups), rule=SHARED)
+    first = replace(seen(new=Group(2, 2, 8, scale_in="9:00"), live=Group(2, 2, 8)), rule=SHARED)
     looking = back(phase=Phase.LOOK, doing=Look())
     looking = replace(looking, order=replace(looking.order, candidate=LIVE, others=(NEW, OLD), standby=None))
     made = step(looking, first, NOW)

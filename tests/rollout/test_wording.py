@@ -91,7 +91,7 @@ def test_alarms_of_which_there_is_the_same_to_say_share_a_line() -> None:
 def test_what_is_late_says_so() -> None:
     """An abort because nothing was known would read as if the candidate had been bad."""
     judged = Judgement(Verdict.ABORT, (WORSE,), Streak(), late=True)
-    assert wording.judgement(judged) == f"no proof in time: {wording.reasons([WORSE])}"
+    assert wording.judgement(judged) == f"not enough evidence in time: {wording.reasons([WORSE])}"
 
 
 def test_a_probe_without_a_response_says_why() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleetswap.domain.rollout import canary, compare, health, rollout_tags, scale
+from fleetswap.domain.rollout import canary, compare, evidence, health, rollout_tags, scale, wording
 from fleetswap.domain.rollout.best_effort import warn
-from fleetswap.domain.rollout.evidence import AlarmState
+from fleetswap.domain.rollout.health import Verdict
 from fleetswap.domain.rollout.messages import (
     Action,
     Arm,
@@ -209,7 +209,8 @@ def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
             f"release {candidate.release} was rolled back by hand{at}: deploy another image, or set fleetswap:release,"
             " or allow it with fleetswap:rollout.again",
         )
-    ringing = [name for name in policy.alarms if seen.alarms[name] == AlarmState.ALARM]
-    if ringing and not state.trusted and not policy.reports_only(Check.ALARMS):
-        return Kind.ABORTED, f"alarm {' and '.join(ringing)} rings already, before release {candidate.release} begins"
+    found = evidence.alarms(seen.alarms, policy.alarms, frozenset())
+    bad = [finding for finding in found if finding.verdict is Verdict.ABORT]
+    if bad and not state.trusted and not policy.reports_only(Check.ALARMS):
+        return Kind.ABORTED, f"{wording.reasons(bad)} already, before release {candidate.release} begins"
     return None

@@ -82,7 +82,7 @@ class Policy:
     """Seconds after a step's hold, and after its weights have converged, until evidence that is still missing aborts
     the rollout. On AWS, figures that are two minutes late are settled within 315 s."""
     alarms: tuple[str, ...] = ()
-    """CloudWatch alarms: one that rings at the start, or begins to ring, ends the rollout."""
+    """CloudWatch alarms: one that is in ALARM at the start, or goes into it, ends the rollout."""
     errors: Limit | None = None
     """How many requests of the candidate may end with a 5xx, or with none; None: it is not judged by them."""
     slow: float | None = None

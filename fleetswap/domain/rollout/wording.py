@@ -156,7 +156,7 @@ _WORDS: Mapping[Check, Callable[[Finding], str]] = {
 
 def judgement(judged: Judgement) -> str:
     """Why a step is passed, held or aborted."""
-    return f"no proof in time: {reasons(judged.findings)}" if judged.late else reasons(judged.findings)
+    return f"not enough evidence in time: {reasons(judged.findings)}" if judged.late else reasons(judged.findings)
 
 
 # The gate
