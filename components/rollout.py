@@ -1,5 +1,5 @@
 """The only owner of the weights: see `fleetswap_pulumi.rollout`."""
 
-from fleetswap_pulumi.rollout import Rollout, RolloutArgs, RolloutProvider, Side
+from fleetswap_pulumi.rollout import ReleaseTarget, Rollout, RolloutArgs, RolloutProvider
 
-__all__ = ["Rollout", "RolloutArgs", "RolloutProvider", "Side"]
+__all__ = ["ReleaseTarget", "Rollout", "RolloutArgs", "RolloutProvider"]

@@ -20,7 +20,7 @@ from fleetswap_pulumi.iam_policy import trust
 from fleetswap_pulumi.machine_image import ROOT_DEVICE, MachineImage, MachineImageArgs
 from fleetswap_pulumi.network import Network
 from fleetswap_pulumi.preview import PreviewRule
-from fleetswap_pulumi.rollout import Side
+from fleetswap_pulumi.rollout import ReleaseTarget
 from fleetswap_pulumi.settings import UploadSettings
 
 
@@ -48,11 +48,11 @@ class ReleaseArgs:
 
 
 class Release(pulumi.ComponentResource):
-    """Outputs the disk image, the AMI and, if it is running, the side that a rollout can put traffic on."""
+    """Outputs the disk image, the AMI and, if it is running, the target that a rollout can move traffic to."""
 
     disk: DiskImage
     ami_id: pulumi.Output[str]
-    side: Side | None
+    target: ReleaseTarget | None
 
     def __init__(self, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         self._args = args
@@ -72,13 +72,17 @@ class Release(pulumi.ComponentResource):
             ),
             opts=self._child,
         ).ami_id
-        self.side = self._run() if args.running else None
+        self.target = self._run() if args.running else None
         self.register_outputs(
-            {"amiId": self.ami_id, "snapshotId": self.disk.snapshot_id, "group": self.side.group if self.side else None}
+            {
+                "amiId": self.ami_id,
+                "snapshotId": self.disk.snapshot_id,
+                "group": self.target.group if self.target else None,
+            }
         )
 
-    def _run(self) -> Side:
-        """Declare what makes the image a fleet; the side that comes back is complete once all of it exists."""
+    def _run(self) -> ReleaseTarget:
+        """Declare what makes the image a fleet; the target that comes back is complete once all of it exists."""
         target_group, rule = self._target_group()
         instances = self._instances(self._launch_template())
         group = autoscaling.Group(
@@ -117,7 +121,7 @@ class Release(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
-        return Side(release=self._name, group=group.name, target_group=target_group.arn, image=self.ami_id)
+        return ReleaseTarget(release=self._name, group=group.name, target_group=target_group.arn, image=self.ami_id)
 
     def _target_group(self) -> tuple[lb.TargetGroup, PreviewRule]:
         health = self._args.entry.health

@@ -48,8 +48,8 @@ GONE = f"{CANCELLED}: pulumi was killed"
 """Why a rollout ends that no engine waits for any more: no ledger would be written of it."""
 
 
-class SideInputs(Strict):
-    """See `fleetswap.domain.rollout.model.Side`."""
+class ReleaseTargetInputs(Strict):
+    """See `fleetswap.domain.rollout.model.ReleaseTarget`."""
 
     release: str
     group: str
@@ -69,7 +69,7 @@ class Inputs(ProviderInputs):
     endpoint: str | None = None
     listener: str
     url: str
-    sides: list[SideInputs]
+    sides: list[ReleaseTargetInputs]
     policy: RolloutPolicy
     tags: dict[str, str]
     trusted: bool = False
@@ -81,21 +81,21 @@ class Inputs(ProviderInputs):
 
     @model_validator(mode="after")
     def _has_the_wanted_release(self) -> Inputs:
-        if self.live not in {side.release for side in self.sides}:
-            raise wrong("live", f"there is no side for release {self.live}")
+        if self.live not in {target.release for target in self.sides}:
+            raise wrong("live", f"no target is given for release {self.live}")
         return self
 
     @property
     def order(self) -> Order:
         """What is asked of the workflow."""
-        sides = {side.release: model.Side(**side.model_dump()) for side in self.sides}
-        candidate = sides.pop(self.live)
+        targets = {target.release: model.ReleaseTarget(**target.model_dump()) for target in self.sides}
+        candidate = targets.pop(self.live)
         return Order(
             service=self.service,
             listener=self.listener,
             url=self.url,
             candidate=candidate,
-            others=tuple(sides.values()),
+            others=tuple(targets.values()),
             standby=self.standby,
             policy=self.policy.to_policy(),
             trusted=self.trusted,
@@ -158,7 +158,7 @@ class RolloutProvider(ResourceProvider):
 
 
 @dataclass(frozen=True)
-class Side:
+class ReleaseTarget:
     """A release that traffic can be put on, and the AMI that its machines must run."""
 
     release: str
@@ -169,7 +169,7 @@ class Side:
 
 @dataclass(frozen=True)
 class RolloutArgs:
-    """`candidate` gets the traffic; of the other sides, `standby` is kept warm.
+    """`candidate` gets the traffic; of the other releases, `standby` is kept warm.
 
     `trusted`: the candidate was live before. `alerts` is the ARN of an SNS topic that is told of every end.
     """
@@ -179,7 +179,7 @@ class RolloutArgs:
     url: pulumi.Output[str]
     candidate: str
     standby: str | None
-    sides: Sequence[Side]
+    releases: Sequence[ReleaseTarget]
     policy: RolloutPolicy
     trusted: bool
     switch_role: pulumi.Output[str]
@@ -211,12 +211,12 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "url": args.url,
             "sides": [
                 {
-                    "release": side.release,
-                    "group": side.group,
-                    "target_group": side.target_group,
-                    "image": side.image,
+                    "release": target.release,
+                    "group": target.group,
+                    "target_group": target.target_group,
+                    "image": target.image,
                 }
-                for side in args.sides
+                for target in args.releases
             ],
             "policy": args.policy.model_dump(mode="json", by_alias=True),
             "tags": args.context.tags(name),

@@ -26,8 +26,7 @@ from fleetswap.cli.project import Project
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain
 from fleetswap.domain.rollout.record import Kind
-from fleetswap.domain.rollout.way_back import POLICY
-from fleetswap.domain.rollout.way_back import target as choose
+from fleetswap.domain.rollout.way_back import POLICY, choose
 from fleetswap.domain.text import counted
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import service as workflow

@@ -11,7 +11,7 @@ import typer
 from fleetswap.cli import locate, options
 from fleetswap.cli.display import print_json
 from fleetswap.domain.rollout.model import Armed
-from fleetswap.domain.rollout.view import ReleaseNow, SiteNow
+from fleetswap.domain.rollout.view import ReleaseView, ServiceView
 from fleetswap.domain.text import duration, one_line
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import service as workflow
@@ -66,7 +66,7 @@ def abort(
     typer.echo("if it is running, it restores the traffic itself: check with `fleetswap status`", err=True)
 
 
-def figures(now: SiteNow) -> dict[str, Any]:
+def figures(now: ServiceView) -> dict[str, Any]:
     """Everything about a service, for `--json`; what is null is unknown, or not there."""
     armed = now.switch
     return {
@@ -89,15 +89,15 @@ def figures(now: SiteNow) -> dict[str, Any]:
     }
 
 
-def _release(each: ReleaseNow) -> dict[str, Any]:
+def _release(each: ReleaseView) -> dict[str, Any]:
     group = each.group
     return {
         "release": each.release,
         "weight": each.weight,
         "healthy": each.healthy if each.known else None,
         "targets": len(each.targets) if each.known else None,
-        "group": each.side.group,
-        "target_group": each.side.target_group,
+        "group": each.target.group,
+        "target_group": each.target.target_group,
         "desired": group.desired if group else None,
         "minimum": group.minimum if group else None,
         "maximum": group.maximum if group else None,
@@ -109,13 +109,13 @@ def _release(each: ReleaseNow) -> dict[str, Any]:
     }
 
 
-def _named(now: SiteNow, armed: Armed) -> dict[str, int]:
+def _named(now: ServiceView, armed: Armed) -> dict[str, int]:
     """The weights that the switch would write, by release."""
-    names = {side.target_group: side.release for side in now.site.sides}
+    names = {target.target_group: target.release for target in now.site.releases}
     return {names.get(arn, arn): weight for arn, weight in armed.rule.weights}
 
 
-def _lines(now: SiteNow) -> list[str]:
+def _lines(now: ServiceView) -> list[str]:
     """The table and what is beside it."""
     total = sum(each.weight for each in now.releases) + sum(weight for _, weight in now.strangers)
     rows = [("release", "traffic", "healthy", "machines", "")]
@@ -131,7 +131,7 @@ def _lines(now: SiteNow) -> list[str]:
     return [*lines, *_beside(now, total)]
 
 
-def _row(now: SiteNow, each: ReleaseNow, total: int) -> tuple[str, str, str, str, str]:
+def _row(now: ServiceView, each: ReleaseView, total: int) -> tuple[str, str, str, str, str]:
     group = each.group
     machines = f"{group.desired} ({group.minimum} to {group.maximum})" if group else "gone" if each.known else "?"
     healthy = f"{each.healthy} of {len(each.targets)}" if each.known else "?"
@@ -161,7 +161,7 @@ def _share(weight: int, total: int) -> str:
     return f"{100 * weight / total:.3g} %" if weight else "-"
 
 
-def _beside(now: SiteNow, total: int) -> list[str]:
+def _beside(now: ServiceView, total: int) -> list[str]:
     lines = list(now.site.extra)
     if now.rule is None:
         lines.append("the listener has no rule: no release gets traffic")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Answer, Failure, Machine, Target
-from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule, Side
+from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Notice
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 
@@ -24,8 +24,8 @@ LAG = 0.5
 POLICY = Policy(minimum=2, deadline=120, readings=3, interval=2, shift_deadline=20, patience=60)
 
 
-def side(name: str) -> Side:
-    return Side(release=name, group=f"asg-{name}", target_group=f"tg-{name}")
+def target(name: str) -> ReleaseTarget:
+    return ReleaseTarget(release=name, group=f"asg-{name}", target_group=f"tg-{name}")
 
 
 def order(candidate: str, *others: str, standby: str | None = None, policy: Policy = POLICY) -> Order:
@@ -33,8 +33,8 @@ def order(candidate: str, *others: str, standby: str | None = None, policy: Poli
         service="web",
         listener=LISTENER,
         url="http://127.0.0.1:80",
-        candidate=side(candidate),
-        others=tuple(side(name) for name in others),
+        candidate=target(candidate),
+        others=tuple(target(name) for name in others),
         standby=standby,
         policy=policy,
     )
@@ -280,11 +280,11 @@ class World:
             self.releases[name.removeprefix("asg-")].tags.pop(key, None)
         next(call)
 
-    def sides_of(self, target_groups: Sequence[str], service: str) -> tuple[Side, ...]:
+    def releases_of(self, target_groups: Sequence[str], service: str) -> tuple[ReleaseTarget, ...]:
         assert service == "web"
         call = self._call("sides_of")
         next(call)
-        found = tuple(side(name) for name in self.releases if f"tg-{name}" in target_groups)
+        found = tuple(target(name) for name in self.releases if f"tg-{name}" in target_groups)
         next(call)
         return found
 

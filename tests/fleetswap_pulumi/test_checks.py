@@ -25,7 +25,7 @@ ROLLOUT, DISK_IMAGE = (rollout.Inputs, inputs("Rollout")), (disk_image.Inputs, i
     ("of", "wrong", "told"),
     [
         (ROLLOUT, {}, []),
-        (ROLLOUT, {"live": "web-gone"}, [("live", "there is no side for release web-gone")]),
+        (ROLLOUT, {"live": "web-gone"}, [("live", "no target is given for release web-gone")]),
         (
             ROLLOUT,
             {"sides": [{"release": "web-1"}]},

@@ -26,7 +26,7 @@ def wrong(scenario: Scenario, world: SimWorld, state: State, end: End, story: tu
         return
     if len(world.serving()) != 1 and not (world.rule_now is None and end.kind is not None):
         yield f"{sorted(world.serving())} are live instead of one"
-    known = {state.order.candidate.release, *(side.release for side in state.order.others)}
+    known = {state.order.candidate.release, *(target.release for target in state.order.others)}
     for name, fleet in world.fleets.items():
         if name not in known:
             continue  # nothing declares it any more: Pulumi deletes it

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.rollout import rollout_tags, way_back
-from fleetswap.domain.rollout.model import Order, Policy, Side
+from fleetswap.domain.rollout.model import Order, Policy, ReleaseTarget
 from fleetswap.domain.rollout.policy import Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.state import Phase
@@ -67,8 +67,8 @@ class Scenario:
     """Which release `rollback --now` is to go to, if not the one that the tags tell."""
 
 
-def side(name: str, image: str | None = None) -> Side:
-    return Side(name, f"asg-{name}", f"tg-{name}", image)
+def target(name: str, image: str | None = None) -> ReleaseTarget:
+    return ReleaseTarget(name, f"asg-{name}", f"tg-{name}", image)
 
 
 def order_for(
@@ -84,8 +84,8 @@ def order_for(
         service="web",
         listener=LISTENER,
         url="http://127.0.0.1",
-        candidate=side(candidate, "ami-new"),
-        others=tuple(side(name) for name in others),
+        candidate=target(candidate, "ami-new"),
+        others=tuple(target(name) for name in others),
         standby=standby,
         policy=policy,
         trusted=trusted,
@@ -95,7 +95,7 @@ def order_for(
 
 def way_back_order(world: SimWorld, to: str | None = None) -> Order | None:
     """What `fleetswap rollback --now` makes of this world; None if it refuses."""
-    site = Site("fleetswap/prod", "web", LISTENER, tuple(side(name) for name in world.fleets))
+    site = Site("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.fleets))
     try:
         now = status(site, balancer=world, fleet=world, switch=world)
         return way_back.order(now, to, at=str(world.time), policy=BACK)
@@ -221,7 +221,7 @@ def _short(seconds: int) -> Callable[[SimWorld], None]:
 
 def abort_rollout(world: SimWorld) -> None:
     """`fleetswap abort`; it fails if there is nothing that a rollout could be about, or without the permission."""
-    site = Site("fleetswap/prod", "web", LISTENER, tuple(side(name) for name in world.fleets))
+    site = Site("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.fleets))
     with suppress(InputError, CloudError):
         abort(site, "by hand", balancer=world, fleet=world, clock=world)
 

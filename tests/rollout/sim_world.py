@@ -18,7 +18,7 @@ from functools import cache
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Answer, Failure, Machine, Target
-from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
+from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 
 LISTENER = "arn:listener"
@@ -420,9 +420,11 @@ class SimWorld:
             self.fleets[name[4:]].tags.pop(key, None)
         self._failed_after()
 
-    def sides_of(self, target_groups: Sequence[str], _service: str) -> tuple[Side, ...]:
+    def releases_of(self, target_groups: Sequence[str], _service: str) -> tuple[ReleaseTarget, ...]:
         self._fail()
-        return tuple(Side(name, f"asg-{name}", f"tg-{name}") for name in self.fleets if f"tg-{name}" in target_groups)
+        return tuple(
+            ReleaseTarget(name, f"asg-{name}", f"tg-{name}") for name in self.fleets if f"tg-{name}" in target_groups
+        )
 
     def schedule_scale_in(self, name: str, seconds: float, note: str = "") -> None:
         self._fail("plans")

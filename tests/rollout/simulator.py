@@ -38,7 +38,7 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.state import Phase, State
-from fleetswap.workflows.rollout.executor import Hands, Ports
+from fleetswap.workflows.rollout.executor import Executor, Ports
 from tests.rollout import invariants
 from tests.rollout.scenarios import (
     ALL_FAULTS,
@@ -53,7 +53,7 @@ from tests.rollout.scenarios import (
     Scenario,
     abort_rollout,
     order_for,
-    side,
+    target,
     way_back_order,
 )
 from tests.rollout.sim_world import SLOW_OUT, Fleet, SimWorld
@@ -107,7 +107,7 @@ class Deployer:
         world, action = self.world, self.state.doing
         world.mode = mode
         try:
-            event = Hands(self.order, Ports(world, world, world, world, world, world), self.run).do(action)
+            event = Executor(self.order, Ports(world, world, world, world, world, world), self.run).do(action)
         except TryAgain as error:
             event = Unanswered(str(error))
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - as in the loop
@@ -264,7 +264,7 @@ class Explorer:
     def _is_due(self, deployer: Deployer) -> bool:
         """Whether the candidate's planned scale-in, which is deleted or moved now, may be carried out right then."""
         action, fleet = deployer.state.doing, deployer.world.fleets[deployer.order.candidate.release]
-        if not isinstance(action, (CancelScaleIn, ScheduleScaleIn)) or action.side != deployer.order.candidate:
+        if not isinstance(action, (CancelScaleIn, ScheduleScaleIn)) or action.target != deployer.order.candidate:
             return False
         return fleet.scale_in_at is not None and fleet.scale_in_at - deployer.world.time < SOON
 
@@ -348,7 +348,7 @@ class Explorer:
         others = [name for name in world.fleets if name != release]
         order = order_for(release, self.scenario.order.policy, standby=back.order.standby, others=others, trusted=True)
         switch_role = self.scenario.order.switch_role
-        return self._deployer(replace(order, candidate=side(release), switch_role=switch_role), world)
+        return self._deployer(replace(order, candidate=target(release), switch_role=switch_role), world)
 
     def _order(self, who: str, world: SimWorld) -> Order:
         """The order of a later run: to go back to live, or the same again."""
@@ -360,7 +360,7 @@ class Explorer:
         if who == "back" and "live" in world.fleets:
             others = [name for name in world.fleets if name != "live"]
             back = order_for("live", order.policy, standby=None, others=others, trusted=True)
-            order = replace(back, candidate=side("live"), switch_role=order.switch_role)
+            order = replace(back, candidate=target("live"), switch_role=order.switch_role)
         return replace(order, policy=replace(order.policy, again=True))
 
     def _act(self, deployer: Deployer, story: tuple[str, ...], mode: str = "") -> None:

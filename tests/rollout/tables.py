@@ -10,11 +10,11 @@ from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.messages import Seen
 from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule
 from fleetswap.domain.rollout.state import State
-from tests.fakes.world import order, side
+from tests.fakes.world import order, target
 
 POLICY = Policy(minimum=2, deadline=100, convergence=60, warm=600, switch_margin=20, patience=50, quick=0.25)
 ORDER = order("new", "live", "old", standby="live", policy=POLICY)
-NEW, LIVE, OLD = side("new"), side("live"), side("old")
+NEW, LIVE, OLD = target("new"), target("live"), target("old")
 ON_LIVE = Rule((("tg-live", 100),), "live")
 ON_NEW = Rule((("tg-new", 100),))
 SHARED = Rule((("tg-live", 95), ("tg-new", 5)))

@@ -24,7 +24,7 @@ from fleetswap.domain.errors import CloudError, InputError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Answer, Target, Verdict
-from fleetswap.domain.rollout.model import PRIORITY, Group, Order, Policy, Rule, Side
+from fleetswap.domain.rollout.model import PRIORITY, Group, Order, Policy, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Ending, Notice
 from fleetswap.domain.rollout.policy import Check
 from fleetswap.workflows.clock import SystemClock
@@ -408,12 +408,12 @@ def test_deploy_swap_and_go_back(site: Site, balancer: Balancer) -> None:
     """The workflow and its hands would not fit together, or a call of theirs would be one that AWS does not have."""
     fleet = Fleet(client("autoscaling"), client("ec2"))
     one, two = (
-        Side(name, name, target_group)
+        ReleaseTarget(name, name, target_group)
         for name, target_group in zip(("web-a", "web-b"), site.target_groups, strict=True)
     )
     policy = Policy(minimum=2, interval=0.01, quick=0.01)
 
-    def deploy(candidate: Side, other: Side, standby: str | None) -> Outcome:
+    def deploy(candidate: ReleaseTarget, other: ReleaseTarget, standby: str | None) -> Outcome:
         order = Order("web", site.listener, "http://web", candidate, (other,), standby, policy)
         outcome = roll_out(order, balancer=balancer, fleet=fleet, prober=Answering(), clock=SystemClock())
         assert observe(order, balancer=balancer, fleet=fleet).drift == ()

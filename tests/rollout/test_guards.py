@@ -37,8 +37,8 @@ from fleetswap.domain.rollout.messages import (
 from fleetswap.domain.rollout.model import Armed, Group, Policy, Rule
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step
-from fleetswap.workflows.rollout.executor import Hands, Ports
-from tests.fakes.world import Release, World, order, running, side
+from fleetswap.workflows.rollout.executor import Executor, Ports
+from tests.fakes.world import Release, World, order, running, target
 
 POLICY = Policy(minimum=2, readings=2, interval=2, convergence=60)
 ORDER = replace(order("new", "live", "old", standby="live", policy=POLICY), switch_role="arn:role")
@@ -93,7 +93,7 @@ def test_no_weights_without_our_switch(schedule: tuple[float, Rule, str] | None)
     world = World(new=running(2), live=running(2), old=Release())
     world.put_traffic(live=100)
     world.schedule = schedule
-    hands = Hands(ORDER, Ports(world, world, world, world, world, world), "mine")
+    hands = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
     route = Route((("tg-new", 100),), guarded=True, expected=LIVE, machines=2)
     assert hands.do(route) == Held("the dead man's switch is not ours any more")
     assert world.written == []
@@ -119,7 +119,7 @@ def test_no_weights_on_what_aws_scales_in(release: Release, why: str | None) -> 
     world = World(new=release, live=running(2), old=Release())
     world.put_traffic(live=100)
     world.schedule = (5000.0, LIVE, "mine")
-    hands = Hands(ORDER, Ports(world, world, world, world, world, world), "mine")
+    hands = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
     done = hands.do(Route((("tg-new", 100),), guarded=True, expected=LIVE, machines=2))
     assert done == (Did() if why is None else Held(why))
 
@@ -128,14 +128,14 @@ def test_nobody_plans_the_end_of_what_another_has_made_live() -> None:
     """A rollout that was held up would have AWS end, an hour later, what a newer one has put all the traffic on."""
     world = World(new=running(2), live=running(2), old=Release())
     world.put_traffic(new=100)
-    hands = Hands(ORDER, Ports(world, world, world, world, world, world), "mine")
-    plan = ScheduleScaleIn(side("new"), 4000.0, "mine")
+    hands = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
+    plan = ScheduleScaleIn(target("new"), 4000.0, "mine")
     assert hands.do(plan) == Held("the dead man's switch is not ours any more")
     assert world.releases["new"].scale_in_at is None
     world.schedule = (5000.0, LIVE, "mine")
     assert hands.do(plan) == Did()
     world.schedule, world.releases["new"].scale_in_at = None, None
-    without = Hands(replace(ORDER, switch_role=None), Ports(world, world, world, world, world, world), "mine")
+    without = Executor(replace(ORDER, switch_role=None), Ports(world, world, world, world, world, world), "mine")
     assert without.do(plan) == Held("new has traffic already")
 
 
@@ -187,7 +187,7 @@ def test_the_candidate_outlasts_its_switch() -> None:
     """The candidate would lose its machines before the switch has taken its traffic away."""
     state = at(Phase.SHIFT)
     plan = scale_in.if_we_die(state, 300.0)
-    assert (plan.side, plan.note) == (ORDER.candidate, "mine")
+    assert (plan.target, plan.note) == (ORDER.candidate, "mine")
     assert plan.seconds >= 300 + scale_in.SWITCH_TRIES + POLICY.convergence
     looked = at(Phase.PROBE, doing=Look(first=False), touched=(plan,))
     changes: list[Change] = []
@@ -230,10 +230,10 @@ def test_how_long_nodes_may_go_by_old_weights(had: set[str], calm_since: float, 
     """Machines would go while the load balancer still sends requests to them, also those of a rollout that died."""
     groups = (("new", Group(2, 2, 8)), ("live", Group(2, 2, 8)), ("old", Group(2, 2, 8)))
     state = at(Phase.SETTLE, had=frozenset(had), calm_since=calm_since, first=replace(SEEN, groups=groups))
-    assert scale_in.left(state, side("old"), now) == seconds
-    changes = scale_in.changes(state, side("old"), Group(2, 2, 8), now)
+    assert scale_in.left(state, target("old"), now) == seconds
+    changes = scale_in.changes(state, target("old"), Group(2, 2, 8), now)
     wanted: list[Change] = (
-        [ScheduleScaleIn(side("old"), seconds, rollout_tags.LEFT)] if seconds else [Resize(side("old"), 0, 0)]
+        [ScheduleScaleIn(target("old"), seconds, rollout_tags.LEFT)] if seconds else [Resize(target("old"), 0, 0)]
     )
     assert changes == wanted
 

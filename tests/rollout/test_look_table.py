@@ -135,5 +135,5 @@ def test_what_is_live_already_may_always_begin() -> None:
     """The put-right of a stack would be refused while an alarm rings, or after a rollback by hand to what it wants."""
     world = seen(ON_NEW, tags=BY_HAND, alarms=RING)
     assert look.refusal(state(replace(WATCHED, others=(OLD, LIVE)), home=ON_NEW, first=world), world) is None
-    assert NEW in ORDER.sides
+    assert NEW in ORDER.releases
     assert look.refusal(state(WATCHED, home=ALIEN, first=world), world) is not None

@@ -47,7 +47,7 @@ from fleetswap.domain.rollout.messages import (
     Unanswered,
     Wait,
 )
-from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule, Side, shares
+from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.notices import notice_of
 from fleetswap.domain.rollout.periods import Figures, Period
 from fleetswap.domain.rollout.policy import Shortage
@@ -55,7 +55,7 @@ from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.record import Chronicle, plain
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step, Strategy
-from tests.fakes.world import order, side
+from tests.fakes.world import order, target
 
 POLICY = Policy(minimum=1, deadline=30, readings=2, interval=2, shift_deadline=10, patience=20)
 ORDER = order("new", "live", "old", standby="live", policy=POLICY)
@@ -234,15 +234,15 @@ class Watch:
             assert action.weights == (("tg-new", 100),), "live is dead"
 
     def scale_in(self, state: State, action: Resize | ScheduleScaleIn) -> None:
-        if action.side == state.order.candidate:
+        if action.target == state.order.candidate:
             assert state.phase is Phase.CLEAN_UP
             assert "tg-new" not in state.served, "what served would lose its machines"
             left = self.back_in_a_row >= POLICY.readings or "someone else moved" in state.ending.reason
             assert not self.routed or left, "scaled in under traffic"
-        elif action.side.target_group in state.served and state.phase is Phase.SETTLE:
+        elif action.target.target_group in state.served and state.phase is Phase.SETTLE:
             assert self.confirmed_in_a_row >= POLICY.readings or state.is_live_already
             assert not self.armed, "the switch would put the traffic on what is scaled in"
-        assert action.side.release != ORDER.standby or state.phase is Phase.CLEAN_UP
+        assert action.target.release != ORDER.standby or state.phase is Phase.CLEAN_UP
 
     def event(self, state: State, event: Event) -> None:
         match event:
@@ -369,14 +369,16 @@ def test_wrong_policies_are_refused_by_name(wrong: dict[str, object], names: str
 @pytest.mark.parametrize(
     ("candidate", "others", "standby"),
     [
-        (side("new"), (side("new"),), None),
-        (side("new"), (Side("live", "asg-new", "tg-live"),), None),
-        (side("new"), (Side("live", "asg-live", "tg-new"),), None),
-        (side("new"), (side("live"),), "old"),
-        (side("new"), (side("live"),), "new"),
+        (target("new"), (target("new"),), None),
+        (target("new"), (ReleaseTarget("live", "asg-new", "tg-live"),), None),
+        (target("new"), (ReleaseTarget("live", "asg-live", "tg-new"),), None),
+        (target("new"), (target("live"),), "old"),
+        (target("new"), (target("live"),), "new"),
     ],
 )
-def test_wrong_orders_are_refused(candidate: Side, others: tuple[Side, ...], standby: str | None) -> None:
+def test_wrong_orders_are_refused(
+    candidate: ReleaseTarget, others: tuple[ReleaseTarget, ...], standby: str | None
+) -> None:
     """Two releases on one group or target group would be scaled against each other."""
     with pytest.raises(InputError):
         Order("web", "arn", "http://127.0.0.1", candidate, others, standby, POLICY)
@@ -385,7 +387,7 @@ def test_wrong_orders_are_refused(candidate: Side, others: tuple[Side, ...], sta
 def test_an_address_of_another_kind_is_refused() -> None:
     """A probe could be made to read a local file."""
     with pytest.raises(InputError, match="http"):
-        Order("web", "arn", "file:///etc/passwd", side("new"), (), None, POLICY)
+        Order("web", "arn", "file:///etc/passwd", target("new"), (), None, POLICY)
 
 
 COLD = Group(0, 0, 5)

@@ -52,7 +52,7 @@ from fleetswap.domain.rollout.messages import (
     Unanswered,
     Wait,
 )
-from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
+from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.periods import Figures, Period, Watch
 from fleetswap.domain.rollout.policy import Check, Shortage
 from fleetswap.domain.rollout.rates import Limit
@@ -178,12 +178,12 @@ def test_what_someone_has_put_on_the_rule_is_taken_off_first() -> None:
 
 def test_every_first_look_begins_anew() -> None:
     """What was written on the way home would be taken for weights of this rollout, and be put back."""
-    found = Side("alien", "asg-alien", "tg-alien")
+    found = ReleaseTarget("alien", "asg-alien", "tg-alien")
     world = replace(seen(), strangers=(found,))
     back = replace(LOOKING, written=(FIVE,), moved=True, since=1001.0, recovered=1)
     made = check(back, world, phase=Phase.SCALE, written=(), moved=False, since=None)
     assert made.order.strangers == (found,)
-    other = Side("other", "asg-other", "tg-other")
+    other = ReleaseTarget("other", "asg-other", "tg-other")
     known = replace(LOOKING, order=replace(ROLE, strangers=(other,)))
     assert step(known, world, NOW).order.strangers == (other, found), "what was found before is not forgotten"
 
@@ -648,7 +648,7 @@ def test_the_weights_are_read_again_when_the_switch_is_gone() -> None:
     fails(replace(SETTLING, odd_since=NOW - 10), RuleRead(SHARED), "or the dead man's switch did")
     check(replace(SETTLING, odd_since=NOW - 9), RuleRead(SHARED), waits=(0.25, ReadRule()))
     fails(SETTLING, RuleRead(ALIEN), "someone else moved the traffic, or the dead man's switch did")
-    stranger = replace(ROLE, strangers=(Side("alien", "asg-alien", "tg-alien"),))
+    stranger = replace(ROLE, strangers=(ReleaseTarget("alien", "asg-alien", "tg-alien"),))
     served = replace(SETTLING, order=stranger, had=frozenset({"tg-alien"}), calm_since=NOW - 20)
     check(served, RuleRead(ON_NEW), verified=False, waits=(40, ReadRule()), why="until no node of the load balancer")
     check(replace(served, calm_since=NOW - 59.5), RuleRead(ON_NEW), waits=(0.5, ReadRule()))

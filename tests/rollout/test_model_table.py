@@ -10,7 +10,7 @@ import pytest
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.model import Rule, preview_value
 from fleetswap.domain.rollout.rollout_tags import RolledBack, ScaleIn
-from tests.fakes.world import order, side
+from tests.fakes.world import order, target
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_the_header_of_a_preview_rule_cannot_be_guessed() -> None:
 def test_a_side_is_found_by_its_target_group() -> None:
     """The machines of one release would be held, or scaled in, for the traffic of another."""
     two = order("new", "live")
-    assert two.side_of("tg-live") == side("live")
-    assert two.side_of("tg-alien") is None
+    assert two.release_target("tg-live") == target("live")
+    assert two.release_target("tg-alien") is None
 
 
 def test_an_encrypted_address_is_one() -> None:

@@ -30,7 +30,7 @@ from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.record import Found, Kind, Step, Written
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.view import Site
-from fleetswap.domain.rollout.way_back import POLICY, target
+from fleetswap.domain.rollout.way_back import POLICY, choose
 from fleetswap.workflows.rollout.read_record import load
 from fleetswap.workflows.rollout.record_file import RecordFile
 from fleetswap.workflows.rollout.recorder import Recorder
@@ -249,22 +249,24 @@ def test_a_group_that_nobody_knows_of_is_no_release(world: World) -> None:
         ],
     )
     site = world.site
-    assert [side.group for side in site.sides] == ["web-a-1f2e", "web-b-1f2e", "web-c-1f2e"], "the one with machines"
+    assert [target.group for target in site.releases] == ["web-a-1f2e", "web-b-1f2e", "web-c-1f2e"], (
+        "the one with machines"
+    )
     assert site.extra == (
         "auto scaling group web-b-9999 (0 machines) has the tags and the target group of web-b as well: delete it, if"
         " no one needs it",
     )
     now = status(site, balancer=world.balancer, fleet=world.fleet, switch=world.switch)
-    assert target(now, None).release == "web-a"
+    assert choose(now, None).release == "web-a"
     with pytest.raises(InputError, match="web-b has all the traffic already"):
-        target(now, "web-b")
+        choose(now, "web-b")
 
 
 def test_a_service_is_found_by_its_tags(world: World) -> None:
     """Without the state there would be no way back: nothing tells which listener and groups are the service's."""
     site = world.site
     assert (site.stack, site.service, site.listener) == (STACK, "web", world.listener)
-    assert [(side.release, side.group, side.target_group) for side in site.sides] == [
+    assert [(target.release, target.group, target.target_group) for target in site.releases] == [
         (name, f"{name}-1f2e", world.arns[name]) for name in ("web-a", "web-b", "web-c")
     ]
     finder = Finder(world.elb, world.scaling)
@@ -274,7 +276,7 @@ def test_a_service_is_found_by_its_tags(world: World) -> None:
     with pytest.raises(InputError, match=r"several stacks .*prod, .*staging.: name one with --stack"):
         find(finder, "web", None)
     staging = find(finder, "web", "acme/fleetswap/staging")
-    assert (staging.listener, staging.sides) == (other, ()), "another stack's releases are not its own"
+    assert (staging.listener, staging.releases) == (other, ()), "another stack's releases are not its own"
     with pytest.raises(InputError, match=r"of stack acme/fleetswap/test .stacks: "):
         find(finder, "web", "acme/fleetswap/test")
 

@@ -29,7 +29,7 @@ from fleetswap.domain.rollout import (
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Streak, Verdict
 from fleetswap.domain.rollout.messages import Change, Disarm, Seen, Untag
-from fleetswap.domain.rollout.model import Group, Order, Side
+from fleetswap.domain.rollout.model import Group, Order, ReleaseTarget
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step
 from fleetswap.domain.rollout.transition import Next
@@ -116,7 +116,7 @@ def _no_pins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _weights_of_101(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(candidate: Side, served: frozenset[str], step: Step) -> tuple[tuple[str, int], ...]:
+    def wrong(candidate: ReleaseTarget, served: frozenset[str], step: Step) -> tuple[tuple[str, int], ...]:
         return ((min(served), 101 - step.weight), (candidate.target_group, step.weight))
 
     monkeypatch.setattr(canary, "weights", wrong)
@@ -157,8 +157,8 @@ def _no_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
 def _marks_left(monkeypatch: pytest.MonkeyPatch) -> None:
     release = pins.release
 
-    def careless(state: State, side: Side) -> list[Change]:
-        return [change for change in release(state, side) if not isinstance(change, Untag)]
+    def careless(state: State, target: ReleaseTarget) -> list[Change]:
+        return [change for change in release(state, target) if not isinstance(change, Untag)]
 
     monkeypatch.setattr(pins, "release", careless)
 
@@ -182,7 +182,7 @@ def _scale_in_stays_planned(monkeypatch: pytest.MonkeyPatch) -> None:
 def _weights_take_effect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has just lost its traffic is scaled in, as if DescribeRules told what the nodes do."""
 
-    def none(_state: State, _side: Side, _now: float) -> float:
+    def none(_state: State, _side: ReleaseTarget, _now: float) -> float:
         return 0.0
 
     monkeypatch.setattr(scale_in, "left", none)
@@ -259,8 +259,8 @@ def _the_plan_outlives_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _what_was_left_is_scaled_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(state: State, side: Side, group: Group) -> list[Change]:
-        return [*scale_in.changes(state, side, group, 1000), *pins.release(state, side)]
+    def gone(state: State, target: ReleaseTarget, group: Group) -> list[Change]:
+        return [*scale_in.changes(state, target, group, 1000), *pins.release(state, target)]
 
     monkeypatch.setattr(settle, "_kept", gone)
 

@@ -50,7 +50,7 @@ def test_what_had_the_traffic(home: Rule | None, previous: str | None, live_alre
 )
 def test_the_release_to_go_back_to(home: Rule | None, found: object) -> None:
     """The machines of a release that is not home would be held."""
-    assert state(home=home).home_side == found
+    assert state(home=home).home_target == found
 
 
 @pytest.mark.parametrize(

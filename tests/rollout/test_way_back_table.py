@@ -38,7 +38,7 @@ from fleetswap.domain.rollout.messages import (
 from fleetswap.domain.rollout.model import Armed, Group, Rule, Terms
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.state import Phase, State
-from fleetswap.domain.rollout.view import Site, SiteNow
+from fleetswap.domain.rollout.view import Site, ServiceView
 from fleetswap.domain.rollout.view import seen as view_of
 from tests.rollout.tables import LIVE, NEW, OLD, ON_LIVE, ON_NEW, SHARED, seen, state
 
@@ -50,7 +50,7 @@ ON_TWO = Rule((("tg-new", 50), ("tg-old", 50)))
 
 def view(
     rule: Rule | None = ON_NEW, live: str = "new", standby: str = "live", groups: dict[str, Group | None] | None = None
-) -> SiteNow:
+) -> ServiceView:
     """`new` has the traffic, and `live` was live before."""
     tags = {rollout_tags.LIVE: live, rollout_tags.STANDBY: standby}
     return view_of(
@@ -79,7 +79,7 @@ def view(
         (view(None, live="live", standby="old"), None, "live", "nothing"),
     ],
 )
-def test_where_it_goes(now: SiteNow, to: str | None, goes_to: str, left: str) -> None:
+def test_where_it_goes(now: ServiceView, to: str | None, goes_to: str, left: str) -> None:
     """The traffic would go to a release that no one means, or the one that was left be deployed again."""
     made = way_back.order(now, to, at="9:00")
     assert made.candidate.release == goes_to
@@ -100,7 +100,7 @@ def test_where_it_goes(now: SiteNow, to: str | None, goes_to: str, left: str) ->
         (view(), "z", "release z of web has no auto scaling group .there are: live, new, old"),
     ],
 )
-def test_where_it_cannot_go(now: SiteNow, to: str | None, why: str) -> None:
+def test_where_it_cannot_go(now: ServiceView, to: str | None, why: str) -> None:
     """Whoever is woken up would not know what to type."""
     with pytest.raises(InputError, match=why):
         way_back.order(now, to, at="9:00")
@@ -239,7 +239,7 @@ def test_whoever_else_moves_the_traffic_is_overruled() -> None:
 
 def test_a_rollout_that_still_runs_is_told_to_stop() -> None:
     """Two would move the same traffic; and without its switch nobody takes it off a candidate that AWS is to end."""
-    first = replace(seen(new=Group(2, 2, 8, scale_in="9:00"), live=Group(2, 2, 8)), rule=SHARED)
+    first = seen(SHARED, new=Group(2, 2, 8, scale_in="9:00"))
     looking = back(phase=Phase.LOOK, doing=Look())
     looking = replace(looking, order=replace(looking.order, candidate=LIVE, others=(NEW, OLD), standby=None))
     made = step(looking, first, NOW)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fleetswap.aws.errors import explained
 from fleetswap.aws.rollout.fleet import found_groups
 from fleetswap.domain import tags
-from fleetswap.domain.rollout.model import PRIORITY, Side
+from fleetswap.domain.rollout.model import PRIORITY, ReleaseTarget
 from fleetswap.domain.rollout.view import Site
 from fleetswap.domain.text import counted
 
@@ -40,8 +40,8 @@ class Finder:
         releases = self._releases(service)
         sites = []
         for stack, listener in sorted(self._listeners(service)):
-            sides, extra = releases.get(stack, ([], []))
-            sites.append(Site(stack, service, listener, tuple(sides), tuple(extra)))
+            targets, extra = releases.get(stack, ([], []))
+            sites.append(Site(stack, service, listener, tuple(targets), tuple(extra)))
         return tuple(sites)
 
     def _listeners(self, service: str) -> list[tuple[str, str]]:
@@ -85,22 +85,22 @@ class Finder:
                     found[each["ResourceArn"]] = its[tags.STACK]
         return found
 
-    def _releases(self, service: str) -> dict[str, tuple[list[Side], list[str]]]:
+    def _releases(self, service: str) -> dict[str, tuple[list[ReleaseTarget], list[str]]]:
         """The releases of each stack that have an auto scaling group with a target group, and what is left over.
 
         Of several groups with one target group the largest counts; the others are told. A deployer that died while a
         group was made has left one that nobody knows of, and that may have machines.
         """
-        found: dict[str, tuple[list[Side], list[str]]] = {}
+        found: dict[str, tuple[list[ReleaseTarget], list[str]]] = {}
         for one in found_groups(self._autoscaling, service):
-            sides, extra = found.setdefault(one.stack, ([], []))
-            if any(side.target_group == one.side.target_group for side in sides):
+            targets, extra = found.setdefault(one.stack, ([], []))
+            if any(target.target_group == one.target.target_group for target in targets):
                 extra.append(
-                    f"auto scaling group {one.side.group} ({counted(one.desired, 'machine')}) has the tags and the"
-                    f" target group of {one.side.release} as well: delete it, if no one needs it"
+                    f"auto scaling group {one.target.group} ({counted(one.desired, 'machine')}) has the tags and the"
+                    f" target group of {one.target.release} as well: delete it, if no one needs it"
                 )
             else:
-                sides.append(one.side)
-        for sides, _ in found.values():
-            sides.sort(key=lambda side: side.release)
+                targets.append(one.target)
+        for targets, _ in found.values():
+            targets.sort(key=lambda target: target.release)
         return found

@@ -20,7 +20,7 @@ from fleetswap.aws.errors import code, explained
 from fleetswap.domain import tags as names
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Failure, Machine
-from fleetswap.domain.rollout.model import Group, Side
+from fleetswap.domain.rollout.model import Group, ReleaseTarget
 from fleetswap.domain.text import one_line
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class FoundGroup:
     """An auto scaling group as its tags show it: the stack and the release that it belongs to, and its size."""
 
     stack: str
-    side: Side
+    target: ReleaseTarget
     desired: int
 
 
@@ -65,9 +65,11 @@ def found_groups(autoscaling: AutoScalingClient, service: str) -> tuple[FoundGro
             for group in cast("Sequence[Mapping[str, Any]]", page["AutoScalingGroups"]):
                 its = tags_of(group)
                 if names.STACK in its and names.RELEASE in its and group.get("TargetGroupARNs"):
-                    side = Side(its[names.RELEASE], group["AutoScalingGroupName"], group["TargetGroupARNs"][0])
-                    found.append(FoundGroup(its[names.STACK], side, group["DesiredCapacity"]))
-    return tuple(sorted(found, key=lambda one: (-one.desired, one.side.group)))
+                    target = ReleaseTarget(
+                        its[names.RELEASE], group["AutoScalingGroupName"], group["TargetGroupARNs"][0]
+                    )
+                    found.append(FoundGroup(its[names.STACK], target, group["DesiredCapacity"]))
+    return tuple(sorted(found, key=lambda one: (-one.desired, one.target.group)))
 
 
 class Fleet:
@@ -127,11 +129,11 @@ class Fleet:
                 if code(error) != "ValidationError" or self._describe(name) is not None:
                     raise
 
-    def sides_of(self, target_groups: Sequence[str], service: str) -> tuple[Side, ...]:
+    def releases_of(self, target_groups: Sequence[str], service: str) -> tuple[ReleaseTarget, ...]:
         """The releases of this stack that have these target groups. Raises `TryAgain` or `CloudError`."""
-        found = [one.side for one in found_groups(self._autoscaling, service) if one.stack == self._stack]
-        largest = {side.target_group: side for side in reversed(found)}
-        return tuple(side for target_group, side in largest.items() if target_group in target_groups)
+        found = [one.target for one in found_groups(self._autoscaling, service) if one.stack == self._stack]
+        largest = {target.target_group: target for target in reversed(found)}
+        return tuple(target for target_group, target in largest.items() if target_group in target_groups)
 
     def schedule_scale_in(self, name: str, seconds: float, note: str = "") -> None:
         """Let AWS itself scale the group to 0 machines in so many seconds, instead of when it would by now.

@@ -34,9 +34,9 @@ def warn(state: State, *texts: str) -> State:
 def _is_beside(state: State, change: Change) -> bool:
     """Whether the traffic can be moved without it. What gets the traffic must have machines that AWS does not end."""
     match change:
-        case Resize(side=side):
-            return side != state.order.candidate or state.phase is Phase.SETTLE
-        case CancelScaleIn(side=side):
-            return side != state.order.candidate
+        case Resize(target=target):
+            return target != state.order.candidate or state.phase is Phase.SETTLE
+        case CancelScaleIn(target=target):
+            return target != state.order.candidate
         case _:
             return not isinstance(change, (Route, Restore))

@@ -14,7 +14,7 @@ from fleetswap.domain.rollout.evidence import AlarmState, Expected
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Streak, Verdict
 from fleetswap.domain.rollout.messages import Seen
-from fleetswap.domain.rollout.model import Policy, Side
+from fleetswap.domain.rollout.model import Policy, ReleaseTarget
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.rollout.strategy import ALL, Step
 
@@ -31,7 +31,7 @@ def steps(state: State, seen: Seen) -> tuple[Step, ...]:
     return plan if alive else plan[-1:]
 
 
-def weights(candidate: Side, served: frozenset[str], step: Step) -> tuple[tuple[str, int], ...]:
+def weights(candidate: ReleaseTarget, served: frozenset[str], step: Step) -> tuple[tuple[str, int], ...]:
     """The weights of a step; they sum to 100."""
     if step.weight == ALL:
         return ((candidate.target_group, ALL),)

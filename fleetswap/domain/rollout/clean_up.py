@@ -31,7 +31,7 @@ from fleetswap.domain.rollout.messages import (
     Unanswered,
     Untag,
 )
-from fleetswap.domain.rollout.model import Group, Rule, Side, shares
+from fleetswap.domain.rollout.model import Group, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.transition import unexpected
 
@@ -109,21 +109,24 @@ def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
     The switch goes last. Of what keeps traffic, the planned scale-in goes first of all.
     """
     found: list[Change] = []
-    for side in state.order.sides:
-        group = state.first.group(side.release) if state.first else None
+    for target in state.order.releases:
+        group = state.first.group(target.release) if state.first else None
         if group is not None:
-            arn = side.target_group
-            found += _side(state, side, group, now, serves=arn in serving, has_traffic=arn in serving | state.served)
-    found.sort(key=lambda change: not (isinstance(change, CancelScaleIn) and change.side.target_group in serving))
+            arn = target.target_group
+            serves, had = arn in serving, arn in serving | state.served
+            found += _one_release(state, target, group, now, serves=serves, has_traffic=had)
+    found.sort(key=lambda change: not (isinstance(change, CancelScaleIn) and change.target.target_group in serving))
     found += _untell(state, serving)
     if state.armed_until is not None or any(isinstance(change, Arm) for change in state.touched):
         found.append(Disarm())
     return found
 
 
-def _side(state: State, side: Side, group: Group, now: float, *, serves: bool, has_traffic: bool) -> list[Change]:
+def _one_release(
+    state: State, target: ReleaseTarget, group: Group, now: float, *, serves: bool, has_traffic: bool
+) -> list[Change]:
     """`group` is as it was before."""
-    touched = [change for change in state.touched if getattr(change, "side", None) == side]
+    touched = [change for change in state.touched if getattr(change, "target", None) == target]
     resized = [change for change in touched if isinstance(change, Resize)]
     planned = any(isinstance(change, ScheduleScaleIn) for change in touched)
     found: list[Change] = []
@@ -131,19 +134,19 @@ def _side(state: State, side: Side, group: Group, now: float, *, serves: bool, h
         # Without our switch nothing kept others from planning it, since we looked.
         alone = any(isinstance(change, Disarm) for change in state.touched)
         alone = alone or (serves and state.moved and state.armed_until is None)
-        found += [CancelScaleIn(side)] if planned or group.scale_in is not None or alone else []
-        found += _with_traffic(state, side, pinned=bool(resized) or pins.is_pinned(state, side))
-    elif side == state.order.candidate and not _was_of_use(state, side, group):
+        found += [CancelScaleIn(target)] if planned or group.scale_in is not None or alone else []
+        found += _with_traffic(state, target, pinned=bool(resized) or pins.is_pinned(state, target))
+    elif target == state.order.candidate and not _was_of_use(state, target, group):
         if resized or planned or (group.minimum, group.desired) != (0, 0):
             largest = max([group.desired, *(change.desired or 0 for change in resized)])
-            found += scale_in.changes(state, side, replace(group, desired=largest), now)
+            found += scale_in.changes(state, target, replace(group, desired=largest), now)
     else:
-        later = _scale_in_later(state, side, group, touched)  # before it is large again: we may die in between
-        found += later or ([CancelScaleIn(side)] if planned else [])
-        if resized and not (later and scale_in.left(state, side, now)):
+        later = _scale_in_later(state, target, group, touched)  # before it is large again: we may die in between
+        found += later or ([CancelScaleIn(target)] if planned else [])
+        if resized and not (later and scale_in.left(state, target, now)):
             changed = any(change.desired is not None for change in resized)
-            found.append(Resize(side, group.minimum, group.desired if changed else None))
-    return [*found, *pins.release(state, side)]
+            found.append(Resize(target, group.minimum, group.desired if changed else None))
+    return [*found, *pins.release(state, target)]
 
 
 def _untell(state: State, serving: frozenset[str]) -> list[Change]:
@@ -152,9 +155,9 @@ def _untell(state: State, serving: frozenset[str]) -> list[Change]:
     A way back by hand would lead to the release that failed, and an owner whom no one knows would keep the service from
     being taken down.
     """
-    if state.first is None or state.home_side is None or serving != state.served:
+    if state.first is None or state.home_target is None or serving != state.served:
         return []
-    was, now = {**state.first.tags, rollout_tags.LIVE: state.home_side.release}, state.rule_tags
+    was, now = {**state.first.tags, rollout_tags.LIVE: state.home_target.release}, state.rule_tags
     told = {key for each in state.touched if isinstance(each, TagRule) for key in (*dict(each.tags), *each.remove)} & {
         rollout_tags.LIVE,
         rollout_tags.STANDBY,
@@ -166,44 +169,44 @@ def _untell(state: State, serving: frozenset[str]) -> list[Change]:
     return [TagRule(tags, tuple(key for key in keys if key not in was))] if keys else []
 
 
-def _scale_in_later(state: State, side: Side, group: Group, touched: Sequence[Change]) -> list[Change]:
+def _scale_in_later(state: State, target: ReleaseTarget, group: Group, touched: Sequence[Change]) -> list[Change]:
     """What has no traffic is not left running for ever: AWS ends what it was to end, and what a dead rollout left."""
     changes = (CancelScaleIn, ScheduleScaleIn, Resize)
     planned = group.is_planned and any(isinstance(change, changes) for change in touched)
-    left = not group.is_planned and (group.pin is not None or side == state.order.candidate)
+    left = not group.is_planned and (group.pin is not None or target == state.order.candidate)
     if not group.desired or not (planned or left):
         return []
     policy = state.order.policy
-    return [ScheduleScaleIn(side, scale_in.kept_warm(policy, policy.warm or LEFT_SECONDS))]
+    return [ScheduleScaleIn(target, scale_in.kept_warm(policy, policy.warm or LEFT_SECONDS))]
 
 
-def _with_traffic(state: State, side: Side, *, pinned: bool) -> list[Change]:
+def _with_traffic(state: State, target: ReleaseTarget, *, pinned: bool) -> list[Change]:
     if not pinned:
         return []
-    was_home = side.target_group in state.served
-    minimum = pins.own_minimum(state, side) if was_home else state.order.policy.minimum
-    return [Resize(side, minimum or 0, None, lower=True)]
+    was_home = target.target_group in state.served
+    minimum = pins.own_minimum(state, target) if was_home else state.order.policy.minimum
+    return [Resize(target, minimum or 0, None, lower=True)]
 
 
-def _was_of_use(state: State, side: Side, group: Group) -> bool:
+def _was_of_use(state: State, target: ReleaseTarget, group: Group) -> bool:
     """A standby that was warm before. What runs with a pin, or is to be ended, is only what a rollout has left."""
-    healthy = state.first is not None and health.healthy(state.first.targets_of(side.target_group)) > 0
+    healthy = state.first is not None and health.healthy(state.first.targets_of(target.target_group)) > 0
     return healthy and group.pin is None and not group.scale_in_note
 
 
 def words(change: Change) -> str:  # noqa: PLR0911 - one case a change
     """What could not be done, for a message."""
     match change:
-        case Resize(side=side, desired=None):
-            return f"put back {side.release} to its former size"
-        case Resize(side=side, desired=desired):
-            return f"put back {side.release} to {desired} machines"
-        case Tag(side) | Untag(side):
-            return f"take the rollout's tags off {side.release}"
-        case OnDemand(side):
-            return f"put back the share of on-demand machines of {side.release}"
-        case ScheduleScaleIn(side) | CancelScaleIn(side):
-            return f"put right when {side.release} is scaled in"
+        case Resize(target=target, desired=None):
+            return f"put back {target.release} to its former size"
+        case Resize(target=target, desired=desired):
+            return f"put back {target.release} to {desired} machines"
+        case Tag(target) | Untag(target):
+            return f"take the rollout's tags off {target.release}"
+        case OnDemand(target):
+            return f"put back the share of on-demand machines of {target.release}"
+        case ScheduleScaleIn(target) | CancelScaleIn(target):
+            return f"put right when {target.release} is scaled in"
         case Arm() | Disarm():
             return "delete the dead man's switch"
         case Route() | Restore() | TagRule() | MendRule():

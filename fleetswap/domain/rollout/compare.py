@@ -1,4 +1,4 @@
-"""Compare: what a rollout that failed does first. The rule, the switch and the health of both sides decide where the
+"""Compare: what a rollout that failed does first. The rule, the switch and the health of both releases decide where the
 traffic goes: back, or nowhere.
 
 It does not go back to a release that has no healthy machine while the candidate has some, or that is being scaled in;
@@ -79,12 +79,12 @@ def stumbled(state: State, event: Unanswered | Broke, now: float) -> State:
 
 def _before_going_back(state: State) -> Iterator[Change]:
     """What the settle has done to live is undone, or marked, before it gets traffic again: we may die right then."""
-    side = state.home_side
+    target = state.home_target
     for change in state.touched:
-        if isinstance(change, ScheduleScaleIn) and change.side == side:
-            yield CancelScaleIn(change.side)
-        if isinstance(change, Untag) and change.side == side and side != state.order.candidate:
-            yield Tag(change.side, rollout_tags.PIN, str(pins.own_minimum(state, change.side) or 0))
+        if isinstance(change, ScheduleScaleIn) and change.target == target:
+            yield CancelScaleIn(change.target)
+        if isinstance(change, Untag) and change.target == target and target != state.order.candidate:
+            yield Tag(change.target, rollout_tags.PIN, str(pins.own_minimum(state, change.target) or 0))
 
 
 def _compare_after(state: State, now: float) -> State:

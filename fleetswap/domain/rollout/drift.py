@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fleetswap.domain.rollout.messages import Seen
-from fleetswap.domain.rollout.model import Group, Order, Side
+from fleetswap.domain.rollout.model import Group, Order, ReleaseTarget
 
 
 def drift(order: Order, seen: Seen) -> tuple[str, ...]:
     """Everything that differs; empty if nothing does. A standby that AWS has scaled in is as it should be."""
     found = [*_traffic(order, seen), *_candidate(order, seen.group(order.candidate.release))]
-    for side in order.others:
-        group = seen.group(side.release)
-        if side.release == order.standby:
-            found += _standby(order, side, group)
+    for target in order.others:
+        group = seen.group(target.release)
+        if target.release == order.standby:
+            found += _standby(order, target, group)
         elif group is not None:
-            found += _other(side, group)
-    for side in order.sides:
-        group = seen.group(side.release)
+            found += _other(target, group)
+    for target in order.releases:
+        group = seen.group(target.release)
         if group is not None and (group.pin is not None or group.on_demand_pin is not None):
-            found.append(f"{side.release} has a pin that a rollout left")
+            found.append(f"{target.release} has a pin that a rollout left")
     if seen.armed is not None:
         found.append(f"the switch of an unfinished rollout is armed, and fires in {seen.armed.seconds:.0f} s")
     return tuple(found)
@@ -49,27 +49,28 @@ def _candidate(order: Order, group: Group | None) -> Iterator[str]:
         yield f"{candidate.release} is to be scaled in at {group.scale_in}"
 
 
-def _standby(order: Order, side: Side, group: Group | None) -> Iterator[str]:
+def _standby(order: Order, target: ReleaseTarget, group: Group | None) -> Iterator[str]:
     if group is None:
-        yield f"standby: {gone(side)}"
+        yield f"standby: {gone(target)}"
     elif order.policy.warm <= 0:
-        yield from _other(side, group)
+        yield from _other(target, group)
     elif group.minimum != group.desired:
-        yield f"standby {side.release} is not pinned to its {group.desired} machines"
+        yield f"standby {target.release} is not pinned to its {group.desired} machines"
     elif group.desired and group.scale_in is None:
-        yield f"standby {side.release} would stay warm for ever"
+        yield f"standby {target.release} would stay warm for ever"
     elif group.desired and not group.has_action:
         yield (
-            f"standby {side.release} would stay warm for ever: its tag says that it is scaled in at {group.scale_in},"
+            f"standby {target.release} would stay warm for ever: its tag says that it is scaled in at {group.scale_in},"
             " but no scheduled action does that"
         )
 
 
-def _other(side: Side, group: Group) -> Iterator[str]:
+def _other(target: ReleaseTarget, group: Group) -> Iterator[str]:
     if (group.minimum, group.desired) != (0, 0) and not group.is_planned:
-        yield f"{side.release} has {group.desired} machines instead of none"
+        yield f"{target.release} has {group.desired} machines instead of none"
 
 
-def gone(side: Side) -> str:
+def gone(target: ReleaseTarget) -> str:
     """For a group that was deleted by hand: Pulumi makes it again only when it knows."""
-    return f"auto scaling group {side.group} of {side.release} is gone: run `pulumi up --refresh`, which makes it again"
+    what = f"auto scaling group {target.group} of {target.release} is gone"
+    return f"{what}: run `pulumi up --refresh`, which makes it again"

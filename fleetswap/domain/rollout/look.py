@@ -94,7 +94,7 @@ def again(state: State, why: str, now: float) -> Next:
 
 
 def _first_look(state: State, seen: Seen, now: float) -> Next:
-    strangers = {side.target_group: side for side in (*state.order.strangers, *seen.strangers)}
+    strangers = {target.target_group: target for target in (*state.order.strangers, *seen.strangers)}
     state = replace(state, order=replace(state.order, strangers=tuple(strangers.values())))
     state = warn(state, *seen.unknown)
     belongs = home(state.order, seen)
@@ -163,19 +163,19 @@ def take_over(state: State, seen: Seen) -> list[Change]:
 
 def _unplan(order: Order, seen: Seen, serving: frozenset[str]) -> list[Change]:
     """Only that switch would take the traffic off a candidate that its rollout has planned the end of."""
-    groups = [(side, seen.group(side.release)) for side in order.sides if side.target_group in serving]
-    return [CancelScaleIn(side) for side, group in groups if group is not None and group.scale_in is not None]
+    groups = [(target, seen.group(target.release)) for target in order.releases if target.target_group in serving]
+    return [CancelScaleIn(target) for target, group in groups if group is not None and group.scale_in is not None]
 
 
 def _tell_to_stop(order: Order, seen: Seen, serving: frozenset[str]) -> list[Change]:
     """A rollout that still runs reads the tag of its candidate; it puts back the traffic, and then touches no more."""
     if not order.terms.overrules:
         return []
-    others = [side for side in order.sides if side.target_group in serving and side != order.candidate]
+    others = [target for target in order.releases if target.target_group in serving and target != order.candidate]
     return [
-        Tag(side, rollout_tags.ABORT, order.terms.overrules)
-        for side in others
-        if (group := seen.group(side.release)) is not None and group.abort is None
+        Tag(target, rollout_tags.ABORT, order.terms.overrules)
+        for target in others
+        if (group := seen.group(target.release)) is not None and group.abort is None
     ]
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.health import Answer, Failure, Reading, Target
-from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
+from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 
 # Changes. The answer to each is `Did`.
 
@@ -24,7 +24,7 @@ class Resize:
     scaled the group in.
     """
 
-    side: Side
+    target: ReleaseTarget
     minimum: int
     desired: int | None
     lower: bool = False
@@ -34,7 +34,7 @@ class Resize:
 class Tag:
     """Write a tag of a group."""
 
-    side: Side
+    target: ReleaseTarget
     key: str
     value: str
 
@@ -43,7 +43,7 @@ class Tag:
 class Untag:
     """Take tags off a group."""
 
-    side: Side
+    target: ReleaseTarget
     keys: tuple[str, ...]
 
 
@@ -51,7 +51,7 @@ class Untag:
 class OnDemand:
     """Write the percentage of a group's machines that are on demand."""
 
-    side: Side
+    target: ReleaseTarget
     percent: int
 
 
@@ -63,7 +63,7 @@ class ScheduleScaleIn:
     only if our own switch would take it away before (else `Held`).
     """
 
-    side: Side
+    target: ReleaseTarget
     seconds: float
     note: str = ""
 
@@ -72,7 +72,7 @@ class ScheduleScaleIn:
 class CancelScaleIn:
     """Do not let AWS scale a group in."""
 
-    side: Side
+    target: ReleaseTarget
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ class Seen:
     tags: Mapping[str, str] = field(default_factory=dict)
     alarms: Mapping[str, str] = field(default_factory=dict)
     armed: Armed | None = None
-    strangers: tuple[Side, ...] = ()
+    strangers: tuple[ReleaseTarget, ...] = ()
     """Releases of this service that have traffic, or that the switch would put it on, and that no order names."""
     unknown: tuple[str, ...] = ()
     """What could not be read, and is not needed (`Terms.best_effort`)."""

@@ -21,8 +21,8 @@ __all__ = [
     "Group",
     "Order",
     "Policy",
+    "ReleaseTarget",
     "Rule",
-    "Side",
     "Terms",
     "preview_value",
     "shares",
@@ -36,7 +36,7 @@ PREVIEW_HEADER = "X-Fleetswap-Release"
 
 
 @dataclass(frozen=True)
-class Side:
+class ReleaseTarget:
     """One release as the rollout sees it: its id, the name of its auto scaling group, the ARN of its target group.
 
     `image` is the id of its AMI, which its machines must run; None if that is not to be checked.
@@ -91,40 +91,40 @@ class Order:
     service: str
     listener: str
     url: str
-    candidate: Side
-    others: tuple[Side, ...]
+    candidate: ReleaseTarget
+    others: tuple[ReleaseTarget, ...]
     standby: str | None
     policy: Policy
     trusted: bool = False
     switch_role: str | None = None
     owner: str = ""
     """Who owns the traffic: written on the rule at the end, so that one that was replaced does not take it down."""
-    strangers: tuple[Side, ...] = ()
+    strangers: tuple[ReleaseTarget, ...] = ()
     terms: Terms = DEPLOY
 
     def __post_init__(self) -> None:
         """Refuse an order that names a release twice, or a standby that is not among the others."""
         for what in ("release", "group", "target_group"):
-            names = [getattr(side, what) for side in self.sides]
+            names = [getattr(target, what) for target in self.releases]
             if len(set(names)) < len(names):
                 raise InputError(f"rollout of {self.candidate.release}: two releases share one {what}: {names}")
-        if self.standby is not None and self.standby not in {side.release for side in self.others}:
+        if self.standby is not None and self.standby not in {target.release for target in self.others}:
             raise InputError(f"rollout of {self.candidate.release}: standby {self.standby} is not one of the others")
         if self.url and not self.url.startswith(("http://", "https://")):
             raise InputError(f"rollout of {self.candidate.release}: {self.url!r} is not an http(s) address")
 
     @property
-    def sides(self) -> tuple[Side, ...]:
+    def releases(self) -> tuple[ReleaseTarget, ...]:
         """All releases of the order, the candidate first, and those that were found beside it."""
         return (self.candidate, *self.others, *self.strangers)
 
-    def side_of(self, target_group: str) -> Side | None:
-        """The side of a target group, if the order knows it."""
-        return next((side for side in self.sides if side.target_group == target_group), None)
+    def release_target(self, target_group: str) -> ReleaseTarget | None:
+        """The release of a target group, if the order knows it."""
+        return next((target for target in self.releases if target.target_group == target_group), None)
 
     def release_of(self, target_group: str) -> str:
         """The release of a target group; of one that is not in the order, its ARN, which is all that is known."""
-        return next((side.release for side in self.sides if side.target_group == target_group), target_group)
+        return next((target.release for target in self.releases if target.target_group == target_group), target_group)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from enum import StrEnum
 from fleetswap.domain.rollout import wording
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.messages import Arm, End, Kind, Resize, ScheduleScaleIn
-from fleetswap.domain.rollout.model import Side
+from fleetswap.domain.rollout.model import ReleaseTarget
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.text import counted, duration
 
@@ -172,10 +172,12 @@ def _undone(state: State, end: End) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _machines(state: State, candidate: Side) -> list[str]:
+def _machines(state: State, candidate: ReleaseTarget) -> list[str]:
     """What becomes of the candidate's machines: what was decided last."""
     decided = [
-        change for change in state.touched if isinstance(change, (Resize, ScheduleScaleIn)) and change.side == candidate
+        change
+        for change in state.touched
+        if isinstance(change, (Resize, ScheduleScaleIn)) and change.target == candidate
     ]
     match decided[-1:]:
         case [ScheduleScaleIn(seconds=seconds)]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.messages import Change, OnDemand, Resize, Seen, Tag, Untag
-from fleetswap.domain.rollout.model import Group, Side
+from fleetswap.domain.rollout.model import Group, ReleaseTarget
 from fleetswap.domain.rollout.state import State
 
 ALL_ON_DEMAND = 100
@@ -20,12 +20,12 @@ ALL_ON_DEMAND = 100
 
 def pin_live(state: State, seen: Seen) -> list[Change]:
     """Hold live at the size that it has now. The tag goes first: alone, it says that the minimum is what it is."""
-    side = state.home_side
-    group = seen.group(side.release) if side else None
-    if side is None or group is None or group.minimum >= group.desired:
+    target = state.home_target
+    group = seen.group(target.release) if target else None
+    if target is None or group is None or group.minimum >= group.desired:
         return []
-    pin = [] if group.pin is not None else [Tag(side, rollout_tags.PIN, str(group.minimum))]
-    return [*pin, Resize(side, group.desired, None)]
+    pin = [] if group.pin is not None else [Tag(target, rollout_tags.PIN, str(group.minimum))]
+    return [*pin, Resize(target, group.desired, None)]
 
 
 def pin_candidate(state: State, seen: Seen) -> list[Change]:
@@ -37,33 +37,33 @@ def pin_candidate(state: State, seen: Seen) -> list[Change]:
     return [Tag(candidate, rollout_tags.PIN, str(state.order.policy.minimum))]
 
 
-def to_on_demand(side: Side, former: int) -> list[Change]:
+def to_on_demand(target: ReleaseTarget, former: int) -> list[Change]:
     """Launch on-demand machines in the place of spot ones; the tag says what the percentage was."""
-    return [Tag(side, rollout_tags.ON_DEMAND, str(former)), OnDemand(side, ALL_ON_DEMAND)]
+    return [Tag(target, rollout_tags.ON_DEMAND, str(former)), OnDemand(target, ALL_ON_DEMAND)]
 
 
-def former_percent(state: State, side: Side) -> int | None:
+def former_percent(state: State, target: ReleaseTarget) -> int | None:
     """The on-demand percentage that a group is to have again; None if no one has changed it."""
     for change in state.touched:
-        if isinstance(change, Tag) and change.side == side and change.key == rollout_tags.ON_DEMAND:
+        if isinstance(change, Tag) and change.target == target and change.key == rollout_tags.ON_DEMAND:
             return rollout_tags.number(change.value)
-    return next((group.on_demand_pin for group in _seen(state, side) if group.on_demand_pin is not None), None)
+    return next((group.on_demand_pin for group in _seen(state, target) if group.on_demand_pin is not None), None)
 
 
-def own_minimum(state: State, side: Side) -> int | None:
+def own_minimum(state: State, target: ReleaseTarget) -> int | None:
     """The minimum that a group had before any pin; None if it was never seen."""
-    return next((group.own_minimum for group in _seen(state, side)), None)
+    return next((group.own_minimum for group in _seen(state, target)), None)
 
 
-def is_pinned(state: State, side: Side) -> bool:
+def is_pinned(state: State, target: ReleaseTarget) -> bool:
     """Whether a group has, or may have, a pin: ours, or one that a dead rollout has left."""
-    return rollout_tags.PIN in keys_on(state, side)
+    return rollout_tags.PIN in keys_on(state, target)
 
 
-def keys_on(state: State, side: Side) -> tuple[str, ...]:
+def keys_on(state: State, target: ReleaseTarget) -> tuple[str, ...]:
     """The tags that a group has, or may have, and that no end of a rollout leaves."""
-    found = {change.key for change in state.touched if isinstance(change, Tag) and change.side == side}
-    for group in _seen(state, side):
+    found = {change.key for change in state.touched if isinstance(change, Tag) and change.target == target}
+    for group in _seen(state, target):
         found |= {
             key
             for key, value in (
@@ -76,20 +76,20 @@ def keys_on(state: State, side: Side) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def release(state: State, side: Side, *, keep: Sequence[str] = ()) -> list[Change]:
+def release(state: State, target: ReleaseTarget, *, keep: Sequence[str] = ()) -> list[Change]:
     """What takes the marks off a group once its size is right; the sizes come first, so that a mark never lies.
 
     Those of `keep` stay.
     """
-    percent = former_percent(state, side)
-    changes: list[Change] = [] if percent is None else [OnDemand(side, percent)]
-    keys = keys_on(state, side)
-    if keys and side == state.order.candidate:
+    percent = former_percent(state, target)
+    changes: list[Change] = [] if percent is None else [OnDemand(target, percent)]
+    keys = keys_on(state, target)
+    if keys and target == state.order.candidate:
         keys = tuple(sorted({*keys, rollout_tags.ABORT}))  # it may have been written since the group was read
     keys = tuple(key for key in keys if key not in keep)
-    return [*changes, Untag(side, keys)] if keys else changes
+    return [*changes, Untag(target, keys)] if keys else changes
 
 
-def _seen(state: State, side: Side) -> list[Group]:
+def _seen(state: State, target: ReleaseTarget) -> list[Group]:
     looks = [look for look in (state.first, state.latest) if look is not None]
-    return [group for look in looks if (group := look.group(side.release)) is not None]
+    return [group for look in looks if (group := look.group(target.release)) is not None]

@@ -88,7 +88,7 @@ def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
         # may not delete a plan, or not make one, is to find out before a weight has moved.
         seconds = order.policy.deadline + order.policy.switch_margin
         ahead: list[Change] = [CancelScaleIn(candidate), scale_in.if_we_die(state, seconds)]
-        home = state.home_side
+        home = state.home_target
         # The same for the tags of the rule. What they say is true, and of use to whoever comes after us.
         told: list[Change] = [TagRule(((rollout_tags.LIVE, home.release),), (rollout_tags.ABORT,))] if home else []
         found = [*pins.pin_candidate(state, seen), *found, *told, *ahead]
@@ -103,9 +103,9 @@ def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
 
 def keep(state: State, seen: Seen) -> list[Change]:
     """What keeps AWS from scaling in what has the traffic."""
-    side = state.home_side
-    group = seen.group(side.release) if side else None
-    return [CancelScaleIn(side)] if side and group is not None and group.scale_in is not None else []
+    target = state.home_target
+    group = seen.group(target.release) if target else None
+    return [CancelScaleIn(target)] if target and group is not None and group.scale_in is not None else []
 
 
 def is_short(reading: Reading, wanted: int, new: tuple[Failure, ...]) -> bool:

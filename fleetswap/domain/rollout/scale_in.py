@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.messages import Arm, CancelScaleIn, Change, Resize, ScheduleScaleIn
-from fleetswap.domain.rollout.model import Group, Policy, Side
+from fleetswap.domain.rollout.model import Group, Policy, ReleaseTarget
 from fleetswap.domain.rollout.state import State
 
 SWITCH_TRIES = 360.0
@@ -23,10 +23,10 @@ ORPHANED = 3600.0
 the candidate that it should have taken the traffic from."""
 
 
-def left(state: State, side: Side, now: float) -> float:
+def left(state: State, target: ReleaseTarget, now: float) -> float:
     """Seconds for which the nodes of the load balancer may still send requests to a release that has no weight."""
-    group = state.first.group(side.release) if state.first else None
-    if side.target_group in state.had:
+    group = state.first.group(target.release) if state.first else None
+    if target.target_group in state.had:
         since = state.calm_since
     elif group is not None and not group.desired and not group.machines:
         return 0.0  # it had no machines when this rollout began, so it cannot have had traffic just before
@@ -35,13 +35,13 @@ def left(state: State, side: Side, now: float) -> float:
     return max(0.0, since + state.order.policy.convergence - now)
 
 
-def changes(state: State, side: Side, group: Group, now: float) -> list[Change]:
+def changes(state: State, target: ReleaseTarget, group: Group, now: float) -> list[Change]:
     """What takes all its machines away. A plan goes only when nothing is left to scale in: we may die in between."""
-    planned: list[Change] = [CancelScaleIn(side)] if group.scale_in is not None or _was_planned(state, side) else []
+    planned: list[Change] = [CancelScaleIn(target)] if group.scale_in is not None or _was_planned(state, target) else []
     if (group.minimum, group.desired) == (0, 0):
         return planned
-    seconds = left(state, side, now)
-    return [ScheduleScaleIn(side, seconds, rollout_tags.LEFT)] if seconds > 0 else [Resize(side, 0, 0), *planned]
+    seconds = left(state, target, now)
+    return [ScheduleScaleIn(target, seconds, rollout_tags.LEFT)] if seconds > 0 else [Resize(target, 0, 0), *planned]
 
 
 def kept_warm(policy: Policy, seconds: float) -> float:
@@ -70,5 +70,5 @@ def arm(state: State, seconds: float) -> list[Change]:
     return [if_we_die(state, seconds), Arm(seconds, state.home, guarded=True)]
 
 
-def _was_planned(state: State, side: Side) -> bool:
-    return any(isinstance(change, ScheduleScaleIn) and change.side == side for change in state.touched)
+def _was_planned(state: State, target: ReleaseTarget) -> bool:
+    return any(isinstance(change, ScheduleScaleIn) and change.target == target for change in state.touched)

@@ -23,7 +23,7 @@ from fleetswap.domain.rollout.messages import (
     Seen,
     TagRule,
 )
-from fleetswap.domain.rollout.model import Group, Side
+from fleetswap.domain.rollout.model import Group, ReleaseTarget
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.transition import Next, make, unexpected
 
@@ -70,7 +70,7 @@ def _settle(state: State, now: float) -> Next:
     seen = state.latest
     if seen is None:
         raise TypeError("nothing was looked at")
-    left = max((scale_in.left(state, side, now) for side in state.order.strangers), default=0.0)
+    left = max((scale_in.left(state, target, now) for target in state.order.strangers), default=0.0)
     if (
         left > 0 and not state.order.terms.keeps_all
     ):  # nothing declares them, so that Pulumi may delete them as soon as we end
@@ -90,40 +90,40 @@ def changes(state: State, seen: Seen, now: float) -> list[Change]:
     order = state.order
     found = _candidate(state, seen.group(order.candidate.release))
     last: list[Change] = []
-    for side in sorted(order.others, key=lambda side: side.target_group in state.served):
-        group = seen.group(side.release)
+    for target in sorted(order.others, key=lambda target: target.target_group in state.served):
+        group = seen.group(target.release)
         if group is None:
             continue
         if order.terms.keeps_all:
-            found += _kept(state, side, group)
-        elif side.release == order.standby and order.policy.warm > 0:
+            found += _kept(state, target, group)
+        elif target.release == order.standby and order.policy.warm > 0:
             if group.minimum != group.desired:
-                found.append(Resize(side, group.desired, None))  # target tracking shrinks a group without traffic
-            cancelled = any(isinstance(change, CancelScaleIn) and change.side == side for change in state.touched)
+                found.append(Resize(target, group.desired, None))  # target tracking shrinks a group without traffic
+            cancelled = any(isinstance(change, CancelScaleIn) and change.target == target for change in state.touched)
             if group.desired > 0 and (cancelled or not group.is_planned):
-                last.append(ScheduleScaleIn(side, scale_in.kept_warm(order.policy, order.policy.warm)))
-            last += pins.release(state, side)
+                last.append(ScheduleScaleIn(target, scale_in.kept_warm(order.policy, order.policy.warm)))
+            last += pins.release(state, target)
         else:
-            found += [*scale_in.changes(state, side, group, now), *pins.release(state, side)]
+            found += [*scale_in.changes(state, target, group, now), *pins.release(state, target)]
     return [*found, *_tag_rule(state), *last]
 
 
-def _kept(state: State, side: Side, group: Group) -> list[Change]:
+def _kept(state: State, target: ReleaseTarget, group: Group) -> list[Change]:
     """What had the traffic stays as large as it is, to come back to, and is not planned to go; the others get their
     minimum back. Who was told to stop may not have read it yet.
     """
-    had = side.release == state.order.standby or side.target_group in state.had
-    found: list[Change] = [CancelScaleIn(side)] if had and group.scale_in is not None else []
+    had = target.release == state.order.standby or target.target_group in state.had
+    found: list[Change] = [CancelScaleIn(target)] if had and group.scale_in is not None else []
     if had and group.minimum != group.desired:
-        found.append(Resize(side, group.desired, None))  # target tracking shrinks a group without traffic
+        found.append(Resize(target, group.desired, None))  # target tracking shrinks a group without traffic
     elif not had and group.pin is not None:
-        found.append(Resize(side, group.pin, None, lower=True))
-    return [*found, *pins.release(state, side, keep=(rollout_tags.ABORT,))]
+        found.append(Resize(target, group.pin, None, lower=True))
+    return [*found, *pins.release(state, target, keep=(rollout_tags.ABORT,))]
 
 
 def _candidate(state: State, group: Group | None) -> list[Change]:
     candidate, minimum = state.order.candidate, state.order.policy.minimum
-    resized = any(isinstance(change, Resize) and change.side == candidate for change in state.touched)
+    resized = any(isinstance(change, Resize) and change.target == candidate for change in state.touched)
     fits = group is not None and group.minimum == minimum and not resized
     resize: list[Change] = [] if fits else [Resize(candidate, minimum, None)]
     return [*resize, *pins.release(state, candidate)]

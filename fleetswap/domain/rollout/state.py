@@ -22,7 +22,7 @@ from fleetswap.domain.rollout.messages import (
     TagRule,
     Wait,
 )
-from fleetswap.domain.rollout.model import Order, Rule, Side, shares
+from fleetswap.domain.rollout.model import Order, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.periods import Watch
 from fleetswap.domain.rollout.rollout_tags import LEFT, ROLLED_BACK, RolledBack
 from fleetswap.domain.rollout.strategy import Step
@@ -161,9 +161,9 @@ class State:
         return self.served == {self.order.candidate.target_group}
 
     @property
-    def home_side(self) -> Side | None:
+    def home_target(self) -> ReleaseTarget | None:
         """The release to go back to, if there is one and the order knows it."""
-        return next((side for arn in sorted(self.served) if (side := self.order.side_of(arn))), None)
+        return next((target for arn in sorted(self.served) if (target := self.order.release_target(arn))), None)
 
     @property
     def expected(self) -> Rule | None:
@@ -189,7 +189,7 @@ class State:
     @property
     def is_planned_ahead(self) -> bool:
         """Whether the candidate is, or may be, scaled in by AWS if we die."""
-        mine = [change for change in self.touched if getattr(change, "side", None) == self.order.candidate]
+        mine = [change for change in self.touched if getattr(change, "target", None) == self.order.candidate]
         plans = [change for change in mine if isinstance(change, (ScheduleScaleIn, CancelScaleIn))]
         return bool(plans) and isinstance(plans[-1], ScheduleScaleIn)
 
@@ -213,10 +213,10 @@ class State:
                 return state.with_traffic_on(rule, now)
             case Arm(seconds=seconds):
                 return replace(state, arming_until=now + seconds)
-            case Resize(side=side, desired=0):
-                return replace(state, leaving=self.leaving or side.target_group in self.served)
-            case ScheduleScaleIn(side=side, note=note) if note == LEFT:
-                return replace(state, leaving=self.leaving or side.target_group in self.served)
+            case Resize(target=target, desired=0):
+                return replace(state, leaving=self.leaving or target.target_group in self.served)
+            case ScheduleScaleIn(target=target, note=note) if note == LEFT:
+                return replace(state, leaving=self.leaving or target.target_group in self.served)
             case _:
                 return state
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Target, healthy
-from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
+from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 
 
@@ -22,16 +22,16 @@ class Site:
     stack: str
     service: str
     listener: str
-    sides: tuple[Side, ...]
+    releases: tuple[ReleaseTarget, ...]
     extra: tuple[str, ...] = ()
     """What has its tags and is not counted, in words."""
 
 
 @dataclass(frozen=True)
-class ReleaseNow:
+class ReleaseView:
     """One release at this moment. `group` is None for one that was deleted while we looked."""
 
-    side: Side
+    target: ReleaseTarget
     weight: int
     group: Group | None
     targets: tuple[Target, ...]
@@ -41,7 +41,7 @@ class ReleaseNow:
     @property
     def release(self) -> str:
         """Its id."""
-        return self.side.release
+        return self.target.release
 
     @property
     def healthy(self) -> int:
@@ -55,12 +55,12 @@ class ReleaseNow:
 
 
 @dataclass(frozen=True)
-class SiteNow:
+class ServiceView:
     """A service at this moment. `switch` is the dead man's switch; `unknown` tells what could not be read."""
 
     site: Site
     rule: Rule | None
-    releases: tuple[ReleaseNow, ...]
+    releases: tuple[ReleaseView, ...]
     strangers: tuple[tuple[str, int], ...]
     """Target groups with weight that belong to no release, and their weights."""
     live: str | None
@@ -71,11 +71,11 @@ class SiteNow:
     unknown: tuple[str, ...] = ()
 
     @property
-    def serving(self) -> tuple[ReleaseNow, ...]:
+    def serving(self) -> tuple[ReleaseView, ...]:
         """The releases with traffic, the one with the most first."""
         return tuple(sorted((each for each in self.releases if each.weight > 0), key=lambda each: -each.weight))
 
-    def release(self, name: str) -> ReleaseNow:
+    def release(self, name: str) -> ReleaseView:
         """A release by its id; an `InputError` if it has no machines to go to."""
         for each in self.releases:
             if each.release == name:
@@ -96,23 +96,23 @@ def seen(
     targets: Mapping[str, tuple[Target, ...]],
     switch: Armed | None,
     unknown: tuple[str, ...],
-) -> SiteNow:
+) -> ServiceView:
     """Put together what was read. `groups` are by name, `targets` by target group; what is unknown is not in them."""
     weights = dict(rule.weights) if rule else {}
-    known = {side.target_group for side in site.sides}
+    known = {target.target_group for target in site.releases}
     rolled_back = tags.get(rollout_tags.ROLLED_BACK)
-    return SiteNow(
+    return ServiceView(
         site=site,
         rule=rule,
         releases=tuple(
-            ReleaseNow(
-                side=side,
-                weight=weights.get(side.target_group, 0),
-                group=groups.get(side.group),
-                targets=targets.get(side.target_group, ()),
-                known=side.group in groups and side.target_group in targets,
+            ReleaseView(
+                target=target,
+                weight=weights.get(target.target_group, 0),
+                group=groups.get(target.group),
+                targets=targets.get(target.target_group, ()),
+                known=target.group in groups and target.target_group in targets,
             )
-            for side in site.sides
+            for target in site.releases
         ),
         strangers=tuple((arn, weight) for arn, weight in weights.items() if weight > 0 and arn not in known),
         live=tags.get(rollout_tags.LIVE),
@@ -123,7 +123,7 @@ def seen(
     )
 
 
-def candidates(now: SiteNow) -> tuple[ReleaseNow, ...]:
+def in_rollout(now: ServiceView) -> tuple[ReleaseView, ...]:
     """The releases that a rollout which is running may be about, the likeliest kind only.
 
     Those that share the traffic with the last live one; if none does, those with machines that are neither live nor

@@ -11,7 +11,7 @@ from dataclasses import replace
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.model import Order, Policy, Terms
 from fleetswap.domain.rollout.rollout_tags import RolledBack
-from fleetswap.domain.rollout.view import ReleaseNow, SiteNow
+from fleetswap.domain.rollout.view import ReleaseView, ServiceView
 
 POLICY = Policy(
     minimum=1,
@@ -24,7 +24,7 @@ POLICY = Policy(
 """How patient a way back is. It has no canary, no alarms and no rates: those may be what is wrong."""
 
 
-def target(now: SiteNow, to: str | None) -> ReleaseNow:
+def choose(now: ServiceView, to: str | None) -> ReleaseView:
     """The release to put the traffic back on: the one asked for, or the one that a rollout moved it away from.
 
     While several have traffic, or another than the last live one, a rollout is under way or has died, or the switch or
@@ -49,27 +49,27 @@ def target(now: SiteNow, to: str | None) -> ReleaseNow:
             raise InputError(
                 f"{now.site.service}: no tag says which release to go back to (there are: {names}): name one with --to"
             )
-    if now.rule is not None and now.rule.serving == {found.side.target_group}:
+    if now.rule is not None and now.rule.serving == {found.target.target_group}:
         raise InputError(f"{now.site.service}: {found.release} has all the traffic already")
     return found
 
 
-def order(now: SiteNow, to: str | None, *, at: str, policy: Policy = POLICY) -> Order:
-    """The order that puts all the traffic back. `at` is the time now, for the tags. An `InputError` as of `target`.
+def order(now: ServiceView, to: str | None, *, at: str, policy: Policy = POLICY) -> Order:
+    """The order that puts all the traffic back. `at` is the time now, for the tags. An `InputError` as of `choose`.
 
     What is left is the standby, and keeps its machines. Of `policy` the minimum is found here, from the tags. There is
     no switch of its own: who goes back by hand has no role for it. Nothing is probed: no tag tells the address.
     """
-    found = target(now, to)
+    found = choose(now, to)
     given_up = left(now, found)
-    sides = now.site.sides
+    releases = now.site.releases
     return Order(
         service=now.site.service,
         listener=now.site.listener,
         url="",
-        candidate=found.side,
-        others=tuple(side for side in sides if side != found.side),
-        standby=given_up if any(side.release == given_up for side in sides) else None,
+        candidate=found.target,
+        others=tuple(target for target in releases if target != found.target),
+        standby=given_up if any(target.release == given_up for target in releases) else None,
         policy=replace(policy, minimum=_minimum(now, found), shortage_patience=policy.deadline),
         trusted=True,
         terms=Terms(
@@ -84,7 +84,7 @@ def order(now: SiteNow, to: str | None, *, at: str, policy: Policy = POLICY) -> 
     )
 
 
-def left(now: SiteNow, found: ReleaseNow) -> str:
+def left(now: ServiceView, found: ReleaseView) -> str:
     """The release that is given up: of those with traffic, the one that is new; it may not be deployed again.
 
     Of what is no release of this stack, the ARN of its target group.
@@ -94,7 +94,7 @@ def left(now: SiteNow, found: ReleaseNow) -> str:
     return new[0] if new else next((arn for arn, _ in now.strangers), "nothing")
 
 
-def _minimum(now: SiteNow, found: ReleaseNow) -> int:
+def _minimum(now: ServiceView, found: ReleaseView) -> int:
     """The minimum of a live release; the settings would say it, but they are not here."""
     serving = [each.group for each in now.serving if each.group and each.release != found.release]
     if found.group is not None and found.group.pin is not None:

@@ -53,7 +53,7 @@ from fleetswap.domain.rollout.messages import (
     Untag,
     Wait,
 )
-from fleetswap.domain.rollout.model import Armed, Order, Rule, Side, shares
+from fleetswap.domain.rollout.model import Armed, Order, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.periods import Period
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Metrics, Prober, Switch
@@ -76,7 +76,7 @@ class Ports:
     switch: Switch | None = None
 
 
-class Hands:
+class Executor:
     """Does one action and says what came of it."""
 
     def __init__(self, order: Order, ports: Ports, run: str = "") -> None:
@@ -109,7 +109,7 @@ class Hands:
                 return RuleRead(ports.balancer.rule(order.listener))
             case Route() | Restore() | Arm() if action.guarded and (why := self._why_not(action)):
                 return Held(why)
-            case ScheduleScaleIn() if action.note == self._run and (why := self._why_not_plan(action.side)):
+            case ScheduleScaleIn() if action.note == self._run and (why := self._why_not_plan(action.target)):
                 return Held(why)
             case Wait():
                 needed(ports.clock).sleep(action.seconds)
@@ -125,22 +125,22 @@ class Hands:
         match change:
             case Resize():
                 if change.desired == 0:
-                    self._refuse_if_serving(change.side)
+                    self._refuse_if_serving(change.target)
                 if change.lower and not self._is_lower(change):
                     return
-                fleet.resize(change.side.group, minimum=change.minimum, desired=change.desired)
+                fleet.resize(change.target.group, minimum=change.minimum, desired=change.desired)
             case Tag():
-                fleet.tag(change.side.group, {change.key: change.value})
+                fleet.tag(change.target.group, {change.key: change.value})
             case Untag():
-                fleet.untag(change.side.group, change.keys)
+                fleet.untag(change.target.group, change.keys)
             case OnDemand():
-                fleet.on_demand(change.side.group, change.percent)
+                fleet.on_demand(change.target.group, change.percent)
             case ScheduleScaleIn():
                 if change.note != self._run:  # what is planned for the case that we die has traffic meanwhile
-                    self._refuse_if_serving(change.side)
-                fleet.schedule_scale_in(change.side.group, change.seconds, change.note)
+                    self._refuse_if_serving(change.target)
+                fleet.schedule_scale_in(change.target.group, change.seconds, change.note)
             case CancelScaleIn():
-                fleet.cancel_scale_in(change.side.group)
+                fleet.cancel_scale_in(change.target.group)
             case Arm():
                 needed(self._ports.switch).arm(change.seconds, change.rule, self._run)
             case Disarm():
@@ -155,17 +155,17 @@ class Hands:
                 balancer.tag(listener, dict(change.tags), change.remove)
 
     def _is_lower(self, change: Resize) -> bool:
-        group = self._ports.fleet.group(change.side.group)
+        group = self._ports.fleet.group(change.target.group)
         return group is not None and change.minimum < group.minimum
 
-    def _refuse_if_serving(self, side: Side) -> None:
+    def _refuse_if_serving(self, target: ReleaseTarget) -> None:
         """The last guard before machines go, in the same breath: someone may have moved the traffic a moment ago.
 
         The reading may be old, so it is tried again for a while, as if AWS had not answered.
         """
         rule = self._ports.balancer.rule(self._order.listener)
-        if rule is not None and side.target_group in rule.serving:
-            raise TryAgain(f"{side.release} is seen to have traffic, so it is not scaled in")
+        if rule is not None and target.target_group in rule.serving:
+            raise TryAgain(f"{target.release} is seen to have traffic, so it is not scaled in")
 
     def _why_not(self, change: Route | Restore | Arm) -> str:
         """Why a guarded change may not be made now; empty if it may."""
@@ -191,16 +191,16 @@ class Hands:
         candidate = Rule(((order.candidate.target_group, 1),))
         return (self._not_ours() if route.expected is not None else "") or self._not_alive(candidate)
 
-    def _why_not_plan(self, side: Side) -> str:
+    def _why_not_plan(self, target: ReleaseTarget) -> str:
         """Why a scale-in may not be planned for the case that we die: only our own switch takes the traffic away first.
 
         Someone else's candidate, or what is live by now, would lose its machines an hour later.
         """
         rule = self._ports.balancer.rule(self._order.listener)
-        if rule is None or side.target_group not in rule.serving:
+        if rule is None or target.target_group not in rule.serving:
             return ""
         if self._order.switch_role is None:
-            return f"{side.release} has traffic already"
+            return f"{target.release} has traffic already"
         return self._not_ours()
 
     def _not_ours(self) -> str:
@@ -241,13 +241,13 @@ class Hands:
         armed_known = not unknown
         home = armed.rule.serving if armed else frozenset()
         arns = dict.fromkeys([order.candidate.target_group, *sorted(rule.serving if rule else ()), *sorted(home)])
-        strange = [arn for arn in arns if order.side_of(arn) is None]
-        nobody: tuple[Side, ...] = ()
+        strange = [arn for arn in arns if order.release_target(arn) is None]
+        nobody: tuple[ReleaseTarget, ...] = ()
         strangers = unless_refused(lambda: self._strangers(strange), nobody)
         alarms = order.policy.alarms if action.first else ()
         return Seen(
             rule=rule,
-            groups=tuple((side.release, fleet.group(side.group)) for side in (*order.sides, *strangers)),
+            groups=tuple((target.release, fleet.group(target.group)) for target in (*order.releases, *strangers)),
             targets=tuple((arn, balancer.targets(arn)) for arn in arns),
             failures=unless_refused(lambda: fleet.failures(order.candidate.group), ()) if action.first else (),
             tags=unless_refused(lambda: balancer.tags(order.listener), nothing) if action.first else nothing,
@@ -258,14 +258,14 @@ class Hands:
             armed_known=armed_known,
         )
 
-    def _strangers(self, target_groups: Sequence[str]) -> tuple[Side, ...]:
+    def _strangers(self, target_groups: Sequence[str]) -> tuple[ReleaseTarget, ...]:
         """The releases that these target groups belong to. One with the name of one of the order gets another."""
         if not target_groups:
             return ()
-        known = {side.release for side in self._order.sides}
+        known = {target.release for target in self._order.releases}
         return tuple(
-            replace(side, release=side.group) if side.release in known else side
-            for side in self._ports.fleet.sides_of(target_groups, self._order.service)
+            replace(target, release=target.group) if target.release in known else target
+            for target in self._ports.fleet.releases_of(target_groups, self._order.service)
         )
 
     def _rule(self) -> tuple[bool, Rule | None]:

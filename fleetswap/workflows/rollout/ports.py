@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from fleetswap.domain.rollout.health import Answer, Failure, Target
-from fleetswap.domain.rollout.model import Armed, Group, Rule, Side
+from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Notice
 from fleetswap.domain.rollout.periods import Report
 
@@ -65,7 +65,7 @@ class Fleet(Protocol):
     def untag(self, name: str, keys: Sequence[str]) -> None:
         """Take tags off the group; a key that it does not have is fine, and so is a group that is gone."""
 
-    def sides_of(self, target_groups: Sequence[str], service: str) -> tuple[Side, ...]:
+    def releases_of(self, target_groups: Sequence[str], service: str) -> tuple[ReleaseTarget, ...]:
         """The releases of the stack's service, declared or not, that these target groups belong to, as tags say."""
 
     def schedule_scale_in(self, name: str, seconds: float, note: str = "") -> None:

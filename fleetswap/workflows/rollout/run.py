@@ -24,7 +24,7 @@ from fleetswap.domain.rollout.record import PhaseTime, Step
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.text import one_line
 from fleetswap.workflows.clock import Clock
-from fleetswap.workflows.rollout.executor import Hands, Ports
+from fleetswap.workflows.rollout.executor import Executor, Ports
 from fleetswap.workflows.rollout.patiently import patiently
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Metrics, Notifier, Prober, Switch
 from fleetswap.workflows.rollout.recorder import Recorder
@@ -97,7 +97,7 @@ def roll_out(
     not raise. `recorder` keeps the record.
     """
     run, recorder = uuid.uuid4().hex, recorder or Recorder()
-    hands = Hands(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
+    hands = Executor(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
     driver = Driver(hands, Teller(say, show), clock, stop, keep, recorder)
     now = clock.now()
     state = driver.drive(begin(order, now, run), now)
@@ -134,7 +134,7 @@ def take_up(
     It goes on as the same run, so it leaves alone whatever a newer one has begun. Always raises, as `roll_out` does,
     with `why` as the reason; only a rollout that had succeeded already is left as it is. Repeating it is harmless.
     """
-    hands = Hands(state.order, Ports(balancer, fleet, prober, clock, None, switch), state.run)
+    hands = Executor(state.order, Ports(balancer, fleet, prober, clock, None, switch), state.run)
     stop = Stop()
     stop.ask(why)
     driver = Driver(hands, Teller(say, show), clock, stop, recorder=recorder)
@@ -148,7 +148,7 @@ class Driver:
 
     def __init__(
         self,
-        hands: Hands,
+        hands: Executor,
         teller: Teller,
         clock: Clock,
         stop: Stop | None = None,
@@ -244,7 +244,7 @@ def _notify(notifier: Notifier, notice: Notice, teller: Teller) -> None:
 
 def observe(order: Order, *, balancer: Balancer, fleet: Fleet, switch: Switch | None = None) -> Observed:
     """What is real now: who has the traffic, the weights, the sizes, and how they differ from the order. Reads only."""
-    seen = Hands(order, Ports(balancer, fleet, switch=switch)).look(Look(first=False))
+    seen = Executor(order, Ports(balancer, fleet, switch=switch)).look(Look(first=False))
     weights = {order.release_of(arn): weight for arn, weight in seen.rule.weights} if seen.rule else {}
     serving = [release for release, weight in weights.items() if weight > 0]
     return Observed(
@@ -263,7 +263,7 @@ def retire(order: Order, *, balancer: Balancer, fleet: Fleet, clock: Clock, say:
     """
     say(f"retiring {order.service}: the listener answers 503 from here on")
     patiently(lambda: balancer.restore(order.listener, None), clock)
-    groups = {side.group: patiently(partial(fleet.group, side.group), clock) for side in order.sides}
+    groups = {target.group: patiently(partial(fleet.group, target.group), clock) for target in order.releases}
     there = [name for name, group in groups.items() if group is not None]
     if any(group.desired for group in groups.values() if group is not None):
         clock.sleep(order.policy.convergence)

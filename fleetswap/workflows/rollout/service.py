@@ -15,7 +15,7 @@ from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.model import Group
-from fleetswap.domain.rollout.view import Site, SiteNow, candidates, seen
+from fleetswap.domain.rollout.view import Site, ServiceView, in_rollout, seen
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.patiently import patiently
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
@@ -50,7 +50,7 @@ def find(finder: Finder, service: str, stack: str | None) -> Site:
     raise InputError(f"service {service} is in several stacks ({stacks}): name one with --stack")
 
 
-def status(site: Site, *, balancer: Balancer, fleet: Fleet, switch: Switch | None) -> SiteNow:
+def status(site: Site, *, balancer: Balancer, fleet: Fleet, switch: Switch | None) -> ServiceView:
     """What is real now. Reads only. Of what AWS does not answer to, `unknown` tells, except of the rule itself."""
     unknown: list[str] = []
 
@@ -72,9 +72,9 @@ def status(site: Site, *, balancer: Balancer, fleet: Fleet, switch: Switch | Non
     tags = known(partial(balancer.tags, site.listener), nothing)
     groups: dict[str, Group | None] = {}
     targets: dict[str, tuple[Target, ...]] = {}
-    for side in site.sides:
-        keep(groups, side.group, fleet.group)
-        keep(targets, side.target_group, balancer.targets)
+    for target in site.releases:
+        keep(groups, target.group, fleet.group)
+        keep(targets, target.target_group, balancer.targets)
     armed = known(switch.armed, None) if switch is not None else None
     return seen(
         site, rule=rule, tags=tags, groups=groups, targets=targets, switch=armed, unknown=tuple(dict.fromkeys(unknown))
@@ -88,12 +88,12 @@ def abort(site: Site, reason: str, *, balancer: Balancer, fleet: Fleet, clock: C
     start of the next one. An `InputError` if there is no release that a rollout could be about.
     """
     now = patiently(lambda: status(site, balancer=balancer, fleet=fleet, switch=None), clock)
-    told = candidates(now)
+    told = in_rollout(now)
     if not told:
         raise InputError(f"no rollout of {site.service} can be running: no release beside the live one has machines")
     value = f"{reason} ({time_now()})"
     for each in told:
-        patiently(partial(fleet.tag, each.side.group, {rollout_tags.ABORT: value}), clock)
+        patiently(partial(fleet.tag, each.target.group, {rollout_tags.ABORT: value}), clock)
     return tuple(each.release for each in told)
 
 

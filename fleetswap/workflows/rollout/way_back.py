@@ -14,7 +14,7 @@ from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.view import Site
 from fleetswap.workflows.clock import Clock
-from fleetswap.workflows.rollout.executor import Hands, Ports
+from fleetswap.workflows.rollout.executor import Executor, Ports
 from fleetswap.workflows.rollout.patiently import patiently
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
 from fleetswap.workflows.rollout.recorder import Recorder
@@ -63,7 +63,7 @@ def rollback_now(
     left = way_back.left(now, now.release(order.candidate.release))
     teller.line(f"{site.service}: going back to {order.candidate.release} from {left}")
     run = uuid.uuid4().hex
-    driver = Driver(Hands(order, ports, run), teller, clock, recorder=recorder)
+    driver = Driver(Executor(order, ports, run), teller, clock, recorder=recorder)
     state = driver.drive(begin(order, clock.now(), run), clock.now())
     driver.raise_first(state)
     return WentBack(
