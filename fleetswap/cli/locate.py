@@ -18,7 +18,7 @@ from fleetswap.cli.connect import in_region, joining
 from fleetswap.cli.project import Project, StackFile
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rollout.view import Site
+from fleetswap.domain.rollout import view
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
 from fleetswap.workflows.rollout.service import find as find_service
 
@@ -57,7 +57,7 @@ EndpointUrl = Annotated[
 class Place:
     """A service in an account and region, and the ports that reach it."""
 
-    site: Site
+    service: view.Service
     balancer: Balancer
     fleet: Fleet
     switch: Switch
@@ -109,13 +109,13 @@ def _open(here: Project | None, service: str, stack: str | None, region: str | N
     with joining(region, endpoint) as cloud:
         finder = Finder(cloud.elbv2(), cloud.autoscaling())
     with in_region(cloud.region, endpoint):
-        site = find_service(finder, service, stack)
+        found = find_service(finder, service, stack)
     aws = Adapters(
         cloud,
-        stack=site.stack,
-        service=site.service,
-        listener=site.listener,
-        tags=tags.policy(site.stack, site.service, name=site.service),
+        stack=found.stack,
+        service=found.name,
+        listener=found.listener,
+        tags=tags.policy(found.stack, found.name, name=found.name),
     )
-    settings = here.stack(site.stack) if here is not None else None
-    return Place(site, aws.balancer, aws.fleet, aws.switch, settings)
+    settings = here.stack(found.stack) if here is not None else None
+    return Place(found, aws.balancer, aws.fleet, aws.switch, settings)

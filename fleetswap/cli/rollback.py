@@ -158,15 +158,15 @@ def _show_now(
     as_json: bool,
 ) -> None:
     at = locate.find(service, stack, region, endpoint_url)
-    found = workflow.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
+    found = workflow.status(at.service, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
     target = choose(found, to)
     serving = [each.release for each in found.serving] + [arn for arn, _ in found.strangers]
     if as_json:
-        print_json({"service": at.site.service, "stack": at.site.stack, "to": target.release, "serving": serving})
+        print_json({"service": at.service.name, "stack": at.service.stack, "to": target.release, "serving": serving})
         return
     machines = f"{target.healthy} of {target.desired} machines healthy" if target.known else "its machines are unknown"
     typer.echo(
-        f"{at.site.service}: would roll back to {target.release} ({machines}) from {' and '.join(serving) or 'nothing'}"
+        f"{at.service.name}: would roll back to {target.release} ({machines}) from {' and '.join(serving) or 'nothing'}"
     )
 
 
@@ -185,12 +185,12 @@ def _now(
     at = locate.find(service, stack, region, endpoint_url)
     if write and at.settings is None:
         raise InputError(
-            f"--write: the settings file of stack {at.site.stack} is not here: run this in its Pulumi project"
+            f"--write: the settings file of stack {at.service.stack} is not here: run this in its Pulumi project"
         )
     with Display("", "", quiet=quiet) as display:
         try:
             done = way_back.rollback_now(
-                at.site,
+                at.service,
                 to,
                 balancer=at.balancer,
                 fleet=at.fleet,
@@ -198,7 +198,7 @@ def _now(
                 clock=SystemClock(),
                 policy=replace(POLICY, deadline=health_deadline),
                 say=display.say,
-                recorder=recorder_of(at.site.stack, Kind.ROLLBACK),
+                recorder=recorder_of(at.service.stack, Kind.ROLLBACK),
             )
         except KeyboardInterrupt as end:
             end.add_note("check with `fleetswap status`, and try again with the same command")
@@ -210,7 +210,7 @@ def _now(
         display.say(_next(at, line, written=written))
     if as_json:
         path = str(at.settings.path) if at.settings else None
-        print_json({**asdict(done), "stack": at.site.stack, "setting": line, "file": path, "written": written})
+        print_json({**asdict(done), "stack": at.service.stack, "setting": line, "file": path, "written": written})
         return
     typer.echo(
         f"{done.live} has all the traffic of {done.service}, with {counted(done.machines, 'machine')},"
@@ -234,7 +234,7 @@ def _next(at: Place, line: str, *, written: bool) -> str:
     """What to do so that the settings want what is real."""
     if written and at.settings:
         return f"next: commit {at.settings.path.name}, which now says `{line}`, so that the next `pulumi up` keeps it"
-    where = at.settings.path.name if at.settings else f"the settings of stack {at.site.stack}"
+    where = at.settings.path.name if at.settings else f"the settings of stack {at.service.stack}"
     return (
         f"next: add `{line}` under `config:` in {where} and commit it, so that the next `pulumi up` keeps this release"
     )

@@ -34,7 +34,7 @@ def status(
     is shown as unknown and is not an error.
     """
     at = locate.find(service, stack, region, endpoint_url)
-    found = workflow.status(at.site, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
+    found = workflow.status(at.service, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
     if as_json:
         print_json(figures(found))
     else:
@@ -58,9 +58,9 @@ def abort(
     """
     at = locate.find(service, stack, region, endpoint_url)
     why = one_line(reason) or REASON
-    asked = workflow.abort(at.site, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
+    asked = workflow.abort(at.service, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
     if as_json:
-        print_json({"service": at.site.service, "stack": at.site.stack, "reason": why, "releases": asked})
+        print_json({"service": at.service.name, "stack": at.service.stack, "reason": why, "releases": asked})
         return
     typer.echo(f"asked the rollout of {' and '.join(asked)} to abort: {why}")
     typer.echo("if it is running, it restores the traffic itself: check with `fleetswap status`", err=True)
@@ -70,9 +70,9 @@ def figures(now: ServiceView) -> dict[str, Any]:
     """Everything about a service, for `--json`; what is null is unknown, or not there."""
     armed = now.switch
     return {
-        "service": now.site.service,
-        "stack": now.site.stack,
-        "listener": now.site.listener,
+        "service": now.service.name,
+        "stack": now.service.stack,
+        "listener": now.service.listener,
         "live": now.live,
         "standby": now.standby,
         "rolled_back": {"release": now.rolled_back.release, "at": now.rolled_back.at} if now.rolled_back else None,
@@ -111,7 +111,7 @@ def _release(each: ReleaseView) -> dict[str, Any]:
 
 def _named(now: ServiceView, armed: Armed) -> dict[str, int]:
     """The weights that the switch would write, by release."""
-    names = {target.target_group: target.release for target in now.site.releases}
+    names = {target.target_group: target.release for target in now.service.releases}
     return {names.get(arn, arn): weight for arn, weight in armed.rule.weights}
 
 
@@ -122,7 +122,7 @@ def _lines(now: ServiceView) -> list[str]:
     rows += [_row(now, each, total) for each in now.releases]
     rows += [(arn, _share(weight, total), "?", "?", "not a release of this stack") for arn, weight in now.strangers]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [f"{now.site.service} of {now.site.stack}"]
+    lines = [f"{now.service.name} of {now.service.stack}"]
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(row[column].rjust(widths[column]) for column in (1, 2)), row[3]]
         lines.append("  ".join([*cells[:3], cells[3].ljust(widths[3]), row[4]]).rstrip())
@@ -162,7 +162,7 @@ def _share(weight: int, total: int) -> str:
 
 
 def _beside(now: ServiceView, total: int) -> list[str]:
-    lines = list(now.site.extra)
+    lines = list(now.service.extra)
     if now.rule is None:
         lines.append("the listener has no rule: no release gets traffic")
     elif not total:

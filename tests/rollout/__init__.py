@@ -1,1 +1,1 @@
-"""Tests of the rollout: the gate, the state machine, the workflow in a simulated world, the AWS hands."""
+"""Tests of the rollout: the gate, the state machine, the workflow in a simulated world, the AWS adapters."""

@@ -13,7 +13,7 @@ from fleetswap.domain.rollout.policy import Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.state import Phase
 from fleetswap.domain.rollout.strategy import Step, Strategy
-from fleetswap.domain.rollout.view import Site
+from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.rollout.service import abort, status
 from tests.rollout.sim_world import CONVERGENCE, LISTENER, Fleet, SimWorld, rule_of
 
@@ -95,9 +95,9 @@ def order_for(
 
 def way_back_order(world: SimWorld, to: str | None = None) -> Order | None:
     """What `fleetswap rollback --now` makes of this world; None if it refuses."""
-    site = Site("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.fleets))
+    service = Service("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.fleets))
     try:
-        now = status(site, balancer=world, fleet=world, switch=world)
+        now = status(service, balancer=world, fleet=world, switch=world)
         return way_back.order(now, to, at=str(world.time), policy=BACK)
     except InputError:
         return None
@@ -221,9 +221,9 @@ def _short(seconds: int) -> Callable[[SimWorld], None]:
 
 def abort_rollout(world: SimWorld) -> None:
     """`fleetswap abort`; it fails if there is nothing that a rollout could be about, or without the permission."""
-    site = Site("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.fleets))
+    service = Service("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.fleets))
     with suppress(InputError, CloudError):
-        abort(site, "by hand", balancer=world, fleet=world, clock=world)
+        abort(service, "by hand", balancer=world, fleet=world, clock=world)
 
 
 def _late(world: SimWorld) -> None:

@@ -1,4 +1,4 @@
-"""Explores what can happen to a rollout: the real state machine and the real hands, in a world that goes wrong.
+"""Explores what can happen to a rollout: the real state machine and the real executor, in a world that goes wrong.
 
 `explore` runs a rollout and, at every action, also every world in which one more thing goes wrong there, up to a given
 depth; `wander` lets many things go wrong at random. A deployer that dies is followed by its guardian, or by the dead

@@ -14,7 +14,7 @@ from fleetswap.domain.release.plan import plan
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.model import Order, Policy, Rule
 from fleetswap.domain.rollout.strategy import Step, Strategy
-from fleetswap.domain.rollout.view import Site
+from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.rollout.run import Outcome, observe, roll_out
 from fleetswap.workflows.rollout.way_back import rollback_now
 from tests.fakes.world import LISTENER, POLICY, Release, World, order, running, target
@@ -48,8 +48,8 @@ def world() -> World:
     world = World(good=running(2), bad=running(3, minimum=2), new=Release())
     world.put_traffic(bad=100)
     world.rule_tags |= {rollout_tags.LIVE: "bad", rollout_tags.STANDBY: "good"}
-    site = Site("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in ("bad", "good", "new")))
-    done = rollback_now(site, None, balancer=world, fleet=world, switch=world, clock=world)
+    service = Service("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in ("bad", "good", "new")))
+    done = rollback_now(service, None, balancer=world, fleet=world, switch=world, clock=world)
     assert (done.live, done.left, done.warnings) == ("good", "bad", ())
     assert world.serving() == {"tg-good"}
     world.calls, world.names, world.log = 0, [""], []

@@ -1,4 +1,4 @@
-"""The hands of the rollout against moto's ELBv2, Auto Scaling and EC2, where moto is like AWS."""
+"""The rollout's adapters against moto's ELBv2, Auto Scaling and EC2, where moto is like AWS."""
 
 from __future__ import annotations
 
@@ -405,7 +405,7 @@ class Answering:
 
 
 def test_deploy_swap_and_go_back(site: Site, balancer: Balancer) -> None:
-    """The workflow and its hands would not fit together, or a call of theirs would be one that AWS does not have."""
+    """The workflow and its adapters would not fit together, or a call of theirs would be one that AWS does not have."""
     fleet = Fleet(client("autoscaling"), client("ec2"))
     one, two = (
         ReleaseTarget(name, name, target_group)

@@ -93,12 +93,12 @@ def test_no_weights_without_our_switch(schedule: tuple[float, Rule, str] | None)
     world = World(new=running(2), live=running(2), old=Release())
     world.put_traffic(live=100)
     world.schedule = schedule
-    hands = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
+    executor = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
     route = Route((("tg-new", 100),), guarded=True, expected=LIVE, machines=2)
-    assert hands.do(route) == Held("the dead man's switch is not ours any more")
+    assert executor.do(route) == Held("the dead man's switch is not ours any more")
     assert world.written == []
     world.schedule = (5000.0, LIVE, "mine")
-    assert hands.do(route) == Did()
+    assert executor.do(route) == Did()
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_no_weights_on_what_aws_scales_in(release: Release, why: str | None) -> 
     world = World(new=release, live=running(2), old=Release())
     world.put_traffic(live=100)
     world.schedule = (5000.0, LIVE, "mine")
-    hands = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
-    done = hands.do(Route((("tg-new", 100),), guarded=True, expected=LIVE, machines=2))
+    executor = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
+    done = executor.do(Route((("tg-new", 100),), guarded=True, expected=LIVE, machines=2))
     assert done == (Did() if why is None else Held(why))
 
 
@@ -128,12 +128,12 @@ def test_nobody_plans_the_end_of_what_another_has_made_live() -> None:
     """A rollout that was held up would have AWS end, an hour later, what a newer one has put all the traffic on."""
     world = World(new=running(2), live=running(2), old=Release())
     world.put_traffic(new=100)
-    hands = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
+    executor = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
     plan = ScheduleScaleIn(target("new"), 4000.0, "mine")
-    assert hands.do(plan) == Held("the dead man's switch is not ours any more")
+    assert executor.do(plan) == Held("the dead man's switch is not ours any more")
     assert world.releases["new"].scale_in_at is None
     world.schedule = (5000.0, LIVE, "mine")
-    assert hands.do(plan) == Did()
+    assert executor.do(plan) == Did()
     world.schedule, world.releases["new"].scale_in_at = None, None
     without = Executor(replace(ORDER, switch_role=None), Ports(world, world, world, world, world, world), "mine")
     assert without.do(plan) == Held("new has traffic already")

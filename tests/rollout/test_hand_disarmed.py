@@ -12,7 +12,7 @@ from fleetswap.domain.rollout.messages import ReadRule
 from fleetswap.domain.rollout.model import Order, Rule
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step, Strategy
-from fleetswap.domain.rollout.view import Site
+from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.rollout.run import roll_out, take_up
 from fleetswap.workflows.rollout.way_back import rollback_now
 from tests.fakes.world import LISTENER, POLICY, Release, World, order, running, target
@@ -85,9 +85,9 @@ def test_a_way_back_that_fails_leaves_nothing_planned_for_what_has_the_traffic()
     world.schedule = (world.time + 500, Rule((("tg-live", 100),), "old"), "dead")
     world.releases["new"].tags |= {rollout_tags.SCALE_IN: "2026-11-26T09:00:00+00:00 dead"}
     world.releases["new"].scale_in_at = world.time + 5000
-    site = Site("fleetswap/prod", "web", LISTENER, (target("live"), target("new")))
+    service = Service("fleetswap/prod", "web", LISTENER, (target("live"), target("new")))
     with pytest.raises(Aborted, match="live is not healthy after"):
-        rollback_now(site, None, balancer=world, fleet=world, switch=world, clock=world)
+        rollback_now(service, None, balancer=world, fleet=world, switch=world, clock=world)
     assert world.armed() is None
     world.sleep(HOURS)
     assert world.releases["new"].machines, "it still has a tenth of the traffic"

@@ -1,6 +1,6 @@
 """The default settings against load balancers as AWS has them: figures of a minute, one to two minutes late, in parts.
 
-The real machine and the real hands, in the simulator's world. What the rollout takes is what README and
+The real machine and the real executor, in the simulator's world. What the rollout takes is what README and
 docs/explanation/rollout.md say.
 """
 

@@ -1,4 +1,4 @@
-"""The hands of the rollout against the local cloud, over the wire, where its answers must be AWS's."""
+"""The rollout's adapters against the local cloud, over the wire, where its answers must be AWS's."""
 
 from __future__ import annotations
 

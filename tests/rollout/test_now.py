@@ -1,6 +1,6 @@
 """What works without the state: finding a service by tags, its status, the way back by hand, and stopping a rollout.
 
-Against moto through the real hands; where moto has no machines that can be ill, a balancer that says so is put before.
+Against moto through the real adapters; where moto has no machines that can be ill, a balancer before it says so.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.record import Found, Kind, Step, Written
 from fleetswap.domain.rollout.rollout_tags import RolledBack
-from fleetswap.domain.rollout.view import Site
+from fleetswap.domain.rollout.view import Service
 from fleetswap.domain.rollout.way_back import POLICY, choose
 from fleetswap.workflows.rollout.read_record import load
 from fleetswap.workflows.rollout.record_file import RecordFile
@@ -130,7 +130,7 @@ class World:
         )
 
     @property
-    def site(self) -> Site:
+    def service(self) -> Service:
         return find(Finder(self.elb, self.scaling), "web", None)
 
     def size(self, name: str, minimum: int, desired: int) -> None:
@@ -167,7 +167,7 @@ class World:
         self, to: str | None = None, *, balancer: Any = None, switch: Any = None, recorder: Recorder | None = None
     ) -> Any:
         return rollback_now(
-            self.site,
+            self.service,
             to,
             balancer=balancer or self.balancer,
             fleet=self.fleet,
@@ -248,15 +248,15 @@ def test_a_group_that_nobody_knows_of_is_no_release(world: World) -> None:
             for tag in world.tagged(STACK, release="web-b")
         ],
     )
-    site = world.site
-    assert [target.group for target in site.releases] == ["web-a-1f2e", "web-b-1f2e", "web-c-1f2e"], (
+    service = world.service
+    assert [target.group for target in service.releases] == ["web-a-1f2e", "web-b-1f2e", "web-c-1f2e"], (
         "the one with machines"
     )
-    assert site.extra == (
+    assert service.extra == (
         "auto scaling group web-b-9999 (0 machines) has the tags and the target group of web-b as well: delete it, if"
         " no one needs it",
     )
-    now = status(site, balancer=world.balancer, fleet=world.fleet, switch=world.switch)
+    now = status(service, balancer=world.balancer, fleet=world.fleet, switch=world.switch)
     assert choose(now, None).release == "web-a"
     with pytest.raises(InputError, match="web-b has all the traffic already"):
         choose(now, "web-b")
@@ -264,9 +264,9 @@ def test_a_group_that_nobody_knows_of_is_no_release(world: World) -> None:
 
 def test_a_service_is_found_by_its_tags(world: World) -> None:
     """Without the state there would be no way back: nothing tells which listener and groups are the service's."""
-    site = world.site
-    assert (site.stack, site.service, site.listener) == (STACK, "web", world.listener)
-    assert [(target.release, target.group, target.target_group) for target in site.releases] == [
+    service = world.service
+    assert (service.stack, service.name, service.listener) == (STACK, "web", world.listener)
+    assert [(target.release, target.group, target.target_group) for target in service.releases] == [
         (name, f"{name}-1f2e", world.arns[name]) for name in ("web-a", "web-b", "web-c")
     ]
     finder = Finder(world.elb, world.scaling)
@@ -285,7 +285,7 @@ def test_a_service_among_many_load_balancers(world: World) -> None:
     """More load balancers than one call may ask about would hide the service, or fail the command."""
     for number in range(21):
         world.elb.create_load_balancer(Name=f"other-{number}", Subnets=world.subnets)
-    assert world.site.listener == world.listener
+    assert world.service.listener == world.listener
 
 
 def test_the_listener_with_the_rule_is_taken(world: World) -> None:
@@ -300,7 +300,7 @@ def test_the_listener_with_the_rule_is_taken(world: World) -> None:
             DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}],
             Tags=world.tagged(STACK),
         )
-    assert world.site.listener == world.listener
+    assert world.service.listener == world.listener
 
 
 def test_status_tells_what_is_real(world: World) -> None:
@@ -313,7 +313,7 @@ def test_status_tells_what_is_real(world: World) -> None:
     world.fleet.schedule_scale_in("web-a-1f2e", 3600)
     world.balancer.tag(world.listener, {rollout_tags.ROLLED_BACK: "web-c 2026-11-24T12:00:00+00:00"})
     world.weigh(b=95, c=5)
-    now = status(world.site, balancer=world.balancer, fleet=world.fleet, switch=world.switch)
+    now = status(world.service, balancer=world.balancer, fleet=world.fleet, switch=world.switch)
     assert {each.release: (each.weight, each.desired, each.healthy) for each in now.releases} == {
         "web-a": (0, 2, 2),
         "web-b": (95, 3, 3),
@@ -339,7 +339,7 @@ def test_status_tells_what_it_could_not_read(world: World) -> None:
         def armed(self) -> None:
             raise CloudError("AWS refuses scheduler:GetSchedule on fleetswap-web-1")
 
-    now = status(world.site, balancer=world.balancer, fleet=world.fleet, switch=Refused())  # type: ignore[arg-type] # only armed is called
+    now = status(world.service, balancer=world.balancer, fleet=world.fleet, switch=Refused())  # type: ignore[arg-type] # only armed is called
     assert now.unknown == ("AWS refuses scheduler:GetSchedule on fleetswap-web-1",)
     assert now.live == "web-b"
 
@@ -520,14 +520,14 @@ def test_someone_else_moves_the_traffic_meanwhile(world: World) -> None:
 def test_abort_tells_the_candidate(world: World) -> None:
     """A rollout would not hear that it is to stop, or what has the traffic would be told so."""
     world.settled()
-    told = abort(world.site, "wrong\nbranch", balancer=world.balancer, fleet=world.fleet, clock=world.clock)
+    told = abort(world.service, "wrong\nbranch", balancer=world.balancer, fleet=world.fleet, clock=world.clock)
     assert told == ("web-a",), "only a rollout back to the standby can be running"
     world.size("web-c", 1, 1)
-    assert abort(world.site, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock) == ("web-c",)
+    assert abort(world.service, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock) == ("web-c",)
     value = world.group_tags("web-c")[rollout_tags.ABORT]
     assert value.startswith("x (20")
     world.weigh(b=95, a=5)
-    assert abort(world.site, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock) == ("web-a",)
+    assert abort(world.service, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock) == ("web-a",)
     assert rollout_tags.ABORT not in world.group_tags("web-b")
 
 
@@ -536,7 +536,7 @@ def test_abort_without_a_rollout(world: World) -> None:
     world.size("web-b", 1, 1)
     world.weigh(b=100)
     with pytest.raises(InputError, match="no rollout of web can be running"):
-        abort(world.site, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock)
+        abort(world.service, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock)
 
 
 def test_repeating_a_way_back_that_failed(world: World) -> None:

@@ -164,14 +164,14 @@ def _marks_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _clean_up_before_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The candidate loses its machines while it still has traffic (and the hands' last guard is off)."""
+    """The candidate loses its machines while it still has traffic (and the executor's last guard is off)."""
     fail = compare.fail
 
     def hasty(state: State, *reason: object) -> State:
         return fail(replace(state, moved=False), *reason)  # type: ignore[arg-type] # handed through
 
     monkeypatch.setattr(compare, "fail", hasty)
-    monkeypatch.setattr("fleetswap.workflows.rollout.executor.Hands._refuse_if_serving", lambda *_: None)
+    monkeypatch.setattr("fleetswap.workflows.rollout.executor.Executor._refuse_if_serving", lambda *_: None)
 
 
 def _scale_in_stays_planned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,12 +38,12 @@ from fleetswap.domain.rollout.messages import (
 from fleetswap.domain.rollout.model import Armed, Group, Rule, Terms
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.state import Phase, State
-from fleetswap.domain.rollout.view import Site, ServiceView
+from fleetswap.domain.rollout.view import Service, ServiceView
 from fleetswap.domain.rollout.view import seen as view_of
 from tests.rollout.tables import LIVE, NEW, OLD, ON_LIVE, ON_NEW, SHARED, seen, state
 
 NOW = 1010.0
-SITE = Site("fleetswap/prod", "web", "arn:listener", (NEW, LIVE, OLD))
+SERVICE = Service("fleetswap/prod", "web", "arn:listener", (NEW, LIVE, OLD))
 GROUPS: dict[str, Group | None] = {"asg-new": Group(1, 3, 8), "asg-live": Group(2, 2, 8), "asg-old": Group(0, 0, 8)}
 ON_TWO = Rule((("tg-new", 50), ("tg-old", 50)))
 
@@ -54,7 +54,7 @@ def view(
     """`new` has the traffic, and `live` was live before."""
     tags = {rollout_tags.LIVE: live, rollout_tags.STANDBY: standby}
     return view_of(
-        SITE,
+        SERVICE,
         rule=rule,
         tags={key: value for key, value in tags.items() if value},
         groups=GROUPS | {f"asg-{name}": group for name, group in (groups or {}).items()},

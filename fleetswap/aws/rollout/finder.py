@@ -13,7 +13,7 @@ from fleetswap.aws.errors import explained
 from fleetswap.aws.rollout.fleet import found_groups
 from fleetswap.domain import tags
 from fleetswap.domain.rollout.model import PRIORITY, ReleaseTarget
-from fleetswap.domain.rollout.view import Site
+from fleetswap.domain.rollout.view import Service
 from fleetswap.domain.text import counted
 
 if TYPE_CHECKING:
@@ -32,17 +32,17 @@ class Finder:
         self._elbv2 = elbv2
         self._autoscaling = autoscaling
 
-    def find(self, service: str) -> tuple[Site, ...]:
-        """The sites of a service: one of each listener that may carry its traffic.
+    def find(self, service: str) -> tuple[Service, ...]:
+        """The services of this name: one of each listener that may carry its traffic.
 
         Two of one stack's name are two stacks, of two backends or organizations. Raises `TryAgain` or `CloudError`.
         """
         releases = self._releases(service)
-        sites = []
+        services = []
         for stack, listener in sorted(self._listeners(service)):
             targets, extra = releases.get(stack, ([], []))
-            sites.append(Site(stack, service, listener, tuple(targets), tuple(extra)))
-        return tuple(sites)
+            services.append(Service(stack, service, listener, tuple(targets), tuple(extra)))
+        return tuple(services)
 
     def _listeners(self, service: str) -> list[tuple[str, str]]:
         """The listeners of each stack whose rule carries weights; without such a rule, one of each load balancer."""

@@ -16,11 +16,11 @@ from fleetswap.domain.rollout.rollout_tags import RolledBack
 
 
 @dataclass(frozen=True)
-class Site:
+class Service:
     """Where a service is: the tags name its stack and its releases that have an auto scaling group."""
 
     stack: str
-    service: str
+    name: str
     listener: str
     releases: tuple[ReleaseTarget, ...]
     extra: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class ReleaseView:
 class ServiceView:
     """A service at this moment. `switch` is the dead man's switch; `unknown` tells what could not be read."""
 
-    site: Site
+    service: Service
     rule: Rule | None
     releases: tuple[ReleaseView, ...]
     strangers: tuple[tuple[str, int], ...]
@@ -82,13 +82,13 @@ class ServiceView:
                 return each
         known = ", ".join(sorted(each.release for each in self.releases)) or "none"
         raise InputError(
-            f"release {name} of {self.site.service} has no auto scaling group (there are: {known}): deploy it again"
+            f"release {name} of {self.service.name} has no auto scaling group (there are: {known}): deploy it again"
             " with `pulumi up`"
         )
 
 
 def seen(
-    site: Site,
+    service: Service,
     *,
     rule: Rule | None,
     tags: Mapping[str, str],
@@ -99,10 +99,10 @@ def seen(
 ) -> ServiceView:
     """Put together what was read. `groups` are by name, `targets` by target group; what is unknown is not in them."""
     weights = dict(rule.weights) if rule else {}
-    known = {target.target_group for target in site.releases}
+    known = {target.target_group for target in service.releases}
     rolled_back = tags.get(rollout_tags.ROLLED_BACK)
     return ServiceView(
-        site=site,
+        service=service,
         rule=rule,
         releases=tuple(
             ReleaseView(
@@ -112,7 +112,7 @@ def seen(
                 targets=targets.get(target.target_group, ()),
                 known=target.group in groups and target.target_group in targets,
             )
-            for target in site.releases
+            for target in service.releases
         ),
         strangers=tuple((arn, weight) for arn, weight in weights.items() if weight > 0 and arn not in known),
         live=tags.get(rollout_tags.LIVE),

@@ -47,10 +47,10 @@ def choose(now: ServiceView, to: str | None) -> ReleaseView:
         else:
             names = ", ".join(each.release for each in now.releases if each.release != alone) or "none"
             raise InputError(
-                f"{now.site.service}: no tag says which release to go back to (there are: {names}): name one with --to"
+                f"{now.service.name}: no tag says which release to go back to (there are: {names}): name one with --to"
             )
     if now.rule is not None and now.rule.serving == {found.target.target_group}:
-        raise InputError(f"{now.site.service}: {found.release} has all the traffic already")
+        raise InputError(f"{now.service.name}: {found.release} has all the traffic already")
     return found
 
 
@@ -62,10 +62,10 @@ def order(now: ServiceView, to: str | None, *, at: str, policy: Policy = POLICY)
     """
     found = choose(now, to)
     given_up = left(now, found)
-    releases = now.site.releases
+    releases = now.service.releases
     return Order(
-        service=now.site.service,
-        listener=now.site.listener,
+        service=now.service.name,
+        listener=now.service.listener,
         url="",
         candidate=found.target,
         others=tuple(target for target in releases if target != found.target),

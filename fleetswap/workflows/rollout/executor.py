@@ -1,6 +1,6 @@
-"""The hands of a rollout: each action of the state machine becomes calls of the ports, and their answers an event.
+"""The executor of a rollout: each action of the state machine becomes calls of the ports, and their answers an event.
 
-They decide nothing, but never scale in what has traffic. What a port raises, they raise; only where an action reads
+It decides nothing, but never scales in what has traffic. What a port raises, it raises; only where an action reads
 several things does one that AWS does not answer become unknown, so that the others count.
 """
 
@@ -66,7 +66,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ports:
-    """What the hands reach for. Without a prober and a clock they can only look."""
+    """What the executor calls. Without a prober and a clock it can only look."""
 
     balancer: Balancer
     fleet: Fleet

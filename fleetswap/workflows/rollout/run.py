@@ -97,8 +97,8 @@ def roll_out(
     not raise. `recorder` keeps the record.
     """
     run, recorder = uuid.uuid4().hex, recorder or Recorder()
-    hands = Executor(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
-    driver = Driver(hands, Teller(say, show), clock, stop, keep, recorder)
+    executor = Executor(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
+    driver = Driver(executor, Teller(say, show), clock, stop, keep, recorder)
     now = clock.now()
     state = driver.drive(begin(order, now, run), now)
     driver.tell_end(state, notifier)
@@ -134,10 +134,10 @@ def take_up(
     It goes on as the same run, so it leaves alone whatever a newer one has begun. Always raises, as `roll_out` does,
     with `why` as the reason; only a rollout that had succeeded already is left as it is. Repeating it is harmless.
     """
-    hands = Executor(state.order, Ports(balancer, fleet, prober, clock, None, switch), state.run)
+    executor = Executor(state.order, Ports(balancer, fleet, prober, clock, None, switch), state.run)
     stop = Stop()
     stop.ask(why)
-    driver = Driver(hands, Teller(say, show), clock, stop, recorder=recorder)
+    driver = Driver(executor, Teller(say, show), clock, stop, recorder=recorder)
     state = driver.drive(state, clock.now(), why)
     driver.tell_end(state, notifier)
     driver.raise_first(state)
@@ -148,14 +148,14 @@ class Driver:
 
     def __init__(
         self,
-        hands: Executor,
+        executor: Executor,
         teller: Teller,
         clock: Clock,
         stop: Stop | None = None,
         keep: Keep = lambda _: None,
         recorder: Recorder | None = None,
     ) -> None:
-        self._hands = hands
+        self._executor = executor
         self._teller = teller
         self._clock = clock
         self._stop = stop or Stop()
@@ -226,7 +226,7 @@ class Driver:
             why = self._stop.take()
             if why and not state.phase.is_back:
                 return Broke(why, Kind.CANCELLED)
-            return self._hands.do(state.doing)
+            return self._executor.do(state.doing)
         except TryAgain as error:
             return Unanswered(_words(error))
         except BaseException as error:  # noqa: BLE001 - the weights go back whatever happened; it is raised at the end

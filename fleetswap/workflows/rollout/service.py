@@ -15,7 +15,7 @@ from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.model import Group
-from fleetswap.domain.rollout.view import Site, ServiceView, in_rollout, seen
+from fleetswap.domain.rollout.view import Service, ServiceView, in_rollout, seen
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.patiently import patiently
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
@@ -26,22 +26,22 @@ T = TypeVar("T")
 class Finder(Protocol):
     """Finds services by the tags of their load balancers and auto scaling groups."""
 
-    def find(self, service: str) -> tuple[Site, ...]:
-        """The sites of a service: one of each stack that has it. Raises `TryAgain` or `CloudError`."""
+    def find(self, service: str) -> tuple[Service, ...]:
+        """The services of this name: one of each stack that has it. Raises `TryAgain` or `CloudError`."""
 
 
-def find(finder: Finder, service: str, stack: str | None) -> Site:
-    """The one site of a service. An `InputError` if there is none, or several and no stack was named."""
-    sites = finder.find(service)
-    found = [site for site in sites if stack is None or site.stack == stack]
+def find(finder: Finder, service: str, stack: str | None) -> Service:
+    """The one service of this name. An `InputError` if there is none, or several and no stack was named."""
+    services = finder.find(service)
+    found = [each for each in services if stack is None or each.stack == stack]
     if len(found) == 1:
         return found[0]
-    stacks = ", ".join(sorted({site.stack for site in sites})) or "none"
+    stacks = ", ".join(sorted({each.stack for each in services})) or "none"
     if not found:
         where = f" of stack {stack}" if stack is not None else ""
         raise InputError(f"no load balancer here carries the tags of service {service}{where} (stacks: {stacks})")
-    if len({site.stack for site in found}) == 1:
-        listeners = " and ".join(site.listener for site in found)
+    if len({each.stack for each in found}) == 1:
+        listeners = " and ".join(each.listener for each in found)
         raise InputError(
             f"service {service} of stack {found[0].stack} has two listeners, {listeners}: two stacks of this name, in"
             " two backends, whose releases no tag tells apart: use `pulumi up` with fleetswap:release where the one"
@@ -50,7 +50,7 @@ def find(finder: Finder, service: str, stack: str | None) -> Site:
     raise InputError(f"service {service} is in several stacks ({stacks}): name one with --stack")
 
 
-def status(site: Site, *, balancer: Balancer, fleet: Fleet, switch: Switch | None) -> ServiceView:
+def status(service: Service, *, balancer: Balancer, fleet: Fleet, switch: Switch | None) -> ServiceView:
     """What is real now. Reads only. Of what AWS does not answer to, `unknown` tells, except of the rule itself."""
     unknown: list[str] = []
 
@@ -67,30 +67,36 @@ def status(site: Site, *, balancer: Balancer, fleet: Fleet, switch: Switch | Non
         except CloudError as error:
             unknown.append(str(error))
 
-    rule = balancer.rule(site.listener)
+    rule = balancer.rule(service.listener)
     nothing: Mapping[str, str] = {}
-    tags = known(partial(balancer.tags, site.listener), nothing)
+    tags = known(partial(balancer.tags, service.listener), nothing)
     groups: dict[str, Group | None] = {}
     targets: dict[str, tuple[Target, ...]] = {}
-    for target in site.releases:
+    for target in service.releases:
         keep(groups, target.group, fleet.group)
         keep(targets, target.target_group, balancer.targets)
     armed = known(switch.armed, None) if switch is not None else None
     return seen(
-        site, rule=rule, tags=tags, groups=groups, targets=targets, switch=armed, unknown=tuple(dict.fromkeys(unknown))
+        service,
+        rule=rule,
+        tags=tags,
+        groups=groups,
+        targets=targets,
+        switch=armed,
+        unknown=tuple(dict.fromkeys(unknown)),
     )
 
 
-def abort(site: Site, reason: str, *, balancer: Balancer, fleet: Fleet, clock: Clock) -> tuple[str, ...]:
+def abort(service: Service, reason: str, *, balancer: Balancer, fleet: Fleet, clock: Clock) -> tuple[str, ...]:
     """Stop the rollout that runs, wherever it runs; it puts back the traffic itself. The releases that were told.
 
     Whether one runs cannot be seen from here: the tag is read by the next reading of a rollout, and removed at the
     start of the next one. An `InputError` if there is no release that a rollout could be about.
     """
-    now = patiently(lambda: status(site, balancer=balancer, fleet=fleet, switch=None), clock)
+    now = patiently(lambda: status(service, balancer=balancer, fleet=fleet, switch=None), clock)
     told = in_rollout(now)
     if not told:
-        raise InputError(f"no rollout of {site.service} can be running: no release beside the live one has machines")
+        raise InputError(f"no rollout of {service.name} can be running: no release beside the live one has machines")
     value = f"{reason} ({time_now()})"
     for each in told:
         patiently(partial(fleet.tag, each.target.group, {rollout_tags.ABORT: value}), clock)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fleetswap.domain.rollout import way_back
 from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.policy import Policy
-from fleetswap.domain.rollout.view import Site
+from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.executor import Executor, Ports
 from fleetswap.workflows.rollout.patiently import patiently
@@ -35,7 +35,7 @@ class WentBack:
 
 
 def rollback_now(
-    site: Site,
+    service: Service,
     to: str | None = None,
     *,
     balancer: Balancer,
@@ -55,19 +55,19 @@ def rollback_now(
     """
     started = clock.now()
     ports = Ports(balancer, fleet, clock=clock, switch=switch)
-    now = patiently(lambda: status(site, balancer=balancer, fleet=fleet, switch=switch), clock, say)
+    now = patiently(lambda: status(service, balancer=balancer, fleet=fleet, switch=switch), clock, say)
     order = way_back.order(now, to, at=time_now(), policy=policy)
     teller = Teller(say)
-    known = (*now.unknown, *site.extra)
+    known = (*now.unknown, *service.extra)
     teller.warnings(known)
     left = way_back.left(now, now.release(order.candidate.release))
-    teller.line(f"{site.service}: going back to {order.candidate.release} from {left}")
+    teller.line(f"{service.name}: going back to {order.candidate.release} from {left}")
     run = uuid.uuid4().hex
     driver = Driver(Executor(order, ports, run), teller, clock, recorder=recorder)
     state = driver.drive(begin(order, clock.now(), run), clock.now())
     driver.raise_first(state)
     return WentBack(
-        service=site.service,
+        service=service.name,
         live=order.candidate.release,
         left=left,
         machines=state.wanted,
