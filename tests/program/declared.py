@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pulumi
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks
 from pulumi.runtime.mocks import test as with_pulumi
 from pulumi.runtime.stack import Stack
 
+from fleetswap.nix import build
 from fleetswap_pulumi.fleet import deploy
 from infra import config
 
 PROJECT, STACK = "fleetswap", "local"
+
+
+_derivations: dict[str, build.Derivation] = {}
+_really = build.instantiate
+
+
+def _instantiate(
+    expression: Path, *, attr: str | None, args: Mapping[str, str], options: Mapping[str, str] | None = None
+) -> build.Derivation:
+    """Nix names the same expression the same way each time, and takes a second for it."""
+    key = repr((expression, attr, sorted(args.items()), sorted((options or {}).items())))
+    if key not in _derivations:
+        _derivations[key] = _really(expression, attr=attr, args=args, options=options)
+    return _derivations[key]
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,7 @@ def declare(
         exported = root.outputs
         return pulumi.Output.from_input(exported).apply(exports.update)
 
-    program()
+    with mock.patch.object(build, "instantiate", _instantiate):
+        program()
     resources = (Declared(kind, name, inputs, *options[kind, name]) for (kind, name), inputs in recorder.inputs.items())
     return Program(tuple(resources), exports)

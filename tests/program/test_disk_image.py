@@ -18,6 +18,7 @@ from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image.blocks import digest, linear_checksum
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.nix import build
+from fleetswap.workflows.image import acquire
 from fleetswap.workflows.image.image_file import identify
 from fleetswap_pulumi import disk_image, project
 from fleetswap_pulumi.disk_image import DiskImageProvider
@@ -128,8 +129,11 @@ def backup(cloud: LocalCloud, disk: Path, tags: dict[str, str], *, complete: boo
     return snapshot_id
 
 
-def test_a_backup_of_a_machine_is_neither_deployed_nor_deleted(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
+def test_a_backup_of_a_machine_is_neither_deployed_nor_deleted(
+    cloud: LocalCloud, clients: Clients, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A release that comes back would run a backup of some machine, and take the backup away when it goes."""
+    monkeypatch.setattr(acquire, "GONE_SECONDS", 1.0)  # the second upload finds the token of what was deleted
     asked = inputs(cloud, disk)
     asked["tags"]["fleetswap:image"] = asked["identity"]
     first = provider.create(asked)

@@ -411,7 +411,7 @@ def test_deploy_swap_and_go_back(site: Site, balancer: Balancer) -> None:
         ReleaseTarget(name, name, target_group)
         for name, target_group in zip(("web-a", "web-b"), site.target_groups, strict=True)
     )
-    policy = Policy(minimum=2, interval=0.01, quick=0.01)
+    policy = Policy(minimum=2, interval=0.01, quick=0.01, convergence=0.01)
 
     def deploy(candidate: ReleaseTarget, other: ReleaseTarget, standby: str | None) -> Outcome:
         order = Order("web", site.listener, "http://web", candidate, (other,), standby, policy)
