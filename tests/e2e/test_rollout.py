@@ -13,13 +13,17 @@ import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from fleetswap.aws.rollout.switch import schedule_name
+from fleetswap.domain.rollout.record import Step, plain
+from fleetswap.workflows.rollout.read_record import Record, load
 from tests.e2e.load import Load
-from tests.e2e.stack import LocalStack, Ran
+from tests.e2e.stack import ROOT, LocalStack, Ran
 from tests.e2e.watch import Weights
+from tools.local.work import Work
 
 pytestmark = [pytest.mark.e2e]
 
@@ -113,6 +117,13 @@ def phase(ran: Ran, name: str) -> float:
     return float(found[1])
 
 
+def recorded(ran: Ran) -> Record:
+    """The record that a rollout has said it keeps."""
+    found = re.search(r"record of this rollout: (\S+\.jsonl)", ran.said)
+    assert found, ran.said
+    return load(Path(found[1]))
+
+
 def test_a_first_deploy_has_no_canary_and_needs_no_one_to_tell(fleet: LocalStack) -> None:
     """There is no live release to share with, and a topic that does not exist must not fail a deploy."""
     ran = fleet.run("up")
@@ -131,6 +142,19 @@ def test_a_good_version_goes_through_the_canary(fleet: LocalStack) -> None:
     assert set(load.versions) == {"1", "2"}
     assert_at_rest(fleet, "2")
     assert "succeeded" in notices(fleet)[-1]
+    read = recorded(ran)
+    steps = [entry for entry in read.entries if isinstance(entry, Step)]
+    assert [(step.weight, step.verdict) for step in steps] == [(20, "promote"), (60, "promote"), (100, "promote")]
+    assert read.end is not None
+    resources = json.loads(Work(ROOT, fleet.folder).stack_state.read_text())["checkpoint"]["latest"]["resources"]
+    (kept,) = [one["outputs"]["record"] for one in resources if one["type"].endswith("fleetswap:Rollout")]
+    assert kept == {
+        "version": 1,
+        "run": read.header.run,
+        "started": read.header.started,
+        "phases": [plain(each) for each in read.end.phases],
+        "steps": [plain(step) for step in steps],
+    }
 
 
 def test_a_version_that_fails_under_traffic_is_caught_in_the_canary(fleet: LocalStack) -> None:
