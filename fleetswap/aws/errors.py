@@ -57,7 +57,7 @@ class Meaning(Enum):
     THROTTLED = Throttled, "AWS throttles the requests", "try again later"
     UNAVAILABLE = TryAgain, "AWS cannot answer right now", "try again later"
     BUSY = TryAgain, "another change is in progress", "try again when it has ended"
-    UNREADABLE = TryAgain, "the answer of AWS cannot be read", "try again later"
+    UNREADABLE = TryAgain, "the response of AWS cannot be read", "try again later"
     NO_ANSWER = TryAgain, "no answer from AWS", "check the network and the endpoint, then try again"
     NOT_RENEWED = TryAgain, "the AWS credentials cannot be renewed", "check where the profile takes them from"
     NOT_FOUND = NotFound, "not found", "check the ID and the region; it may have been deleted"

@@ -338,7 +338,7 @@ def test_a_denial_of_the_key_names_its_rights(permission: str, code: str, reason
 
 def test_an_answer_in_no_known_encoding_may_pass() -> None:
     """A page of a proxy where JSON is expected would end a rollout with a traceback: botocore does not catch it."""
-    with pytest.raises(TryAgain, match="the answer of AWS cannot be read"), explained("ec2:X", "a-1"):
+    with pytest.raises(TryAgain, match="the response of AWS cannot be read"), explained("ec2:X", "a-1"):
         b"\xa2".decode()
 
 

@@ -387,7 +387,7 @@ def test_rollback_now(cli: Cli, local: Local, service: Service) -> None:
     )
     assert service.serving() == {"a"}
     first, *between, last = ran.err.splitlines()
-    assert first == f"{service.name}: going back to {a} from {b}"
+    assert first == f"{service.name}: rolling back to {a} from {b}"
     assert f"{a}: scaling to 2 machines; {b} has the traffic" in between
     assert last == (
         f"next: add `fleetswap:release: {a}` under `config:` in the settings of stack fleetswap/prod and commit it,"
@@ -419,7 +419,7 @@ def test_rollback_now_refuses(cli: Cli, local: Local, service: Service) -> None:
     assert (ran.status, ran.out) == (2, "")
     assert f"release web-z of {service.name} has no auto scaling group (there are: {a}, {b})" in ran.error
     ran = cli(*now, "--to", b)
-    assert (ran.status, f"{b} has all the traffic already" in ran.error) == (2, True)
+    assert (ran.status, f"{b} already has all the traffic" in ran.error) == (2, True)
     ran = cli(*now, "--write")
     assert (ran.status, "settings file of stack fleetswap/prod is not here" in ran.error) == (2, True)
     local.ask("POST", "target-health", {"state": "unhealthy", "target_group": a})

@@ -155,7 +155,7 @@ def test_a_cut_answer_is_none(wire: Wire, line: Line, cut: int) -> None:
     """A block that EBS never acknowledged would count as written."""
     wire.close_after = True
     wire.answers.put(GOOD[:cut] or None)
-    with pytest.raises(TryAgain, match="cut off" if cut else "without an answer"):
+    with pytest.raises(TryAgain, match="truncated" if cut else "without a response"):
         line.put()
     wire.answers.put(GOOD)
     line.put()
@@ -176,8 +176,8 @@ def test_an_answer_may_come_in_any_pieces(wire: Wire, line: Line) -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (answer("201 Created"), "echoes no checksum"),
-        (answer("201 Created", {"x-amz-Checksum": encode(digest(b""))}), "EBS got other data"),
+        (answer("201 Created"), "does not echo the checksum"),
+        (answer("201 Created", {"x-amz-Checksum": encode(digest(b""))}), "EBS received other data"),
         (answer("200 OK", ECHO), "status 200 instead of 201"),
         (answer("302 Found", ECHO | {"Location": "/"}), "status 302 instead of 201"),
         (answer("100 Continue", ECHO), "status 100"),
@@ -191,16 +191,16 @@ def test_an_answer_may_come_in_any_pieces(wire: Wire, line: Line) -> None:
         (answer("408 Request Timeout"), "status 408"),
         (b"HTTP/1.1 201 Created\r\n" + b"x: y\r\n" * 20_000, "too long"),
         (answer("201 Created", ECHO | {"Content-Length": str(1 << 30)}), "too long"),
-        (answer("201 Created", ECHO | {"Content-Length": "-1"}), "length is unclear"),
-        (answer("201 Created", ECHO | {"Content-Length": "0, 0"}), "length is unclear"),
-        (answer("201 Created", ECHO | {"Transfer-Encoding": "gzip"}), "length is unclear"),
-        (answer("201 Created", ECHO | {"Transfer-Encoding": "chunked"}), "length is unclear"),
-        (b"HTTP/1.1 201 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunks make no sense"),
-        (b"HTTP/1.1 201 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc", "chunks make no sense"),
+        (answer("201 Created", ECHO | {"Content-Length": "-1"}), "length of the response is unclear"),
+        (answer("201 Created", ECHO | {"Content-Length": "0, 0"}), "length of the response is unclear"),
+        (answer("201 Created", ECHO | {"Transfer-Encoding": "gzip"}), "length of the response is unclear"),
+        (answer("201 Created", ECHO | {"Transfer-Encoding": "chunked"}), "length of the response is unclear"),
+        (b"HTTP/1.1 201 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunks of the response are not valid"),
+        (b"HTTP/1.1 201 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc", "chunks of the response are not valid"),
         (b"HTTP/1.1 201 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n", "too long"),
-        (GOOD + b"HTTP/1.1", "more than an answer"),
-        (answer("201 Created", {"x y": "z"}), "headers make no sense"),
-        (answer("201 Created", {"x": "a\r\n b"}), "headers make no sense"),
+        (GOOD + b"HTTP/1.1", "more than one response"),
+        (answer("201 Created", {"x y": "z"}), "headers of the response are not valid"),
+        (answer("201 Created", {"x": "a\r\n b"}), "headers of the response are not valid"),
         (b"HTTP/2 201\r\n\r\n", "not HTTP"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", "not HTTP"),
     ],
@@ -575,7 +575,7 @@ def test_a_cut_answer_over_tls_is_none(secure: tuple[Wire, BlockPuts], cut: int)
     line = Line(puts.connect())
     wire.close_after = True
     wire.answers.put(GOOD[:cut] or None)
-    with pytest.raises(TryAgain, match="cut off" if cut else "without an answer"):
+    with pytest.raises(TryAgain, match="truncated" if cut else "without a response"):
         line.put()
 
 
@@ -669,9 +669,9 @@ def test_a_proxy_leads_to_the_endpoint(
     ("raw", "kind", "message"),
     [
         (answer("407 Proxy Authentication Required"), CloudError, "the proxy needs another password"),
-        (answer("503 Busy"), TryAgain, "the proxy answered with status 503"),
+        (answer("503 Busy"), TryAgain, "the proxy responded with status 503"),
         (b"what?\r\n\r\n", TryAgain, "not HTTP"),
-        (b"HTTP/1.1 200", TryAgain, "cut off"),
+        (b"HTTP/1.1 200", TryAgain, "truncated"),
     ],
 )
 def test_a_proxy_that_does_not_lead_is_told(
@@ -709,7 +709,7 @@ def test_no_proxy_is_heeded(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None
     direct.connection.close()
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY")
-    with pytest.raises(InputError, match="is no http:// proxy"):
+    with pytest.raises(InputError, match="is not an http:// proxy"):
         BlockPuts(wire.url, signer(), no_context)
 
 

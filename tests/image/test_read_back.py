@@ -125,7 +125,7 @@ def test_throttles_and_failures_are_gone_through() -> None:
         if count == 1:
             raise Throttled("ThrottlingException")
         if count == 2 and index % 3 == 0:
-            raise TryAgain("the answer was cut off")
+            raise TryAgain("the response was truncated")
 
     port.before = fail
     got, reading = read(port)

@@ -144,7 +144,7 @@ def test_a_rule_that_is_made_but_not_seen_yet_is_waited_for(site: Site) -> None:
     previews._rules = lambda: iter(()) if next(stale) else real()  # type: ignore[method-assign]
     assert previews.ensure("web-1", site.target_groups[0], {"Name": "web-1"}) == made
     previews._rules = lambda: iter(())  # type: ignore[method-assign]
-    with pytest.raises(CloudError, match="not seen yet"):
+    with pytest.raises(CloudError, match="does not show yet"):
         previews.ensure("web-1", site.target_groups[0], {"Name": "web-1"})
 
 

@@ -69,7 +69,9 @@ def test_settings_that_still_want_what_was_left_are_refused(world: World) -> Non
     assert "the traffic is on good instead of bad" in drift, "or `pulumi up` would see nothing to do, and say so"
     sizes = {name: world.size(name) for name in world.releases}
     moments = len(world.traffic)
-    with pytest.raises(InputError, match=r"release bad was rolled back by hand at 2.*fleetswap:rollout\.again"):
+    with pytest.raises(
+        InputError, match=r"release bad was rolled back with `fleetswap rollback --now` at 2.*fleetswap:rollout\.again"
+    ):
         up(world, wanted)
     assert world.serving() == {"tg-good"}
     assert len(world.traffic) == moments

@@ -208,7 +208,7 @@ def test_what_someone_has_put_on_the_rule_is_seen_and_taken_off(site: Site, bala
     assert found is not None
     assert found.odd == (
         "condition host-header www.example.com",
-        "stickiness, which holds users to one release whatever the weights say",
+        "stickiness, which keeps users on one release whatever the weights are",
     )
     balancer.mend(site.listener)
     found = balancer.rule(site.listener)

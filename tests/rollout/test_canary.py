@@ -202,7 +202,10 @@ def test_rolled_back_by_hand_is_not_deployed_again_by_accident() -> None:
     """The next update would put the traffic right back on what a hand has just taken it from."""
     world, wanted = deploy()
     world.rule_tags[rollout_tags.ROLLED_BACK] = rollout_tags.RolledBack("new", "2026-11-24T12:00:00Z").value
-    with pytest.raises(InputError, match=r"new was rolled back by hand at 2026-11-24T12:00:00Z: .*rollout\.again"):
+    with pytest.raises(
+        InputError,
+        match=r"new was rolled back with `fleetswap rollback --now` at 2026-11-24T12:00:00Z: .*rollout\.again",
+    ):
         run(world, wanted)
     assert not world.written
     run(world, replace(wanted, policy=replace(wanted.policy, again=True)))
@@ -294,7 +297,7 @@ def test_a_failing_notifier_changes_nothing() -> None:
                 run(world, wanted)
         else:
             run(world, wanted)
-        assert "warning: no one was notified: RuntimeError: no mail today" in world.log
+        assert "warning: could not send the notification: RuntimeError: no mail today" in world.log
 
 
 # The gate of a step, as a table

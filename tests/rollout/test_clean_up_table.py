@@ -200,18 +200,18 @@ def test_the_order_of_the_undo() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (Resize(LIVE, 1, None), "put back live to its former size"),
-        (Resize(LIVE, 1, 2), "put back live to 2 machines"),
-        (Tag(LIVE, "a", "b"), "take the rollout's tags off live"),
-        (Untag(LIVE, ("a",)), "take the rollout's tags off live"),
-        (OnDemand(LIVE, 1), "put back the share of on-demand machines of live"),
-        (ScheduleScaleIn(LIVE, 1), "put right when live is scaled in"),
-        (CancelScaleIn(LIVE), "put right when live is scaled in"),
+        (Resize(LIVE, 1, None), "restore the size of live"),
+        (Resize(LIVE, 1, 2), "restore live to 2 machines"),
+        (Tag(LIVE, "a", "b"), "remove the rollout's tags from live"),
+        (Untag(LIVE, ("a",)), "remove the rollout's tags from live"),
+        (OnDemand(LIVE, 1), "restore the share of on-demand machines of live"),
+        (ScheduleScaleIn(LIVE, 1), "correct the scheduled scale-in of live"),
+        (CancelScaleIn(LIVE), "correct the scheduled scale-in of live"),
         (Arm(1, ON_LIVE), "delete the dead man's switch"),
         (Disarm(), "delete the dead man's switch"),
-        (Route(FIVE), "write the listener's rule"),
-        (Restore(None), "write the listener's rule"),
-        (TagRule(()), "write the listener's rule"),
+        (Route(FIVE), "write the listener rule"),
+        (Restore(None), "write the listener rule"),
+        (TagRule(()), "write the listener rule"),
     ],
 )
 def test_what_could_not_be_done_is_told(change: Change, words: str) -> None:
@@ -400,8 +400,8 @@ def test_who_was_taken_over_touches_nothing_more(known: dict[str, Any], event: C
     if over:
         deleted = "" if event.armed else ", or someone has deleted the dead man's switch"
         assert made.ending.reason == (
-            f"it is bad; another rollout of this service took over{deleted}: wait for its end,"
-            " then run `pulumi up` again"
+            f"it is bad; another rollout of this service took over{deleted}: wait until it ends, then run `pulumi up`"
+            " again"
         )
         assert made.now_on == "what the other rollout decides"
     assert leave(OWNED, "x").ending.kind is Kind.ABORTED
@@ -415,13 +415,13 @@ def test_the_weights_are_seen_to_be_back_several_times() -> None:
     check(PUTTING, Did(), doing=ReadRule(), phase=Phase.PUT_BACK)
     reading = replace(PUTTING, doing=ReadRule())
     back, stale = RuleRead(ON_LIVE), RuleRead(SHARED)
-    why = "putting back: the weights are back"
+    why = "restoring: the previous weights hold"
     fresh = replace(reading, streak=Streak())
     check(fresh, back, streak=Streak(1), calm_since=NOW, had=frozenset({"tg-live"}), waits=(0.25, why, ReadRule()))
     check(replace(fresh, refusals=1), back, waits=(PAUSE, why, ReadRule()))
     once = replace(reading, streak=Streak(1))
     check(once, back, streak=Streak(2), calm_since=1000.0)
-    again = "putting back: the weights are not seen to be back yet"
+    again = "restoring: the listener does not show the previous weights yet"
     check(once, stale, streak=Streak(0, 1), waits=(PAUSE, again, Restore(ON_LIVE)))
     twice = replace(reading, streak=Streak(2))
     kept = CancelScaleIn(LIVE)
@@ -432,7 +432,7 @@ def test_the_weights_are_seen_to_be_back_several_times() -> None:
     check(replace(twice, armed_until=NOW + 9), back, doing=Disarm())
     made = check(once, stale, NOW + 50, now_on="unknown")
     assert made.ending.problems == (
-        "could not put back the traffic on live (the listener's rule does not change), and new keeps its machines:"
+        "could not restore the traffic to live (the listener rule does not change), so new keeps its machines:"
         " run `pulumi up` again",
     )
     check(once, RuleRead(ALIEN), why="the traffic stays on tg-alien, where someone else moved it")
@@ -442,8 +442,8 @@ def test_the_weights_are_seen_to_be_back_several_times() -> None:
 
 def test_what_is_refused_or_not_answered_is_tried_again_for_a_while() -> None:
     """One refusal would leave users on a bad release, or a call that AWS always refuses be made for ever."""
-    check(PUTTING, Broke("no"), refusals=1, waits=(PAUSE, "putting back: no", ReadRule()))
-    check(PUTTING, Unanswered("late"), refusals=0, waits=(PAUSE, "putting back: late", Restore(ON_LIVE)))
+    check(PUTTING, Broke("no"), refusals=1, waits=(PAUSE, "restoring: no", ReadRule()))
+    check(PUTTING, Unanswered("late"), refusals=0, waits=(PAUSE, "restoring: late", Restore(ON_LIVE)))
     often = replace(PUTTING, refusals=REFUSALS - 2)
     check(often, Broke("no"), phase=Phase.PUT_BACK, refusals=REFUSALS - 1)
     last = replace(PUTTING, refusals=REFUSALS - 1)
@@ -454,7 +454,7 @@ def test_what_is_refused_or_not_answered_is_tried_again_for_a_while() -> None:
     check(replace(COMPARING, leaving=True), Broke("no"), why="live was being scaled in already")
     check(replace(PUTTING, doing=Wait(1, "x", ReadRule())), Broke("no"), doing=ReadRule(), phase=Phase.PUT_BACK)
     cleaning = replace(PUTTING, phase=Phase.CLEAN_UP, doing=Disarm(), queue=(Disarm(), CancelScaleIn(LIVE)))
-    check(cleaning, Broke("no"), refusals=1, waits=(PAUSE, "putting back: no", Disarm()))
+    check(cleaning, Broke("no"), refusals=1, waits=(PAUSE, "restoring: no", Disarm()))
     given_up = replace(cleaning, refusals=REFUSALS - 1)
     made = check(given_up, Broke("no"), refusals=0, doing=CancelScaleIn(LIVE), queue=(CancelScaleIn(LIVE),))
     assert made.ending.problems == ("could not delete the dead man's switch (no): run `pulumi up` again",)
@@ -466,12 +466,12 @@ def test_what_is_refused_or_not_answered_is_tried_again_for_a_while() -> None:
 @pytest.mark.parametrize(
     ("known", "problem", "first"),
     [
-        ({}, "could not put back the traffic on live (x), and new keeps its machines: run `pulumi up` again", None),
-        ({"home": None}, "could not put back rule 50000 of the listener (x), and new keeps its machines: run", None),
-        ({"armed_until": 2000.0}, "and new keeps its machines; the dead man's switch will try: run", None),
-        ({"moved": False}, "could not see that new has no traffic (x), so it keeps its machines: run", None),
-        ({"touched": (ScheduleScaleIn(NEW, 9),)}, "and new keeps its machines", CancelScaleIn(NEW)),
-        ({"touched": (ScheduleScaleIn(NEW, 9),), "moved": False}, "could not see that new has no traffic", None),
+        ({}, "could not restore the traffic to live (x), so new keeps its machines: run `pulumi up` again", None),
+        ({"home": None}, "could not restore rule 50000 of the listener (x), so new keeps its machines: run", None),
+        ({"armed_until": 2000.0}, "so new keeps its machines; the dead man's switch will try: run", None),
+        ({"moved": False}, "could not confirm that new has no traffic (x), so it keeps its machines: run", None),
+        ({"touched": (ScheduleScaleIn(NEW, 9),)}, "so new keeps its machines", CancelScaleIn(NEW)),
+        ({"touched": (ScheduleScaleIn(NEW, 9),), "moved": False}, "could not confirm that new has no traffic", None),
     ],
 )
 def test_weights_that_cannot_be_put_back(known: dict[str, Any], problem: str, first: Change | None) -> None:

@@ -24,11 +24,11 @@ def world(armed: Armed | None = None, **groups: Group | None) -> Seen:
     ("seen", "told"),
     [
         (world(), ()),
-        (world(new=Group(2, 1, 5)), ("new has 1 machines and at least 2, instead of at least 2",)),
+        (world(new=Group(2, 1, 5)), ("new has 1 machines and a minimum of 2, instead of 2",)),
         (world(live=Group(0, 0, 5)), ()),
-        (world(live=Group(2, 2, 5)), ("standby live would stay warm for ever",)),
-        (world(old=Group(0, 0, 5, on_demand_pin=0)), ("old has a pin that a rollout left",)),
-        (world(old=Group(0, 0, 5, pin=0)), ("old has a pin that a rollout left",)),
+        (world(live=Group(2, 2, 5)), ("standby live would never be scaled in",)),
+        (world(old=Group(0, 0, 5, on_demand_pin=0)), ("old is still pinned by an earlier rollout",)),
+        (world(old=Group(0, 0, 5, pin=0)), ("old is still pinned by an earlier rollout",)),
         (world(Armed(NEW, 90.4, "")), ("the switch of an unfinished rollout is armed, and fires in 90 s",)),
     ],
 )
@@ -41,14 +41,14 @@ def test_what_someone_has_put_on_the_rule_is_drift() -> None:
     """Part of the users would stay on the release before, and no preview tell why."""
     odd = replace(world(), rule=replace(NEW, odd=("a condition", "a header")))
     assert drift(ORDER, odd) == (
-        "someone has put on the listener's rule: a condition; the next update takes it off",
-        "someone has put on the listener's rule: a header; the next update takes it off",
+        "someone has added to the listener rule: a condition; the next update removes it",
+        "someone has added to the listener rule: a header; the next update removes it",
     )
 
 
 @pytest.mark.parametrize(
     ("warm", "told"),
-    [(0, ("live has 2 machines instead of none",)), (0.5, ("standby live would stay warm for ever",))],
+    [(0, ("live has 2 machines instead of none",)), (0.5, ("standby live would never be scaled in",))],
 )
 def test_a_standby_is_kept_warm_only_if_the_settings_say_so(warm: float, told: tuple[str, ...]) -> None:
     """With `warm` at 0 the machines of the release before would run, and cost, unnoticed."""

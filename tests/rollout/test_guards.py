@@ -83,7 +83,7 @@ def test_a_take_over_ends_the_rollout_before_a_step() -> None:
     after = step(state, replace(SEEN, armed=Armed(LIVE, 60, "another")), 10.0)
     assert after.phase is Phase.DONE
     assert isinstance(after.doing, End)
-    assert "another rollout of this service has begun, and took over" in after.doing.reason
+    assert "another rollout of this service has started and taken over" in after.doing.reason
     assert step(state, replace(SEEN, armed=Armed(LIVE, 60, "mine")), 10.0).phase is Phase.SHIFT
 
 
@@ -95,7 +95,7 @@ def test_no_weights_without_our_switch(schedule: tuple[float, Rule, str] | None)
     world.schedule = schedule
     executor = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
     route = Route((("tg-new", 100),), guarded=True, expected=LIVE, machines=2)
-    assert executor.do(route) == Held("the dead man's switch is not ours any more")
+    assert executor.do(route) == Held("the dead man's switch no longer belongs to this rollout")
     assert world.written == []
     world.schedule = (5000.0, LIVE, "mine")
     assert executor.do(route) == Did()
@@ -105,10 +105,13 @@ def test_no_weights_without_our_switch(schedule: tuple[float, Rule, str] | None)
     ("release", "why"),
     [
         (running(3, desired=1), "release new is scaled in"),
-        (running(2, tags={rollout_tags.SCALE_IN: "9:00"}, scale_in_at=9000.0), "release new is to be scaled in"),
+        (
+            running(2, tags={rollout_tags.SCALE_IN: "9:00"}, scale_in_at=9000.0),
+            "release new is scheduled to be scaled in",
+        ),
         (
             running(2, tags={rollout_tags.SCALE_IN: "9:00 another"}, scale_in_at=9000.0),
-            "release new is to be scaled in",
+            "release new is scheduled to be scaled in",
         ),
         (running(2, tags={rollout_tags.SCALE_IN: "9:00 mine"}, scale_in_at=9000.0), None),
         (running(2, tags={rollout_tags.SCALE_IN: "9:00"}), None),
@@ -130,7 +133,7 @@ def test_nobody_plans_the_end_of_what_another_has_made_live() -> None:
     world.put_traffic(new=100)
     executor = Executor(ORDER, Ports(world, world, world, world, world, world), "mine")
     plan = ScheduleScaleIn(target("new"), 4000.0, "mine")
-    assert executor.do(plan) == Held("the dead man's switch is not ours any more")
+    assert executor.do(plan) == Held("the dead man's switch no longer belongs to this rollout")
     assert world.releases["new"].scale_in_at is None
     world.schedule = (5000.0, LIVE, "mine")
     assert executor.do(plan) == Did()
@@ -241,9 +244,9 @@ def test_how_long_nodes_may_go_by_old_weights(had: set[str], calm_since: float, 
 @pytest.mark.parametrize(
     ("known", "targets", "words"),
     [
-        (False, None, "AWS does not tell whether the new weights hold"),
-        (True, None, "AWS does not tell how its machines are"),
-        (True, UP, "the new weights are not seen yet"),
+        (False, None, "AWS does not show whether the new weights hold"),
+        (True, None, "AWS does not report the health of its machines"),
+        (True, UP, "the listener does not show the new weights yet"),
     ],
 )
 def test_what_aws_does_not_answer_is_not_called_stale(
@@ -251,7 +254,7 @@ def test_what_aws_does_not_answer_is_not_called_stale(
     targets: tuple[Target, ...] | None,
     words: str,
 ) -> None:
-    """With all of AWS throttled the user would read that the weights are not seen yet, and look at the listener."""
+    """With all of AWS throttled the user would read that the weights do not show yet, and look at the listener."""
     state = at(
         Phase.SHIFT, doing=Confirm(), moved=True, written=((("tg-new", 100),),), steps=(Step(100),), deadline=10.0
     )

@@ -391,7 +391,7 @@ def test_an_address_of_another_kind_is_refused() -> None:
 
 
 COLD = Group(0, 0, 5)
-GONE = "is gone: run `pulumi up --refresh`, which makes it again"
+GONE = "no longer exists: run `pulumi up --refresh` to create it again"
 
 
 @pytest.mark.parametrize(
@@ -399,27 +399,24 @@ GONE = "is gone: run `pulumi up --refresh`, which makes it again"
     [
         (RULES[2], Group(1, 2, 5), Group(2, 2, 5, scale_in="soon"), Group(0, 0, 5), ()),
         (RULES[2], Group(1, 2, 5), Group(0, 0, 5, scale_in="done"), Group(0, 0, 5), ()),
-        (RULES[2], Group(1, 2, 5), Group(2, 2, 5), None, ("standby live would stay warm for ever",)),
+        (RULES[2], Group(1, 2, 5), Group(2, 2, 5), None, ("standby live would never be scaled in",)),
         (
             RULES[2],
             Group(1, 2, 5),
             Group(2, 2, 5, scale_in="9:00", has_action=False),
             None,
-            (
-                "standby live would stay warm for ever: its tag says that it is scaled in at 9:00, but no scheduled"
-                " action does that",
-            ),
+            ("standby live would never be scaled in: its tag names 9:00, but the scheduled action is missing",),
         ),
-        (RULES[2], Group(1, 2, 5, scale_in="9:00"), COLD, None, ("new is to be scaled in at 9:00",)),
-        (RULES[2], Group(1, 2, 5, pin=1), COLD, None, ("new has a pin that a rollout left",)),
+        (RULES[2], Group(1, 2, 5, scale_in="9:00"), COLD, None, ("new is scheduled to be scaled in at 9:00",)),
+        (RULES[2], Group(1, 2, 5, pin=1), COLD, None, ("new is still pinned by an earlier rollout",)),
         (RULES[2], Group(1, 2, 5), COLD, None, ()),
         (RULES[0], Group(1, 1, 5), COLD, None, ("the traffic is on nothing instead of new",)),
         (RULES[3], Group(1, 1, 5), COLD, None, ("the traffic is on live and new instead of new",)),
         (RULES[4], Group(1, 1, 5), COLD, None, ("the traffic is on tg-alien instead of new",)),
         (RULES[2], None, COLD, None, (f"auto scaling group asg-new of new {GONE}",)),
         (RULES[2], Group(1, 1, 5), None, None, (f"standby: auto scaling group asg-live of live {GONE}",)),
-        (RULES[2], Group(0, 0, 5), COLD, None, ("new has 0 machines and at least 0, instead of at least 1",)),
-        (RULES[2], Group(3, 3, 5), COLD, None, ("new has 3 machines and at least 3, instead of at least 1",)),
+        (RULES[2], Group(0, 0, 5), COLD, None, ("new has 0 machines and a minimum of 0, instead of 1",)),
+        (RULES[2], Group(3, 3, 5), COLD, None, ("new has 3 machines and a minimum of 3, instead of 1",)),
         (RULES[2], Group(1, 1, 5), Group(1, 3, 5), None, ("standby live is not pinned to its 3 machines",)),
         (RULES[2], Group(1, 1, 5), COLD, Group(0, 2, 5), ("old has 2 machines instead of none",)),
         (RULES[2], Group(1, 1, 5), COLD, Group(0, 2, 5, scale_in="9:00"), ()),

@@ -191,7 +191,7 @@ def test_every_first_look_begins_anew() -> None:
 def test_a_home_that_is_never_reached_is_left() -> None:
     """Two deployers would move the traffic to and fro for ever."""
     often = replace(LOOKING, recovered=RECOVERIES)
-    fails(often, seen(SHARED, healthy={"live": 2}), "someone else moves the traffic; it is left as it is now")
+    fails(often, seen(SHARED, healthy={"live": 2}), "someone else keeps moving the traffic, so it stays as it is now")
     assert step(often, seen(SHARED, healthy={"live": 2}), NOW).home == SHARED
     check(replace(LOOKING, recovered=RECOVERIES - 1), seen(SHARED), phase=Phase.RECOVER, recovered=RECOVERIES)
     assert step(LOOKING, seen(None, armed=Armed(ON_LIVE, 9, "dead")), NOW).phase is not Phase.RECOVER
@@ -202,15 +202,13 @@ HOMING = state(ROLE, phase=Phase.RECOVER, doing=ReadRule(), deadline=1011.0, str
 
 def test_home_is_believed_after_several_readings() -> None:
     """A single stale reading would begin a rollout while the traffic is still shared."""
-    check(
-        HOMING, RuleRead(ON_LIVE), streak=Streak(2), waits=(0.25, ReadRule()), why="bringing the traffic back to live"
-    )
+    check(HOMING, RuleRead(ON_LIVE), streak=Streak(2), waits=(0.25, ReadRule()), why="restoring the traffic to live")
     check(replace(HOMING, streak=Streak()), RuleRead(ON_LIVE), calm_since=NOW, had=frozenset({"tg-live"}))
     check(HOMING, RuleRead(ON_LIVE), calm_since=1000.0)
     twice = replace(HOMING, streak=Streak(2))
     check(twice, RuleRead(ON_LIVE), phase=Phase.LOOK, doing=Look(), deadline=NOW + LOOK_SECONDS)
     check(twice, RuleRead(SHARED), streak=Streak(0, 1), waits=(0.25, ReadRule()))
-    fails(twice, RuleRead(SHARED), "the traffic does not go back to live", now=1011.0)
+    fails(twice, RuleRead(SHARED), "the traffic could not be restored to live", now=1011.0)
     check(HOMING, RuleRead(ON_LIVE), 1011.0, phase=Phase.RECOVER)
     settled = replace(HOMING, phase=Phase.RECOVER, doing=Route(FIVE), queue=(Route(FIVE),))
     check(settled, Did(), doing=ReadRule(), streak=Streak(), queue=())
@@ -228,7 +226,7 @@ def test_machines_are_asked_for_by_what_serves_now() -> None:
     made = check(LOOKING, seen(live=Group(2, 3, 8)), phase=Phase.SCALE, wanted=3, deadline=1100.0, steps=(Step(100),))
     assert made.doing == Tag(NEW, rollout_tags.PIN, "2")
     assert Resize(NEW, 3, 3) in made.queue
-    fails(LOOKING, seen(new=None), "auto scaling group asg-new of new is gone", Kind.CLOUD)
+    fails(LOOKING, seen(new=None), "auto scaling group asg-new of new no longer exists", Kind.CLOUD)
     fails(LOOKING, seen(live=Group(2, 9, 9)), "release new needs 9 machines", Kind.INPUT)
     check(LOOKING, seen(live=Group(2, 8, 9)), phase=Phase.SCALE, wanted=8)
 
@@ -308,7 +306,7 @@ def test_a_shortage_is_waited_for_and_then_decided() -> None:
 def test_a_group_that_someone_made_smaller_is_made_large_again() -> None:
     """A planned scale-in that came late would make the gate wait for machines that nobody launches."""
     fewer = HealthRead(Reading((), PENDING, desired=1))
-    check(GATE, fewer, waits=(0.25, Look(first=False, scaling=True)), why="fewer machines again")
+    check(GATE, fewer, waits=(0.25, Look(first=False, scaling=True)), why="its group has been scaled in")
     check(GATE, HealthRead(Reading((), PENDING, desired=2)), waits=(2, ReadHealth(2)))
 
 
@@ -422,10 +420,14 @@ def test_what_the_look_before_a_step_finds() -> None:
     """Weights would be written over another rollout's or a person's, or on machines that are ill or leaving."""
     fine = seen(healthy=BOTH, **FINE)
     made = check(BEFORE, replace(fine, armed=Armed(ON_LIVE, 9, "other")), phase=Phase.DONE)
-    assert "another rollout of this service has begun, and took over" in made.ending.reason
+    assert "another rollout of this service has started and taken over" in made.ending.reason
     check(BEFORE, replace(fine, armed=Armed(ON_LIVE, 9, "me")), phase=Phase.SHIFT)
     fails(BEFORE, seen(healthy=BOTH, new=Group(2, 2, 8, abort="enough")), "aborted on request: enough", Kind.CANCELLED)
-    fails(BEFORE, replace(fine, rule=ALIEN), "someone else moved the traffic during this rollout; it is left as it is")
+    fails(
+        BEFORE,
+        replace(fine, rule=ALIEN),
+        "someone else moved the traffic during this rollout; the traffic stays as it is",
+    )
     five = replace(BEFORE, written=(FIVE,), moved=True)
     stale: dict[str, Any] = {"waits": (0.25, Look(first=False)), "why": "the listener still shows the old weights"}
     check(five, fine, odd_since=NOW, **stale)
@@ -448,7 +450,7 @@ def test_machines_that_are_missing_before_a_step() -> None:
     check(anew, seen(healthy=BOTH, **FINE), phase=Phase.SCALE)
     fewer = seen(healthy=BOTH, new=Group(1, 1, 8, pin=2))
     check(BEFORE, fewer, phase=Phase.SCALE, held=1)
-    again = "release new is scaled in, again and again"
+    again = "release new keeps being scaled in"
     check(replace(BEFORE, held=LOOKS), fewer, phase=Phase.SCALE, held=LOOKS + 1)
     fails(replace(BEFORE, held=LOOKS + 1), fewer, again)
     fails(BEFORE, fewer, again, now=1011.0)
@@ -479,7 +481,7 @@ def test_weights_that_were_not_written_are_decided_anew() -> None:
     held = replace(arming, doing=route, queue=(route,))
     check(held, Held("moved"), held=1, waits=(0.25, Look(first=False)), why="moved")
     check(replace(held, held=LOOKS - 1), Held("moved"), held=LOOKS, phase=Phase.SHIFT)
-    fails(replace(held, held=LOOKS), Held("moved"), "moved, again and again")
+    fails(replace(held, held=LOOKS), Held("moved"), "gave up after several attempts: moved")
     for phase in (Phase.SCALE, Phase.GATE):
         check(replace(held, phase=phase), Held("x"), waits=(0.25, Look(first=False, scaling=True)))
     check(
@@ -525,12 +527,12 @@ def test_new_weights_are_believed_after_several_good_answers() -> None:
     assert made.doing == Wait(0.25, SAYS, Confirm())
     check(SHIFTED, read(targets=UP[:1]), streak=Streak(2))
     check(replace(SHIFTED, streak=Streak()), read(), calm_since=NOW, had=frozenset({"tg-live", "tg-new"}))
-    unseen = f"{SAYS}, but the new weights are not seen yet"
+    unseen = f"{SAYS}, but the listener does not show the new weights yet"
     check(SHIFTED, read(ON_LIVE), streak=Streak(1), waits=(2, Confirm()), why=unseen, calm_since=1000.0)
-    blind = f"{SAYS}, but AWS does not tell whether the new weights hold"
+    blind = f"{SAYS}, but AWS does not show whether the new weights hold"
     check(SHIFTED, read(known=False), streak=Streak(1), why=blind, waits=(2, Confirm()))
     check(SHIFTED, read(None, known=False), streak=Streak(1), waits=(2, Confirm()))
-    blind = f"{SAYS}, but AWS does not tell how its machines are"
+    blind = f"{SAYS}, but AWS does not report the health of its machines"
     check(SHIFTED, read(targets=None), streak=Streak(1), why=blind, waits=(2, Confirm()))
     made = check(
         SHIFTED,
@@ -540,7 +542,7 @@ def test_new_weights_are_believed_after_several_good_answers() -> None:
         why="/ responds with status 503, expected 200",
     )
     assert isinstance(made.doing, Wait)
-    assert "not seen" not in made.doing.why
+    assert "does not show" not in made.doing.why
     for nothing in (read(known=False, status=503), read(targets=None, status=503)):
         made = check(SHIFTED, nothing, streak=Streak(0, 1), waits=(2, Confirm()))
         assert made.doing == Wait(2, "/ responds with status 503, expected 200", Confirm()), (

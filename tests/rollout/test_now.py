@@ -225,7 +225,7 @@ def test_two_stacks_of_one_name_are_told_apart_by_nothing(world: World) -> None:
     assert find(finder, "web", STACK).listener == world.listener, "one without a rule carries no traffic"
     world.balancer.forward(other, ((world.arns["web-b"], 100),))
     for stack in (None, STACK):
-        with pytest.raises(InputError, match=f"two listeners, .*{other}.*: two stacks of this name.*use `pulumi up`"):
+        with pytest.raises(InputError, match=f"two listeners, .*{other}.*: two stacks have this name.*run `pulumi up`"):
             find(finder, "web", stack)
 
 
@@ -253,12 +253,12 @@ def test_a_group_that_nobody_knows_of_is_no_release(world: World) -> None:
         "the one with machines"
     )
     assert service.extra == (
-        "auto scaling group web-b-9999 (0 machines) has the tags and the target group of web-b as well: delete it, if"
-        " no one needs it",
+        "auto scaling group web-b-9999 (0 machines) has the tags and the target group of web-b as well: delete it if"
+        " nobody needs it",
     )
     now = status(service, balancer=world.balancer, fleet=world.fleet, switch=world.switch)
     assert choose(now, None).release == "web-a"
-    with pytest.raises(InputError, match="web-b has all the traffic already"):
+    with pytest.raises(InputError, match="web-b already has all the traffic"):
         choose(now, "web-b")
 
 
@@ -363,7 +363,7 @@ def test_back_to_a_warm_standby(world: World) -> None:
     told = RolledBack.read(written[rollout_tags.ROLLED_BACK])
     assert told.release == "web-b"
     assert abs((datetime.now(UTC) - datetime.fromisoformat(told.at)).total_seconds()) < 60
-    with pytest.raises(InputError, match="web-a has all the traffic already"):
+    with pytest.raises(InputError, match="web-a already has all the traffic"):
         world.back("web-a")
 
 
@@ -389,7 +389,7 @@ def test_out_of_a_canary_that_no_one_attends(world: World) -> None:
     assert world.serving() == {"web-b"}
     assert world.sizes("web-b") == (1, 3), "the pin is released"
     assert rollout_tags.PIN not in world.group_tags("web-b")
-    assert "rolled back by hand to web-b" in world.group_tags("web-c")[rollout_tags.ABORT], (
+    assert "rolled back with `fleetswap rollback --now` to web-b" in world.group_tags("web-c")[rollout_tags.ABORT], (
         "a rollout that still runs stops"
     )
     assert RolledBack.read(world.balancer.tags(world.listener)[rollout_tags.ROLLED_BACK]).release == "web-c"
@@ -433,7 +433,7 @@ def test_back_without_tags(world: World) -> None:
     assert world.back().live == "web-b"
     world.size("web-c", 1, 1)
     world.balancer.tag(world.listener, {}, remove=[rollout_tags.LIVE, rollout_tags.STANDBY])
-    with pytest.raises(InputError, match=r"no tag says which release to go back to .there are: web-a, web-c.: name"):
+    with pytest.raises(InputError, match=r"no tag says which release to roll back to .there are: web-a, web-c.: name"):
         world.back()
 
 
@@ -453,7 +453,7 @@ def test_a_small_standby_is_better_than_an_ill_release(world: World) -> None:
     world.scaling.update_auto_scaling_group(AutoScalingGroupName="web-a-1f2e", MaxSize=2)
     done = world.back(balancer=Ill(world, "web-b"))
     assert done.machines == 2
-    assert "web-a may have only 2 machines, 3 serve now" in done.warnings
+    assert "web-a can have at most 2 machines, but 3 serve now" in done.warnings
     assert world.serving() == {"web-a"}
 
 
@@ -467,7 +467,7 @@ def test_more_health_than_now_is_enough_at_the_deadline(world: World) -> None:
 
     done = world.back(balancer=TwoOfThree(world, "web-b"))
     assert world.serving() == {"web-a"}
-    assert "more than the 0 that have the traffic now" in done.warnings[0]
+    assert "continuing, because what serves now has only 0" in done.warnings[0]
 
 
 def test_throttles_are_waited_for(world: World) -> None:
@@ -481,7 +481,9 @@ def test_throttles_are_waited_for(world: World) -> None:
     assert done.seconds > 0
     balancer = Ill(world)
     balancer.deaf = 10_000
-    with pytest.raises(Aborted, match="the new weights are not seen yet; web-a has all the traffic again"):
+    with pytest.raises(
+        Aborted, match="the listener does not show the new weights yet; web-a has all the traffic again"
+    ):
         world.back(balancer=balancer)
     assert world.serving() == {"web-a"}
 

@@ -225,7 +225,7 @@ def test_weights_that_do_not_hold_are_no_success() -> None:
         assert (listener, len(weights)) == (wanted.listener, 1)
 
     world.forward = accepted  # type: ignore[method-assign] # and without effect
-    with pytest.raises(Aborted, match="the new weights are not seen yet; live has all the traffic again"):
+    with pytest.raises(Aborted, match="the listener does not show the new weights yet; live has all the traffic again"):
         run(world, wanted)
     assert world.size("live") == (2, 2)
     assert world.size("new") == (0, 0)
@@ -335,7 +335,7 @@ def test_a_release_out_of_bounds_is_refused_untouched() -> None:
     """A candidate that may not grow to what live has would take the traffic with too few machines."""
     world, wanted = swap()
     world.releases["new"].maximum = 2
-    with pytest.raises(InputError, match="new needs 3 machines, as many as serve now, but may have only 2"):
+    with pytest.raises(InputError, match="new needs 3 machines, as many as serve now, but its maximum is 2"):
         run(world, wanted)
     assert world.size("new") == (0, 0)
     assert world.serving() == {"tg-live"}
@@ -348,7 +348,7 @@ def test_what_a_hand_has_put_on_the_rule_is_drift_and_is_taken_off() -> None:
     assert world.rule_now is not None
     world.rule_now = replace(world.rule_now, odd=("condition host-header www.example.com",))
     assert observe(wanted, balancer=world, fleet=world).drift == (
-        "someone has put on the listener's rule: condition host-header www.example.com; the next update takes it off",
+        "someone has added to the listener rule: condition host-header www.example.com; the next update removes it",
     )
     run(world, wanted)
     assert observe(wanted, balancer=world, fleet=world).drift == ()
@@ -440,7 +440,7 @@ def test_a_put_back_that_fails_is_told_after_the_first_error() -> None:
         run(world, wanted)
     text = str(caught.value)
     assert text.startswith("with the traffic on new, / responds with status 500, expected 200")
-    assert "could not put back the traffic on live (AWS refuses elasticloadbalancing:ModifyRule" in text
+    assert "could not restore the traffic to live (AWS refuses elasticloadbalancing:ModifyRule" in text
     assert "run `pulumi up` again" in text
     assert world.serving() == {"tg-new"}
     assert world.size("new") == (3, 3)
@@ -457,7 +457,7 @@ def test_a_group_that_cannot_be_put_back_is_told() -> None:
         resize(name, minimum=minimum, desired=desired)
 
     world.resize = refusing  # type: ignore[method-assign] # may grow, may not shrink
-    with pytest.raises(Aborted, match=r"not healthy.*could not put back new to 0 machines \(AWS refuses"):
+    with pytest.raises(Aborted, match=r"not healthy.*could not restore new to 0 machines \(AWS refuses"):
         run(world, wanted)
 
 
@@ -468,7 +468,7 @@ def test_a_refused_shift_needs_no_put_back() -> None:
     world.broken_calls |= {"forward": refusal, "restore": refusal}
     with pytest.raises(CloudError) as caught:
         run(world, wanted)
-    assert "could not put back" not in str(caught.value)
+    assert "could not restore" not in str(caught.value)
     assert world.size("new") == (0, 0)
     assert world.serving() == {"tg-live"}
 
@@ -655,7 +655,7 @@ def test_many_errors_in_one_rollout(
     if world.size(new.release)[1] and scenario is not go_back:
         assert "could not" in told or "stays on" in told, "a candidate left running without a word"
     if world.serving() != (before.serving if before else frozenset()):
-        assert "could not put back" in told or "stays on" in told, "traffic moved without a word"
+        assert "could not restore" in told or "stays on" in told, "traffic moved without a word"
 
 
 def test_a_second_run_after_any_crash_ends_well() -> None:
@@ -678,8 +678,6 @@ def test_capacity_of_the_settings_is_the_floor() -> None:
     world, wanted = first_deploy()
     run(world, wanted)
     more = replace(wanted, policy=replace(wanted.policy, minimum=4))
-    assert observe(more, balancer=world, fleet=world).drift == (
-        "new has 2 machines and at least 2, instead of at least 4",
-    )
+    assert observe(more, balancer=world, fleet=world).drift == ("new has 2 machines and a minimum of 2, instead of 4",)
     run(world, more)
     assert world.size("new") == (4, 4)

@@ -297,7 +297,7 @@ def test_what_served_is_scaled_in_last() -> None:
 
 
 def test_a_plan_that_this_rollout_has_cancelled_is_made_again() -> None:
-    """The standby would stay warm for ever: the look before the settle may still show the plan."""
+    """The standby would never be scaled in: the look before the settle may still show the plan."""
     cancelled = replace(QUIET, touched=(CancelScaleIn(LIVE),))
     assert settled(cancelled, **AS_IT_IS) == [ScheduleScaleIn(LIVE, 600)]
     assert settled(replace(QUIET, touched=(CancelScaleIn(OLD),)), **AS_IT_IS) == []

@@ -59,7 +59,7 @@ def test_a_success_ends_with_what_is_live_and_how_to_go_back() -> None:
     assert live == "web: new is live at http://127.0.0.1:80; standby is live, warm for 10:00"
     assert re.fullmatch(r"the rollout took [\d.]+ s: .*\bgate [\d.]+ s.*\bhold [\d.]+ s.*", took)
     assert re.fullmatch(
-        r"to go back: `fleetswap rollback`, which takes about \d+ s while live is warm, after that .+", back
+        r"to roll back: `fleetswap rollback`, which takes about \d+ s while live is warm, after that .+", back
     )
 
 
@@ -72,8 +72,8 @@ def test_a_failure_ends_with_what_serves_what_was_put_back_and_what_to_do() -> N
     assert re.fullmatch(r"web: the rollout of new was rolled back, after .+", what)
     assert serving == "serving now: live"
     parts = "all the traffic is on live again; AWS ends the machines of new in 1:00; the dead man's switch is deleted"
-    assert put_back == f"put back: {parts}"
-    assert remedy == "what to do: mend new and run `pulumi up`, which also takes away what is left of it"
+    assert put_back == f"restored: {parts}"
+    assert remedy == "what to do: fix new and run `pulumi up`, which also deletes what is left of it"
     (notice,) = world.notices
     assert notice.subject == "web: rollout of new rolled back"
     assert "why: with " in notice.text

@@ -94,9 +94,9 @@ def test_where_it_goes(now: ServiceView, to: str | None, goes_to: str, left: str
         (
             view(ON_NEW, "", "", {"old": Group(1, 1, 8)}),
             None,
-            "no tag says which release to go back to .there are: live, old",
+            "no tag says which release to roll back to .there are: live, old",
         ),
-        (view(ON_NEW, "", ""), "new", "new has all the traffic already"),
+        (view(ON_NEW, "", ""), "new", "new already has all the traffic"),
         (view(), "z", "release z of web has no auto scaling group .there are: live, new, old"),
     ],
 )
@@ -193,7 +193,7 @@ def test_few_machines_are_better_than_none() -> None:
     comparing = back(phase=Phase.GATE, doing=Compare(("tg-live",)), wanted=3, ending=ending)
     made = step(comparing, Compared(0, 2), NOW)
     assert (made.wanted, made.most, made.ending, made.doing) == (2, 2, End(), Look(first=False))
-    assert made.warnings == ("new is not healthy; that is more than the 0 that have the traffic now",)
+    assert made.warnings == ("new is not healthy; continuing, because what serves now has only 0",)
     for before, there in ((2, 2), (2, 1), (0, 0), (None, 2), (0, None)):
         failed = step(comparing, Compared(before, there), NOW)
         assert failed.phase.is_back
@@ -206,7 +206,7 @@ def test_a_group_that_may_not_have_more_is_taken_as_it_is() -> None:
     scaling = back(phase=Phase.LOOK, doing=Look(), first=small, latest=small)
     made = step(scaling, small, NOW)
     assert (made.wanted, made.most) == (2, 2)
-    assert made.warnings == ("new may have only 2 machines, 3 serve now",)
+    assert made.warnings == ("new can have at most 2 machines, but 3 serve now",)
     ready = replace(made, phase=Phase.GATE, doing=Look(first=False), first=small, latest=small)
     healthy = replace(small, groups=(("new", Group(2, 2, 2)), ("live", Group(3, 3, 8))))
     targets = (("tg-new", (Target("i-1", "healthy"), Target("i-2", "healthy"))), ("tg-live", ()))

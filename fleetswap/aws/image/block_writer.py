@@ -168,10 +168,12 @@ def _judge(answer: Answer, checksum: str, doing: str, *, again: bool) -> None:
     if answer.status == 201:
         echoed = answer.headers.get("x-amz-checksum")
         if echoed != checksum:
-            raise TryAgain(f"{doing}: " + ("EBS got other data" if echoed else "the answer echoes no checksum"))
+            raise TryAgain(
+                f"{doing}: " + ("EBS received other data" if echoed else "the response does not echo the checksum")
+            )
         return
     if answer.status < 400:
-        raise TryAgain(f"{doing}: the answer had status {answer.status} instead of 201")
+        raise TryAgain(f"{doing}: the response had status {answer.status} instead of 201")
     code, message, reason = _told(answer)
     error = refusal(doing, (PERMISSION,), code=code, message=message, reason=reason, status=answer.status)
     raise TryAgain(str(error)) if again else error

@@ -75,7 +75,7 @@ class Endpoint:
         if proxy is not None and "://" not in proxy:
             proxy = f"http://{proxy}"
         if proxy is not None and not proxy.startswith("http://"):
-            raise InputError(f"the proxy of {host} is no http:// proxy: use one, or add the host to NO_PROXY")
+            raise InputError(f"the proxy of {host} is not an http:// proxy: use one, or add the host to NO_PROXY")
         return cls(secure, host, port, authority, parts.path.rstrip("/"), proxy)
 
     @property
@@ -152,7 +152,7 @@ def _tunnel(line: Line, endpoint: Endpoint) -> None:
     if status == 407:
         raise CloudError(PROXY_PASSWORD)
     if status // 100 != 2:
-        raise Odd(f"the proxy answered with status {status}")
+        raise Odd(f"the proxy responded with status {status}")
 
 
 class _Plain:

@@ -81,7 +81,7 @@ class DirectSnapshots:
             _expect(answer["ResponseMetadata"]["HTTPStatusCode"], 201, "starting a snapshot")
             snapshot_id = answer.get("SnapshotId")
             if not snapshot_id:
-                raise TryAgain("starting a snapshot: the answer was cut off")
+                raise TryAgain("starting a snapshot: the response was truncated")
             if answer.get("BlockSize", BLOCK_SIZE) != BLOCK_SIZE:
                 raise CloudError(
                     f"snapshot {snapshot_id} has blocks of {answer['BlockSize']} bytes, not {BLOCK_SIZE}:"
@@ -123,7 +123,7 @@ class DirectSnapshots:
                 answer = self._ebs.list_snapshot_blocks(SnapshotId=snapshot_id, NextToken=page, MaxResults=PAGE_BLOCKS)
             _expect(answer["ResponseMetadata"]["HTTPStatusCode"], 200, doing)
             if "Blocks" not in answer or "VolumeSize" not in answer:
-                raise TryAgain(f"{doing}: the answer was cut off")
+                raise TryAgain(f"{doing}: the response was truncated")
             if answer.get("BlockSize", BLOCK_SIZE) != BLOCK_SIZE:
                 raise CloudError(f"{doing}: it has blocks of {answer['BlockSize']} bytes, not {BLOCK_SIZE}")
             blocks = [(each["BlockIndex"], each["BlockToken"]) for each in answer["Blocks"]]
@@ -138,7 +138,7 @@ class DirectSnapshots:
                 data = body.read()
             _expect(answer["ResponseMetadata"]["HTTPStatusCode"], 200, doing)
             if len(data) != BLOCK_SIZE or answer.get("DataLength") != BLOCK_SIZE:
-                raise TryAgain(f"{doing}: the answer was cut off after {len(data)} bytes")
+                raise TryAgain(f"{doing}: the response was truncated after {len(data)} bytes")
             if answer.get("ChecksumAlgorithm") != "SHA256" or answer.get("Checksum") != encode(digest(data)):
                 raise TryAgain(f"{doing}: the data does not have the checksum that came with it")
             return data
@@ -191,4 +191,4 @@ def _age(answer: StartSnapshotResponseTypeDef) -> float:
 
 def _expect(status: int, wanted: int, doing: str) -> None:
     if status != wanted:
-        raise TryAgain(f"{doing}: the answer had status {status} instead of {wanted}")
+        raise TryAgain(f"{doing}: the response had status {status} instead of {wanted}")

@@ -57,14 +57,14 @@ class Reader:
         first, *lines = head.split(b"\r\n")
         status = _STATUS.fullmatch(first)
         if status is None:
-            raise Odd("the answer is not HTTP")
+            raise Odd("the response is not HTTP")
         headers = _headers(lines)
         body, to_the_end = self._body(headers)
         code = int(status[2])
         if code < 200:
-            raise Odd(f"the answer had status {code}")
+            raise Odd(f"the response had status {code}")
         if self._held:
-            raise Odd("there was more than an answer")
+            raise Odd("there was more than one response")
         return Answer(
             code, headers, body, to_the_end or status[1] == b"0" or "close" in headers.get("connection", "").lower()
         )
@@ -73,22 +73,22 @@ class Reader:
         """Only the status and headers of an answer that has no body, to CONNECT; returns the status."""
         status = _STATUS.fullmatch(self._through(b"\r\n\r\n", HEAD_BYTES).split(b"\r\n")[0])
         if status is None:
-            raise Odd("the answer is not HTTP")
+            raise Odd("the response is not HTTP")
         return int(status[2])
 
     def _body(self, headers: dict[str, str]) -> tuple[bytes, bool]:
         length, coding = headers.get("content-length"), headers.get("transfer-encoding")
         if coding is not None:
             if length is not None or coding.lower() != "chunked":
-                raise Odd("the answer's length is unclear")
+                raise Odd("the length of the response is unclear")
             return self._chunks(), False
         if length is not None:
             if _LENGTH.fullmatch(length) is None:
-                raise Odd("the answer's length is unclear")
+                raise Odd("the length of the response is unclear")
             return self._exactly(int(length)), False
         while self._more():
             if len(self._held) > BODY_BYTES:
-                raise Odd("the answer is too long")
+                raise Odd("the response is too long")
         body, self._held = self._held, b""
         return body, True
 
@@ -97,15 +97,15 @@ class Reader:
         while True:
             size = _CHUNK.fullmatch(self._through(b"\r\n", HEAD_BYTES))
             if size is None:
-                raise Odd("the answer's chunks make no sense")
+                raise Odd("the chunks of the response are not valid")
             length = int(size[1], 16)
             if length == 0:
                 break
             if len(body) + length > BODY_BYTES:
-                raise Odd("the answer is too long")
+                raise Odd("the response is too long")
             body += self._exactly(length)
             if self._exactly(2) != b"\r\n":
-                raise Odd("the answer's chunks make no sense")
+                raise Odd("the chunks of the response are not valid")
         while self._through(b"\r\n", HEAD_BYTES):
             pass  # trailers say nothing that is wanted
         return body
@@ -113,14 +113,14 @@ class Reader:
     def _through(self, delimiter: bytes, limit: int) -> bytes:
         while (end := self._held.find(delimiter, 0, limit)) < 0:
             if len(self._held) >= limit:
-                raise Odd("the answer is too long")
+                raise Odd("the response is too long")
             self._need()
         found, self._held = self._held[:end], self._held[end + len(delimiter) :]
         return found
 
     def _exactly(self, length: int) -> bytes:
         if length > BODY_BYTES:
-            raise Odd("the answer is too long")
+            raise Odd("the response is too long")
         while len(self._held) < length:
             self._need()
         found, self._held = self._held[:length], self._held[length:]
@@ -128,11 +128,11 @@ class Reader:
 
     def _need(self) -> None:
         if not self._more():
-            raise Odd("the answer was cut off" if self.began else "the connection was closed without an answer")
+            raise Odd("the response was truncated" if self.began else "the connection was closed without a response")
 
     def _more(self) -> bool:
         if time.monotonic() > self._until:
-            raise Odd("the answer takes too long")
+            raise Odd("the response takes too long")
         data = self._read(READ_BYTES)
         self.began = self.began or bool(data)
         self._held += data
@@ -144,7 +144,7 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     for line in lines:
         field = _FIELD.fullmatch(line)
         if field is None:
-            raise Odd("the answer's headers make no sense")
+            raise Odd("the headers of the response are not valid")
         name, value = field[1].decode("ascii").lower(), field[2].decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers

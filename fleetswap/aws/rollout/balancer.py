@@ -172,7 +172,7 @@ class Balancer:
         if its.get(names.SERVICE) != service or names.STACK not in its:
             raise InputError(
                 f"rule {arn} has priority {PRIORITY} of the listener, but not the tags of service {service}: give it"
-                " another priority, which rollouts leave alone"
+                " another priority"
             )
         self._known.add(arn)
         return True
@@ -197,7 +197,7 @@ class Balancer:
             # A lost answer: botocore's second try met the rule that its first one had made.
             found = self._find(listener)
             if found is None:
-                raise TryAgain(f"the rule {PRIORITY} of {listener} exists, but is not seen yet")
+                raise TryAgain(f"the rule {PRIORITY} of {listener} exists, but does not show yet")
         with explained("elasticloadbalancing:ModifyRule", found["RuleArn"]):
             self._client.modify_rule(
                 RuleArn=found["RuleArn"], Actions=cast("Any", _with_others(found["Actions"], actions))
@@ -237,7 +237,7 @@ def _odd(rule: Mapping[str, Any]) -> Iterator[str]:
             yield f"condition {condition['Field']} {' '.join(map(str, values))}".strip()
     for action in rule["Actions"]:
         if action.get("ForwardConfig", {}).get("TargetGroupStickinessConfig", {}).get("Enabled"):
-            yield "stickiness, which holds users to one release whatever the weights say"
+            yield "stickiness, which keeps users on one release whatever the weights are"
 
 
 @contextmanager

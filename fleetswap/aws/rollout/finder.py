@@ -97,7 +97,7 @@ class Finder:
             if any(target.target_group == one.target.target_group for target in targets):
                 extra.append(
                     f"auto scaling group {one.target.group} ({counted(one.desired, 'machine')}) has the tags and the"
-                    f" target group of {one.target.release} as well: delete it, if no one needs it"
+                    f" target group of {one.target.release} as well: delete it if nobody needs it"
                 )
             else:
                 targets.append(one.target)

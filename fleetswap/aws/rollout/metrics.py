@@ -160,9 +160,7 @@ class Metrics:
         if "Forbidden" in wrong:
             raise refusal(f"{READ} on {self._balancer}", (READ,), code="Forbidden")
         if wrong:
-            raise TryAgain(
-                f"CloudWatch has only a part of the figures of {self._balancer} ({', '.join(sorted(wrong))})"
-            )
+            raise TryAgain(f"CloudWatch has only part of the metrics of {self._balancer} ({', '.join(sorted(wrong))})")
 
     def _told(self, figures: Mapping[str, Mapping[int, float]], target_groups: Sequence[str], at: int) -> Told:
         def count(name: str) -> int:

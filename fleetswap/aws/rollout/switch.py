@@ -86,7 +86,9 @@ class Switch:
         for _ in range(TRIES):
             found, now, others = self._look()
             if self._name in others:
-                raise CloudError(f"schedule {self._name} is none of this listener's: delete it, if no one needs it")
+                raise CloudError(
+                    f"schedule {self._name} does not belong to this listener: delete it if nobody needs it"
+                )
             present = found is not None and found["Name"] == self._name
             if found is None:
                 self._delete(self._name)  # who may not delete it is to find out before any weight has moved
@@ -105,7 +107,9 @@ class Switch:
                         raise TryAgain(f"schedule {self._name} is being changed by someone else") from error
                     raise self._about_role(error) from error
         else:
-            raise TryAgain(f"schedule {self._name} comes and goes: someone else deploys the same service")
+            raise TryAgain(
+                f"schedule {self._name} keeps appearing and disappearing: someone else is deploying the same service"
+            )
         if found is not None and not present:
             self._delete(found["Name"])  # of an older version, and this one has taken it over
 
@@ -195,7 +199,7 @@ class Switch:
         """A role that was made a moment ago is not known everywhere yet; one that trusts no scheduler never will be."""
         if code(error) == "ValidationException" and "assume" in error.response["Error"].get("Message", ""):
             return TryAgain(
-                f"EventBridge Scheduler may not assume {self._role}: its trust policy must name scheduler.amazonaws.com"
+                f"EventBridge Scheduler cannot assume {self._role}: its trust policy must name scheduler.amazonaws.com"
             )
         return error
 

@@ -86,7 +86,7 @@ def once_more(state: State, event: Unanswered | Broke, now: float) -> State | No
     # What was refused may never have been needed: the rule tells. What was not answered must be done again.
     refused = state.phase is Phase.PUT_BACK and isinstance(event, Broke)
     again = ReadRule() if refused else state.doing
-    return replace(state, refusals=refusals).wait(PAUSE, f"putting back: {event.why}", again)
+    return replace(state, refusals=refusals).wait(PAUSE, f"restoring: {event.why}", again)
 
 
 def end(state: State) -> State:
@@ -198,16 +198,16 @@ def words(change: Change) -> str:  # noqa: PLR0911 - one case a change
     """What could not be done, for a message."""
     match change:
         case Resize(target=target, desired=None):
-            return f"put back {target.release} to its former size"
+            return f"restore the size of {target.release}"
         case Resize(target=target, desired=desired):
-            return f"put back {target.release} to {desired} machines"
+            return f"restore {target.release} to {desired} machines"
         case Tag(target) | Untag(target):
-            return f"take the rollout's tags off {target.release}"
+            return f"remove the rollout's tags from {target.release}"
         case OnDemand(target):
-            return f"put back the share of on-demand machines of {target.release}"
+            return f"restore the share of on-demand machines of {target.release}"
         case ScheduleScaleIn(target) | CancelScaleIn(target):
-            return f"put right when {target.release} is scaled in"
+            return f"correct the scheduled scale-in of {target.release}"
         case Arm() | Disarm():
             return "delete the dead man's switch"
         case Route() | Restore() | TagRule() | MendRule():
-            return "write the listener's rule"
+            return "write the listener rule"

@@ -51,7 +51,7 @@ def fail(state: State, kind: Kind, why: str, now: float) -> State:
 
 def leave(state: State, why: str) -> State:
     """End at once, and touch nothing more: someone newer is at work, who puts right what we leave."""
-    ending = End(Kind.ABORTED, f"{why}: wait for its end, then {state.order.terms.again}")
+    ending = End(Kind.ABORTED, f"{why}: wait until it ends, then {state.order.terms.again}")
     return clean_up.end(replace(state, ending=ending, now_on="what the other rollout decides"))
 
 

@@ -20,7 +20,7 @@ def drift(order: Order, seen: Seen) -> tuple[str, ...]:
     for target in order.releases:
         group = seen.group(target.release)
         if group is not None and (group.pin is not None or group.on_demand_pin is not None):
-            found.append(f"{target.release} has a pin that a rollout left")
+            found.append(f"{target.release} is still pinned by an earlier rollout")
     if seen.armed is not None:
         found.append(f"the switch of an unfinished rollout is armed, and fires in {seen.armed.seconds:.0f} s")
     return tuple(found)
@@ -32,7 +32,7 @@ def _traffic(order: Order, seen: Seen) -> Iterator[str]:
         on = " and ".join(sorted(order.release_of(arn) for arn in serving)) or "nothing"
         yield f"the traffic is on {on} instead of {order.candidate.release}"
     for what in seen.rule.odd if seen.rule else ():
-        yield f"someone has put on the listener's rule: {what}; the next update takes it off"
+        yield f"someone has added to the listener rule: {what}; the next update removes it"
 
 
 def _candidate(order: Order, group: Group | None) -> Iterator[str]:
@@ -42,11 +42,10 @@ def _candidate(order: Order, group: Group | None) -> Iterator[str]:
         return
     if group.minimum != minimum or group.desired < minimum:
         yield (
-            f"{candidate.release} has {group.desired} machines and at least {group.minimum},"
-            f" instead of at least {minimum}"
+            f"{candidate.release} has {group.desired} machines and a minimum of {group.minimum}, instead of {minimum}"
         )
     if group.scale_in is not None:
-        yield f"{candidate.release} is to be scaled in at {group.scale_in}"
+        yield f"{candidate.release} is scheduled to be scaled in at {group.scale_in}"
 
 
 def _standby(order: Order, target: ReleaseTarget, group: Group | None) -> Iterator[str]:
@@ -57,11 +56,11 @@ def _standby(order: Order, target: ReleaseTarget, group: Group | None) -> Iterat
     elif group.minimum != group.desired:
         yield f"standby {target.release} is not pinned to its {group.desired} machines"
     elif group.desired and group.scale_in is None:
-        yield f"standby {target.release} would stay warm for ever"
+        yield f"standby {target.release} would never be scaled in"
     elif group.desired and not group.has_action:
         yield (
-            f"standby {target.release} would stay warm for ever: its tag says that it is scaled in at {group.scale_in},"
-            " but no scheduled action does that"
+            f"standby {target.release} would never be scaled in: its tag names {group.scale_in}, but the scheduled"
+            " action is missing"
         )
 
 
@@ -72,5 +71,5 @@ def _other(target: ReleaseTarget, group: Group) -> Iterator[str]:
 
 def gone(target: ReleaseTarget) -> str:
     """For a group that was deleted by hand: Pulumi makes it again only when it knows."""
-    what = f"auto scaling group {target.group} of {target.release} is gone"
-    return f"{what}: run `pulumi up --refresh`, which makes it again"
+    what = f"auto scaling group {target.group} of {target.release} no longer exists"
+    return f"{what}: run `pulumi up --refresh` to create it again"

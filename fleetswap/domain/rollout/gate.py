@@ -85,7 +85,7 @@ def _wait_for_machines(state: State, reading: Reading, why: str, now: float) -> 
     """A shortage may end by itself; for how long that is hoped for, and what comes then, is the policy's."""
     policy, first = state.order.policy, state.first
     if reading.desired is not None and reading.desired < state.wanted:  # a planned scale-in came late, or a hand
-        return look.again(state, "its group is to have fewer machines again", now)
+        return look.again(state, "its group has been scaled in", now)
     failed_before = {failure.id for failure in first.failures} if first else set()
     new = tuple(failure for failure in reading.failures or () if failure.id not in failed_before)
     short = scale.is_short(reading, state.wanted, new)
@@ -116,7 +116,7 @@ def _few_are_better(state: State, event: Compared, now: float) -> Next:
     there, before, reason = event.candidate, event.before, state.ending.reason
     if not there or before is None or there <= before:
         return _explain(state, now)
-    state = warn(state, f"{reason}; that is more than the {before} that have the traffic now")
+    state = warn(state, f"{reason}; continuing, because what serves now has only {before}")
     return Go(Phase.PROBE, replace(state, wanted=there, most=there, ending=End()))
 
 

@@ -69,7 +69,7 @@ def made(state: State, now: float) -> Next:
 def anew(state: State, why: str, now: float) -> State:
     """Someone else moves the traffic, and is overruled: from what is real now, but not for ever."""
     if state.held > LOOKS:
-        return compare.fail(state, Kind.ABORTED, f"{why}, again and again", now)
+        return compare.fail(state, Kind.ABORTED, f"gave up after several attempts: {why}", now)
     state = replace(state, phase=Phase.LOOK, deadline=now + LOOK_SECONDS, held=state.held + 1, queue=())
     return state.wait(state.order.policy.quick, why, Look())
 
@@ -80,14 +80,14 @@ def moved_by_others(state: State, rule: Rule | None, then: Action, why: str, now
         return state.wait(state.order.policy.quick, "the listener still shows the old weights", then)
     if state.order.terms.overrules:
         return anew(state, why, now)
-    return compare.fail(state, Kind.ABORTED, f"{why}; it is left as it is now", now)
+    return compare.fail(state, Kind.ABORTED, f"{why}; the traffic stays as it is now", now)
 
 
 def again(state: State, why: str, now: float) -> Next:
     """Weights were not written, because something changed since the look: look again, but not for ever."""
     policy = state.order.policy
     if state.held > LOOKS:
-        return compare.fail(state, Kind.ABORTED, f"{why}, again and again", now)
+        return compare.fail(state, Kind.ABORTED, f"gave up after several attempts: {why}", now)
     if state.phase is Phase.RECOVER:
         return Go(Phase.LOOK, replace(state, moved=False, written=()))
     return state.wait(policy.quick, why, Look(first=False, scaling=state.phase in {Phase.SCALE, Phase.GATE}))
@@ -110,7 +110,7 @@ def _first_look(state: State, seen: Seen, now: float) -> Next:
     if not bring_home(state, seen):
         return make(state, before, now)
     if state.recovered >= RECOVERIES:
-        reason = "someone else moves the traffic; it is left as it is now"
+        reason = "someone else keeps moving the traffic, so it stays as it is now"
         return compare.fail(replace(state, home=seen.rule), Kind.ABORTED, reason, now)
     found = () if seen.rule is None else (seen.rule.weights,)
     state = replace(state, recovered=state.recovered + 1, moved=True, written=found, queue=tuple(before))
@@ -206,7 +206,8 @@ def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
         at = f" at {rolled_back.at}" if rolled_back.at else ""
         return (
             Kind.INPUT,
-            f"release {candidate.release} was rolled back by hand{at}: deploy another image, or set fleetswap:release,"
+            f"release {candidate.release} was rolled back with `fleetswap rollback --now`{at}: deploy another image,"
+            " set fleetswap:release,"
             " or allow it with fleetswap:rollout.again",
         )
     found = evidence.alarms(seen.alarms, policy.alarms, frozenset())

@@ -131,7 +131,7 @@ def _forward(state: State, event: Event, now: float) -> Next:  # noqa: PLR0911 -
     if isinstance(event, Broke):
         return compare.fail(state, event.kind, event.why, now)
     if state.moved and state.armed_until is not None and now >= state.armed_until:
-        reason = "the dead man's switch was due before this rollout was done: the deploying machine was held up"
+        reason = "the dead man's switch was due before this rollout had finished: the deployer was delayed"
         return compare.fail(state, Kind.ABORTED, reason, now)
     if isinstance(state.doing, Wait):
         return replace(state, doing=state.doing.then)

@@ -91,11 +91,11 @@ class Notice:
         phases = ", ".join(f"{name} {spent:.1f} s" for name, spent in self.phases.items() if spent >= TOLD_SECONDS)
         took = f"the rollout took {self.seconds:.1f} s" + (f": {phases}" if phases else "")
         at = f" at {self.url}" if self.url else ""
-        return (f"{self.service}: {self.release} is live{at}{kept}", took, f"to go back: {self._way_back()}")
+        return (f"{self.service}: {self.release} is live{at}{kept}", took, f"to roll back: {self._way_back()}")
 
     def _way_back(self) -> str:
         if not self.standby:
-            return "there is no release before this one"
+            return "there is no previous release"
         warm, cold = (f"about {duration(max(1.0, seconds))}" for seconds in self.back)
         if not self.back[1]:
             cold = "as long as its machines take to start"
@@ -111,7 +111,7 @@ class Notice:
             f"serving now: {self.serving}" + ("" if self.serving == self.previous else f" (before: {self.previous})"),
         ]
         if self.undone:
-            found.append(f"put back: {'; '.join(self.undone)}")
+            found.append(f"restored: {'; '.join(self.undone)}")
         return (*found, f"what to do: {self.remedy}") if self.remedy else tuple(found)
 
 
@@ -183,7 +183,7 @@ def _machines(state: State, candidate: ReleaseTarget) -> list[str]:
         case [ScheduleScaleIn(seconds=seconds)]:
             return [f"AWS ends the machines of {candidate.release} in {duration(seconds)}"]
         case [Resize(desired=0)]:
-            return [f"{candidate.release} has no machines any more"]
+            return [f"{candidate.release} no longer has machines"]
         case [Resize(desired=int(size))]:
             return [f"{candidate.release} has {counted(size, 'machine')} again"]
         case _:
@@ -192,11 +192,11 @@ def _machines(state: State, candidate: ReleaseTarget) -> list[str]:
 
 def _remedy(state: State, end: End) -> str:
     if end.problems or state.now_on is not None:
-        return "run `pulumi up` again: it looks at what is real, and puts it right"
+        return "run `pulumi up` again, which corrects what it finds"
     if end.kind is Kind.INPUT:
-        return "nothing was touched: change what the error names, and run `pulumi up` again"
+        return "nothing was changed: correct what the error names, and run `pulumi up` again"
     if end.kind is Kind.CLOUD:
-        return "run `pulumi up` again when AWS takes what it refused or did not answer"
+        return "run `pulumi up` again once AWS accepts what it refused or did not answer"
     if end.kind is Kind.CANCELLED:
         return f"run `pulumi up` to deploy {state.order.candidate.release} after all"
-    return f"mend {state.order.candidate.release} and run `pulumi up`, which also takes away what is left of it"
+    return f"fix {state.order.candidate.release} and run `pulumi up`, which also deletes what is left of it"

@@ -120,7 +120,7 @@ class Policy:
 
     def _check_probe(self) -> None:
         if not self.probe_path.startswith("/") or any(char.isspace() for char in self.probe_path):
-            raise InputError(f"rollout policy: probe_path {self.probe_path!r} must start with / and hold no blanks")
+            raise InputError(f"rollout policy: probe_path {self.probe_path!r} must start with / and contain no spaces")
         if not self.probe_statuses or any(not 100 <= status <= 599 for status in self.probe_statuses):
             raise InputError(
                 f"rollout policy: probe_statuses {self.probe_statuses} must be HTTP statuses, at least one"

@@ -65,9 +65,9 @@ def _entered(state: State) -> str:
     previous = state.previous or "nothing"
     machines = counted(state.wanted, "machine")
     step = state.steps[0] if state.steps else None
-    seconds = f", watched for {duration(step.hold)} at least" if step is not None and step.hold else ""
+    seconds = f", watched for at least {duration(step.hold)}" if step is not None and step.hold else ""
     return {
-        Phase.RECOVER: f"a rollout that died left the traffic shared; it goes back to {previous} first",
+        Phase.RECOVER: f"a rollout that died left the traffic shared; restoring it to {previous} first",
         Phase.SCALE: f"scaling to {machines}; {previous} has the traffic",
         Phase.GATE: f"waiting until {machines} {'is' if state.wanted == 1 else 'are'} healthy",
         Phase.PROBE: f"healthy, probing {state.order.policy.probe_path}",
@@ -75,7 +75,7 @@ def _entered(state: State) -> str:
         Phase.HOLD: f"has {_traffic(state)}{seconds}",
         Phase.BAKE: f"has all the traffic{seconds}",
         Phase.SETTLE: "has all the traffic",
-        Phase.PUT_BACK: f"{state.ending.reason}; putting the traffic back on {previous}",
+        Phase.PUT_BACK: f"{state.ending.reason}; restoring the traffic to {previous}",
         Phase.CLEAN_UP: "cleaning up",
     }.get(state.phase, "")
 

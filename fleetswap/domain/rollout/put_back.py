@@ -64,12 +64,12 @@ def _is_back(state: State, rule: Rule | None, now: float) -> State:
     if not back and not state.is_ours(rule):
         return leave_to_others(state, rule, now)
     if now >= state.deadline:
-        return lost(state, "the listener's rule does not change", now)
+        return lost(state, "the listener rule does not change", now)
     if back:
         seconds = PAUSE if state.refusals else state.order.policy.quick
-        return state.wait(seconds, "putting back: the weights are back", ReadRule())
+        return state.wait(seconds, "restoring: the previous weights hold", ReadRule())
     again = enter(state)
-    return state.wait(PAUSE, "putting back: the weights are not seen to be back yet", again.doing)
+    return state.wait(PAUSE, "restoring: the listener does not show the previous weights yet", again.doing)
 
 
 def lost(state: State, why: str, now: float) -> State:
@@ -80,10 +80,10 @@ def lost(state: State, why: str, now: float) -> State:
     """
     candidate = state.order.candidate.release
     if not state.moved:
-        problem = f"could not see that {candidate} has no traffic ({why}), so it keeps its machines"
+        problem = f"could not confirm that {candidate} has no traffic ({why}), so it keeps its machines"
     else:
-        where = f"the traffic on {state.previous}" if state.served else f"rule {PRIORITY} of the listener"
-        problem = f"could not put back {where} ({why}), and {candidate} keeps its machines"
+        where = f"the traffic to {state.previous}" if state.served else f"rule {PRIORITY} of the listener"
+        problem = f"could not restore {where} ({why}), so {candidate} keeps its machines"
         if state.armed_until is not None:
             problem += "; the dead man's switch will try"
     state = clean_up.problem(replace(state, now_on="unknown"), f"{problem}: {state.order.terms.again}")

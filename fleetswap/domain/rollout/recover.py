@@ -45,8 +45,8 @@ def _is_home(state: State, event: RuleRead, now: float) -> Next:
     if state.streak.good >= policy.readings:
         return Go(Phase.LOOK, state)
     if not good and now >= state.deadline:
-        return compare.fail(state, Kind.ABORTED, f"the traffic does not go back to {state.previous}", now)
-    why = f"bringing the traffic back to {state.previous}"
+        return compare.fail(state, Kind.ABORTED, f"the traffic could not be restored to {state.previous}", now)
+    why = f"restoring the traffic to {state.previous}"
     if not good and state.order.terms.overrules and state.first is not None:
         (again,) = look.bring_home(state, state.first)
         return state.wait(policy.interval, why, again)

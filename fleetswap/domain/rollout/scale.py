@@ -29,12 +29,12 @@ def enter(state: State, now: float) -> Next:
         return compare.fail(state, Kind.CLOUD, gone(candidate), now)
     wanted = max(state.wanted, demand(order, seen, state.served))
     if wanted > group.maximum and order.terms.scarce:
-        state = warn(state, f"{candidate.release} may have only {group.maximum} machines, {wanted} serve now")
+        state = warn(state, f"{candidate.release} can have at most {group.maximum} machines, but {wanted} serve now")
         state = replace(state, most=group.maximum)
         wanted = group.maximum
     if wanted > group.maximum:
         reason = (
-            f"release {candidate.release} needs {wanted} machines, as many as serve now, but may have only"
+            f"release {candidate.release} needs {wanted} machines, as many as serve now, but its maximum is"
             f" {group.maximum}: raise fleetswap:capacity.max"
         )
         return compare.fail(state, Kind.ABORTED if state.moved else Kind.INPUT, reason, now)

@@ -74,7 +74,7 @@ def _settle(state: State, now: float) -> Next:
     if (
         left > 0 and not state.order.terms.keeps_all
     ):  # nothing declares them, so that Pulumi may delete them as soon as we end
-        why = f"waiting until no node of the load balancer sends requests to {state.previous} any more"
+        why = f"waiting until no node of the load balancer sends requests to {state.previous}"
         return state.wait(left, why, ReadRule())
     state = replace(state, verified=True, now_on=state.order.candidate.release)
     return make(state, changes(state, seen, now), now)

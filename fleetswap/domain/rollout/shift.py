@@ -30,8 +30,8 @@ def looked(state: State, seen: Seen, now: float) -> Next:  # noqa: PLR0911 - one
     group = seen.group(candidate.release)
     if seen.armed is not None and seen.armed.run != state.run:
         if state.order.terms.overrules:
-            return look.anew(state, "another rollout of this service runs", now)
-        return compare.leave(state, "another rollout of this service has begun, and took over")
+            return look.anew(state, "another rollout of this service is running", now)
+        return compare.leave(state, "another rollout of this service has started and taken over")
     if group is not None and group.abort is not None:
         return compare.fail(state, Kind.CANCELLED, wording.reasons([evidence.stopped(group.abort)]), now)
     state = state.with_rule(seen.rule, now)
@@ -43,7 +43,7 @@ def looked(state: State, seen: Seen, now: float) -> Next:  # noqa: PLR0911 - one
         return Go(Phase.SCALE, replace(state, latest=seen))
     if group is not None and group.desired < state.wanted:  # AWS is scaling it in, though it still answers
         if now >= state.deadline or state.held > look.LOOKS:
-            return compare.fail(state, Kind.ABORTED, f"release {candidate.release} is scaled in, again and again", now)
+            return compare.fail(state, Kind.ABORTED, f"release {candidate.release} keeps being scaled in", now)
         return Go(Phase.SCALE, replace(state, held=state.held + 1, latest=seen))
     if health.healthy(seen.targets_of(candidate.target_group)) < state.wanted:
         if now >= state.deadline:
@@ -125,9 +125,9 @@ def _unconfirmed(state: State, event: Confirmed, *, answers: bool, alive: bool, 
         return "; ".join(part for part in (answer, machines) if part)
     why = ""
     if answers and not event.rule_known:
-        why = "AWS does not tell whether the new weights hold"
+        why = "AWS does not show whether the new weights hold"
     elif answers and event.targets is None:
-        why = "AWS does not tell how its machines are"
+        why = "AWS does not report the health of its machines"
     elif answers and not good:
-        why = "the new weights are not seen yet"
+        why = "the listener does not show the new weights yet"
     return ", but ".join(part for part in (answer, why) if part)

@@ -47,10 +47,11 @@ def choose(now: ServiceView, to: str | None) -> ReleaseView:
         else:
             names = ", ".join(each.release for each in now.releases if each.release != alone) or "none"
             raise InputError(
-                f"{now.service.name}: no tag says which release to go back to (there are: {names}): name one with --to"
+                f"{now.service.name}: no tag says which release to roll back to (there are: {names}): name one with"
+                " --to"
             )
     if now.rule is not None and now.rule.serving == {found.target.target_group}:
-        raise InputError(f"{now.service.name}: {found.release} has all the traffic already")
+        raise InputError(f"{now.service.name}: {found.release} already has all the traffic")
     return found
 
 
@@ -73,7 +74,7 @@ def order(now: ServiceView, to: str | None, *, at: str, policy: Policy = POLICY)
         policy=replace(policy, minimum=_minimum(now, found), shortage_patience=policy.deadline),
         trusted=True,
         terms=Terms(
-            overrules=f"rolled back by hand to {found.release} ({at})",
+            overrules=f"rolled back with `fleetswap rollback --now` to {found.release} ({at})",
             best_effort=True,
             scarce=True,
             keeps_all=True,

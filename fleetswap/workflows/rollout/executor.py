@@ -165,14 +165,18 @@ class Executor:
         """
         rule = self._ports.balancer.rule(self._order.listener)
         if rule is not None and target.target_group in rule.serving:
-            raise TryAgain(f"{target.release} is seen to have traffic, so it is not scaled in")
+            raise TryAgain(f"{target.release} has traffic, so it is not scaled in")
 
     def _why_not(self, change: Route | Restore | Arm) -> str:
         """Why a guarded change may not be made now; empty if it may."""
         match change:
             case Arm():
                 armed = self._armed()
-                return "the dead man's switch is another run's" if armed is not None and armed.run != self._run else ""
+                return (
+                    "the dead man's switch belongs to another run"
+                    if armed is not None and armed.run != self._run
+                    else ""
+                )
             case Restore():
                 return self._not_ours() or self._not_alive(change.rule)
             case Route():
@@ -182,12 +186,12 @@ class Executor:
         order, balancer = self._order, self._ports.balancer
         now = shares(balancer.rule(order.listener))
         if now != shares(route.expected) and not (route.again and now == shares(Rule(route.weights))):
-            return "the weights are not as they were a moment ago"
+            return "the weights have just changed"
         group = self._ports.fleet.group(order.candidate.group)
         if group is None or group.desired < route.machines:
             return f"release {order.candidate.release} is scaled in"
         if group.is_planned and group.scale_in_note != self._run:
-            return f"release {order.candidate.release} is to be scaled in"
+            return f"release {order.candidate.release} is scheduled to be scaled in"
         candidate = Rule(((order.candidate.target_group, 1),))
         return (self._not_ours() if route.expected is not None else "") or self._not_alive(candidate)
 
@@ -208,13 +212,13 @@ class Executor:
             return ""
         armed = self._armed()
         ours = armed is not None and armed.run == self._run
-        return "" if ours else "the dead man's switch is not ours any more"
+        return "" if ours else "the dead man's switch no longer belongs to this rollout"
 
     def _not_alive(self, rule: Rule | None) -> str:
         serving = rule.serving if rule else frozenset()
         if not serving or any(health.healthy(self._ports.balancer.targets(arn)) for arn in serving):
             return ""
-        return f"{' and '.join(sorted(map(self._order.release_of, serving)))} has no healthy machine any more"
+        return f"{' and '.join(sorted(map(self._order.release_of, serving)))} no longer has a healthy machine"
 
     def look(self, action: Look) -> Seen:
         """See `Look`. Whatever is not answered makes the whole look unanswered.

@@ -239,7 +239,7 @@ def _notify(notifier: Notifier, notice: Notice, teller: Teller) -> None:
     try:
         notifier.tell(notice)
     except BaseException as error:  # noqa: BLE001 - an error here would be taken for the rollout's
-        teller.line(f"warning: no one was notified: {_words(error)}")
+        teller.line(f"warning: could not send the notification: {_words(error)}")
 
 
 def observe(order: Order, *, balancer: Balancer, fleet: Fleet, switch: Switch | None = None) -> Observed:
@@ -261,7 +261,7 @@ def retire(order: Order, *, balancer: Balancer, fleet: Fleet, clock: Clock, say:
     In between the nodes of the load balancer get the time that they need to follow. Machines are not waited for.
     Repeating it changes nothing. The first error is raised at once: machines that may still have traffic keep running.
     """
-    say(f"retiring {order.service}: the listener answers 503 from here on")
+    say(f"retiring {order.service}: the listener returns 503 from now on")
     patiently(lambda: balancer.restore(order.listener, None), clock)
     groups = {target.group: patiently(partial(fleet.group, target.group), clock) for target in order.releases}
     there = [name for name, group in groups.items() if group is not None]
@@ -308,7 +308,7 @@ def _interrupted(state: State, errors: list[BaseException], now: float) -> State
     try:
         return step(state, Broke(_words(errors[-1])), now)
     except Exception as defect:
-        errors[0].add_note(f"and nothing was put back, because of a defect: {_words(defect)}")
+        errors[0].add_note(f"and nothing was restored, because of a defect: {_words(defect)}")
         raise errors[0] from defect
 
 

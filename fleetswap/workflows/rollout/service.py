@@ -39,13 +39,15 @@ def find(finder: Finder, service: str, stack: str | None) -> Service:
     stacks = ", ".join(sorted({each.stack for each in services})) or "none"
     if not found:
         where = f" of stack {stack}" if stack is not None else ""
-        raise InputError(f"no load balancer here carries the tags of service {service}{where} (stacks: {stacks})")
+        raise InputError(
+            f"no load balancer in this account and region has the tags of service {service}{where} (stacks: {stacks})"
+        )
     if len({each.stack for each in found}) == 1:
         listeners = " and ".join(each.listener for each in found)
         raise InputError(
-            f"service {service} of stack {found[0].stack} has two listeners, {listeners}: two stacks of this name, in"
-            " two backends, whose releases no tag tells apart: use `pulumi up` with fleetswap:release where the one"
-            " that you mean is deployed, and rename one of them"
+            f"service {service} of stack {found[0].stack} has two listeners, {listeners}: two stacks have this name, in"
+            " two backends, and tags cannot tell their releases apart: run `pulumi up` with fleetswap:release where the"
+            " stack that you mean is deployed, and rename one of them"
         )
     raise InputError(f"service {service} is in several stacks ({stacks}): name one with --stack")
 

@@ -61,7 +61,7 @@ def rollback_now(
     known = (*now.unknown, *service.extra)
     teller.warnings(known)
     left = way_back.left(now, now.release(order.candidate.release))
-    teller.line(f"{service.name}: going back to {order.candidate.release} from {left}")
+    teller.line(f"{service.name}: rolling back to {order.candidate.release} from {left}")
     run = uuid.uuid4().hex
     driver = Driver(Executor(order, ports, run), teller, clock, recorder=recorder)
     state = driver.drive(begin(order, clock.now(), run), clock.now())
