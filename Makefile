@@ -30,7 +30,7 @@ down: ## stop every process and remove the state; the engine and the environment
 	@test ! -x $(python) || $(python) -m tools.local down
 
 test: setup ## run every test; tests of a whole stack run beside the others (tests/conftest.py)
-	@$(python) -m pytest -n 2 --dist loadgroup --durations 10
+	@$(python) -m pytest -n 2 --dist loadgroup --durations 10 --cov=fleetswap/domain --cov-report=term
 
 fast := not (engine or machines or disks or nix or haproxy or go or e2e or slow)
 

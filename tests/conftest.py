@@ -54,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         needs.mark(item)
+        if item.get_closest_marker("slow") and item.config.pluginmanager.has_plugin("pytest_cov"):
+            item.add_marker("no_cover")  # the simulator would take three times as long, to run lines that others run
         group = "end-to-end" if item.get_closest_marker("e2e") else "others"
         item.add_marker(pytest.mark.xdist_group(group))
 
