@@ -8,6 +8,7 @@ import pytest
 
 from fleetswap.domain.rollout import evidence, wording
 from fleetswap.domain.rollout.evidence import Evidence, Expected, findings
+from fleetswap.domain.rollout.findings import Code, Unit
 from fleetswap.domain.rollout.health import Answer, Target, Verdict
 from fleetswap.domain.rollout.model import Group, Policy, Rule
 from fleetswap.domain.rollout.periods import AGED, Figures, Period, Watch
@@ -122,6 +123,11 @@ def test_images(found: dict[str, str], verdict: str, words: str) -> None:
     assert reported.verdict is Verdict.PROMOTE
     assert wording.reasons([reported]) == (words if verdict == "promote" else f"(report only) {words}")
     assert (reported.code, reported.value) == (said.code, said.value), "what was found is kept"
+    assert (said.value, said.limit, said.unit) == (
+        {"promote": "ami-1", "wait": None, "abort": "ami-2"}[verdict],
+        "ami-1",
+        Unit.IMAGE,
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,3 +234,24 @@ def test_a_step_is_counted_by_its_own_settled_periods_to_the_end_of_its_hold(
     )
     said = [found for found in told(replace(READ, periods=periods), expected) if "counted" in found[1]]
     assert said == [(verdict, words, False)]
+
+
+@pytest.mark.parametrize(
+    ("periods", "asked", "until", "code", "value", "window"),
+    [
+        ((period(0),), 30, 60, Code.OK, 30, (0, 60)),
+        ((period(0),), 31, 60, Code.TOO_FEW, 30, (0, 60)),
+        ((period(-1),), 30, 60, Code.NONE, 0, None),
+        ((period(0),), 30, 120, Code.UNSETTLED, 30, (0, 60)),
+    ],
+)
+def test_what_is_counted_is_kept_as_numbers(
+    periods: tuple[Period, ...], asked: int, until: float, code: Code, value: int, window: tuple[int, int] | None
+) -> None:
+    """A report could not say how many requests a step was judged by, and of which minutes."""
+    policy = replace(POLICY, errors=Limit())
+    watch = Watch().held(5, 0).read(periods, 60)
+    expected = Expected(policy, RULE, 2, watch=watch, now=LATER, until=until, asked=asked)
+    (found,) = [each for each in findings(replace(READ, periods=periods), expected) if each.check is Check.REQUESTS]
+    assert (found.code, found.value, found.limit, found.unit) == (code, value, asked, Unit.REQUESTS)
+    assert found.window == window
