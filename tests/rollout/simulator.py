@@ -10,9 +10,13 @@ man's switch, by the next run, or by both in either order. After every action th
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+from unittest.mock import patch
 
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import machine
@@ -73,6 +77,33 @@ LONGER = 5000
 
 class Violation(AssertionError):
     """An invariant that does not hold, and how it came to that."""
+
+
+FIELDS = frozenset(each.name for each in fields(State))
+
+
+def with_values(value: Any, /, **changes: Any) -> Any:
+    """`dataclasses.replace`, which takes a third of the simulator's time for the fifty fields of a `State`.
+
+    A `State` has nothing that its `__init__` checks or makes: its values are taken over as they are.
+    """
+    if type(value) is not State or not FIELDS.issuperset(changes):
+        return replace(value, **changes)
+    other = object.__new__(State)
+    other.__dict__.update(value.__dict__)
+    other.__dict__.update(changes)
+    return other
+
+
+@contextmanager
+def quick_states() -> Iterator[None]:
+    """The machine makes its states with `with_values`."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("fleetswap.domain.rollout.")]
+    with ExitStack() as stack:
+        for module in modules:
+            if getattr(module, "replace", None) is replace:
+                stack.enter_context(patch.object(module, "replace", with_values))
+        yield
 
 
 @dataclass
@@ -139,19 +170,25 @@ class Explorer:
 
     def explore(self, depth: int) -> None:
         """Every order of up to `depth` things that go wrong."""
-        self._follow(self._first(), (), depth)
+        with quick_states():
+            self._follow(self._first(), (), depth)
 
     def wander(self, seed: int, runs: int, chance: float = 0.06) -> None:
         """Many things that go wrong at random moments."""
         dice = random.Random(seed)  # noqa: S311 - no secret
-        for _ in range(runs):
-            self._wander(self._first(), dice, chance)
+        with quick_states():
+            for _ in range(runs):
+                self._wander(self._first(), dice, chance)
 
     def interleave(self, who: str) -> None:
         """A second deployer begins at any moment, and is itself held up at any moment until the first has ended.
 
         Two at once may pull at the same pins, so capacity is not judged; users, and where the traffic ends, are.
         """
+        with quick_states():
+            self._interleave(who)
+
+    def _interleave(self, who: str) -> None:
         first = self._first()
         first.world.needed = 0
         while not first.ended:

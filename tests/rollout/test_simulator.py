@@ -35,7 +35,7 @@ from fleetswap.domain.rollout.strategy import Step
 from fleetswap.domain.rollout.transition import Next
 from tests.rollout.scenarios import SCENARIOS, Scenario
 from tests.rollout.sim_world import SimWorld
-from tests.rollout.simulator import Explorer, Violation
+from tests.rollout.simulator import Explorer, Violation, with_values
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +101,16 @@ def test_many_things_that_go_wrong_at_random(scenario: Scenario) -> None:
     explorer = Explorer(scenario)
     explorer.wander(SEED, runs=40 * DEPTH)
     _print("at random", explorer)
+
+
+def test_the_quick_way_makes_the_same_states() -> None:
+    """The simulator would explore another machine than the one that runs."""
+    before = machine.begin(BY_NAME["canary"].order, 1.0, "run")
+    changes: dict[str, Any] = {"phase": Phase.GATE, "wanted": 3, "deadline": 7.0}
+    assert with_values(before, **changes) == replace(before, **changes)
+    assert before == machine.begin(BY_NAME["canary"].order, 1.0, "run"), "and leave the former one as it is"
+    with pytest.raises(TypeError):
+        with_values(before, fase=Phase.GATE)
 
 
 # Planted bugs: the simulator must find each of them
