@@ -60,7 +60,7 @@ class Previews:
             if made is not None:
                 return made
             self._sleep(PAUSE_SECONDS)
-        raise TryAgain(f"a preview rule of {release} exists on {self._listener}, but is not seen yet")
+        raise TryAgain(f"a preview rule of {release} exists on {self._listener}, but does not show yet")
 
     def tag(self, arn: str, tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
         """Write tags of a rule, and remove others. Repeating it changes nothing."""
