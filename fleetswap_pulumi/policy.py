@@ -60,7 +60,7 @@ Ceiling = Annotated[
     Field(
         gt=0,
         lt=1,
-        description="A rate above this aborts the rollout, unless the live release's rate is no lower."
+        description="A rate above this aborts the rollout, unless the live release's rate is not lower."
         " `null`: no ceiling.",
     ),
 ]

@@ -82,7 +82,7 @@ def check(extra: Mapping[str, str]) -> None:
             raise InputError(f"tag {key!r}: key and value may hold letters, digits, spaces and . : / = + - @ _")
     twice = sorted(key for key in extra if [each.lower() for each in extra].count(key.lower()) > 1)
     if twice:
-        raise InputError(f"tags {', '.join(twice)} differ only in case, which IAM does not tell apart")
+        raise InputError(f"tags {', '.join(twice)} differ only in case, which IAM does not distinguish")
 
 
 def refuse_reserved(key: str) -> None:

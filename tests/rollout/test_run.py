@@ -161,7 +161,7 @@ def test_a_broken_candidate_is_told_in_full_and_cleaned_up() -> None:
     assert world.size("new") == (0, 0)
     assert world.size("live") == (2, 3)
     assert world.size("old") == (2, 2)
-    assert any("(health check answers [503])" in line for line in world.log), "the reason shows while waiting, too"
+    assert any("(health check returns [503])" in line for line in world.log), "the reason shows while waiting, too"
 
 
 def test_a_console_that_fails_does_not_hide_the_reason() -> None:

@@ -108,5 +108,5 @@ def _machines(reading: Reading, wanted: int) -> str:
     waiting = [target for target in reading.targets if not (target.is_healthy or target.is_leaving)]
     why = (waiting[0].description or waiting[0].reason or waiting[0].state) if waiting else ""
     why = one_line(why).lower().removesuffix(" in progress").removesuffix(" is")
-    why = why.replace("health checks failed with these codes:", "health check answers")  # else the code is cut off
+    why = why.replace("health checks failed with these codes:", "health check returns")  # else the code is cut off
     return f"{', '.join(parts)}{f' ({why})' if why else ''}"

@@ -115,7 +115,7 @@ class Executor:
                 needed(ports.clock).sleep(action.seconds)
                 return Did()
             case End():
-                raise TypeError("the end is no action")
+                raise TypeError("the end is not an action")
             case _:
                 self._change(action)
                 return Did()

@@ -46,8 +46,8 @@ def find(finder: Finder, service: str, stack: str | None) -> Service:
         listeners = " and ".join(each.listener for each in found)
         raise InputError(
             f"service {service} of stack {found[0].stack} has two listeners, {listeners}: two stacks have this name, in"
-            " two backends, and tags cannot tell their releases apart: run `pulumi up` with fleetswap:release where the"
-            " stack that you mean is deployed, and rename one of them"
+            " two backends, and tags cannot distinguish their releases: run `pulumi up` with fleetswap:release where"
+            " the stack that you mean is deployed, and rename one of them"
         )
     raise InputError(f"service {service} is in several stacks ({stacks}): name one with --stack")
 

@@ -45,7 +45,7 @@ def until(true: Callable[[], object], what: str) -> None:
 
 
 class Server(ThreadingHTTPServer):
-    """A machine's HTTP server: says its name; `health` is what its health check answers (0: it cuts the connection)."""
+    """A machine's HTTP server: says its name; `health` is what its health check returns (0: it cuts the connection)."""
 
     daemon_threads = True
     request_queue_size = 128

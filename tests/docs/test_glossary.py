@@ -1,0 +1,78 @@
+"""What a user reads has none of the words that docs/glossary.md says are not used."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GLOSSARY = ROOT / "docs/glossary.md"
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*/*.md"), *ROOT.glob("nix/**/*.md")})
+CODE = sorted(
+    path for name in ("fleetswap", "fleetswap_pulumi", "infra", "tools/local") for path in ROOT.glob(f"{name}/**/*.py")
+)
+LATER = ("docs/decisions/", "CHANGELOG.md")
+"""Pages that say what was true at their time, in the words of that time."""
+
+
+def unused() -> list[str]:
+    """The first column of the last table, one word or phrase each."""
+    table = GLOSSARY.read_text().split("## Not used\n")[1]
+    return re.findall(
+        r"`([^`]+)`", "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    )
+
+
+def found(word: str, text: str) -> list[str]:
+    """Where a word stands in a text; `is no …` is neither `is no longer` nor `there is no`."""
+    pattern = re.escape(word).replace(r"is\ no\ …", r"(?<!here\ )is\ no\ (?!longer\b)\w+")
+    return [
+        " ".join(text[max(0, hit.start() - 40) : hit.end() + 40].split())
+        for hit in re.finditer(rf"\b{pattern}\b", text)
+    ]
+
+
+def prose(page: str) -> str:
+    """A page without its code and its links' targets."""
+    return re.sub(r"```.*?```|`[^`\n]+`|\]\([^)]*\)", "", page, flags=re.DOTALL)
+
+
+def messages(source: str) -> Iterator[str]:
+    """Texts of a module that are more than one word, and no docstrings."""
+    tree = ast.parse(source)
+    silent = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in silent
+            and " " in node.value.strip()
+        ):
+            yield node.value
+
+
+def test_the_glossary_says_what_is_not_used() -> None:
+    """The tests below would look for nothing, and pass."""
+    assert len(unused()) > 10
+    assert found("told", "it is told so") == ["it is told so"]
+    assert found("is no …", "this is no file") == ["this is no file"]
+    assert found("is no …", "this is no longer so; there is no file") == []
+
+
+@pytest.mark.parametrize("word", unused())
+def test_pages_use_the_words_of_the_glossary(word: str) -> None:
+    """A reader would meet a second word for a thing, or a sentence that was translated word by word."""
+    pages = [page for page in PAGES if not str(page.relative_to(ROOT)).startswith(LATER)]
+    assert [(page.name, each) for page in pages for each in found(word, prose(page.read_text()))] == []
+
+
+@pytest.mark.parametrize("word", unused())
+def test_messages_use_the_words_of_the_glossary(word: str) -> None:
+    """An error would name a thing that the documentation calls otherwise."""
+    assert [
+        (path.name, each) for path in CODE for text in messages(path.read_text()) for each in found(word, text)
+    ] == []
