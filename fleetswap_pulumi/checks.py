@@ -6,7 +6,7 @@ Also how what is wrong is named, in inputs and in settings: by its key, as `pulu
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any, Self
 
 from pulumi.dynamic import CheckFailure
@@ -36,8 +36,8 @@ REASONS = {
     "literal_error enum": "must be {expected}",
     "tuple_type list_type": "must be a list",
     "model_type dict_type": "must be an object",
-    "too_short": "must have {min_length} elements or more",
-    "too_long": "must have {max_length} elements or fewer",
+    "too_short": "must have {min_length} or more elements",
+    "too_long": "must have {max_length} or fewer elements",
 }
 """What pydantic says in the words of Python, in those of a settings file: by its types of errors."""
 
@@ -72,10 +72,23 @@ def check_failures(model: type[BaseModel], props: dict[str, Any]) -> list[CheckF
     except ValidationError as error:
         return [
             CheckFailure(key_of(detail), reason_of(detail))
-            for detail in error.errors()
+            for detail in problems_of(error)
             if not isinstance(detail["input"], Unknown)
         ]
     return []
+
+
+def problems_of(error: ValidationError) -> list[ErrorDetails]:
+    """All that is wrong, each once.
+
+    pydantic counts only the good elements of a list: one that is too short without its bad ones has its length.
+    """
+    return [each for each in error.errors() if each["type"] != "too_short" or _is_short(each)]
+
+
+def _is_short(detail: ErrorDetails) -> bool:
+    given = detail["input"]
+    return not isinstance(given, Sized) or len(given) < detail["ctx"]["min_length"]
 
 
 def wrong(key: str, reason: str) -> PydanticCustomError:

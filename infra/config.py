@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fleetswap.domain.errors import InputError
-from fleetswap_pulumi.checks import key_of, reason_of
+from fleetswap_pulumi.checks import key_of, problems_of, reason_of
 from fleetswap_pulumi.settings import NAMESPACE, Settings
 
 
@@ -71,7 +71,7 @@ def parse(given: Mapping[str, str], *, region: str | None) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in error.errors())
+        problems = "; ".join(_problem(detail) for detail in problems_of(error))
         raise InputError(f"the settings of the stack are not valid, nothing was changed: {problems}") from error
 
 

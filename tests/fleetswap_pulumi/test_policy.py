@@ -125,6 +125,7 @@ def test_every_setting_arrives() -> None:
         ({"capacity": 2, "shortage": "nope"}, ["policy.shortage"]),
         ({"capacity": 2, "errors": {"ceiling": 2}}, ["policy.errors.ceiling"]),
         ({"capacity": 2, "probe_statuses": [200, 600]}, ["policy.probe_statuses[1]"]),
+        ({"capacity": 2, "probe_statuses": [600]}, ["policy.probe_statuses[0]"]),
         (
             {"capacity": 2, "strategy": {"steps": [{"weight": 0}, {"weight": 5, "hold": -1}], "bake": -1}},
             ["policy.strategy.steps[0].weight", "policy.strategy.steps[1].hold", "policy.strategy.bake"],

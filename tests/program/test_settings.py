@@ -148,7 +148,8 @@ def test_what_is_wrong_is_told_by_its_key(changes: dict[str, Any], told: str) ->
         ({"service": "Web"}, "fleetswap:service: must match `^[a-z][a-z0-9-]{0,13}[a-z0-9]$`, not 'Web'"),
         ({"rollout": {"again": "maybe"}}, "fleetswap:rollout.again: must be true or false, not 'maybe'"),
         ({"rollout": {"alarms": "a"}}, "fleetswap:rollout.alarms: must be a list, not 'a'"),
-        ({"rollout": {"probe_statuses": []}}, "fleetswap:rollout.probe_statuses: must have 1 elements or more"),
+        ({"rollout": {"probe_statuses": []}}, "fleetswap:rollout.probe_statuses: must have 1 or more elements"),
+        ({"network": {"zones": ["a", "b", "c"]}}, "fleetswap:network.zones: must have 2 or fewer elements"),
         ({"rollout": {"shortage": "wait"}}, "fleetswap:rollout.shortage: must be 'abort' or 'on-demand', not 'wait'"),
         ({"tags": {"team": 1}}, "fleetswap:tags.team: must be text, not 1"),
         ({"tags": {"a:b": 1}}, 'fleetswap:tags["a:b"]: must be text, not 1'),
@@ -167,6 +168,14 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         read(service="", capacity={"min": 0}, nonsense="1")
     for key in ("fleetswap:service", "fleetswap:capacity.min", "fleetswap:nonsense"):
         assert key in str(caught.value)
+
+
+def test_a_bad_element_does_not_make_its_list_too_short() -> None:
+    """A user who gave one element, a wrong one, would also read that there is none."""
+    with pytest.raises(InputError) as caught:
+        read(rollout={"probe_statuses": [99]}, machine={"instance_types": ["a1.large"]})
+    told = re.findall(r"fleetswap:[\w.\[\]]+", str(caught.value))
+    assert told == ["fleetswap:machine.instance_types[0]", "fleetswap:rollout.probe_statuses[0]"]
 
 
 def test_what_does_not_fit_together_is_told_with_the_rest() -> None:
