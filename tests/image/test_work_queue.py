@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -21,6 +22,25 @@ def test_no_more_is_offered_than_there_is_room_for() -> None:
     assert [work.offer(Item(0.0, index), passed=index + 1, wait=0) for index in range(3)] == [True, True, False]
     assert work.take() is not None
     assert work.offer(Item(0.0, 2), passed=3, wait=0)
+
+
+def test_room_is_waited_for_whatever_else_happens() -> None:
+    """Where AWS throttles, the progress would be told at every failure, a hundred times a second, and not four."""
+    work = offered(room=1)
+    work.offer(Item(0.0, 0), passed=1, wait=0)
+    failing = work.take()
+    work.offer(Item(0.0, 1), passed=2, wait=0)
+    had_room = list[bool]()
+    offering = threading.Thread(target=lambda: had_room.append(work.offer(Item(0.0, 2), passed=3, wait=60)))
+    offering.start()
+    for _ in range(200):
+        assert failing is not None
+        work.again(failing, 0.0, throttled=True)
+        failing = work.take()
+        time.sleep(0.001)
+    assert work.take() is not None
+    offering.join()
+    assert had_room == [True]
 
 
 def test_all_is_done_only_when_nothing_more_is_offered() -> None:

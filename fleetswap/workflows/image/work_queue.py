@@ -83,8 +83,8 @@ class Work(Generic[ItemT]):
         Of all blocks, `passed` are offered by now or will never be.
         """
         with self._change:
-            if len(self._offered) >= self._room and not self._stop.is_set():
-                self._change.wait(wait)
+            # Not `wait`: every block that is done, or tried again, wakes one that waits, and makes no room.
+            self._change.wait_for(lambda: len(self._offered) < self._room or self._stop.is_set(), wait)
             if self._stop.is_set():
                 raise Stopped
             if len(self._offered) >= self._room:
