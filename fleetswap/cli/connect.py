@@ -49,12 +49,19 @@ def joining(region: str | None, endpoint: str | None) -> Iterator[Cloud]:
         raise InputError(
             f"--endpoint-url {endpoint} is not a URL: it must start with https:// or http:// and name a host"
         )
-    try:
+    with configured():
         session = botocore.session.Session()
         chosen = _region(session, region)
         if session.get_credentials() is None:
             raise InputError(_local_credentials(endpoint) or NO_CREDENTIALS)
         yield Cloud(chosen, endpoint)
+
+
+@contextmanager
+def configured() -> Iterator[None]:
+    """Say as an `InputError` what botocore refuses of the AWS configuration while clients are made."""
+    try:
+        yield
     except BotoCoreError as error:
         raise InputError(str(meant(error, "connecting to AWS"))) from error
     except ValueError as error:  # botocore's, for an endpoint that is no URL

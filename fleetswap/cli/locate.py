@@ -14,7 +14,7 @@ import typer
 from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.finder import Finder
 from fleetswap.cli import project
-from fleetswap.cli.connect import in_region, joining
+from fleetswap.cli.connect import configured, in_region, joining
 from fleetswap.cli.project import Project, StackFile
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
@@ -110,12 +110,13 @@ def _open(here: Project | None, service: str, stack: str | None, region: str | N
         finder = Finder(cloud.elbv2(), cloud.autoscaling())
     with in_region(cloud.region, endpoint):
         found = find_service(finder, service, stack)
-    aws = Adapters(
-        cloud,
-        stack=found.stack,
-        service=found.name,
-        listener=found.listener,
-        tags=tags.policy(found.stack, found.name, name=found.name),
-    )
+    with configured():
+        aws = Adapters(
+            cloud,
+            stack=found.stack,
+            service=found.name,
+            listener=found.listener,
+            tags=tags.policy(found.stack, found.name, name=found.name),
+        )
     settings = here.stack(found.stack) if here is not None else None
     return Place(found, aws.balancer, aws.fleet, aws.switch, settings)

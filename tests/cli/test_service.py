@@ -333,6 +333,11 @@ def test_no_region_and_no_credentials(cli: Cli, service: Service, monkeypatch: p
     """A traceback of botocore's would be all that one sees at night."""
     ran = cli("status", "--service", service.name, "--endpoint-url", "localhost")
     assert (ran.status, ran.error.startswith("--endpoint-url localhost is not a URL")) == (2, True)
+    CLIENTS.clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_SCHEDULER", "nowhere")
+        ran = cli("status", "--service", service.name)
+        assert (ran.status, ran.error) == (2, "the AWS configuration is not valid: Invalid endpoint: nowhere")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     assert cli("status", "--service", service.name).error.startswith("no AWS credentials: set AWS_PROFILE")
     local = cli("status", "--service", service.name, "--endpoint-url", "http://127.0.0.1:4510")
