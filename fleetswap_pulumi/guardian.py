@@ -20,13 +20,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fleetswap.domain.rollout.state import State
-
-ROOT = Path(__file__).resolve().parent.parent
 
 SEND_SECONDS = 2.0
 """How long a guardian may take to make room in the pipe. It is idle, so only one that is held up takes that long."""
@@ -42,9 +39,9 @@ class Guardian:
         """Start one for the rollout with these inputs, which hold no secret."""
         terminal = _terminal()
         try:
+            # In the folder that the provider runs in: paths in the environment (AWS_CONFIG_FILE) may be relative to it.
             self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
                 [sys.executable, "-m", "fleetswap_pulumi.guardian_process"],
-                cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL if terminal is None else terminal,

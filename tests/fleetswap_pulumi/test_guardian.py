@@ -62,6 +62,17 @@ def test_it_goes_with_the_rollout() -> None:
     assert not is_alive(pid)
 
 
+def test_it_finds_what_the_provider_finds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An AWS_CONFIG_FILE that is relative to the project would leave it without credentials, and users where they are.
+
+    Inside of a project that has the library from a wheel: there the library's folder is no place for anything else.
+    """
+    monkeypatch.chdir(tmp_path)
+    with guarded(PROPS) as ours:
+        ours.keep(STATE)
+        assert (Path("/proc") / str(pid_of(ours)) / "cwd").resolve() == tmp_path.resolve()
+
+
 def test_a_guardian_that_dies_or_hangs_does_not_hold_up_the_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
     """The helper of an emergency would be one."""
     monkeypatch.setattr(guardian, "SEND_SECONDS", 0.1)
