@@ -1,4 +1,4 @@
-"""Whose resources these are, and the one tag policy: see `fleetswap_pulumi.context`."""
+"""The stack's context and the one tag policy: see `fleetswap_pulumi.context`."""
 
 from fleetswap_pulumi.context import Context
 

@@ -1,4 +1,4 @@
-"""One image made runnable: AMI, launch template, auto scaling group, target group: see `fleetswap_pulumi.release`."""
+"""One image made runnable (AMI, launch template, auto scaling group, target group): see `fleetswap_pulumi.release`."""
 
 from fleetswap_pulumi.release import Release, ReleaseArgs, Tuning
 

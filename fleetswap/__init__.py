@@ -1,1 +1,1 @@
-"""The engine of Fleetswap, without Pulumi: it bakes, ships, registers and swaps whole machines."""
+"""The core of Fleetswap, without Pulumi: images become snapshots, and a fleet is moved to a new release."""

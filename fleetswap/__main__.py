@@ -1,4 +1,4 @@
-"""`python -m fleetswap`: the command line, see `fleetswap.cli`."""
+"""`python -m fleetswap` runs the command line (`fleetswap.cli`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fleetswap for Pulumi programs: components, and dynamic providers that are thin and call the engine.
+"""Fleetswap for Pulumi programs: components, and thin dynamic providers that call `fleetswap`.
 
 Import from its modules: `from fleetswap_pulumi.network import Network, NetworkArgs`.
 """

@@ -1,10 +1,10 @@
-"""How a dynamic provider learns of Ctrl-C: the engine calls `Cancel` on its server, and Pulumi's own does nothing.
+"""How a dynamic provider receives Ctrl-C: the engine calls `Cancel` on its server, where Pulumi's method does nothing.
 
 The server of dynamic providers (`pulumi/dynamic/__main__.py`, the module that its process was started with) has an
-empty `Cancel`, and tells no provider of it; Pulumi's hook (pulumi/pulumi#22516) is for other providers. Its method is
-bound when the server starts, before any code of ours, so the one thing that can still be changed is what the function
-does: `hear` gives it a body that tells us, and then does what it did before. Where Pulumi is built otherwise nothing is
-changed, and `hear` says so.
+empty `Cancel` and does not forward it to a provider; Pulumi's hook (pulumi/pulumi#22516) is for other providers. The
+method is bound when the server starts, before any of our code runs, so only the body of the function can still be
+changed. `hear` gives it a body that notifies us and then does what it did before. If Pulumi's code is not as expected,
+`hear` changes nothing and says so.
 """
 
 from __future__ import annotations

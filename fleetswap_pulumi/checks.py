@@ -1,6 +1,7 @@
-"""The inputs of a dynamic provider: how they are read, and how its `check` holds them against their model.
+"""The inputs of a dynamic provider: how they are read, and how its `check` validates them against their model.
 
-Also how what is wrong is named, in inputs and in settings: by its key, as `pulumi config set --path` takes it.
+It also decides how an invalid value is named, in inputs and in settings: by its key, as `pulumi config set --path`
+accepts it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every component of a stack must know: whose resources these are, where they are, and the one tag policy."""
+"""What every component of a stack needs: the stack, the place of its resources, and the one tag policy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The disk image of a release, as an EBS snapshot: a dynamic provider over `fleetswap.workflows.image.ship`.
+"""The disk image of a release, as an EBS snapshot: a dynamic provider that calls `fleetswap.workflows.image.ship`.
 
-What a reviewer must see is an input, computed in the program: the store path, and which packages change since the live
-release. `create` ships the image; it adopts the finished snapshot of one that this stack has already shipped.
+What a reviewer must see is an input, computed in the program: the store path, and the package changes since the live
+release. `create` ships the image, and adopts the completed snapshot if this stack has already shipped it.
 """
 
 from __future__ import annotations

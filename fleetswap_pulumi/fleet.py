@@ -1,7 +1,8 @@
-"""The story of a stack, top to bottom: ledger, wanted release, plan, network, front door, releases, rollout.
+"""A stack from top to bottom: ledger, wanted release, plan, network, front door, releases, rollout.
 
-`deploy` is all that a program needs. It is a function and no component resource: a component would become the parent of
-everything, the parents are part of a resource's URN, and each state that exists would see its whole fleet replaced.
+A program only needs to call `deploy`. It is a function and not a component resource: a component would become the
+parent of every resource, a resource's URN contains its parents, and every existing stack would see its whole fleet
+replaced.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The front door: the load balancer and its listener.
 
-The listener's own answer is a fixed 503. Traffic comes through listener rules: one that the Rollout owns, which carries
-the weights, and one preview rule a release. So no resource declared here can ever write weights.
+The listener's default action is a fixed 503. Traffic arrives through listener rules: one with the weights, which the
+Rollout owns, and one preview rule per release. So no resource declared here can ever write weights.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""The guardian: a process beside a rollout, which ends it in order if the rollout's own process is killed.
+"""The guardian: a process beside a rollout that ends it properly if the rollout's own process is killed.
 
-At a second Ctrl-C the engine kills its providers after 5 seconds (Pulumi's `plugin.go`), and a CI job that is cancelled
-is killed as soon: too early for a put-back. So a rollout is given a process in a session of its own, which no signal of
-the terminal and no kill of the engine's reaches. It reads from a pipe the rollout's inputs and then every state, before
-its action is done. If the pipe closes without a word of farewell, the provider is dead; the guardian then goes on from
-the last state, as the same run (`workflows.rollout.take_up`). So it does what the provider would have done after a
-first Ctrl-C, tells the same people, and leaves alone whatever a newer rollout has begun.
+At a second Ctrl-C, the engine kills its providers after 5 seconds (Pulumi's `plugin.go`), and a canceled CI job is
+killed about as soon: too early to restore the weights. So each rollout has a process in its own session, which neither
+the terminal's signals nor the engine's kill reach. Through a pipe it reads the rollout's inputs and then every state,
+before the state's action is performed. If the pipe closes without a final message, the provider is dead, and the
+guardian continues from the last state, as the same run (`workflows.rollout.run.take_up`). It does what the provider
+would have done after a first Ctrl-C, notifies the same people, and leaves alone what a newer rollout has started.
 
-This module is the provider's end; `fleetswap_pulumi.guardian_process` is what that process runs.
+This module is the provider's end of the pipe; `fleetswap_pulumi.guardian_process` runs in that process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the guardian's own process runs: it reads what the rollout hands over, and ends the rollout if that is killed.
+"""What the guardian's process runs: it reads what the rollout sends, and ends the rollout if its process is killed.
 
-See `fleetswap_pulumi.guardian`. It decides nothing. It is gone when the rollout is over, and when it has ended one: at
-most `patience` seconds later.
+See `fleetswap_pulumi.guardian`. It decides nothing. It exits when the rollout is over, or, at most `patience` seconds
+after the provider was killed, when it has ended the rollout.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""IAM's policy documents, as the JSON that roles take."""
+"""IAM policy documents, as the JSON that roles take."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What AWS takes as a name, a number of seconds or an ARN, as types of the settings.
+"""What AWS accepts as a name, a number of seconds or an ARN, as types of the settings.
 
-A name that AWS refuses would be told half-way through a deploy, when other resources exist already. Each limit has its
-source; what AWS does not say is not checked here.
+AWS would refuse a name halfway through a deploy, when other resources already exist. Each limit has its source; what
+AWS does not document is not checked here.
 """
 
 from __future__ import annotations

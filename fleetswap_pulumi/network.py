@@ -1,6 +1,6 @@
 """The network: a VPC, two subnets, and security groups that let only the load balancer reach the machines.
 
-The machines have no public address and no way out: what a machine needs is in its image.
+The machines have no public address and no route to the internet: everything a machine needs is in its image.
 """
 
 from __future__ import annotations

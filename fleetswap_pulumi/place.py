@@ -1,7 +1,7 @@
-"""Where the stack's fleet stands: the account, the region and the network, held against what the ledger says of it.
+"""Where the stack's fleet runs (account, region and network), compared with what the ledger says.
 
-What cannot change under a running fleet is refused here, before the first resource: AWS would replace the network, or
-Pulumi would make a second fleet and delete the one that serves.
+What cannot change under a running fleet is refused here, before the first resource is declared. Otherwise AWS would
+replace the network, or Pulumi would create a second fleet and delete the one that serves.
 """
 
 from __future__ import annotations

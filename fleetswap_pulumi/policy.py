@@ -1,8 +1,8 @@
-"""How a rollout moves traffic and judges the candidate: its settings, and the policy that crosses the provider.
+"""How a rollout moves traffic and judges the candidate: its settings, and the policy that the provider receives.
 
-A knob is declared once, in `Judgement`: the settings of a stack and the inputs of the `Rollout` resource both have it,
-and its default is the domain's (`fleetswap.domain.rollout.policy.Policy`). A limit may be raised later but never
-lowered: the states of older versions are read with it, also to take a stack down.
+A setting is declared once, in `Judgement`. The settings of a stack and the inputs of the `Rollout` resource both have
+it, and its default is the domain's (`fleetswap.domain.rollout.policy.Policy`). A limit may be raised later but never
+lowered: the states of older versions are read with it, even to destroy a stack.
 """
 
 from __future__ import annotations

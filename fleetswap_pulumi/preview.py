@@ -1,10 +1,10 @@
 """The preview rule of a release, through which it is reached, and its health checked, before it has any traffic.
 
-Two dynamic providers. `PreviewRule` finds the release's rule or makes it, so that a lost answer costs nothing.
-`PreviewGuard` makes nothing: it stands between the rule and its target group, and when the release goes it deletes what
-rules the release has, also one that the state does not know because the deployer died while AWS made it. AWS refuses to
-delete a target group that a rule uses, so without it such a release could never go. See
-`fleetswap.aws.rollout.previews`.
+There are two dynamic providers. `PreviewRule` finds the release's rule or creates it, so a lost response does no harm.
+`PreviewGuard` creates nothing. It stands between the rule and its target group, and when the release is deleted it
+deletes all of the release's rules, even one that the state does not know because the deployer died while AWS created
+it. Without it, such a release could never be deleted, because AWS refuses to delete a target group that a rule uses.
+See `fleetswap.aws.rollout.previews`.
 """
 
 from __future__ import annotations

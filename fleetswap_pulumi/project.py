@@ -1,8 +1,9 @@
-"""Where the Pulumi project lies on this machine. Paths in settings, ledger and state are relative to it, so that a
-state does not tie to one machine.
+"""The directory of the Pulumi project on this computer.
 
-The engine starts the program, and every provider, in the folder that `main` of Pulumi.yaml names (pulumi/pulumi,
-engine/project.go `GetPwdMain`, and plugin/provider_plugin.go), which is the project's or one inside of it.
+Paths in settings, ledger and state are relative to it, so that a state does not depend on one computer.
+
+The engine starts the program, and every provider, in the directory that `main` of Pulumi.yaml names (pulumi/pulumi,
+engine/project.go `GetPwdMain`, and plugin/provider_plugin.go). That is the project's directory or one inside it.
 """
 
 from __future__ import annotations

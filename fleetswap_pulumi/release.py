@@ -3,7 +3,7 @@
     DiskImage → MachineImage → launch template → auto scaling group → target group ← preview rule
 
 The auto scaling group is created empty. Its `desired` and `min` belong to the rollout and to the scaling policy, so the
-program ignores their changes. A release that is only kept has its image and nothing that costs money by the hour.
+program ignores changes to them. A retained release has its image and nothing that is billed by the hour.
 """
 
 from __future__ import annotations

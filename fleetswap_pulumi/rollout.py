@@ -1,7 +1,7 @@
 """The rollout: a dynamic provider, and the only owner of the weights and of a group's `desired` and `min`.
 
-`diff` and `read` look at the real listener, so that a flip from outside, or a deployer that died half-way, shows in the
-next preview and is mended by the next update. Nothing is decided here: see `fleetswap.workflows.rollout.run`.
+`diff` and `read` look at the real listener. So a change made outside Pulumi, or a deployer that died halfway, shows in
+the next preview and is repaired by the next update. Nothing is decided here: see `fleetswap.workflows.rollout.run`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The settings of a stack, as the models that they are checked against: types, defaults, limits, descriptions.
+"""The settings of a stack, as the models that validate them: types, defaults, limits, descriptions.
 
 `fleetswap_pulumi.policy` has those of a rollout, and `infra.config` reads them. docs/reference/settings.md and the
-comments in Pulumi.prod.yaml are made from these models: a description is written for whoever edits that file.
+comments in Pulumi.prod.yaml are generated from these models, so write descriptions for whoever edits that file.
 """
 
 from __future__ import annotations

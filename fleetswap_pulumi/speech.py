@@ -1,8 +1,8 @@
-"""What a dynamic provider says, in the row of its own resource: lines that stay, and a status that is overwritten.
+"""What a dynamic provider prints in the row of its own resource: lines that stay, and a status that is overwritten.
 
-`pulumi.log` knows no engine in a provider: it prints, and the engine hangs what is printed on the row of the stack.
-The engine's own `Log` takes the URN of a resource (pulumi/engine.proto, `LogRequest`). The program can compute that,
-and the engine's address is the last argument of every provider (`python -m pulumi.dynamic ADDRESS`).
+In a provider, `pulumi.log` has no engine: it prints, and the engine shows what is printed in the row of the stack. The
+engine's own `Log` takes the URN of a resource (pulumi/engine.proto, `LogRequest`). The program can compute the URN, and
+the engine's address is the last argument of every provider (`python -m pulumi.dynamic ADDRESS`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the dead man's switch may do: the role with which EventBridge Scheduler puts the weights back.
+"""What the dead man's switch may do: the role with which EventBridge Scheduler restores the previous weights.
 
-The schedule itself belongs to the rollout, which sets it before the first weight moves and deletes it at the end; see
-`fleetswap.aws.rollout.switch`. The role may change the rules of this one listener and nothing else.
+The schedule itself belongs to the rollout, which creates it before the first weight changes and deletes it at the end;
+see `fleetswap.aws.rollout.switch`. The role may change the rules of this one listener and nothing else.
 """
 
 from __future__ import annotations

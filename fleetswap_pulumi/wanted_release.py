@@ -1,4 +1,4 @@
-"""Which release is asked for: the image of the settings, or one that the ledger has."""
+"""The wanted release: the image of the settings, or a release of the ledger."""
 
 from __future__ import annotations
 

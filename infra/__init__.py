@@ -1,1 +1,1 @@
-"""What is deployed: the settings, and the stack's story from top to bottom."""
+"""What is deployed: the settings, and the stack from top to bottom."""

@@ -1,4 +1,4 @@
-"""The Pulumi program: read the settings, deploy the stack, and tell an error in one line."""
+"""The Pulumi program: reads the settings, deploys the stack, and shows an error as one line."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""The only reader of `pulumi.Config`: all settings of a stack, read once, checked together, refused together.
+"""The only reader of `pulumi.Config`: reads all settings of a stack once, and validates them together.
 
-What is wrong is told with its key, in one line, before anything is touched. It knows no setting:
+Invalid settings are reported with their keys before anything is changed. This module does not know the settings itself:
 `fleetswap_pulumi.settings` does.
 """
 

@@ -1,1 +1,1 @@
-"""The ports of the workflows, implemented on boto3."""
+"""The ports of the workflows, implemented with boto3."""

@@ -1,6 +1,6 @@
-"""Where this machine's credentials lead to: the account, its availability zones in the region, and what they offer.
+"""The account of the credentials, its availability zones in the region, and what they offer.
 
-It reads, and decides nothing. The program asks it before it declares anything.
+Reads only, and decides nothing. The program calls it before it declares any resource.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every answer of AWS tells beside its content."""
+"""What every response of AWS says apart from its content."""
 
 from __future__ import annotations
 

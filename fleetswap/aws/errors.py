@@ -1,14 +1,14 @@
-"""What an error of AWS means, and what to do about it: one meaning and one remedy for each, whoever meets it.
+"""What an AWS error means and what to do about it: one meaning and one remedy for each, in every part of Fleetswap.
 
-Every call goes through here: boto3's (`explained`, `explaining`), and the one that is sent by hand (`refusal`). It
-decides from the error alone, makes no call, waits for nothing and tries nothing again: botocore has done that
-(`fleetswap.aws.session`), or the workflow will. The message is one line: what was being done, with its ids, what is
+Every call goes through here: boto3's (`explained`, `explaining`) and PutSnapshotBlock, which has our own client
+(`refusal`). This module judges the error alone. It makes no call, and it never waits or retries: botocore has done that
+(`fleetswap.aws.session`), or the workflow will. The message is one line: what was being done, with its IDs, what is
 wrong, the remedy, and AWS's own words in brackets.
 
 Sources of the codes: "Common error types" of each API reference (Auto Scaling, CloudWatch, EBS direct, Elastic Load
 Balancing, Scheduler, SNS, STS), "Error codes for the Amazon EC2 API", the errors of each action, botocore's models of
-the services, and its list of throttles (`botocore.retries.standard`). What a code means beyond its description is said
-where it is listed.
+the services, and its list of throttles (`botocore.retries.standard`). Where a code means more than its description
+says, the entry explains it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one place that makes boto3 clients: it decides region, endpoint, time-outs, connections and who retries.
+"""The one place that creates boto3 clients. It decides region, endpoint, timeouts, connections and who retries.
 
 It never reads settings or credentials itself (the AWS SDK's default chain finds those) and never makes a call.
 """

@@ -1,7 +1,7 @@
-"""The command line: it reads the arguments, connects the workflows to AWS, and shows progress and results.
+"""The command line: reads the arguments, connects the workflows to AWS, and shows progress and results.
 
-It decides nothing about snapshots or fleets. A mistake of the user's, or a refusal by AWS, is one line `error: …` on
-standard error and never a traceback; standard output gets the result and nothing else.
+It decides nothing about snapshots or fleets. A user's mistake, or an error from AWS, is one line `error: …` on standard
+error, never a traceback. Standard output contains only the result.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The list of commands, and how each way to end becomes one line and an exit status (docs/reference/exit-status.md).
+"""The list of commands, and how each outcome becomes one line and an exit status (docs/reference/exit-status.md).
 
-A command's module is imported when the command runs: with it come botocore and the workflows, which the list of
-commands, `--help` and `--version` do without.
+A command's module is imported when the command runs. It imports botocore and the workflows, which the list of commands,
+`--help` and `--version` do not need.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Connects the commands to AWS: which region, whose credentials, and whether there are any before anything is read.
+"""Connects the commands to AWS: the region, the credentials, and a check that there are any before anything is read.
 
 It makes no call to EBS or EC2.
 """

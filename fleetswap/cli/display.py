@@ -1,6 +1,6 @@
 """Progress of a command on standard error: a bar on a terminal, otherwise a line every few seconds.
 
-It decides how numbers are shown, and never what they are.
+It decides how numbers are shown, never what they are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`fleetswap download`: a snapshot becomes a raw disk image."""
+"""`fleetswap download`: downloads a snapshot into a raw disk image."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Runs the `pulumi` on PATH: selects a stack, reads its outputs, previews and updates it.
 
-It knows nothing about releases. What pulumi prints goes to standard error, as our own progress does.
+It knows nothing about releases. The output of pulumi goes to standard error, like our own progress.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Finds the service that a command is for, from its options or from a Pulumi project's settings, and its ports.
+"""Finds the service of a command, from its options or from a Pulumi project's settings, and creates its ports.
 
-It reads files only, never Pulumi's state: the commands that need it must work while the state is not available.
+It reads files only, never Pulumi's state: the commands that use it must work while the state is not available.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The options that several commands have, and how values are written on the command line."""
+"""The options that several commands share, and the formats of their values."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A Pulumi project on disk: where it is, what a stack's settings say, and the one setting that a rollback writes.
+"""A Pulumi project on disk: its directory, the settings of a stack, and the one setting that a rollback writes.
 
-It reads `Pulumi.yaml` and `Pulumi.<stack>.yaml`, and needs neither `pulumi` nor a state backend. Beside
-`fleetswap:release` it changes nothing in a file, comments included.
+It reads `Pulumi.yaml` and `Pulumi.<stack>.yaml`, and needs neither `pulumi` nor a state backend. It changes nothing in
+a file except `fleetswap:release`, and keeps comments.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What `--json` prints, key by key: a public interface, which no name inside the program decides.
+"""What `--json` prints, key by key. This is a public interface, independent of names inside the program.
 
-A key is never renamed or removed, and keeps its meaning and unit; new ones may be added.
+A key is never renamed or removed, and keeps its meaning and unit. New keys may be added.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""`fleetswap rollback`: the traffic goes back to an older release, through Pulumi, or with `--now` through AWS alone.
+"""`fleetswap rollback`: moves the traffic back to an older release, through Pulumi, or with `--now` through AWS alone.
 
-Through Pulumi it writes one setting, `fleetswap:release`, and runs `pulumi up`. The setting stays, whatever becomes of
-the update: an update that fails or is killed may have moved the traffic already, and settings that still want the
-release that was left would take it back there. What is refused, or declined, before the update writes nothing.
+Through Pulumi, it writes one setting, `fleetswap:release`, and runs `pulumi up`. The setting stays even if the update
+fails: an update that fails or is killed may already have moved the traffic, and the next update with the old settings
+would move it back. If the rollback is refused or declined before the update, nothing is written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`fleetswap status` and `fleetswap abort`: a service as AWS has it now, and the end of its rollout."""
+"""`fleetswap status` and `fleetswap abort`: shows a service as it is in AWS now; ends its rollout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fleetswap upload`: a disk image becomes an EBS snapshot."""
+"""`fleetswap upload`: uploads a disk image into an EBS snapshot."""
 
 from __future__ import annotations
 

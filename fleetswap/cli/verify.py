@@ -1,4 +1,4 @@
-"""`fleetswap verify`: whether a snapshot holds what its own block map says, and what a file holds."""
+"""`fleetswap verify`: compares a snapshot with its own block map, and with a file."""
 
 from __future__ import annotations
 

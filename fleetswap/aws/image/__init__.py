@@ -1,1 +1,1 @@
-"""EBS direct and the snapshots of EC2."""
+"""EBS direct and EC2's snapshots."""

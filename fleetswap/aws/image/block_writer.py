@@ -1,8 +1,9 @@
-"""Writes blocks into a snapshot (PutSnapshotBlock), by hand: boto3 costs three times the CPU for this one call.
+"""Writes blocks into a snapshot (PutSnapshotBlock) without boto3, which needs three times the CPU for this one call.
 
-It decides what an answer means: only status 201 with the checksum echoed counts. It makes one attempt a call, but for a
-kept connection that turns out closed before the block was sent; it never waits to try again and never reads a file.
-Why by hand, with figures: docs/decisions/0004-put-transport.md. Implements `fleetswap.workflows.image.ports.Puts`.
+Only a response with status 201 that repeats the checksum counts as success. A call is one attempt, except on a
+kept-alive connection that turns out to be closed before the block was sent. This module never waits to retry, and never
+reads a file. docs/decisions/0004-put-transport.md explains why, with measurements. Implements
+`fleetswap.workflows.image.ports.Puts`.
 """
 
 from __future__ import annotations

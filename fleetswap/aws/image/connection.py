@@ -1,7 +1,7 @@
-"""A connection to an endpoint: plain or TLS, direct or through a proxy, made for sending much and reading little.
+"""A connection to an endpoint, plain or TLS, direct or through a proxy, made for sending much and reading little.
 
-It decides how bytes get there and how long each step may take. It never knows what they mean, and never opens a
-connection again by itself.
+It decides how bytes are transferred and how long each step may take. It does not know what the bytes mean, and never
+reconnects on its own.
 """
 
 from __future__ import annotations

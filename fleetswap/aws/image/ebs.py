@@ -1,7 +1,7 @@
-"""EBS direct and EC2 over boto3, as `fleetswap.workflows.image.ports.Snapshots` wants them.
+"""EBS direct and EC2 with boto3. Implements `fleetswap.workflows.image.ports.Snapshots`.
 
-It decides which answers can be believed; what an error means, `fleetswap.aws.errors` decides. It makes one attempt a
-call; it never tries again, never waits and never reads a file.
+It decides which responses can be trusted; `fleetswap.aws.errors` decides what an error means. A call is one attempt:
+this module never retries, never waits and never reads a file.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Reads one HTTP/1.1 answer from a line, and believes nothing that is cut off, too large or odd.
+"""Reads one HTTP/1.1 response from a connection, and rejects one that is truncated, too large or malformed.
 
-It decides where an answer ends and whether the line can be used again; what the answer means is decided by
-`fleetswap.aws.image.block_writer`. It never sends. (RFC 9112; http.client and urllib3 take an answer that is cut off
-inside its headers for a whole one, which is why this is not theirs.)
+It decides where a response ends and whether the connection can be reused; `fleetswap.aws.image.block_writer` decides
+what the response means. It never sends. (RFC 9112. http.client and urllib3 accept a response that is truncated inside
+its headers as complete, so their parsers are not used.)
 """
 
 from __future__ import annotations

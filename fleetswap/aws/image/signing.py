@@ -1,8 +1,8 @@
-"""Signature Version 4 of the one request that is not made by boto3, and what keeps its signatures valid.
+"""Signature Version 4 for the one request that boto3 does not make, and what keeps its signatures valid.
 
-It decides which credentials and which time a request is signed with. It never sends one, and never decides whether a
-request is made again. Written after "Create a signed AWS API request" (IAM user guide); the tests compare it with
-botocore's own signer.
+It decides which credentials and which time a request is signed with. It never sends a request, and never decides
+whether to retry one. It follows "Create a signed AWS API request" (IAM user guide); the tests compare it with
+botocore's signer.
 """
 
 from __future__ import annotations

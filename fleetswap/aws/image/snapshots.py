@@ -1,7 +1,6 @@
-"""Finished snapshots: whether one is still there, its tags, its end. Shipping one is
-`fleetswap.workflows.image.upload`'s.
+"""Completed snapshots: does one still exist, its tags, its deletion. `fleetswap.workflows.image.upload` uploads them.
 
-The client retries what passes (`fleetswap.aws.session.control`); every call here may be repeated.
+The client retries passing errors (`fleetswap.aws.session.control`); every call here is safe to repeat.
 """
 
 from __future__ import annotations
