@@ -1,1 +1,1 @@
-"""Pure decisions, standard library only: no clock, no file, no network."""
+"""Pure decisions, standard library only: no clock, no files, no network."""

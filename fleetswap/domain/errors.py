@@ -1,15 +1,15 @@
-"""The errors that Fleetswap raises on purpose, and the exit status that stands for each.
+"""The errors that Fleetswap raises on purpose, and the exit status of each.
 
-    FleetswapError            anything below; the message is the one line that the user sees
-    ├── InputError            what was asked for is wrong; nothing was touched
-    ├── Aborted               the gate said no; the live release kept, or got back, all the traffic
-    └── CloudError            AWS refused or stayed silent past the time budget
-        ├── TryAgain          the same call may succeed later: a 5xx, a cut connection, an unbelievable answer
-        │   └── Throttled     ... at a slower pace: a quota of requests is used up for this moment
-        ├── NotFound          what was asked about does not exist: not yet, or no longer
-        └── Invalid           the request does not fit what it is about
+    FleetswapError            any of the below; the message is the one line that the user sees
+    ├── InputError            the request is invalid; nothing was changed
+    ├── Aborted               the gate aborted; the live release kept all the traffic, or has it again
+    └── CloudError            AWS refused, or did not respond within the time budget
+        ├── TryAgain          the same call may succeed later: a 5xx, a lost connection, a malformed response
+        │   └── Throttled     ... at a slower pace: a quota of requests is used up for the moment
+        ├── NotFound          the resource does not exist: not yet, or no longer
+        └── Invalid           the request is not valid for its resource
 
-A message is one line: what failed, the ids that matter, the remedy. It never holds a secret.
+A message is one line: what failed, the IDs that matter, the remedy. It never contains a secret.
 """
 
 from __future__ import annotations

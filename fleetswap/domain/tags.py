@@ -1,7 +1,7 @@
 """The one tag policy: which tags every taggable resource of a stack carries.
 
-The tags, not the state, are how a command finds live and standby when the state backend is gone, so their keys are
-part of the product's interface and never change meaning.
+Without the state, a command finds live and standby by these tags. So their keys are part of the product's interface and
+never change their meaning.
 """
 
 from __future__ import annotations

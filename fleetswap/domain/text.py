@@ -1,4 +1,4 @@
-"""How figures and texts are worded wherever people read them."""
+"""How numbers and texts are worded wherever people read them."""
 
 from __future__ import annotations
 

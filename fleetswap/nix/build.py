@@ -1,8 +1,8 @@
 """Names and builds an image with the real nix: instantiate, evaluate its manifest, realise, find the disk.
 
-Instantiating is quick and builds nothing, so a preview may do it. Nix decides what is built and where it lies; this
-module never looks into an expression, never chooses nix's settings (the caller hands them over), and deletes nothing
-but links of its own (`drop_roots`).
+Instantiating is quick and builds nothing, so a preview may do it. Nix decides what is built and where the result is;
+this module never inspects an expression, never chooses nix's settings (the caller passes them), and deletes only links
+that it created (`drop_roots`).
 """
 
 from __future__ import annotations

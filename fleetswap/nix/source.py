@@ -1,4 +1,4 @@
-"""An image that Nix makes: named without a build, built, and kept until it is sent.
+"""An image that Nix builds: named without a build, built, and kept until it is sent.
 
 Implements `fleetswap.workflows.image.ports.Source`.
 """

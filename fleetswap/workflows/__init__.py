@@ -1,1 +1,1 @@
-"""Effects in order, through ports: what is done to the world, never how the world is spoken to."""
+"""Effects in order, through ports: what is done to the world, never how the world is called."""

@@ -1,4 +1,4 @@
-"""The time that workflows go by."""
+"""The clock of the workflows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The one layer that tries a call again.
+"""The one layer that retries a call.
 
-It decides how long to wait between attempts and when to give up. It never decides whether a failure may pass: the
+It decides how long to wait between attempts and when to give up. It does not decide whether a failure may pass: the
 port says so, by raising `TryAgain`.
 """
 

@@ -1,4 +1,4 @@
-"""How a rollout is told from outside to end early: asked for on any thread, obeyed once by the rollout's own."""
+"""How a rollout is asked to end early: requested from any thread, acted on once by the rollout's own."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Images and snapshots: what they are made of, which may be adopted, and how fast they are sent."""
+"""Images and snapshots: what they consist of, which may be adopted, and how fast blocks are sent."""

@@ -1,21 +1,22 @@
 """The block map: what each snapshot has at the end of its volume, so that the next image can be sent as a difference.
 
-It decides where the map lies, what it says, and whether one that was read can be believed. It never reads or sends.
+It decides where the map is, what it says, and whether a map that was read can be trusted. It never reads or sends.
 
-Version 1. The map fills whole blocks, and its last block is the last one of the volume, so that it is found from the
+Version 1. The map fills whole blocks, and its last block is the last one of the volume, so it can be found from the
 snapshot alone:
 
     image blocks 0 … n-1 | (unused) | entries, 32 bytes each | zeros | header, 4096 bytes | end of the volume
 
-An entry is the SHA-256 of the image's block of that index, as EBS has it (the last block filled up with zeros), or 32
-zero bytes: the snapshot does not have the block (a hole that was skipped). The header names the snapshot that the map
-describes: a snapshot of a *volume* holds its ancestor's map, stale, and a copy has another id; neither is believed. It
-names the image too, so that no snapshot is taken for an image merely because of its tags, which may be copied.
+An entry is the SHA-256 of the image's block with that index, as EBS has it (the last block is padded with zeros), or 32
+zero bytes if the snapshot does not have the block (a hole that was skipped). The header names the snapshot that the map
+describes. A snapshot of a *volume* contains its ancestor's map, which is stale, and a copy has another ID; neither is
+trusted. The header names the image too, so no snapshot is taken for an image only because of its tags, which may be
+copied.
 
 The header, big-endian: magic (16 bytes), version, block size (4 each), image size, block count, map blocks (8 each),
-the snapshot's id (64, filled up with zeros), SHA-256 of everything before the header, SHA-256 of the image's identity
-(zeros in the maps of the first Fleetswaps), zeros, and in the last 32 bytes SHA-256 of the header before it. So a
-change of any byte is noticed, and each refusal says which check failed.
+the snapshot's ID (64, padded with zeros), SHA-256 of everything before the header, SHA-256 of the image's identity
+(zeros in the maps of the first Fleetswap versions), zeros, and in the last 32 bytes SHA-256 of the header before it. So
+a change of any byte is detected, and each refusal says which check failed.
 """
 
 from __future__ import annotations

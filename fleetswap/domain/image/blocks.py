@@ -1,6 +1,6 @@
-"""What EBS snapshots are made of: 512 KiB blocks, whole GiB, and a checksum of checksums.
+"""What EBS snapshots consist of: 512 KiB blocks, whole GiB, and a checksum of checksums.
 
-It decides how an image is cut into blocks and never touches the image or the network.
+It decides how an image is cut into blocks, and never touches the image or the network.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Tells a disk image from everything else that people hand in for one.
+"""Tells a disk image from the other files that people mistake for one.
 
-It decides from the first and last bytes alone, by the published layouts, and never reads a file. What it lets through
-has a partition table that is whole and fits on the disk, unless a data volume is asked for, which needs none; whether a
-system boots from it only a boot can tell, but that none can is told by `refuse_unbootable`.
+It decides from the first and last bytes alone, by the published layouts, and never reads a file. What it accepts has a
+complete partition table that fits on the disk, unless a data volume is requested, which needs none. Only a boot can
+show whether a system boots from the disk; `refuse_unbootable` reports a disk from which none can.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Which snapshot may be the parent of the next one, and which blocks must then be sent.
 
-It decides from what EC2 and the block map say, and from the digests of the image's blocks. It never reads or sends, and
-never takes a block for unchanged, or for absent, on any other evidence than the parent's own map.
+It decides from what EC2 and the block map say, and from the digests of the image's blocks. It never reads or sends.
+Only the parent's own map can show that a block is unchanged or absent.
 
-Of a block that a child inherits, one of three things is known:
+One of three things is known about each block that a child inherits:
 
     its digest     the parent's map has it: it need not be sent if the image's block has the same
     nothing there  the parent's map says so: only then may a hole of the image be skipped

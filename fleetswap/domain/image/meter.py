@@ -1,6 +1,6 @@
-"""How far a transfer of blocks is, in words: rates and the time left, out of figures that are told again and again.
+"""The progress of a transfer in words: rates and the time left, from counts that are reported again and again.
 
-It decides how figures are worded, and never what they are.
+It decides how numbers are worded, never what they are.
 """
 
 from __future__ import annotations

@@ -1,25 +1,27 @@
-"""How fast to send requests that a quota limits which nobody told us: at the quota, whatever it is, and hardly over it.
+"""How fast to send requests under an unknown quota: at the quota, whatever it is, and hardly over it.
 
-It decides when the next request may go, from the answers to those before it. Time is given in; it never reads a clock,
-never waits and never sends.
+It decides when the next request may be sent, from the responses to earlier ones. Time is an argument: it never reads a
+clock, never waits and never sends.
 
-The scheme is AIMD (additive increase, multiplicative decrease; it is what makes several that share a quota converge to
-equal parts) with one better idea: the decrease goes to a *measurement* instead of a guess. AWS meters with token
-buckets (EC2 API reference, "Request throttling"). A throttle says that the bucket is empty at this moment; so between
-two throttles the acknowledged requests are just those that the quota let through, and their number by the time between
-is the quota, or this uploader's part of it. After a throttle the rate is `UNDER` of that, and then grows, slowly at
-first and faster the longer all goes well, until the next throttle: the average is the quota itself, because what is
-left over below it stays in the bucket and is used above it. Plain AIMD (halve, add) would hold 75 % of it.
+The scheme is AIMD (additive increase, multiplicative decrease; it makes several uploaders that share a quota converge
+to equal parts) with one improvement: the decrease goes to a *measurement* instead of a guess. AWS meters with token
+buckets (EC2 API reference, "Request throttling"). A throttle says that the bucket is empty at this moment. So the
+requests that were acknowledged between two throttles are exactly those that the quota admitted, and their number
+divided by the time between is the quota, or this uploader's part of it. After a throttle the rate is `UNDER` of that.
+Then it grows, slowly at first and faster the longer all goes well, until the next throttle. The average is the quota
+itself, because what is left over below it stays in the bucket and is used above it. Plain AIMD (halve, add) would hold
+75 % of it.
 
-- It begins at the documented quota, and after a first throttle believes in that one, before it believes in less.
-- While too few were acknowledged to measure by, the rate falls to the acknowledged part of the requests sent since the
-  last fall. No fall is deeper than to a half, so that a hiccup is not taken for a quota.
-- If the measurement was spoilt by a stall, the rate is soon back: see RETURN_HALVING.
-- Requests that were on their way when the rate fell tell nothing new: what they meet was caused by the old rate.
-- Growth stops while the pace is not what limits, else a slow disk would let the rate grow without bounds.
-- Until the first throttle, a few requests may always be on their way, whatever the rate: where answers come back at
-  once that is as fast as the machine can, and when it meets a quota, only those few are throttled.
-- When many in a row fail otherwise, the service is in trouble: one is sent now and then, until one succeeds.
+- It starts at the documented quota, and after a first throttle tries that quota before it assumes a lower one.
+- While too few requests were acknowledged for a measurement, the rate falls to the acknowledged share of the requests
+  sent since the last fall. It never falls below half, so that a hiccup is not taken for a quota.
+- If a stall spoiled the measurement, the rate soon recovers: see RETURN_HALVING.
+- Requests in flight when the rate fell say nothing new: the old rate caused what happens to them.
+- The rate does not grow while something else is the limit; otherwise a slow disk would let it grow without bounds.
+- Until the first throttle, a few requests may always be in flight, whatever the rate. Where responses come at once,
+  that is as fast as the computer can send, and when it meets a quota, only those few are throttled.
+- When many in a row fail for another reason, the service is in trouble: a single request is sent now and then, until
+  one succeeds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Reads the header of qcow2 files and the entries of their tables: where the bytes of the disk lie in the file.
+"""Reads the header of qcow2 files and the entries of their tables: where the bytes of the disk are in the file.
 
-It decides from bytes that it is given and never reads a file. All numbers are big-endian. "Spec" is QEMU's
+It decides from the bytes that it is given, and never reads a file. All numbers are big-endian. "Spec" is QEMU's
 docs/interop/qcow2.rst.
 """
 

@@ -1,6 +1,6 @@
-"""What an upload needs to know of an EBS snapshot, and which finished one it may adopt.
+"""What an upload needs to know about an EBS snapshot, and which completed snapshot it may adopt.
 
-It decides nothing about time: how long to try again is the workflow's business.
+It decides nothing about time: how long to retry is up to the workflow.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Where an image comes from: a Nix expression, or a file that something else made. One of the two, never both.
+"""Where an image comes from: either a Nix expression or a file, never both.
 
-The plain form is part of the ledger and of the inputs of the disk image, so its keys and their meaning stay.
+The plain form is part of the ledger and of the disk image's inputs, so its keys and their meaning stay.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Reads the headers of VHD files: which disk one holds, and where its blocks lie in the file.
+"""Reads the headers of VHD files: which disk a file holds, and where its blocks are in the file.
 
-It decides from bytes that it is given and never reads a file. All numbers are big-endian. "Spec" is Microsoft's
+It decides from the bytes that it is given, and never reads a file. All numbers are big-endian. "Spec" is Microsoft's
 "Virtual Hard Disk Image Format Specification", version 1.0, 2006.
 """
 

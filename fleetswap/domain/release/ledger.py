@@ -1,8 +1,8 @@
 """The ledger: which releases a stack has, newest first, and which one is live.
 
-It is a stack output, so it is what the last successful `pulumi up` left: a failed update keeps the one before. An
-entry holds all that is needed to declare its release again, unchanged, whatever the settings say now. This module
-turns a ledger into plain values and back and never decides what should be in it.
+It is a stack output, so it is as the last successful `pulumi up` left it; a failed update keeps the previous one. An
+entry holds everything needed to declare its release again, unchanged, whatever the settings say now. This module
+converts a ledger to plain values and back, and never decides what should be in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What changes in an image's packages, as lines that a reviewer reads in a preview. Never decides anything."""
+"""The package changes of an image, as lines that a reviewer reads in a preview. It decides nothing."""
 
 from __future__ import annotations
 

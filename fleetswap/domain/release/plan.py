@@ -1,7 +1,7 @@
-"""Which releases to declare: the wanted one, the live one, and older images that are only kept.
+"""Which releases to declare: the wanted one, the live one, and retained older images.
 
-The decision is a pure function of the ledger, the wanted release and the retention. It never looks at the fleet: a
-release that the real listener still uses is protected by AWS itself, which refuses to delete a target group in use.
+The decision is a pure function of the ledger, the wanted release and the retention. It never looks at the fleet: AWS
+itself protects a release that the listener still uses, by refusing to delete a target group in use.
 """
 
 from __future__ import annotations

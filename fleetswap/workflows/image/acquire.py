@@ -1,8 +1,7 @@
-"""How an upload comes by its snapshot: a finished snapshot to adopt, an unfinished one to go on in, or a new one.
+"""How an upload gets its snapshot: a completed one to adopt, a pending one to resume, or a new one.
 
-It decides which unfinished snapshots of the same image are of use (the others are deleted: they belong to killed runs)
-and which client token starts a new one. It never touches a finished snapshot, nor one that no upload has started, and
-sends no block.
+It decides which pending snapshots of the same image are useful (it deletes the others: killed runs left them) and which
+client token starts a new one. It never touches a completed snapshot, or one that no upload started, and sends no block.
 """
 
 from __future__ import annotations

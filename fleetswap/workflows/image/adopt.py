@@ -1,9 +1,10 @@
-"""Whether a snapshot is what its tags say: an upload's own, and of the image that is asked for.
+"""Whether a snapshot is what its tags say: created by an upload, and of the requested image.
 
-Tags are copied: by backups (Data Lifecycle Manager and AWS Backup give a snapshot its volume's tags, and a machine's
-volume has those of its release), by copies, by hand. So a finished snapshot is believed only if the block map in it
-names this very snapshot and this image, and one is deleted only if that or its own tag (`fleetswap.domain.tags.UPLOAD`)
-says that an upload made it. It never starts, changes or deletes a snapshot.
+Tags get copied: by backups (Data Lifecycle Manager and AWS Backup give a snapshot its volume's tags, and a machine's
+volume has those of its release), by snapshot copies, and manually. So a completed snapshot is trusted only if the block
+map in it names this very snapshot and this image. One is deleted only if that map or its own tag
+(`fleetswap.domain.tags.UPLOAD`) shows that an upload created it. This module never starts, changes or deletes a
+snapshot.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a finished snapshot consists of: the list of its blocks, its volume, and its block map.
+"""What a completed snapshot consists of: the list of its blocks, its volume, and its block map.
 
-It decides in which order pages are asked for. It reads no blocks but those of the map, and judges nothing but the map.
+It decides in which order pages are requested. It reads no blocks except those of the map, and judges only the map.
 """
 
 from __future__ import annotations

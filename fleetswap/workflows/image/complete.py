@@ -1,7 +1,7 @@
-"""The end of an upload: complete the snapshot, wait until it can be used, or delete what will never be.
+"""The end of an upload: completes the snapshot and waits until it can be used, or deletes one that never will be.
 
-It decides when a state is believed, and what a refusal of the completion means: another run may have completed the
-snapshot first. It never deletes a snapshot that is completed.
+It decides when a state is trusted, and what a refused completion means: another run may have completed the snapshot
+first. It never deletes a completed snapshot.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Reads disks out of files: raw, fixed and dynamic VHD, qcow2. Each by blocks, from any thread, with little memory.
+"""Reads disks from files: raw, fixed and dynamic VHD, qcow2. By blocks, from any thread, with little memory.
 
-A decoder knows where the bytes of the disk lie in the file, and checks each place before it reads there. It decides
-nothing about the disk's content, writes nothing, and keeps no copy of it beyond the caches whose sizes it states.
+A decoder knows where the bytes of the disk are in the file, and checks each place before it reads there. It decides
+nothing about the disk's content, writes nothing, and keeps no copy of it except caches, whose sizes it states.
 
-`is_hole` means *nothing was ever written here*, never *there are zeros here*: a hole of the file system, a block that a
-VHD has not allocated or whose sectors its bitmap says were never modified, a cluster that a qcow2 file has not
-allocated. What qcow2 marks as zeros (the zero flag) somebody wrote as zeros: `is_zero`, and no hole. Tools that
-convert may turn zeros into holes (`qemu-img convert` does): a hole is what the file says, not what its maker saw.
+`is_hole` means *nothing was ever written here*, not *there are zeros here*: a hole of the file system, a block that a
+VHD has not allocated or whose sectors its bitmap marks as never modified, a cluster that a qcow2 file has not
+allocated. If qcow2 marks a cluster as zeros (the zero flag), somebody wrote zeros: that is `is_zero`, and not a hole.
+Tools that convert may turn zeros into holes (`qemu-img convert` does): a hole is what the file says, not what its
+creator saw.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Reads a snapshot into a raw disk file: whole and checked, or no file at all.
+"""Downloads a snapshot into a raw disk file: complete and verified, or no file at all.
 
-It decides how large the file is (the image's own size, if the snapshot has a map that can be believed, else the
-volume's), and that nothing half-made is left: the blocks go into a file of another name beside it, which is flushed to
-the disk and then renamed. It never changes the snapshot, and never touches a file that is there unless it is told to.
+It decides how large the file is (the image's own size if the snapshot has a map that can be trusted, otherwise the
+volume's). It leaves nothing half-written: the blocks go into a temporary file in the same directory, which is flushed
+to the disk and then renamed. It never changes the snapshot, and replaces an existing file only if asked to.
 
-Blocks of zeros, and those that the snapshot lacks, are holes in the file.
+Zero blocks, and blocks that the snapshot does not have, are holes in the file.
 """
 
 from __future__ import annotations

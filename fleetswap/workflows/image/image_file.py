@@ -1,7 +1,7 @@
-"""The disk that an image file holds, block by block, whatever the file's format; and the name of that disk.
+"""The disk in an image file, block by block, whatever the file's format; and the name of that disk.
 
-It decides nothing about the content (`fleetswap.domain.image.disk` does) nor about the layout of a format
-(`fleetswap.workflows.image.decode`), notices if the file changes meanwhile, and never writes.
+It decides nothing about the content (`fleetswap.domain.image.disk` does) or about the layout of a format
+(`fleetswap.workflows.image.decode`). It detects changes of the file during the upload, and never writes.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
-"""The local journal: which blocks of an unfinished snapshot EBS has acknowledged, so that a killed upload can go on.
+"""The local journal: which blocks of a pending snapshot EBS has acknowledged, so that the next run can resume a killed
+upload.
 
-It decides nothing: what it says saves requests, and is proved by the count and the checksum with which the snapshot is
-completed. So it may be lost, cut off, or damaged; then blocks are sent again. It never fails an upload.
+It decides nothing. It saves requests, and the count and the checksum with which the snapshot is completed prove what it
+says. So it may be lost, truncated or damaged; then blocks are sent again. It never fails an upload.
 
-A journal is a set of files in one folder, named after the snapshot and the plan that the blocks belong to. Each run
-appends to a file of its own, so that two at once cannot mix their records, and reads those of all. A record is the
-block's index (8 bytes), the start of its digest (8) and a CRC-32 of the two (4); a run that was killed, or a machine
-that lost power, leaves half a record or zeros at the end of a file, and reading stops there.
+A journal is a set of files in one directory, named after the snapshot and the plan of the blocks. Each run appends to
+its own file, so that two runs at once cannot mix their records, and reads the files of all. A record is the block's
+index (8 bytes), the start of its digest (8) and a CRC-32 of the two (4). A run that was killed, or a computer that lost
+power, leaves half a record or zeros at the end of a file; reading stops there.
 
-Memory: 9 bytes a block. Disk: 20 bytes a block.
+Memory: 9 bytes per block. Disk: 20 bytes per block.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""An open file: reads from any thread at any place, holes, and whether somebody writes to it meanwhile.
+"""An open file: reads at any position from any thread, finds holes, and detects whether somebody writes to it
+meanwhile.
 
-It knows nothing of what the file holds, and never writes.
+It knows nothing about the file's content, and never writes.
 """
 
 from __future__ import annotations

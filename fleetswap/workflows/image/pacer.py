@@ -1,7 +1,7 @@
-"""Lets requests go one after the other, when the pace does, from any number of threads.
+"""Lets requests go one at a time, when the pace allows it, from any number of threads.
 
-It keeps count of those that are on their way and tells the pace what became of each. How fast they go is decided by
-`fleetswap.domain.image.pace`; what is tried again, by whoever sends.
+It counts the requests in flight and reports the outcome of each to the pace. `fleetswap.domain.image.pace` decides how
+fast they go; whoever sends decides what is retried.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Finds the parent of the next snapshot, and makes sure that it holds what its block map says.
 
-It decides what is asked of a candidate, in this order: EC2's description, the map, the whole list of its blocks against
-the map, and a few blocks that the image has unchanged, read back. It never starts or changes a snapshot. What it costs:
-a request for each 4,096 blocks of the list and each 16,384 of the map, and one for each sample.
+It decides what is checked of a candidate, in this order: EC2's description, the map, the whole list of its blocks
+against the map, and a few blocks that are unchanged in the image, read back. It never starts or changes a snapshot. Its
+cost: a request per 4,096 blocks of the list, per 16,384 of the map, and per sample.
 
-Memory: what the parent's map takes (32 bytes a block), one page of the list, two blocks.
+Memory: the parent's map (32 bytes per block), one page of the list, two blocks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The threads of a transfer and the buffers they share: how many there are, and when one more is worth its memory.
 
-It never knows what the threads do.
+It does not know what the threads do.
 """
 
 from __future__ import annotations

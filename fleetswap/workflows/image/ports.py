@@ -1,9 +1,9 @@
 """What shipping an image and reading it back need from the outside, as `typing.Protocol`s.
 
-`fleetswap.aws.image` implements those that speak to AWS; the tests have fakes that refuse what AWS refuses. All are
-safe to use from several threads, but for a `Connection`. Where nothing else is said, a call is one attempt: a failure
-that may pass is raised as `TryAgain`, a quota as `Throttled`, what does not exist as `NotFound`, a request that does
-not fit as `Invalid`, all else as `CloudError`.
+`fleetswap.aws.image` implements those that call AWS; the tests have fakes that refuse what AWS refuses. All are safe to
+use from several threads, except a `Connection`. Unless stated otherwise, a call is one attempt: a passing failure is
+raised as `TryAgain`, a quota as `Throttled`, a missing resource as `NotFound`, a request that is not valid for its
+resource as `Invalid`, everything else as `CloudError`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Reads the blocks of a finished snapshot, many at once, at the pace of the quota, in bounded memory.
+"""Reads the blocks of a completed snapshot, many at once, at the pace of the quota, in bounded memory.
 
-It decides how many requests are on their way and what each failure leads to. It never decides what the bytes ought to
-be, and keeps none of them.
+It decides how many requests are in flight and what each failure leads to. It does not decide what the bytes should be,
+and keeps none of them.
 
-The calling thread lists the blocks, page by page, and puts them into a short queue; threads get them and deliver each
-to a function, in whatever order they come. A block that failed goes back into the queue; no thread sleeps with it. A
-thread is started only when none is idle, so that there are hardly more than requests on their way.
+The calling thread lists the blocks, page by page, and puts them into a short queue. Threads get them and pass each to a
+function, in whatever order they arrive. A block that failed goes back into the queue; no thread waits with it. A thread
+is started only when none is idle, so there are hardly more threads than requests in flight.
 
-Memory: `CONNECTIONS` blocks of 512 KiB (twice that for a moment, while a client joins an answer), and one page of the
+Memory: `CONNECTIONS` blocks of 512 KiB (twice that for a moment, while a client joins a response), and one page of the
 list, whatever the size of the snapshot.
 """
 

@@ -1,4 +1,4 @@
-"""What an upload is asked to do: its words, and which of them contradict each other. It reads and sends nothing."""
+"""The upload request: its options, and which of them contradict each other. It reads and sends nothing."""
 
 from __future__ import annotations
 

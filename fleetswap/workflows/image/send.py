@@ -1,16 +1,16 @@
-"""Sends blocks of a disk into a snapshot: read, hashed, at the pace of the quota, tried again where that may help.
+"""Sends blocks of a disk into a snapshot: reads and hashes them, keeps to the quota's pace, and retries where that may
+help.
 
-It decides how many threads, connections and buffers there are, and what each failure leads to. It never decides which
-blocks there are, never speaks to AWS itself, and keeps no record of what was acknowledged.
+It decides how many threads, connections and buffers there are, and what each failure leads to. It does not decide which
+blocks there are, never calls AWS itself, and keeps no record of what was acknowledged.
 
 A block goes through three stages in one thread: it is prepared (read, hashed, held until the pace lets it go), it is
-written, its answer is awaited. As many threads prepare at once as the process has cores, and one: that is the stage
-that computes. A thread is started only when all the others are past it, so that there are hardly more of them than
-requests on their way. A block that failed gives up its buffer, waits in a queue and is read again; no thread waits with
-it.
+written, its response is awaited. One more thread than the process has cores prepares at once: that is the stage that
+computes. A thread is started only when all the others are past it, so there are hardly more threads than requests in
+flight. A block that failed gives up its buffer, waits in a queue and is read again; no thread waits with it.
 
-Memory: at most `BUFFERS` blocks of 512 KiB and a connection with its thread for each request on its way, whatever the
-size of the image.
+Memory: at most `BUFFERS` blocks of 512 KiB, and a connection with its thread per request in flight, whatever the size
+of the image.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Takes an image to a completed snapshot: adopt one, or have the image made, look at it, and upload it.
+"""Ships an image, until its snapshot is completed: adopts one, or gets the image built, checks it and uploads it.
 
-It decides the order of these steps, what is refused before anything is sent, and nothing else; how an image is made is
-its `Source`'s business. CI builds, deployments and the command line ship with it, so it knows nothing of Pulumi.
+It decides the order of these steps, and what is refused before anything is sent. How an image is built is up to its
+`Source`. CI builds, deployments and the command line all ship with this module, so it does not depend on Pulumi.
 """
 
 from __future__ import annotations

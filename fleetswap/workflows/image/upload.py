@@ -1,20 +1,21 @@
-"""Puts a disk image into a finished EBS snapshot: adopt one, or choose a parent, start, send, complete.
+"""Puts a disk image into a completed EBS snapshot: adopts one, or chooses a parent, starts, sends, completes.
 
-It decides the order of the steps and what is left behind: after a failure no unfinished snapshot of this run, and
-whatever could not be cleaned up is named. It never touches a finished snapshot, and never speaks to AWS itself.
+It decides the order of the steps and what remains: after a failure no pending snapshot of this run, and it names
+whatever could not be cleaned up. It never touches a completed snapshot, and never calls AWS itself.
 
     adopt, join or start (`acquire`, `parent`) → send what the parent lacks (`send`) → send the map → `complete`
 
-Killed at any moment, the next run of the same request goes on: the snapshot is found by its tags and its client token,
-what was acknowledged by the local journal. Two runs at once write the same blocks into the same snapshot; whichever
-completes it first does so with the count and the checksum of every block, so it is the image or it is refused, and the
-other run adopts it. A snapshot that is deleted under a run is begun anew, `ATTEMPTS` times.
+If it is killed at any moment, the next run of the same request resumes: it finds the snapshot by its tags and its
+client token, and the acknowledged blocks in the local journal. Two runs at once write the same blocks into the same
+snapshot. Whichever completes it first does so with the count and the checksum of every block, so either it is the image
+or EBS refuses it, and the other run adopts it. If a snapshot is deleted during a run, the run starts over, up to
+`ATTEMPTS` times.
 
-What the image's identity says is not proved here: blocks are read once, in any order, by many threads, and a digest of
-the whole would take another pass. Whoever names an image by its content has just read all of it; from the moment that
-the file is opened until it is sent, `ImageFile.check_unchanged` tells, and a run that goes on hashes every block again.
+The image's identity is not proved here: many threads read the blocks once, in any order, and a digest of the whole
+would take a second pass. Whoever names an image by its content has just read all of it. From the moment the file is
+opened until it is sent, `ImageFile.check_unchanged` detects changes, and a run that resumes hashes every block again.
 
-Memory: what `send` takes, and for each block of the image 33 bytes, 32 with a parent, 9 if a journal is read.
+Memory: what `send` takes, plus 33 bytes per block of the image, 32 more with a parent, 9 more if a journal is read.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""Reads a snapshot back and says whether it holds what its own block map says, and what a file holds.
+"""Reads a snapshot back and reports whether it holds what its own block map says, and what a file holds.
 
-It decides what counts as a difference, and never changes a snapshot or a file. The checksum of each block on its way is
-the port's to check; what is judged here is content:
+It decides what counts as a difference, and never changes a snapshot or a file. The port checks the checksum of each
+block in transit; this module judges the content:
 
-- against the map: every block that the map has is there with the same digest, and no other one of the image is there;
-- against a file, byte for byte: the snapshot's first bytes are the disk that the file holds. A block that the snapshot
-  lacks counts as zeros, and is counted, because that is what a volume that is not encrypted reads there; from an
-  encrypted one it is garbage (awslabs/coldsnap issues 395, 470).
+- Against the map: every block that the map has exists with the same digest, and the image has no others.
+- Against a file, byte for byte: the snapshot starts with the disk that the file holds. A missing block counts as zeros,
+  because that is what a volume that is not encrypted reads there, and is counted, because an encrypted volume reads
+  garbage (awslabs/coldsnap issues 395, 470).
 
-A snapshot without a map is compared with the file alone, and what its volume holds past the file's end is not judged;
-without a file either, all that is known is that its blocks could be read. What lies between the image and its map is
-never judged: it is not the image's.
+A snapshot without a map is compared with the file alone, and what its volume holds past the file's end is not judged.
+Without a file as well, all that is known is that its blocks can be read. The space between the image and its map is
+never judged: it is not part of the image.
 
-Memory: 33 bytes a block of the image, and what `read_back` takes, twice with a file.
+Memory: 33 bytes per block of the image, and what `read_back` takes, twice with a file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is left to transfer and how far it is: the queue of blocks, those to be tried again, and the first error.
+"""What is left to transfer and how far the transfer is: the queue of blocks, those to retry, and the first error.
 
-It decides which block is next and when all are done. It never reads, sends or waits for an answer.
+It decides which block is next and when all are done. It never reads, sends or waits for a response.
 """
 
 from __future__ import annotations
