@@ -27,7 +27,7 @@ _before: list[FunctionType] = []
 
 @contextmanager
 def hear(told: Callable[[], None]) -> Iterator[bool]:
-    """Call `told`, on another thread, for every `Cancel` within the block. False if it cannot be heard here.
+    """Call `told`, on another thread, for every `Cancel` within the block. Yields False if `Cancel` cannot be received.
 
     The engine calls it at the first Ctrl-C or SIGTERM, and then waits for the operations that run.
     """
@@ -60,7 +60,7 @@ def _cancelled(self, request, context):  # type: ignore[no-untyped-def] # noqa: 
 
 
 def tell(server: object, request: object, context: object) -> object:
-    """Tell everyone who listens; the answer is that of what `Cancel` did before."""
+    """Call every listener; returns what the original `Cancel` returns."""
     with _lock:
         listeners = list(_listeners)
     for told in listeners:

@@ -44,7 +44,7 @@ REASONS = {
 
 
 class Strict(BaseModel):
-    """No unknown keys, because a misspelt safety setting must not be ignored silently; nothing changes after reading.
+    """Forbids unknown keys, because a misspelled safety setting must not be ignored silently. Frozen after reading.
 
     Numbers may be strings, as `pulumi config set` writes them, and floats, as the engine hands them on.
     """
@@ -53,16 +53,16 @@ class Strict(BaseModel):
 
 
 class ProviderInputs(Strict):
-    """The inputs of one kind of resource. What comes later gets a default, so that older states stay readable."""
+    """The inputs of one kind of resource. Fields added later have a default, so that older states stay readable."""
 
     @classmethod
     def of(cls, props: dict[str, Any]) -> Self:
-        """Read the inputs out of a resource's properties, which also hold its outputs."""
+        """Read the inputs from a resource's properties, which also contain its outputs."""
         return cls.model_validate({key: value for key, value in props.items() if key in cls.model_fields})
 
 
 def check_failures(model: type[BaseModel], props: dict[str, Any]) -> list[CheckFailure]:
-    """What of the inputs does not fit the model.
+    """The inputs that are not valid for the model.
 
     A value that is not known yet, in a preview, cannot be judged yet. `create` and `update` read the inputs again, when
     everything is known.
@@ -80,7 +80,7 @@ def check_failures(model: type[BaseModel], props: dict[str, Any]) -> list[CheckF
 
 
 def problems_of(error: ValidationError) -> list[ErrorDetails]:
-    """All that is wrong, each once.
+    """All problems, each once.
 
     pydantic counts only the good elements of a list: one that is too short without its bad ones has its length.
     """
@@ -93,18 +93,18 @@ def _is_short(detail: ErrorDetails) -> bool:
 
 
 def wrong(key: str, reason: str) -> PydanticCustomError:
-    """For a validator that looks at several keys: what is wrong with one of those below its own."""
+    """For a validator of several keys: reports a problem with a key below the validator's own."""
     return PydanticCustomError("wrong", "{reason}", {ELSEWHERE: key, "reason": reason})
 
 
 def key_of(detail: ErrorDetails) -> str:
-    """Which key is wrong, as Pulumi writes a path: `rollout.strategy[0].weight`, `tags["aws:x"]`."""
+    """The key of a problem, as Pulumi writes a path: `rollout.strategy[0].weight`, `tags["aws:x"]`."""
     below: str | None = detail.get("ctx", {}).get(ELSEWHERE)
     return path_of((*detail["loc"], *([] if below is None else [below])))
 
 
 def path_of(parts: Sequence[int | str]) -> str:
-    """The parts of a path, as Pulumi writes them."""
+    """A path of these parts, in Pulumi's syntax."""
     path = ""
     for part in parts:
         if isinstance(part, int):
@@ -117,7 +117,7 @@ def path_of(parts: Sequence[int | str]) -> str:
 
 
 def reason_of(detail: ErrorDetails) -> str:
-    """What is wrong with it, with the value that was given if that is short."""
+    """What is wrong with the value, and the value itself if it is short."""
     for kinds, form in REASONS.items():
         if detail["type"] in kinds.split():
             given = detail["input"]

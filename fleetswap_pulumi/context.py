@@ -16,7 +16,7 @@ ENDPOINT_SERVICES = ("autoscaling", "ec2", "elbv2", "iam", "sts")
 
 @dataclass(frozen=True)
 class Context:
-    """One stack's identity. `endpoint` is a local cloud's address; AWS itself if it is None.
+    """The identity of one stack. `endpoint` is a local cloud's address, or None for AWS itself.
 
     `account` is the only one that the provider may work in.
     """
@@ -29,11 +29,11 @@ class Context:
     extra_tags: Mapping[str, str] = field(default_factory=dict)
 
     def tags(self, name: str, *, release: str | None = None, image: str | None = None) -> dict[str, str]:
-        """The tags of one resource, by the policy."""
+        """The tags of one resource, according to the tag policy."""
         return tags.policy(self.stack, self.service, name=name, release=release, image=image, extra=self.extra_tags)
 
     def provider(self) -> aws.Provider:
-        """The AWS provider that all resources of the stack use: explicit, so that no default one can be picked up."""
+        """The AWS provider of all resources of the stack: explicit, so that no default provider is used."""
         # A refresh must not take the tags by which rollouts speak to each other for drift, nor an update remove them.
         ignored = aws.ProviderIgnoreTagsArgs(keys=list(rollout_tags.ALL_KEYS))
         if self.endpoint is None:

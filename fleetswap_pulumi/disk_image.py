@@ -64,7 +64,9 @@ CANCELLED = "cancelled before the image was uploaded"
 
 
 class Inputs(ProviderInputs):
-    """The resource's inputs. No client, no secret. What is None has a default: Pulumi leaves it out on the way here."""
+    """The resource's inputs. No client, no secret. A field that is None has a default, because Pulumi omits null
+    inputs.
+    """
 
     schema_version: int
     stack: str
@@ -93,12 +95,12 @@ class Inputs(ProviderInputs):
 
     @property
     def source(self) -> ImageSource:
-        """What the image is made of."""
+        """What the image is built from."""
         return source.from_plain(self.model_dump())
 
     @property
     def request(self) -> UploadRequest:
-        """The snapshot that is asked for."""
+        """The upload request for the snapshot."""
         return UploadRequest(
             identity=self.identity,
             stack=self.stack,
@@ -113,7 +115,7 @@ class Inputs(ProviderInputs):
 
 
 class Outputs(BaseModel):
-    """What a disk image has beside its inputs."""
+    """The outputs of a disk image, without its inputs."""
 
     snapshot_id: str
     volume_gib: int
@@ -126,7 +128,7 @@ class Outputs(BaseModel):
 
     @classmethod
     def of(cls, shipped: Shipped) -> Outputs:
-        """The outputs of what was shipped."""
+        """The outputs for a shipped image."""
         uploaded = shipped.uploaded
         return cls(
             snapshot_id=uploaded.snapshot_id,
@@ -141,7 +143,7 @@ class Outputs(BaseModel):
 
 
 class DiskImageProvider(ResourceProvider):
-    """Creates, adopts, tags and deletes one snapshot. A repeat of `create` finds the snapshot that is there."""
+    """Creates, adopts, tags and deletes one snapshot. Repeating `create` finds the existing snapshot."""
 
     serialize_as_secret_always = False
 
@@ -150,14 +152,14 @@ class DiskImageProvider(ResourceProvider):
         return CheckResult(news, check_failures(Inputs, news))
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Another image is another snapshot; tags change in place; how to rebuild an image changes nothing."""
+        """Another image needs another snapshot. Tags change in place. How to rebuild an image is not a change."""
         replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
         silent = {*REPLACING, *HOW}
         others = [key for key in Inputs.model_fields if key not in silent and _olds.get(key) != _news.get(key)]
         return DiffResult(changes=bool(replaces or others), replaces=replaces, delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Build (if Nix has not), upload (if this stack has not), and say what it took."""
+        """Build (if Nix has not), upload (if this stack has not), and report how long it took."""
         inputs = Inputs.of(props)
         speech, stop, meter = Speech(inputs.urn), Stop(), Meter("puts")
         connections = inputs.shipping.connections
@@ -191,19 +193,19 @@ class DiskImageProvider(ResourceProvider):
         return CreateResult(uploaded.snapshot_id, {**props, **Outputs.of(shipped).model_dump()})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """A snapshot that is gone, or can never be used, has no id."""
+        """A snapshot that was deleted, or can never be used, has no ID."""
         found = snapshots.exists(_cloud(Inputs.of(props)).ec2(), id_)
         return ReadResult(id_ if found else "", props)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Write the tags; everything else that is not a replacement is only remembered."""
+        """Write the tags. Every other change that does not replace the resource is only recorded."""
         inputs = Inputs.of(_news)
         snapshots.write_tags(_cloud(inputs).ec2(), _id, inputs.tags, _olds.get("tags", {}))
         outputs = {key: value for key, value in _olds.items() if key not in Inputs.model_fields}
         return UpdateResult({**outputs, **_news})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Delete the snapshot. One that another release's AMI still uses stays, with that release.
+        """Delete the snapshot. If another release's AMI still uses it, it stays with that release.
 
         So does one that no upload has made: what an older version took for the image may be somebody's backup.
         """

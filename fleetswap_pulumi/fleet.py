@@ -32,7 +32,7 @@ from fleetswap_pulumi.wanted_release import wanted_entry
 
 @dataclass(frozen=True)
 class Fleet:
-    """What `deploy` has declared, for what a program adds of its own: a name in DNS, an alarm."""
+    """What `deploy` has declared, for a program that adds resources of its own: a DNS name, an alarm."""
 
     url: pulumi.Output[str]
     network: Network
@@ -43,7 +43,7 @@ class Fleet:
 
 
 def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> Fleet:
-    """Declare the whole stack. Once a program: the outputs `url`, `live`, `standby`, `seconds`, `ledger` are its own.
+    """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds` and `ledger`.
 
     The ledger is what the next update reads to know what there is. `whereabouts` is asked where the credentials lead
     to, which is AWS (or the local cloud) if it is not given. Raises `InputError` before the first resource if something
@@ -161,7 +161,7 @@ def _export(
 
 
 def read_outputs() -> Mapping[str, Any]:
-    """What the last successful update of this very stack left; empty for a new stack.
+    """The outputs of this stack's last successful update; empty for a new stack.
 
     `readStackOutputs` answers synchronously, in a preview too, which is why the plan can be made before anything is
     declared.

@@ -20,7 +20,7 @@ TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 @dataclass(frozen=True)
 class FrontDoorArgs:
-    """With a certificate the listener speaks HTTPS. `after` is what must exist before: the way to the internet."""
+    """With a certificate, the listener uses HTTPS. `after` must be created first: the route to the internet."""
 
     context: Context
     subnet_ids: list[pulumi.Output[str]]
@@ -32,7 +32,7 @@ class FrontDoorArgs:
 
 
 class FrontDoor(pulumi.ComponentResource):
-    """Outputs the listener and the URL that it answers at."""
+    """Outputs the listener and its URL."""
 
     listener_arn: pulumi.Output[str]
     url: pulumi.Output[str]

@@ -33,7 +33,7 @@ PARTING_SECONDS = 5.0
 
 
 class Guardian:
-    """The provider's end. Whatever becomes of the guardian, the rollout goes on: then the dead man's switch is left."""
+    """The provider's end. If the guardian fails, the rollout continues; then only the dead man's switch remains."""
 
     def __init__(self, props: dict[str, Any]) -> None:
         """Start one for the rollout with these inputs, which hold no secret."""
@@ -59,11 +59,11 @@ class Guardian:
         self._send(props)
 
     def keep(self, state: State) -> None:
-        """Hand over the state, before its action is done."""
+        """Send the state, before its action is performed."""
         self._send(state)
 
     def dismiss(self) -> None:
-        """The rollout is over: the guardian has nothing to do. Repeating it is harmless."""
+        """The rollout is over: the guardian exits. Safe to repeat."""
         self._send(None)
         process, self._process = self._process, None
         if process is None:
@@ -97,7 +97,7 @@ class Guardian:
 
 @contextlib.contextmanager
 def guarded(props: dict[str, Any]) -> Iterator[Guardian]:
-    """A guardian for the time of a rollout, however that ends."""
+    """A guardian for the duration of a rollout, however that ends."""
     guardian = Guardian(props)
     try:
         yield guardian

@@ -17,7 +17,7 @@ WHY = "cancelled: the deploying process was killed"
 
 
 def watch(pipe: IO[bytes]) -> tuple[dict[str, Any], State] | None:
-    """Read until the rollout is over, or its process dies: then its inputs and the last state that it kept."""
+    """Read until the rollout is over, or its process dies. Then return its inputs and the last state that it sent."""
     props: dict[str, Any] | None = None
     state: State | None = None
     while True:

@@ -12,5 +12,5 @@ def document(statement: Mapping[str, object]) -> str:
 
 
 def trust(service: str) -> str:
-    """What lets an AWS service, such as `ec2.amazonaws.com`, take a role."""
+    """The policy by which an AWS service, such as `ec2.amazonaws.com`, may assume a role."""
     return document({"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"})

@@ -14,7 +14,7 @@ ROOT_DEVICE = "/dev/xvda"
 
 @dataclass(frozen=True)
 class MachineImageArgs:
-    """`snapshot_id` holds the disk; `identity` is the image's, for the tags."""
+    """`snapshot_id` is the snapshot of the disk; `identity` is the image's, for the tags."""
 
     context: Context
     release: str
@@ -23,7 +23,7 @@ class MachineImageArgs:
 
 
 class MachineImage(pulumi.ComponentResource):
-    """Outputs the AMI's id."""
+    """Outputs the AMI's ID."""
 
     ami_id: pulumi.Output[str]
 

@@ -42,7 +42,7 @@ def _instance_type(value: str) -> str:
 
 
 def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    """The values; the same one twice is an error, which AWS would refuse or Pulumi declare twice."""
+    """The values. A duplicate is an error: AWS would refuse it, or Pulumi would declare it twice."""
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
         raise ValueError(f"names {', '.join(twice)} twice")
@@ -101,6 +101,6 @@ Deadline = Annotated[float, Field(gt=0, le=DAY)]
 
 
 def is_of_region(arn: str, region: str) -> bool:
-    """Whether what an ARN names is in the region; what is in no region (IAM) is in each."""
+    """Whether an ARN's resource is in the region. A global resource (IAM) is in every region."""
     found = re.match(r"arn:[^:]+:[^:]+:([^:]*):", arn)
     return found is not None and found.group(1) in {"", region}

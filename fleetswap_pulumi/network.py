@@ -19,7 +19,9 @@ ANYWHERE = "0.0.0.0/0"
 
 @dataclass(frozen=True)
 class NetworkArgs:
-    """`cidr` is cut into two halves, one a zone. `front_port` is open to the world, `service_ports` to the front."""
+    """`cidr` is split into two halves, one per zone. `front_port` is open to the world, `service_ports` to the front
+    door.
+    """
 
     context: Context
     cidr: str

@@ -16,21 +16,21 @@ from fleetswap_pulumi.settings import Settings
 
 
 class Whereabouts(Protocol):
-    """Where the credentials lead to; `fleetswap.aws.account.Account` is one."""
+    """The account and region of the credentials; implemented by `fleetswap.aws.account.Account`."""
 
     def id(self) -> str:
         """The account's 12 digits."""
 
     def zones(self) -> tuple[str, ...]:
-        """The letters of the region's zones in which this account can make subnets, in order."""
+        """The letters of the region's zones in which this account can create subnets, in order."""
 
     def offered(self, instance_types: Collection[str], zones: Collection[str]) -> frozenset[str]:
-        """Those of the instance types that at least one of the zones has."""
+        """The instance types that at least one of the zones offers."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """The ledger as it is for this run, and where that is."""
+    """The ledger of this run, and the account, region and network of its fleet."""
 
     ledger: Ledger
     identity: Identity
@@ -38,7 +38,7 @@ class Place:
 
 
 def place(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> Place:
-    """Where the stack's fleet is to stand. `InputError` if one that runs stands elsewhere, or is another's."""
+    """Where the stack's fleet will run. `InputError` if a running fleet is elsewhere, or belongs to another stack."""
     account = whereabouts.id()
     if settings.account not in (None, account):
         raise InputError(
@@ -69,7 +69,7 @@ def _zones(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> tupl
 
 
 def check_offers(entry: Entry, here: Place, whereabouts: Whereabouts) -> None:
-    """Refuse a new release of an instance type that no zone of the fleet has: its group could not be made.
+    """Refuse a new release with an instance type that no zone of the fleet offers: its group could not be created.
 
     Auto Scaling wants types that the region and the zones support (CreateAutoScalingGroup, LaunchTemplateOverrides). A
     release that the ledger has was launched already, and is not asked about again.

@@ -146,7 +146,7 @@ class StrategyInputs(Strict):
 
 
 class RolloutPolicy(Judgement):
-    """The policy of one rollout, as `Rollout` takes it and Pulumi's state keeps it.
+    """The policy of one rollout, as `Rollout` receives it and Pulumi's state keeps it.
 
     Its keys are those of the states in the field. The engine leaves out what is None, so None is the default of all
     that may be None. What comes later gets a default, too.
@@ -161,7 +161,7 @@ class RolloutPolicy(Judgement):
     """Seconds that the clean-up after a shift may be tried for, and that after a failure."""
 
     def to_policy(self) -> Policy:
-        """The same as the state machine takes it. What it refuses besides the limits above is an `InputError`."""
+        """The policy for the state machine. What that refuses beyond the limits above is an `InputError`."""
         return DOMAIN.validate_python(self.model_dump())
 
 
@@ -194,7 +194,7 @@ class RolloutSettings(Judgement, Moves):
     """ARN of an SNS topic that is notified at the end of every rollout, whether it succeeded or not."""
 
     def policy(self, minimum: int) -> RolloutPolicy:
-        """The policy of a rollout with these settings; `minimum` is that of the live release's machines."""
+        """The policy of a rollout with these settings; `minimum` is the minimum capacity of the live release."""
         judgement = self.model_dump(include=set(Judgement.model_fields))
         strategy = StrategyInputs(steps=self.strategy, bake=self.bake, trusted_bake=self.trusted_bake)
         return RolloutPolicy(minimum=minimum, strategy=strategy, **judgement)

@@ -40,12 +40,12 @@ class Inputs(ProviderInputs):
     tags: dict[str, str]
 
     def previews(self) -> Previews:
-        """The hand on the listener, made anew for each operation."""
+        """The client for the listener's preview rules, created for each operation."""
         return Previews(Cloud(self.region, self.endpoint).elbv2(), self.listener)
 
 
 class PreviewGuardProvider(ResourceProvider):
-    """Deletes a release's preview rules, and that is all. A repeat finds nothing to delete."""
+    """Deletes a release's preview rules, and does nothing else. Repeating `delete` finds nothing to delete."""
 
     serialize_as_secret_always = False
 
@@ -54,21 +54,21 @@ class PreviewGuardProvider(ResourceProvider):
         return CheckResult(news, check_failures(Inputs, news))
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """The rules of another release, or on another listener, are guarded by another resource."""
+        """Another release, or another listener, needs another guard."""
         replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
         changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields)
         return DiffResult(changes=changed, replaces=replaces, delete_before_replace=True)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Only remember whose rules these will be."""
+        """Only record whose rules these will be."""
         return CreateResult(f"{props['release']}-preview", props)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """There is nothing to look at."""
+        """There is nothing to read."""
         return ReadResult(id_, props)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Only remember."""
+        """Only record."""
         return UpdateResult(_news)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
@@ -78,19 +78,19 @@ class PreviewGuardProvider(ResourceProvider):
 
 
 class PreviewRuleProvider(PreviewGuardProvider):
-    """Finds, makes, corrects and deletes one rule. A repeat of `create` finds the rule that is there."""
+    """Finds, creates, corrects and deletes one rule. Repeating `create` finds the existing rule."""
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Find the rule, or make it."""
+        """Find the rule, or create it."""
         return CreateResult(_ensure(props), props)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """A rule that is gone has no id."""
+        """A rule that was deleted has no ID."""
         inputs = Inputs.of(props)
         return ReadResult(id_ if inputs.previews().exists(inputs.release) else "", props)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Put the rule and its tags right."""
+        """Correct the rule and its tags."""
         arn = _ensure(_news)
         gone = sorted(set(_olds.get("tags", {})) - set(_news["tags"]))
         if gone:
@@ -108,7 +108,7 @@ def _ensure(props: dict[str, Any]) -> str:
 
 
 class PreviewGuard(Resource, module="fleetswap", name="PreviewGuard"):
-    """What deletes the rules of a release before its target group goes."""
+    """Deletes the preview rules of a release before its target group is deleted."""
 
     def __init__(self, name: str, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(PreviewGuardProvider(), name, dict(inputs), opts)

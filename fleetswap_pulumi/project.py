@@ -15,11 +15,11 @@ FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
 
 
 def root() -> Path:
-    """The folder of the project that the working directory is in; without a project, that directory itself."""
+    """The directory of the project around the working directory; without a project, the working directory."""
     here = Path.cwd()
     return next((each for each in (here, *here.parents) if any((each / name).is_file() for name in FILES)), here)
 
 
 def work() -> Path:
-    """Where this machine keeps what makes the next deployment shorter. To lose it costs time and nothing else."""
+    """Where this computer keeps what makes the next deployment faster. Losing it only costs time."""
     return root() / ".work"

@@ -26,7 +26,7 @@ from fleetswap_pulumi.settings import UploadSettings
 
 @dataclass(frozen=True)
 class Tuning:
-    """What may change in place: `warmup`, `drain` and `grace` are seconds, see the settings of these names."""
+    """What can change in place: `warmup`, `drain` and `grace` are in seconds, see the settings of these names."""
 
     cpu_percent: float
     warmup: int
@@ -36,7 +36,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class ReleaseArgs:
-    """`running` is False for a release whose image is only kept."""
+    """`running` is False for a retained release, which has no machines."""
 
     context: Context
     entry: Entry
@@ -48,7 +48,7 @@ class ReleaseArgs:
 
 
 class Release(pulumi.ComponentResource):
-    """Outputs the disk image, the AMI and, if it is running, the target that a rollout can move traffic to."""
+    """Outputs the disk image, the AMI and, if it is running, the release target of a rollout."""
 
     disk: DiskImage
     ami_id: pulumi.Output[str]

@@ -87,7 +87,7 @@ class Inputs(ProviderInputs):
 
     @property
     def order(self) -> Order:
-        """What is asked of the workflow."""
+        """The order for the workflow."""
         targets = {target.release: model.ReleaseTarget(**target.model_dump()) for target in self.sides}
         candidate = targets.pop(self.live)
         return Order(
@@ -104,7 +104,7 @@ class Inputs(ProviderInputs):
 
 
 class RolloutProvider(ResourceProvider):
-    """Puts all the traffic on `live`. Every repeat starts from what the listener says, so it only mends."""
+    """Moves all the traffic to `live`. Every repeat starts from the listener's rule, so it only repairs."""
 
     serialize_as_secret_always = False
 
@@ -113,7 +113,7 @@ class RolloutProvider(ResourceProvider):
         return CheckResult(news, check_failures(Inputs, news))
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Other inputs, or a fleet that is not what the inputs say. It never replaces: that would drop the traffic."""
+        """Changed inputs, or a fleet that differs from them. It never replaces: that would interrupt the traffic."""
         changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields if key not in HOW)
         if not changed:
             inputs = Inputs.of(_news)
@@ -124,12 +124,12 @@ class RolloutProvider(ResourceProvider):
         return DiffResult(changes=changed, replaces=[], delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Roll out. On any failure the weights go back first, then the first error is raised."""
+        """Roll out. After any failure, the previous weights are restored first; then the first error is raised."""
         id_ = f"{props['service']}-rollout-{uuid.uuid4().hex[:8]}"
         return CreateResult(id_, _roll_out(props, id_))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """`serving` is what the listener says, so that a refresh shows a flip from outside."""
+        """`serving` is what the listener says, so that a refresh shows a change made outside Pulumi."""
         return ReadResult(id_, {**props, "serving": _observe(Inputs.of(props)).live or ""})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
@@ -159,7 +159,7 @@ class RolloutProvider(ResourceProvider):
 
 @dataclass(frozen=True)
 class ReleaseTarget:
-    """A release that traffic can be put on, and the AMI that its machines must run."""
+    """A release that traffic can be moved to, and the AMI that its machines must run."""
 
     release: str
     group: pulumi.Output[str]
@@ -305,7 +305,7 @@ def _recorder(inputs: Inputs) -> Recorder:
 
 
 def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -> None:
-    """End the rollout of these inputs, whose provider was killed in this state. Tells its end, and raises nothing."""
+    """End the rollout of these inputs, whose provider was killed in this state. Sends the notification; no errors."""
     try:
         inputs = Inputs.of(props)
         aws = _adapters(inputs)

@@ -76,7 +76,7 @@ class ImageSettings(Strict):
 
     @property
     def source(self) -> ImageSource:
-        """The one that was given."""
+        """The one that is set."""
         return from_plain(self.model_dump())
 
 
@@ -270,19 +270,19 @@ class Settings(Strict):
 
     @property
     def drain(self) -> int:
-        """Seconds that a leaving target may finish its open requests in."""
+        """Seconds that a deregistering target has to finish its open requests."""
         return min(self.front.idle_timeout, LONGEST_DRAIN) if self.health.drain is None else self.health.drain
 
     @property
     def listener_port(self) -> int:
-        """The port given, or the scheme's own."""
+        """The given port, or the default of the scheme."""
         if self.front.port is not None:
             return self.front.port
         return 443 if self.front.certificate_arn else 80
 
     @property
     def stack(self) -> str:
-        """`project/stack`, as in the tag of the same meaning."""
+        """`project/stack`, as in the tag of that name."""
         return f"{pulumi.get_project()}/{pulumi.get_stack()}"
 
 

@@ -36,7 +36,7 @@ GONE = 2
 
 
 def urn_of(kind: str, name: str, *parents: str) -> str:
-    """The URN that the engine gives a dynamic resource of the program that runs; `parents` are types, outermost first.
+    """The URN that the engine gives to a dynamic resource of the running program; `parents` are types, outermost first.
 
     The form is Pulumi's (docs, "Resource names": `urn:pulumi:STACK::PROJECT::PARENT$TYPE::NAME`).
     """
@@ -45,7 +45,7 @@ def urn_of(kind: str, name: str, *parents: str) -> str:
 
 
 class Speech:
-    """Speaks for one resource, on the thread of its operation. What is said is never what fails."""
+    """Prints for one resource, on the thread of its operation. A message that cannot be sent fails nothing."""
 
     def __init__(self, urn: str, gone: Callable[[], None] = lambda: None) -> None:
         """Without a URN, as in the state of an older program, it is said in the row of the stack.
@@ -61,15 +61,15 @@ class Speech:
         self._text = ""
 
     def line(self, text: str) -> None:
-        """Say something that stays in the log."""
+        """Print a line that stays in the log."""
         self._log(text, engine_pb2.INFO, ephemeral=False)
 
     def warn(self, text: str) -> None:
-        """Say something that someone should look at."""
+        """Print a warning."""
         self._log(text, engine_pb2.WARNING, ephemeral=False)
 
     def status(self, text: str) -> None:
-        """Show what goes on just now, a few words; left out if it is shown already, or the last one is too young."""
+        """Show what is going on, in a few words; skipped if it is already shown, or if the last one is too recent."""
         now = time.monotonic()
         if now - self._sent < STATUS_SECONDS:
             return
@@ -104,7 +104,7 @@ def _is_late(error: grpc.RpcError) -> bool:
 
 @functools.cache
 def connect(address: str) -> engine_pb2_grpc.EngineStub | None:
-    """The engine at this address; None if it is none."""
+    """The engine at this address; None if there is no engine."""
     if not re.fullmatch(r"[\w.-]+:\d+", address):
         return None
     return engine_pb2_grpc.EngineStub(grpc.insecure_channel(address))

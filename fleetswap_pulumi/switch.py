@@ -24,7 +24,7 @@ class SwitchArgs:
 
 
 class Switch(pulumi.ComponentResource):
-    """Outputs the role's ARN, once the role may do what it must."""
+    """Outputs the role's ARN, once the role has its permissions."""
 
     role_arn: pulumi.Output[str]
 

@@ -22,7 +22,7 @@ from fleetswap_pulumi.settings import NAMESPACE, Settings
 
 
 def read() -> Settings:
-    """Read and check the settings of the current stack. All that is wrong is told in one `InputError`."""
+    """Read and validate the settings of the current stack. One `InputError` reports all that is invalid."""
     # Pulumi has no public way to list a namespace's keys, and without one a misspelt key cannot be refused.
     every = {**get_config_env(), **CONFIG.get()}
     _refuse_secrets(every)
@@ -60,7 +60,7 @@ def _is_misplaced(namespace: str) -> bool:
 
 
 def parse(given: Mapping[str, str], *, region: str | None) -> Settings:
-    """Check raw configuration, whose values are JSON where they are objects. Pure, so that tests can reach it."""
+    """Validate raw configuration, whose objects are JSON strings. Pure, so that tests can call it."""
     values: dict[str, Any] = {}
     if region is not None:
         values["region"] = region

@@ -10,5 +10,5 @@ from fleetswap.cli.app import run
 
 
 def main() -> int:
-    """Run the program's own arguments, and return the exit status."""
+    """Run with the program's own arguments, and return the exit status."""
     return run()

@@ -37,7 +37,7 @@ IMAGES, FLEET = "Images", "Fleet"
 
 @dataclass(frozen=True)
 class Listed:
-    """A command as the list shows it, and the module that has the function of its name."""
+    """A command as the list shows it, and the module with the function of that name."""
 
     module: str
     panel: str
@@ -57,7 +57,7 @@ COMMANDS = {
 
 
 class Commands(TyperGroup):
-    """Lists every command without its module, and imports the one that is called."""
+    """Lists every command without importing its module, and imports the one that is called."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -100,7 +100,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Only what all commands have in common."""
+    """The options that all commands have in common."""
 
 
 def load(name: str) -> click.Command:
@@ -117,7 +117,7 @@ for _name, _listed in COMMANDS.items():
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments say (without any: the program's own), and return the exit status.
+    """Run with these arguments (default: the program's own), and return the exit status.
 
     Only a mistake in this program is raised.
     """

@@ -36,7 +36,7 @@ class Joined:
 
 
 def join(region: str | None, endpoint: str | None, *, connections: int) -> Joined:
-    """The ports of a region. `InputError` if there is no region, no credentials, or a setting of AWS's is wrong."""
+    """The ports of a region. `InputError` if there is no region, no credentials, or an invalid AWS setting."""
     with joining(region, endpoint) as cloud:
         ebs, ec2 = cloud.ebs_and_ec2(connections)
         return Joined(cloud.region, DirectSnapshots(ebs, ec2), BlockPuts.of(cloud, ebs))
@@ -44,7 +44,7 @@ def join(region: str | None, endpoint: str | None, *, connections: int) -> Joine
 
 @contextmanager
 def joining(region: str | None, endpoint: str | None) -> Iterator[Cloud]:
-    """AWS in a region, to make clients of in this context. `InputError` as from `join`."""
+    """AWS in a region, to create clients in this context. `InputError` as from `join`."""
     if endpoint is not None and (urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).netloc):
         raise InputError(
             f"--endpoint-url {endpoint} is not a URL: it must start with https:// or http:// and name a host"
@@ -59,7 +59,7 @@ def joining(region: str | None, endpoint: str | None) -> Iterator[Cloud]:
 
 @contextmanager
 def configured() -> Iterator[None]:
-    """Say as an `InputError` what botocore refuses of the AWS configuration while clients are made."""
+    """Raise as `InputError` what botocore refuses in the AWS configuration while clients are created."""
     try:
         yield
     except BotoCoreError as error:
@@ -70,7 +70,7 @@ def configured() -> Iterator[None]:
 
 @contextmanager
 def in_region(region: str, endpoint: str | None) -> Iterator[None]:
-    """Add to an error of AWS that the region may be the reason, where it is none that botocore knows."""
+    """Add to an error of AWS that the region may be the cause, if botocore does not know that region."""
     try:
         yield
     except CloudError as error:

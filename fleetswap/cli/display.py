@@ -27,7 +27,7 @@ LINE_SECONDS = 3.0
 
 
 class Display:
-    """Shows lines and progress, or nothing if it is to be quiet. A context manager; used on one thread."""
+    """Shows lines and progress, or nothing if quiet. A context manager; used on one thread."""
 
     def __init__(self, verb: str, unit: str, *, quiet: bool) -> None:
         """`verb` begins each line of progress."""
@@ -56,7 +56,7 @@ class Display:
             self._bar.stop()
 
     def say(self, line: str) -> None:
-        """Show a line of text."""
+        """Print a line."""
         if self._quiet:
             return
         line = "".join(
@@ -73,7 +73,7 @@ class Display:
                 self._quiet = True  # a log that is full is no reason to give up what is under way
 
     def tell(self, now: Progress) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         if self._quiet or not now.total:
             return
         text = self._meter.text(now)
@@ -101,7 +101,7 @@ def print_json(result: Mapping[str, object]) -> None:
 
 
 def print_result(text: str) -> None:
-    """Print the result of a command. If it cannot be written, the error says it: the work is done."""
+    """Print the result of a command. If it cannot be written, the error includes it, because the work is done."""
     try:
         typer.echo(text)
     except BrokenPipeError:
@@ -116,7 +116,7 @@ def print_result(text: str) -> None:
 
 
 def cost(blocks: int, size: int, seconds: float, throttled: int, retried: int, *, unit: str) -> str:
-    """What a transfer took, for the end of a summary."""
+    """The size, duration and rate of a transfer, for the end of a summary."""
     rate = f": {size / seconds / 1e6:,.0f} MB/s, {blocks / seconds:,.0f} {unit}/s" if blocks and seconds > 0 else ""
     again = f"; {throttled:,} throttled, {retried - throttled:,} failed and retried" if retried else ""
     return f"{amount(size)} in {seconds:,.1f} s{rate}{again}"

@@ -22,7 +22,7 @@ STDERR = 2
 
 
 class EngineError(FleetswapError):
-    """pulumi failed, and has said why; its exit status becomes ours."""
+    """pulumi failed and has printed why; its exit status becomes ours."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class Engine:
     folder: Path
 
     def selected(self) -> str:
-        """The stack that is selected. Raises `EngineError`."""
+        """The selected stack. Raises `EngineError`."""
         return self._ask(None, "stack", "--show-name", "--non-interactive").strip()
 
     def outputs(self, stack: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Engine:
         self._ask(stack, "config", "set", key, value, "--non-interactive")
 
     def run(self, stack: str, *words: str) -> int:
-        """Let it work before the user's eyes, and return its exit status as a shell would.
+        """Run it with its output visible to the user, and return its exit status as a shell would.
 
         It is never left alone: Ctrl-C reaches it from the terminal too, and it first ends the operation that it is in.
         The interruption is raised when it has ended.

@@ -66,7 +66,7 @@ class Place:
 
 
 def find(service: str | None, stack: str | None, region: str | None, endpoint: str | None) -> Place:
-    """The service that is meant. An option weighs more than a setting, a setting more than the environment.
+    """The requested service. Options take precedence over settings, and settings over the environment.
 
     Raises `InputError` if none or several may be meant, or AWS's settings are wrong, and `CloudError`.
     """

@@ -48,7 +48,7 @@ _ARCHITECTURE = re.compile(r"x86_64|i[3-6]86", re.IGNORECASE)
 
 
 def refuse(context: typer.Context, way: str, unused: Collection[str]) -> None:
-    """Raise `InputError` if an option was given that `way`, as the user would write it, does not use."""
+    """Raise `InputError` if an option is given that has no effect with `way`, the command as the user writes it."""
     given = [each for each in context.command.params if each.name in unused and _was_given(context, each)]
     if given:
         names = " and ".join(max(each.opts, key=len) for each in given)
@@ -60,7 +60,7 @@ def _was_given(context: typer.Context, option: click.Parameter) -> bool:
 
 
 def snapshot(text: str) -> str:
-    """A snapshot's id, or `InputError`."""
+    """A snapshot ID, or `InputError`."""
     if not SNAPSHOT_ID.fullmatch(text):
         raise InputError(f"{text!r} is not a snapshot ID (snap-…)")
     return text
@@ -81,7 +81,7 @@ def tags(given: list[str]) -> dict[str, str]:
 
 
 def lineage(file: Path) -> str:
-    """The name of the images that a file is one of: its own name without suffix and version-like parts.
+    """The image name of a file: its own name without suffix and version-like parts.
 
     `web-1.4.2.raw` and `web-1.5.0.raw` are `web`. A name that is all version is taken whole. To guess wrong costs time
     and never bytes: of a parent that has little in common, few blocks are inherited.

@@ -38,16 +38,16 @@ class StackFile:
 
     @property
     def tag(self) -> str:
-        """The stack as it stands in the tags of its resources."""
+        """The stack as in the tags of its resources."""
         return f"{self.project}/{self.stack}"
 
     def setting(self, key: str) -> str | None:
-        """A setting that is a text; None if it is not there. An `InputError` if the file cannot be read."""
+        """A string setting; None if it is not set. `InputError` if the file cannot be read."""
         value = _config(self.path, _text(self.path)).get(key)
         return value if isinstance(value, str) else None
 
     def write_release(self, release: str) -> None:
-        """Let the settings name the release; what else is in the file stays, letter by letter.
+        """Set the release in the settings; everything else in the file stays, character by character.
 
         Raises `InputError` if that cannot be done for certain; the file is then as it was.
         """
@@ -65,7 +65,7 @@ class StackFile:
 
 @dataclass(frozen=True)
 class Project:
-    """The project around a folder, as `pulumi` would find it."""
+    """The project of a directory, as `pulumi` would find it."""
 
     name: str
     folder: Path
@@ -73,11 +73,11 @@ class Project:
     """The folder of the stacks' files."""
 
     def file(self, stack: str) -> Path:
-        """Where the settings of a stack are, or would be. `stack` may be as in organization/project/stack."""
+        """The path of a stack's settings, whether it exists or not. `stack` may be organization/project/stack."""
         return self.settings / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
 
     def stack(self, stack: str) -> StackFile | None:
-        """A stack's settings, if there is a file; `stack` may be `project/stack` if the project is this one."""
+        """A stack's settings, if there is a file. `stack` may be `project/stack` if the project is this one."""
         project, _, name = stack.rpartition("/")
         path = self.file(name)
         here = project.rpartition("/")[2] in {"", self.name}
@@ -90,7 +90,7 @@ class Project:
 
 
 def find(folder: Path) -> Project | None:
-    """The project that a folder is in, or None. An `InputError` if its `Pulumi.yaml` cannot be read."""
+    """The project that a directory is in, or None. `InputError` if its `Pulumi.yaml` cannot be read."""
     for each in (folder, *folder.parents):
         path = each / "Pulumi.yaml"
         if path.is_file():
@@ -103,7 +103,7 @@ def find(folder: Path) -> Project | None:
 
 
 def with_release(text: str, release: str) -> str:
-    """The text of a stack's settings with the release in it, in the line that it has already or in a new one."""
+    """The text of a stack's settings with the release set, in the existing line or in a new one."""
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines):
         found = _LINE.match(line.rstrip("\r\n"))

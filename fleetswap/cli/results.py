@@ -18,7 +18,7 @@ Result = dict[str, object]
 
 
 def of_upload(file: Path, kind: str, size: int, request: UploadRequest, region: str, uploaded: Uploaded) -> Result:
-    """Of `fleetswap upload`. `kind` is the file's format, `size` the bytes of its disk."""
+    """For `fleetswap upload`. `kind` is the file's format, `size` the bytes of its disk."""
     return {
         "file": str(file),
         "format": kind,
@@ -42,7 +42,7 @@ def of_upload(file: Path, kind: str, size: int, request: UploadRequest, region: 
 
 
 def of_download(made: Downloaded) -> Result:
-    """Of `fleetswap download`."""
+    """For `fleetswap download`."""
     return {
         "snapshot_id": made.snapshot_id,
         "file": str(made.path),
@@ -58,7 +58,7 @@ def of_download(made: Downloaded) -> Result:
 
 
 def of_verify(found: Verified, file: Path | None) -> Result:
-    """Of `fleetswap verify`, with the file that the snapshot was compared with."""
+    """For `fleetswap verify`, with the file that the snapshot was compared with."""
     return {
         "matches": found.matches,
         "file": str(file) if file else None,

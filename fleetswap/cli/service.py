@@ -67,7 +67,7 @@ def abort(
 
 
 def figures(now: ServiceView) -> dict[str, Any]:
-    """Everything about a service, for `--json`; what is null is unknown, or not there."""
+    """Everything about a service, for `--json`. Null means unknown or absent."""
     armed = now.switch
     return {
         "service": now.service.name,
