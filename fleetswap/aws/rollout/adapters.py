@@ -1,7 +1,7 @@
-"""The adapters of one service: the one place that says which schedule, which tags and which stack are its own.
+"""The adapters of one service: the one place that says which schedule, tags and stack belong to it.
 
-The provider of a rollout and the command line act on the same service, so what one has written the other must find. It
-makes clients, and no call.
+A rollout's provider and the command line act on the same service, so each must find what the other has written. This
+module creates clients and makes no call.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The rollout's hand on the load balancer (ELBv2): its one listener rule, that rule's tags, and the health of targets.
+"""The load balancer (ELBv2) of a rollout: its one listener rule, that rule's tags, and the health of targets.
 
-The rule is found by listener and priority, so that a deployer needs no memory to find it. It makes, changes and deletes
-that rule and nothing else, and never decides who gets traffic. It implements
+The rule is found by listener and priority, so a deployer needs no memory to find it. This module creates, changes and
+deletes that rule and nothing else, and never decides who gets traffic. Implements
 `fleetswap.workflows.rollout.ports.Balancer`.
 """
 

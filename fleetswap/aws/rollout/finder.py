@@ -1,6 +1,6 @@
 """Finds a service by its tags alone: its listener, and the releases that have an auto scaling group.
 
-It implements `fleetswap.workflows.rollout.service.Finder`. The tags are those of `fleetswap.domain.tags`, which every
+Implements `fleetswap.workflows.rollout.service.Finder`. The tags are those of `fleetswap.domain.tags`, which every
 resource of a stack carries. It reads, and decides nothing.
 """
 

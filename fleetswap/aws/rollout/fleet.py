@@ -1,8 +1,8 @@
-"""The rollout's hand on the machines: auto scaling groups' minimum and desired capacity, their failures, and consoles.
+"""The machines of a rollout: the minimum and desired capacity of auto scaling groups, their failures, and consoles.
 
 It writes a group's minimum and desired capacity, the tags of the rollout, the one scheduled action of a standby, and
-the share of on-demand machines; launching, replacing and ending machines is the group's own work. It never decides how
-many there should be. It implements `fleetswap.workflows.rollout.ports.Fleet`.
+the share of On-Demand Instances. Launching, replacing and terminating machines is the group's own work. This module
+never decides how many there should be. Implements `fleetswap.workflows.rollout.ports.Fleet`.
 """
 
 from __future__ import annotations

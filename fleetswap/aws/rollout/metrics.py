@@ -1,17 +1,17 @@
-"""What CloudWatch knows of a rollout: requests, their answers and times by target group, and the states of alarms.
+"""The CloudWatch data of a rollout: requests, responses and response times by target group, and the states of alarms.
 
-It reads, and never judges: `fleetswap.domain.rollout.periods` does. It implements
+It reads, and never judges: `fleetswap.domain.rollout.periods` does. Implements
 `fleetswap.workflows.rollout.ports.Metrics`.
 
-**Delay.** A load balancer reports to CloudWatch each 60 s, only what is not zero, and a minute's figures are there a
-minute or two after it has ended, often in parts (Application Load Balancer user guide, "CloudWatch metrics"). A period
-for which CloudWatch has no figure at all is left out; in any other a count that is missing is 0, or not there yet.
+**Delay.** A load balancer reports to CloudWatch every 60 s, only values that are not zero. The data points of a minute
+are available a minute or two after it has ended, often in parts (Application Load Balancer user guide, "CloudWatch
+metrics"). A period without any data point is omitted; in any other period a missing count is 0, or has not arrived yet.
 
-**Unanswered requests.** RequestCount of a target group counts each request for which a target was chosen;
-HTTPCode_Target_nXX_Count what targets answered. When a target answers nothing, the load balancer answers in its place,
-and counts that in HTTPCode_ELB_nXX_Count, which no target group has (the same guide).
+**Requests without a response.** RequestCount of a target group counts each request for which a target was chosen;
+HTTPCode_Target_nXX_Count counts the responses of targets. When a target does not respond, the load balancer responds in
+its place, and counts that in HTTPCode_ELB_nXX_Count, which no target group has (the same guide).
 
-**Clock.** Periods are by AWS's clock, which a deployer's may differ from: it is taken from the answers.
+**Clock.** Periods are by AWS's clock, which may differ from the deployer's: it is read from the responses.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tells people about the end of a rollout, through an SNS topic: from there it goes to mail, chat and pagers.
+"""Notifies people of the end of a rollout, through an SNS topic: from there it goes to email, chat and pagers.
 
-It decides nothing but the form of the message. It implements `fleetswap.workflows.rollout.ports.Notifier`.
+It decides only the form of the message. Implements `fleetswap.workflows.rollout.ports.Notifier`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The preview rules of releases (ELBv2): found by what they match, made if there is none, deleted wherever they are.
+"""The preview rules of releases (ELBv2): found by their condition, created if missing, deleted wherever they are.
 
-AWS gives a rule no name of our choice, so an answer that is lost, or a deployer that dies, leaves one that no state
-knows. It is found again by its header, whose value is a release's alone. The rule that carries the weights is never
-touched, nor are rules of others.
+AWS gives a rule no name of our choice, so a lost response, or a deployer that dies, leaves a rule that no state knows.
+It is found again by its header, whose value belongs to one release alone. This module never touches the rule with the
+weights, or rules of others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The rollout's HTTP client: one GET, no redirects, and every way of failing told as an answer.
+"""The HTTP client of a rollout: one GET, no redirects, and every failure returned as a result.
 
-It never judges a status and never raises for an answer that does not come. It implements
+It never judges a status, and never raises if there is no response. Implements
 `fleetswap.workflows.rollout.ports.Prober`.
 """
 

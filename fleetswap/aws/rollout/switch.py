@@ -1,11 +1,12 @@
-"""The dead man's switch: an EventBridge Scheduler one-shot schedule that puts the old weights back if no one is left.
+"""The dead man's switch: a one-time EventBridge Scheduler schedule that restores the previous weights if the deployer
+dies.
 
-It writes, reads and deletes the one schedule of a service, and decides nothing: not when it fires, nor what it puts
-back. It implements `fleetswap.workflows.rollout.ports.Switch`.
+It writes, reads and deletes the one schedule of a service, and decides nothing: neither when it fires nor what it
+restores. Implements `fleetswap.workflows.rollout.ports.Switch`.
 
-The schedule calls ELBv2's ModifyRule itself (a universal target), with the request that the rule was read as, so no
-code of ours has to run. It fires within the minute after its time (EventBridge Scheduler user guide, "Schedule types":
-"60 seconds precision"), and is deleted by the service afterwards.
+The schedule calls ELBv2's ModifyRule itself (a universal target), with the request that describes the previous rule, so
+no code of ours has to run. It fires within the minute after its time (EventBridge Scheduler user guide, "Schedule
+types": "60 seconds precision"). The service deletes it afterwards.
 """
 
 from __future__ import annotations
