@@ -1,1 +1,1 @@
-"""Rollouts: one state machine, and what it decides with."""
+"""Rollouts: one state machine, and the modules by which it decides."""

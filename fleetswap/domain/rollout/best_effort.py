@@ -1,7 +1,7 @@
-"""Best effort: what AWS refuses beside the traffic becomes a warning, for a rollout whose terms say so.
+"""Best effort: what AWS refuses, apart from the traffic itself, becomes a warning if the rollout's terms say so.
 
-In a bad night a missing permission for a tag, a plan or the switch must not keep the traffic on a broken release. It
-decides which changes are beside the traffic, and how long they are tried for; the put-back has its own patience.
+In an emergency, a missing permission for a tag, a scheduled action or the switch must not keep the traffic on a broken
+release. This module decides which changes those are, and how long they are retried; the put-back has its own patience.
 """
 
 from __future__ import annotations

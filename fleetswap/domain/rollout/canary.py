@@ -1,7 +1,7 @@
 """The canary: which weights come next, how long the switch must wait for them, and whether the step is passed.
 
 The gate of a step, `judge`, is a pure function from findings to `promote`, `wait` or `abort`. It promotes only when the
-hold is over and everything was good in several readings in a row; it never promotes on what is not known.
+hold is over and everything was good in several consecutive readings. It never promotes on missing evidence.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Clean up: what a rollout that failed gives back when the traffic is where it is to stay.
+"""Clean up: what a failed rollout undoes once the traffic is where it is going to stay.
 
-Every group that was touched gets its former size, every pin goes, also those that a rollout before left; the candidate
-goes to 0, unless it was of use before. A release that has traffic never loses machines here: only its minimum goes
-back, because scaling goes on meanwhile. It decides what, in which order; the put-back decides when.
+Every group that was changed gets its previous size. Every pin is removed, even one that an earlier rollout left. The
+candidate is scaled to 0, unless it was in use before. A release with traffic never loses machines here: only its
+minimum is restored, because scaling continues meanwhile. This module decides what to do, in which order; the put-back
+decides when.
 """
 
 from __future__ import annotations

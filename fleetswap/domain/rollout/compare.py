@@ -1,8 +1,8 @@
-"""Compare: what a rollout that failed does first. The rule, the switch and the health of both releases decide where the
-traffic goes: back, or nowhere.
+"""Compare: the first phase after a failure. The rule, the switch and the health of both releases decide whether the
+previous weights are restored.
 
-It does not go back to a release that has no healthy machine while the candidate has some, or that is being scaled in;
-and what someone else has moved meanwhile is left as it is. The first reason stays the reason.
+They are not restored to a release that has no healthy machine while the candidate has some, or that is being scaled in;
+and what someone else has changed meanwhile is left alone. The first reason stays the reason.
 """
 
 from __future__ import annotations

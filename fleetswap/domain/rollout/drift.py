@@ -1,4 +1,4 @@
-"""Drift: what in the real world differs from what a finished rollout of an order leaves, in words."""
+"""Drift: how AWS differs from what a finished rollout of an order leaves, in words."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What speaks for and against a candidate that has traffic: each thing that was read becomes a finding.
+"""The evidence for and against a candidate with traffic: each reading becomes a finding.
 
-It decides about single findings only: good, not (yet) known, or bad. `fleetswap.domain.rollout.canary` decides from all
-of them what to do. What could not be read is unknown, never good; which figures of CloudWatch count is said in
-`fleetswap.domain.rollout.periods`. It does no I/O and knows no clock.
+It decides only about single findings: good, not (yet) known, or bad. `fleetswap.domain.rollout.canary` decides from all
+of them what to do. What could not be read is unknown, never good. `fleetswap.domain.rollout.periods` says which
+CloudWatch metrics count. It does no I/O and knows no clock.
 """
 
 from __future__ import annotations

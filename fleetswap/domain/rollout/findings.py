@@ -1,6 +1,6 @@
-"""What each check makes of what was read of a candidate, as data: numbers, units, thresholds and times.
+"""What each check finds about a candidate, as data: numbers, units, thresholds and times.
 
-Only values. `fleetswap.domain.rollout.evidence` makes them, `canary` decides from them, `wording` says them in words,
+Only values. `fleetswap.domain.rollout.evidence` makes them, `canary` decides from them, `wording` puts them into words,
 and `record` keeps them.
 """
 

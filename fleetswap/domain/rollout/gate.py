@@ -1,6 +1,7 @@
-"""Gate: enough of the candidate's machines are healthy, several times in a row, and run its image.
+"""Gate: enough of the candidate's machines are healthy, in several consecutive readings, and run its image.
 
-What a reading says is decided by `health`; here is what comes of it: more waiting, other machines, the probe, the end.
+`health` decides what a reading says; this module decides what follows: more waiting, other machines, the probe, or the
+end.
 """
 
 from __future__ import annotations

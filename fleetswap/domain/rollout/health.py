@@ -1,4 +1,4 @@
-"""Health: what was read of a candidate's machines becomes `promote`, `wait` or `abort`, with the numbers.
+"""Health: a reading of a candidate's machines becomes `promote`, `wait` or `abort`, with the numbers.
 
 It does no I/O and knows no clock. What could not be read is unknown: it is never good, it does not count, and it does
 not undo the good readings before it. The gate never promotes on missing evidence: it waits, and aborts at the deadline.

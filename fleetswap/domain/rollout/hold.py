@@ -1,6 +1,7 @@
-"""Hold and bake: a step has its weights, and evidence is read until it is passed, or bad. The bake is the last step.
+"""Hold and bake: a step has its weights, and evidence is read until the step is passed or bad. The bake is the last
+step.
 
-What the evidence says is decided by `evidence`, and by `canary.judge`.
+`evidence` and `canary.judge` decide what the evidence says.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Look: what the first look says about the rollouts before, where the traffic belongs, and what forbids to begin.
+"""Look: what the first look says about earlier rollouts, where the traffic belongs, and what forbids a new rollout.
 
-A rollout that died may have left the traffic shared, or on a release that was not proven, and a switch that will put it
-back. So the traffic is brought home first, as the switch would, and only then something new begins. Reality is what the
-listener's rule and the tags say, never a ledger. Nothing here looks at evidence about the candidate.
+A rollout that died may have left the traffic split, or on an unproven release, and a switch that will restore the
+previous weights. So the traffic is first restored as the switch would do it, and only then a new rollout starts.
+Reality is what the listener's rule and the tags say, not a ledger. Nothing here looks at evidence about the candidate.
 """
 
 from __future__ import annotations

@@ -4,24 +4,25 @@
       └──────┴───────┴──────┴───────┴───────┴──────┴────────┴──────┴──→ put back → done
 
 `begin` makes the first state, `step` makes the next one from an event, and `state.doing` is what to do now. It is pure:
-no I/O, no clock (`now` is given), so that a simulator can try every order of events. What it holds to:
+no I/O, no clock (`now` is an argument), so a simulator can try every order of events. Its rules:
 
-- What a rollout that died has left is put right first: the traffic is brought home, its switch is taken over.
+- What a rollout that died has left is repaired first: the traffic is restored, its switch is taken over.
 - The candidate gets traffic only after the gate and its probe, only if no one else moved the traffic meanwhile, and
   only with the dead man's switch armed, if there is one.
-- The weights of a rule sum to 100. Live keeps its machines, held at their number, until the candidate has proved
-  itself and the switch is disarmed; only then is what had the traffic scaled in.
-- After a failure the weights go back first, and the candidate loses its machines only when they are seen to be back.
-  They do not go back to a release that has no healthy machine while the candidate has some, or that is being scaled in.
-- Reality is what the listener's rule says, never a ledger. What the order does not know is left alone, and put back.
+- The weights of a rule sum to 100. Live keeps its machines, pinned at their number, until the candidate has proved
+  itself and the switch is disarmed. Only then is the release that had the traffic scaled in.
+- After a failure the previous weights are restored first, and the candidate loses its machines only when they are seen
+  to hold. They are not restored to a release that has no healthy machine while the candidate has some, or that is being
+  scaled in.
+- Reality is what the listener's rule says, not a ledger. What the order does not know is left alone, and restored.
 
 It never reads a setting or a ledger, and never decides what is a release. Each phase is in the file of its name, which
-says what is done when it is entered (`enter`), when its changes are made (`made`), and with what was read (`answered`):
+says what is done when it is entered (`enter`), when its changes are made (`made`), and with a reading (`answered`):
 
     look, recover, scale, gate, probe, shift, hold (also the bake), settle; after a failure compare, put_back, clean_up
 
-They share `health` (of machines), `canary` (the steps), `evidence`, `pins`, `scale_in` and `best_effort`; `way_back`
-makes the order of `fleetswap rollback --now`, which is driven by this machine as any deploy's.
+They share `health` (of machines), `canary` (the steps), `evidence`, `pins`, `scale_in` and `best_effort`. `way_back`
+makes the order of `fleetswap rollback --now`, which this state machine runs like any deploy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The words of the rollout's machine: actions, which it asks for, and events, which come back.
+"""The messages of the state machine: the actions that it asks for, and the events that come back.
 
 Only values; nothing here decides. Every action is safe to repeat.
 """

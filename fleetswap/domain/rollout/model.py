@@ -1,4 +1,4 @@
-"""The words of a rollout: what is asked for, and what the world looks like.
+"""The data of a rollout: what is requested, and what AWS looks like.
 
 Only values and their checks: `fleetswap.domain.rollout.machine` decides with them, `fleetswap.workflows.rollout.run`
 acts on them.

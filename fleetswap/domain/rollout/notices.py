@@ -1,8 +1,8 @@
-"""What people are told at the end of a rollout, the same few lines in a terminal, in CI and in a message.
+"""The notification at the end of a rollout: the same few lines in a terminal, in CI and in a message.
 
-After a success: what is live, what is standby, what each phase took, and how to go back. After a failure: what failed
-and why, what serves now, what was put back, and what to do. Only the words. Who is told, and how, is the notifier's;
-that a notifier fails changes nothing.
+After a success: what is live, what is standby, how long each phase took, and how to roll back. After a failure: what
+failed and why, what serves now, what was restored, and what to do. This module only makes the text. The notifier
+decides who gets it, and how; a notifier that fails changes nothing.
 """
 
 from __future__ import annotations

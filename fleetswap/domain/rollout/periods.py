@@ -1,26 +1,27 @@
-"""What CloudWatch has told of each period, and what of it may be judged: figures that come late and in parts.
+"""What CloudWatch has published for each period, and which of it may be judged: metrics that arrive late and in parts.
 
-A load balancer tells its figures once a period (60 s on AWS), each metric of each of its nodes at a time of its own,
-one to two minutes after the period has ended. Figures that have half arrived look like errors, or like none. So:
+A load balancer publishes its metrics once a period (60 s on AWS), each metric of each of its nodes at its own time, one
+to two minutes after the period has ended. Metrics that have arrived in part look like errors, or hide them. So:
 
-- A period is **settled** when it has ended `AGED` periods ago and nothing in it has changed for `QUIET` periods. Only
-  settled periods speak for a candidate. Figures that are revised later make it unsettled again.
-- It **speaks**, against the candidate that is, also as soon as its books balance: every request of the load balancer is
-  one of the two releases', and got an answer of a target, or else an error of the load balancer's own, and these are
-  just as many. Then it is clear what became of each request that is counted, be these all requests or not yet.
+- A period is **settled** when it ended `AGED` periods ago and nothing in it has changed for `QUIET` periods. Only
+  settled periods speak for a candidate. A later revision makes a period unsettled again.
+- It **speaks** against the candidate as soon as its numbers balance: every request of the load balancer belongs to one
+  of the two releases and has a target's response, or else an error of the load balancer's own, in equal numbers. Then
+  it is clear what happened to each request that is counted, whether or not these are all requests.
 
-**Unanswered requests.** What a target answers is counted by target group; what the load balancer answers in its place
-(502, 504; 460 when the client gives up first) only for the load balancer as a whole. So a target group's bad answers
-are its requests less its good ones, as far as the load balancer's own errors account for them; both releases share
-those by what they lack. (What lacks an answer without such an error is no failure: an upgrade to WebSocket, which is
-answered with 101, or a request that goes on into the next period.)
+**Requests without a response.** Responses of targets are counted by target group. What the load balancer responds in
+their place (502, 504; 460 when the client gives up first) is counted only for the load balancer as a whole. So a target
+group's bad requests are its requests minus its good responses, as far as the load balancer's own errors explain the
+difference; the two releases share those errors in proportion to their missing responses. (A missing response without
+such an error is not a failure: an upgrade to WebSocket, with its response 101, or a request that continues into the
+next period.)
 
-**Whose period.** A period is a step's own if it began when the step's weights held on every node, and ended before they
-were changed. In every other one the weights changed, and what live did in it tells little about the candidate: of a
-short trouble that both share, each gets another part than the period as a whole shows. Such a period is judged as if
-all of it had passed with the greatest weight that the candidate had in it, which can only excuse the candidate.
+**Whose period.** A period belongs to a step if it started when the step's weights held on every node, and ended before
+they were changed. In every other period the weights changed, and what live did in it says little about the candidate:
+of a short problem that both share, each gets a different part than the period as a whole shows. Such a period is judged
+as if all of it had the highest weight that the candidate had in it, which can only excuse the candidate.
 
-It does no I/O and knows no clock: times are those of the deployer's clock, which only goes forward; `now` is given.
+It does no I/O and knows no clock: times are by the deployer's clock, which only goes forward; `now` is an argument.
 """
 
 from __future__ import annotations

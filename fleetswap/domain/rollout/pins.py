@@ -1,9 +1,9 @@
-"""Pins: sizes that a rollout holds for a while, each written down in a tag before it is made, and their undo.
+"""Pins: sizes that a rollout holds for a while, each recorded in a tag before it is written, and how they are undone.
 
-While two releases share the traffic, live is not to be shrunk: it has less to do, but may have to take everything back.
-And a candidate is not to be shrunk while it has nothing to do yet. Whoever comes after a rollout that died finds the
-tags and undoes what they say. It decides which changes are to be made; when is decided by
-`fleetswap.domain.rollout.machine`.
+While two releases share the traffic, live must not be scaled in: it has less to do, but may have to take everything
+back. And a candidate must not be scaled in while it has nothing to do yet. Whoever comes after a rollout that died
+finds the tags and undoes what they say. This module decides which changes to make; `fleetswap.domain.rollout.machine`
+decides when.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a rollout is judged and how long it may take: what the settings of one rollout come to, and what is never right.
+"""How a rollout is judged and how long it may take: the outcome of a rollout's settings, and what is never valid.
 
 Only values. The defaults here are those of the settings, whose limits are narrower: `fleetswap_pulumi.policy` has what
 a user may set, and what Pulumi's state keeps.

@@ -1,4 +1,4 @@
-"""Probe: the candidate answers through its preview rule, before any user is sent to it."""
+"""Probe: the candidate responds through its preview rule, before it gets any user's request."""
 
 from __future__ import annotations
 

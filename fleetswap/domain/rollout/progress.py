@@ -1,6 +1,6 @@
-"""What is said while a rollout runs: a few words for its row in the terminal, and the lines that stay in the log.
+"""The progress of a rollout: a few words for its row in the terminal, and the lines that stay in the log.
 
-Only the words, and which of them are news. The row is overwritten all the time; a line is told once.
+It decides only the words, and which of them are new. The row is overwritten all the time; a line is printed once.
 """
 
 from __future__ import annotations

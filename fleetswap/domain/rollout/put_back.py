@@ -1,9 +1,10 @@
-"""Put back: the former weights are written until they are seen to hold, or it is told that they could not be.
+"""Put back: writes the previous weights until they are seen to hold, or reports that they could not be restored.
 
-The weights go back first, and the candidate loses its machines only when they are seen to be back; the dead man's
-switch goes last, because until then it may have to help. They do not go back to a release that has no healthy machine
-while the candidate has some, or that is being scaled in; and what someone else has moved meanwhile is left as it is.
-The first reason stays the reason; what cannot be put back is told with it. It never decides that a rollout has failed.
+The weights are restored first, and the candidate loses its machines only when they are seen to hold. The dead man's
+switch is deleted last, because until then it may have to help. The weights are not restored to a release that has no
+healthy machine while the candidate has some, or that is being scaled in; and what someone else has changed meanwhile is
+left alone. The first reason stays the reason; what cannot be restored is reported with it. This module never decides
+that a rollout has failed.
 """
 
 from __future__ import annotations
