@@ -1,14 +1,14 @@
-"""Whether the candidate answers worse than it may: a sequential exact test of error rates and of slow answers.
+"""Whether the candidate is worse than it may be: a sequential exact test of error rates and of slow responses.
 
-It decides from counts of requests and of bad ones (errors, or slow answers) alone. It reads no metric, knows no clock,
+It decides only from counts of requests and of bad ones (errors or slow responses). It reads no metric, knows no clock,
 never promotes, and never aborts on a single bad request.
 
-**The question.** Of n_c requests of the candidate and n_l of live in the same stretch of time, b_c and b_l were bad.
-Is the candidate's rate more than `ratio` times live's? It is asked again at every reading, so an ordinary test at level
-alpha would in the end abort every good release. This one may be asked at any moment, any number of times.
+**The question.** Of n_c requests of the candidate and n_l of live in the same stretch of time, b_c and b_l were bad. Is
+the candidate's rate more than `ratio` times live's? The question is asked again at every reading, so an ordinary test
+at level alpha would in the end abort every good release. This one may be repeated at any moment, any number of times.
 
-**The test.** If the candidate is no worse than that, a bad request is the candidate's with probability at most
-q = ratio·n_c / (ratio·n_c + n_l), whatever the rate itself is (the conditional test of two rates: Przyborowski and
+**The test.** If the candidate is no worse than that, a bad request is the candidate's with probability at most q =
+ratio·n_c / (ratio·n_c + n_l), whatever the rate itself is (the conditional test of two rates: Przyborowski and
 Wilenski, Biometrika 31, 1940). Against the alternative that it is `t` times as bad as tolerated, the likelihood ratio
 of one more bad request is t/(1+(t-1)q) if it is the candidate's, 1/(1+(t-1)q) if it is live's. Its mean is 1 or less
 under the hypothesis, so the product over all bad requests, averaged over several `t`, is a non-negative supermartingale
@@ -16,21 +16,21 @@ that starts at 1 (an e-process; Wald's sequential ratio test with a mixture: Rob
 Ville's inequality (1939; Howard, Ramdas, McAuliffe, Sekhon, Ann. Stat. 49, 2021) it *ever* reaches 1/alpha with
 probability at most alpha. Requests need not be alike: from 1 + x <= e^x the same bound follows when each has a
 probability of its own, as long as the sums hold. Each stretch of time (a CloudWatch period) has its own q, so weights
-may change, and a trouble that both releases share counts for neither. In a stretch in which the weights changed, the
-trouble may have come when the candidate had most of its traffic: there q is at least what it is at the greatest weight.
+may change, and a problem that both releases share counts for neither. In a stretch in which the weights changed, the
+problem may have come when the candidate had most of its traffic: there, q is at least its value at the highest weight.
 
 **Rates.** "The rate is at most c" is tested in the same way: each of the candidate's requests is bad with probability
-at most c. Where live has no traffic any more, c is `ratio` times the upper confidence bound of the rate that it had
-while both were served (Chernoff's bound with the relative entropy: Hoeffding, JASA 58, 1963). A rate up to `tolerated`
-never aborts against live: both hypotheses must be refuted.
+at most c. Where live has no traffic left, c is `ratio` times the upper confidence bound of the rate that it had while
+both served (Chernoff's bound with the relative entropy: Hoeffding, JASA 58, 1963). A rate up to `tolerated` never
+aborts against live: both hypotheses must be refuted.
 
-**The ceiling** ends what is worse than it, unless live is no better. Where both are served, "no worse than live" must
-be refuted as well; where live has no traffic any more, c is the bound of its former rate if that is above the ceiling.
-Without any traffic of live the ceiling alone judges. What is judged beside live and what without it share alpha by the
-mean of their e-values, which is one: what was good in the canary has no credit left from it with all the traffic.
+**The ceiling** aborts a candidate that is worse than it, unless live is no better. Where both serve, "no worse than
+live" must be refuted as well. Where live has no traffic left, c is the bound of its former rate if that is above the
+ceiling. Without any traffic of live, the ceiling alone judges. The judgements with live and without it share alpha by
+the mean of their e-values, which is one: good results in the canary earn no credit for the time with all the traffic.
 
-**Late counts.** Counts are handed in whole at each reading, and may be revised upward: the product is computed anew.
-Which figures may be counted at all is decided in `fleetswap.domain.rollout.periods`.
+**Late counts.** Counts are passed in whole at each reading, and may be revised upward: the product is computed again.
+`fleetswap.domain.rollout.periods` decides which metrics may be counted at all.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The record of one rollout, as data: a header, then one line for each thing that happened, the end last.
 
 It decides what is worth a line, and never writes one: `fleetswap.workflows.rollout.recorder` does. Times are seconds
-since the rollout began. What each line says is the reference docs/reference/rollout-record.md, which a test holds
-against these classes. A field is never renamed and never gets another meaning: then `VERSION` is raised. New fields
-with a default, and new lines, may come; a reader skips what it does not know.
+since the rollout started. docs/reference/rollout-record.md documents each line; a test compares it with these classes.
+A field is never renamed and never changes its meaning without a new `VERSION`. New fields with a default, and new
+lines, may be added; a reader skips what it does not know.
 """
 
 from __future__ import annotations

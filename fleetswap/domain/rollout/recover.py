@@ -1,6 +1,6 @@
-"""Recover: the traffic that a rollout which died has left elsewhere is brought home, before anything new begins.
+"""Recover: the traffic that a rollout that died has left elsewhere is restored, before anything new starts.
 
-Where home is was decided by the look, which has also queued what makes the switch ours.
+The look decided where it belongs, and has queued what makes the switch ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The tags by which one rollout speaks to the next, to a hand, and to whoever has lost the state.
+"""The tags by which a rollout leaves messages for the next one, for people, and for whoever has lost the state.
 
 Only keys, and how their values are written and read. Tags are the memory of a rollout that died: each change that must
-be undone is written down in a tag before it is made, so that whoever comes next can undo it. Nothing here decides.
+be undone is recorded in a tag before it is made, so that whoever comes next can undo it. Nothing here decides.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Scale: how many machines the candidate needs, what gives them to it, and what to do if EC2 has none.
+"""Scale: how many machines the candidate needs, how it gets them, and what to do if EC2 has no capacity.
 
-It decides sizes from what serves now, never from a setting alone, and never takes machines away.
+It decides sizes from what serves now, never from a setting alone, and never scales in.
 """
 
 from __future__ import annotations

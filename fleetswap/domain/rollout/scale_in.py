@@ -1,10 +1,10 @@
-"""The scale-in of what has no traffic any more: when its machines may go, and what takes them away.
+"""The scale-in of a release that no longer has traffic: when it may happen, and how.
 
-DescribeRules tells what was written; the nodes of an Application Load Balancer follow seconds later, and one that still
-goes by the old weights answers 503 for a release without machines. So nothing that had traffic loses machines before
-`policy.convergence` seconds have passed since the weights were last seen to begin to hold. Nobody waits for that: AWS
-itself scales the group in when it is due, so that an error reaches the user at once, and so that no rollout that dies
-can leave it undone. It decides how; that something is to be scaled in is decided by `settle` and `undo`.
+DescribeRules shows what was written. The nodes of an Application Load Balancer follow seconds later, and a node that
+still uses the old weights returns 503 for a release without machines. So nothing that had traffic loses machines until
+`policy.convergence` seconds after the weights were last seen to start to hold. Nobody waits for that: AWS itself scales
+the group in when it is due, so an error reaches the user at once, and a rollout that dies cannot leave it undone. This
+module decides how; `settle` and `clean_up` decide that something is scaled in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Settle: what is left to do when the candidate has all the traffic and has proved itself.
 
-The candidate's pin goes, the standby is kept warm for a while and then scaled in by AWS itself, the others are scaled
-in, what served before comes last. It decides what, in which order; it never moves traffic.
+The candidate's pin is removed. The standby is kept warm for a while and then scaled in by AWS itself, the other
+releases are scaled in, and the release that served before comes last. This module decides what to do, in which order;
+it never moves traffic.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Shift: after one more look live is pinned, the switch armed, the weights written and seen to hold."""
+"""Shift: after one more look, live is pinned, the switch is armed, and the weights are written and seen to hold."""
 
 from __future__ import annotations
 

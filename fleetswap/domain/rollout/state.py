@@ -1,4 +1,4 @@
-"""All that a rollout knows while it runs. Only values: the `machine` makes the next state from one."""
+"""Everything that a rollout knows while it runs. Only values: `machine` makes each state from the one before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the phases hand over to each other: each knows which phase comes next, and none calls another one's code."""
+"""How one phase hands over to the next: each phase knows which one comes next, and none calls another's code."""
 
 from __future__ import annotations
 

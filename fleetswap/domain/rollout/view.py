@@ -1,4 +1,5 @@
-"""A service as its tags show it, for who has lost the state: its listener, its releases, and what is wrong with them.
+"""A service as its tags show it, for those who have lost the state: its listener, its releases, and what is wrong with
+them.
 
 Only values, and which releases a rollout may be about. It reads nothing, and knows no setting.
 """

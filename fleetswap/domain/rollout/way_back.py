@@ -1,7 +1,7 @@
-"""The way back without the state: which release gets the traffic again, and the order that puts it there.
+"""The rollback without the state: which release gets the traffic, and the order that moves it there.
 
-What a deploy takes from the settings and the ledger comes from the tags here. The order goes to the same state machine
-as any deploy's; its terms say that nothing beside the traffic may hold it up. It reads nothing, and moves nothing.
+What a deploy takes from the settings and the ledger, this takes from the tags. The order goes to the same state machine
+as a deploy's; its terms say that nothing apart from the traffic may hold it up. It reads nothing, and moves nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the gate and the checks have found, in words: the one place where messages are made of numbers.
+"""What the gate and the checks have found, in words: the one place that makes messages from numbers.
 
-Only the words. Whoever wants the numbers takes the findings themselves.
+Only the words. For the numbers, use the findings themselves.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Rollouts, driven through ports."""
+"""Rollouts, run through ports."""

@@ -1,7 +1,8 @@
-"""The executor of a rollout: each action of the state machine becomes calls of the ports, and their answers an event.
+"""The executor of a rollout: turns each action of the state machine into calls of the ports, and their responses into
+an event.
 
-It decides nothing, but never scales in what has traffic. What a port raises, it raises; only where an action reads
-several things does one that AWS does not answer become unknown, so that the others count.
+It decides nothing, but never scales in a release with traffic. It raises what a port raises. Only where an action reads
+several things, one that AWS does not return becomes unknown, so that the others count.
 """
 
 from __future__ import annotations

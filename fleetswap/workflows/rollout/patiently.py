@@ -1,4 +1,4 @@
-"""Trying again: for the few calls beside the state machine, which has a patience of its own."""
+"""Retries for the few calls outside the state machine, which has its own patience."""
 
 from __future__ import annotations
 

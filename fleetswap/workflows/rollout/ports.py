@@ -1,8 +1,8 @@
 """What a rollout needs from the outside, as `typing.Protocol`s: the load balancer, the fleet, metrics, switch and more.
 
-Every call may raise `TryAgain` for what may succeed later (a throttle, a 5xx, a time-out), and `CloudError` for a
-refusal, unless it says otherwise. Every change may be repeated: a caller that got no answer makes it again.
-`fleetswap.aws` implements them; the tests have a world of their own.
+Unless stated otherwise, every call may raise `TryAgain` for what may succeed later (a throttle, a 5xx, a timeout), and
+`CloudError` for a refusal. Every change is safe to repeat: a caller that got no response makes it again.
+`fleetswap.aws` implements them; the tests have a fake world.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writes the record of a rollout into a file of JSON lines, each at once, so that a killed process leaves what it had.
 
-It never holds up a rollout: a thread of its own writes, and a disk that does not respond is left alone. The file is
-readable by its owner only. It decides nothing about what is worth a line.
+It never delays a rollout: its own thread writes, and a disk that does not respond is left alone. Only its owner can
+read the file. This module does not decide what is worth a line.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Runs a rollout: does what the state machine says, through ports, and tells what happens.
+"""Runs a rollout: does what the state machine says, through ports, and reports what happens.
 
-It decides nothing about traffic: every decision is `fleetswap.domain.rollout.machine`'s, also what a failure undoes.
-Whatever an action raises, `KeyboardInterrupt` and `SystemExit` included, becomes an event of the machine, and so does
-the wish of a person to stop; when the machine has put everything back, the first error is raised. A rollout whose
-process dies can be ended by another one, from the last state that it kept. It makes no client and reads no setting.
+It decides nothing about traffic: every decision is `fleetswap.domain.rollout.machine`'s, including what a failure
+undoes. Whatever an action raises, even `KeyboardInterrupt` and `SystemExit`, becomes an event of the state machine, and
+so does a person's request to abort. When the state machine has restored everything, the first error is raised. If the
+process dies, another process can end the rollout from the last state that was kept. It creates no client and reads no
+setting.
 """
 
 from __future__ import annotations

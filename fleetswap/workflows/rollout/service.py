@@ -1,6 +1,6 @@
-"""A service as AWS shows it, without Pulumi and its state: find it, look at it, and tell its rollout to stop.
+"""A service as AWS shows it, without Pulumi and its state: finds it, looks at it, and asks its rollout to abort.
 
-Everything is found from tags, through AWS alone, so that it also works while the state backend is down. It never moves
+Everything is found from tags, through AWS alone, so it also works while the state backend is down. It never moves
 traffic, and never reads a setting.
 """
 

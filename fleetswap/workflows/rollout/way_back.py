@@ -1,7 +1,7 @@
-"""`fleetswap rollback --now`: the way back through AWS alone, by the state machine of every deploy.
+"""`fleetswap rollback --now`: rolls back through AWS alone, with the state machine of every deploy.
 
-The next `pulumi up` sees what was done here and agrees: it looks at the listener, and the tags of the rule say who did
-it and why. It never creates or deletes a release, and never reads a setting.
+The next `pulumi up` sees what was done here and accepts it: it looks at the listener, and the tags of the rule say who
+did it and why. This module never creates or deletes a release, and never reads a setting.
 """
 
 from __future__ import annotations
