@@ -1,7 +1,7 @@
 """Best effort: what AWS refuses, apart from the traffic itself, becomes a warning if the rollout's terms say so.
 
 In an emergency, a missing permission for a tag, a scheduled action or the switch must not keep the traffic on a broken
-release. This module decides which changes those are, and how long they are retried; the put-back has its own patience.
+release. This module decides which changes those are, and how long they are retried; `put_back` has its own patience.
 """
 
 from __future__ import annotations

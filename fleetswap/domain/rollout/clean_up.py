@@ -2,7 +2,7 @@
 
 Every group that was changed gets its previous size. Every pin is removed, even one that an earlier rollout left. The
 candidate is scaled to 0, unless it was in use before. A release with traffic never loses machines here: only its
-minimum is restored, because scaling continues meanwhile. This module decides what to do, in which order; the put-back
+minimum is restored, because scaling continues meanwhile. This module decides what to do, in which order; `put_back`
 decides when.
 """
 

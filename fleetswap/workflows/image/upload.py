@@ -3,7 +3,7 @@
 It decides the order of the steps and what remains: after a failure no pending snapshot of this run, and it names
 whatever could not be cleaned up. It never touches a completed snapshot, and never calls AWS itself.
 
-    adopt, join or start (`acquire`, `parent`) → send what the parent lacks (`send`) → send the map → `complete`
+    adopt, join or start (`acquire`, `parent`) → send the missing blocks (`send`) → send the map → `complete`
 
 If it is killed at any moment, the next run of the same request resumes: it finds the snapshot by its tags and its
 client token, and the acknowledged blocks in the local journal. Two runs at once write the same blocks into the same
