@@ -201,7 +201,7 @@ def _now(
                 recorder=recorder_of(at.service.stack, Kind.ROLLBACK),
             )
         except KeyboardInterrupt as end:
-            end.add_note("check with `fleetswap status`, and try again with the same command")
+            end.add_note("check with `fleetswap status` which release has the traffic before you run this again")
             raise
         line = f"{project.RELEASE}: {done.live}"
         written = write and _write(at, done.live, display)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleetswap.domain.rollout.messages import Broke, CancelScaleIn, Change, Resize, Restore, Route, Unanswered
+from fleetswap.domain.rollout.messages import Broke, CancelScaleIn, Change, Disarm, Resize, Restore, Route, Unanswered
 from fleetswap.domain.rollout.state import Phase, State
 
 TRIED_SECONDS = 10.0
@@ -23,12 +23,28 @@ def skipped(state: State, event: Broke | Unanswered, now: float) -> State | None
         return None
     if isinstance(event, Unanswered) and now - state.doing_since < TRIED_SECONDS:
         return None
-    return replace(warn(state, event.why), queue=state.queue[1:])
+    stays = isinstance(state.queue[0], Disarm)
+    state = replace(warn(state, event.why), queue=state.queue[1:], switch_stays=state.switch_stays or stays)
+    return warn(state, *_will_fire(state)) if stays else state
 
 
 def warn(state: State, *texts: str) -> State:
     """The state with warnings, each once."""
     return replace(state, warnings=tuple(dict.fromkeys((*state.warnings, *texts))))
+
+
+def is_new(state: State, abort: str) -> bool:
+    """Whether a wish to stop is meant for this rollout: who may not remove a former one must not obey it."""
+    group = state.first.group(state.order.candidate.release) if state.first else None
+    return not state.order.terms.best_effort or group is None or group.abort != abort
+
+
+def _will_fire(state: State) -> tuple[str, ...]:
+    armed = state.first.armed if state.first else None
+    if armed is None or armed.rule.serving == {state.order.candidate.target_group}:
+        return ()
+    on = " and ".join(sorted(state.order.release_of(arn) for arn in armed.rule.serving)) or "nothing"
+    return (f"the dead man's switch is still armed, and will put the traffic on {on}: delete its schedule",)
 
 
 def _is_beside(state: State, change: Change) -> bool:

@@ -117,7 +117,8 @@ def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
             serves, had = arn in serving, arn in serving | state.served
             found += _one_release(state, target, group, now, serves=serves, has_traffic=had)
     found.sort(key=lambda change: not (isinstance(change, CancelScaleIn) and change.target.target_group in serving))
-    found += _untell(state, serving)
+    arrived = state.arrived and serving == {state.order.candidate.target_group}
+    found += tell(state) if arrived else _untell(state, serving)
     if state.armed_until is not None or any(isinstance(change, Arm) for change in state.touched):
         found.append(Disarm())
     return found
@@ -147,7 +148,24 @@ def _one_release(
         if resized and not (later and scale_in.left(state, target, now)):
             changed = any(change.desired is not None for change in resized)
             found.append(Resize(target, group.minimum, group.desired if changed else None))
-    return [*found, *pins.release(state, target)]
+    stop = (rollout_tags.ABORT,) if state.arrived and not serves else ()  # who was told may not have read it yet
+    return [*found, *pins.release(state, target, keep=stop)]
+
+
+def tell(state: State) -> list[Change]:
+    """Whoever has lost the state finds live and standby on the rule; what a hand has left there is over."""
+    had = state.rule_tags
+    wanted = {rollout_tags.LIVE: state.order.candidate.release}
+    if state.order.owner:
+        wanted[rollout_tags.OWNER] = state.order.owner
+    if state.order.terms.rolled_back:
+        wanted[rollout_tags.ROLLED_BACK] = state.order.terms.rolled_back
+    if state.order.standby is not None:
+        wanted[rollout_tags.STANDBY] = state.order.standby
+    interrupted = state.phase.is_back  # what was about to be written may not have been
+    tags = tuple((key, value) for key, value in wanted.items() if interrupted or had.get(key) != value)
+    remove = tuple(key for key in (rollout_tags.STANDBY, rollout_tags.ROLLED_BACK) if key in had and key not in wanted)
+    return [TagRule(tags, remove)] if tags or remove else []
 
 
 def _untell(state: State, serving: frozenset[str]) -> list[Change]:

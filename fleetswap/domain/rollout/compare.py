@@ -42,11 +42,15 @@ def fail(state: State, kind: Kind, why: str, now: float) -> State:
     ending = state.ending if state.ending.kind else End(kind, why)
     deadline = now + state.order.policy.patience
     state = replace(state, phase=Phase.COMPARE, ending=ending, refusals=0, streak=Streak(), deadline=deadline, queue=())
+    if state.arrived:  # the same command once more would go back to what was left
+        terms = replace(state.order.terms, again="check with `fleetswap status`")
+        state = replace(state, order=replace(state.order, terms=terms))
     if state.first is None:
         return clean_up.end(state)
     if not state.moved:
         return replace(state, doing=ReadRule())
-    return _compare_after(replace(state, queue=tuple(_before_going_back(state))), now)
+    first = () if state.arrived else tuple(_before_going_back(state))
+    return _compare_after(replace(state, queue=first), now)
 
 
 def leave(state: State, why: str) -> State:
@@ -73,6 +77,8 @@ def stumbled(state: State, event: Unanswered | Broke, now: float) -> State:
     if state.queue:
         return _compare_after(replace(state, queue=state.queue[1:]), now)
     if isinstance(state.doing, Compare):
+        if state.arrived:
+            return _keep(state, now)
         return _no_way_back(state, now) if state.leaving else put_back.enter(state)
     return clean_up.once_more(state, event, now) or put_back.lost(state, event.why, now)
 
@@ -103,12 +109,15 @@ def _compared(state: State, event: Compared, now: float) -> State:
         return put_back.leave_to_others(state, event.rule, now)
     if state.leaving:
         return _no_way_back(state, now)
+    alone = shares(Rule(((candidate.target_group, ALL),)))
+    if state.arrived and (not event.rule_known or shares(event.rule) == alone):
+        return _keep(state, now)
     had = any(target_group == candidate.target_group for weights in state.written for target_group, _ in weights)
     if had and state.served and event.before == 0 and event.candidate:
-        alone: list[Change] = [Route(((candidate.target_group, ALL),))]  # some users are on machines that do not answer
-        if event.rule_known and shares(event.rule) == shares(Rule(((candidate.target_group, ALL),))):
-            alone = []
-        return put_back.stay(state, f"{state.previous} has no healthy machine", now, alone)
+        first: list[Change] = [Route(((candidate.target_group, ALL),))]  # some users are on machines that do not answer
+        if event.rule_known and shares(event.rule) == alone:
+            first = []
+        return put_back.stay(state, f"{state.previous} has no healthy machine", now, first)
     return put_back.enter(state)
 
 
@@ -140,6 +149,10 @@ def _left_to_the_newer(state: State, event: Compared, now: float) -> State:
 
 def _no_way_back(state: State, now: float) -> State:
     return put_back.stay(state, f"{state.previous} was being scaled in already", now)
+
+
+def _keep(state: State, now: float) -> State:
+    return put_back.stay(state, "it had arrived there", now)
 
 
 def _was_never_moved(state: State, rule: Rule | None, now: float) -> State:

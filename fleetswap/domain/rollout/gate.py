@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleetswap.domain.rollout import compare, evidence, health, look, pins, scale, wording
-from fleetswap.domain.rollout.best_effort import warn
+from fleetswap.domain.rollout import best_effort, compare, evidence, health, look, pins, scale, wording
 from fleetswap.domain.rollout.health import Reading, Streak, Verdict
 from fleetswap.domain.rollout.messages import (
     Compare,
@@ -56,7 +55,7 @@ def answered(state: State, event: Event, now: float) -> Next:
 
 def _judge(state: State, reading: Reading, now: float) -> Next:
     policy, first = state.order.policy, state.first
-    if reading.abort is not None:
+    if reading.abort is not None and best_effort.is_new(state, reading.abort):
         return compare.fail(state, Kind.CANCELLED, wording.reasons([evidence.stopped(reading.abort)]), now)
     failed_before = frozenset(failure.id for failure in first.failures) if first else frozenset()
     decision = health.judge(
@@ -117,7 +116,7 @@ def _few_are_better(state: State, event: Compared, now: float) -> Next:
     there, before, reason = event.candidate, event.before, state.ending.reason
     if not there or before is None or there <= before:
         return _explain(state, now)
-    state = warn(state, f"{reason}; continuing, because what serves now has only {before}")
+    state = best_effort.warn(state, f"{reason}; continuing, because what serves now has only {before}")
     return Go(Phase.PROBE, replace(state, wanted=there, most=there, ending=End()))
 
 

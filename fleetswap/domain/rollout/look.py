@@ -70,7 +70,7 @@ def anew(state: State, why: str, now: float) -> State:
     """Someone else moves the traffic, and is overruled: from what is real now, but not for ever."""
     if state.held > LOOKS:
         return compare.fail(state, Kind.ABORTED, f"gave up after several attempts: {why}", now)
-    state = replace(state, phase=Phase.LOOK, deadline=now + LOOK_SECONDS, held=state.held + 1, queue=())
+    state = replace(state, phase=Phase.LOOK, deadline=now + LOOK_SECONDS, held=state.held + 1, queue=(), arrived=False)
     return state.wait(state.order.policy.quick, why, Look())
 
 
@@ -164,7 +164,11 @@ def take_over(state: State, seen: Seen) -> list[Change]:
 def _unplan(order: Order, seen: Seen, serving: frozenset[str]) -> list[Change]:
     """Only that switch would take the traffic off a candidate that its rollout has planned the end of."""
     groups = [(target, seen.group(target.release)) for target in order.releases if target.target_group in serving]
-    return [CancelScaleIn(target) for target, group in groups if group is not None and group.scale_in is not None]
+    return [
+        CancelScaleIn(target)
+        for target, group in groups
+        if (bool(seen.unknown) if group is None else group.scale_in is not None)
+    ]
 
 
 def _tell_to_stop(order: Order, seen: Seen, serving: frozenset[str]) -> list[Change]:
@@ -175,7 +179,7 @@ def _tell_to_stop(order: Order, seen: Seen, serving: frozenset[str]) -> list[Cha
     return [
         Tag(target, rollout_tags.ABORT, order.terms.overrules)
         for target in others
-        if (group := seen.group(target.release)) is not None and group.abort is None
+        if (bool(seen.unknown) if (group := seen.group(target.release)) is None else group.abort is None)
     ]
 
 
@@ -186,7 +190,7 @@ def bring_home(state: State, seen: Seen) -> list[Change]:
     may be older.
     """
     rule = state.home
-    foreign = seen.armed is not None and seen.armed.run != state.run
+    foreign = seen.armed is not None and seen.armed.run != state.run and not state.switch_stays
     if rule is None or (shares(rule) == shares(seen.rule) and not foreign):
         return []
     return [Restore(rule, guarded=True) if rule.verbatim else Route(rule.weights)]

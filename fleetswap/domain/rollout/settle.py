@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleetswap.domain.rollout import look, pins, rollout_tags, scale_in
+from fleetswap.domain.rollout import clean_up, look, pins, rollout_tags, scale_in
 from fleetswap.domain.rollout.health import Streak
 from fleetswap.domain.rollout.messages import (
     CancelScaleIn,
@@ -22,7 +22,6 @@ from fleetswap.domain.rollout.messages import (
     RuleRead,
     ScheduleScaleIn,
     Seen,
-    TagRule,
 )
 from fleetswap.domain.rollout.model import Group, ReleaseTarget
 from fleetswap.domain.rollout.state import Phase, State
@@ -34,6 +33,7 @@ def enter(state: State, now: float) -> Next:
     state = replace(state, phase=Phase.SETTLE, deadline=now + state.order.policy.patience)
     changes: list[Change] = [CancelScaleIn(state.order.candidate)] if state.is_planned_ahead else []
     if state.order.terms.overrules:
+        state = replace(state, arrived=True)
         changes.append(Disarm(anyones=True))  # a rollout that still runs may have armed it again
     elif state.armed_until is not None:
         changes.append(Disarm())
@@ -106,7 +106,7 @@ def changes(state: State, seen: Seen, now: float) -> list[Change]:
             last += pins.release(state, target)
         else:
             found += [*scale_in.changes(state, target, group, now), *pins.release(state, target)]
-    return [*found, *_tag_rule(state), *last]
+    return [*found, *clean_up.tell(state), *last]
 
 
 def _kept(state: State, target: ReleaseTarget, group: Group) -> list[Change]:
@@ -128,18 +128,3 @@ def _candidate(state: State, group: Group | None) -> list[Change]:
     fits = group is not None and group.minimum == minimum and not resized
     resize: list[Change] = [] if fits else [Resize(candidate, minimum, None)]
     return [*resize, *pins.release(state, candidate)]
-
-
-def _tag_rule(state: State) -> list[Change]:
-    """Whoever has lost the state finds live and standby on the rule; what a hand has left there is over."""
-    had = state.rule_tags
-    wanted = {rollout_tags.LIVE: state.order.candidate.release}
-    if state.order.owner:
-        wanted[rollout_tags.OWNER] = state.order.owner
-    if state.order.terms.rolled_back:
-        wanted[rollout_tags.ROLLED_BACK] = state.order.terms.rolled_back
-    if state.order.standby is not None:
-        wanted[rollout_tags.STANDBY] = state.order.standby
-    tags = tuple((key, value) for key, value in wanted.items() if had.get(key) != value)
-    remove = tuple(key for key in (rollout_tags.STANDBY, rollout_tags.ROLLED_BACK) if key in had and key not in wanted)
-    return [TagRule(tags, remove)] if tags or remove else []

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleetswap.domain.rollout import canary, compare, evidence, health, look, pins, scale, scale_in, wording
+from fleetswap.domain.rollout import (
+    best_effort,
+    canary,
+    compare,
+    evidence,
+    health,
+    look,
+    pins,
+    scale,
+    scale_in,
+    wording,
+)
 from fleetswap.domain.rollout.health import Reading, Streak
 from fleetswap.domain.rollout.messages import (
     Change,
@@ -24,17 +35,18 @@ from fleetswap.domain.rollout.transition import Go, Next, make, unexpected
 MOVED = "someone else moved the traffic during this rollout"
 
 
-def looked(state: State, seen: Seen, now: float) -> Next:  # noqa: PLR0911 - one reason after the other
+def looked(state: State, seen: Seen, now: float) -> Next:  # noqa: C901, PLR0911 - one reason after the other
     """The look before weights are written: time has passed since the one before it."""
     candidate = state.order.candidate
     group = seen.group(candidate.release)
     if seen.armed is not None and seen.armed.run != state.run:
-        if state.order.terms.overrules:
+        if not state.order.terms.overrules:
+            return compare.leave(state, "another rollout of this service has started and taken over")
+        if not state.switch_stays:
             return look.anew(state, "another rollout of this service is running", now)
-        return compare.leave(state, "another rollout of this service has started and taken over")
-    if group is not None and group.abort is not None:
+    if group is not None and group.abort is not None and best_effort.is_new(state, group.abort):
         return compare.fail(state, Kind.CANCELLED, wording.reasons([evidence.stopped(group.abort)]), now)
-    state = state.with_rule(seen.rule, now)
+    state = best_effort.warn(state.with_rule(seen.rule, now), *seen.unknown)
     if state.odd_since is not None:
         return look.moved_by_others(state, seen.rule, Look(first=False), MOVED, now)
     anew = isinstance(state.doing, Look) and state.doing.scaling

@@ -112,6 +112,10 @@ class State:
     """The same for a switch that is just being set."""
     owned: bool = False
     """Whether the switch was ever ours."""
+    switch_stays: bool = False
+    """Whether the switch of another run could not be deleted."""
+    arrived: bool = False
+    """Whether the traffic is where someone has asked for it by hand: from then on a failure leaves it there."""
     uncertain: bool = False
     """Whether the change that is being made may have been made already, by a try that got no answer."""
     verified: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from fleetswap.domain.errors import CloudError, TryAgain
@@ -54,7 +55,7 @@ from fleetswap.domain.rollout.messages import (
     Untag,
     Wait,
 )
-from fleetswap.domain.rollout.model import Armed, Order, ReleaseTarget, Rule, shares
+from fleetswap.domain.rollout.model import Armed, Group, Order, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.periods import Period
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Metrics, Prober, Switch
@@ -224,42 +225,44 @@ class Executor:
     def look(self, action: Look) -> Seen:
         """See `Look`. Whatever is not answered makes the whole look unanswered.
 
-        What AWS refuses to tell, and the order can do without, is `Seen.unknown`.
+        What AWS does not tell, and the order can do without, is `Seen.unknown`.
         """
         order, balancer, fleet = self._order, self._ports.balancer, self._ports.fleet
         unknown: list[str] = []
 
-        def unless_refused(read: Callable[[], T], otherwise: T) -> T:
+        def if_told(read: Callable[[], T], otherwise: T) -> T:
             try:
                 return read()
-            except TryAgain:
-                raise
             except CloudError as error:
                 if not order.terms.best_effort:
                     raise
                 unknown.append(str(error))
                 return otherwise
 
+        def group(target: ReleaseTarget) -> Group | None:
+            read = partial(fleet.group, target.group)
+            return read() if target == order.candidate else if_told(read, None)
+
         nothing: Mapping[str, str] = {}
         rule = balancer.rule(order.listener)
-        armed = unless_refused(self._armed, None)
+        armed = if_told(self._armed, None)
         armed_known = not unknown
         home = armed.rule.serving if armed else frozenset()
         arns = dict.fromkeys([order.candidate.target_group, *sorted(rule.serving if rule else ()), *sorted(home)])
         strange = [arn for arn in arns if order.release_target(arn) is None]
         nobody: tuple[ReleaseTarget, ...] = ()
-        strangers = unless_refused(lambda: self._strangers(strange), nobody)
+        strangers = if_told(lambda: self._strangers(strange), nobody)
         alarms = order.policy.alarms if action.first else ()
         return Seen(
             rule=rule,
-            groups=tuple((target.release, fleet.group(target.group)) for target in (*order.releases, *strangers)),
+            groups=tuple((target.release, group(target)) for target in (*order.releases, *strangers)),
             targets=tuple((arn, balancer.targets(arn)) for arn in arns),
-            failures=unless_refused(lambda: fleet.failures(order.candidate.group), ()) if action.first else (),
-            tags=unless_refused(lambda: balancer.tags(order.listener), nothing) if action.first else nothing,
+            failures=if_told(lambda: fleet.failures(order.candidate.group), ()) if action.first else (),
+            tags=if_told(lambda: balancer.tags(order.listener), nothing) if action.first else nothing,
             alarms=needed(self._ports.metrics).alarms(alarms) if alarms else {},
             armed=armed,
             strangers=strangers,
-            unknown=tuple(unknown),
+            unknown=tuple(dict.fromkeys(unknown)),
             armed_known=armed_known,
         )
 
@@ -285,12 +288,12 @@ class Executor:
         targets = known_or_none(lambda: self._ports.balancer.targets(candidate.target_group))
         if targets is not None and health.healthy(targets) >= wanted:
             return Reading(targets)  # a good reading needs no explanation, and going back must be quick
-        group = known_or_none(lambda: fleet.group(candidate.group))
+        group = self._told_or_none(lambda: fleet.group(candidate.group))
         return Reading(
             targets,
             machines=group.machines if group else None,
             desired=group.desired if group else None,
-            failures=known_or_none(lambda: fleet.failures(candidate.group)),
+            failures=self._told_or_none(lambda: fleet.failures(candidate.group)),
             abort=group.abort if group else None,
             on_demand_percent=group.on_demand_percent if group else None,
         )
@@ -339,7 +342,9 @@ class Executor:
         candidate = known_or_none(lambda: balancer.targets(self._order.candidate.target_group))
         try:
             armed, armed_known = self._armed(), True
-        except TryAgain:
+        except CloudError as error:
+            if not (isinstance(error, TryAgain) or self._order.terms.best_effort):
+                raise
             armed, armed_known = None, False
         healthy = [health.healthy(targets) for targets in before if targets is not None]
         return Compared(
@@ -350,6 +355,15 @@ class Executor:
             armed=armed,
             armed_known=armed_known,
         )
+
+    def _told_or_none(self, read: Callable[[], T]) -> T | None:
+        """As `known_or_none`; what AWS refuses to tell an order that can do without is unknown, too."""
+        try:
+            return known_or_none(read)
+        except CloudError:
+            if not self._order.terms.best_effort:
+                raise
+            return None
 
     def _armed(self) -> Armed | None:
         """Also without a role of our own: a run before may have had one."""
