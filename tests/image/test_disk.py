@@ -89,15 +89,16 @@ def test_a_container_that_is_not_read_is_refused(gpt: Path, kind: str, options: 
     refused(path, f" is a {name} file, not a raw disk: convert it with `qemu-img convert -O raw ")
 
 
-@pytest.mark.parametrize("name", ["qcow2", "VHD"])
-def test_a_container_in_a_container_is_refused(gpt: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "options"),
+    [("qcow2", "qcow2", "compat=1.1"), ("VHD", "vpc", "subformat=dynamic"), ("VHD", "vpc", "subformat=fixed")],
+)
+def test_a_container_in_a_container_is_refused(gpt: Path, name: str, kind: str, options: str) -> None:
     """What the outer one holds would become the disk, which is a file's bytes and boots nowhere."""
     inner, outer = gpt.with_name("inner"), gpt.with_name("outer")
-    kind = {"qcow2": "qcow2", "VHD": "vpc"}[name]
-    for source, path, to in ((gpt, inner, kind), (inner, outer, "qcow2")):
-        subprocess.run(
-            ["qemu-img", "convert", "-f", "raw", "-O", to, str(source), str(path)], check=True, capture_output=True
-        )
+    for source, path, to, chosen in ((gpt, inner, kind, options), (inner, outer, "qcow2", "compat=1.1")):
+        command = ["qemu-img", "convert", "-f", "raw", "-O", to, "-o", chosen, str(source), str(path)]
+        subprocess.run(command, check=True, capture_output=True)
     refused(outer, f" is a {name} file, not a raw disk: convert it with `qemu-img convert -O raw ")
 
 

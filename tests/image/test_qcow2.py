@@ -143,6 +143,65 @@ def test_huge_disks_in_tiny_clusters_are_refused() -> None:
         qcow2.parse(head, 64 << 30, name="x")
 
 
+def test_a_header_longer_than_what_is_read_of_it_is_refused(tmp_path: Path) -> None:
+    """Extensions past the first 64 KiB would be ignored, or end in a traceback."""
+    path = convert(disk_file(tmp_path / "x.raw"), tmp_path / "x", "qcow2", "cluster_size=2M")
+    refused(patch(path, 112, struct.pack(">II", 0x1234_5678, 65_536)), f"with a header of more than 64 KiB, {CONVERT}")
+
+
+@pytest.fixture(scope="module")
+def marked(folder: Path, raw: Path) -> bytes:
+    """With a bitmap, as backups make them."""
+    path = convert(raw, folder / "marked", "qcow2", f"cluster_size={CLUSTER}")
+    qemu("img", "bitmap", "--add", path, "backup")
+    return path.read_bytes()
+
+
+def test_bitmaps_of_backups_are_no_obstacle(tmp_path: Path, marked: bytes, raw: Path) -> None:
+    """An image of a machine that was backed up would be refused, or its bitmap be taken for the disk."""
+    (tmp_path / "x").write_bytes(marked)
+    assert read_disk(tmp_path / "x") == raw.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(0, ">I0"), (0, ">I65536"), (4, ">I1"), (8, f">Q{1024 * 65_535 + 1}"), (16, f">Q{CLUSTER + 8}")],
+    ids=["none", "too many", "reserved", "too large", "not at a cluster"],
+)
+def test_bitmaps_that_make_no_sense_are_refused(tmp_path: Path, marked: bytes, at: int, value: str) -> None:
+    """A file that contradicts itself would be taken for sound; QEMU does not open it."""
+    path = tmp_path / "x"
+    path.write_bytes(marked)
+    patch(path, bitmaps(marked) + at, struct.pack(value[:2], int(value[2:])))
+    refused(path, "its bitmaps are not valid")
+    assert agrees_with_qemu(b"", path, "qcow2")
+
+
+def test_a_file_that_ends_within_its_bitmaps_is_refused(tmp_path: Path, marked: bytes) -> None:
+    """The first bytes of a download would end in a traceback."""
+    path = tmp_path / "x"
+    path.write_bytes(marked[: bitmaps(marked) + 8])
+    refused(path, "its header is truncated")
+
+
+def bitmaps(content: bytes) -> int:
+    """Where the extension of the bitmaps begins, behind its type and its length."""
+    return content.index(struct.pack(">II", qcow2.BITMAPS, 24)) + 8
+
+
+@pytest.mark.parametrize("extra", [qcow2.MAX_EXTRA_BYTES + 1, 1 << 31], ids=["just too large", "absurd"])
+def test_snapshots_that_make_no_sense_are_refused(tmp_path: Path, raw: Path, extra: int) -> None:
+    """A file that contradicts itself would be taken for sound; QEMU does not open it."""
+    path = convert(raw, tmp_path / "x", "qcow2", f"cluster_size={CLUSTER}")
+    qemu("img", "snapshot", "-c", "one", path)
+    at = int.from_bytes(path.read_bytes()[64:72], "big")
+    refused(
+        patch(path, at + qcow2.SNAPSHOT.size - 4, struct.pack(">I", extra)),
+        "its table of internal snapshots is not valid",
+    )
+    assert agrees_with_qemu(b"", path, "qcow2")
+
+
 def test_a_dirty_image_is_read(tmp_path: Path, plain: bytes, raw: Path) -> None:
     """An image with lazy refcounts would be refused, though only what writers need is stale in it."""
     (tmp_path / "x").write_bytes(plain)

@@ -174,6 +174,16 @@ def test_a_damaged_dynamic_disk_is_refused(
     refused(tmp_path / "x", change(dynamic), message)
 
 
+def test_entries_past_the_disks_end_lie_in_the_file(tmp_path: Path, dynamic: bytes, raw: Path) -> None:
+    """Half a download would become a disk whose table is longer than it, as that of a disk that was made smaller."""
+    longer = set_header(dynamic, 28, struct.pack(">I", 4))
+    sound, cut = set_entry(longer, 3, entry(dynamic, 0)), set_entry(longer, 3, len(dynamic) // 512)
+    refused(tmp_path / "x", cut, "a block past the disk's end is outside the file, so it may be truncated")
+    assert agrees_with_qemu(b"", tmp_path / "x", "vpc")
+    (tmp_path / "x").write_bytes(sound)
+    assert read_disk(tmp_path / "x") == raw.read_bytes() == qemu_bytes(tmp_path / "x", "vpc")
+
+
 def entry(content: bytes, block: int) -> int:
     start: int = struct.unpack_from(">I", content, 1536 + 4 * block)[0]
     return start
