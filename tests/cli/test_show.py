@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fleetswap.cli.display import Display, cost
@@ -24,6 +26,15 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
         text = meter.text(at(second, 30 + 50 * (second - 30), total=2_000))
     assert text == "980 of 2,000 blocks, 26 MB/s, 50 puts/s, 0 throttled, 20 s left"
     assert "left" not in meter.text(at(60, 2_000, total=2_000))
+
+
+def test_where_there_is_little_room_the_rest_is_left_out() -> None:
+    """In the column of Pulumi's progress the line would be cut off before the time left, or why nothing moves."""
+    meter = Meter("puts")
+    assert meter.short(Progress()) == "0 %, 0 MB/s"
+    assert meter.short(at(10, 250)) == "25 %, 13 MB/s, 30 s left"
+    stuck = replace(at(20, 250), trouble="AWS does not respond, tried again in 8 s")
+    assert meter.short(stuck) == "25 %, 0 MB/s, AWS does not respond"
 
 
 def test_without_a_terminal_there_is_a_line_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:

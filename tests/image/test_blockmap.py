@@ -181,6 +181,13 @@ def test_a_map_of_another_snapshot_is_not_believed() -> None:
         read(BLOB, snapshot_id="snap-1")
 
 
+@pytest.mark.parametrize("index", [-1, 5])
+def test_a_block_outside_the_image_has_no_digest(index: int) -> None:
+    """A defect of the uploader would compare a block with another one's digest, or with the map's padding."""
+    with pytest.raises(IndexError, match=str(index)):
+        BlockMap(SNAPSHOT, 5 * BLOCK, digests(5)).digest(index)
+
+
 def test_a_map_that_cannot_be_right_is_not_made() -> None:
     """A defect of the uploader would be written into a completed snapshot, and be found when its child is wrong."""
     with pytest.raises(ValueError, match="4 digests for 5 blocks"):

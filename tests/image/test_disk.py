@@ -175,6 +175,18 @@ def test_a_damaged_gpt_is_refused(gpt: Path, at: int, message: str) -> None:
 
 
 @pytest.mark.disks
+def test_a_gpt_with_many_entries_passes(tmp_path: Path) -> None:
+    """A table that is longer than what is read of it would be called damaged."""
+    assert look(partitioned(tmp_path / "x.raw", "--resize-table=1024", "--new=1:2048:0").read_bytes()) == "gpt"
+
+
+def test_a_disk_larger_than_any_volume_is_refused(gpt_bytes: bytes) -> None:
+    """The size would be refused by EC2, which does not know of the image."""
+    with pytest.raises(InputError, match="x is too large: it needs a volume of 65537 GiB, and the largest has 65536"):
+        inspect(gpt_bytes[:HEAD_BYTES], gpt_bytes[-TAIL_BYTES:], (65_536 << 30) + 512, name="x")
+
+
+@pytest.mark.disks
 def test_a_disk_without_partitions_is_refused(tmp_path: Path) -> None:
     """An image whose build made the table and then nothing would be deployed."""
     refused(partitioned(tmp_path / "x.raw", "--clear"), "has an empty partition table")

@@ -177,11 +177,14 @@ def test_bitmaps_that_make_no_sense_are_refused(tmp_path: Path, marked: bytes, a
     assert agrees_with_qemu(b"", path, "qcow2")
 
 
-def test_a_file_that_ends_within_its_bitmaps_is_refused(tmp_path: Path, marked: bytes) -> None:
-    """The first bytes of a download would end in a traceback."""
+def test_a_file_that_ends_within_its_header_is_refused(tmp_path: Path, marked: bytes) -> None:
+    """The first bytes of a download would end in a traceback, or be called a header that is too long."""
     path = tmp_path / "x"
     path.write_bytes(marked[: bitmaps(marked) + 8])
     refused(path, "its header is truncated")
+    for size in (112, 116):
+        path.write_bytes(marked[:size])
+        refused(path, "its L1 table is outside the file")
 
 
 def bitmaps(content: bytes) -> int:

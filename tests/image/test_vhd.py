@@ -220,6 +220,14 @@ def test_sectors_that_were_never_written_are_zeros(tmp_path: Path, raw: Path, dy
         assert [image.is_hole(index) for index in range(4)] == [False, False, True, False]
 
 
+def test_blocks_that_were_never_written_are_zeros(tmp_path: Path, raw: Path, dynamic: bytes) -> None:
+    """The bytes at the end of the file would be uploaded, or the disk be refused."""
+    path = tmp_path / "x"
+    path.write_bytes(set_entry(dynamic, 1, vhd.UNUSED))
+    disk = raw.read_bytes()
+    assert read_disk(path) == disk[: 2 * MIB] + bytes(2 * MIB) + disk[4 * MIB :] == qemu_bytes(path, "vpc")
+
+
 def test_blocks_of_512_kib_are_read(tmp_path: Path) -> None:
     """A VHD that Hyper-V made with small blocks would be read wrong: its bitmaps have another size."""
     source = disk_file(tmp_path / "x.raw", ["data"], 3 * BLOCK)

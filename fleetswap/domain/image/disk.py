@@ -15,7 +15,7 @@ from uuid import UUID
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image import qcow2, vhd
-from fleetswap.domain.image.blocks import GIB, MAX_VOLUME_GIB, volume_gib
+from fleetswap.domain.image.blocks import MAX_VOLUME_GIB, volume_gib
 
 SECTOR = 512
 """Bytes of a logical sector of an EBS volume."""
@@ -180,8 +180,10 @@ def _check_size(size: int, name: str, *, data: bool) -> None:
             f"image {name} is truncated or not a disk: its size, {size} bytes, is not a multiple of {SECTOR};"
             " build it again"
         )
-    if volume_gib(size) > MAX_VOLUME_GIB:
-        raise InputError(f"image {name} is too large: it has {size // GIB} GiB, an EBS volume at most {MAX_VOLUME_GIB}")
+    if (needed := volume_gib(size)) > MAX_VOLUME_GIB:
+        raise InputError(
+            f"image {name} is too large: it needs a volume of {needed} GiB, and the largest has {MAX_VOLUME_GIB}"
+        )
 
 
 class _NoTable(InputError):

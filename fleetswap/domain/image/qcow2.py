@@ -261,9 +261,9 @@ def _check_extensions(head: bytes, file_size: int, cluster_size: int, version: i
             raise damaged(name, f"refcounts of 2^{refcount_order} bits")
     while at < cluster_size:
         if at + 8 > len(head):
-            if at >= file_size:
-                return  # what lies past the end of the file reads as zeros
-            raise _foreign(name, "a header of more than 64 KiB")
+            if len(head) < file_size:
+                raise _foreign(name, "a header of more than 64 KiB")
+            return  # what lies past the end of the file reads as zeros
         kind, length = struct.unpack_from(">II", head, at)
         at += 8
         if length > cluster_size - at:
