@@ -163,8 +163,7 @@ def _export(
 def read_outputs() -> Mapping[str, Any]:
     """The outputs of this stack's last successful update; empty for a new stack.
 
-    `readStackOutputs` answers synchronously, in a preview too, which is why the plan can be made before anything is
-    declared.
+    `readStackOutputs` returns synchronously, even in a preview, so the plan can be made before anything is declared.
     """
     # The engine writes the state when it registers the stack itself. Who reads a file backend meanwhile meets
     # half a file ("failed to load checkpoint: EOF"), so the stack must be registered first.

@@ -171,7 +171,7 @@ class ReleaseTarget:
 class RolloutArgs:
     """`candidate` gets the traffic; of the other releases, `standby` is kept warm.
 
-    `trusted`: the candidate was live before. `alerts` is the ARN of an SNS topic that is told of every end.
+    `trusted`: the candidate was live before. `alerts` is the ARN of an SNS topic that is notified of every end.
     """
 
     context: Context
@@ -190,7 +190,7 @@ class RolloutArgs:
 class Rollout(Resource, module="fleetswap", name="Rollout"):
     """The traffic of a service. Outputs the release that has it and the seconds that each phase took.
 
-    `left` is the release that was rolled back by hand before, if one was. `record` has the phases and the steps of the
+    `left` is the release that was rolled back manually before, if any. `record` has the phases and the steps of the
     last rollout, with the evidence that each was judged by, as docs/reference/rollout-record.md describes them.
     """
 
@@ -235,7 +235,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
 
 
 def _adapters(inputs: Inputs) -> Adapters:
-    """Made anew for each operation: a provider keeps no clients."""
+    """Created for each operation: a provider keeps no clients."""
     return Adapters(
         Cloud(inputs.region, inputs.endpoint),
         stack=inputs.tags[tags.STACK],

@@ -37,7 +37,7 @@ def read() -> Settings:
 
 
 def _refuse_secrets(keys: Iterable[str]) -> None:
-    """What a reviewer must see in a preview cannot be hidden, and a state is no place for a secret."""
+    """What a reviewer must see in a preview cannot be hidden, and a secret must not be in a state."""
     told = get_config_secret_keys_env()
     secret = sorted(key for key in keys if key.startswith(f"{NAMESPACE}:") and (is_config_secret(key) or key in told))
     if secret:
@@ -48,7 +48,7 @@ def _refuse_secrets(keys: Iterable[str]) -> None:
 
 
 def _refuse_other_namespaces(keys: Iterable[str]) -> None:
-    """A misspelt namespace, or the project's own, which `pulumi config set KEY` takes if no other is named."""
+    """A misspelled namespace, or the project's own, which `pulumi config set KEY` uses if none is given."""
     wrong = sorted(key for key in keys if _is_misplaced(key.partition(":")[0]))
     if wrong:
         raise InputError(f"not settings of this program: {', '.join(wrong)}: its settings begin with {NAMESPACE}:")

@@ -6,7 +6,7 @@ import threading
 
 
 class Stop:
-    """A wish to end. Only the first counts: what follows it must not interrupt the put-back."""
+    """A request to end a rollout. Only the first counts: later ones must not interrupt the restore."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -14,14 +14,14 @@ class Stop:
         self._why = ""
 
     def ask(self, why: str) -> None:
-        """Wish that the rollout ends, and wake it if it waits. People are told `why`; repeating it is harmless."""
+        """Request that the rollout ends, and wake it if it waits. `why` is shown to people; safe to repeat."""
         with self._lock:
             if not self._why:
                 self._why = why
                 self._wanted.set()
 
     def take(self) -> str:
-        """Why it is to end, told once; empty if it is not."""
+        """Why it is to end, returned once; empty if it is not."""
         if not self._wanted.is_set():
             return ""
         self._wanted.clear()

@@ -31,15 +31,15 @@ class Reads(Protocol):
 class Snapshots(Reads, Protocol):
     """EBS and EC2 as an upload sees them.
 
-    A call whose answer was lost may be repeated: none does anything twice, except `complete`, which may then be refused
-    because the snapshot is not pending any more.
+    A call whose response was lost may be repeated: none has its effect twice, except `complete`, which may then be
+    refused because the snapshot is no longer pending.
     """
 
     def find(self, tags: Mapping[str, str]) -> list[Snapshot]:
         """All snapshots of this account that carry all of `tags`, in whatever state."""
 
     def start(self, start: Start) -> Started:
-        """Start a snapshot, or be told again of the one that the same token has started."""
+        """Start a snapshot, or return the one that the same token has started."""
 
     def complete(self, snapshot_id: str, block_count: int, checksum: str) -> None:
         """Complete a snapshot that was sent `block_count` blocks, with their LINEAR checksum."""
@@ -59,11 +59,11 @@ class Connection(Protocol):
     ) -> None:
         """Write a block, in one attempt. Returns only if EBS has acknowledged it with the same digest.
 
-        Calls `sent` as soon as it does not need `block` any more.
+        Calls `sent` as soon as it no longer needs `block`.
         """
 
     def close(self) -> None:
-        """Let go of it; a `put` of another thread that is under way fails. To repeat it is harmless."""
+        """Close it; a `put` of another thread that is in progress fails. Safe to repeat."""
 
 
 class Puts(Protocol):

@@ -20,32 +20,32 @@ class Balancer(Protocol):
     """The load balancer: one rule of a listener, its tags, and the health of targets."""
 
     def rule(self, listener: str) -> Rule | None:
-        """The rule that carries the weights, or None."""
+        """The rule with the weights, or None."""
 
     def forward(self, listener: str, weights: tuple[tuple[str, int], ...]) -> None:
-        """Write the weights, making the rule if there is none. The whole action is written: stickiness is reset."""
+        """Write the weights, and create the rule if there is none. The whole action is written: stickiness is reset."""
 
     def restore(self, listener: str, rule: Rule | None) -> None:
-        """Write the rule's own former actions (`rule.verbatim`); None deletes the rule."""
+        """Restore the rule's own previous actions (`rule.verbatim`); None deletes the rule."""
 
     def mend(self, listener: str) -> None:
-        """Take off the rule what `Rule.odd` tells. Without a rule it does nothing."""
+        """Remove from the rule what `Rule.odd` lists. Does nothing without a rule."""
 
     def targets(self, target_group: str) -> tuple[Target, ...]:
-        """The targets and their health; none for a target group that is gone."""
+        """The targets and their health; empty for a target group that no longer exists."""
 
     def tags(self, listener: str) -> Mapping[str, str]:
-        """The tags of the rule that carries the weights; empty if there is no rule."""
+        """The tags of the rule with the weights; empty if there is no rule."""
 
     def tag(self, listener: str, tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
-        """Write these tags on the rule, and take those keys off it. Without a rule it does nothing."""
+        """Write these tags on the rule, and remove those keys. Does nothing without a rule."""
 
 
 class Fleet(Protocol):
     """The auto scaling groups and their machines."""
 
     def group(self, name: str) -> Group | None:
-        """The group with what `rollout_tags` says of its tags, or None if it does not exist."""
+        """The group, with its tags read by `rollout_tags`, or None if it does not exist."""
 
     def resize(self, name: str, *, minimum: int, desired: int | None) -> None:
         """Write the minimum and, unless None, the desired capacity.
@@ -63,23 +63,23 @@ class Fleet(Protocol):
         """Write tags on the group, not on its machines."""
 
     def untag(self, name: str, keys: Sequence[str]) -> None:
-        """Take tags off the group; a key that it does not have is fine, and so is a group that is gone."""
+        """Remove tags from the group. A missing key, or a missing group, is not an error."""
 
     def releases_of(self, target_groups: Sequence[str], service: str) -> tuple[ReleaseTarget, ...]:
         """The releases of the stack's service, declared or not, that these target groups belong to, as tags say."""
 
     def schedule_scale_in(self, name: str, seconds: float, note: str = "") -> None:
-        """Let AWS set minimum and desired capacity to 0 in so many seconds, even if nothing of ours runs then.
+        """Let AWS set minimum and desired capacity to 0 after so many seconds, even if the deployer no longer runs.
 
         The tag `SCALE_IN`, with the note, is written before the scheduled action, so that no action is ever without its
-        tag. An action that is there is moved.
+        tag. An existing action is moved.
         """
 
     def cancel_scale_in(self, name: str) -> None:
-        """Delete that scheduled action, then its tag. That there is none is fine."""
+        """Delete that scheduled action, then its tag. A missing one is not an error."""
 
     def images(self, machines: Sequence[str]) -> Mapping[str, str]:
-        """The AMI id of each machine; one that EC2 does not know (yet) is left out."""
+        """The AMI ID of each machine; a machine that EC2 does not know (yet) is omitted."""
 
     def on_demand(self, name: str, percent: int) -> None:
         """Write the group's OnDemandPercentageAboveBaseCapacity, and nothing else of its mixed instances policy."""
@@ -89,44 +89,45 @@ class Metrics(Protocol):
     """CloudWatch."""
 
     def counts(self, target_groups: Sequence[str], seconds: float, slow: float | None) -> Report:
-        """What is told of the last so many seconds, and of these target groups.
+        """What CloudWatch has published about these target groups for the last so many seconds.
 
-        The first period is whole, although it may have begun before. `slow` is the limit in seconds for a slow answer;
-        with None, times are not asked for. A period of which CloudWatch knows nothing (yet) is left out.
+        The first period is complete, although it may have started before. `slow` is the limit in seconds for a slow
+        response; with None, response times are not requested. A period about which CloudWatch knows nothing (yet) is
+        omitted.
         """
 
     def alarms(self, names: Sequence[str]) -> Mapping[str, str]:
-        """The state (`OK`, `ALARM`, `INSUFFICIENT_DATA`) of each metric or composite alarm. A missing one is left out.
+        """The state (`OK`, `ALARM`, `INSUFFICIENT_DATA`) of each metric or composite alarm. A missing alarm is omitted.
 
         Never called without names.
         """
 
 
 class Switch(Protocol):
-    """The dead man's switch: one one-shot schedule of the service, which writes the former weights back by itself."""
+    """The dead man's switch: the service's one-time schedule, with which AWS restores the previous weights."""
 
     def arm(self, seconds: float, rule: Rule, run: str) -> None:
-        """Let the rule get its former actions back (`rule.verbatim`) in so many seconds, whatever becomes of us.
+        """Schedule that the rule gets its previous actions back (`rule.verbatim`) after so many seconds.
 
-        Makes the schedule, or overwrites it, also that of another run; `run` says in it whose it is.
+        Creates the schedule or overwrites it, even that of another run; `run` records whose it is.
         """
 
     def disarm(self, run: str | None) -> None:
-        """Delete the schedule, unless it is of another run; with None, whosever it is. That there is none is fine."""
+        """Delete the schedule, unless it belongs to another run; with None, whoever it belongs to. Safe to repeat."""
 
     def armed(self) -> Armed | None:
-        """The schedule as it stands, or None."""
+        """The current schedule, or None."""
 
 
 class Notifier(Protocol):
-    """Tells people. Whatever it raises is told as a warning and changes nothing."""
+    """Notifies people. Whatever it raises becomes a warning and changes nothing."""
 
     def tell(self, notice: Notice) -> None:
         """Send one message."""
 
 
 class Prober(Protocol):
-    """An HTTP client that follows no redirects. It never raises for an answer that does not come."""
+    """An HTTP client that follows no redirects. It never raises if there is no response."""
 
     def get(self, url: str, *, release: str | None, timeout: float) -> Answer:
         """GET with the preview header of `release`, or without; `timeout` in seconds."""

@@ -145,7 +145,7 @@ def take_up(
 
 
 class Driver:
-    """Does what the machine says until the end. Every move of traffic is one of it: a deploy, and the way back."""
+    """Performs the actions of the state machine until its end, for every move of traffic: a deploy or a rollback."""
 
     def __init__(
         self,
@@ -167,9 +167,9 @@ class Driver:
         self.phases: dict[str, float] = {}
 
     def drive(self, state: State, now: float, taken_up: str = "") -> State:
-        """The last state, when the traffic has moved, or everything is put back. `raise_first` says which.
+        """The last state, when the traffic has moved or everything is restored. `raise_first` says which.
 
-        `taken_up` is why another process goes on with a rollout that one has begun.
+        `taken_up` is the reason why this process continues a rollout that another one started; empty if it did not.
         """
         errors, clock = self._errors, self._clock
         entered = now
