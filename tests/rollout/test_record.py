@@ -298,6 +298,27 @@ def test_a_folder_that_cannot_be_written_to_costs_one_warning(tmp_path: Path) ->
     assert "exists" in warnings[0] or "directory" in warnings[0]
 
 
+def test_a_last_line_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """The disk is full at the end: the record would end without a word, as that of a rollout that was killed."""
+    (tmp_path / "file").write_text("")
+    sink = RecordFile(tmp_path / "file")
+    _, wanted = deploy()
+    sink.write(record.header(wanted, Kind.DEPLOY, run="run", stack="p/s", started="2026-11-26T09:00:00+00:00"))
+    sink._thread.join(10)  # as when the last line is the one that cannot be written
+    with pytest.raises(OSError, match=r"exists|directory"):
+        sink.close()
+
+
+def test_a_text_that_is_no_unicode_is_kept(tmp_path: Path) -> None:
+    """A byte of a console or of a path that is no UTF-8 would end the record there."""
+    sink = RecordFile(tmp_path)
+    _, wanted = deploy()
+    sink.write(record.header(wanted, Kind.DEPLOY, run="run", stack="p/s", started="2026-11-26T09:00:00+00:00"))
+    sink.write(Failed(at=1.0, reason="console: \udcff"))
+    assert sink.close() is not None
+    assert [entry.reason for entry in load(only(tmp_path)).entries if isinstance(entry, Failed)] == ["console: ?"]
+
+
 def test_a_disk_that_does_not_respond_does_not_hold_up_a_rollout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

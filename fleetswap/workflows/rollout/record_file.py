@@ -59,13 +59,12 @@ class RecordFile:
 
     def close(self) -> str | None:
         """Where the record is. Raises what a line met, `TimeoutError` if the disk does not respond."""
-        if not self._thread.is_alive():
-            return None
-        self._lines.put_nowait(None)
-        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            self._lines.put_nowait(None)
+            self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
             raise TimeoutError(f"{self._folder} does not respond")
-        if self._error is not None:
+        if self._error is not None:  # also of the last line, behind which no other one was tried
             raise self._error
         return str(self._path) if self._path is not None else None
 
@@ -116,7 +115,7 @@ class RecordFile:
 
 
 def _write(file: int, line: Line) -> int:
-    data = json.dumps(plain(line), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    data = json.dumps(plain(line), ensure_ascii=False, allow_nan=False).encode(errors="replace") + b"\n"
     left = memoryview(data)
     while left:  # a disk that is nearly full takes a part
         left = left[os.write(file, left) :]
