@@ -34,7 +34,7 @@ UPLOAD = "fleetswap:upload"
 what they make, this tag names another snapshot, if it is there at all."""
 
 MOST = 40
-"""Tags of the user, at most: a resource has 50, and a group under a rollout carries nine of ours (`marks`)."""
+"""Tags of the user, at most: a resource has 50, and a group under a rollout carries nine of ours (`rollout_tags`)."""
 
 KEY_CHARS, VALUE_CHARS = 127, 255
 """The shortest limits of those that take our tags (EBS direct, StartSnapshot)."""

@@ -49,7 +49,7 @@ class Progress:
 
 
 class Meter:
-    """Makes rates and the time left out of figures that are told again and again."""
+    """Makes rates and the time left from counts that are reported again and again."""
 
     def __init__(self, unit: str) -> None:
         """`unit` is what one block sent or read is called: puts, gets."""

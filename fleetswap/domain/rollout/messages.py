@@ -57,7 +57,7 @@ class OnDemand:
 
 @dataclass(frozen=True)
 class ScheduleScaleIn:
-    """Let AWS scale a group to 0 in so many seconds, instead of when it would by now; `note` is `marks.ScaleIn`'s.
+    """Let AWS scale a group to 0 in so many seconds, not when it would by now; `note` is `rollout_tags.ScaleIn`'s.
 
     With the note of this run it is planned for the case that we die, so that the group may have traffic meanwhile, but
     only if our own switch would take it away before (else `Held`).
@@ -156,12 +156,12 @@ Change = (
 
 @dataclass(frozen=True)
 class Look:
-    """Read the rule, every group, the targets of the candidate and of what serves, and the switch.
+    """Read the rule, every group, the targets of the candidate and of the serving releases, and the switch.
 
-    What has traffic and is not in the order is looked for by its target group.
+    What has traffic and is not in the order is looked up by its target group.
 
-    The first look also reads the rule's tags, the alarms, and the activities that failed before. After one for
-    `scaling` the candidate is scaled anew, whatever is seen of its health.
+    The first look also reads the rule's tags, the alarms, and earlier failed activities. After a look for `scaling`,
+    the candidate is scaled again, whatever its health.
     """
 
     first: bool = True
@@ -184,20 +184,20 @@ class ReadImages:
 
 @dataclass(frozen=True)
 class Probe:
-    """Ask the candidate through its preview rule."""
+    """Send a request to the candidate through its preview rule."""
 
 
 @dataclass(frozen=True)
 class Confirm:
-    """Read the rule and the candidate's targets, and ask the plain address."""
+    """Read the rule and the candidate's targets, and send a request to the plain address."""
 
 
 @dataclass(frozen=True)
 class ReadEvidence:
-    """Read all that speaks for or against the candidate; requests are counted since so many seconds ago.
+    """Read all evidence for and against the candidate; requests are counted since so many seconds ago.
 
-    `live` is the target group that had the traffic before, with which the candidate is compared; `shared` tells that it
-    still has some of it, so that its health matters, too.
+    `live` is the target group that had the traffic before, with which the candidate is compared. With `shared` it still
+    has some of it, so that its health matters, too.
     """
 
     seconds: float
@@ -226,7 +226,7 @@ class ReadRule:
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for so many seconds, tell why, then do `then`."""
+    """Wait for so many seconds, show why, then do `then`."""
 
     seconds: float
     why: str
@@ -246,7 +246,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class End:
-    """The end. `kind` is None after a success; `problems` are failures of the put-back, `remedy` is what may help."""
+    """The end. `kind` is None after a success; `problems` is what could not be restored, `remedy` is what may help."""
 
     kind: Kind | None = None
     reason: str = ""
@@ -322,7 +322,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """The answer to `Confirm`. `rule_known` and `targets` tell what AWS did not answer to."""
+    """The response to `Confirm`. `rule_known` and `targets` show where AWS did not respond."""
 
     rule: Rule | None
     rule_known: bool

@@ -167,27 +167,27 @@ def shares(rule: Rule | None) -> frozenset[tuple[str, float]] | None:
 
 @dataclass(frozen=True)
 class Group:
-    """An auto scaling group: its bounds, its desired capacity, its machines, and what its tags say (`marks`)."""
+    """An auto scaling group: its bounds, its desired capacity, its machines, and its tags (`rollout_tags`)."""
 
     minimum: int
     desired: int
     maximum: int
     machines: tuple[Machine, ...] = ()
     pin: int | None = None
-    """The minimum that it is to have again: a rollout has raised it, and has not put it back yet (`marks.PIN`)."""
+    """The minimum to restore: a rollout has raised it, and has not restored it yet (`rollout_tags.PIN`)."""
     abort: str | None = None
-    """The reason why its rollout is to stop (`marks.ABORT`)."""
+    """Why its rollout is to abort (`rollout_tags.ABORT`)."""
     scale_in: str | None = None
-    """When AWS will scale it in by a scheduled action, or has, as its tag says (`marks.SCALE_IN`)."""
+    """When AWS will scale it in by a scheduled action, or has, as its tag says (`rollout_tags.SCALE_IN`)."""
     scale_in_note: str = ""
-    """What for (`marks.ScaleIn`)."""
+    """What for (`rollout_tags.ScaleIn`)."""
     has_action: bool = True
     """Whether the scheduled action that the tag tells of exists: a deployer may have died between the two, or a hand
     has deleted it. Means nothing without a tag, or without machines."""
     on_demand_percent: int | None = None
     """OnDemandPercentageAboveBaseCapacity; None for a group without a mixed instances policy."""
     on_demand_pin: int | None = None
-    """The percentage that it is to have again (`marks.ON_DEMAND`)."""
+    """The percentage to restore (`rollout_tags.ON_DEMAND`)."""
 
     @property
     def own_minimum(self) -> int:
@@ -196,7 +196,7 @@ class Group:
 
     @property
     def is_planned(self) -> bool:
-        """Whether AWS will scale it in by itself: a tag alone is no plan."""
+        """Whether AWS will scale it in on a schedule: a tag alone does not."""
         return self.scale_in is not None and self.has_action
 
 

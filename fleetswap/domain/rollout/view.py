@@ -57,7 +57,7 @@ class ReleaseView:
 
 @dataclass(frozen=True)
 class ServiceView:
-    """A service at this moment. `switch` is the dead man's switch; `unknown` tells what could not be read."""
+    """A service at this moment. `switch` is the dead man's switch; `unknown` lists what could not be read."""
 
     service: Service
     rule: Rule | None

@@ -25,11 +25,11 @@ POLICY = Policy(
 
 
 def choose(now: ServiceView, to: str | None) -> ReleaseView:
-    """The release to put the traffic back on: the one asked for, or the one that a rollout moved it away from.
+    """The release to roll back to: the requested one, or the one that a rollout moved the traffic away from.
 
-    While several have traffic, or another than the last live one, a rollout is under way or has died, or the switch or
-    a hand has moved it: then the last live one is meant; otherwise the standby. Without tags, the only other release
-    with machines is meant. An `InputError` if there is none to go to.
+    If several releases have traffic, or another than the last live one, then a rollout is running or has died, or the
+    switch or a person has moved the traffic: the last live one is chosen. Otherwise it is the standby. Without tags,
+    the only other release with machines is chosen. `InputError` if there is none to roll back to.
     """
     if to is not None:
         found = now.release(to)

@@ -53,7 +53,7 @@ def find(finder: Finder, service: str, stack: str | None) -> Service:
 
 
 def status(service: Service, *, balancer: Balancer, fleet: Fleet, switch: Switch | None) -> ServiceView:
-    """What is real now. Reads only. Of what AWS does not answer to, `unknown` tells, except of the rule itself."""
+    """The service as it is now. Reads only. `unknown` lists what AWS did not return; the rule must be readable."""
     unknown: list[str] = []
 
     def known(read: Callable[[], T], otherwise: T) -> T:
@@ -90,10 +90,11 @@ def status(service: Service, *, balancer: Balancer, fleet: Fleet, switch: Switch
 
 
 def abort(service: Service, reason: str, *, balancer: Balancer, fleet: Fleet, clock: Clock) -> tuple[str, ...]:
-    """Stop the rollout that runs, wherever it runs; it puts back the traffic itself. The releases that were told.
+    """Abort the running rollout, on whatever computer it runs; it restores the traffic itself.
 
-    Whether one runs cannot be seen from here: the tag is read by the next reading of a rollout, and removed at the
-    start of the next one. An `InputError` if there is no release that a rollout could be about.
+    Returns the releases that got the request. Whether a rollout is running cannot be seen from here: it reads the tag
+    at its next reading, and the next rollout removes it at its start. `InputError` if there is no release that a
+    rollout could be about.
     """
     now = patiently(lambda: status(service, balancer=balancer, fleet=fleet, switch=None), clock)
     told = in_rollout(now)

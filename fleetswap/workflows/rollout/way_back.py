@@ -24,7 +24,7 @@ from fleetswap.workflows.rollout.service import status, time_now
 
 @dataclass(frozen=True)
 class WentBack:
-    """The traffic is on `live`. `left` had it before; `warnings` tell what could not be done beside it."""
+    """The traffic is on `live`. `left` had it before; `warnings` list what could not be done besides."""
 
     service: str
     live: str
