@@ -15,6 +15,8 @@ from pulumi.output import Unknown
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from fleetswap.domain.errors import InputError
+
 ELSEWHERE = "key"
 """In an error's context: the key that is meant, below the one that pydantic names."""
 
@@ -57,8 +59,18 @@ class ProviderInputs(Strict):
 
     @classmethod
     def of(cls, props: dict[str, Any]) -> Self:
-        """Read the inputs from a resource's properties, which also contain its outputs."""
-        return cls.model_validate({key: value for key, value in props.items() if key in cls.model_fields})
+        """Read the inputs from a resource's properties, which also contain its outputs.
+
+        Raises `InputError` if they are not valid: a refresh and a destroy read the state without a `check`.
+        """
+        try:
+            return cls.model_validate({key: value for key, value in props.items() if key in cls.model_fields})
+        except ValidationError as error:
+            problems = "; ".join(f"{key_of(each)}: {reason_of(each)}" for each in problems_of(error))
+            raise InputError(
+                f"this version of Fleetswap cannot read the inputs of the resource ({problems}): use the version that"
+                " deployed the stack, or a newer one"
+            ) from error
 
 
 def check_failures(model: type[BaseModel], props: dict[str, Any]) -> list[CheckFailure]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pulumi.output import Unknown
 
+from fleetswap.domain.errors import InputError
 from fleetswap_pulumi import disk_image, rollout
 from fleetswap_pulumi.checks import ProviderInputs, check_failures, path_of
 from tests.states.old import V0_1
@@ -61,6 +62,17 @@ def test_what_a_preview_does_not_know_is_not_judged() -> None:
     unknown = Unknown()  # type: ignore[no-untyped-call] # Pulumi does not annotate it
     sides = [{**side, "group": unknown, "target_group": unknown} for side in ROLLOUT[1]["sides"]]
     assert check_failures(rollout.Inputs, {**ROLLOUT[1], "url": unknown, "sides": sides}) == []
+
+
+def test_a_state_of_a_newer_version_is_refused_in_one_line() -> None:
+    """`pulumi destroy` with an older version would end in pages of pydantic's, which say nothing of versions."""
+    model, good = ROLLOUT
+    with pytest.raises(InputError) as caught:
+        model.of({**good, "policy": {**good["policy"], "newer": 1}})
+    assert str(caught.value) == (
+        "this version of Fleetswap cannot read the inputs of the resource (policy.newer: there is no such key):"
+        " use the version that deployed the stack, or a newer one"
+    )
 
 
 @pytest.mark.parametrize(
