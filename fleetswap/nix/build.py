@@ -152,7 +152,7 @@ def find_disk(out: Path) -> Path:
         )
     if len(disks) > 1:
         names = ", ".join(disk.name for disk in disks)
-        raise InputError(f"{out} holds {len(disks)} disks ({names}): use a derivation whose output is a disk")
+        raise InputError(f"{out} holds {len(disks)} disks ({names}): use a derivation whose output has only one")
     return disks[0]
 
 

@@ -282,7 +282,7 @@ def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     refused(tmp_path, "is a directory: name the disk image in it")
     refused(tmp_path / "none.raw", "does not exist: build it, or correct the path")
-    refused(tmp_path / "pipe", "is not a regular file: use a file")
+    refused(tmp_path / "pipe", "is not a regular file: use the path of a disk image file")
 
 
 def test_the_identity_is_what_sha256sum_says(gpt: Path) -> None:

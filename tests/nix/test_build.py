@@ -224,7 +224,7 @@ def test_the_disk_is_the_output_or_the_only_one_in_it(tmp_path: Path) -> None:
     [
         (["readme", "log"], "does not contain a disk (*.raw, *.img, *.vhd, *.qcow2) but log, readme"),
         ([], "but nothing"),
-        (["b.vhd", "a.raw", "log"], "holds 2 disks (a.raw, b.vhd)"),
+        (["b.vhd", "a.raw", "log"], "holds 2 disks (a.raw, b.vhd): use a derivation whose output has only one"),
     ],
 )
 def test_an_output_without_exactly_one_disk_is_refused(tmp_path: Path, names: list[str], expected: str) -> None:

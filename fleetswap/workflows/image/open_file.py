@@ -98,7 +98,7 @@ def _open(path: Path) -> int:
         if stat.S_ISDIR(mode):
             raise InputError(f"image {path} is a directory: name the disk image in it")
         if not stat.S_ISREG(mode):
-            raise InputError(f"image {path} is not a regular file: use a file")
+            raise InputError(f"image {path} is not a regular file: use the path of a disk image file")
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise InputError(f"image {path} does not exist: build it, or correct the path") from None
