@@ -148,16 +148,32 @@ def _export(
 ) -> None:
     """Export what the rollout has reached; what an update without it (`--target`, `--exclude`) leaves is as it was."""
 
-    def told(values: Sequence[Any]) -> dict[str, Any]:
-        serving, left, now = values
-        reached = served(read, decided.ledger, serving, left or None)
-        spent = before.get("seconds", {}) if reached is read else now
-        return {"standby": reached.standby or "", "seconds": spent, "ledger": to_plain(reached)}
+    def told(values: Sequence[Any]) -> Ledger:
+        serving, left = values
+        return served(read, decided.ledger, serving, left or None)
 
-    outputs = pulumi.Output.all(rollout.serving, rollout.left, seconds).apply(told)
-    pulumi.export("live", rollout.serving)
-    for name in ("standby", "seconds", "ledger"):
-        pulumi.export(name, outputs[name])
+    # Not together with the times: those of an image that is left out are unknown, what the rollout has reached is not.
+    reached = pulumi.Output.all(rollout.serving, rollout.left).apply(told)
+    spent = pulumi.Output.all(reached, seconds).apply(
+        lambda both: before.get("seconds", {}) if both[0] is read else both[1]
+    )
+    outputs = {
+        "live": rollout.serving,
+        "standby": reached.apply(lambda ledger: ledger.standby or ""),
+        "seconds": spent,
+        "ledger": reached.apply(to_plain),
+    }
+    for name, output in outputs.items():
+        pulumi.export(name, _known(output, before.get(name)))
+
+
+def _known(output: pulumi.Output[Any], otherwise: object) -> pulumi.Output[Any]:
+    """An output of this update or, if the update leaves out what makes it, `otherwise`: the engine keeps "unknown"."""
+
+    async def settled() -> object:
+        return await output.future() if await output.is_known() else otherwise
+
+    return output if pulumi.runtime.is_dry_run() else pulumi.Output.from_input(settled())
 
 
 def read_outputs() -> Mapping[str, Any]:

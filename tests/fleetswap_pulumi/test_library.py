@@ -188,3 +188,5 @@ def test_the_program_with_the_engine(environment: Path, project: Path, endpoint:
     with Clients(endpoint) as clients:
         (snapshot,) = clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
     assert snapshot["State"] == "completed"
+    assert "ledger" not in stack.outputs(), "nothing is live yet, and the next update begins with a new ledger"
+    assert '"op": "create"' in stack.run("preview", "--json")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from tests.fakes.ebs import disk_file
 from tests.states.old import V0_1
 from tests.states.replay import Replay, replay
 from tools.local.config import SALT, configuration
@@ -17,6 +20,18 @@ from tools.local.process import environment
 from tools.local.work import PROJECT, STACK, Work
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+OFFERS_ASKED = {
+    "LocationType": "availability-zone",
+    "Filter.1.Name": "instance-type",
+    "Filter.1.Value.1": "c7a.large",
+    "Filter.1.Value.2": "c7i.large",
+    "Filter.2.Name": "location",
+    "Filter.2.Value.1": "us-east-1a",
+    "Filter.2.Value.2": "us-east-1b",
+}
+"""What is asked of a release that is new, by DescribeInstanceTypeOfferings."""
 
 
 class Imported:
@@ -38,8 +53,17 @@ class Imported:
         self.run("stack", "init", STACK, cwd=folder)
         (folder / "state.json").write_text(V0_1.text(aws.endpoint))
         self.run("stack", "import", "--stack", STACK, "--file", str(folder / "state.json"), cwd=folder)
-        live = {"release": V0_1.ledger["live"]}
-        self._config.write_text(yaml.safe_dump(configuration(V0_1.settings, live, port=aws.server_port)))
+        self.configure({"fleetswap:release": V0_1.ledger["live"]})
+
+    def configure(self, changes: dict[str, Any]) -> None:
+        """Write the settings of then, with changes."""
+        settings = {"config": {**V0_1.settings["config"], **changes}}
+        self._config.write_text(yaml.safe_dump(configuration(settings, {}, port=self._aws.server_port)))
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs, as its state has them."""
+        found: dict[str, Any] = json.loads(self.run("stack", "output", "--stack", STACK, "--json"))
+        return found
 
     def run(self, *args: str, cwd: Path = ROOT) -> str:
         """What `pulumi` says; it must end well, and ask AWS nothing that was not recorded."""
@@ -79,6 +103,26 @@ def test_a_refresh_finds_nothing_changed(stack: Imported) -> None:
     said = stack.preview("refresh", "--preview-only", "--target", "**dynamic/fleetswap:**")
     dynamic = [each for each in V0_1.resources() if "dynamic/fleetswap:" in each["urn"]]
     assert told(said) == [f"{len(dynamic)} unchanged"], said
+
+
+def test_an_update_of_something_else_leaves_the_ledger(tmp_path: Path, engine_bin: Path) -> None:
+    """With a new image in the settings, `up --target` would write "unknown" over the ledger: no update works then."""
+    offers = "".join(
+        f"<item><instanceType>{each}</instanceType><location>us-east-1a</location></item>"
+        for each in V0_1.settings["config"]["fleetswap:machine"]["instance_types"]
+    )
+    kind = "DescribeInstanceTypeOfferings"
+    asked = {"service": "ec2", "action": kind, "params": OFFERS_ASKED}
+    answer = f"<{kind}Response><instanceTypeOfferingSet>{offers}</instanceTypeOfferingSet></{kind}Response>"
+    recorded = {**asked, "status": 200, "headers": {"Content-Type": "text/xml"}, "body": answer}
+    with replay([*V0_1.answers, recorded]) as aws:
+        stack = Imported(tmp_path, engine_bin, aws)
+        before = stack.outputs()
+        stack.configure({"fleetswap:image": {"file": str(disk_file(tmp_path / "new.raw"))}})
+        (vpc,) = (each["urn"] for each in V0_1.resources() if each["type"] == "aws:ec2/vpc:Vpc")
+        said = stack.preview("up", "--yes", "--skip-preview", "--target", vpc)
+        assert "Resources:\n    63 unchanged" in said
+        assert stack.outputs() == before
 
 
 def told(said: str) -> list[str]:
