@@ -32,9 +32,9 @@ down: ## stop every process and remove the state; the engine and the environment
 test: setup ## run every test; tests of a whole stack run beside the others (tests/conftest.py)
 	@$(python) -m pytest -n 2 --dist loadgroup --durations 10 --cov=fleetswap/domain --cov-report=term
 
-fast := not (engine or machines or disks or nix or haproxy or go or e2e or slow)
+fast := not (engine or machines or disks or nix or haproxy or go or e2e or localcloud or slow)
 
-test-fast: setup-python ## run the tests that need only Python (no engine, QEMU or Nix): about a minute
+test-fast: setup-python ## run the tests that need only Python (no engine, QEMU, Nix or local cloud): about 120 s of CPU time
 	@$(python) -m pytest -n 2 --dist loadfile -q -m '$(fast)'
 
 check: setup lint test ## run everything that a change must pass

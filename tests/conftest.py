@@ -72,6 +72,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def _local_cloud() -> None:
+    """For what starts a local cloud, or moto alone: the tests that use it get the marker `localcloud`."""
+
+
+@pytest.fixture(scope="session")
 def engine_bin() -> Path:
     """The directory of the real engine, as `make` finds it."""
     found = subprocess.run([needs.ROOT / "engine/find-or-build"], check=True, capture_output=True, text=True)

@@ -2,7 +2,7 @@
 
 `make test-fast` leaves out what has such a marker. A fixture gives its users their markers, a folder gives them to all
 that is in it; a module or a test says the rest with `pytest.mark`. A marker cannot be forgotten: without it, the
-programs that it stands for refuse to run.
+programs that it stands for refuse to run. A local cloud cannot: `tests/test_needs.py` finds what lacks its marker.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROGRAMS = {
 }
 """The programs behind each marker."""
 
-FIXTURES = {"engine_bin": ("engine",), "gpt_bytes": ("disks",), "parts": ("nix",)}
+FIXTURES = {"engine_bin": ("engine",), "gpt_bytes": ("disks",), "_local_cloud": ("localcloud",), "parts": ("nix",)}
 """What a test needs that uses one of these fixtures."""
 
 FOLDERS = {"tests/e2e": ("e2e", *PROGRAMS), "tests/nix": ("nix", "disks")}

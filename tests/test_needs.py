@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -38,6 +39,23 @@ def test_the_fast_tests_leave_out_every_marker() -> None:
     assert {*PROGRAMS, *(name for needed in [*FIXTURES.values(), *FOLDERS.values()] for name in needed)} <= names
     (expression,) = re.findall(r"^fast := not \((.*)\)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert set(expression.split(" or ")) == names
+
+
+def test_whatever_starts_a_local_cloud_is_marked() -> None:
+    """`make test-fast` would start it: a local cloud, unlike a program, cannot refuse."""
+    calls = {"LocalCloud", "mock_aws", "serve"}
+    unmarked = []
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        text = file.read_text()
+        if not any(f"{name}(" in text for name in calls):
+            continue
+        for function in ast.walk(ast.parse(text)):
+            if isinstance(function, ast.FunctionDef):
+                called = {ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
+                head = [ast.unparse(part) for part in (function.args, *function.decorator_list)]
+                if called & calls and not any("_local_cloud" in part for part in head):
+                    unmarked.append(f"{file.relative_to(ROOT)}: {function.name}")
+    assert unmarked == ["tests/fakes/localcloud.py: main"], "let the fixture that starts it take `_local_cloud`"
 
 
 def test_the_folders_are_there() -> None:

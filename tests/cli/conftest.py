@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CONTENT = disk_bytes(["data", "zero", "same"], 9 * BLOCK - 512, seed=3)
 
+NOBODY = "http://127.0.0.1:9"
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -93,15 +95,15 @@ class Local(Served):
 
 
 @pytest.fixture(scope="session")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A local cloud for all tests."""
+def endpoint(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A local cloud for all tests that ask for it."""
     with serve(tmp_path_factory.mktemp("cloud")) as served:
         yield served.endpoint
 
 
 @pytest.fixture(autouse=True)
-def environment(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home and a set of AWS settings of the test's own."""
+def environment(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home and a set of AWS settings of the test's own. Where it has no `endpoint`, nothing answers for AWS."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     home = tmp_path / "home"
@@ -115,7 +117,7 @@ def environment(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL": request.getfixturevalue("endpoint") if "endpoint" in request.fixturenames else NOBODY,
         "TERM": "xterm",
         "COLUMNS": "200",
     }.items():

@@ -37,12 +37,6 @@ TAKES: dict[tuple[str, ...], set[str]] = {
 OPTIONS = sorted(set().union(*TAKES.values()))
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> str:
-    """Nothing here may ask AWS."""
-    return "http://127.0.0.1:9"
-
-
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no project here, and no service is found: each command ends where it would begin."""

@@ -15,6 +15,8 @@ import pytest
 
 from tests.cli.conftest import Local
 
+pytestmark = pytest.mark.usefixtures("endpoint")
+
 FLEETSWAP = [sys.executable, "-m", "fleetswap"]
 
 

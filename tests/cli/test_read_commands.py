@@ -11,6 +11,8 @@ from tests.cli.conftest import CONTENT, Local, Ran
 from tests.fakes.ebs import BLOCK, disk_bytes
 from tests.fakes.reads import mapped
 
+pytestmark = pytest.mark.usefixtures("endpoint")
+
 Cli = Callable[..., Ran]
 
 

@@ -57,12 +57,6 @@ SETTINGS = "# The shop.\nconfig:\n  aws:region: us-east-1\n  fleetswap:service: 
 Cli = Callable[..., Ran]
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> str:
-    """Nothing here may ask AWS."""
-    return "http://127.0.0.1:9"
-
-
 def entry(name: str) -> Entry:
     """A release that is what its id says: a ledger with any other is refused as changed by hand."""
     machine = Machine(instance_types=("c7i.large",), on_demand_base=1, on_demand_percent=0)

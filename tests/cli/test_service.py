@@ -28,11 +28,13 @@ from tests.fakes.localcloud import serve
 ROLE = "arn:aws:iam::123456789012:role/switch"
 PROJECT = "name: fleetswap\nruntime: python\n"
 
+pytestmark = pytest.mark.usefixtures("endpoint")
+
 Cli = Callable[..., Ran]
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def endpoint(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cloud whose targets are healthy, in place of the other tests'."""
     with serve(tmp_path_factory.mktemp("cloud"), healthy=True) as served:
         yield served.endpoint

@@ -14,6 +14,8 @@ from fleetswap.workflows.image import ship
 from tests.cli.conftest import CONTENT, Local, Ran
 from tests.fakes.ebs import BLOCK
 
+pytestmark = pytest.mark.usefixtures("endpoint")
+
 Cli = Callable[..., Ran]
 
 FIGURES = {

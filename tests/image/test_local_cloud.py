@@ -35,7 +35,7 @@ from tests.fakes.localcloud import serve
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def endpoint(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A local cloud for all tests; a snapshot takes its time to be completed."""
     with serve(tmp_path_factory.mktemp("cloud"), late=True) as served:
         yield served.endpoint

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import botocore.session
 import pytest
 from botocore import xform_name
+from botocore.loaders import Loader
 
 from fleetswap.aws.session import MODELS, Cloud
 from tools import trim_models
@@ -46,6 +48,13 @@ def test_the_endpoint_is_the_regions(region: str, host: str) -> None:
     assert Cloud(region).ebs_and_ec2(1)[1].meta.endpoint_url == f"https://{host}"
 
 
+@cache
+def loader() -> Loader:
+    """Botocore's models and endpoints, read once: reading them takes most of a client's time."""
+    found: Loader = botocore.session.Session().get_component("data_loader")
+    return found
+
+
 @pytest.mark.parametrize("setting", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1"])
 def test_endpoints_are_those_of_botocore(region: str, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +63,7 @@ def test_endpoints_are_those_of_botocore(region: str, setting: str, monkeypatch:
         monkeypatch.setenv(setting, value)
         ours = [client.meta.endpoint_url for client in Cloud(region).ebs_and_ec2(1)]
         session = botocore.session.Session()
+        session.register_component("data_loader", loader())
         assert ours == [session.create_client(name, region_name=region).meta.endpoint_url for name in ("ebs", "ec2")]
 
 

@@ -28,7 +28,7 @@ class Clock:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
+def cloud(_local_cloud: None, tmp_path: Path) -> Iterator[LocalCloud]:
     """A control plane without machines, at a free port; nothing is late. Other packages borrow it."""
     store = SnapshotStore(tmp_path / "cloud" / "snapshots", settle_seconds=0.0)
     cloud = LocalCloud(tmp_path / "cloud", 0, machines=False, store=store, clock=Clock(), lateness=Lateness.none())

@@ -57,7 +57,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Made in the order of the program, by clients whose every answer is compared with the service's model."""
     root = tmp_path_factory.mktemp("as-aws")
     cloud = LocalCloud(root, 0, machines=False, store=SnapshotStore(root / "snapshots", settle_seconds=0.0))

@@ -54,7 +54,7 @@ def disk(version: str) -> bytes:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
+def cloud(_local_cloud: None, tmp_path: Path) -> Iterator[LocalCloud]:
     """A local cloud with machines."""
     store = SnapshotStore(tmp_path / "cloud" / "snapshots", settle_seconds=0.0)
     cloud = LocalCloud(tmp_path / "cloud", 0, store=store)

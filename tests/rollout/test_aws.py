@@ -34,7 +34,7 @@ REGION = "us-east-1"
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def aws(_local_cloud: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Moto instead of AWS, and credentials that open nothing."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")

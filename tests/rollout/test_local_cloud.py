@@ -20,7 +20,7 @@ from tests.fakes.localcloud import serve
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def cloud(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A local cloud for all tests, as late as AWS."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "local")

@@ -208,7 +208,7 @@ class Ill:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(_local_cloud: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A fresh account with one service."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")

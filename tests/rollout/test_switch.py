@@ -261,6 +261,7 @@ def test_a_role_made_a_moment_ago_is_waited_for(client: Any, stub: Stubber) -> N
         of_web(client).arm(60, RULE, "run-1")
 
 
+@pytest.mark.usefixtures("_local_cloud")
 def test_what_it_will_do_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next deployer could not tell what an old switch would put back, nor when."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
