@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import Aborted, CloudError
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.rollout_tags import RolledBack, ScaleIn
@@ -167,3 +167,20 @@ def test_what_has_arrived_stays_when_the_network_is_gone() -> None:
         with suppress(CloudError):
             back(world)
         assert world.serving() == {"tg-good"}, (call, world.log)
+
+
+def test_weights_that_were_written_stay_when_the_network_is_gone() -> None:
+    """The network goes right after the weights were written: two minutes later all users would be sent back to the bad
+    release.
+    """
+    world = settled()
+    back(world)
+    written = max(index for index, name in enumerate(world.names) if name == "forward")
+    for call in (written + 1, written + 2, written + 3):
+        world = settled()
+        world.__class__ = Cut
+        cast("Cut", world).cut_from = call
+        with pytest.raises((Aborted, CloudError), match="the traffic stays on good"):
+            back(world)
+        assert world.serving() == {"tg-good"}, world.log
+        assert RolledBack.read(world.rule_tags[rollout_tags.ROLLED_BACK]).release == "bad"

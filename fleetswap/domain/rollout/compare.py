@@ -42,9 +42,8 @@ def fail(state: State, kind: Kind, why: str, now: float) -> State:
     ending = state.ending if state.ending.kind else End(kind, why)
     deadline = now + state.order.policy.patience
     state = replace(state, phase=Phase.COMPARE, ending=ending, refusals=0, streak=Streak(), deadline=deadline, queue=())
-    if state.arrived:  # the same command once more would go back to what was left
-        terms = replace(state.order.terms, again="check with `fleetswap status`")
-        state = replace(state, order=replace(state.order, terms=terms))
+    if state.arrived:
+        state = _arrived(state)
     if state.first is None:
         return clean_up.end(state)
     if not state.moved:
@@ -101,7 +100,7 @@ def _compare(state: State) -> State:
     return replace(state, doing=Compare(tuple(sorted(state.served))))
 
 
-def _compared(state: State, event: Compared, now: float) -> State:
+def _compared(state: State, event: Compared, now: float) -> State:  # noqa: PLR0911 - one reason after the other
     candidate = state.order.candidate
     if _taken_over(state, event, now):
         return _left_to_the_newer(state, event, now)
@@ -112,6 +111,12 @@ def _compared(state: State, event: Compared, now: float) -> State:
     alone = shares(Rule(((candidate.target_group, ALL),)))
     if state.arrived and (not event.rule_known or shares(event.rule) == alone):
         return _keep(state, now)
+    if state.order.terms.overrules and state.moved and state.ending.kind in {Kind.ABORTED, Kind.CLOUD}:
+        # AWS may not have responded for a while: that is no reason to go back to what is to be left.
+        if not event.rule_known and now < state.deadline:
+            return state.wait(clean_up.PAUSE, "AWS does not show which release has the traffic", state.doing)
+        if event.rule_known and shares(event.rule) == alone != shares(state.home) and event.candidate != 0:
+            return _keep(_arrived(state), now)
     had = any(target_group == candidate.target_group for weights in state.written for target_group, _ in weights)
     if had and state.served and event.before == 0 and event.candidate:
         first: list[Change] = [Route(((candidate.target_group, ALL),))]  # some users are on machines that do not answer
@@ -149,6 +154,12 @@ def _left_to_the_newer(state: State, event: Compared, now: float) -> State:
 
 def _no_way_back(state: State, now: float) -> State:
     return put_back.stay(state, f"{state.previous} was being scaled in already", now)
+
+
+def _arrived(state: State) -> State:
+    """The same command once more would go back to what was left, so no message may ask for it."""
+    terms = replace(state.order.terms, again="check with `fleetswap status`")
+    return replace(state, arrived=True, order=replace(state.order, terms=terms))
 
 
 def _keep(state: State, now: float) -> State:
