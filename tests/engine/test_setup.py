@@ -97,7 +97,7 @@ def test_missing_python_is_told_first_and_nothing_is_created(machine: Machine) -
     """Set-up would fail somewhere in the middle, or leave half of an environment."""
     done = machine.setup()
     assert done.returncode == 2
-    assert done.stderr.startswith("error: there is no Python 3.11 or newer: install python3")
+    assert done.stderr.startswith("error: Python 3.11 or newer is missing: install python3")
     assert len(done.stderr.splitlines()) == 1
     assert not (machine.project / ".venv").exists()
     assert not (machine.project / ".work").exists()
@@ -106,7 +106,7 @@ def test_missing_python_is_told_first_and_nothing_is_created(machine: Machine) -
 def test_too_old_a_python_is_no_python(machine: Machine) -> None:
     """Set-up would make an environment in which the program does not start."""
     machine.is_complete()
-    assert "there is no Python 3.11" in machine.setup(TOO_OLD="1").stderr
+    assert "Python 3.11 or newer is missing" in machine.setup(TOO_OLD="1").stderr
 
 
 def test_missing_commands_are_told_where_they_cannot_be_installed(machine: Machine) -> None:
@@ -140,7 +140,7 @@ def test_the_python_environment_alone_needs_nothing_else(machine: Machine) -> No
     """Who runs the fast tests would have to install QEMU and Nix first, or wait until an engine is built."""
     machine.script(machine.bin / "python3", PYTHON)
     done = machine.setup("python")
-    assert (done.returncode, done.stderr) == (0, "making the Python environment .venv from requirements-dev.lock\n")
+    assert (done.returncode, done.stderr) == (0, "creating the Python environment .venv from requirements-dev.lock\n")
     assert not [call for call in machine.calls() if call.startswith(("engine", "kernel"))]
     machine.is_complete()
     assert machine.setup().returncode == 0
