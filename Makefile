@@ -29,8 +29,8 @@ status: setup ## show what runs, and the outputs of the stack
 down: ## stop every process and remove the state; the engine and the environment are kept
 	@test ! -x $(python) || $(python) -m tools.local down
 
-test: setup ## run every test; tests of a whole stack run beside the others (tests/conftest.py)
-	@$(python) -m pytest -n 2 --dist loadgroup --durations 10 --cov=fleetswap/domain --cov-report=term
+test: setup ## run every test; a line of fleetswap/domain that none of them runs is a failure
+	@$(python) -m pytest -n 2 --dist loadgroup --durations 10 --cov=fleetswap/domain --cov-report=term --cov-fail-under=100
 
 fast := not (engine or machines or disks or nix or haproxy or go or e2e or localcloud or slow)
 
