@@ -1,4 +1,4 @@
-"""What a deploy and a way back took, phase by phase, and whether that is what was to be reached.
+"""What a deploy and a rollback took, phase by phase, and whether that is what was to be reached.
 
 It decides the verdicts, from figures alone; it runs nothing and reads no clock. Times are in seconds.
 """

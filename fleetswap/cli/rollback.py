@@ -26,12 +26,12 @@ from fleetswap.cli.project import Project
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain
 from fleetswap.domain.rollout.record import Kind
-from fleetswap.domain.rollout.way_back import POLICY, choose
+from fleetswap.domain.rollout.rollback import POLICY, choose
 from fleetswap.domain.text import counted
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import service as workflow
-from fleetswap.workflows.rollout import way_back
 from fleetswap.workflows.rollout.record_file import recorder_of
+from fleetswap.workflows.rollout.rollback import rollback_now
 
 THROUGH_PULUMI, NOW = "Through Pulumi", "With --now"
 """The headings of the options that only one way takes."""
@@ -189,7 +189,7 @@ def _now(
         )
     with Display("", "", quiet=quiet) as display:
         try:
-            done = way_back.rollback_now(
+            done = rollback_now(
                 at.service,
                 to,
                 balancer=at.balancer,

@@ -472,7 +472,7 @@ def test_rollback_now_writes_the_setting(
     assert "Pulumi.prod.yaml cannot be edited automatically" in ran.err
 
 
-def test_an_interrupted_way_back_says_so(cli: Cli, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_rollback_says_so(cli: Cli, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """After Ctrl-C no one would know whether the traffic has moved."""
 
     def interrupt(*_: object) -> None:

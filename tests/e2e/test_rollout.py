@@ -331,7 +331,7 @@ def test_a_rollback_to_a_standby_that_is_cold_by_now(fleet: LocalStack) -> None:
     assert len(set(fleet.groups())) == 2
 
 
-def test_a_way_back_without_the_state_is_seen_by_the_next_update(fleet: LocalStack) -> None:
+def test_a_rollback_without_the_state_is_seen_by_the_next_update(fleet: LocalStack) -> None:
     """A broken state backend would hold users on a bad version, or the next update would bring it back."""
     state = fleet.folder / "state"
     state.rename(fleet.folder / "lost")

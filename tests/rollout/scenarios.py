@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from fleetswap.domain.errors import CloudError, InputError
-from fleetswap.domain.rollout import rollout_tags, way_back
+from fleetswap.domain.rollout import rollback, rollout_tags
 from fleetswap.domain.rollout.model import Order, Policy, ReleaseTarget
 from fleetswap.domain.rollout.policy import Shortage
 from fleetswap.domain.rollout.rates import Limit
@@ -44,7 +44,7 @@ CANARY = replace(
 
 
 BACK = replace(
-    way_back.POLICY, interval=2, quick=1, deadline=60, shift_deadline=20, convergence=CONVERGENCE, patience=40, warm=120
+    rollback.POLICY, interval=2, quick=1, deadline=60, shift_deadline=20, convergence=CONVERGENCE, patience=40, warm=120
 )
 """Of `fleetswap rollback --now`."""
 
@@ -93,12 +93,12 @@ def order_for(
     )
 
 
-def way_back_order(world: SimWorld, to: str | None = None) -> Order | None:
+def rollback_order(world: SimWorld, to: str | None = None) -> Order | None:
     """What `fleetswap rollback --now` makes of this world; None if it refuses."""
     service = Service("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.fleets))
     try:
         now = status(service, balancer=world, fleet=world, switch=world)
-        return way_back.order(now, to, at=str(world.time), policy=BACK)
+        return rollback.order(now, to, at=str(world.time), policy=BACK)
     except InputError:
         return None
 

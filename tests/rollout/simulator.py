@@ -57,8 +57,8 @@ from tests.rollout.scenarios import (
     Scenario,
     abort_rollout,
     order_for,
+    rollback_order,
     target,
-    way_back_order,
 )
 from tests.rollout.sim_world import SLOW_OUT, Fleet, SimWorld
 
@@ -241,7 +241,7 @@ class Explorer:
     def _first(self) -> Deployer:
         """Who does what the scenario asks for."""
         world = self.scenario.make()
-        order = way_back_order(world, self.scenario.to) if self.scenario.back else self.scenario.order
+        order = rollback_order(world, self.scenario.to) if self.scenario.back else self.scenario.order
         assert order is not None
         first = self._deployer(order, world)
         if self.scenario.aborted is not None:
@@ -295,7 +295,7 @@ class Explorer:
         if fault in {HALF, HALF_CRASH}:
             return isinstance(deployer.state.doing, COMPOSITE)
         if fault == BY_HAND:
-            return way_back_order(deployer.world, "live") is not None
+            return rollback_order(deployer.world, "live") is not None
         return fault != LATE or self._is_due(deployer)
 
     def _is_due(self, deployer: Deployer) -> bool:
@@ -334,7 +334,7 @@ class Explorer:
     def _goes_wrong(self, deployer: Deployer, fault: str, story: tuple[str, ...]) -> str:
         """Change the world; the answer is how the next action fails."""
         if fault == BY_HAND:
-            order = way_back_order(deployer.world, "live")
+            order = rollback_order(deployer.world, "live")
             assert order is not None
             other = self._deployer(order, deployer.world)
             while not other.ended:
@@ -375,7 +375,7 @@ class Explorer:
             self._judge(dead, story)
             if armed and home is not None and world.rule_now is not None and world.rule_now != home:
                 raise Violation(self._tell(dead, story, "the switch did not bring the traffic home"))
-        order = way_back_order(world) if who == "now" else self._order(who, world)
+        order = rollback_order(world) if who == "now" else self._order(who, world)
         return None if order is None else self._deployer(order, world)
 
     def _agreed(self, back: Deployer) -> Deployer:

@@ -15,8 +15,8 @@ from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.model import Order, Policy, Rule
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.domain.rollout.view import Service
+from fleetswap.workflows.rollout.rollback import rollback_now
 from fleetswap.workflows.rollout.run import Outcome, observe, roll_out
-from fleetswap.workflows.rollout.way_back import rollback_now
 from tests.fakes.world import LISTENER, POLICY, Release, World, order, running, target
 
 ROLE = "arn:aws:iam::123456789012:role/switch"

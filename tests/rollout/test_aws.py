@@ -301,7 +301,7 @@ def test_rules_are_read_to_the_last_page(aws: None) -> None:
 
 
 def test_a_rule_without_tags(site: Site) -> None:
-    """A way back by hand, after someone has deleted the rule, would be refused for an empty list."""
+    """A rollback, after someone has deleted the rule, would be refused for an empty list."""
     Balancer(site.elb, tags={}).forward(site.listener, ((site.target_groups[0], 100),))
     assert len(site.rules()) == 1
 

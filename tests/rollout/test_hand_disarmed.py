@@ -13,8 +13,8 @@ from fleetswap.domain.rollout.model import Order, Rule
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.domain.rollout.view import Service
+from fleetswap.workflows.rollout.rollback import rollback_now
 from fleetswap.workflows.rollout.run import roll_out, take_up
-from fleetswap.workflows.rollout.way_back import rollback_now
 from tests.fakes.world import LISTENER, POLICY, Release, World, order, running, target
 
 HOURS = 4 * 3600.0
@@ -76,7 +76,7 @@ def test_what_is_left_on_the_candidate_without_a_switch_has_no_plan() -> None:
     assert not world.dark
 
 
-def test_a_way_back_that_fails_leaves_nothing_planned_for_what_has_the_traffic() -> None:
+def test_a_rollback_that_fails_leaves_nothing_planned_for_what_has_the_traffic() -> None:
     """It deletes the switch first. If there is nowhere to go, all that serves would be ended an hour later."""
     world = World(live=running(2, healthy=False), new=running(2))
     world.put_traffic(live=90, new=10)

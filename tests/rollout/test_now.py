@@ -1,4 +1,4 @@
-"""What works without the state: finding a service by tags, its status, the way back by hand, and stopping a rollout.
+"""What works without the state: finding a service by tags, its status, the rollback, and stopping a rollout.
 
 Against moto through the real adapters; where moto has no machines that can be ill, a balancer before it says so.
 """
@@ -28,14 +28,14 @@ from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.record import Found, Kind, Step, Written
+from fleetswap.domain.rollout.rollback import POLICY, choose
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.view import Service
-from fleetswap.domain.rollout.way_back import POLICY, choose
 from fleetswap.workflows.rollout.read_record import load
 from fleetswap.workflows.rollout.record_file import RecordFile
 from fleetswap.workflows.rollout.recorder import Recorder
+from fleetswap.workflows.rollout.rollback import rollback_now
 from fleetswap.workflows.rollout.service import abort, find, status
-from fleetswap.workflows.rollout.way_back import rollback_now
 
 STACK = "acme/fleetswap/prod"
 REGION = "us-east-1"
@@ -378,7 +378,7 @@ def test_back_to_a_cold_standby(world: World) -> None:
 
 
 def test_out_of_a_canary_that_no_one_attends(world: World) -> None:
-    """The deployer is gone in the middle of a canary: the hand's way back would go to the old standby, not to live."""
+    """The deployer is gone in the middle of a canary: the rollback would go to the old standby, not to live."""
     world.settled()
     world.size("web-c", 3, 3)
     world.size("web-b", 3, 3)
@@ -395,7 +395,7 @@ def test_out_of_a_canary_that_no_one_attends(world: World) -> None:
     assert RolledBack.read(world.balancer.tags(world.listener)[rollout_tags.ROLLED_BACK]).release == "web-c"
 
 
-def test_a_way_back_keeps_a_record(world: World, tmp_path: Path) -> None:
+def test_a_rollback_keeps_a_record(world: World, tmp_path: Path) -> None:
     """A report of an incident would have every deploy, and not what was done about the bad one."""
     world.settled()
     world.back(recorder=Recorder(RecordFile(tmp_path), kind=Kind.ROLLBACK, stack=STACK))
@@ -541,7 +541,7 @@ def test_abort_without_a_rollout(world: World) -> None:
         abort(world.service, "x", balancer=world.balancer, fleet=world.fleet, clock=world.clock)
 
 
-def test_repeating_a_way_back_that_failed(world: World) -> None:
+def test_repeating_a_rollback_that_failed(world: World) -> None:
     """The first try moved nothing; the second must not take what it left for the order of things."""
     world.settled()
     balancer = Ill(world)

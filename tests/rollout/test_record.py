@@ -157,7 +157,7 @@ def test_a_step_that_is_not_watched_is_kept_too(tmp_path: Path) -> None:
     assert (step.weight, step.hold, step.verdict, step.findings) == (100, 0, Verdict.PROMOTE, ())
 
 
-def test_a_failure_is_kept_with_its_reason_and_the_way_back(tmp_path: Path) -> None:
+def test_a_failure_is_kept_with_its_reason_and_the_rollback(tmp_path: Path) -> None:
     """Whoever looks for the cause of an aborted deploy would have only the one line of its error."""
     world, wanted = deploy(error_rate=0.5)
     with pytest.raises(Aborted) as caught:

@@ -414,7 +414,7 @@ def test_a_move_by_someone_else_stops_the_rollout(to: str) -> None:
     assert not world.dark
 
 
-def test_no_way_back_to_a_dead_release() -> None:
+def test_no_rollback_to_a_dead_release() -> None:
     """An error during the clean-up would move the traffic from a healthy release to one without a healthy machine."""
     world = World(new=Release(), live=running(2, healthy=False))
     world.put_traffic(live=100)

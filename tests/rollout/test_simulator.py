@@ -21,10 +21,10 @@ from fleetswap.domain.rollout import (
     look,
     machine,
     pins,
+    rollback,
     scale,
     scale_in,
     settle,
-    way_back,
 )
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Streak, Verdict
@@ -277,13 +277,13 @@ def _what_was_left_is_scaled_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next `pulumi up` brings back the release that was left."""
-    made = way_back.order
+    made = rollback.order
 
     def silent(*what: Any, **how: Any) -> Order:
         order = made(*what, **how)
         return replace(order, terms=replace(order.terms, rolled_back=""))
 
-    monkeypatch.setattr(way_back, "order", silent)
+    monkeypatch.setattr(rollback, "order", silent)
 
 
 def _as_many_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,6 @@ def test_what_was_done_is_off_the_list() -> None:
 
 
 @pytest.mark.parametrize("phase", list(Phase))
-def test_the_phases_of_the_way_back(phase: Phase) -> None:
+def test_the_phases_of_the_rollback(phase: Phase) -> None:
     """A failure during the put-back would begin it anew, or one before it would not be undone."""
     assert phase.is_back is (phase in {"compare", "put back", "clean up"})

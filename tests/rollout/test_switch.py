@@ -284,7 +284,7 @@ def test_what_it_will_do_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_role(client: Any, stub: Stubber) -> None:
-    """The way back by hand, which knows no role, could not take over a schedule."""
+    """A rollback without the state, which knows no role, could not take over a schedule."""
     hand = of_web(client, None)
     with pytest.raises(CloudError, match="without a role"):
         hand.arm(60, RULE, "run-1")

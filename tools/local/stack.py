@@ -62,7 +62,9 @@ def summary(outputs: Mapping[str, Any]) -> str:
     }  # of an earlier update, if it went back to this one
     parts = (("its image", image), ("the last rollout", rollout))
     told = ((what, ", ".join(f"{name} {spent:g} s" for name, spent in took.items() if spent)) for what, took in parts)
-    return f"{served(outputs)}({'; '.join(f'{what}: {took}' for what, took in told if took)})\n{way_back(outputs)}"
+    return (
+        f"{served(outputs)}({'; '.join(f'{what}: {took}' for what, took in told if took)})\n{how_to_roll_back(outputs)}"
+    )
 
 
 def served(outputs: Mapping[str, Any]) -> str:
@@ -71,7 +73,7 @@ def served(outputs: Mapping[str, Any]) -> str:
     return f"{outputs['url']} is served by {outputs['live']}{standby}\n"
 
 
-def way_back(outputs: Mapping[str, Any]) -> str:
+def how_to_roll_back(outputs: Mapping[str, Any]) -> str:
     """How to go back, if there is a release to go back to."""
     return f"`make rollback` rolls back to {outputs['standby']}\n" if outputs.get("standby") else ""
 
@@ -138,7 +140,7 @@ class Stack:
         if not outputs.get("live"):
             sys.stdout.write("Nothing is deployed: run `make up`.\n")
             return 0
-        sys.stdout.write(f"\n{served(outputs)}{way_back(outputs)}\n")
+        sys.stdout.write(f"\n{served(outputs)}{how_to_roll_back(outputs)}\n")
         return self._show_service(port)
 
     def _show_service(self, port: int) -> int:

@@ -171,7 +171,7 @@ def tell(state: State) -> list[Change]:
 def _untell(state: State, serving: frozenset[str]) -> list[Change]:
     """What the settle has told on the rule is no longer true when the traffic is home again.
 
-    A way back by hand would lead to the release that failed, and an owner whom no one knows would keep the service from
+    A rollback would lead to the release that failed, and an owner whom no one knows would keep the service from
     being taken down.
     """
     if state.first is None or state.home_target is None or serving != state.served:

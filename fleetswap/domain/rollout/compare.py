@@ -78,7 +78,7 @@ def stumbled(state: State, event: Unanswered | Broke, now: float) -> State:
     if isinstance(state.doing, Compare):
         if state.arrived:
             return _keep(state, now)
-        return _no_way_back(state, now) if state.leaving else put_back.enter(state)
+        return _no_rollback(state, now) if state.leaving else put_back.enter(state)
     return clean_up.once_more(state, event, now) or put_back.lost(state, event.why, now)
 
 
@@ -107,7 +107,7 @@ def _compared(state: State, event: Compared, now: float) -> State:  # noqa: PLR0
     if event.rule_known and not state.is_ours(event.rule):
         return put_back.leave_to_others(state, event.rule, now)
     if state.leaving:
-        return _no_way_back(state, now)
+        return _no_rollback(state, now)
     alone = shares(Rule(((candidate.target_group, ALL),)))
     if state.arrived and (not event.rule_known or shares(event.rule) == alone):
         return _keep(state, now)
@@ -152,7 +152,7 @@ def _left_to_the_newer(state: State, event: Compared, now: float) -> State:
     return clean_up.begin(leave(state, f"{why}, or someone has deleted the dead man's switch"), planned, now)
 
 
-def _no_way_back(state: State, now: float) -> State:
+def _no_rollback(state: State, now: float) -> State:
     return put_back.stay(state, f"{state.previous} was being scaled in already", now)
 
 

@@ -21,7 +21,7 @@ says what is done when it is entered (`enter`), when its changes are made (`made
 
     look, recover, scale, gate, probe, shift, hold (also the bake), settle; after a failure compare, put_back, clean_up
 
-They share `health` (of machines), `canary` (the steps), `evidence`, `pins`, `scale_in` and `best_effort`. `way_back`
+They share `health` (of machines), `canary` (the steps), `evidence`, `pins`, `scale_in` and `best_effort`. `rollback`
 makes the order of `fleetswap rollback --now`, which this state machine runs like any deploy.
 """
 

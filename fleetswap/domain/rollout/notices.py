@@ -91,9 +91,9 @@ class Notice:
         phases = ", ".join(f"{name} {spent:.1f} s" for name, spent in self.phases.items() if spent >= TOLD_SECONDS)
         took = f"the rollout took {self.seconds:.1f} s" + (f": {phases}" if phases else "")
         at = f" at {self.url}" if self.url else ""
-        return (f"{self.service}: {self.release} is live{at}{kept}", took, f"to roll back: {self._way_back()}")
+        return (f"{self.service}: {self.release} is live{at}{kept}", took, f"to roll back: {self._rollback()}")
 
-    def _way_back(self) -> str:
+    def _rollback(self) -> str:
         if not self.standby:
             return "there is no previous release"
         warm, cold = (f"about {duration(max(1.0, seconds))}" for seconds in self.back)
@@ -132,7 +132,7 @@ def notice_of(state: State, end: End, now: float, phases: Mapping[str, float] | 
         standby=order.standby,
         warm=order.policy.warm,
         phases=phases,
-        back=_way_back(state, phases),
+        back=_rollback(state, phases),
         undone=() if end.kind is None else _undone(state, end),
         remedy="" if end.kind is None else _remedy(state, end),
     )
@@ -147,7 +147,7 @@ def _ending(state: State, end: End) -> Ending:
     return Ending.ABORTED if stopped else Ending.FAILED
 
 
-def _way_back(state: State, phases: Mapping[str, float]) -> tuple[float, float]:
+def _rollback(state: State, phases: Mapping[str, float]) -> tuple[float, float]:
     """What this rollout took, without its canary: one move of the weights; and with the start of machines."""
     moves = max(1, len(state.written))
     warm = sum(phases.get(phase, 0.0) for phase in (Phase.LOOK, Phase.PROBE, Phase.SETTLE))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rollout import best_effort, rollout_tags, way_back
+from fleetswap.domain.rollout import best_effort, rollback, rollout_tags
 from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.machine import step
 from fleetswap.domain.rollout.messages import (
@@ -81,7 +81,7 @@ def view(
 )
 def test_where_it_goes(now: ServiceView, to: str | None, goes_to: str, left: str) -> None:
     """The traffic would go to a release that no one means, or the one that was left be deployed again."""
-    made = way_back.order(now, to, at="9:00")
+    made = rollback.order(now, to, at="9:00")
     assert made.candidate.release == goes_to
     assert made.terms.rolled_back == RolledBack(left, "9:00").value
     assert made.standby == (left if left in {"new", "live", "old"} else None)
@@ -103,7 +103,7 @@ def test_where_it_goes(now: ServiceView, to: str | None, goes_to: str, left: str
 def test_where_it_cannot_go(now: ServiceView, to: str | None, why: str) -> None:
     """Whoever is woken up would not know what to type."""
     with pytest.raises(InputError, match=why):
-        way_back.order(now, to, at="9:00")
+        rollback.order(now, to, at="9:00")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_where_it_cannot_go(now: ServiceView, to: str | None, why: str) -> None:
 )
 def test_the_least_number_of_machines_comes_from_the_tags(groups: dict[str, Group | None], capacity: int) -> None:
     """Without the settings, live could be scaled in to nothing, or never again."""
-    made = way_back.order(view(groups=groups), "live", at="9:00", policy=replace(way_back.POLICY, deadline=77))
+    made = rollback.order(view(groups=groups), "live", at="9:00", policy=replace(rollback.POLICY, deadline=77))
     assert made.policy.minimum == capacity
     assert (made.policy.deadline, made.policy.shortage_patience) == (77, 77), "a shortage is waited for as long"
     assert made.url == ""

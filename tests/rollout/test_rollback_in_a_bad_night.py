@@ -12,10 +12,10 @@ import pytest
 from fleetswap.domain.errors import Aborted, CloudError
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.model import Rule
+from fleetswap.domain.rollout.rollback import POLICY
 from fleetswap.domain.rollout.rollout_tags import RolledBack, ScaleIn
 from fleetswap.domain.rollout.view import Service
-from fleetswap.domain.rollout.way_back import POLICY
-from fleetswap.workflows.rollout.way_back import WentBack, rollback_now
+from fleetswap.workflows.rollout.rollback import WentBack, rollback_now
 from tests.fakes.world import CALL_SECONDS, LISTENER, REFUSED, THROTTLED, Fault, Release, World, running, target
 
 TROUBLES = {"refused": REFUSED, "throttled": THROTTLED}

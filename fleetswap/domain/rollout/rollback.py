@@ -21,7 +21,7 @@ POLICY = Policy(
     patience=60,
     again=True,
 )
-"""How patient a way back is. It has no canary, no alarms and no rates: those may be what is wrong."""
+"""How patient a rollback is. It has no canary, no alarms and no rates: those may be what is wrong."""
 
 
 def choose(now: ServiceView, to: str | None) -> ReleaseView:

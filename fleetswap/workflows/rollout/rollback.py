@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from fleetswap.domain.rollout import way_back
+from fleetswap.domain.rollout import rollback
 from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.view import Service
@@ -42,7 +42,7 @@ def rollback_now(
     fleet: Fleet,
     switch: Switch,
     clock: Clock,
-    policy: Policy = way_back.POLICY,
+    policy: Policy = rollback.POLICY,
     say: Say = lambda _: None,
     recorder: Recorder | None = None,
 ) -> WentBack:
@@ -56,11 +56,11 @@ def rollback_now(
     started = clock.now()
     ports = Ports(balancer, fleet, clock=clock, switch=switch)
     now = patiently(lambda: status(service, balancer=balancer, fleet=fleet, switch=switch), clock, say)
-    order = way_back.order(now, to, at=time_now(), policy=policy)
+    order = rollback.order(now, to, at=time_now(), policy=policy)
     teller = Teller(say)
     known = (*now.unknown, *service.extra)
     teller.warnings(known)
-    left = way_back.left(now, now.release(order.candidate.release))
+    left = rollback.left(now, now.release(order.candidate.release))
     teller.line(f"{service.name}: rolling back to {order.candidate.release} from {left}")
     run = uuid.uuid4().hex
     driver = Driver(Executor(order, ports, run), teller, clock, recorder=recorder)
