@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.messages import End
 from fleetswap.domain.rollout.state import Phase, State
+from tests.fakes.sim_world import Fleet, SimWorld
 from tests.rollout.scenarios import HARMLESS, LATE, Scenario
-from tests.rollout.sim_world import Fleet, SimWorld
 
 BESIDE = ("TagRule", "Tag(", "Untag", "Disarm", "ScheduleScaleIn")
 """Changes that a rollback by hand can do without."""

@@ -15,7 +15,7 @@ from fleetswap.domain.rollout.state import Phase
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.rollout.service import abort, status
-from tests.rollout.sim_world import CONVERGENCE, LISTENER, Fleet, SimWorld, rule_of
+from tests.fakes.sim_world import CONVERGENCE, LISTENER, Fleet, SimWorld, rule_of
 
 HELD = 160
 """Seconds that a held-up deployer sleeps: longer than its switch waits."""

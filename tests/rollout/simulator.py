@@ -43,6 +43,7 @@ from fleetswap.domain.rollout.messages import (
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.workflows.rollout.executor import Executor, Ports
+from tests.fakes.sim_world import SLOW_OUT, Fleet, SimWorld
 from tests.rollout import invariants
 from tests.rollout.scenarios import (
     ALL_FAULTS,
@@ -60,7 +61,6 @@ from tests.rollout.scenarios import (
     rollback_order,
     target,
 )
-from tests.rollout.sim_world import SLOW_OUT, Fleet, SimWorld
 
 READINGS = (Look, ReadHealth, ReadImages, Probe, Confirm, ReadEvidence, Explain, Compare, ReadRule)
 COMPOSITE = (ScheduleScaleIn, CancelScaleIn, TagRule)

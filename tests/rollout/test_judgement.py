@@ -14,8 +14,8 @@ from fleetswap.domain.rollout.messages import End, Kind
 from fleetswap.domain.rollout.model import Policy
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap_pulumi.policy import RolloutSettings
+from tests.fakes.sim_world import Fleet, SimWorld
 from tests.rollout.scenarios import order_for
-from tests.rollout.sim_world import Fleet, SimWorld
 from tests.rollout.simulator import Deployer
 
 DEFAULT = RolloutSettings().policy(2).to_policy()

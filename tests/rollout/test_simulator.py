@@ -33,8 +33,8 @@ from fleetswap.domain.rollout.model import Group, Order, ReleaseTarget
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step
 from fleetswap.domain.rollout.transition import Next
+from tests.fakes.sim_world import SimWorld
 from tests.rollout.scenarios import SCENARIOS, Scenario
-from tests.rollout.sim_world import SimWorld
 from tests.rollout.simulator import Explorer, Violation, with_values
 
 pytestmark = pytest.mark.slow
@@ -196,7 +196,7 @@ def _weights_take_effect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0.0
 
     monkeypatch.setattr(scale_in, "left", none)
-    monkeypatch.setattr("tests.rollout.sim_world.CONVERGENCE", 8)  # longer than the settle takes to come to it
+    monkeypatch.setattr("tests.fakes.sim_world.CONVERGENCE", 8)  # longer than the settle takes to come to it
 
 
 def _only_health_counts(monkeypatch: pytest.MonkeyPatch) -> None:
