@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,12 @@ def messages(source: str) -> Iterator[str]:
             yield node.value
 
 
+@cache
+def texts() -> list[tuple[str, str]]:
+    """Of each module its name and a text; read once for all words."""
+    return [(path.name, text) for path in CODE for text in messages(path.read_text())]
+
+
 def test_the_glossary_says_what_is_not_used() -> None:
     """The tests below would look for nothing, and pass."""
     assert len(unused()) > 10
@@ -75,6 +82,4 @@ def test_pages_use_the_words_of_the_glossary(word: str) -> None:
 @pytest.mark.parametrize("word", unused())
 def test_messages_use_the_words_of_the_glossary(word: str) -> None:
     """An error, or the first docstring of a module, would name a thing that the documentation calls otherwise."""
-    assert [
-        (path.name, each) for path in CODE for text in messages(path.read_text()) for each in found(word, text)
-    ] == []
+    assert [(name, each) for name, text in texts() for each in found(word, text)] == []
