@@ -27,7 +27,7 @@ def wrong(scenario: Scenario, world: SimWorld, state: State, end: End, story: tu
     if len(world.serving()) != 1 and not (world.rule_now is None and end.kind is not None):
         yield f"{sorted(world.serving())} are live instead of one"
     known = {state.order.candidate.release, *(target.release for target in state.order.others)}
-    for name, fleet in world.fleets.items():
+    for name, fleet in world.releases.items():
         if name not in known:
             continue  # nothing declares it any more: Pulumi deletes it
         if not state.warnings:
@@ -71,7 +71,7 @@ def _outcome(scenario: Scenario, world: SimWorld, state: State, end: End, story:
 def left(world: SimWorld, state: State, story: tuple[str, ...]) -> Iterator[str]:
     """A rollback by hand that has ended well can be undone, and is written down for the next `pulumi up`."""
     order, tags = state.order, world.rule_tags
-    kept = world.fleets.get(order.standby or "")
+    kept = world.releases.get(order.standby or "")
     late = any(part.startswith((LATE, "held up", "rollback by hand")) for part in story)
     if kept is not None and not late and (not kept.desired or kept.scale_in_at is not None):
         yield f"{order.standby} has lost its machines, or will: there is no way back from the way back"
@@ -96,5 +96,5 @@ def _live(name: str, fleet: Fleet, state: State, story: tuple[str, ...]) -> Iter
         yield f"{name} is live, and will be scaled in at {fleet.scale_in_at}"
     if fleet.minimum > state.order.policy.minimum and not by_hand and not state.warnings:
         yield f"{name} is live, and still held at {fleet.minimum} machines"
-    if fleet.on_demand:
+    if fleet.on_demand_percent:
         yield f"{name} still launches on-demand machines"

@@ -15,7 +15,8 @@ from fleetswap.domain.rollout.state import Phase
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.rollout.service import abort, status
-from tests.fakes.sim_world import CONVERGENCE, LISTENER, Fleet, SimWorld, rule_of
+from tests.fakes.aws import LISTENER, rule_of
+from tests.fakes.sim_world import CONVERGENCE, Fleet, SimWorld
 
 HELD = 160
 """Seconds that a held-up deployer sleeps: longer than its switch waits."""
@@ -95,7 +96,7 @@ def order_for(
 
 def rollback_order(world: SimWorld, to: str | None = None) -> Order | None:
     """What `fleetswap rollback --now` makes of this world; None if it refuses."""
-    service = Service("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.fleets))
+    service = Service("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.releases))
     try:
         now = status(service, balancer=world, fleet=world, switch=world)
         return rollback.order(now, to, at=str(world.time), policy=BACK)
@@ -221,7 +222,7 @@ def _short(seconds: int) -> Callable[[SimWorld], None]:
 
 def abort_rollout(world: SimWorld) -> None:
     """`fleetswap abort`; it fails if there is nothing that a rollout could be about, or without the permission."""
-    service = Service("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.fleets))
+    service = Service("fleetswap/prod", "web", LISTENER, tuple(target(name) for name in world.releases))
     with suppress(InputError, CloudError):
         abort(service, "by hand", balancer=world, fleet=world, clock=world)
 
@@ -244,8 +245,8 @@ WORLD_FAULTS: dict[str, Callable[[SimWorld], None]] = {
     "a long shortage": _short(500),
     "a machine of the candidate dies": lambda world: world.kill("new", 1),
     "all machines of the candidate die": lambda world: world.kill("new", 9),
-    "a machine of live dies": lambda world: world.kill("live", 1) if "live" in world.fleets else None,
-    "all machines of live die": lambda world: world.kill("live", 9) if "live" in world.fleets else None,
+    "a machine of live dies": lambda world: world.kill("live", 1) if "live" in world.releases else None,
+    "all machines of live die": lambda world: world.kill("live", 9) if "live" in world.releases else None,
     "the load grows": lambda world: world.grow(),
     "abort from outside": abort_rollout,
     "held up": lambda world: world.advance(HELD),

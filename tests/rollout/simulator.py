@@ -212,7 +212,7 @@ class Explorer:
             while not deployer.ended:
                 self._act(deployer, story)
         for name in world.serving():
-            if world.fleets[name].scale_in_at is not None or len(world.serving()) != 1:
+            if world.releases[name].scale_in_at is not None or len(world.serving()) != 1:
                 what = f"{sorted(world.serving())} serve, one of which is to be scaled in"
                 raise Violation(self._tell(other, story, f"{what}: {one.state.doing} and {other.state.doing}"))
         self._follow(self._next(other, story), (*story, "then next"), 0)
@@ -300,7 +300,7 @@ class Explorer:
 
     def _is_due(self, deployer: Deployer) -> bool:
         """Whether the candidate's planned scale-in, which is deleted or moved now, may be carried out right then."""
-        action, fleet = deployer.state.doing, deployer.world.fleets[deployer.order.candidate.release]
+        action, fleet = deployer.state.doing, deployer.world.releases[deployer.order.candidate.release]
         if not isinstance(action, (CancelScaleIn, ScheduleScaleIn)) or action.target != deployer.order.candidate:
             return False
         return fleet.scale_in_at is not None and fleet.scale_in_at - deployer.world.time < SOON
@@ -321,7 +321,7 @@ class Explorer:
                 return
         self._nobody_comes(deployer.copy(deployer.world.copy()), story)
         # The last two come only after a lone mishap, and where there is one to come from.
-        alone = "live" in deployer.world.fleets and len(story) == 1 and not depth
+        alone = "live" in deployer.world.releases and len(story) == 1 and not depth
         for who in SUCCESSORS if alone else SUCCESSORS[:-2]:
             world = deployer.world.copy()
             successor = self._successor(deployer.copy(world), who, story)
@@ -382,7 +382,7 @@ class Explorer:
         """The next `pulumi up` after a rollback by hand, with settings put right: nothing is left for ever."""
         release, world = back.order.candidate.release, back.world.copy()
         world.denied = frozenset()
-        others = [name for name in world.fleets if name != release]
+        others = [name for name in world.releases if name != release]
         order = order_for(release, self.scenario.order.policy, standby=back.order.standby, others=others, trusted=True)
         switch_role = self.scenario.order.switch_role
         return self._deployer(replace(order, candidate=target(release), switch_role=switch_role), world)
@@ -391,11 +391,13 @@ class Explorer:
         """The order of a later run: to go back to live, or the same again."""
         order = self.scenario.order
         if who == "third":
-            world.fleets.setdefault("third", Fleet())
-            third = order_for("third", order.policy, others=[name for name in ("live", "old") if name in world.fleets])
+            world.releases.setdefault("third", Fleet())
+            third = order_for(
+                "third", order.policy, others=[name for name in ("live", "old") if name in world.releases]
+            )
             order = replace(third, switch_role=order.switch_role)
-        if who == "back" and "live" in world.fleets:
-            others = [name for name in world.fleets if name != "live"]
+        if who == "back" and "live" in world.releases:
+            others = [name for name in world.releases if name != "live"]
             back = order_for("live", order.policy, standby=None, others=others, trusted=True)
             order = replace(back, candidate=target("live"), switch_role=order.switch_role)
         return replace(order, policy=replace(order.policy, again=True))
@@ -419,7 +421,7 @@ class Explorer:
         world, state = deployer.world, deployer.state
         fleets = tuple(
             (fleet.minimum, fleet.desired, world.healthy(name), tuple(sorted(fleet.tags)), fleet.scale_in_at is None)
-            for name, fleet in world.fleets.items()
+            for name, fleet in world.releases.items()
         )
         weights = world.rule_now.weights if world.rule_now else None
         doing = state.doing.then if isinstance(state.doing, Wait) else state.doing
@@ -450,7 +452,7 @@ class Explorer:
             found = list(invariants.left(world, state, story))
             self._follow(self._agreed(deployer), (*story, "then `pulumi up` agrees"), 0)
         if not found and not end.problems:
-            planned = [world.fleets[name].scale_in_at for name in world.serving()]
+            planned = [world.releases[name].scale_in_at for name in world.serving()]
             world.advance(max([LONG, *(at - world.time for at in planned if at is not None)]))
             found = [
                 f"later: {what}" for what in (*world.broken, *invariants.wrong(self.scenario, world, state, end, story))

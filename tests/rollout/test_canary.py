@@ -175,7 +175,7 @@ def test_an_alarm_that_turns(state: str, reason: str) -> None:
 def test_no_requests_are_no_proof() -> None:
     """A step would pass in the night, when no one was there to be hurt."""
     world, wanted = deploy()
-    world.load = 0.01
+    world.requests = 0.1
     with pytest.raises(Aborted, match=r"not enough evidence in time: \d of 20 requests are counted"):
         run(world, wanted)
     assert world.serving() == {"tg-live"}

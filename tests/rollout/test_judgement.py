@@ -46,7 +46,7 @@ def end(deployer: Deployer) -> End:
 
 def failed(deployer: Deployer) -> int:
     """Requests that users sent in vain."""
-    return round(sum(errors + dropped for _, errors, dropped in deployer.world.counted.values()))
+    return round(sum(errors + dropped for _, errors, dropped, _ in deployer.world.counted.values()))
 
 
 @pytest.mark.parametrize("late", LATE, ids=str)
@@ -130,7 +130,7 @@ def test_a_trouble_of_both_when_the_weights_change_ends_no_deploy(after: int) ->
         if world.rule_now != weights:
             weights, moved = world.rule_now, world.time
         in_trouble = moved and moved + after <= world.time < moved + after + 5
-        for fleet in world.fleets.values():
+        for fleet in world.releases.values():
             fleet.error_rate = 0.2 if in_trouble else 0.0
         deployer.act()
     assert end(deployer).kind is None, end(deployer).reason
@@ -147,7 +147,7 @@ def test_a_hold_is_watched_to_its_end() -> None:
     since = 0
     while not deployer.ended:
         since = since or (world.time if len(world.serving()) == 2 else 0)
-        world.fleets["new"].error_rate = 0.5 if since and world.time >= since + 240 else 0.0
+        world.releases["new"].error_rate = 0.5 if since and world.time >= since + 240 else 0.0
         deployer.act()
     assert end(deployer).kind is Kind.ABORTED
     assert "with 10 % of the traffic" in end(deployer).reason
