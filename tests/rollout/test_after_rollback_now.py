@@ -17,7 +17,8 @@ from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.rollout.rollback import rollback_now
 from fleetswap.workflows.rollout.run import Outcome, observe, roll_out
-from tests.fakes.world import LISTENER, POLICY, Release, World, order, running, target
+from tests.fakes.aws import LISTENER
+from tests.fakes.world import POLICY, Release, World, order, running, target
 
 ROLE = "arn:aws:iam::123456789012:role/switch"
 

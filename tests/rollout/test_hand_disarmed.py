@@ -15,7 +15,8 @@ from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.rollout.rollback import rollback_now
 from fleetswap.workflows.rollout.run import roll_out, take_up
-from tests.fakes.world import LISTENER, POLICY, Release, World, order, running, target
+from tests.fakes.aws import LISTENER
+from tests.fakes.world import POLICY, Release, World, order, running, target
 
 HOURS = 4 * 3600.0
 """By then every plan of a rollout is due."""

@@ -15,7 +15,8 @@ from fleetswap.domain.rollout.rollback import POLICY
 from fleetswap.domain.rollout.rollout_tags import RolledBack, ScaleIn
 from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.rollout.rollback import WentBack, rollback_now
-from tests.fakes.world import CALL_SECONDS, LISTENER, REFUSED, THROTTLED, Fault, Release, World, running, target
+from tests.fakes.aws import LISTENER
+from tests.fakes.world import CALL_SECONDS, REFUSED, THROTTLED, Fault, Release, World, running, target
 
 TROUBLES = {"refused": REFUSED, "throttled": THROTTLED}
 
