@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout.health import Failure, Machine, Target
-from fleetswap.domain.rollout.model import Order, Policy, ReleaseTarget, Rule
+from fleetswap.domain.rollout.model import Order, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Notice
+from fleetswap.domain.rollout.policy import Policy
 from tests.fakes import aws
 from tests.fakes.aws import LISTENER, Aws, call
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.rollout import rollback, rollout_tags
-from fleetswap.domain.rollout.model import Order, Policy, ReleaseTarget
-from fleetswap.domain.rollout.policy import Shortage
+from fleetswap.domain.rollout.model import Order, ReleaseTarget
+from fleetswap.domain.rollout.policy import Policy, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.state import Phase
 from fleetswap.domain.rollout.strategy import Step, Strategy

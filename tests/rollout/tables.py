@@ -8,7 +8,8 @@ from typing import Any
 from fleetswap.domain.rollout.health import Target, TargetState
 from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.messages import Seen
-from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, Rule
+from fleetswap.domain.rollout.model import Armed, Group, Order, Rule
+from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.state import State
 from tests.fakes.world import order, target
 

@@ -12,7 +12,8 @@ from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine
 from fleetswap.domain.release.plan import plan
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.model import Order, Policy, Rule
+from fleetswap.domain.rollout.model import Order, Rule
+from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.rollout.rollback import rollback_now

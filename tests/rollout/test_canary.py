@@ -12,10 +12,10 @@ from fleetswap.domain.rollout import canary, evidence, rollout_tags, wording
 from fleetswap.domain.rollout.evidence import Evidence, Expected
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Answer, Streak, Target, Verdict
-from fleetswap.domain.rollout.model import Group, Order, Policy, Rule
+from fleetswap.domain.rollout.model import Group, Order, Rule
 from fleetswap.domain.rollout.notices import Ending
 from fleetswap.domain.rollout.periods import Figures, Known, Period, Watch
-from fleetswap.domain.rollout.policy import Check, Shortage
+from fleetswap.domain.rollout.policy import Check, Policy, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.workflows.rollout.run import Outcome, observe, roll_out

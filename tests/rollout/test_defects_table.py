@@ -28,7 +28,7 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.model import Group, Terms
 from fleetswap.domain.rollout.notices import notice_of
-from fleetswap.domain.rollout.state import Phase
+from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step
 from tests.rollout.tables import LIVE, NEW, OLD, ON_LIVE, ON_NEW, ORDER, SHARED, seen, state
 
@@ -80,7 +80,7 @@ def test_a_rollback_by_hand_deletes_anyones_switch_first() -> None:
     """The switch of a rollout that still runs would put the traffic on machines that are gone."""
     order = replace(ORDER, terms=Terms(overrules="rolled back"))
     made = machine.ENTER[Phase.SETTLE](replace(UNDER_WAY, order=order, armed_until=None), NOW)
-    assert isinstance(made, machine.State)
+    assert isinstance(made, State)
     assert made.doing == Disarm(anyones=True)
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from fleetswap.domain.rollout.drift import drift
 from fleetswap.domain.rollout.messages import Seen
-from fleetswap.domain.rollout.model import Armed, Group, Policy, Rule
+from fleetswap.domain.rollout.model import Armed, Group, Rule
+from fleetswap.domain.rollout.policy import Policy
 from tests.fakes.world import order
 
 ORDER = order("new", "live", "old", standby="live", policy=Policy(minimum=2, warm=600))

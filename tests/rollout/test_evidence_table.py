@@ -10,9 +10,9 @@ from fleetswap.domain.rollout import evidence, wording
 from fleetswap.domain.rollout.evidence import Evidence, Expected, findings
 from fleetswap.domain.rollout.findings import Code, Unit
 from fleetswap.domain.rollout.health import Answer, Target, Verdict
-from fleetswap.domain.rollout.model import Group, Policy, Rule
+from fleetswap.domain.rollout.model import Group, Rule
 from fleetswap.domain.rollout.periods import AGED, Figures, Period, Watch
-from fleetswap.domain.rollout.policy import Check
+from fleetswap.domain.rollout.policy import Check, Policy
 from fleetswap.domain.rollout.rates import Limit
 
 RULE = Rule((("tg-live", 95), ("tg-new", 5)))

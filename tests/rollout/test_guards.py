@@ -34,7 +34,8 @@ from fleetswap.domain.rollout.messages import (
     Tag,
     Unanswered,
 )
-from fleetswap.domain.rollout.model import Armed, Group, Policy, Rule
+from fleetswap.domain.rollout.model import Armed, Group, Rule
+from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step
 from fleetswap.workflows.rollout.executor import Executor, Ports

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from fleetswap.domain.rollout.messages import End, Kind
-from fleetswap.domain.rollout.model import Policy
+from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap_pulumi.policy import RolloutSettings
 from tests.fakes.sim_world import Fleet, SimWorld

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.drift import drift
 from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.health import Answer, Failure, Machine, Reading, Target, TargetState
-from fleetswap.domain.rollout.machine import begin, drift, step
+from fleetswap.domain.rollout.machine import begin, step
 from fleetswap.domain.rollout.messages import (
     Arm,
     Broke,
@@ -47,10 +48,10 @@ from fleetswap.domain.rollout.messages import (
     Unanswered,
     Wait,
 )
-from fleetswap.domain.rollout.model import Armed, Group, Order, Policy, ReleaseTarget, Rule, shares
+from fleetswap.domain.rollout.model import Armed, Group, Order, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.notices import notice_of
 from fleetswap.domain.rollout.periods import Figures, Period
-from fleetswap.domain.rollout.policy import Shortage
+from fleetswap.domain.rollout.policy import Policy, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.record import Chronicle, plain
 from fleetswap.domain.rollout.state import Phase, State

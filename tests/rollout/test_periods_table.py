@@ -8,8 +8,8 @@ import pytest
 
 from fleetswap.domain.rollout import canary, wording
 from fleetswap.domain.rollout.evidence import Evidence, Expected, findings
-from fleetswap.domain.rollout.model import Policy
 from fleetswap.domain.rollout.periods import AGED, Figures, Period, Report, Told, Watch
+from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.rates import Bad, Counts, Limit
 from fleetswap.domain.rollout.strategy import Step
 

@@ -20,7 +20,8 @@ from fleetswap.domain.rollout.messages import (
     TagRule,
     Untag,
 )
-from fleetswap.domain.rollout.model import Group, Order, Policy, Rule
+from fleetswap.domain.rollout.model import Group, Order, Rule
+from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.state import State
 from tests.rollout.tables import ALIEN, LIVE, NEW, OLD, ON_LIVE, ON_NEW, ORDER, POLICY, seen, state
 

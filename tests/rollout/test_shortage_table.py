@@ -10,8 +10,8 @@ from fleetswap.domain.rollout import pins, scale
 from fleetswap.domain.rollout.health import Failure, Machine, Reading
 from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.messages import Seen
-from fleetswap.domain.rollout.model import Group, Policy
-from fleetswap.domain.rollout.policy import Shortage
+from fleetswap.domain.rollout.model import Group
+from fleetswap.domain.rollout.policy import Policy, Shortage
 from tests.fakes.world import order
 
 NONE_LEFT = Failure("1", "We currently do not have sufficient capacity (InsufficientInstanceCapacity)")

@@ -14,7 +14,8 @@ from fleetswap.domain.rollout.evidence import AlarmState, Expected
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Streak, Verdict
 from fleetswap.domain.rollout.messages import Seen
-from fleetswap.domain.rollout.model import Policy, ReleaseTarget
+from fleetswap.domain.rollout.model import ReleaseTarget
+from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.rollout.strategy import ALL, Step
 

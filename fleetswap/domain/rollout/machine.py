@@ -44,14 +44,11 @@ from fleetswap.domain.rollout import (
     settle,
     shift,
 )
-from fleetswap.domain.rollout.drift import drift
 from fleetswap.domain.rollout.health import Streak
 from fleetswap.domain.rollout.messages import Broke, Did, End, Event, Held, Kind, Look, Route, Seen, Unanswered, Wait
-from fleetswap.domain.rollout.model import Order, Policy, ReleaseTarget
+from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.transition import Go, Made, Next, proceed
-
-__all__ = ["Order", "Phase", "Policy", "ReleaseTarget", "State", "begin", "drift", "step"]
 
 ENTER: Mapping[Phase, Callable[[State, float], Next]] = {
     Phase.LOOK: look.enter,

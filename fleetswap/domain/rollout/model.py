@@ -13,21 +13,6 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.health import Machine
 from fleetswap.domain.rollout.policy import Policy
 
-__all__ = [
-    "DEPLOY",
-    "PREVIEW_HEADER",
-    "PRIORITY",
-    "Armed",
-    "Group",
-    "Order",
-    "Policy",
-    "ReleaseTarget",
-    "Rule",
-    "Terms",
-    "preview_value",
-    "shares",
-]
-
 PRIORITY = 50_000
 """Of the rule that carries the weights: the last one that ELBv2 allows (CreateRule), so that preview rules win."""
 

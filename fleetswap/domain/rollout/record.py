@@ -262,7 +262,7 @@ class Chronicle:
 
     def after(self, before: State, event: Event, state: State, now: float) -> tuple[Chronicle, tuple[Entry, ...]]:
         """The chronicle and the new lines after an event that led from one state to the next."""
-        at, made = _at(state, now), self
+        at, made = at_time(state, now), self
         found: list[Entry] = []
         for part in (Chronicle._answer, Chronicle._traffic, Chronicle._evidence, Chronicle._steps, Chronicle._phase):
             made, new = part(made, before, event, state, at)
@@ -335,7 +335,7 @@ class Chronicle:
         """The last line."""
         notice = notice_of(state, end, now)
         return Ended(
-            at=_at(state, now),
+            at=at_time(state, now),
             ending=notice.ending,
             serving=notice.serving,
             reason=end.reason,
@@ -347,7 +347,8 @@ class Chronicle:
 _Told = tuple[Chronicle, tuple[Entry, ...]]
 
 
-def _at(state: State, now: float) -> float:
+def at_time(state: State, now: float) -> float:
+    """The `at` of a line: seconds since the rollout began, to the millisecond."""
     return round(now - state.started, 3)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rollout.model import Order, Policy, Terms
+from fleetswap.domain.rollout.model import Order, Terms
+from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.view import ReleaseView, ServiceView
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.messages import Arm, CancelScaleIn, Change, Resize, ScheduleScaleIn
-from fleetswap.domain.rollout.model import Group, Policy, ReleaseTarget
+from fleetswap.domain.rollout.model import Group, ReleaseTarget
+from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.state import State
 
 SWITCH_TRIES = 360.0

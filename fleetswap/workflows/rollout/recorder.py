@@ -52,9 +52,9 @@ class Recorder:
             self._started = began.isoformat(timespec="milliseconds")
             self._write(record.header(state.order, self._kind, run=state.run, stack=self._stack, started=self._started))
             if taken_up:
-                self._write(TakenUp(at=round(now - state.started, 3), reason=taken_up))
+                self._write(TakenUp(at=record.at_time(state, now), reason=taken_up))
 
-        self._chronicle = Chronicle(entered=round(now - state.started, 3))
+        self._chronicle = Chronicle(entered=record.at_time(state, now))
         self._try(lines)
 
     def after(self, before: State, event: Event, state: State, now: float) -> None:
