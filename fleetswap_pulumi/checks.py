@@ -105,14 +105,14 @@ def _is_short(detail: ErrorDetails) -> bool:
 
 
 def wrong(key: str, reason: str) -> PydanticCustomError:
-    """For a validator of several keys: reports a problem with a key below the validator's own."""
+    """For a validator of several keys: reports a problem with a key (`a.b`) below the validator's own."""
     return PydanticCustomError("wrong", "{reason}", {ELSEWHERE: key, "reason": reason})
 
 
 def key_of(detail: ErrorDetails) -> str:
     """The key of a problem, as Pulumi writes a path: `rollout.strategy[0].weight`, `tags["aws:x"]`."""
     below: str | None = detail.get("ctx", {}).get(ELSEWHERE)
-    return path_of((*detail["loc"], *([] if below is None else [below])))
+    return path_of((*detail["loc"], *([] if below is None else below.split("."))))
 
 
 def path_of(parts: Sequence[int | str]) -> str:

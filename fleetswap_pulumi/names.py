@@ -59,6 +59,14 @@ Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,6}(-[a-z]+)+-\d+$")
 Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]$")]
 """An availability zone's letter, which follows the region in its name."""
 
+_HEX = "([0-9a-f]{8}|[0-9a-f]{17})$"
+"""How an ID of EC2 ends (EC2 user guide, "Resource IDs"): older ones are short."""
+
+VpcId = Annotated[str, StringConstraints(pattern=f"^vpc-{_HEX}")]
+SubnetId = Annotated[str, StringConstraints(pattern=f"^subnet-{_HEX}")]
+SecurityGroupId = Annotated[str, StringConstraints(pattern=f"^sg-{_HEX}")]
+PrefixListId = Annotated[str, StringConstraints(pattern=f"^pl-{_HEX}")]
+
 AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
 
 InstanceType = Annotated[

@@ -172,7 +172,7 @@ class Release(pulumi.ComponentResource):
             self._name,
             image_id=self.ami_id,
             iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile.arn),
-            vpc_security_group_ids=[self._args.network.machine_group_id],
+            vpc_security_group_ids=[self._args.network.machine_group_id, *self._args.entry.machine.security_groups],
             block_device_mappings=[
                 ec2.LaunchTemplateBlockDeviceMappingArgs(
                     device_name=ROOT_DEVICE,

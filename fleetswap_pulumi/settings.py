@@ -6,7 +6,6 @@ comments in Pulumi.prod.yaml are generated from these models, so write descripti
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -26,12 +25,13 @@ from fleetswap_pulumi.names import (
     Path,
     PolicyArn,
     Region,
+    SecurityGroupId,
     Service,
     StatusCodes,
-    Zone,
     distinct,
     is_of_region,
 )
+from fleetswap_pulumi.network_settings import NetworkSettings
 from fleetswap_pulumi.policy import RolloutSettings
 
 NAMESPACE = "fleetswap"
@@ -114,6 +114,11 @@ class MachineSettings(Strict):
         default=(), max_length=20, examples=[["arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"]]
     )
     """ARNs of managed policies for the instance role. The default quota is 10 per role."""
+    security_groups: Annotated[tuple[SecurityGroupId, ...], AfterValidator(distinct)] = Field(
+        default=(), max_length=15, examples=[["sg-0a1b2c3d4e5f60718"]]
+    )
+    """IDs of further security groups of the machines, in their VPC. The default quota is 5 per network interface, of
+    which the stack's own group takes one."""
 
 
 class CapacitySettings(Strict):
@@ -135,33 +140,6 @@ class CapacitySettings(Strict):
     def _not_below_min(cls, value: int, info: ValidationInfo) -> int:
         if value < info.data.get("min", value):
             raise ValueError(f"{value} is less than min ({info.data['min']})")
-        return value
-
-
-class NetworkSettings(Strict):
-    """The VPC. A change is refused while a fleet runs, because AWS would have to replace the network."""
-
-    cidr: str = "10.66.0.0/16"
-    """IPv4 CIDR block of the VPC, from /16 to /24."""
-    zones: tuple[Zone, Zone] | None = Field(default=None, examples=[["a", "b"]])
-    """Letters of the two Availability Zones. Unset: the first two that the account has. A running fleet keeps its
-    zones, even if AWS adds others."""
-
-    @field_validator("zones")
-    @classmethod
-    def _are_two(cls, value: tuple[str, str] | None) -> tuple[str, str] | None:
-        if value is not None and value[0] == value[1]:
-            raise ValueError(f"{value[0]} is named twice; a load balancer needs two zones")
-        return value
-
-    @field_validator("cidr")
-    @classmethod
-    def _is_a_network(cls, value: str) -> str:
-        network = ipaddress.IPv4Network(value)
-        if not 16 <= network.prefixlen <= 24:
-            raise ValueError(f"the prefix is /{network.prefixlen}, AWS and two subnets need /16 to /24")
-        if network.is_loopback or network.is_link_local or network.is_multicast or network.is_reserved:
-            raise ValueError(f"{value} is not a network for hosts: use a private range, such as 10.66.0.0/16")
         return value
 
 
@@ -267,6 +245,13 @@ class Settings(Strict):
         if arn is not None and region is not None and not is_of_region(arn, region):
             raise wrong("certificate_arn", f"{arn} is not of region {region}, as it must be")
         return value
+
+    @model_validator(mode="after")
+    def _have_subnets_for_the_load_balancer(self) -> Settings:
+        vpc = self.network.vpc
+        if vpc is not None and not vpc.names_balancer_subnets:
+            raise wrong("network.vpc.balancer_subnets", "is missing: name them, or `balancer_subnet_tags`")
+        return self
 
     @property
     def drain(self) -> int:

@@ -71,8 +71,22 @@ def test_the_examples_are_accepted() -> None:
     """A user would uncomment a line and be refused."""
     values = config(uncommented((ROOT / "Pulumi.prod.yaml").read_text()))
     del values["fleetswap:image"]["file"]  # a fleet has one image
-    region = values.pop("aws:region")
+    region, network = values.pop("aws:region"), values["fleetswap:network"]
+    existing = network.pop("vpc")  # instead of a VPC of the stack's own
+    (rule,) = network["egress"]
+    for other in ("security_group", "prefix_list"):
+        destination = {other: rule.pop(other), "ports": rule["ports"], "protocol": rule["protocol"]}
+        network["egress"].append(destination)
+    for ids in ("machine_subnets", "balancer_subnets"):
+        vpc = _without(existing, ids, f"{ids[:-1]}_tags")
+        parse(raw({**values, "fleetswap:network": {"vpc": vpc}}), region=region)
     assert parse(raw(values), region=region).rollout.probe_host == "shop.example.com"
+
+
+def _without(vpc: dict[str, Any], ids: str, tags: str) -> dict[str, Any]:
+    """With the tags of these subnets in place of their ids, and the ids of the others."""
+    assert {ids, tags} < set(vpc)
+    return {key: value for key, value in vpc.items() if key != ids and (key == tags or not key.endswith("_tags"))}
 
 
 def every(of: tuple[Key, ...]) -> Iterator[Key]:
@@ -86,7 +100,7 @@ def uncommented(text: str) -> str:
     names = "|".join(re.escape(part) for key in every(keys()) for part in {key.name, key.path})
     before = None
     while text != before:
-        before, text = text, re.sub(rf"^( *)# ( *(?:# )?(?:- )?(?:{names}):)", r"\1\2", text, flags=re.MULTILINE)
+        before, text = text, re.sub(rf"^( *)# ( *(?:# *)*(?:- )?(?:{names}):)", r"\1\2", text, flags=re.MULTILINE)
     return text
 
 

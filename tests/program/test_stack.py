@@ -157,6 +157,16 @@ def test_machines_are_reached_by_the_load_balancer_only(first: Program) -> None:
     assert all(not subnet.inputs.get("mapPublicIpOnLaunch") for subnet in first.of("Subnet"))
 
 
+def test_machines_can_have_security_groups_of_others(first: Program) -> None:
+    """A database that lets in members of a group would refuse the machines; or it would change what runs."""
+    group = "sg-0a1b2c3d4e5f60718"
+    program = declare(local("1", machine={"security_groups": [group]}), ledger=first.outputs["ledger"])
+    (live,), (new,) = releases(first), set(releases(program)) - set(releases(first))
+    assert program.one("LaunchTemplate", new).inputs["vpcSecurityGroupIds"] == ["web-machines-id", group]
+    assert program.one("LaunchTemplate", live).inputs["vpcSecurityGroupIds"] == ["web-machines-id"]
+    assert program.outputs["ledger"]["entries"][0]["machine"]["security_groups"] == [group]
+
+
 def test_machines_have_imdsv2_and_an_encrypted_disk(first: Program) -> None:
     """A forged request could read the role's credentials (IMDSv1), or a disk lie in plain."""
     template = first.one("LaunchTemplate").inputs

@@ -35,6 +35,7 @@ machines = st.builds(
     on_demand_percent=st.integers(0, 100),
     root_gib=st.none() | st.integers(1, 99),
     policies=st.lists(texts, max_size=2).map(tuple),
+    security_groups=st.lists(texts, max_size=2).map(tuple),
 )
 checks = st.builds(
     HealthCheck,
@@ -74,7 +75,14 @@ def ledgers(draw: st.DrawFn) -> Ledger:
     entries = tuple(draw(st.lists(made(), max_size=4, unique_by=lambda entry: entry.release)))
     names: list[str] = draw(st.permutations([entry.release for entry in entries]))
     here = draw(st.integers(0, 2))
-    networks = st.none() | st.builds(Network, cidr=texts, zones=st.lists(texts, max_size=2).map(tuple))
+    networks = st.none() | st.builds(
+        Network,
+        cidr=texts,
+        zones=st.lists(texts, max_size=2).map(tuple),
+        layout=st.integers(1, 2),
+        vpc=st.none() | texts,
+        ipv6=st.booleans(),
+    )
     identities = st.none() | st.builds(Identity, stack=texts, service=texts, region=texts, account=texts)
     return Ledger(
         live=names[0] if names and here > 0 else None,
@@ -110,7 +118,7 @@ def at_default(value: object, where: str = "") -> Iterator[str]:
 
 def test_every_field_is_read_back() -> None:
     """A setting that came later would be forgotten with the next update, and its release made anew under users."""
-    machine, health = Machine(("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",)), HEALTH
+    machine, health = Machine(("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",), ("sg-1",)), HEALTH
     nix = NixImage("nix/demo", {"version": "1"}, {"sandbox": "true"}, "image")
     images = [Image("a", nix, {"p": "1"}, ("p 1",)), Image("b", FileImage("web.raw"), {"p": "2"}, ("p 2",))]
     entries = tuple(
@@ -118,7 +126,7 @@ def test_every_field_is_read_back() -> None:
         for image in images
     )
     live, standby = (each.release for each in entries)
-    full = Ledger(live, standby, entries, Network("10.66.0.0/16", ("a", "b")), HERE)
+    full = Ledger(live, standby, entries, Network("10.66.0.0/16", ("a", "b"), 2, "vpc-1", ipv6=True), HERE)
     assert list(at_default(full)) == []
     assert from_plain(json.loads(json.dumps(to_plain(full)), parse_int=float)) == full
 
@@ -131,7 +139,8 @@ def test_a_new_stack_has_an_empty_ledger() -> None:
 @pytest.mark.parametrize(
     "damaged",
     [
-        {"version": 2, "live": None, "standby": None, "entries": []},
+        {"version": 3, "live": None, "standby": None, "entries": []},
+        {"version": 0, "live": None, "standby": None, "entries": []},
         {"version": 1, "live": "web-gone", "standby": None, "entries": []},
         {"version": 1, "live": None},
         {"version": 1, "entries": [{"release": "x", "image": {}, "machine": {}}]},
@@ -166,6 +175,7 @@ def test_an_older_programs_ledger_is_read() -> None:
     del plain["identity"]
     for each in plain["entries"]:
         del each["left"]
+        assert "security_groups" not in each["machine"]
     assert from_plain(plain) == replace(RUNNING, identity=None)
     assert from_plain(plain).of(HERE).identity == HERE
 
@@ -230,3 +240,39 @@ def test_a_network_is_kept_once_a_fleet_stands_on_it() -> None:
     assert ledger.on(here) == ledger
     with pytest.raises(InputError, match=r"runs in 10\.0\.0\.0/16 in zones a, b"):
         ledger.on(elsewhere)
+    on_ipv6 = replace(here, ipv6=True)
+    assert ledger.on(on_ipv6).network == on_ipv6, "which can be added under machines"
+    with pytest.raises(InputError, match=r"runs in 10\.0\.0\.0/16 in zones a, b with IPv6"):
+        ledger.on(on_ipv6).on(here)
+    existing = Ledger().on(Network(vpc="vpc-1"))
+    with pytest.raises(InputError, match="runs in vpc-1: restore"):
+        existing.on(here)
+    with pytest.raises(InputError, match=r"runs in 10\.0\.0\.0/16"):
+        ledger.on(Network(vpc="vpc-1"))
+
+
+def test_an_older_network_is_one_of_halves() -> None:
+    """An upgrade would divide the network of a running fleet anew, and replace the subnets that its machines are in."""
+    plain = to_plain(replace(RUNNING, network=Network("10.0.0.0/16", ("a", "b"))))
+    assert plain["version"] == 1, "the older program can still read it"
+    assert plain["network"] == {"cidr": "10.0.0.0/16", "zones": ["a", "b"]}, "and sees no change in the outputs"
+    assert from_plain(plain).network == Network("10.0.0.0/16", ("a", "b"), layout=1)
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        replace(RUNNING, network=Network("10.0.0.0/16", ("a", "b"), layout=2)),
+        replace(RUNNING, network=Network(vpc="vpc-1")),
+        replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, security_groups=("sg-1",))),)),
+    ],
+)
+def test_what_an_older_program_would_misread_it_refuses(newer: Ledger) -> None:
+    """After a downgrade the old program would replace the network under the live fleet."""
+    assert to_plain(newer)["version"] == 2
+
+
+def test_a_release_without_groups_of_its_own_keeps_its_id() -> None:
+    """An upgrade would take every release for another one, and deploy each of them anew."""
+    assert release_id("web", "2", MACHINE, HEALTH) == "web-004ece35"
+    assert release_id("web", "2", replace(MACHINE, security_groups=("sg-1",)), HEALTH) != "web-004ece35"

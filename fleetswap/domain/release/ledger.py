@@ -10,15 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, cast
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image import source
 from fleetswap.domain.image.source import ImageSource
 
-VERSION = 1
+_T = TypeVar("_T")
+
+VERSION = 2
 """Of the plain form. A reader refuses a newer one and must keep reading every older one."""
+
+FIRST = 1
+"""The version that is written while nothing in the ledger needs a newer reader, so that a downgrade stays possible."""
+
+
+def later(default: _T) -> _T:
+    """A field that came later, with what all had before. At that value it is neither part of an id nor written down."""
+    made: _T = field(default=default, metadata={"later": True})
+    return made
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Machine:
     on_demand_percent: int
     root_gib: int | None = None
     policies: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = later(())
 
 
 @dataclass(frozen=True)
@@ -90,10 +102,23 @@ class Identity:
 
 @dataclass(frozen=True)
 class Network:
-    """Where the fleet stands. AWS cannot change these in place, and to replace them would take the live fleet down."""
+    """Where the fleet stands. AWS cannot change these in place, and to replace them would take the live fleet down.
 
-    cidr: str
-    zones: tuple[str, ...]
+    A network of the stack's own has a CIDR block, zones and a layout (`fleetswap.domain.network.subnets`); an existing
+    one has its VPC's ID only, and what else it consists of may change in place. `ipv6`: its subnets have IPv6 CIDR
+    blocks, which cannot be taken from under machines.
+    """
+
+    cidr: str = ""
+    zones: tuple[str, ...] = ()
+    layout: int = later(1)
+    vpc: str | None = None
+    ipv6: bool = later(False)  # noqa: FBT003 (the default of a flag)
+
+    def __str__(self) -> str:
+        """As the settings have it."""
+        what = self.vpc or f"{self.cidr} in zones {', '.join(self.zones)}"
+        return f"{what} with IPv6" if self.ipv6 else what
 
 
 @dataclass(frozen=True)
@@ -126,11 +151,10 @@ class Ledger:
         return replace(self, entries=left)
 
     def on(self, network: Network) -> Ledger:
-        """The same ledger on `network`; another one than it stands on is an `InputError`."""
-        if self.network not in (None, network):
-            there = f"{self.network.cidr} in zones {', '.join(self.network.zones)}" if self.network else ""
+        """The same ledger on `network`; another one than it stands on is an `InputError`. IPv6 may be added."""
+        if self.network not in (None, network, replace(network, ipv6=False)):
             raise InputError(
-                f"fleetswap:network cannot change while the fleet runs in {there}:"
+                f"fleetswap:network cannot change while the fleet runs in {self.network}:"
                 " restore the setting, or deploy a new stack"
             )
         return replace(self, network=network)
@@ -165,20 +189,26 @@ def _other_identity(had: Identity, has: Identity) -> Iterator[str]:
 def release_id(service: str, identity: str, machine: Machine, health: HealthCheck) -> str:
     """`<service>-<8 hex>` from the image's identity and what else the machines are made of. Same parts, same id.
 
-    It must never change for an entry that a ledger has, or that release would be taken for another. A part that comes
-    later is left out here as long as it has the value that all machines had before.
+    It must never change for an entry that a ledger has, or that release would be taken for another: see `later`.
     """
-    parts = json.dumps([identity, asdict(machine), asdict(health)], sort_keys=True, separators=(",", ":"))
+    parts = json.dumps([identity, _parts(machine), _parts(health)], sort_keys=True, separators=(",", ":"))
     return f"{service}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
 
 
 def to_plain(ledger: Ledger) -> dict[str, Any]:
     """The ledger as JSON-like values, for a stack output. What is None is left out: the engine drops it anyway."""
-    plain = asdict(ledger)
+    plain = _parts(ledger)
     for entry, image in zip(ledger.entries, (each["image"] for each in plain["entries"]), strict=True):
         del image["source"]
         image.update(source.to_plain(entry.image.source))
-    return {"version": VERSION, **cast(dict[str, Any], _plain(plain))}
+    return {"version": _version(ledger), **_plain(plain)}
+
+
+def _version(ledger: Ledger) -> int:
+    """An older program would take any other network for one of its own, and replace the subnets of the live fleet."""
+    network = ledger.network
+    plain = network is None or network == Network(network.cidr, network.zones)
+    return FIRST if plain and not any(entry.machine.security_groups for entry in ledger.entries) else VERSION
 
 
 def from_plain(value: Mapping[str, Any] | None) -> Ledger:
@@ -187,9 +217,9 @@ def from_plain(value: Mapping[str, Any] | None) -> Ledger:
         return Ledger()
     try:
         # Pulumi hands every number back as a float.
-        if int(value["version"]) != VERSION:
+        if not FIRST <= int(value["version"]) <= VERSION:
             raise InputError(
-                f"the stack's ledger has version {value['version']}, this program reads {VERSION}: "
+                f"the stack's ledger has version {value['version']}, this program reads {FIRST} to {VERSION}: "
                 "run the release of fleetswap that wrote it, or a newer one"
             )
         ledger = Ledger(
@@ -229,7 +259,15 @@ def _damaged(what: str) -> InputError:
 
 
 def _network(value: Mapping[str, Any] | None) -> Network | None:
-    return None if value is None else Network(str(value["cidr"]), tuple(str(zone) for zone in value["zones"]))
+    if value is None:
+        return None
+    return Network(
+        cidr=str(value["cidr"]),
+        zones=tuple(str(zone) for zone in value["zones"]),
+        layout=int(value.get("layout", 1)),
+        vpc=value.get("vpc"),
+        ipv6=bool(value.get("ipv6", False)),
+    )
 
 
 def _identity(value: Mapping[str, Any] | None) -> Identity | None:
@@ -254,6 +292,7 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             on_demand_percent=int(machine["on_demand_percent"]),
             root_gib=None if machine.get("root_gib") is None else int(machine["root_gib"]),
             policies=tuple(machine["policies"]),
+            security_groups=tuple(machine.get("security_groups", ())),
         ),
         health=HealthCheck(
             port=int(health["port"]),
@@ -269,7 +308,15 @@ def _entry(value: Mapping[str, Any]) -> Entry:
     )
 
 
-def _plain(value: object) -> object:
+def _parts(value: Any) -> Any:  # noqa: ANN401 (whatever an entry has)
+    """The fields of dataclasses at any depth, without those that came later and say what all had before."""
+    if is_dataclass(value):
+        of = ((each, getattr(value, each.name)) for each in fields(value))
+        return {each.name: _parts(has) for each, has in of if not (each.metadata.get("later") and has == each.default)}
+    return [_parts(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (JSON)
     """Tuples as lists, which Pulumi's serialiser needs, and without what is None."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items() if item is not None}
