@@ -109,10 +109,22 @@ def wrong(key: str, reason: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", "{reason}", {ELSEWHERE: key, "reason": reason})
 
 
+def wrong_together(section: str, problems: Sequence[tuple[str, str]]) -> PydanticCustomError:
+    """For a validator of `section` ("" for all settings) that has found several problems: reports them all.
+
+    A problem is a key below the section, and what is wrong with it. pydantic takes one error of a validator, so the
+    others are told in the words of the first.
+    """
+    (key, reason), *others = problems
+    dot = "." if section else ""
+    told = "".join(f"; fleetswap:{section}{dot}{key}: {reason}" for key, reason in others)
+    return wrong(key, reason + told)
+
+
 def key_of(detail: ErrorDetails) -> str:
     """The key of a problem, as Pulumi writes a path: `rollout.strategy[0].weight`, `tags["aws:x"]`."""
-    below: str | None = detail.get("ctx", {}).get(ELSEWHERE)
-    return path_of((*detail["loc"], *([] if below is None else below.split("."))))
+    above, below = path_of(detail["loc"]), detail.get("ctx", {}).get(ELSEWHERE)
+    return ".".join(each for each in (above, below) if each)
 
 
 def path_of(parts: Sequence[int | str]) -> str:

@@ -6,6 +6,7 @@ AWS does not document is not checked here.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated
 
@@ -90,10 +91,54 @@ TopicArn = Annotated[
 
 StatusCodes = Annotated[
     str,
-    StringConstraints(pattern=r"^[2-4]\d\d(-[2-4]\d\d)?(,[2-4]\d\d(-[2-4]\d\d)?)*$"),
+    StringConstraints(pattern=r"^\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*$"),
     AfterValidator(_codes),
 ]
-"""ELBv2's Matcher for HTTP: 200 to 499, single ones and ranges."""
+"""ELBv2's Matcher: single codes and ranges. Which ones depends on the protocol version: see `HealthSettings`."""
+
+ListenerArn = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:listener/app/[A-Za-z0-9-]+/[0-9a-f]+/[0-9a-f]+$"
+    ),
+]
+"""A listener of an Application Load Balancer: of a Network Load Balancer it is `listener/net/…`."""
+
+WebAclArn = Annotated[
+    str, StringConstraints(pattern=r"^arn:aws[a-z-]*:wafv2:[a-z0-9-]+:\d{12}:regional/webacl/[\w-]+/[\w-]+$")
+]
+"""A web ACL of AWS WAF: a load balancer takes regional ones (AssociateWebACL, WebACLArn)."""
+
+HostPattern = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9.*?-]*\.[A-Za-z*?]+$", max_length=128),
+]
+"""A value of a host-header condition: at least one dot, and only letters after the last (HostHeaderConditionConfig);
+its wildcards may stand there too."""
+
+PathPattern = Annotated[str, StringConstraints(pattern=r"""^[/*][A-Za-z0-9_.$/~"'@:+&*?-]*$""", max_length=128)]
+"""A value of a path-pattern condition (RuleCondition, Values). A path begins with a slash, so others match nothing."""
+
+DomainName = Annotated[str, StringConstraints(pattern=r"^(?:[a-z0-9_-]{1,63}\.)+[a-z]{2,63}$", max_length=253)]
+"""Lower case, without the dot at the end: as Route 53 keeps it."""
+
+HostedZoneId = Annotated[str, StringConstraints(pattern=r"^Z[A-Z0-9]{1,31}$")]
+"""At most 32 characters (Route 53, ResourceId)."""
+
+BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+"""A bucket's name (S3 user guide, Bucket naming rules)."""
+
+
+def _cidr(value: str) -> str:
+    try:
+        network = ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"{error}: write a CIDR block, such as 203.0.113.0/24") from error
+    return str(network)  # as EC2 and ELBv2 tell it, so that it is no change
+
+
+Cidr = Annotated[str, AfterValidator(_cidr)]
+"""A block of IPv4 or IPv6 addresses, without host bits: EC2 takes them away, and the next preview would show it."""
 
 Path = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=1024)]
 """A path in a URL: what is not ASCII stands there in percent signs."""

@@ -17,27 +17,27 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.source import ImageSource, from_plain
 from fleetswap.workflows.image.request import SAMPLES
 from fleetswap.workflows.image.send import CONNECTIONS
-from fleetswap_pulumi.checks import Strict, wrong
+from fleetswap_pulumi.checks import Strict, wrong_together
+from fleetswap_pulumi.front_settings import (
+    LONGEST_DRAIN,
+    FrontSettings,
+    HealthSettings,
+    misfits,
+    of_other_regions,
+)
 from fleetswap_pulumi.names import (
     AccountId,
-    CertificateArn,
     InstanceType,
-    Path,
     PolicyArn,
     Region,
     SecurityGroupId,
     Service,
-    StatusCodes,
     distinct,
-    is_of_region,
 )
 from fleetswap_pulumi.network_settings import NetworkSettings
 from fleetswap_pulumi.policy import RolloutSettings
 
 NAMESPACE = "fleetswap"
-
-LONGEST_DRAIN = 3600
-"""Seconds (ELBv2, deregistration_delay.timeout_seconds)."""
 
 
 class NixImage(Strict):
@@ -143,56 +143,6 @@ class CapacitySettings(Strict):
         return value
 
 
-class FrontSettings(Strict):
-    """The load balancer's listener."""
-
-    port: int | None = Field(default=None, ge=1, le=65535, examples=[443])
-    """Port of the listener. Unset: 443 with a certificate, otherwise 80."""
-    certificate_arn: CertificateArn | None = Field(
-        default=None, examples=["arn:aws:acm:eu-central-1:111122223333:certificate/replace-me"]
-    )
-    """ARN of the certificate for HTTPS, in the stack's region. Unset: HTTP."""
-    idle_timeout: int = Field(default=60, ge=1, le=4000)
-    """Seconds without data after which the load balancer closes a connection. The application must keep idle
-    connections open longer than this, or clients occasionally get a 502."""
-
-
-class HealthSettings(Strict):
-    """Port and health check of the service. A change creates a new release, except for `drain` and `grace`.
-
-    The limits are ELBv2's (CreateTargetGroup).
-    """
-
-    port: int = Field(default=8080, ge=1, le=65535)
-    """Port of the service on the machine."""
-    path: Path = "/healthz"
-    """Path of the health check."""
-    codes: StatusCodes = "200"
-    """HTTP status codes from 200 to 499 that count as healthy, such as `200`, `200,204` or `200-299`."""
-    interval: int = Field(default=5, ge=5, le=300)
-    """Seconds between two health checks."""
-    timeout: int = Field(default=3, ge=2, le=120, validate_default=True)
-    """Seconds without a response after which a health check fails. Must be less than `interval`."""
-    healthy: int = Field(default=2, ge=2, le=10)
-    """Consecutive successful health checks before an unhealthy machine is healthy again."""
-    unhealthy: int = Field(default=2, ge=2, le=10)
-    """Consecutive failed health checks before a machine is unhealthy."""
-    drain: int | None = Field(default=None, ge=0, le=3600, examples=[60])
-    """Deregistration delay: seconds that a machine has to finish open requests before it is terminated. Requests that
-    take longer are cut off. Unset: `front.idle_timeout`."""
-    grace: int = Field(default=300, ge=0, le=7200)
-    """Health check grace period: seconds after launch before an unhealthy machine is replaced. Must be longer than the
-    slowest boot, or no machine ever serves. The first boots of a new image are slow, because EBS loads each block from
-    S3 when it is first read."""
-
-    @field_validator("timeout")
-    @classmethod
-    def _below_interval(cls, value: int, info: ValidationInfo) -> int:
-        if value >= info.data.get("interval", value + 1):
-            raise ValueError(f"{value} must be less than interval ({info.data['interval']})")
-        return value
-
-
 class RetentionSettings(Strict):
     """What is kept besides the live release and its standby."""
 
@@ -241,16 +191,32 @@ class Settings(Strict):
     @field_validator("front")
     @classmethod
     def _is_of_one_region(cls, value: FrontSettings, info: ValidationInfo) -> FrontSettings:
-        arn, region = value.certificate_arn, info.data.get("region")
-        if arn is not None and region is not None and not is_of_region(arn, region):
-            raise wrong("certificate_arn", f"{arn} is not of region {region}, as it must be")
+        problems = list(of_other_regions(value, info.data.get("region", "")))
+        if problems and "region" in info.data:
+            raise wrong_together("front", problems)
+        return value
+
+    @field_validator("health")
+    @classmethod
+    def _suits_the_front_door(cls, value: HealthSettings, info: ValidationInfo) -> HealthSettings:
+        problems = list(misfits(value, info.data["front"])) if "front" in info.data else []
+        if problems:
+            raise wrong_together("health", problems)
         return value
 
     @model_validator(mode="after")
-    def _have_subnets_for_the_load_balancer(self) -> Settings:
-        vpc = self.network.vpc
-        if vpc is not None and not vpc.names_balancer_subnets:
-            raise wrong("network.vpc.balancer_subnets", "is missing: name them, or `balancer_subnet_tags`")
+    def _has_the_load_balancers_network(self) -> Settings:
+        vpc, own, problems = self.network.vpc, self.front.listener_arn is None, []
+        if own and vpc is not None and not vpc.names_balancer_subnets:
+            problems.append(("network.vpc.balancer_subnets", "is missing: name them, or `balancer_subnet_tags`"))
+        if not own and vpc is None:
+            problems.append(("network.vpc", "is missing: machines behind an existing listener must be in its VPC"))
+        if not own and vpc is not None and vpc.names_balancer_subnets:
+            problems.append(("network.vpc.balancer_subnets", "is for a load balancer of the stack's own: remove it"))
+        if own and not self.network.ipv6 and any(":" in each for each in self.front.sources):
+            problems.append(("front.sources", "has IPv6 addresses, and network.ipv6 is not set"))
+        if problems:
+            raise wrong_together("", problems)
         return self
 
     @property

@@ -21,6 +21,12 @@ from infra.config import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012"
+WEB_ACL = "arn:aws:wafv2:us-east-1:111122223333:regional/webacl/web/a1b2c3d4-5678-90ab-cdef-EXAMPLE11111"
+LISTENER = "arn:aws:elasticloadbalancing:us-east-1:111122223333:listener/app/shared/50dc6c495c0c9188/f2f7dc8efc522ab2"
+VPC = {"id": "vpc-0a1b2c3d", "machine_subnets": ["subnet-0a1b2c3d", "subnet-1a1b2c3d"]}
+SHARED: dict[str, Any] = {"priorities": [1000, 1005], "hosts": ["shop.example.com"]}
+HTTPS = {"certificate_arn": CERTIFICATE}
+GRPC = {"protocol_version": "grpc", "codes": "0,12", "path": "/grpc.health.v1.Health/Check"}
 GOOD: dict[str, Any] = {"service": "web", "image": {"nix": {"expression": "nix/demo", "args": {"version": "1"}}}}
 
 
@@ -106,6 +112,80 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
             {"front": {"certificate_arn": CERTIFICATE.replace("us-east", "eu-west")}},
             "fleetswap:front.certificate_arn: arn:",
         ),
+        ({"front": {"priorities": [1, 9]}}, "fleetswap:front.priorities: is only for an existing listener"),
+        ({"front": {"certificates": [CERTIFICATE]}}, "fleetswap:front.certificates: needs certificate_arn"),
+        ({"front": {"redirect_http": True}}, "fleetswap:front.redirect_http: needs certificate_arn"),
+        (
+            {"front": {"certificate_arn": CERTIFICATE, "redirect_http": True, "port": 80}},
+            "fleetswap:front.redirect_http: needs another port than 80",
+        ),
+        (
+            {"front": {"certificate_arn": CERTIFICATE, "certificates": [CERTIFICATE]}},
+            "which is certificate_arn already",
+        ),
+        (
+            {"front": {"certificate_arn": CERTIFICATE, "certificates": [CERTIFICATE.replace("us-east", "eu-west")]}},
+            "fleetswap:front.certificates[0]: arn:",
+        ),
+        ({"front": {"web_acl_arn": WEB_ACL.replace("us-east", "eu-west")}}, "fleetswap:front.web_acl_arn: arn:"),
+        ({"front": {"web_acl_arn": WEB_ACL.replace("regional", "global")}}, "fleetswap:front.web_acl_arn: must match"),
+        ({"front": {"sources": ["10.0.0.1/8"]}}, "fleetswap:front.sources[0]: 10.0.0.1/8 has host bits set"),
+        ({"front": {"sources": []}}, "fleetswap:front.sources: must have 1 or more elements"),
+        ({"front": {"sources": ["everyone"]}}, "fleetswap:front.sources[0]: 'everyone' does not appear"),
+        ({"front": {"hosts": ["localhost"]}}, "fleetswap:front.hosts[0]: must match"),
+        ({"front": {"hosts": ["shop.example.c0m"]}}, "fleetswap:front.hosts[0]: must match"),
+        ({"front": {"hosts": [f"{'x' * 117}.example.com"]}}, "fleetswap:front.hosts[0]: must have 128 characters"),
+        ({"front": {"hosts": ["a.example.com"] * 2}}, "fleetswap:front.hosts: names a.example.com twice"),
+        ({"front": {"paths": ["api"]}}, "fleetswap:front.paths[0]: must match"),
+        ({"front": {"paths": ["/a b"]}}, "fleetswap:front.paths[0]: must match"),
+        ({"front": {"hosts": [f"{n}.example.com" for n in range(6)]}}, "hosts and paths are 6"),
+        ({"front": {"paths": [f"/{n}" for n in range(5)]}}, "hosts, paths and preview_sources are 5"),
+        (
+            {"front": {"paths": ["/a", "/b"], "preview_sources": ["10.0.0.0/8", "10.0.0.0/9", "10.0.0.0/10"]}},
+            "fleetswap:front.preview_sources: hosts, paths and preview_sources are 5",
+        ),
+        ({"front": {"paths": ["/*/*/*", "/a/*/*/?"]}}, "6 wildcards, and a rule has at most 5"),
+        ({"front": {"domain": {"name": "shop.example.com"}}}, "exactly one of `zone` and `zone_id`"),
+        (
+            {"front": {"domain": {"name": "shop.example.com", "zone": "example.com", "zone_id": "Z1"}}},
+            "exactly one of `zone` and `zone_id`",
+        ),
+        (
+            {"front": {"domain": {"name": "badexample.com", "zone": "example.com"}}},
+            "fleetswap:front.domain: badexample.com is not in zone example.com",
+        ),
+        (
+            {"front": {"hosts": ["*.example.org"], "domain": {"name": "a.example.com", "zone": "example.com"}}},
+            "fleetswap:front.domain.name: a.example.com is none of hosts",
+        ),
+        ({"front": {"access_logs": {"bucket": "Logs"}}}, "fleetswap:front.access_logs.bucket: must match"),
+        ({"front": {"access_logs": {"bucket": "logs", "prefix": "/web"}}}, "must not begin or end with a slash"),
+        ({"front": {"access_logs": {"bucket": "logs", "prefix": "AWSLogs"}}}, "must not contain AWSLogs"),
+        ({"front": {"idle_timeout": 90}, "health": {"drain": 60}}, "health.drain: 60 is less than front.idle_timeout"),
+        ({"front": {"listener_arn": LISTENER.replace("/app/", "/net/")}}, "fleetswap:front.listener_arn: must match"),
+        ({"front": {"listener_arn": LISTENER.replace("us-east", "eu-west"), **SHARED}}, "front.listener_arn: arn:"),
+        ({"front": {"listener_arn": LISTENER, **SHARED}}, "fleetswap:network.vpc: is missing"),
+        (
+            {
+                "front": {"listener_arn": LISTENER, **SHARED},
+                "network": {"vpc": {**VPC, "balancer_subnets": ["subnet-2a1b2c3d", "subnet-3a1b2c3d"]}},
+            },
+            "fleetswap:network.vpc.balancer_subnets: is for a load balancer of the stack's own",
+        ),
+        ({"front": {"sources": ["::/0"]}}, "fleetswap:front.sources: has IPv6 addresses, and network.ipv6 is not set"),
+        ({"front": {"listener_arn": LISTENER, "hosts": ["a.b"]}}, "fleetswap:front.priorities: is missing"),
+        ({"front": {"listener_arn": LISTENER, "priorities": [1, 9]}}, "fleetswap:front.hosts: is missing"),
+        ({"front": {"listener_arn": LISTENER, **SHARED, "priorities": [9, 1]}}, "9 to 1 is not a range"),
+        ({"front": {"listener_arn": LISTENER, **SHARED, "priorities": [49_990, 50_001]}}, "is not a range"),
+        ({"front": {"listener_arn": LISTENER, **SHARED, "priorities": [1, 5]}}, "has 5 priorities"),
+        ({"health": {"protocol": "HTTPS"}}, "fleetswap:health.protocol"),
+        ({"health": {"codes": "199"}}, "fleetswap:health.codes: 199 is not a HTTP status code"),
+        ({"health": {"codes": "200-500"}}, "fleetswap:health.codes: 500 is not a HTTP status code"),
+        ({"health": {**GRPC, "codes": "100"}, "front": HTTPS}, "fleetswap:health.codes: 100 is not a gRPC status"),
+        ({"health": {**GRPC, "path": "/healthz"}, "front": HTTPS}, "fleetswap:health.path: /healthz is not /package"),
+        ({"health": GRPC}, "fleetswap:health.protocol_version: grpc needs HTTPS: set front.certificate_arn"),
+        ({"health": {"protocol_version": "http2"}}, "fleetswap:health.protocol_version: http2 needs HTTPS"),
+        ({"health": GRPC, "front": {**HTTPS, "http2": False}}, "grpc is HTTP/2, and front.http2 is false"),
         ({"machine": {"instance_types": ["c7i.large", "c7i.large"]}}, "names c7i.large twice"),
         ({"machine": {"instance_types": ["large"]}}, "fleetswap:machine.instance_types[0]"),
         ({"machine": {"policies": ["CloudWatchAgentServerPolicy"]}}, "fleetswap:machine.policies[0]"),
@@ -136,6 +216,65 @@ def test_what_is_wrong_is_told_by_its_key(changes: dict[str, Any], told: str) ->
         read(**changes)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("port", 443),
+        ("certificate_arn", CERTIFICATE),
+        ("certificates", [CERTIFICATE]),
+        ("redirect_http", True),
+        ("internal", False),
+        ("sources", ["0.0.0.0/0"]),
+        ("access_logs", {"bucket": "logs"}),
+        ("web_acl_arn", WEB_ACL),
+        ("deletion_protection", False),
+        ("idle_timeout", 60),
+        ("http2", True),
+    ],
+)
+def test_an_existing_listener_takes_no_setting_of_an_own_load_balancer(given: str, value: object) -> None:
+    """The setting would be ignored in silence: whoever restricted `sources` would believe that it has an effect."""
+    with pytest.raises(InputError, match=f"fleetswap:front.{given}: belongs to a load balancer of the stack's own"):
+        read(front={"listener_arn": LISTENER, **SHARED, given: value})
+
+
+def test_all_that_is_wrong_with_the_front_door_is_told_together() -> None:
+    """Whoever moves to an existing listener would learn of the next wrong key with each try."""
+    with pytest.raises(InputError) as caught:
+        read(front={"listener_arn": LISTENER, "port": 80, "internal": True}, capacity={"min": 9})
+    told = re.findall(r"fleetswap:[\w.]+", str(caught.value))
+    keys = ["capacity.max", "front.port", "front.internal", "front.hosts", "front.priorities"]
+    assert told == [f"fleetswap:{key}" for key in keys]
+
+
+def test_a_front_door_may_have_all_of_it() -> None:
+    """What AWS takes would be refused."""
+    settings = read(
+        front={
+            "certificate_arn": CERTIFICATE,
+            "certificates": [CERTIFICATE.replace("1234", "4321")],
+            "redirect_http": True,
+            "internal": True,
+            "sources": ["10.0.0.0/8", "2001:DB8::/32"],
+            "hosts": ["*.example.com"],
+            "paths": ["/api/*"],
+            "preview_sources": ["203.0.113.7", "2001:db8::/64"],
+            "domain": {"name": "shop.example.com", "zone": "example.com"},
+            "access_logs": {"bucket": "example-logs", "prefix": "web/alb"},
+            "web_acl_arn": WEB_ACL,
+            "deletion_protection": True,
+            "idle_timeout": 30,
+            "http2": True,
+        },
+        health={**GRPC, "protocol": "https", "drain": 30},
+        network={"ipv6": True},
+    )
+    assert settings.front.sources == ("10.0.0.0/8", "2001:db8::/32"), "as EC2 tells them"
+    assert settings.front.preview_sources == ("203.0.113.7/32", "2001:db8::/64")
+    shared = read(front={"listener_arn": LISTENER, **SHARED}, network={"vpc": VPC}, health=GRPC)
+    assert shared.front.priorities == (1000, 1005)
 
 
 @pytest.mark.parametrize(

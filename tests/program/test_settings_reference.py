@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fleetswap_pulumi.front_settings import OWN
 from infra.config import parse
 from tools.settings_reference import FILES, PAGE, Key, commented, keys, page
 
@@ -72,6 +73,11 @@ def test_the_examples_are_accepted() -> None:
     values = config(uncommented((ROOT / "Pulumi.prod.yaml").read_text()))
     del values["fleetswap:image"]["file"]  # a fleet has one image
     region, network = values.pop("aws:region"), values["fleetswap:network"]
+    front = values["fleetswap:front"]
+    listener = {key: front.pop(key) for key in ("listener_arn", "priorities")}  # instead of an own load balancer
+    shared = listener | {key: value for key, value in front.items() if key not in OWN}
+    for domain in (front["domain"], shared["domain"]):
+        domain.pop("zone_id", None)  # the zone has a name
     existing = network.pop("vpc")  # instead of a VPC of the stack's own
     (rule,) = network["egress"]
     for other in ("security_group", "prefix_list"):
@@ -81,6 +87,9 @@ def test_the_examples_are_accepted() -> None:
         vpc = _without(existing, ids, f"{ids[:-1]}_tags")
         parse(raw({**values, "fleetswap:network": {"vpc": vpc}}), region=region)
     assert parse(raw(values), region=region).rollout.probe_host == "shop.example.com"
+    vpc = {"id": existing["id"], "machine_subnets": existing["machine_subnets"]}
+    values |= {"fleetswap:front": shared, "fleetswap:network": {"vpc": vpc}}
+    assert parse(raw(values), region=region).front.listener_arn
 
 
 def _without(vpc: dict[str, Any], ids: str, tags: str) -> dict[str, Any]:

@@ -46,6 +46,8 @@ checks = st.builds(
     timeout=st.integers(2, 4),
     healthy=st.integers(2, 9),
     unhealthy=st.integers(2, 9),
+    protocol=st.sampled_from(["http", "https"]),
+    protocol_version=st.sampled_from(["http1", "http2", "grpc"]),
 )
 images = st.builds(
     Image,
@@ -118,7 +120,8 @@ def at_default(value: object, where: str = "") -> Iterator[str]:
 
 def test_every_field_is_read_back() -> None:
     """A setting that came later would be forgotten with the next update, and its release made anew under users."""
-    machine, health = Machine(("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",), ("sg-1",)), HEALTH
+    machine = Machine(("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",), ("sg-1",))
+    health = replace(HEALTH, protocol="https", protocol_version="grpc")
     nix = NixImage("nix/demo", {"version": "1"}, {"sandbox": "true"}, "image")
     images = [Image("a", nix, {"p": "1"}, ("p 1",)), Image("b", FileImage("web.raw"), {"p": "2"}, ("p 2",))]
     entries = tuple(
@@ -265,6 +268,7 @@ def test_an_older_network_is_one_of_halves() -> None:
         replace(RUNNING, network=Network("10.0.0.0/16", ("a", "b"), layout=2)),
         replace(RUNNING, network=Network(vpc="vpc-1")),
         replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, security_groups=("sg-1",))),)),
+        replace(RUNNING, entries=(entry("2", health=replace(HEALTH, protocol="https")),)),
     ],
 )
 def test_what_an_older_program_would_misread_it_refuses(newer: Ledger) -> None:
@@ -276,3 +280,16 @@ def test_a_release_without_groups_of_its_own_keeps_its_id() -> None:
     """An upgrade would take every release for another one, and deploy each of them anew."""
     assert release_id("web", "2", MACHINE, HEALTH) == "web-004ece35"
     assert release_id("web", "2", replace(MACHINE, security_groups=("sg-1",)), HEALTH) != "web-004ece35"
+
+
+def test_a_protocol_that_is_what_it_always_was_leaves_no_trace() -> None:
+    """After an upgrade, the releases in the field would have other ids than their ledger says: it would be refused."""
+    plain = Machine(("c7i.large",), 0, 0)
+    before = release_id("web", "sha256:1", plain, HEALTH)
+    assert before == "web-8da984ad"
+    assert release_id("web", "sha256:1", plain, replace(HEALTH, protocol="http", protocol_version="http1")) == before
+    assert release_id("web", "sha256:1", plain, replace(HEALTH, protocol="https")) != before
+    assert release_id("web", "sha256:1", plain, replace(HEALTH, protocol_version="grpc")) != before
+    entry = Entry(before, Image("sha256:1", FileImage("x")), plain, HEALTH, 1)
+    (written,) = to_plain(Ledger(entries=(entry,)))["entries"]
+    assert not {"protocol", "protocol_version"} & set(written["health"])

@@ -68,6 +68,8 @@ class HealthCheck:
     timeout: int
     healthy: int
     unhealthy: int
+    protocol: str = later("http")
+    protocol_version: str = later("http1")
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,11 @@ def _version(ledger: Ledger) -> int:
     """An older program would take any other network for one of its own, and replace the subnets of the live fleet."""
     network = ledger.network
     plain = network is None or network == Network(network.cidr, network.zones)
-    return FIRST if plain and not any(entry.machine.security_groups for entry in ledger.entries) else VERSION
+    newer = any(
+        entry.machine.security_groups or (entry.health.protocol, entry.health.protocol_version) != ("http", "http1")
+        for entry in ledger.entries
+    )
+    return FIRST if plain and not newer else VERSION
 
 
 def from_plain(value: Mapping[str, Any] | None) -> Ledger:
@@ -302,6 +308,8 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             timeout=int(health["timeout"]),
             healthy=int(health["healthy"]),
             unhealthy=int(health["unhealthy"]),
+            protocol=str(health.get("protocol", "http")),
+            protocol_version=str(health.get("protocol_version", "http1")),
         ),
         max_size=int(value["max_size"]),
         left=bool(value.get("left", False)),
