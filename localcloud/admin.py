@@ -9,6 +9,8 @@ Decides how a request is read and answered, in JSON; the rest is done elsewhere.
 | `POST faults` | add a rule, or a list of them (see `faults`); answers them with their ids |
 | `DELETE faults`, `DELETE faults/ID` | remove all, or one |
 | `GET lateness`, `POST lateness` | how late things are, and another lateness for some: `{"metrics": [0, 0]}` (see `lateness`) |
+| `GET authorizations` | every decision of IAM: who asked for what, with which condition keys, and whether they may |
+| `DELETE authorizations` | forget these |
 | `GET notifications` | every message that was published to an SNS topic |
 | `POST instances/ID/interrupt` | a spot interruption; `{"seconds": 5}` is the warning's length, else 120 |
 | `POST instances/ID/kill` | its machine dies, as of a power cut |
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+    from localcloud.authorization.record import Record
     from localcloud.ebs.store import SnapshotStore
 
 PREFIX = "/_localcloud/"
@@ -51,6 +54,7 @@ class Admin:
         faults: Faults,
         lateness: Lateness,
         store: SnapshotStore,
+        authorizations: Record,
         status: Callable[[], dict[str, Any]],
         kill: Callable[[str], None],
     ) -> None:
@@ -60,6 +64,8 @@ class Admin:
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "status", lambda _: status()),
             ("GET", "notifications", lambda _: {"notifications": _notifications()}),
+            ("GET", "authorizations", lambda _: {"authorizations": authorizations.shown()}),
+            ("DELETE", "authorizations", lambda _: {"forgotten": authorizations.clear()}),
             ("GET", "faults", lambda _: {"rules": faults.shown()}),
             ("POST", "faults", lambda asked: {"rules": [rule.shown() for rule in faults.add(asked)]}),
             ("DELETE", "faults", lambda _: {"removed": faults.remove()}),

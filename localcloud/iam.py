@@ -1,7 +1,7 @@
 """The managed policies of AWS itself: there when they are first asked for.
 
 Decides when they are loaded: with the first ARN of one, because loading all 1,582 takes a fifth of a second, and most
-runs never name one. Whether a policy allows anything is not judged here, as nowhere in the local cloud.
+runs never name one. Whether a policy allows anything is judged in `authorization`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import json
 from typing import TYPE_CHECKING, Any
 
+from moto.iam import models
 from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ _TAKING_AN_ARN = (
     "list_policy_versions",
 )
 
+_SERVICES = {"elasticloadbalancing": "ElasticLoadBalancing", "spot": "EC2Spot"}
+"""How AWS writes a service in the name of its role, where moto does not know it."""
+
 
 def patch(patches: Patches) -> None:
-    """Make AWS's managed policies attachable."""
+    """Make AWS's managed policies attachable, and name service-linked roles as AWS does."""
+    patches.set(models, "SERVICE_NAME_CONVERSION", {**models.SERVICE_NAME_CONVERSION, **_SERVICES})
     for name in _TAKING_AN_ARN:
         patches.set(IAMBackend, name, _loading(getattr(IAMBackend, name)))
 

@@ -1,6 +1,7 @@
 """Builds the local cloud and owns its start and stop: moto, the strict parts, the machines, one HTTP endpoint.
 
-Decides which part answers a request: EBS direct calls go to `ebs`, `/_localcloud/…` to `admin`, the rest is moto's.
+Decides which part answers a request: `/_localcloud/…` goes to `admin`, the rest past `authorization`: EBS direct calls
+to `ebs`, all others to moto.
 Never leaves loopback. The state of moto is in memory and gone when the process ends; snapshots last.
 """
 
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from localcloud import admin, control
+from localcloud.authorization.gate import Gate
+from localcloud.authorization.record import Record
 from localcloud.ebs.store import SnapshotStore
 from localcloud.faults import calls
 from localcloud.faults.inject import Injector
@@ -85,8 +88,12 @@ class LocalCloud:
                     sleep=self._stopping.wait,
                 )
             self._moto = _moto()
-            self._injector = Injector(self._serve, self.faults, self._stopping.wait)
-            self._admin = admin.Admin(self.faults, self.lateness, self.store, self.status, self._kill)
+            self.authorizations = Record()
+            gate = Gate(self._serve, self.authorizations)
+            self._injector = Injector(gate, self.faults, self._stopping.wait)
+            self._admin = admin.Admin(
+                self.faults, self.lateness, self.store, self.authorizations, self.status, self._kill
+            )
         except BaseException:  # whatever it was, the port is free again and moto as it was
             self._server.server_close()
             self._patches.undo()

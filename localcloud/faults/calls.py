@@ -33,7 +33,7 @@ class Call:
 
     service: str
     operation: str
-    protocol: str  # ec2, query, json or rest-json
+    protocol: str  # ec2, query, json, rest-json or rest-xml
     form: str = ""  # the body, unless it is a block's
 
     @property
@@ -104,6 +104,13 @@ _DENIED: Final = (
 )
 """IAM user guide, "Access denied error message examples"."""
 
+_INVALID: Final = "The security token included in the request is invalid"
+_OF_EC2: Final = "AWS was not able to validate the provided access credentials"
+_WRONG: Final = (
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
+    " and signing method. Consult the service documentation for details."
+)
+
 _WORDS: Final[dict[str, dict[str, Refusal]]] = {
     # EC2 API reference, "Common client error codes".
     "ec2": {
@@ -112,6 +119,8 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "error-503": Refusal(503, "Unavailable", "The server is overloaded and can't handle the request."),
         "access-denied": Refusal(403, "UnauthorizedOperation", f"{_NOT_YOU} {_DENIED}"),
         "expired-token": Refusal(400, "RequestExpired", "Request has expired."),
+        "invalid-token": Refusal(401, "AuthFailure", _OF_EC2),
+        "wrong-signature": Refusal(401, "AuthFailure", _OF_EC2),
     },
     # EBS direct API reference, "Common errors"; the reasons are botocore's enumerations.
     "ebs": {
@@ -120,6 +129,8 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "error-503": Refusal(503, "ServiceUnavailable", "The service is unavailable."),
         "access-denied": Refusal(403, "AccessDeniedException", _DENIED),
         "expired-token": Refusal(403, "ExpiredTokenException", "The security token included in the request is expired"),
+        "invalid-token": Refusal(403, "UnrecognizedClientException", _INVALID),
+        "wrong-signature": Refusal(403, "InvalidSignatureException", _WRONG),
         "not-found": Refusal(404, "ResourceNotFoundException", "The snapshot does not exist.", "SNAPSHOT_NOT_FOUND"),
     },
     # Common errors of the query APIs (Auto Scaling, Elastic Load Balancing, IAM, STS).
@@ -129,6 +140,8 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "error-503": Refusal(503, "ServiceUnavailable", "The request has failed due to a temporary failure."),
         "access-denied": Refusal(403, "AccessDenied", _DENIED),
         "expired-token": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
+        "invalid-token": Refusal(403, "InvalidClientTokenId", _INVALID),
+        "wrong-signature": Refusal(403, "SignatureDoesNotMatch", _WRONG),
     },
     # SNS API reference, Publish.
     "sns": {
@@ -137,6 +150,8 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "error-503": Refusal(503, "ServiceUnavailable", "The request has failed due to a temporary failure."),
         "access-denied": Refusal(403, "AuthorizationError", _DENIED),
         "expired-token": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
+        "invalid-token": Refusal(403, "InvalidClientTokenId", _INVALID),
+        "wrong-signature": Refusal(403, "SignatureDoesNotMatch", _WRONG),
     },
     "json": {
         "throttle": Refusal(400, "ThrottlingException", "Rate exceeded"),
@@ -144,12 +159,23 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "error-503": Refusal(503, "ServiceUnavailableException", "The service is unavailable."),
         "access-denied": Refusal(400, "AccessDeniedException", _DENIED),
         "expired-token": Refusal(400, "ExpiredTokenException", "The security token included in the request is expired"),
+        "invalid-token": Refusal(400, "UnrecognizedClientException", _INVALID),
+        "wrong-signature": Refusal(400, "InvalidSignatureException", _WRONG),
     },
 }
 _WORDS["rest-json"] = {
     **_WORDS["json"],
     "throttle": Refusal(429, "ThrottlingException", "Rate exceeded"),
     "access-denied": Refusal(403, "AccessDeniedException", _DENIED),
+    "invalid-token": Refusal(403, "UnrecognizedClientException", _INVALID),
+    "wrong-signature": Refusal(403, "InvalidSignatureException", _WRONG),
+}
+_WORDS["rest-xml"] = _WORDS["query"]  # Route 53's
+_WORDS["s3"] = {
+    **_WORDS["query"],
+    "invalid-token": Refusal(
+        403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."
+    ),
 }
 
 # What is not found, by a word of the operation's name; the first that fits.
@@ -210,7 +236,10 @@ def answer(call: Call, refused: Refusal) -> tuple[list[tuple[str, str]], bytes]:
             f"<RequestID>{request_id}</RequestID></Response>"
         )
         return [("Content-Type", "text/xml;charset=UTF-8")], body.encode()
-    if call.protocol == "query":
+    if call.service == "s3":
+        body = f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{request_id}</RequestId></Error>"
+        return [("Content-Type", "application/xml"), ("x-amz-request-id", request_id)], body.encode()
+    if call.protocol in {"query", "rest-xml"}:
         side = "Sender" if refused.status < 500 else "Receiver"
         body = (
             f"<ErrorResponse><Error><Type>{side}</Type><Code>{code}</Code><Message>{message}</Message></Error>"

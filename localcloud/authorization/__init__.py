@@ -1,0 +1,1 @@
+"""IAM: who calls, what is asked, and whether the policies allow it."""

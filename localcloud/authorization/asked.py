@@ -1,0 +1,122 @@
+"""A request, read: which operation of which service, with its parameters as botocore's model has them.
+
+Decides nothing about rights. The body is put back for whoever reads it next; that of a block is left unread.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from botocore.exceptions import BotoCoreError
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.request import Request
+from moto.core.routing import get_service_router
+from moto.core.utils import get_service_model
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import HTTPException
+
+from localcloud.faults import calls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from wsgiref.types import WSGIEnvironment
+
+    from localcloud.moto_state import Moto
+
+_UNREAD: Final = frozenset({"PutSnapshotBlock", "PutObject", "UploadPart"})
+"""Their bodies are data."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks for, in botocore's names of the service and the operation."""
+
+    call: calls.Call
+    region: str
+    account: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def service(self) -> str:
+        """As botocore names it."""
+        return self.call.service
+
+    @property
+    def operation(self) -> str:
+        """As botocore names it."""
+        return self.call.operation
+
+    def values(self, path: str) -> list[str]:
+        """Every value at a path such as `Tags.ResourceId`, which goes through lists; paths may be joined by commas."""
+        return [value for one in path.split(",") for value in _walk(self.parameters, one.split("."))]
+
+    def value(self, path: str) -> str:
+        """The first value at a path; empty if there is none."""
+        return next(iter(self.values(path)), "")
+
+
+def read(environ: WSGIEnvironment, *, region: str, account: str) -> Asked:
+    """Read a request. What cannot be read has no parameters: the service itself will refuse it."""
+    call = calls.identify(environ)
+    try:
+        if str(_model(call.service).protocol).startswith("rest"):
+            return _of_path(call, environ, region, account)
+        return Asked(call, region, account, _of_body(call, environ))
+    except (BotoCoreError, LookupError, ValueError, TypeError, AttributeError, HTTPException):
+        return Asked(call, region, account)
+
+
+def _of_body(call: calls.Call, environ: WSGIEnvironment) -> Mapping[str, Any]:
+    model = _model(call.service).operation_model(call.operation)
+    pairs = parse_qsl(call.form or environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    parsed: Mapping[str, Any] = PROTOCOL_PARSERS[call.protocol](model).parse(
+        {"values": dict(pairs) if call.protocol != "json" else {}, "body": call.form}
+    )
+    return parsed
+
+
+def _of_path(call: calls.Call, environ: WSGIEnvironment, region: str, account: str) -> Asked:
+    request = Request(dict(environ))
+    operation, labels = _router(call.service).match(request)
+    protocol = str(_model(call.service).protocol)
+    body = b"" if operation.name in _UNREAD else _body(environ)
+    parsed = PROTOCOL_PARSERS[protocol](operation).parse(
+        {
+            "method": request.method,
+            "values": MultiDict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
+            "headers": request.headers,
+            "body": body,
+            "url_path": request.path,
+            "url_params": labels,
+        }
+    )
+    named = calls.Call(call.service, operation.name, protocol, body.decode(errors="replace"))
+    return Asked(named, region, account, parsed)
+
+
+def _body(environ: WSGIEnvironment) -> bytes:
+    body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = BytesIO(body)
+    return body
+
+
+@functools.cache
+def _model(service: str) -> Moto:
+    return get_service_model(service)
+
+
+@functools.cache
+def _router(service: str) -> Moto:
+    return get_service_router(service)
+
+
+def _walk(value: object, path: list[str]) -> list[str]:
+    if isinstance(value, list):
+        return [found for one in value for found in _walk(one, path)]
+    if not path:
+        return [] if value is None else [value.decode() if isinstance(value, bytes) else str(value)]
+    return _walk(value[path[0]], path[1:]) if isinstance(value, dict) and value.get(path[0]) is not None else []

@@ -1,0 +1,128 @@
+"""Where every request of the local cloud passes before its service sees it: who is it, and may they?
+
+Decides whether a request goes on. The root of the account always may, and what it asked for is recorded as everything
+is. What AWS does at this point besides is done here: service-linked roles appear, and a dry run ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from localcloud.authorization import actions, asked, callers, checks, questions, resources, signature, words
+from localcloud.authorization.policies import Policies, Policy, Verdict, decide
+from localcloud.faults import calls
+from localcloud.moto_state import LOCK, REGION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from localcloud.authorization.asked import Asked
+    from localcloud.authorization.callers import Caller
+    from localcloud.authorization.checks import Check
+    from localcloud.authorization.record import Record
+
+WRONG_SIGNATURE: Final = "wrong-signature"
+
+
+class Gate:
+    """The WSGI application `inner`, for those who may. Decisions go into `record`."""
+
+    def __init__(self, inner: WSGIApplication, record: Record) -> None:
+        self._inner = inner
+        self._record = record
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Let a request through, or answer it with AWS's refusal."""
+        signed = signature.read(environ)
+        if signed is None and not calls.service(environ):
+            return self._inner(environ, start_response)  # nothing of AWS's
+        region = signed.region if signed is not None else REGION
+        with LOCK:
+            try:
+                caller = callers.of(signed)
+            except callers.Rejected as rejected:
+                return _answer(calls.refusal(calls.identify(environ), rejected.fault), environ, start_response)
+            if signed is not None and caller.secret and not signature.genuine(signed, caller.secret, environ):
+                return _answer(calls.refusal(calls.identify(environ), WRONG_SIGNATURE), environ, start_response)
+            request = asked.read(environ, region=region, account=caller.account)
+            refused = self._judge(caller, request, environ)
+        if refused is not None:
+            return _answer(refused, environ, start_response, request.call)
+        return self._inner(environ, start_response)
+
+    def _judge(self, caller: Caller, request: Asked, environ: WSGIEnvironment) -> calls.Refusal | None:
+        listed = actions.listed(request.service, request.operation) is not None
+        operation = f"{request.service}:{request.operation}"
+        for check in questions.of(request):
+            verdict = answer(caller, request, check, _keys(caller, request, environ))
+            self._record.add(caller.arn, check.question, verdict, operation=operation, listed=listed)
+            if not verdict.allowed:
+                return words.denial(request.call, caller, check, verdict)
+            if check.about == checks.LINKED:
+                _make_linked_role(request, check)
+        if request.service == "ec2" and request.parameters.get("DryRun") is True:
+            return words.DRY_RUN
+        return None
+
+
+def answer(caller: Caller, request: Asked, check: Check, keys: dict[str, tuple[str, ...]]) -> Verdict:
+    """The verdict on one question. `keys` are the condition keys of every request."""
+    if caller.root or check.question.action in actions.FREE:
+        return Verdict(allowed=True)
+    context = {**keys, **check.question.context}
+    return decide(check.question, context, _policies(caller, request, check), caller.named)
+
+
+def _policies(caller: Caller, request: Asked, check: Check) -> Policies:
+    """The caller's policies, and that of the resource, where it has a say."""
+    service = check.question.action.partition(":")[0]
+    resource = check.question.resource
+    if service == "kms" and ":key/" in resource:
+        key = resources.moto(request, "kms").keys.get(resource.rpartition("/")[2])
+        return replace(
+            caller.policies, resource=callers.parsed(key.policy) if key else None, only_resource=key is not None
+        )
+    if check.question.action == "sts:AssumeRole":
+        role = next((one for one in resources.moto(request, "iam").roles.values() if one.arn == resource), None)
+        trust = callers.parsed(role.assume_role_policy_document) if role else Policy(())
+        return replace(caller.policies, resource=trust, only_resource=True)
+    if service == "sns":
+        topic = resources.moto(request, "sns").topics.get(resource)
+        return replace(caller.policies, resource=callers.parsed(topic.policy) if topic and topic.policy else None)
+    return caller.policies
+
+
+def _keys(caller: Caller, request: Asked, environ: WSGIEnvironment) -> dict[str, tuple[str, ...]]:
+    """The condition keys of every request (IAM user guide, "AWS global condition context keys").
+
+    The local cloud speaks HTTP, and stands for HTTPS.
+    """
+    now = datetime.now(UTC)
+    return {
+        **caller.keys,
+        "aws:requestedregion": (request.region,),
+        "aws:sourceip": (environ.get("REMOTE_ADDR", "127.0.0.1"),),
+        "aws:currenttime": (now.strftime("%Y-%m-%dT%H:%M:%SZ"),),
+        "aws:epochtime": (str(int(now.timestamp())),),
+        "aws:securetransport": ("true",),
+        "aws:viaawsservice": ("false",),
+        "aws:useragent": (environ.get("HTTP_USER_AGENT", ""),),
+        "ec2:region": (request.region,),
+    }
+
+
+def _make_linked_role(request: Asked, check: Check) -> None:
+    service = check.question.context["iam:awsservicename"][0]
+    resources.moto(request, "iam").create_service_linked_role(service, "", "")
+
+
+def _answer(
+    refused: calls.Refusal, environ: WSGIEnvironment, start_response: StartResponse, call: calls.Call | None = None
+) -> list[bytes]:
+    headers, body = calls.answer(call or calls.identify(environ), refused)
+    start_response(f"{refused.status} {HTTPStatus(refused.status).phrase}", headers)
+    return [body]

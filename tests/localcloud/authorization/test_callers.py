@@ -1,0 +1,107 @@
+"""Who a request is from, over the wire: the key of its signature, and what becomes of keys that are no more."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from localcloud.moto_state import backend
+from tests.localcloud.authorization.conftest import Key, People, allow, policy, trust
+from tests.localcloud.clients import refusal
+
+if TYPE_CHECKING:
+    from localcloud.server import LocalCloud
+    from tests.localcloud.clients import Clients
+
+NOT_TAKEN = [
+    ("ec2", "describe_vpcs", "AuthFailure", "AuthFailure"),
+    ("elbv2", "describe_load_balancers", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+    ("kms", "list_keys", "UnrecognizedClientException", "InvalidSignatureException"),
+    ("scheduler", "list_schedules", "UnrecognizedClientException", "InvalidSignatureException"),
+    ("s3", "list_buckets", "InvalidAccessKeyId", "SignatureDoesNotMatch"),
+    ("route53", "list_hosted_zones", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+]
+
+
+def recorded(cloud: LocalCloud, method: str = "GET") -> Any:
+    request = urllib.request.Request(f"{cloud.endpoint}/_localcloud/authorizations", method=method)
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def test_a_newcomer_sets_nothing_and_may_do_everything(cloud: LocalCloud, clients: Clients) -> None:
+    """`make up` would fail for everybody who has no IAM user in the local cloud."""
+    clients.ec2.create_vpc(CidrBlock="10.0.0.0/16")
+    [decision] = recorded(cloud)["authorizations"]
+    assert decision == {
+        "principal": "arn:aws:iam::123456789012:root",
+        "operation": "ec2:CreateVpc",
+        "action": "ec2:CreateVpc",
+        "resource": "arn:aws:ec2:us-east-1:123456789012:vpc/*",
+        "context": {},
+        "allowed": True,
+        "why": "",
+        "listed": True,
+        "count": 1,
+    }
+
+
+def test_the_record_counts_and_forgets(cloud: LocalCloud, clients: Clients) -> None:
+    """The proof of least privilege would see calls of the time before it, or an upload would fill the memory."""
+    for _ in range(3):
+        clients.ec2.describe_vpcs()
+    assert [one["count"] for one in recorded(cloud)["authorizations"]] == [3]
+    assert recorded(cloud, "DELETE") == {"forgotten": 1}
+    assert recorded(cloud) == {"authorizations": []}
+
+
+@pytest.mark.parametrize(("service", "operation", "unknown", "wrong"), NOT_TAKEN)
+def test_a_key_that_nobody_gave_out_or_that_signs_wrongly_is_refused(
+    people: People, service: str, operation: str, unknown: str, wrong: str
+) -> None:
+    """Real credentials, or a deleted user's, would be the root of the local cloud; and anyone could sign as anyone."""
+    stranger = people.client(service, Key("AKIAIOSFODNN7EXAMPLE", "secret"))
+    assert refusal(getattr(stranger, operation)) == unknown
+    key = people.user(allow("*"))
+    getattr(people.client(service, key), operation)()
+    assert refusal(getattr(people.client(service, Key(key.id, "not it")), operation)) == wrong
+
+
+def test_a_deleted_key_and_an_inactive_one_are_refused(people: People, clients: Clients) -> None:
+    """Whoever was shut out would be let in again, as root."""
+    key = people.user(allow("*"))
+    ec2 = people.client("ec2", key)
+    ec2.describe_vpcs()
+    clients.iam.update_access_key(UserName="deployer", AccessKeyId=key.id, Status="Inactive")
+    assert refusal(ec2.describe_vpcs) == "AuthFailure"
+    clients.iam.delete_access_key(UserName="deployer", AccessKeyId=key.id)
+    assert refusal(ec2.describe_vpcs) == "AuthFailure"
+
+
+def test_a_session_has_the_rights_of_its_role_until_its_time_is_over(people: People, clients: Clients) -> None:
+    """A machine would keep its rights for ever, or have more than its role."""
+    clients.iam.create_role(RoleName="operator", AssumeRolePolicyDocument=trust(AWS="123456789012"))
+    clients.iam.put_role_policy(RoleName="operator", PolicyName="own", PolicyDocument=policy(allow("ec2:DescribeVpcs")))
+    key = people.session()
+    ec2, elbv2 = people.client("ec2", key), people.client("elbv2", key)
+    ec2.describe_vpcs()
+    with pytest.raises(ClientError, match="User: arn:aws:sts::123456789012:assumed-role/operator/tests is not author"):
+        ec2.describe_subnets()
+    assert refusal(people.client("ec2", Key(key.id, key.secret, "another")).describe_vpcs) == "AuthFailure"
+    backend("sts").assumed_roles[-1].expiration = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=1)
+    assert refusal(ec2.describe_vpcs) == "RequestExpired"
+    assert refusal(elbv2.describe_load_balancers) == "ExpiredToken"
+
+
+def test_a_session_ends_with_its_role(people: People, clients: Clients) -> None:
+    """A machine of a deleted release would go on asking KMS."""
+    clients.iam.create_role(RoleName="operator", AssumeRolePolicyDocument=trust(AWS="123456789012"))
+    kms = people.client("kms", people.session())
+    assert refusal(kms.list_keys) == "AccessDeniedException"
+    clients.iam.delete_role(RoleName="operator")
+    assert refusal(kms.list_keys) == "UnrecognizedClientException"
