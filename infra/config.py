@@ -6,18 +6,14 @@ Invalid settings are reported with their keys before anything is changed. This m
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys_env, is_config_secret
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from fleetswap.domain.errors import InputError
-from fleetswap_pulumi.checks import key_of, problems_of, reason_of
+from fleetswap_pulumi.parse import parse
 from fleetswap_pulumi.settings import NAMESPACE, Settings
 
 
@@ -57,39 +53,3 @@ def _refuse_other_namespaces(keys: Iterable[str]) -> None:
 def _is_misplaced(namespace: str) -> bool:
     near = get_close_matches(namespace.lower(), [NAMESPACE], cutoff=0.75)
     return namespace != NAMESPACE and (namespace == pulumi.get_project() or bool(near))
-
-
-def parse(given: Mapping[str, str], *, region: str | None) -> Settings:
-    """Validate raw configuration, whose objects are JSON strings. Pure, so that tests can call it."""
-    values: dict[str, Any] = {}
-    if region is not None:
-        values["region"] = region
-    for key, value in given.items():
-        if key == "region":
-            raise InputError("setting fleetswap:region is not a setting: use aws:region")
-        values[key] = _structured(value)
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in problems_of(error))
-        raise InputError(f"the settings of the stack are not valid, nothing was changed: {problems}") from error
-
-
-def _structured(value: str) -> object:
-    """Objects and lists arrive as JSON text; everything else, broken JSON too, stays the text that it is."""
-    if value[:1] not in {"{", "["}:
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
-
-
-def _problem(detail: ErrorDetails) -> str:
-    path = key_of(detail)
-    key = "aws:region" if path == "region" else f"{NAMESPACE}:{path}"
-    if detail["type"] == "extra_forbidden":
-        return f"{key} is not a setting (docs/reference/settings.md lists them)"
-    if detail["type"] == "missing":
-        return f"{key} is missing"
-    return f"{key}: {reason_of(detail)}"

@@ -15,7 +15,7 @@ from pulumi.runtime.stack import Stack
 
 from fleetswap.nix import build
 from fleetswap_pulumi.fleet import deploy
-from infra import config
+from fleetswap_pulumi.parse import parse
 
 PROJECT, STACK = "fleetswap", "local"
 
@@ -134,7 +134,7 @@ def declare(
     @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
         pulumi.runtime.register_stack_transformation(remember)
-        deploy(config.parse(values, region=region), credentials or Credentials())
+        deploy(parse(values, region=region), credentials or Credentials())
         root = pulumi.runtime.get_root_resource()
         assert isinstance(root, Stack)
         exported = root.outputs

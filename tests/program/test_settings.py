@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
+from fleetswap_pulumi.parse import parse
 from fleetswap_pulumi.settings import Settings
 from infra import config
-from infra.config import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fleetswap_pulumi.front_settings import OWN
-from infra.config import parse
+from fleetswap_pulumi.parse import parse
 from tools.settings_reference import FILES, PAGE, Key, commented, keys, page
 
 ROOT = Path(__file__).resolve().parents[2]
