@@ -1,6 +1,7 @@
 """The one place that creates boto3 clients. It decides region, endpoint, timeouts, connections and who retries.
 
-It never reads settings or credentials itself (the AWS SDK's default chain finds those) and never makes a call.
+It never reads settings itself: an `Access` says whose credentials and which endpoints, and without one the AWS SDK's
+default chain finds them. It never makes a call.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ import threading
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import botocore.session
 from botocore.config import Config
 from botocore.httpsession import get_cert_path
 
+from fleetswap.aws import credentials
+from fleetswap.domain.access import Access
 from fleetswap.domain.errors import InputError
 
 if TYPE_CHECKING:
     import boto3.session
+    import botocore.session
     from botocore.credentials import Credentials
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -51,68 +54,80 @@ USER_AGENT = "fleetswap"
 class Cloud:
     """An AWS region, or the local cloud that stands in for it at `endpoint`. Safe to use from several threads."""
 
-    def __init__(self, region: str, endpoint: str | None = None) -> None:
-        """`endpoint` is one URL for every service (the local cloud); None means AWS."""
+    def __init__(self, region: str, endpoint: str | None = None, access: Access | None = None) -> None:
+        """`endpoint` is one URL for every service that `access` names none for (the local cloud); None means AWS."""
         self.region = region
         self.endpoint = endpoint
+        self.access = access or Access()
         # Clients are thread-safe, making one out of a session is not (boto3 guide, "Multithreading").
         self._lock = threading.Lock()
+
+    @property
+    def user_agent(self) -> str:
+        """What each of our calls calls itself."""
+        return " ".join((USER_AGENT, *self.access.user_agents))
 
     @cached_property
     def _session(self) -> boto3.session.Session:
         import boto3.session  # noqa: PLC0415 (3 MiB that an upload does without)
 
-        return boto3.session.Session(region_name=self.region)
+        made = credentials.session(self.region, self.endpoint, self.access)
+        return boto3.session.Session(region_name=self.region, botocore_session=made)
 
     @cached_property
     def _small_session(self) -> botocore.session.Session:
         """Finds the models in `MODELS` before botocore's own."""
-        session = botocore.session.Session()
+        session = credentials.session(self.region, self.endpoint, self.access)
         session.get_component("data_loader").search_paths.insert(0, str(MODELS))
         return session
+
+    def _to(self, service: str, config: Config) -> dict[str, Any]:
+        """The endpoint and the configuration of a client."""
+        return credentials.client_options(service, self.endpoint, self.access, config)
 
     def autoscaling(self) -> AutoScalingClient:
         """Auto Scaling; botocore retries."""
         with self._lock:
-            return self._session.client("autoscaling", endpoint_url=self.endpoint, config=control())
+            return self._session.client("autoscaling", **self._to("autoscaling", control(self)))
 
     def ec2(self) -> EC2Client:
         """EC2; botocore retries."""
         with self._lock:
-            return self._session.client("ec2", endpoint_url=self.endpoint, config=control())
+            return self._session.client("ec2", **self._to("ec2", control(self)))
 
     def elbv2(self) -> ElasticLoadBalancingv2Client:
         """Elastic Load Balancing v2; botocore retries."""
         with self._lock:
-            return self._session.client("elbv2", endpoint_url=self.endpoint, config=control())
+            return self._session.client("elbv2", **self._to("elbv2", control(self)))
 
     def cloudwatch(self) -> CloudWatchClient:
         """CloudWatch; botocore retries."""
         with self._lock:
-            return self._session.client("cloudwatch", endpoint_url=self.endpoint, config=control())
+            return self._session.client("cloudwatch", **self._to("cloudwatch", control(self)))
 
     def scheduler(self) -> EventBridgeSchedulerClient:
         """EventBridge Scheduler; botocore retries."""
         with self._lock:
-            return self._session.client("scheduler", endpoint_url=self.endpoint, config=control())
+            return self._session.client("scheduler", **self._to("scheduler", control(self)))
 
     def sns(self, region: str | None = None) -> SNSClient:
         """SNS, in another region if one is named; botocore retries."""
         with self._lock:
-            return self._session.client("sns", region_name=region, endpoint_url=self.endpoint, config=control())
+            return self._session.client("sns", region_name=region, **self._to("sns", control(self)))
 
     def sts(self) -> STSClient:
         """The Security Token Service; botocore retries. From the small session: every preview asks it."""
         with self._lock:
             make = self._small_session.create_client
-            client = make("sts", region_name=self.region, endpoint_url=self.endpoint, config=control())
+            region = self.access.sts_region or self.region
+            client = make("sts", region_name=region, **self._to("sts", control(self)))
         return cast("STSClient", client)
 
     def small_ec2(self) -> EC2Client:
         """EC2 with the few calls that `tools/trim_models.py` names; botocore retries."""
         with self._lock:
             make = self._small_session.create_client
-            client = make("ec2", region_name=self.region, endpoint_url=self.endpoint, config=control())
+            client = make("ec2", region_name=self.region, **self._to("ec2", control(self)))
         return cast("EC2Client", client)
 
     def ebs_and_ec2(self, connections: int) -> tuple[EBSClient, EC2Client]:
@@ -120,16 +135,12 @@ class Cloud:
 
         EC2's knows only the calls that `tools/trim_models.py` names.
         """
-        config = once(connections)
+        config = once(self, connections)
         with self._lock:
-            make = partial(
-                self._small_session.create_client,
-                region_name=self.region,
-                endpoint_url=self.endpoint,
-                config=config,
-            )
+            make = partial(self._small_session.create_client, region_name=self.region)
+            ebs, ec2 = (make(service, **self._to(service, config)) for service in ("ebs", "ec2"))
             # botocore's types know nothing of the services; boto3's do, and make the same clients.
-            return cast("EBSClient", make("ebs")), cast("EC2Client", make("ec2"))
+            return cast("EBSClient", ebs), cast("EC2Client", ec2)
 
     def credentials(self) -> Callable[[], Credentials | None]:
         """What goes through the chain of credentials anew at each call."""
@@ -137,7 +148,8 @@ class Cloud:
 
         def find() -> Credentials | None:
             # A session remembers what it has found: to look again takes a new one.
-            return (known.pop() if known else botocore.session.Session()).get_credentials()
+            session = known.pop() if known else credentials.session(self.region, self.endpoint, self.access, anew=True)
+            return session.get_credentials()
 
         return find
 
@@ -163,22 +175,25 @@ class Cloud:
         return context
 
 
-def control() -> Config:
+def control(cloud: Cloud) -> Config:
     """For calls whose only retries are botocore's: throttles, 5xx and connection errors, `CONTROL_ATTEMPTS` times."""
     return Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": CONTROL_ATTEMPTS},
-        user_agent_extra=USER_AGENT,
+        retries={
+            "mode": "adaptive" if cloud.access.retry_mode == "adaptive" else "standard",
+            "total_max_attempts": cloud.access.max_retries or CONTROL_ATTEMPTS,
+        },
+        user_agent_extra=cloud.user_agent,
     )
 
 
-def once(connections: int) -> Config:
+def once(cloud: Cloud, connections: int) -> Config:
     """For callers that retry by themselves: one attempt, and a pool that never makes `connections` threads wait."""
     return Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=connections,
-        user_agent_extra=USER_AGENT,
+        user_agent_extra=cloud.user_agent,
     )

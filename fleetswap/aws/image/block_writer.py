@@ -39,15 +39,18 @@ PERMISSION = "ebs:PutSnapshotBlock"
 class BlockPuts:
     """Where blocks are written to: one endpoint, one signer. Safe to use from several threads."""
 
-    def __init__(self, url: str, signer: Signer, context: Callable[[], ssl.SSLContext]) -> None:
-        """`url` is the endpoint's; `context` is asked for only if that is https."""
+    def __init__(
+        self, url: str, signer: Signer, context: Callable[[], ssl.SSLContext], agent: str = USER_AGENT
+    ) -> None:
+        """`url` is the endpoint's; `context` is asked for only if that is https. `agent` is our name for CloudTrail."""
         endpoint = Endpoint.of(url)
-        self._make = partial(BlockConnection, endpoint, signer, context() if endpoint.secure else None)
+        self._make = partial(BlockConnection, endpoint, signer, context() if endpoint.secure else None, agent)
 
     @classmethod
     def of(cls, cloud: Cloud, ebs: EBSClient) -> BlockPuts:
         """To the endpoint and region of that client. Raises `InputError` if the authorities' file cannot be read."""
-        return cls(ebs.meta.endpoint_url, Signer(ebs.meta.region_name, cloud.credentials()), cloud.trust)
+        signer = Signer(ebs.meta.region_name, cloud.credentials())
+        return cls(ebs.meta.endpoint_url, signer, cloud.trust, cloud.user_agent)
 
     def connect(self) -> BlockConnection:
         """A new connection; it is opened by its first put."""
@@ -57,13 +60,15 @@ class BlockPuts:
 class BlockConnection:
     """A kept connection, for one thread; another may `close` it. It is a `ports.Connection`."""
 
-    def __init__(self, endpoint: Endpoint, signer: Signer, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, signer: Signer, context: ssl.SSLContext | None, agent: str = USER_AGENT
+    ) -> None:
         self._endpoint = endpoint
         self._signer = signer
         self._context = context
         # The path is signed encoded once more than it is sent (IAM user guide, "canonical URI"; all but S3).
         self._signed_prefix = quote(normalize_url_path(endpoint.prefix + "/"), safe="/~").rstrip("/")
-        self._extra = f"user-agent: {USER_AGENT}\r\n{endpoint.proxy_header if endpoint.target else ''}"
+        self._extra = f"user-agent: {agent}\r\n{endpoint.proxy_header if endpoint.target else ''}"
         self._line: Line | None = None
         self._socket: socket.socket | None = None
         self._closed = False
