@@ -16,11 +16,13 @@ from pulumi.runtime import get_root_resource
 from pulumi.runtime.sync_await import _sync_await
 
 from fleetswap.aws.account import Account
+from fleetswap.aws.network import Networks as AwsNetworks
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.front_door import FrontDoor, FrontDoorArgs
+from fleetswap_pulumi.ground import Networks, survey
 from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.place import Whereabouts, check_offers, place
 from fleetswap_pulumi.release import Release, ReleaseArgs, Tuning
@@ -42,20 +44,22 @@ class Fleet:
     rollout: Rollout
 
 
-def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> Fleet:
+def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks: Networks | None = None) -> Fleet:
     """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds` and `ledger`.
 
     The ledger is what the next update reads to know what there is. `whereabouts` is asked where the credentials lead
-    to, which is AWS (or the local cloud) if it is not given. Raises `InputError` before the first resource if something
-    asked for is wrong.
+    to, and `networks` about an existing VPC and endpoints: AWS (or the local cloud) if they are not given. Raises
+    `InputError` before the first resource if something asked for is wrong.
     """
     before = read_outputs()
     read = from_plain(before.get("ledger"))
-    account = whereabouts or Account(Cloud(settings.region, settings.endpoint))
+    cloud = Cloud(settings.region, settings.endpoint)
+    account = whereabouts or Account(cloud)
     here = place(read, settings, account)
     ledger = here.ledger
     wanted = wanted_entry(settings, ledger)
-    check_offers(wanted, here, account)
+    ground = survey(settings, here, networks or AwsNetworks(cloud, settings.stack))
+    check_offers(wanted, here, ground.zones, account)
     decided = plan(
         ledger,
         wanted,
@@ -76,8 +80,7 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> Fleet:
         settings.service,
         NetworkArgs(
             context=context,
-            cidr=here.network.cidr,
-            zones=here.network.zones,
+            ground=ground,
             front_port=settings.listener_port,
             service_ports=sorted({entry.health.port for entry in decided.running}),
         ),
@@ -87,8 +90,9 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None) -> Fleet:
         settings.service,
         FrontDoorArgs(
             context=context,
-            subnet_ids=network.subnet_ids,
+            subnet_ids=network.balancer_subnet_ids,
             security_group_id=network.front_group_id,
+            dualstack=ground.ipv6,
             port=settings.listener_port,
             certificate_arn=settings.front.certificate_arn,
             idle_timeout=settings.front.idle_timeout,

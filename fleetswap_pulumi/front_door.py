@@ -24,11 +24,12 @@ class FrontDoorArgs:
 
     context: Context
     subnet_ids: list[pulumi.Output[str]]
-    security_group_id: pulumi.Output[str]
+    security_group_id: pulumi.Output[str] | None
     port: int
     certificate_arn: str | None
     idle_timeout: int
     after: Sequence[pulumi.Resource]
+    dualstack: bool = False
 
 
 class FrontDoor(pulumi.ComponentResource):
@@ -44,7 +45,8 @@ class FrontDoor(pulumi.ComponentResource):
             name,
             load_balancer_type="application",
             internal=False,
-            security_groups=[args.security_group_id],
+            ip_address_type="dualstack" if args.dualstack else None,
+            security_groups=None if args.security_group_id is None else [args.security_group_id],
             subnets=args.subnet_ids,
             drop_invalid_header_fields=True,
             idle_timeout=args.idle_timeout,

@@ -22,6 +22,7 @@ from pydantic import (
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.network import subnets
+from fleetswap.domain.network.existing import PRIVATE, is_inside
 from fleetswap_pulumi.checks import Strict
 from fleetswap_pulumi.names import PrefixListId, SecurityGroupId, SubnetId, VpcId, Zone, distinct
 
@@ -29,9 +30,6 @@ FEWEST = 2
 """Zones that a load balancer needs (ELBv2, CreateLoadBalancer, Subnets)."""
 
 MAX_PORT = 65_535
-
-PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-"""Never in the internet (RFC 1918, RFC 6598, RFC 4193): the program may add a route there, such as a peering's."""
 
 
 def _ports(value: str) -> str:
@@ -230,12 +228,7 @@ def _unroutable(rules: tuple[EgressRule, ...], given: Mapping[str, Any]) -> Iter
     if given.get("vpc") is not None or given.get("nat") != "none":
         return
     for rule in rules:
-        if rule.cidr is not None and not any(_inside(rule.cidr, near) for near in (*PRIVATE, given.get("cidr", ""))):
+        # A program may add a route to what is private, such as that of a peering.
+        near = (*PRIVATE, given.get("cidr", PRIVATE[0]))
+        if rule.cidr is not None and not any(is_inside(rule.cidr, each) for each in near):
             yield f"{rule.cidr} is in the internet, and the machines have no route there: set `nat`"
-
-
-def _inside(cidr: str, outer: str) -> bool:
-    inner = ipaddress.ip_network(cidr)
-    if isinstance(inner, ipaddress.IPv6Network):
-        return ":" in outer and inner.subnet_of(ipaddress.IPv6Network(outer))
-    return "." in outer and inner.subnet_of(ipaddress.IPv4Network(outer))

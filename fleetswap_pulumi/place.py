@@ -6,11 +6,12 @@ replace the network, or Pulumi would create a second fleet and delete the one th
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.network.subnets import HALVES, SEPARATE
 from fleetswap.domain.release.ledger import Entry, Identity, Ledger, Network
 from fleetswap_pulumi.settings import Settings
 
@@ -47,14 +48,24 @@ def place(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> Place
         )
     identity = Identity(settings.stack, settings.service, settings.region, account)
     ledger = ledger.of(identity)
-    network = Network(settings.network.cidr, _zones(ledger, settings, whereabouts))
+    network = _network(ledger, settings, whereabouts)
     return Place(ledger.on(network), identity, network)
+
+
+def _network(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> Network:
+    """The network that the settings ask for. A fleet that runs in a network of an older layout keeps the layout."""
+    asked, runs = settings.network, ledger.network
+    if asked.vpc is not None:
+        return Network(vpc=asked.vpc.id)
+    # A ledger without a network is a new stack's, or so old that only one layout existed.
+    layout = (HALVES if ledger.entries else SEPARATE) if runs is None else runs.layout
+    return Network(asked.cidr, _zones(ledger, settings, whereabouts), layout, ipv6=asked.ipv6)
 
 
 def _zones(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> tuple[str, ...]:
     """The zones asked for; else those that the fleet stands in, and for a new one the first two of the account's."""
     named = settings.network.zones
-    if ledger.network is not None:
+    if ledger.network is not None and ledger.network.vpc is None:
         return named or ledger.network.zones
     there = whereabouts.zones()
     if len(there) < 2:  # what an Application Load Balancer needs (CreateLoadBalancer, Subnets)
@@ -63,24 +74,24 @@ def _zones(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> tupl
     if missing:
         raise InputError(
             f"fleetswap:network.zones: this account has no zone {' and no zone '.join(missing)} in {settings.region}:"
-            f" choose two of {', '.join(there)}, or remove the setting"
+            f" choose two or more of {', '.join(there)}, or remove the setting"
         )
     return named or there[:2]
 
 
-def check_offers(entry: Entry, here: Place, whereabouts: Whereabouts) -> None:
+def check_offers(entry: Entry, here: Place, zones: Sequence[str], whereabouts: Whereabouts) -> None:
     """Refuse a new release with an instance type that no zone of the fleet offers: its group could not be created.
 
     Auto Scaling wants types that the region and the zones support (CreateAutoScalingGroup, LaunchTemplateOverrides). A
-    release that the ledger has was launched already, and is not asked about again.
+    release that the ledger has was launched already, and is not asked about again. `zones` are names of zones.
     """
     if entry.release in {each.release for each in here.ledger.entries}:
         return
-    types, zones = entry.machine.instance_types, here.network.zones
-    offered = whereabouts.offered(types, zones)
+    types, letters = entry.machine.instance_types, [zone.removeprefix(here.identity.region) for zone in zones]
+    offered = whereabouts.offered(types, letters)
     missing = [each for each in types if each not in offered]
     if missing:
         raise InputError(
             f"fleetswap:machine.instance_types: {here.identity.region} has no {', no '.join(missing)} in its zones"
-            f" {' and '.join(zones)}: leave {'it' if len(missing) == 1 else 'them'} out"
+            f" {' and '.join(letters)}: leave {'it' if len(missing) == 1 else 'them'} out"
         )

@@ -19,9 +19,16 @@ KEPT = (
     "DeleteTags",
     "DescribeAvailabilityZones",
     "DescribeInstanceTypeOfferings",
+    "DescribeRouteTables",
+    "DescribeSecurityGroups",
     "DescribeSnapshots",
+    "DescribeSubnets",
+    "DescribeVpcAttribute",
+    "DescribeVpcEndpointServices",
+    "DescribeVpcEndpoints",
+    "DescribeVpcs",
 )
-"""EC2's calls that `fleetswap.aws.image.ebs`, `snapshots` and `account` make."""
+"""EC2's calls that `fleetswap.aws.image.ebs`, `snapshots`, `account` and `network` make."""
 
 SERVICES = frozenset({"ebs", "ec2", "oidc", "portal.sso", "signin", "sts"})
 """Services whose endpoints are kept: an upload's, and those that the chain of credentials may ask."""

@@ -38,6 +38,12 @@ def test_a_network_of_the_first_versions_stays() -> None:
     assert [(each.zone, each.cidr) for each in division.machines] == [("a", "10.66.0.0/17"), ("c", "10.66.128.0/17")]
 
 
+def test_two_halves_are_not_for_three_zones() -> None:
+    """A traceback would be the answer to a third zone."""
+    with pytest.raises(InputError, match="two zones, not 3"):
+        divide("10.66.0.0/16", "abc", HALVES)
+
+
 @given(prefix=st.integers(16, 24), zones=st.integers(2, 6))
 def test_subnets_are_inside_apart_and_large_enough(prefix: int, zones: int) -> None:
     """AWS would refuse a subnet half-way through the first deploy, or the load balancer could not grow."""

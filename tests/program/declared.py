@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,6 +13,8 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mock
 from pulumi.runtime.mocks import test as with_pulumi
 from pulumi.runtime.stack import Stack
 
+from fleetswap.domain.network.endpoints import Service
+from fleetswap.domain.network.existing import Vpc
 from fleetswap.nix import build
 from fleetswap_pulumi.fleet import deploy
 from fleetswap_pulumi.parse import parse
@@ -107,6 +109,26 @@ class Credentials:
         return frozenset(instance_types) - set(self.lacks)
 
 
+@dataclass(frozen=True)
+class Around:
+    """The networks that there are, in place of EC2. Whoever asks for nothing must not ask."""
+
+    services: tuple[Service, ...] = ()
+    existing: Vpc | None = None
+
+    def endpoint_services(self, names: Collection[str]) -> tuple[Service, ...]:
+        """Those of its services."""
+        assert names
+        return tuple(service for service in self.services if service.name in names)
+
+    def vpc(self, vpc_id: str, groups: Collection[str]) -> Vpc | None:
+        """Its VPC, if it is that one, with those of the groups that it knows."""
+        found = self.existing
+        if found is None or found.id != vpc_id:
+            return None
+        return replace(found, groups={each: vpc for each, vpc in found.groups.items() if each in groups})
+
+
 def declare(
     values: dict[str, str],
     *,
@@ -115,6 +137,7 @@ def declare(
     region: str = "us-east-1",
     stack_name: str = STACK,
     credentials: Credentials | None = None,
+    around: Around | None = None,
     serving: str | None = "",
     left: str = "",
 ) -> Program:
@@ -134,7 +157,7 @@ def declare(
     @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
         pulumi.runtime.register_stack_transformation(remember)
-        deploy(parse(values, region=region), credentials or Credentials())
+        deploy(parse(values, region=region), credentials or Credentials(), around or Around())
         root = pulumi.runtime.get_root_resource()
         assert isinstance(root, Stack)
         exported = root.outputs

@@ -73,6 +73,8 @@ def divide(cidr: str, zones: Sequence[str], layout: int) -> Division:
     """
     whole = ipaddress.IPv4Network(cidr)
     if layout == HALVES:
+        if len(zones) != 2:
+            raise InputError(f"the network of this fleet has two zones, not {len(zones)}: restore the setting")
         halves = whole.subnets(prefixlen_diff=1)
         both = tuple(Subnet(zone, str(half), n) for n, (zone, half) in enumerate(zip(zones, halves, strict=True)))
         return Division(both, both)

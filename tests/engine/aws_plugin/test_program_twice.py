@@ -17,9 +17,11 @@ import pulumi
 from fleetswap_pulumi import release
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.front_door import FrontDoor, FrontDoorArgs
+from fleetswap_pulumi.ground import Ground
 from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.switch import Switch, SwitchArgs
 from fleetswap.domain.image.source import FileImage
+from fleetswap.domain.network.subnets import SEPARATE, divide
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Machine
 
 config = pulumi.Config()
@@ -34,10 +36,12 @@ release.DiskImage = Stored
 tags = {"team": config.require("tag")}
 context = Context("shop/prod", "web", "us-east-1", config.require("endpoint"), "123456789012", extra_tags=tags)
 opts = pulumi.ResourceOptions(providers=[context.provider()])
-network = Network("web", NetworkArgs(context, "10.30.0.0/16", ("a", "b"), 8183, [8080]), opts)
+cidr = "10.30.0.0/16"
+ground = Ground(("us-east-1a", "us-east-1b"), division=divide(cidr, ("a", "b"), SEPARATE), cidr=cidr)
+network = Network("web", NetworkArgs(context, ground, 8183, [8080]), opts)
 door = FrontDoor(
     "web",
-    FrontDoorArgs(context, network.subnet_ids, network.front_group_id, 8183, None, 60, network.way_out),
+    FrontDoorArgs(context, network.balancer_subnet_ids, network.front_group_id, 8183, None, 60, network.way_out),
     opts,
 )
 entry = Entry(
