@@ -22,11 +22,17 @@ Change = Literal["add", "delete", "update"]
 
 @dataclass(frozen=True)
 class Rules:
-    """How one resource type's values compare: which dotted paths are sets, hold JSON, ignore case."""
+    """How one resource type's values compare: which dotted paths are sets, hold JSON, ignore case, are names in DNS."""
 
     sets: frozenset[str] = frozenset()
     json: frozenset[str] = frozenset()
     caseless: frozenset[str] = frozenset()
+    domains: frozenset[str] = frozenset()
+
+
+def domain(name: str) -> str:
+    """A name in DNS as it is compared: without its last dot, in small letters."""
+    return name.lower().removesuffix(".")
 
 
 def is_zero(value: Value) -> bool:
@@ -97,6 +103,8 @@ def _scalar_matches(given: Value, actual: Value, rules: Rules, path: str) -> boo
             return given == actual
     if path in rules.caseless and isinstance(given, str) and isinstance(actual, str):
         return given.lower() == actual.lower()
+    if path in rules.domains and isinstance(given, str) and isinstance(actual, str):
+        return domain(given) == domain(actual)
     return bool(given == actual)
 
 

@@ -15,14 +15,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.aws_plugin import VERSION, check, compare, schema
-from engine.aws_plugin.kind import Boto
+from engine.aws_plugin.kind import Boto, OperationError
 from engine.aws_plugin.wire import UNKNOWN, Props, Value
 
 if TYPE_CHECKING:
     import boto3
 
 SERVICES = ("ec2", "autoscaling", "elbv2", "iam", "sts")
-"""The services that the resource types need, by their names in boto3."""
+"""The services that nearly every program needs, by their names in boto3: each must have an endpoint."""
+
+MORE_SERVICES = ("route53", "wafv2")
+"""Those that only some resource types need: without an endpoint these types fail, and nothing else does."""
 
 REMEDY = (
     "this stand-in only talks to a local cloud; install the official plugin with "
@@ -139,10 +142,13 @@ class Clients:
     _session: boto3.Session | None = field(default=None, repr=False)
 
     def client(self, service: str, region: str | None = None) -> Boto:
-        """The client of a service; only services with an endpoint can be had."""
+        """The client of a service; raises OperationError for one without an endpoint: nothing ever reaches AWS."""
         import boto3  # noqa: PLC0415 - 0.2 s of CPU that no preview pays, nor an update without changes
         from botocore.config import Config  # noqa: PLC0415 - the same
 
+        if service not in self.endpoints:
+            message = f"the aws provider has no endpoint for {service}: {REMEDY}"
+            raise OperationError(message)
         key = (service, region or self.region)
         with self._lock:
             if key not in self._made:
@@ -176,7 +182,7 @@ def configure(given: Props) -> Clients:
     names["profile"] = "profile_name"
     return Clients(
         region=str(config.get("region") or os.environ["AWS_REGION"]),
-        endpoints={service: str(_endpoint(merged, service)) for service in SERVICES},
+        endpoints={service: str(url) for service in (*SERVICES, *MORE_SERVICES) if (url := _endpoint(merged, service))},
         credentials={there: str(config[name]) for name, there in names.items() if config.get(name)},
         default_tags=dict((config.get("defaultTags") or {}).get("tags") or {}),
         ignored_tags=frozenset((config.get("ignoreTags") or {}).get("keys") or ()),

@@ -3,6 +3,7 @@
 # ruff: noqa: ARG002 - every kind has the full signature of the operations
 from __future__ import annotations
 
+import ipaddress
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -40,6 +41,22 @@ _INLINE_DESTINATIONS = {
 }
 
 
+_ROUTE_RETRIES = frozenset({"InvalidParameterException", "InvalidTransitGatewayID.NotFound"})
+"""What AWS says while a route's target is not everywhere yet."""
+
+
+def _of_endpoint(route: dict[str, Any]) -> bool:
+    return str(route.get("GatewayId", "")).startswith("vpce-") and bool(route.get("DestinationPrefixListId"))
+
+
+def _same_block(one: str, other: str) -> bool:
+    """Whether two destinations are one: AWS writes an IPv6 block its own way."""
+    try:
+        return ipaddress.ip_network(one) == ipaddress.ip_network(other)
+    except ValueError:
+        return one == other  # prefix lists
+
+
 def _arguments(props: Props, *tables: dict[str, str]) -> dict[str, Any]:
     return {api: props[name] for table in tables for name, api in table.items() if props.get(name)}
 
@@ -64,14 +81,14 @@ class RouteTable(Kind):
         return call.made
 
     def read(self, call: Call, resource_id: str, known: Props) -> Props | None:
-        """The table and its routes but the local one, which AWS makes."""
+        """The table and its routes, but for those that AWS makes: the local one, and those of gateway endpoints."""
         table = describe(call, "describe_route_tables", "RouteTables", RouteTableIds=[resource_id])
         if table is None:
             return None
         routes = [
             {name: route[api] for name, api in {**_INLINE_DESTINATIONS, **_TARGETS}.items() if route.get(api)}
             for route in table.get("Routes", [])
-            if route.get("GatewayId") != "local"
+            if route.get("GatewayId") != "local" and not _of_endpoint(route)
         ]
         return {
             **pick(table, "VpcId", "OwnerId"),
@@ -101,6 +118,18 @@ class RouteTable(Kind):
         )
 
 
+def _destination(props: Props) -> str:
+    return next((str(props[name]) for name in _DESTINATIONS if props.get(name)), "")
+
+
+_CONFLICTS = {
+    "carrierGatewayId": "destinationIpv6CidrBlock",
+    "egressOnlyGatewayId": "destinationCidrBlock",
+    "vpcEndpointId": "destinationPrefixListId",
+}
+"""Targets, each with the destination that it cannot have."""
+
+
 class Route(Kind):
     """One route of a route table (`aws_route`)."""
 
@@ -116,6 +145,9 @@ class Route(Kind):
             yield "destinationCidrBlock", f"a route has exactly one of {', '.join(_DESTINATIONS)}"
         if sum(1 for name in _TARGETS if props.get(name)) != 1:
             yield "gatewayId", f"a route has exactly one of {', '.join(_TARGETS)}"
+        for target, destination in _CONFLICTS.items():
+            if props.get(target) and props.get(destination):
+                yield target, f"not together with {destination}"
 
     @staticmethod
     def _id(table: str, destination: str) -> str:
@@ -125,31 +157,47 @@ class Route(Kind):
     def create(self, call: Call, props: Props) -> str:
         """Make it."""
         arguments = _arguments(props, _DESTINATIONS, _TARGETS)
-        call.client("ec2").create_route(RouteTableId=props["routeTableId"], **arguments)
-        destination = next(str(props[name]) for name in _DESTINATIONS if props.get(name))
-        call.made = self._id(props["routeTableId"], destination)
+        table, create = props["routeTableId"], call.client("ec2").create_route
+        call.retry(_ROUTE_RETRIES, lambda: create(RouteTableId=table, **arguments))
+        destination = _destination(props)
+        call.made = self._id(table, destination)
+        self._wait(call, table, destination, there=True)
         return call.made
+
+    def _wait(self, call: Call, table: str, destination: str, *, there: bool) -> None:
+        """Wait until the table has the route, or has it no longer."""
+        what = f"the route of {table} to {destination} {'being found' if there else 'going away'}"
+        call.wait(what, lambda: (self._find(call, table, destination) is not None) is there)
+
+    @staticmethod
+    def _find(call: Call, table_id: str, destination: str) -> dict[str, Any] | None:
+        table = describe(call, "describe_route_tables", "RouteTables", RouteTableIds=[table_id]) or {}
+        for route in table.get("Routes", []):
+            if any(_same_block(destination, route[api]) for api in _DESTINATIONS.values() if route.get(api)):
+                return dict(route)
+        return None
 
     def read(self, call: Call, resource_id: str, known: Props) -> Props | None:
         """The route; an import id is `ROUTETABLEID_DESTINATION`."""
         table_id = known.get("routeTableId")
-        destination = next((str(known[name]) for name in _DESTINATIONS if known.get(name)), "")
+        destination = _destination(known)
         if not table_id:
             table_id, _, destination = resource_id.partition("_")
             if not destination:
                 message = f"the import id of a route is ROUTETABLEID_DESTINATION, not {resource_id}"
                 raise OperationError(message)
-        table = describe(call, "describe_route_tables", "RouteTables", RouteTableIds=[table_id])
-        for route in (table or {}).get("Routes", []):
-            if destination in {route.get(api) for api in _DESTINATIONS.values()}:
-                found = {name: route.get(api) for name, api in {**_DESTINATIONS, **_TARGETS}.items()}
-                return {
-                    **found,
-                    **pick(route, "State", "Origin", "InstanceId", "InstanceOwnerId"),
-                    "routeTableId": table_id,
-                    "id": self._id(table_id, destination),
-                }
-        return None
+        route = self._find(call, table_id, destination)
+        if route is None:
+            return None
+        found = {name: route.get(api) for name, api in {**_DESTINATIONS, **_TARGETS}.items()}
+        if str(found["gatewayId"]).startswith("vpce-"):  # where AWS tells an endpoint
+            found |= {"gatewayId": None, "vpcEndpointId": found["gatewayId"]}
+        return {
+            **found,
+            **pick(route, "State", "Origin", "InstanceId", "InstanceOwnerId"),
+            "routeTableId": table_id,
+            "id": self._id(table_id, destination),
+        }
 
     def update(self, call: Call, resource_id: str, old: Props, new: Props, changed: frozenset[str]) -> None:
         """Lead it elsewhere."""
@@ -157,13 +205,16 @@ class Route(Kind):
         call.client("ec2").replace_route(
             RouteTableId=new["routeTableId"], **_arguments(new, _DESTINATIONS), **_arguments(target, _TARGETS)
         )
+        self._wait(call, new["routeTableId"], _destination(new), there=True)
 
     def delete(self, call: Call, resource_id: str, known: Props) -> None:
-        """Delete it."""
-        arguments = _arguments(known, _DESTINATIONS)
+        """Delete it, and wait until it is gone."""
+        arguments, table = _arguments(known, _DESTINATIONS), known["routeTableId"]
+        delete = call.client("ec2").delete_route
         forget_missing(
-            lambda: call.client("ec2").delete_route(RouteTableId=known["routeTableId"], **arguments),
+            lambda: call.retry({"InvalidParameterException"}, lambda: delete(RouteTableId=table, **arguments))
         )
+        self._wait(call, table, _destination(known), there=False)
 
 
 class RouteTableAssociation(Kind):

@@ -178,6 +178,12 @@ class _SecurityGroupRule(Kind):
         if props["ipProtocol"] == "-1" and {"fromPort", "toPort"} & props.keys():
             yield "fromPort", "a rule for all protocols (-1) has no ports"
 
+    def replaces(self, name: str, old: Props, new: Props) -> bool:
+        """A rule keeps its kind of source: another kind is another rule."""
+        if name in self.sources:
+            return [key for key in self.sources if old.get(key)] != [key for key in self.sources if new.get(key)]
+        return name in self.replace
+
     def create(self, call: Call, props: Props) -> str:
         """Open it."""
         ec2 = call.client("ec2")

@@ -127,6 +127,10 @@ class Kind(ABC):
         """Whether the change of this property makes a new resource."""
         return name in self.replace
 
+    def moves(self, changed: frozenset[str]) -> frozenset[str]:
+        """The computed outputs that an update of these inputs changes."""
+        return self.moving if changed - {"tags", "tagsAll"} else frozenset()
+
     @abstractmethod
     def create(self, call: Call, props: Props) -> str:
         """Make it and return its id; `call.made` is set the moment that there is something to clean up."""
@@ -155,7 +159,11 @@ def code(error: ClientError) -> str:
 
 def gone(error: ClientError) -> bool:
     """Whether an error says that the resource does not exist."""
-    name = code(error)
+    return gone_code(code(error))
+
+
+def gone_code(name: str) -> bool:
+    """Whether an error code says that the resource does not exist."""
     return name.endswith((".NotFound", "NotFound", "NotFoundException")) or name in {
         "NoSuchEntity",
         "InvalidAMIID.Unavailable",

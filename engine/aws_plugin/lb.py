@@ -1,4 +1,4 @@
-"""Load balancers and target groups: facts and API calls of each type."""
+"""Load balancers, and what they have in common with their target groups: facts and API calls of the type."""
 
 # ruff: noqa: ARG002 - every kind has the full signature of the operations
 from __future__ import annotations
@@ -45,6 +45,13 @@ def find(call: Call, operation: str, key: str, **arguments: Boto) -> dict[str, A
     return dict(found[0]) if found else None
 
 
+def refuse_existing(call: Call, operation: str, key: str, noun: str, name: str) -> None:
+    """Raise OperationError if there is one of this name: the API's create would return it, although it is another's."""
+    if find(call, operation, key, Names=[name]) is not None:
+        message = f"{noun} ({name}) already exists"
+        raise OperationError(message)
+
+
 def attribute_list(props: Props, table: Mapping[str, str], names: frozenset[str]) -> list[dict[str, str]]:
     """Properties that are "attributes" in the API, as a list of its keys and strings."""
     values = {api: props.get(name) for name, api in table.items() if name in names}
@@ -83,6 +90,32 @@ _BALANCER_ATTRIBUTES = {
 }
 
 
+_LOGS = {"accessLogs": "access_logs.s3", "connectionLogs": "connection_logs.s3"}
+"""What a load balancer writes to a bucket: property, and what its attributes begin with."""
+
+
+def _log_attributes(name: str, block: Props | None, *, update: bool) -> list[dict[str, str]]:
+    """A block of logs as attributes. Off, it keeps its bucket, as with the official plugin."""
+    prefix, on = _LOGS[name], bool((block or {}).get("enabled"))
+    values = {"enabled": str(on).lower()}
+    if on and block:
+        values |= {key: str(block.get(key) or "") for key in ("bucket", "prefix") if update or block.get(key)}
+    return [{"Key": f"{prefix}.{key}", "Value": value} for key, value in values.items()]
+
+
+def _log_props(attributes: list[dict[str, str]]) -> Props:
+    """The way back."""
+    values = {item["Key"]: item["Value"] for item in attributes}
+    return {
+        name: {
+            "enabled": values.get(f"{prefix}.enabled") == "true",
+            "bucket": values.get(f"{prefix}.bucket", ""),
+            "prefix": values.get(f"{prefix}.prefix", ""),
+        }
+        for name, prefix in _LOGS.items()
+    }
+
+
 class LoadBalancer(Kind):
     """An application load balancer (`aws_lb`)."""
 
@@ -90,7 +123,7 @@ class LoadBalancer(Kind):
     noun = "ELBv2 Load Balancer"
     supported = frozenset(
         {"internal", "ipAddressType", "loadBalancerType", "name", "namePrefix", "region", "securityGroups", "subnets"}
-        | {"tags", *_BALANCER_ATTRIBUTES}
+        | {"tags", *_BALANCER_ATTRIBUTES, *_LOGS}
     )
     replace = frozenset({"internal", "loadBalancerType", "name", "namePrefix"})
     defaults: ClassVar[Props] = {
@@ -109,7 +142,7 @@ class LoadBalancer(Kind):
     }
     computed = frozenset(
         {"arn", "arnSuffix", "dnsName", "vpcId", "zoneId", "internal", "ipAddressType", "name", "namePrefix"}
-        | {"securityGroups", "subnets", "subnetMappings"}
+        | {"securityGroups", "subnets", "subnetMappings", *_LOGS}
     )
     rules = Rules(sets=frozenset({"securityGroups", "subnets"}))
     name_length = 32
@@ -128,8 +161,10 @@ class LoadBalancer(Kind):
         api = call.client("elbv2")
         groups = {"SecurityGroups": props["securityGroups"]} if props.get("securityGroups") else {}
         family = {"IpAddressType": props["ipAddressType"]} if props.get("ipAddressType") else {}
+        name = unique_name(props, self.name_length)
+        refuse_existing(call, "describe_load_balancers", "LoadBalancers", self.noun, name)
         balancer = api.create_load_balancer(
-            Name=unique_name(props, self.name_length),
+            Name=name,
             Subnets=props["subnets"],
             Scheme="internal" if props.get("internal") else "internet-facing",
             Type=props["loadBalancerType"],
@@ -140,7 +175,10 @@ class LoadBalancer(Kind):
         call.made = arn = str(balancer["LoadBalancerArn"])
         call.wait(f"load balancer {arn} becoming active", lambda: self._active(call, arn))
         attributes = attribute_list(props, _BALANCER_ATTRIBUTES, frozenset(_BALANCER_ATTRIBUTES))
+        for name in _LOGS:
+            attributes += _log_attributes(name, props.get(name), update=False)
         api.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=attributes)
+        call.wait(f"load balancer {arn} becoming active", lambda: self._active(call, arn))
         return arn
 
     @staticmethod
@@ -161,6 +199,7 @@ class LoadBalancer(Kind):
         subnets = [zone["SubnetId"] for zone in balancer.get("AvailabilityZones", [])]
         return {
             **attribute_props(self, answer["Attributes"], _BALANCER_ATTRIBUTES),
+            **_log_props(answer["Attributes"]),
             "name": balancer["LoadBalancerName"],
             "internal": balancer.get("Scheme") == "internal",
             "ipAddressType": balancer.get("IpAddressType"),
@@ -177,16 +216,21 @@ class LoadBalancer(Kind):
         }
 
     def update(self, call: Call, resource_id: str, old: Props, new: Props, changed: frozenset[str]) -> None:
-        """Security groups, subnets, attributes, tags."""
+        """Attributes, security groups, subnets, address type, tags."""
         api = call.client("elbv2")
+        attributes = attribute_list(new, _BALANCER_ATTRIBUTES, changed)
+        for name in _LOGS:
+            if name in changed:
+                attributes += _log_attributes(name, new.get(name), update=True)
+        if attributes:
+            api.modify_load_balancer_attributes(LoadBalancerArn=resource_id, Attributes=attributes)
         if "securityGroups" in changed:
             api.set_security_groups(LoadBalancerArn=resource_id, SecurityGroups=new["securityGroups"])
         if "subnets" in changed:
             api.set_subnets(LoadBalancerArn=resource_id, Subnets=new["subnets"])
         if "ipAddressType" in changed:
             api.set_ip_address_type(LoadBalancerArn=resource_id, IpAddressType=new["ipAddressType"])
-        if attributes := attribute_list(new, _BALANCER_ATTRIBUTES, changed):
-            api.modify_load_balancer_attributes(LoadBalancerArn=resource_id, Attributes=attributes)
+        call.wait(f"load balancer {resource_id} becoming active", lambda: self._active(call, resource_id))
         update_tags(call, resource_id, old, new)
 
     def delete(self, call: Call, resource_id: str, known: Props) -> None:
@@ -208,166 +252,3 @@ def name_failures(props: Props, longest: int) -> Iterator[tuple[str, str]]:
         yield "name", f"{name!r} has {len(name)} characters, at most {longest} are allowed"
     if isinstance(prefix, str) and len(prefix) > 6:
         yield "namePrefix", f"{prefix!r} has {len(prefix)} characters, at most 6 are allowed"
-
-
-_TARGET_ATTRIBUTES = {
-    "deregistrationDelay": "deregistration_delay.timeout_seconds",
-    "loadBalancingAlgorithmType": "load_balancing.algorithm.type",
-    "loadBalancingAnomalyMitigation": "load_balancing.algorithm.anomaly_mitigation",
-    "loadBalancingCrossZoneEnabled": "load_balancing.cross_zone.enabled",
-    "slowStart": "slow_start.duration_seconds",
-}
-_HEALTH = {
-    "enabled": "HealthCheckEnabled",
-    "healthyThreshold": "HealthyThresholdCount",
-    "interval": "HealthCheckIntervalSeconds",
-    "path": "HealthCheckPath",
-    "port": "HealthCheckPort",
-    "protocol": "HealthCheckProtocol",
-    "timeout": "HealthCheckTimeoutSeconds",
-    "unhealthyThreshold": "UnhealthyThresholdCount",
-}
-
-
-class TargetGroup(Kind):
-    """A target group (`aws_lb_target_group`)."""
-
-    type_name = "aws:lb/targetGroup:TargetGroup"
-    noun = "ELBv2 Target Group"
-    supported = frozenset(
-        {"name", "namePrefix", "port", "protocol", "protocolVersion", "vpcId", "targetType", "healthCheck"}
-        | {"stickiness", "ipAddressType", "region", "tags", *_TARGET_ATTRIBUTES}
-    )
-    replace = frozenset(
-        {"name", "namePrefix", "port", "protocol", "protocolVersion", "vpcId", "targetType", "ipAddressType"}
-    )
-    defaults: ClassVar[Props] = {
-        "deregistrationDelay": 300,
-        "slowStart": 0,
-        "targetType": "instance",
-        "healthCheck.enabled": True,
-        "healthCheck.healthyThreshold": 3,
-        "healthCheck.interval": 30,
-        "healthCheck.port": "traffic-port",
-        "healthCheck.protocol": "HTTP",
-        "healthCheck.unhealthyThreshold": 3,
-        "stickiness.cookieDuration": 86400,
-        "stickiness.enabled": True,
-    }
-    computed = frozenset(
-        {"arn", "arnSuffix", "loadBalancerArns", "name", "namePrefix", "healthCheck", "stickiness", "protocolVersion"}
-        | {"loadBalancingAlgorithmType", "loadBalancingAnomalyMitigation", "loadBalancingCrossZoneEnabled"}
-        | {"ipAddressType", "targetGroupHealth", "targetFailovers", "targetHealthStates", "preserveClientIp"}
-    )
-    rules = Rules(caseless=frozenset({"protocol", "protocolVersion", "healthCheck.protocol"}))
-    name_length = 32
-
-    def validate(self, props: Props) -> Iterator[tuple[str, str]]:
-        """What AWS refuses."""
-        if props.get("targetType", "instance") != "lambda":
-            for name in ("port", "protocol", "vpcId"):
-                if not props.get(name):
-                    yield name, f"a target group of {props.get('targetType', 'instance')} targets needs it"
-        yield from name_failures(props, self.name_length)
-        check = props.get("healthCheck") or {}
-        interval, timeout = check.get("interval", 30), check.get("timeout")
-        if isinstance(interval, int) and isinstance(timeout, int) and timeout >= interval:
-            yield "healthCheck.timeout", f"{timeout} s must be less than the interval of {interval} s"
-
-    @staticmethod
-    def _health(check: Props | None) -> dict[str, Any]:
-        if not check:
-            return {}
-        arguments = {api: check[name] for name, api in _HEALTH.items() if check.get(name) not in (None, "")}
-        if check.get("matcher"):
-            arguments["Matcher"] = {"HttpCode": check["matcher"]}
-        return arguments
-
-    @staticmethod
-    def _stickiness(props: Props) -> list[dict[str, str]]:
-        block = props.get("stickiness")
-        if not block:
-            return []
-        values = {"stickiness.enabled": str(block["enabled"]).lower(), "stickiness.type": block["type"]}
-        if block["type"] == "lb_cookie":
-            values["stickiness.lb_cookie.duration_seconds"] = str(block["cookieDuration"])
-        if block["type"] == "app_cookie":
-            values["stickiness.app_cookie.cookie_name"] = str(block.get("cookieName", ""))
-            values["stickiness.app_cookie.duration_seconds"] = str(block["cookieDuration"])
-        return [{"Key": key, "Value": value} for key, value in values.items()]
-
-    def create(self, call: Call, props: Props) -> str:
-        """Make it, then set its attributes."""
-        api = call.client("elbv2")
-        names = {
-            "port": "Port",
-            "protocol": "Protocol",
-            "protocolVersion": "ProtocolVersion",
-            "vpcId": "VpcId",
-            "ipAddressType": "IpAddressType",
-        }
-        arguments = {there: props[name] for name, there in names.items() if props.get(name)}
-        group = api.create_target_group(
-            Name=unique_name(props, self.name_length),
-            TargetType=props["targetType"],
-            **arguments,
-            **self._health(props.get("healthCheck")),
-            **tags_argument(props),
-        )["TargetGroups"][0]
-        call.made = arn = str(group["TargetGroupArn"])
-        attributes = attribute_list(props, _TARGET_ATTRIBUTES, frozenset(_TARGET_ATTRIBUTES)) + self._stickiness(props)
-        api.modify_target_group_attributes(TargetGroupArn=arn, Attributes=attributes)
-        return arn
-
-    def read(self, call: Call, resource_id: str, known: Props) -> Props | None:
-        """The group with its attributes and tags."""
-        group = find(call, "describe_target_groups", "TargetGroups", TargetGroupArns=[resource_id])
-        if group is None:
-            return None
-        answer = call.client("elbv2").describe_target_group_attributes(TargetGroupArn=resource_id)
-        attributes = {item["Key"]: item["Value"] for item in answer["Attributes"]}
-        check = {name: group.get(api) for name, api in _HEALTH.items()}
-        check["matcher"] = (group.get("Matcher") or {}).get("HttpCode")
-        found = {
-            **attribute_props(self, answer["Attributes"], _TARGET_ATTRIBUTES),
-            "name": group["TargetGroupName"],
-            "port": group.get("Port"),
-            "protocol": group.get("Protocol"),
-            "vpcId": group.get("VpcId"),
-            "targetType": group.get("TargetType"),
-            "healthCheck": {name: value for name, value in check.items() if value is not None},
-            "loadBalancerArns": group.get("LoadBalancerArns", []),
-            "arn": resource_id,
-            "arnSuffix": resource_id.rpartition(":")[2],
-            "tagsAll": read_tags(call, resource_id),
-        }
-        for name, api in (("protocolVersion", "ProtocolVersion"), ("ipAddressType", "IpAddressType")):
-            if group.get(api):
-                found[name] = group[api]
-        if (kind := attributes.get("stickiness.type")) in {"lb_cookie", "app_cookie"}:
-            found["stickiness"] = {
-                "type": kind,
-                "enabled": attributes["stickiness.enabled"] == "true",
-                "cookieDuration": int(attributes[f"stickiness.{kind}.duration_seconds"]),
-                "cookieName": attributes["stickiness.app_cookie.cookie_name"],
-            }
-        return found
-
-    def update(self, call: Call, resource_id: str, old: Props, new: Props, changed: frozenset[str]) -> None:
-        """Health check, attributes, tags."""
-        api = call.client("elbv2")
-        if "healthCheck" in changed and new.get("healthCheck"):
-            api.modify_target_group(TargetGroupArn=resource_id, **self._health(new["healthCheck"]))
-        attributes = attribute_list(new, _TARGET_ATTRIBUTES, changed)
-        if "stickiness" in changed:
-            attributes += self._stickiness(new)
-        if attributes:
-            api.modify_target_group_attributes(TargetGroupArn=resource_id, Attributes=attributes)
-        update_tags(call, resource_id, old, new)
-
-    def delete(self, call: Call, resource_id: str, known: Props) -> None:
-        """Delete it once no listener and no rule uses it."""
-        api = call.client("elbv2")
-        forget_missing(
-            lambda: call.retry({"ResourceInUse"}, lambda: api.delete_target_group(TargetGroupArn=resource_id))
-        )

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from engine.aws_plugin.compare import Rules
 from engine.aws_plugin.convert import NotImplementedHereError
-from engine.aws_plugin.kind import Call, Kind, code, forget_missing
+from engine.aws_plugin.kind import Call, Kind, OperationError, code, forget_missing, gone
 from engine.aws_plugin.lb import find, read_tags, tags_argument, update_tags
 from engine.aws_plugin.wire import Props
 
@@ -216,6 +216,56 @@ class Listener(Kind):
     def delete(self, call: Call, resource_id: str, known: Props) -> None:
         """Delete it, with its rules."""
         forget_missing(lambda: call.client("elbv2").delete_listener(ListenerArn=resource_id))
+
+
+class ListenerCertificate(Kind):
+    """A certificate that a listener has beside its default one (`aws_lb_listener_certificate`)."""
+
+    type_name = "aws:lb/listenerCertificate:ListenerCertificate"
+    noun = "ELBv2 Listener Certificate"
+    supported = frozenset({"certificateArn", "listenerArn", "region"})
+    replace = frozenset({"certificateArn", "listenerArn"})
+
+    def create(self, call: Call, props: Props) -> str:
+        """Add it; a certificate that was just issued is not everywhere at once."""
+        add = call.client("elbv2").add_listener_certificates
+        certificates = [{"CertificateArn": props["certificateArn"]}]
+        call.retry({"CertificateNotFound"}, lambda: add(ListenerArn=props["listenerArn"], Certificates=certificates))
+        call.made = f"{props['listenerArn']}_{props['certificateArn']}"
+        return call.made
+
+    def read(self, call: Call, resource_id: str, known: Props) -> Props | None:
+        """Whether the listener has it, beside its default one; the id is `LISTENER_ARN_CERTIFICATE_ARN`."""
+        listener, certificate = self._parts(resource_id)
+        pages = call.client("elbv2").get_paginator("describe_listener_certificates").paginate(ListenerArn=listener)
+        try:
+            found = {item["CertificateArn"] for page in pages for item in page["Certificates"] if not item["IsDefault"]}
+        except ClientError as error:
+            if gone(error):
+                return None
+            raise
+        return {"listenerArn": listener, "certificateArn": certificate} if certificate in found else None
+
+    def delete(self, call: Call, resource_id: str, known: Props) -> None:
+        """Remove it."""
+        listener, certificate = self._parts(resource_id)
+        remove = call.client("elbv2").remove_listener_certificates
+        certificates = [{"CertificateArn": certificate}]
+        try:
+            forget_missing(lambda: remove(ListenerArn=listener, Certificates=certificates))
+        except ClientError as error:
+            if "Default certificate cannot be removed" not in str(
+                error
+            ):  # what AWS says of one that is the default now
+                raise
+
+    @staticmethod
+    def _parts(resource_id: str) -> tuple[str, str]:
+        listener, separator, certificate = resource_id.partition("_arn:")
+        if not listener or not separator:
+            message = f"the id of a listener certificate is LISTENER_ARN_CERTIFICATE_ARN, not {resource_id}"
+            raise OperationError(message)
+        return listener, f"arn:{certificate}"
 
 
 def _action_failures(props: Props, name: str) -> Iterator[tuple[str, str]]:

@@ -216,7 +216,7 @@ def update(
         if name not in wanted and name in old:
             wanted[name] = old[name]
     if preview:
-        moved = dict.fromkeys(kind.moving, UNKNOWN) if found.names - {"tags", "tagsAll"} else {}
+        moved = dict.fromkeys(kind.moves(found.names), UNKNOWN)
         kept = {key: value for key, value in old.items() if key not in kind.schema.inputs}
         return {**kept, **wanted, **moved}
     with _told(f"updating {kind.noun} ({resource_id})"):

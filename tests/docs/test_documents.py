@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from engine.aws_plugin import registry
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("nix/**/*.md")])
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
@@ -51,6 +53,17 @@ def test_stand_ins_say_so_in_their_first_line_and_in_the_readme() -> None:
         assert "tand-in" in (ROOT / name).read_text().split("\n", 1)[0], name
     for name in ("localcloud/", "engine/aws_plugin/", "engine/language_host.py", "pulumi-resource-pulumi-python"):
         assert name in readme, name
+
+
+def test_the_reference_names_what_the_stand_in_for_the_aws_plugin_knows() -> None:
+    """A reader would write a program for a type that it does not have, or not know that a property is refused."""
+    text = (ROOT / "docs/reference/aws-plugin.md").read_text()
+    told = dict(re.findall(r"^\| `aws\.(\w+\.\w+)` \|(.*)\|$", text, flags=re.MULTILINE))
+    kinds = {re.sub(r"^aws:(\w+)/\w+:", r"\1.", kind.type_name): kind for kind in registry.kinds()}
+    assert list(told) == sorted(kinds)
+    for name, kind in kinds.items():
+        # A rule's and a listener's actions are refused one by one when they are converted.
+        assert bool(told[name].strip()) is (set(kind.schema.inputs) != kind.supported), name
 
 
 def test_each_decision_has_a_number_a_date_a_status_and_its_line_in_the_list() -> None:

@@ -16,7 +16,7 @@ from engine.aws_plugin import server, wire
 from localcloud.ebs.store import SnapshotStore
 from localcloud.server import LocalCloud
 
-SERVICES = ("ec2", "autoscaling", "elbv2", "iam", "sts")
+SERVICES = ("ec2", "autoscaling", "elbv2", "iam", "sts", "route53", "wafv2")
 
 
 @dataclass

@@ -21,6 +21,9 @@ TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 LISTENER = "aws:lb/listener:Listener"
 TARGETS = "aws:lb/targetGroup:TargetGroup"
 HTTP = {"port": 80, "protocol": "HTTP", "vpcId": "vpc-1"}
+RECORD = "aws:route53/record:Record"
+WEIGHTED = "weightedRoutingPolicies"
+PRIVATE = {"subnetId": "subnet-1", "connectivityType": "private"}
 LAUNCH = {"launchTemplate": {"id": "lt-1"}, "minSize": 0, "maxSize": 1}
 
 
@@ -70,6 +73,16 @@ LAUNCH = {"launchTemplate": {"id": "lt-1"}, "minSize": 0, "maxSize": 1}
         (TARGETS, {**HTTP, "name": "a", "namePrefix": "b"}, "namePrefix", "not together with name"),
         ("aws:iam/role:Role", {"assumeRolePolicy": "{"}, "assumeRolePolicy", "not a JSON object"),
         ("aws:ec2/route:Route", {"routeTableId": "r", "gatewayId": "g"}, "destinationCidrBlock", "exactly one of"),
+        (
+            "aws:ec2/route:Route",
+            {"routeTableId": "r", "destinationCidrBlock": "0.0.0.0/0", "egressOnlyGatewayId": "e"},
+            "egressOnlyGatewayId",
+            "not together with destinationCidrBlock",
+        ),
+        ("aws:ec2/natGateway:NatGateway", {**PRIVATE, "allocationId": "e"}, "allocationId", "of private"),
+        (RECORD, {"zoneId": "Z", "name": "a", "type": "A"}, "aliases", "exactly one of aliases, records"),
+        (RECORD, {"zoneId": "Z", "name": "a", "type": "A", "records": ["b"]}, "ttl", "has a ttl if it has records"),
+        (RECORD, {"zoneId": "Z", "name": "a", "type": "A", "weightedRoutingPolicies": []}, WEIGHTED, "not implement"),
     ],
 )
 def test_refused(engine: Engine, type_name: str, inputs: dict[str, Any], path: str, reason: str) -> None:

@@ -45,6 +45,14 @@ class World:
     scaling_group: Made
     snapshot: str
     policy: str
+    allocation: str
+    egress_only: Made
+    certificates: list[str]
+    zone: str
+    web_acls: list[str]
+    secure_listener: Made
+    prefix_list: str
+    other_policy: str
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +65,7 @@ def world(engine: Engine, aws: Callable[[str], Any]) -> Iterator[World]:
         made.append((type_name, thing))
         return thing
 
-    vpc = make("aws:ec2/vpc:Vpc", "net", {"cidrBlock": "10.0.0.0/16"})
+    vpc = make("aws:ec2/vpc:Vpc", "net", {"cidrBlock": "10.0.0.0/16", "assignGeneratedIpv6CidrBlock": True})
     subnets = [
         make(
             "aws:ec2/subnet:Subnet",
@@ -96,6 +104,7 @@ def world(engine: Engine, aws: Callable[[str], Any]) -> Iterator[World]:
             "vpcZoneIdentifiers": [subnets[0].id],
         },
     )
+    certificates = [aws("acm").request_certificate(DomainName=f"{name}.example.com")["CertificateArn"] for name in "ab"]
     policy = aws("iam").create_policy(PolicyName="managed", PolicyDocument=POLICY)["Policy"]["Arn"]
     yield World(
         vpc,
@@ -112,6 +121,18 @@ def world(engine: Engine, aws: Callable[[str], Any]) -> Iterator[World]:
         scaling_group,
         snapshot,
         policy,
+        aws("ec2").allocate_address(Domain="vpc")["AllocationId"],
+        make("aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway", "eigw", {"vpcId": vpc.id}),
+        certificates,
+        aws("route53").create_hosted_zone(Name="example.com", CallerReference="a")["HostedZone"]["Id"].split("/")[-1],
+        [web_acl(aws("wafv2"), name) for name in "ab"],
+        make(
+            "aws:lb/listener:Listener",
+            "https",
+            {**listener_inputs(balancer.id, port=8443), "protocol": "HTTPS", "certificateArn": certificates[0]},
+        ),
+        aws("ec2").describe_prefix_lists()["PrefixLists"][0]["PrefixListId"],
+        aws("iam").create_policy(PolicyName="other", PolicyDocument=OTHER_POLICY)["Policy"]["Arn"],
     )
     for type_name, thing in reversed(made):
         engine.delete(type_name, thing)
@@ -132,6 +153,13 @@ def stored_snapshot(ebs: Any) -> str:
     )
     ebs.complete_snapshot(SnapshotId=snapshot, ChangedBlocksCount=1)
     return snapshot
+
+
+def web_acl(waf: Any, name: str) -> str:
+    """A web ACL that lets everything through."""
+    seen = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": name}
+    made = waf.create_web_acl(Name=name, Scope="REGIONAL", DefaultAction={"Allow": {}}, VisibilityConfig=seen)
+    return str(made["Summary"]["ARN"])
 
 
 def mapping(snapshot: str) -> dict[str, Any]:
@@ -271,13 +299,85 @@ def targets(world: World, path: str, delay: int) -> Inputs:
     }
 
 
-def subnet(world: World, *, public: bool) -> Inputs:
+def subnet(world: World, **given: Any) -> Inputs:
+    return {"vpcId": world.vpc.id, "cidrBlock": "10.0.9.0/24", "availabilityZone": "us-east-1c", **given}
+
+
+def block(world: World, number: int) -> str:
+    """An IPv6 block for a subnet of the VPC."""
+    return str(world.vpc.state["ipv6CidrBlock"]).replace("00::/56", f"{number:02x}::/64")
+
+
+def interface_endpoint(world: World, *subnets: int) -> Inputs:
     return {
         "vpcId": world.vpc.id,
-        "cidrBlock": "10.0.9.0/24",
-        "availabilityZone": "us-east-1c",
-        "mapPublicIpOnLaunch": public,
+        "serviceName": "com.amazonaws.us-east-1.kms",
+        "vpcEndpointType": "Interface",
+        "privateDnsEnabled": True,
+        "subnetIds": [world.subnets[index].id for index in subnets],
+        "securityGroupIds": [world.group.id],
+        "tags": {"Name": "kms"},
     }
+
+
+def gateway_endpoint(world: World, *tables: str) -> Inputs:
+    return {
+        "vpcId": world.vpc.id,
+        "serviceName": "com.amazonaws.us-east-1.s3",
+        "routeTableIds": list(tables),
+        "tags": {"Name": "s3"},
+    }
+
+
+def alias(world: World, *, health: bool) -> Inputs:
+    balancer = world.balancer.state
+    target = {"name": balancer["dnsName"], "zoneId": balancer["zoneId"], "evaluateTargetHealth": health}
+    return {"zoneId": world.zone, "name": "Shop.example.com", "type": "A", "aliases": [target]}
+
+
+def values(world: World, *addresses: str) -> Inputs:
+    return {"zoneId": world.zone, "name": "db", "type": "A", "ttl": 60, "records": list(addresses)}
+
+
+def redirect(world: World, status: str) -> Inputs:
+    to = {"protocol": "HTTPS", "port": "443", "statusCode": status}
+    return {
+        "loadBalancerArn": world.balancer.id,
+        "port": 83,
+        "defaultActions": [{"type": "redirect", "redirect": to}],
+    }
+
+
+def secure(world: World, certificate: int) -> Inputs:
+    return {
+        **listener_inputs(world.balancer.id, port=443),
+        "protocol": "HTTPS",
+        "sslPolicy": "ELBSecurityPolicy-TLS13-1-2-2021-06",
+        "certificateArn": world.certificates[certificate],
+    }
+
+
+def balancer(world: World, **given: Any) -> Inputs:
+    return {"subnets": [s.id for s in world.subnets], "securityGroups": [world.group.id], **given}
+
+
+def grpc_targets(world: World, interval: int) -> Inputs:
+    return {
+        **targets(world, "/grpc.health.v1.Health/Check", 5),
+        "protocol": "HTTPS",
+        "protocolVersion": "GRPC",
+        "healthCheck": {
+            "protocol": "HTTPS",
+            "path": "/grpc.health.v1.Health/Check",
+            "matcher": "0",
+            "interval": interval,
+        },
+    }
+
+
+def role(boundary: str | None, **given: Any) -> Inputs:
+    bounded = {"permissionsBoundary": boundary} if boundary else {}
+    return {"assumeRolePolicy": TRUST, "path": "/fleetswap/", **bounded, **given}
 
 
 def image(world: World, description: str) -> Inputs:
@@ -298,19 +398,91 @@ def image(world: World, description: str) -> Inputs:
     }
 
 
+def ports(port: int) -> Inputs:
+    return {"fromPort": port, "toPort": port}
+
+
 def inline_group(world: World, port: int) -> Inputs:
     rules = [{"protocol": "tcp", "fromPort": port, "toPort": port, "cidrBlocks": ["0.0.0.0/0"]}]
     return {"vpcId": world.vpc.id, "description": "a group", "ingress": rules, "tags": {"Name": "sg"}}
 
 
 VPC = {"cidrBlock": "10.9.0.0/16", "enableDnsHostnames": True, "tags": {"Name": "a"}}
+HEALTH = {"aliases[0].evaluateTargetHealth"}
 CASES = [
     Case("aws:ec2/vpc:Vpc", lambda _: VPC, lambda _: {**VPC, "enableDnsHostnames": False}, {"enableDnsHostnames"}),
     Case(
+        "aws:ec2/vpc:Vpc",
+        lambda _: VPC,
+        lambda _: {**VPC, "assignGeneratedIpv6CidrBlock": True},
+        {"assignGeneratedIpv6CidrBlock"},
+    ),
+    Case(
+        "aws:ec2/vpc:Vpc",
+        lambda _: {**VPC, "assignGeneratedIpv6CidrBlock": True},
+        lambda _: VPC,
+        {"assignGeneratedIpv6CidrBlock"},
+    ),
+    Case(
         "aws:ec2/subnet:Subnet",
-        lambda w: subnet(w, public=True),
-        lambda w: subnet(w, public=False),
+        lambda w: subnet(w, mapPublicIpOnLaunch=True),
+        lambda w: subnet(w, mapPublicIpOnLaunch=False),
         {"mapPublicIpOnLaunch"},
+    ),
+    Case(
+        "aws:ec2/subnet:Subnet",
+        lambda w: subnet(w, ipv6CidrBlock=block(w, 9), assignIpv6AddressOnCreation=True),
+        lambda w: subnet(w, ipv6CidrBlock=block(w, 9), enableDns64=True),
+        {"assignIpv6AddressOnCreation", "enableDns64"},
+    ),
+    Case(
+        "aws:ec2/subnet:Subnet",
+        subnet,
+        lambda w: subnet(
+            w,
+            ipv6CidrBlock=block(w, 10),
+            assignIpv6AddressOnCreation=True,
+            enableResourceNameDnsAaaaRecordOnLaunch=True,
+            privateDnsHostnameTypeOnLaunch="resource-name",
+        ),
+        {"ipv6CidrBlock", "assignIpv6AddressOnCreation", "enableResourceNameDnsAaaaRecordOnLaunch"}
+        | {"privateDnsHostnameTypeOnLaunch"},
+    ),
+    Case(
+        "aws:ec2/eip:Eip",
+        lambda _: {"domain": "vpc", "tags": {"Name": "a"}},
+        lambda _: {"domain": "vpc", "tags": {"Name": "b"}},
+        {"tags.Name"},
+    ),
+    Case(
+        "aws:ec2/natGateway:NatGateway",
+        lambda w: {"subnetId": w.subnets[0].id, "allocationId": w.allocation, "tags": {"Name": "a"}},
+        lambda w: {"subnetId": w.subnets[0].id, "allocationId": w.allocation, "tags": {"Name": "b"}},
+        {"tags.Name"},
+    ),
+    Case(
+        "aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway",
+        lambda w: {"vpcId": w.vpc.id, "tags": {"Name": "a"}},
+        lambda w: {"vpcId": w.vpc.id, "tags": {"Name": "b"}},
+        {"tags.Name"},
+    ),
+    Case(
+        "aws:ec2/vpcEndpoint:VpcEndpoint",
+        lambda w: interface_endpoint(w, 0),
+        lambda w: interface_endpoint(w, 0, 1),
+        {"subnetIds[1]"},
+    ),
+    Case(
+        "aws:ec2/vpcEndpoint:VpcEndpoint",
+        lambda w: gateway_endpoint(w, w.table.id),
+        lambda w: {**gateway_endpoint(w, str(w.vpc.state["mainRouteTableId"])), "policy": POLICY},
+        {"routeTableIds[0]", "policy"},
+    ),
+    Case(
+        "aws:ec2/vpcEndpoint:VpcEndpoint",
+        lambda w: interface_endpoint(w, 0),
+        lambda w: {**interface_endpoint(w, 0), "privateDnsEnabled": False},
+        {"privateDnsEnabled"},
     ),
     Case(
         "aws:ec2/internetGateway:InternetGateway",
@@ -328,6 +500,17 @@ CASES = [
         "aws:ec2/route:Route",
         lambda w: {"routeTableId": w.table.id, "destinationCidrBlock": "0.0.0.0/0", "gatewayId": w.gateway.id},
         import_id=lambda w, _: f"{w.table.id}_0.0.0.0/0",
+    ),
+    Case(
+        "aws:ec2/route:Route",
+        lambda w: {"routeTableId": w.table.id, "destinationIpv6CidrBlock": "0::/0", "gatewayId": w.gateway.id},
+        lambda w: {
+            "routeTableId": w.table.id,
+            "destinationIpv6CidrBlock": "0::/0",
+            "egressOnlyGatewayId": w.egress_only.id,
+        },
+        {"gatewayId", "egressOnlyGatewayId"},
+        import_id=lambda w, _: f"{w.table.id}_0::/0",
     ),
     Case(
         "aws:ec2/routeTableAssociation:RouteTableAssociation",
@@ -353,6 +536,18 @@ CASES = [
         lambda w: {"securityGroupId": w.group.id, "ipProtocol": "-1", "cidrIpv4": "0.0.0.0/0"},
         lambda w: {"securityGroupId": w.group.id, "ipProtocol": "-1", "cidrIpv4": "10.0.0.0/8"},
         {"cidrIpv4"},
+    ),
+    Case(
+        "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+        lambda w: {"securityGroupId": w.group.id, "ipProtocol": "tcp", **ports(443), "cidrIpv6": "::/0"},
+        lambda w: {"securityGroupId": w.group.id, "ipProtocol": "tcp", **ports(443), "cidrIpv6": "fd00::/8"},
+        {"cidrIpv6"},
+    ),
+    Case(
+        "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+        lambda w: {"securityGroupId": w.group.id, "ipProtocol": "tcp", **ports(443), "prefixListId": w.prefix_list},
+        lambda w: {"securityGroupId": w.group.id, "ipProtocol": "tcp", **ports(80), "prefixListId": w.prefix_list},
+        {"fromPort", "toPort"},
     ),
     Case(
         "aws:ec2/ami:Ami",
@@ -381,15 +576,55 @@ CASES = [
     ),
     Case(
         "aws:lb/loadBalancer:LoadBalancer",
-        lambda w: {"subnets": [s.id for s in w.subnets], "securityGroups": [w.group.id], "idleTimeout": 30},
-        lambda w: {"subnets": [s.id for s in w.subnets], "securityGroups": [w.group.id], "idleTimeout": 31},
+        lambda w: balancer(w, idleTimeout=30),
+        lambda w: balancer(w, idleTimeout=31),
         {"idleTimeout"},
+    ),
+    Case(
+        "aws:lb/loadBalancer:LoadBalancer",
+        lambda w: balancer(w, internal=True, accessLogs={"enabled": True, "bucket": "logs", "prefix": "web"}),
+        lambda w: balancer(
+            w,
+            internal=True,
+            accessLogs={"enabled": True, "bucket": "logs", "prefix": "shop"},
+            enableHttp2=False,
+            enableXffClientPort=True,
+        ),
+        {"accessLogs.prefix", "enableHttp2", "enableXffClientPort"},
     ),
     Case(
         "aws:lb/targetGroup:TargetGroup",
         lambda w: targets(w, "/healthz", 5),
         lambda w: targets(w, "/", 6),
         {"healthCheck.path", "deregistrationDelay"},
+    ),
+    Case(
+        "aws:lb/targetGroup:TargetGroup",
+        lambda w: grpc_targets(w, 30),
+        lambda w: grpc_targets(w, 20),
+        {"healthCheck.interval"},
+    ),
+    Case(
+        "aws:lb/listener:Listener",
+        lambda w: redirect(w, "HTTP_301"),
+        lambda w: redirect(w, "HTTP_302"),
+        {"defaultActions[0].redirect.statusCode"},
+    ),
+    Case("aws:lb/listener:Listener", lambda w: secure(w, 0), lambda w: secure(w, 1), {"certificateArn"}),
+    Case(
+        "aws:lb/listenerCertificate:ListenerCertificate",
+        lambda w: {"listenerArn": w.secure_listener.id, "certificateArn": w.certificates[1]},
+    ),
+    Case("aws:route53/record:Record", lambda w: alias(w, health=True), lambda w: alias(w, health=False), HEALTH),
+    Case(
+        "aws:route53/record:Record",
+        lambda w: values(w, "10.0.0.1"),
+        lambda w: {**values(w), "type": "CNAME", "records": ["db.example.net"]},
+        {"records[0]", "type"},
+    ),
+    Case(
+        "aws:wafv2/webAclAssociation:WebAclAssociation",
+        lambda w: {"resourceArn": w.balancer.id, "webAclArn": w.web_acls[0]},
     ),
     Case(
         "aws:lb/listener:Listener",
@@ -410,6 +645,13 @@ CASES = [
         {"description", "tags.a", "tags.c"},
     ),
     Case(
+        "aws:iam/role:Role",
+        lambda w: role(w.policy),
+        lambda w: role(w.other_policy, maxSessionDuration=7200),
+        {"permissionsBoundary", "maxSessionDuration"},
+    ),
+    Case("aws:iam/role:Role", lambda w: role(w.policy), lambda _: role(None), {"permissionsBoundary"}),
+    Case(
         "aws:iam/rolePolicy:RolePolicy",
         lambda w: {"role": w.role.id, "policy": POLICY},
         lambda w: {"role": w.role.id, "policy": OTHER_POLICY},
@@ -421,8 +663,8 @@ CASES = [
     ),
     Case(
         "aws:iam/instanceProfile:InstanceProfile",
-        lambda w: {"role": w.role.id, "tags": {"a": "b"}},
-        lambda _: {"tags": {"a": "b"}},
+        lambda w: {"role": w.role.id, "path": "/fleetswap/", "tags": {"a": "b"}},
+        lambda _: {"path": "/fleetswap/", "tags": {"a": "b"}},
         {"role"},
     ),
 ]
@@ -433,7 +675,7 @@ def test_every_type_has_a_case() -> None:
     assert {case.type_name for case in CASES} == {kind.type_name for kind in registry.kinds()}
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.type_name for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.type_name}-{index}" for index, case in enumerate(CASES)])
 def test_lifecycle(engine: Engine, world: World, case: Case) -> None:
     """Broken: a type cannot be created, shows a diff right after it, drifts by itself, or survives its deletion."""
     kind = registry.find(case.type_name)

@@ -12,8 +12,9 @@ import pytest
 from botocore.exceptions import ClientError
 from pulumi.runtime import proto
 
-from engine.aws_plugin import operations, registry, wire
+from engine.aws_plugin import ec2_ipv6, operations, registry, wire
 from engine.aws_plugin.config import Clients
+from engine.aws_plugin.ec2_network import describe
 from engine.aws_plugin.kind import Call, OperationError
 from engine.aws_plugin.wire import UNKNOWN
 from tests.engine.aws_plugin.conftest import Engine, Made, NoClients, provider_config
@@ -29,6 +30,8 @@ RULE = "aws:lb/listenerRule:ListenerRule"
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 GROUP = "aws:autoscaling/group:Group"
 ROLE = "aws:iam/role:Role"
+RECORD = "aws:route53/record:Record"
+CERTIFICATE = "aws:lb/listenerCertificate:ListenerCertificate"
 
 
 @pytest.fixture
@@ -137,6 +140,155 @@ def test_rules_without_a_priority_come_last(engine: Engine, make: Callable[..., 
     assert dict(engine.diff(RULE, last, inputs).detailedDiff) == {}
     assert balancer.state["arnSuffix"].startswith("app/thing-")
     assert balancer.state["dnsName"]
+
+
+def test_what_another_made_is_not_adopted(engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any]) -> None:
+    """Broken: a load balancer or target group of the same name, which ELBv2's create returns, is taken over."""
+    vpc, balancer = front_door(make)
+    targets = {"name": "taken", "port": 80, "protocol": "HTTP", "vpcId": vpc.id}
+    make(TARGETS, targets)
+    subnets = [zone["SubnetId"] for zone in _balancer(aws, balancer.id)["AvailabilityZones"]]
+    for type_name, inputs in ((TARGETS, targets), (BALANCER, {"name": balancer.state["name"], "subnets": subnets})):
+        with pytest.raises(grpc.RpcError) as failed:
+            engine.create(type_name, inputs)
+        assert failed.value.details().endswith("already exists")
+    assert _balancer(aws, balancer.id)["LoadBalancerName"] == balancer.state["name"]
+
+
+def _balancer(aws: Callable[[str], Any], arn: str) -> Any:
+    return aws("elbv2").describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"][0]
+
+
+def test_a_record_of_another_is_not_overwritten(engine: Engine, aws: Callable[[str], Any]) -> None:
+    """Broken: a deploy takes a name over that leads somewhere else, or deletes that record when it fails."""
+    zone = aws("route53").create_hosted_zone(Name="example.org", CallerReference="b")["HostedZone"]["Id"]
+    inputs = {"zoneId": zone.rpartition("/")[2], "name": "www", "type": "A", "ttl": 60, "records": ["10.0.0.1"]}
+    first = engine.create(RECORD, inputs)
+    with pytest.raises(grpc.RpcError) as failed:
+        engine.create(RECORD, inputs)
+    assert "creating Route 53 Record (thing): ChangeResourceRecordSets, InvalidChangeBatch: " in failed.value.details()
+    assert engine.read(RECORD, first).state["records"] == ["10.0.0.1"]
+    assert first.state["fqdn"] == "www.example.org"
+    over = engine.create(RECORD, {**inputs, "records": ["10.0.0.2"], "allowOverwrite": True})
+    assert engine.read(RECORD, first).state["records"] == ["10.0.0.2"]
+    engine.delete(RECORD, over)
+
+
+def test_a_record_goes_with_its_zone(engine: Engine, aws: Callable[[str], Any]) -> None:
+    """Broken: a zone that was deleted by hand makes every refresh and destroy fail."""
+    api = aws("route53")
+    zone = api.create_hosted_zone(Name="example.edu", CallerReference="c")["HostedZone"]["Id"].rpartition("/")[2]
+    inputs = {"zoneId": zone, "name": "www", "type": "A", "ttl": 60, "records": ["10.0.0.1"]}
+    record = engine.create(RECORD, inputs)
+    engine.delete(RECORD, record)
+    api.delete_hosted_zone(Id=zone)
+    assert engine.read(RECORD, record).id == ""
+    engine.delete(RECORD, record)
+
+
+def test_a_certificate_that_became_the_default_is_no_longer_an_extra(
+    engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any]
+) -> None:
+    """Broken: the default certificate counts as one beside it, and is taken from the listener."""
+    _, balancer = front_door(make)
+    first, second = (
+        aws("acm").request_certificate(DomainName=f"{name}.example.com")["CertificateArn"] for name in "xy"
+    )
+    https = {**listener_inputs(balancer.id, port=443), "protocol": "HTTPS", "certificateArn": first}
+    listener = make(LISTENER, https)
+    extra = engine.create(CERTIFICATE, {"listenerArn": listener.id, "certificateArn": second})
+    assert engine.read(CERTIFICATE, extra).id == extra.id
+    assert engine.imported(CERTIFICATE, f"{listener.id}_{first}").id == ""
+    engine.delete(CERTIFICATE, extra)
+    assert engine.read(CERTIFICATE, extra).id == ""
+
+
+class Scripted:
+    """Clients of a fake EC2 that answers each call by a script."""
+
+    region = "us-east-1"
+    default_tags: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+    ignored_tags: frozenset[str] = frozenset()
+
+    def __init__(self, **answers: list[Any]) -> None:
+        self._answers = answers
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        return self
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        return lambda **_: self._answers[operation].pop(0)
+
+
+def test_a_nat_gateway_that_fails_says_why() -> None:
+    """Broken: a NAT gateway that cannot be made is waited for to the end of time, without AWS's reason."""
+    gateway = {"NatGatewayId": "nat-1", "State": "failed", "FailureCode": "Gateway.NotAttached", "FailureMessage": "no"}
+    deleted = {**gateway, "State": "deleted"}
+    clients = Scripted(
+        create_nat_gateway=[{"NatGateway": {"NatGatewayId": "nat-1"}}],
+        describe_nat_gateways=[
+            {"NatGateways": [{**gateway, "State": "pending"}]},
+            {"NatGateways": [gateway]},
+            {"NatGateways": [{**gateway, "State": "deleting"}]},
+            {"NatGateways": [deleted]},
+        ],
+        delete_nat_gateway=[{}],
+    )
+    with pytest.raises(OperationError, match=r"NAT gateway nat-1 failed: Gateway.NotAttached: no$"):
+        operations.create(
+            registry.find("aws:ec2/natGateway:NatGateway"),
+            {"subnetId": "subnet-1", "allocationId": "eipalloc-1"},
+            Call(clients, "us-east-1"),
+            "web",
+            preview=False,
+        )
+
+
+def test_an_endpoint_that_fails_says_why_and_is_waited_for_to_go() -> None:
+    """Broken: an endpoint that fails hides its reason, or its network interfaces still hold the subnet."""
+    failed = {"State": "Failed", "LastError": {"Code": "Quota", "Message": "full"}, "ServiceName": "kms"}
+    clients = Scripted(
+        create_vpc_endpoint=[{"VpcEndpoint": {"VpcEndpointId": "vpce-1"}}],
+        describe_vpc_endpoints=[
+            {"VpcEndpoints": [{**failed, "State": "pending"}]},
+            {"VpcEndpoints": [failed]},
+            {"VpcEndpoints": [{**failed, "State": "deleting"}]},
+            {"VpcEndpoints": []},
+        ],
+        delete_vpc_endpoints=[{"Unsuccessful": []}],
+    )
+    with pytest.raises(OperationError, match=r"VPC endpoint vpce-1 is failed: Quota: full$"):
+        operations.create(
+            registry.find("aws:ec2/vpcEndpoint:VpcEndpoint"),
+            {"vpcId": "vpc-1", "serviceName": "kms"},
+            Call(clients, "us-east-1"),
+            "web",
+            preview=False,
+        )
+
+
+def test_an_ipv6_block_that_fails_says_why() -> None:
+    """Broken: a VPC without the block that was asked for counts as made."""
+    association = {"AssociationId": "a", "Ipv6CidrBlockState": {"State": "failed", "StatusMessage": "none left"}}
+    vpc = {"VpcId": "vpc-1", "State": "available", "Ipv6CidrBlockAssociationSet": [association]}
+    call = Call(Scripted(describe_vpcs=[{"Vpcs": [vpc]}]), "us-east-1")
+    with pytest.raises(OperationError, match=r"the IPv6 block of vpc-1 was not associated: none left$"):
+        ec2_ipv6.wait_associated(call, "vpc-1", "a", lambda: describe(call, "describe_vpcs", "Vpcs", VpcIds=["vpc-1"]))
+
+
+def test_a_service_without_an_endpoint_fails_alone(stub: Any, endpoint: str) -> None:
+    """Broken: a program without a domain must name an endpoint for Route 53, or a record of one without it is AWS's."""
+    config = provider_config(endpoint)
+    without = config["endpoints"].replace(f', "route53": "{endpoint}"', "").replace(f', "wafv2": "{endpoint}"', "")
+    try:
+        stub.Configure(proto.ConfigureRequest(args=wire.encode({**config, "endpoints": without})))
+        engine = Engine(stub)
+        engine.delete(VPC, engine.create(VPC, {"cidrBlock": "10.0.0.0/16"}))
+        with pytest.raises(grpc.RpcError) as failed:
+            engine.create(RECORD, {"zoneId": "Z1", "name": "a", "type": "A", "ttl": 60, "records": ["10.0.0.1"]})
+        assert "the aws provider has no endpoint for route53: " in failed.value.details()
+    finally:
+        stub.Configure(proto.ConfigureRequest(args=wire.encode(config)))
 
 
 @pytest.fixture

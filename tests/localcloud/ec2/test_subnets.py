@@ -1,0 +1,116 @@
+"""Attributes of subnets, and VPC endpoints, as AWS tells and changes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.localcloud.clients import refusal
+
+if TYPE_CHECKING:
+    from tests.localcloud.clients import Clients
+
+
+def subnet(clients: Clients, subnet_id: str) -> Any:
+    return clients.ec2.describe_subnets(SubnetIds=[subnet_id])["Subnets"][0]
+
+
+@pytest.fixture
+def dual(clients: Clients) -> str:
+    """A subnet with an IPv6 block."""
+    ec2: Any = clients.ec2
+    vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
+    block = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].replace("/56", "/64")
+    made = ec2.create_subnet(VpcId=vpc["VpcId"], CidrBlock="10.1.0.0/24", Ipv6CidrBlock=block)
+    return str(made["Subnet"]["SubnetId"])
+
+
+def test_the_ipv6_block_of_a_subnet_has_a_state(clients: Clients, dual: str) -> None:
+    """A client that waits until the block is associated would wait for ever."""
+    (block,) = subnet(clients, dual)["Ipv6CidrBlockAssociationSet"]
+    assert block["Ipv6CidrBlockState"] == {"State": "associated"}
+    clients.ec2.disassociate_subnet_cidr_block(AssociationId=block["AssociationId"])
+    assert subnet(clients, dual)["Ipv6CidrBlockAssociationSet"] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "where", "told"),
+    [
+        ("AssignIpv6AddressOnCreation", (), "AssignIpv6AddressOnCreation"),
+        ("EnableDns64", (), "EnableDns64"),
+        ("MapPublicIpOnLaunch", (), "MapPublicIpOnLaunch"),
+        (
+            "EnableResourceNameDnsAAAARecordOnLaunch",
+            ("PrivateDnsNameOptionsOnLaunch",),
+            "EnableResourceNameDnsAAAARecord",
+        ),
+        ("EnableResourceNameDnsARecordOnLaunch", ("PrivateDnsNameOptionsOnLaunch",), "EnableResourceNameDnsARecord"),
+    ],
+)
+def test_each_attribute_of_a_subnet_is_kept(
+    clients: Clients, dual: str, asked: str, where: tuple[str, ...], told: str
+) -> None:
+    """An attribute that a program sets would be dropped in silence, and be set again by every update."""
+    ec2: Any = clients.ec2
+    for value in (True, False):
+        ec2.modify_subnet_attribute(SubnetId=dual, **{asked: {"Value": value}})
+        found = subnet(clients, dual)
+        for key in where:
+            found = found[key]
+        assert found[told] is value
+
+
+def test_what_a_subnet_does_not_take(clients: Clients, dual: str) -> None:
+    """A call that AWS refuses would pass here: two attributes at once, a wrong word, addresses of no block."""
+    ec2: Any = clients.ec2
+    set_one = ec2.modify_subnet_attribute
+    set_one(SubnetId=dual, PrivateDnsHostnameTypeOnLaunch="resource-name")
+    assert subnet(clients, dual)["PrivateDnsNameOptionsOnLaunch"]["HostnameType"] == "resource-name"
+    on = {"Value": True}
+    both = {"MapPublicIpOnLaunch": on, "EnableDns64": on}
+    assert refusal(lambda: set_one(SubnetId=dual, **both)) == "InvalidParameterCombination"
+    plain = clients.network().subnets[0]
+    addresses = {"AssignIpv6AddressOnCreation": on}
+    assert refusal(lambda: set_one(SubnetId=plain, **addresses)) == "InvalidParameterValue"
+    assert refusal(lambda: set_one(SubnetId="subnet-0", EnableDns64=on)) == "InvalidSubnetID.NotFound"
+
+
+def test_an_endpoint_goes_once_and_changes_its_routes(clients: Clients) -> None:
+    """A repeated delete would fail the destroy, and a table that an endpoint left would still lead to it."""
+    ec2: Any = clients.ec2
+    network = clients.network()
+    tables = [ec2.create_route_table(VpcId=network.vpc)["RouteTable"]["RouteTableId"] for _ in "ab"]
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=network.vpc, ServiceName="com.amazonaws.us-east-1.s3", RouteTableIds=tables[:1]
+    )["VpcEndpoint"]["VpcEndpointId"]
+
+    def leading() -> list[bool]:
+        found = ec2.describe_route_tables(RouteTableIds=tables)["RouteTables"]
+        routes = {table["RouteTableId"]: {route.get("GatewayId") for route in table["Routes"]} for table in found}
+        return [endpoint in routes[table] for table in tables]
+
+    assert leading() == [True, False]
+    ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, AddRouteTableIds=tables[1:], RemoveRouteTableIds=tables[:1])
+    assert leading() == [False, True]
+    assert ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])["Unsuccessful"] == []
+    assert leading() == [False, False]
+    (missing,) = ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])["Unsuccessful"]
+    assert missing["Error"]["Code"] == "InvalidVpcEndpointId.NotFound"
+
+
+def test_a_change_of_an_endpoint_is_kept(clients: Clients) -> None:
+    """Private DNS that was turned off would still be told as on, and a policy that was reset as it was."""
+    ec2: Any = clients.ec2
+    network = clients.network()
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=network.vpc,
+        ServiceName="com.amazonaws.us-east-1.kms",
+        VpcEndpointType="Interface",
+        SubnetIds=network.subnets[:1],
+        PolicyDocument='{"Version": "2012-10-17", "Statement": []}',
+    )["VpcEndpoint"]["VpcEndpointId"]
+    ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, PrivateDnsEnabled=False, ResetPolicy=True)
+    (found,) = ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint])["VpcEndpoints"]
+    assert found["PrivateDnsEnabled"] is False
+    assert '"Principal": "*"' in found["PolicyDocument"]
