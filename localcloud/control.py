@@ -23,7 +23,19 @@ from localcloud.cloudwatch import alarms, metrics
 from localcloud.cloudwatch.alb_metrics import Counting, Publisher
 from localcloud.cloudwatch.figures import Metrics
 from localcloud.ebs.api import EbsApi
-from localcloud.ec2 import endpoints, filters, images, launch, network, security_groups, snapshots, spot, subnets, zones
+from localcloud.ec2 import (
+    endpoints,
+    filters,
+    images,
+    launch,
+    nat,
+    network,
+    security_groups,
+    snapshots,
+    spot,
+    subnets,
+    zones,
+)
 from localcloud.elbv2 import attributes, listeners, targets
 from localcloud.moto_state import ACCOUNT_ID, LOCK, Moto, backend
 
@@ -74,6 +86,7 @@ class Control:
             network,
             subnets,
             endpoints,
+            nat,
             iam,
             sns,
             zones,

@@ -1,7 +1,8 @@
 """VPC endpoints: what deleting and changing them answers and does.
 
-Decides which deletions fail. Moto forgets the type that is the default, deletes an endpoint twice, which fails on the route that went with it; of a change it
-drops private DNS and the policy's reset, and leaves the routes of a gateway endpoint as they were.
+Decides which deletions fail. Moto forgets the type that is the default, and deletes an endpoint twice, which fails on
+the route that went with it. Of a change it drops private DNS and the policy's reset, and leaves the routes of a gateway
+endpoint as they were.
 
 Source: EC2 API reference (DeleteVpcEndpoints, ModifyVpcEndpoint).
 """

@@ -1,4 +1,4 @@
-"""Attributes of subnets, and VPC endpoints, as AWS tells and changes them."""
+"""Attributes of subnets, VPC endpoints and NAT gateways, as AWS tells and changes them."""
 
 from __future__ import annotations
 
@@ -114,3 +114,28 @@ def test_a_change_of_an_endpoint_is_kept(clients: Clients) -> None:
     (found,) = ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint])["VpcEndpoints"]
     assert found["PrivateDnsEnabled"] is False
     assert '"Principal": "*"' in found["PolicyDocument"]
+
+
+def test_a_nat_gateway_holds_its_address_and_its_subnet_until_it_is_deleted(clients: Clients) -> None:
+    """A destroy in the wrong order would look right, or one in the right order never end."""
+    ec2: Any = clients.ec2
+    network = clients.network()
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    made = ec2.create_nat_gateway(SubnetId=network.subnets[0], AllocationId=address)
+    gateway = made["NatGateway"]["NatGatewayId"]
+    assert refusal(lambda: ec2.release_address(AllocationId=address)) == "InvalidIPAddress.InUse"
+    assert refusal(lambda: ec2.delete_subnet(SubnetId=network.subnets[0])) == "DependencyViolation"
+    ec2.delete_nat_gateway(NatGatewayId=gateway)
+    (seen,) = ec2.describe_nat_gateways(NatGatewayIds=[gateway])["NatGateways"]
+    assert seen["State"] == "deleted"
+    ec2.delete_subnet(SubnetId=network.subnets[0])
+    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[address])["Addresses"][0]
+    ec2.release_address(AllocationId=address)
+
+
+def test_a_nat_gateway_that_is_not_there_is_an_error(clients: Clients) -> None:
+    """A client would take a gateway that somebody deleted for one that has no data yet."""
+    ec2: Any = clients.ec2
+    missing = "nat-0123456789abcdef0"
+    assert refusal(lambda: ec2.describe_nat_gateways(NatGatewayIds=[missing])) == "NatGatewayNotFound"
+    assert refusal(lambda: ec2.delete_nat_gateway(NatGatewayId=missing)) == "NatGatewayNotFound"
