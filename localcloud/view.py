@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from localcloud.elbv2 import targets
+from moto.elbv2.ssl_policies import SSL_POLICIES
+
+from localcloud.elbv2 import certificates, targets
 from localcloud.moto_state import LOCK, Moto, backend
 
 if TYPE_CHECKING:
@@ -81,7 +83,10 @@ class Instance:
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """A target group's health check (API reference: CreateTargetGroup). `port` None is the target's own."""
+    """A target group's health check (API reference: CreateTargetGroup). `port` None is the target's own.
+
+    `codes` are of HTTP, or of gRPC if `version`, the target group's, is GRPC.
+    """
 
     path: str = "/"
     port: int | None = None
@@ -91,6 +96,7 @@ class HealthCheck:
     unhealthy: int = 2
     codes: str = "200"
     protocol: str = "HTTP"
+    version: str = "HTTP1"
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ class TargetGroup:
     port: int
     check: HealthCheck
     protocol: str = "HTTP"
+    version: str = "HTTP1"
     target_type: str = "instance"
     targets: Mapping[str, int] = field(default_factory=dict)
     draining: Mapping[str, tuple[int, float]] = field(default_factory=dict)
@@ -122,7 +129,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Listener:
-    """A listener with its rules in the order in which they are tried, the default last."""
+    """A listener with its rules in the order in which they are tried, the default last.
+
+    `attributes` are its load balancer's. `certificates` are PEM texts with their keys, the default one first;
+    `protocols` and `ciphers` are those of its TLS policy.
+    """
 
     arn: str
     address: str
@@ -132,6 +143,10 @@ class Listener:
     groups: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     idle_timeout: int = 60
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    certificates: tuple[str, ...] = field(default=(), repr=False)
+    protocols: tuple[str, ...] = ()
+    ciphers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,11 +196,12 @@ class Cloud:
             for permission in self._permissions(instance.groups, "ingress")
         )
 
-    def accepts(self, listener: Listener) -> bool:
-        """Whether the load balancer's security groups open the listener's port to any client."""
-        return any(
-            permission.cidr is not None and permission.first <= listener.port <= permission.last
+    def clients(self, listener: Listener) -> frozenset[str]:
+        """The CIDR blocks to which the load balancer's security groups open the listener's port."""
+        return frozenset(
+            permission.cidr
             for permission in self._permissions(listener.groups, "ingress")
+            if permission.cidr is not None and permission.first <= listener.port <= permission.last
         )
 
     def _permissions(self, groups: Iterable[str], side: str) -> list[Permission]:
@@ -281,10 +297,13 @@ def _rules(rules: Iterable[Moto]) -> tuple[Permission, ...]:
 
 def _target_group(group: Moto) -> TargetGroup:
     check_port = group.health_check_port
+    matcher = getattr(group, "matcher", None) or {}
+    version = group.protocol_version or "HTTP1"
     return TargetGroup(
         arn=group.arn,
         port=int(group.port or 0),
         protocol=group.protocol or "",
+        version=version,
         target_type=group.target_type,
         check=HealthCheck(
             path=group.health_check_path or "/",
@@ -293,8 +312,9 @@ def _target_group(group: Moto) -> TargetGroup:
             timeout=float(group.health_check_timeout_seconds),
             healthy=int(group.healthy_threshold_count),
             unhealthy=int(group.unhealthy_threshold_count),
-            codes=(getattr(group, "matcher", None) or {}).get("HttpCode") or "200",
+            codes=matcher.get("GrpcCode") or matcher.get("HttpCode") or "200",
             protocol=group.health_check_protocol or "",
+            version=version,
         ),
         targets={target["Id"]: int(target["Port"]) for target in group.targets.values()},
         draining={
@@ -309,6 +329,7 @@ def _listener(balancer: Moto, listener: Moto) -> Listener:
     numbered = [rule for rule in listener.rules.values() if not rule.is_default]
     default = [rule for rule in listener.rules.values() if rule.is_default]
     rules = (*sorted(numbered, key=lambda rule: int(rule.priority)), *default)
+    policy = SSL_POLICIES.get(listener.ssl_policy, {}) if listener.protocol == "HTTPS" else {}
     return Listener(
         arn=listener.arn,
         address=balancer.dns_name,
@@ -325,6 +346,10 @@ def _listener(balancer: Moto, listener: Moto) -> Listener:
         groups=tuple(balancer.security_groups or ()),
         networks=tuple(subnet.cidr_block for subnet in balancer.subnets),
         idle_timeout=int(balancer.attrs.get("idle_timeout.timeout_seconds", 60)),
+        attributes={name: str(value) for name, value in balancer.attrs.items()},
+        certificates=certificates.pems(listener.certificates) if policy else (),
+        protocols=tuple(policy.get("ssl_protocols", ())),
+        ciphers=tuple(policy.get("ciphers", ())),
     )
 
 

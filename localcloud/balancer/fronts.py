@@ -1,9 +1,11 @@
 """The load balancers: an HAProxy for each listener, fed with routes and servers as ELBv2 and the health checks say.
 
 Decides which targets get requests and when one has drained. The checks are `health`'s and not HAProxy's own (see
-docs/decisions/0003-target-health.md); HAProxy routes to what is given to it. A change never reloads or restarts an
-HAProxy, so it cannot fail a request. Never changes anything in ELBv2. What it cannot do as ELBv2 does it leaves as it
-was, and says so in the log and in `status`.
+docs/decisions/0003-target-health.md); HAProxy routes to what is given to it. Changes of rules, targets and security
+groups never restart an HAProxy. What HAProxy reads only when it starts (certificates, TLS policy, attributes) needs
+another one: it takes over at the same socket once it has the routes and servers, and the one before it answers the
+requests that it has, by the same routes, until its clients are gone (docs/decisions/0029-front-doors.md). Never changes
+anything in ELBv2. What it cannot do as ELBv2 does it leaves as it was, and says so in the log and in `status`.
 
 Requests follow a listener's rules late (`lateness`, `weights`), as in AWS, where the API answers new weights before the
 load balancer's nodes know them, one after the other: until then a target group of weight 0 gets requests, and answers
@@ -14,14 +16,18 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socket
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localcloud import view
-from localcloud.balancer import health, routes
-from localcloud.balancer.haproxy import BACKENDS, SLOTS, HAProxy, Refused, Server, backend_names
-from localcloud.balancer.health import Checker, Probe
+from localcloud.balancer import clients, health, routes
+from localcloud.balancer.config import Settings, Tls
+from localcloud.balancer.front import Front, servers
+from localcloud.balancer.haproxy import HAProxy, Refused
+from localcloud.balancer.health import Checker
+from localcloud.balancer.probes import Probe
 from localcloud.balancer.traffic import Traffic
 from localcloud.faults.lateness import Late, Lateness
 from localcloud.hooks import TargetHealth
@@ -35,158 +41,19 @@ if TYPE_CHECKING:
 
 NODES = 2  # of a load balancer: one in each of the two zones that it needs at least
 RETRY_SECONDS = 2.0  # between attempts to start an HAProxy that does not get so far as to answer
-CUT_SECONDS = 5.0  # what a target that went without draining is given to end its requests
+BACKLOG = 1024
 
 log = logging.getLogger(__name__)
 
 
-def servers(group: TargetGroup, cloud: Cloud, listener: Listener, state: Callable[[str], str]) -> dict[str, Server]:
-    """The servers of a target group for a listener. `state` tells a registered target's health.
-
-    Healthy targets get requests. If there are none, unhealthy ones get them (user guide: a target group that has only
-    unhealthy targets fails open), but never one that is new, stopped, draining or out of reach.
-    """
-    running = {
-        target: instance
-        for target in group.targets
-        if (instance := cloud.instances.get(target)) is not None and instance.state == "running"
-    }
-    states = {target: state(target) for target in running}
-    routable = {target for target in running if states[target] == "healthy"}
-    if not routable:
-        routable = {
-            target
-            for target, instance in running.items()
-            if states[target] == "unhealthy" and cloud.reaches(listener, instance, group.targets[target])
-        }
-    found = {
-        target: Server(instance.address, group.targets[target], target in routable)
-        for target, instance in running.items()
-    }
-    for target, (port, _) in group.draining.items():
-        if (instance := cloud.instances.get(target)) is not None:
-            found[target] = Server(instance.address, port, ready=False)
-    return found
-
-
 @dataclass
-class _Slot:
-    """A slot in use. `leaving` is when its requests are cut; None while the target belongs to its group."""
+class _Line:
+    """The socket of a listener and the HAProxies that have it, the newest last. `number` names the next one."""
 
-    number: int
-    server: Server
-    leaving: float | None = None
-
-
-@dataclass
-class _Backend:
-    name: str
-    slots: dict[str, _Slot] = field(default_factory=dict)
-    draining_until: dict[str, float] = field(default_factory=dict)
-
-
-class Front:
-    """One listener's HAProxy, and what of it is given to which target group."""
-
-    def __init__(self, haproxy: HAProxy) -> None:
-        self.haproxy = haproxy
-        self._backends: dict[str, _Backend] = {}
-        self._busy: Mapping[tuple[str, int], int] = {}
-
-    def backend(self, arn: str) -> str:
-        """The name of a target group's backend. Raises `Unsupported` when there is none left."""
-        if arn not in self._backends:
-            used = {backend.name for backend in self._backends.values()}
-            free = next((name for name in backend_names() if name not in used), None)
-            if free is None:
-                raise routes.Unsupported(f"rules of a listener may refer to {BACKENDS} target groups at a time here")
-            self._backends[arn] = _Backend(free)
-        return self._backends[arn].name
-
-    def backends(self) -> dict[str, str]:
-        """ARNs of target groups by the names of their backends."""
-        return {backend.name: arn for arn, backend in self._backends.items()}
-
-    @property
-    def target_groups(self) -> set[str]:
-        """Target groups that have a backend."""
-        return set(self._backends)
-
-    def fill(self, arn: str, group: TargetGroup, wanted: Mapping[str, Server]) -> list[str]:
-        """Give a target group its servers. New ones come before old ones go, so that there is always one.
-
-        Answers the targets that got no slot.
-        """
-        backend, left_out = self._backends[arn], []
-        for target, server in sorted(wanted.items(), key=lambda item: not item[1].ready):
-            slot = backend.slots.get(target)
-            if slot is None:
-                if not server.ready and target not in group.targets:
-                    continue  # it drains, and never got a request from here
-                if (number := _free(backend)) is None:
-                    left_out.append(target)
-                    continue
-                slot = backend.slots[target] = _Slot(number, server)
-            slot.server, slot.leaving = server, None
-            self.haproxy.set(backend.name, slot.number, server)
-        known = backend.draining_until | {target: until for target, (_, until) in group.draining.items()}
-        backend.draining_until = {
-            target: until for target, until in known.items() if target in backend.slots and target not in group.targets
-        }
-        self._dismiss(backend, [target for target in backend.slots if target not in wanted])
-        return left_out
-
-    def forget(self, arns: Iterable[str]) -> None:
-        """Let the servers of target groups go that no rule refers to any more."""
-        for arn in [arn for arn in self._backends if arn not in arns]:
-            self._dismiss(self._backends[arn], list(self._backends[arn].slots))
-
-    def sweep(self) -> None:
-        """Empty the slots of what has left and has no request any more; after its time, end its requests."""
-        # To ask costs some 30 ms, so it is done only when the answer matters.
-        busy = self._busy = self.haproxy.in_flight() if self._anything_leaves() else {}
-        for backend in self._backends.values():
-            for target, slot in list(backend.slots.items()):
-                if slot.leaving is None:
-                    continue
-                if (backend.name, slot.number) not in busy:
-                    self.haproxy.set(backend.name, slot.number, None)
-                    del backend.slots[target]
-                elif time.monotonic() >= slot.leaving:
-                    self.haproxy.cut(backend.name, slot.number)
-
-    def release(self, arns: Iterable[str]) -> None:
-        """Free the backends of target groups that are not among `arns` and have no servers left."""
-        for arn in [arn for arn, backend in self._backends.items() if arn not in arns and not backend.slots]:
-            del self._backends[arn]
-
-    def active(self) -> set[tuple[str, str]]:
-        """Target groups and targets that get requests or, leaving, still have some. As of the last sweep."""
-        return {
-            (arn, target)
-            for arn, backend in self._backends.items()
-            for target, slot in backend.slots.items()
-            if slot.server.ready or (backend.name, slot.number) in self._busy
-        }
-
-    def _anything_leaves(self) -> bool:
-        return any(
-            backend.draining_until or any(slot.leaving is not None for slot in backend.slots.values())
-            for backend in self._backends.values()
-        )
-
-    def _dismiss(self, backend: _Backend, targets: Iterable[str]) -> None:
-        for target in targets:
-            slot = backend.slots[target]
-            if slot.leaving is None:
-                slot.leaving = backend.draining_until.pop(target, time.monotonic() + CUT_SECONDS)
-                slot.server = Server(slot.server.address, slot.server.port, ready=False)
-                self.haproxy.set(backend.name, slot.number, slot.server)
-
-
-def _free(backend: _Backend) -> int | None:
-    used = {slot.number for slot in backend.slots.values()}
-    return next((number for number in range(SLOTS) if number not in used), None)
+    socket: socket.socket
+    fronts: list[Front] = field(default_factory=list)
+    number: int = 0
+    retry_at: float = 0.0
 
 
 class Balancer:
@@ -209,12 +76,11 @@ class Balancer:
         self._children = children
         self._checker = Checker(changed)
         self.traffic = Traffic()
-        self._fronts: dict[str, Front] = {}
+        self._lines: dict[str, _Line] = {}
         self._ending: list[HAProxy] = []
         self._forwards = forwards
         self._lateness = lateness or Lateness.none()
         self._nodes: dict[str, list[Late[tuple[Rule, ...]]]] = {}
-        self._retry_at: dict[str, float] = {}
         self._problems: dict[str, str] = {}
         self._active: frozenset[tuple[str, str]] = frozenset()
         self._seen_draining: frozenset[tuple[str, str]] = frozenset()
@@ -224,7 +90,7 @@ class Balancer:
         nodes = {arn: self._followed(listener) for arn, listener in cloud.listeners.items()}
         self._nodes = {arn: self._nodes[arn] for arn in nodes}
         self._checker.follow(self._probes(cloud, nodes))
-        for arn in [arn for arn in self._fronts if arn not in cloud.listeners]:
+        for arn in [arn for arn in self._lines if arn not in cloud.listeners]:
             self._close(arn)
         for arn in [arn for arn in self._problems if arn not in cloud.listeners]:
             del self._problems[arn]
@@ -234,7 +100,9 @@ class Balancer:
             except (routes.Unsupported, Refused, OSError) as error:
                 self._problem(listener, str(error))
         self._ending = [haproxy for haproxy in self._ending if not haproxy.end()]
-        self._active = frozenset(pair for front in self._fronts.values() for pair in front.active())
+        self._active = frozenset(
+            pair for line in self._lines.values() for front in line.fronts for pair in front.active()
+        )
         self._seen_draining = frozenset(
             (group.arn, target) for group in cloud.target_groups.values() for target in group.draining
         )
@@ -275,7 +143,7 @@ class Balancer:
     def stop(self) -> None:
         """Stop checking and end every HAProxy."""
         self._checker.close()
-        for arn in list(self._fronts):
+        for arn in list(self._lines):
             self._close(arn)
         ending, self._ending = self._ending, []
         while ending := [haproxy for haproxy in ending if not haproxy.end()]:
@@ -318,38 +186,104 @@ class Balancer:
         return probes
 
     def _serve(self, listener: Listener, nodes: list[tuple[Rule, ...]], cloud: Cloud) -> None:
-        if listener.protocol != "HTTP":
-            raise routes.Unsupported(f"protocol {listener.protocol} is not supported: use HTTP")
-        if not cloud.accepts(listener):
+        settings = _settings(listener, self.traffic.port)
+        admitted = frozenset(network for block in cloud.clients(listener) for network in clients.networks(block))
+        if not admitted:
             self._close(listener.arn)
             raise Refused("no security group of the load balancer opens the port to a client")
-        front = self._front(listener)
-        if front is None:
-            return
+        line = self._line(listener)
+        problems = self._start(line, listener, settings, admitted)
+        for front in line.fronts:
+            if front.haproxy.answering():
+                front.haproxy.admit(admitted)
+                problems += self._steer(front, listener, nodes, cloud)
+        if line.fronts and line.fronts[-1].haproxy.answering():
+            self._replace(line)
+        if problems:
+            raise Refused("; ".join(dict.fromkeys(problems)))
+        self._problems.pop(listener.arn, None)
+
+    def _line(self, listener: Listener) -> _Line:
+        """The listener's socket. Raises `Refused` if its port is taken."""
+        line = self._lines.get(listener.arn)
+        if line is not None and line.socket.getsockname() != (listener.address, listener.port):
+            self._close(listener.arn)
+            line = None
+        if line is None:
+            listening = socket.socket()
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listening.bind((listener.address, listener.port))
+                listening.listen(BACKLOG)
+            except OSError as error:
+                listening.close()
+                raise Refused(f"the port cannot be used: {error.strerror}") from None
+            line = self._lines[listener.arn] = _Line(listening)
+        return line
+
+    def _start(self, line: _Line, listener: Listener, settings: Settings, admitted: frozenset[str]) -> list[str]:
+        """Have an HAProxy with these settings start if there is none; what ails those that ended by themselves."""
+        ended = [front for front in line.fronts if not front.haproxy.running]
+        line.fronts = [front for front in line.fronts if front not in ended]
+        problems = [f"HAProxy ended: {front.haproxy.problem}" for front in ended if not front.left]
+        if problems:
+            pause = 0.0 if all(front.haproxy.answering() for front in ended) else RETRY_SECONDS
+            line.retry_at = time.monotonic() + pause
+            return problems
+        newest = line.fronts[-1] if line.fronts else None
+        if (newest is None or newest.haproxy.settings != settings) and time.monotonic() >= line.retry_at:
+            line.number += 1
+            name = f"{listener.address}:{listener.port}/{line.number}"
+            folder = self._directory / f"{listener.address}-{listener.port}-{line.number}"
+            line.retry_at = time.monotonic() + RETRY_SECONDS
+            try:
+                haproxy = HAProxy(self._children, folder, settings, line.socket, name=name, admitted=admitted)
+                line.fronts.append(Front(haproxy, name))
+            except Refused as refused:
+                return [str(refused)]
+            line.retry_at = 0.0
+        return []
+
+    def _replace(self, line: _Line) -> None:
+        """Let the HAProxies before the newest one go, which has the routes and the servers by now."""
+        for front in line.fronts[:-1]:
+            if not front.left:
+                front.haproxy.leave()
+                front.left = True
+            elif front.haproxy.connections() == 0 and not front.haproxy.end():
+                self._ending.append(front.haproxy)
+        gone = [*self._ending]
+        line.fronts = [front for front in line.fronts if front.haproxy not in gone]
+
+    def _steer(self, front: Front, listener: Listener, nodes: list[tuple[Rule, ...]], cloud: Cloud) -> list[str]:
+        """Give an HAProxy the routes and the servers; what it cannot do."""
         # A group may be gone that requests are still sent to, because they follow the rules late.
         referred = {arn for rules in nodes for arn in _target_groups(rules)}
         arns = referred & set(cloud.target_groups)
-        table, problem = None, ""
+        table, problems = None, []
+
+        def backend(arn: str) -> tuple[str, str]:
+            group = cloud.target_groups.get(arn)
+            return front.backend(arn), "HTTP1" if group is None else group.version
+
         try:
             for arn in arns:
                 _check_supported(cloud.target_groups[arn])
-            table = routes.tables(nodes, front.backend)
+            table = routes.tables(nodes, backend)
         except routes.Unsupported as error:  # the routes stay as they were; their servers are still looked after
-            problem, referred = str(error), front.target_groups
+            problems.append(str(error))
+            referred = front.target_groups
             arns = referred & set(cloud.target_groups)
         for arn in arns:
             group = cloud.target_groups[arn]
-            if left_out := front.fill(arn, group, servers(group, cloud, listener, self._state_in(group))):
-                problem = f"no room for {', '.join(left_out)}: {SLOTS} targets of a group, draining ones included"
-        self.traffic.name(f"{listener.address}:{listener.port}", listener.arn, front.backends())
+            front.fill(arn, group, servers(group, cloud, listener, self._state_in(group)))
+        self.traffic.name(front.name, listener.arn, front.backends())
         if table is not None:
             front.haproxy.route(table)
         front.forget(arns)
         front.sweep()
         front.release(referred)
-        if problem:
-            raise Refused(problem)
-        self._problems.pop(listener.arn, None)
+        return problems
 
     def _state_in(self, group: TargetGroup) -> Callable[[str], str]:
         def state(target: str) -> str:
@@ -357,33 +291,11 @@ class Balancer:
 
         return state
 
-    def _front(self, listener: Listener) -> Front | None:
-        """The listener's HAProxy; None until it answers. Raises `Refused` if it cannot run."""
-        front = self._fronts.get(listener.arn)
-        if front is not None and not front.haproxy.running:
-            del self._fronts[listener.arn]
-            pause = 0.0 if front.haproxy.answering() else RETRY_SECONDS
-            self._retry_at[listener.arn] = time.monotonic() + pause
-            raise Refused(f"HAProxy ended: {front.haproxy.problem}")
-        if front is None:
-            if time.monotonic() < self._retry_at.get(listener.arn, 0.0):
-                return None
-            haproxy = HAProxy(
-                self._children,
-                self._directory / f"{listener.address}-{listener.port}",
-                address=listener.address,
-                port=listener.port,
-                idle_timeout=listener.idle_timeout,
-                log_port=self.traffic.port,
-            )
-            front = self._fronts[listener.arn] = Front(haproxy)
-        return front if front.haproxy.answering() else None
-
     def _close(self, arn: str) -> None:
-        front = self._fronts.pop(arn, None)
-        self._retry_at.pop(arn, None)
-        if front is not None and not front.haproxy.end():
-            self._ending.append(front.haproxy)
+        line = self._lines.pop(arn, None)
+        if line is not None:
+            line.socket.close()
+            self._ending += [front.haproxy for front in line.fronts if not front.haproxy.end()]
 
     def _problem(self, listener: Listener, message: str) -> None:
         told = f"listener {listener.address}:{listener.port} ({listener.arn}): {message}"
@@ -392,11 +304,34 @@ class Balancer:
         self._problems[listener.arn] = told
 
 
+def _settings(listener: Listener, log_port: int) -> Settings:
+    """What the listener's HAProxy is started with. Raises `Unsupported`."""
+    if listener.protocol not in {"HTTP", "HTTPS"}:
+        raise routes.Unsupported(f"protocol {listener.protocol} is not supported: use HTTP or HTTPS")
+    tls = None
+    if listener.protocol == "HTTPS":
+        if not listener.certificates:
+            raise routes.Unsupported("its default certificate is gone: replace it")
+        tls = Tls(listener.certificates, listener.protocols, listener.ciphers)
+    attributes = listener.attributes
+    return Settings(
+        listener.address,
+        listener.port,
+        log_port,
+        idle_timeout=listener.idle_timeout,
+        tls=tls,
+        http2=attributes.get("routing.http2.enabled", "true") == "true",
+        drop_invalid_headers=attributes.get("routing.http.drop_invalid_header_fields.enabled") == "true",
+        forwarded_for=attributes.get("routing.http.xff_header_processing.mode", "append"),
+        client_port=attributes.get("routing.http.xff_client_port.enabled") == "true",
+    )
+
+
 def _check_supported(group: TargetGroup) -> None:
     if group.target_type != "instance":
         raise routes.Unsupported(f"target group {group.arn} has targets of type {group.target_type}, not instance")
-    if (group.protocol, group.check.protocol) != ("HTTP", "HTTP"):
-        raise routes.Unsupported(f"target group {group.arn} and its health check must use the protocol HTTP here")
+    if not {group.protocol, group.check.protocol} <= {"HTTP", "HTTPS"}:
+        raise routes.Unsupported(f"target group {group.arn} and its health check must use HTTP or HTTPS")
     if group.attributes.get("stickiness.enabled", "false").lower() == "true":
         raise routes.Unsupported(f"target group {group.arn} has stickiness enabled, which is not supported: disable it")
 

@@ -1,10 +1,9 @@
 """One HAProxy that serves one listener, and everything that is changed in it while it runs.
 
-Decides HAProxy's configuration, which never changes while it runs: a listener has a fixed number of numbered backends
-with a fixed number of server slots, all empty at first. Servers, their states and the routing table are set through the
-stats socket, so no change needs a reload and no connection is ever handed over or closed by one. Knows nothing of AWS
-beyond the answers that an Application Load Balancer gives on its own. HAProxy 2.6: configuration manual, management
-guide ("set server").
+Decides how HAProxy is told: servers, their states, the routing table and who may connect are set through the stats
+socket, so no such change needs a reload and no connection is ever handed over or closed by one. What it is started with
+is `config`'s. The listening socket is the caller's: another HAProxy with other settings takes over at the same socket,
+and no client is refused meanwhile. HAProxy 2.6: management guide ("add server", "set server", "shutdown frontend").
 """
 
 from __future__ import annotations
@@ -17,148 +16,79 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localcloud.balancer.traffic import FORMAT
+from localcloud.balancer.config import CLIENTS, ROUTES, SOCKET, Settings, config, files
 from localcloud.processes.children import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import socket
+    from collections.abc import Collection, Mapping
 
     from localcloud.processes.children import Child, Children
 
-BACKENDS = 40
-"""Target groups that one listener's rules can refer to at a time. AWS allows 100 a load balancer."""
-
-SLOTS = 24
-"""Servers of a backend: targets of a target group, draining ones included. AWS allows 1,000."""
-
 COMMAND_SECONDS = 5.0
-
-SOCKET = "stats.sock"
-ROUTES = "routes.lua"
-
-_ERRORS = {
-    # HAProxy answers 503 when no server accepted the connection; an ALB answers 502 then (user guide, "Troubleshoot").
-    "400": "400 Bad Request",
-    "408": "408 Request Time-out",
-    "500": "500 Internal Server Error",
-    "502": "502 Bad Gateway",
-    "503": "502 Bad Gateway",
-    "504": "504 Gateway Time-out",
-}
 
 
 class Refused(Exception):
     """HAProxy did not take a configuration or a command; the message is what it said."""
 
 
-def config(address: str, port: int, idle_timeout: int, log_port: int) -> str:
-    """The configuration of a listener at an address of this machine. `idle_timeout` is the load balancer's, seconds.
-
-    Each request is told to `log_port`, in the format that `traffic` reads.
-
-    `option http-server-close` gives each request a connection of its own to the target: a target that closes an idle
-    connection can then never make a request fail, and what a draining target still has open is requests in flight.
-    `option abortonclose` ends a request when its client goes away, as an ALB does (HTTP 460), and not when the target
-    answers at last. Nothing is tried again, not even a connection that a target refuses: an ALB answers 502 then, and
-    504 when it does not come about within 10 s (user guide, "Troubleshoot").
-    """
-    errors = "".join(f"    errorfile {status} {status}.http\n" for status in _ERRORS)
-    backends = "".join(
-        f"backend {name}\n"
-        f"    http-request return status 503 content-type text/html file 503.html hdr server awselb/2.0"
-        f" if {{ nbsrv eq 0 }}\n"
-        f"    server-template s 1-{SLOTS} 127.0.0.1:1 disabled\n"
-        for name in backend_names()
-    )
-    return f"""# Written by localcloud/balancer/haproxy.py for one listener; never changed while HAProxy runs.
-global
-    stats socket unix@{SOCKET} mode 600 level admin
-    log 127.0.0.1:{log_port} len 1024 format raw local0
-    lua-load router.lua
-    nbthread 1
-    noreuseport
-    maxconn 4000
-    hard-stop-after 1s
-
-defaults
-    mode http
-    log global
-    log-format "{address}:{port} {FORMAT}"
-    option dontlognull
-    option http-server-close
-    option abortonclose
-    retries 0
-    timeout connect 10s
-    timeout client {idle_timeout}s
-    timeout server {idle_timeout}s
-    timeout http-request {idle_timeout}s
-    timeout http-keep-alive {idle_timeout}s
-{errors}
-frontend listener
-    bind {address}:{port}
-    http-request set-header X-Forwarded-For "%[req.fhdr(x-forwarded-for)], %[src]" if {{ req.fhdr(x-forwarded-for) -m found }}
-    http-request set-header X-Forwarded-For %[src] if !{{ req.fhdr(x-forwarded-for) -m found }}
-    http-request set-header X-Forwarded-Proto http
-    http-request set-header X-Forwarded-Port {port}
-    http-request lua.route
-    use_backend %[var(txn.backend)]
-    default_backend none
-
-backend none
-    http-request return status 503 content-type text/html file 503.html hdr server awselb/2.0
-
-{backends}"""  # noqa: E501 - HAProxy has no way to break a line
-
-
-def backend_names() -> list[str]:
-    """The names of the numbered backends."""
-    return [f"tg{number}" for number in range(BACKENDS)]
-
-
-def page(status: str) -> str:
-    """The page of an answer that a load balancer gives on its own, as an ALB's look."""
-    return f"<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n</body>\r\n</html>\r\n"  # noqa: E501
-
-
 @dataclass(frozen=True)
 class Server:
-    """Where a slot points, and whether it gets new requests. One that does not still ends those that it has."""
+    """A target as HAProxy has it, and whether it gets new requests. One that does not still ends those that it has.
+
+    `tls` (its certificate is not verified, as an ALB does not) and `http2` are how it is spoken to. `slow_start` is in
+    seconds.
+    """
 
     address: str
     port: int
     ready: bool
+    tls: bool = False
+    http2: bool = False
+    slow_start: int = 0
 
 
 class HAProxy:
     """A running HAProxy with its files in `folder`. Start it from a thread that lives as long as it should."""
 
     def __init__(
-        self, children: Children, folder: Path, *, address: str, port: int, idle_timeout: int, log_port: int
+        self,
+        children: Children,
+        folder: Path,
+        settings: Settings,
+        listening: socket.socket,
+        *,
+        name: str,
+        admitted: Collection[str],
     ) -> None:
-        """Start it without a route. Raises `Refused` if the configuration is wrong; see `problem` for the rest."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Start it without a route. Raises `Refused` if the configuration is wrong; see `problem` for the rest.
+
+        `name` is what it calls itself when it tells of a request; `admitted` are networks, as in `admit`.
+        """
         self._folder = folder
-        self._slots: dict[tuple[str, int], Server] = {}
-        self._routes = "return {}\n"
+        self.settings = settings
+        self._servers: dict[tuple[str, str], Server] = {}
+        self._routes = ""
+        self._clients = frozenset(admitted)
         self._answering = False
-        (folder / "haproxy.cfg").write_text(config(address, port, idle_timeout, log_port), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        for file, text in files(settings).items():
+            (folder / file).write_text(text, encoding="utf-8", newline="")
+        (folder / "haproxy.cfg").write_text(config(settings, listening.fileno(), name), encoding="utf-8")
         shutil.copyfile(Path(__file__).with_name("router.lua"), folder / "router.lua")
-        (folder / ROUTES).write_text(self._routes, encoding="utf-8")
-        (folder / "503.html").write_text(page("503 Service Temporarily Unavailable"), encoding="utf-8")
-        for status, shown in _ERRORS.items():
-            text = page(shown)
-            head = (
-                f"HTTP/1.1 {shown}\r\nServer: awselb/2.0\r\nContent-Type: text/html\r\nContent-Length: {len(text)}\r\n"
-            )
-            (folder / f"{status}.http").write_text(f"{head}\r\n{text}", encoding="utf-8", newline="")
+        (folder / ROUTES).write_text("return {}\n", encoding="utf-8")
+        (folder / CLIENTS).write_text("".join(f"{network}\n" for network in admitted), encoding="utf-8")
+        command = ["haproxy", "-f", "haproxy.cfg"]
+        inherited = (listening.fileno(),)
         check = subprocess.run(
-            ["haproxy", "-c", "-f", "haproxy.cfg"], cwd=folder, capture_output=True, text=True, check=False
+            [*command, "-c"], cwd=folder, capture_output=True, text=True, check=False, pass_fds=inherited
         )
         if check.returncode != 0:
             raise Refused(f"haproxy -c refused {folder / 'haproxy.cfg'}: {_one_line(check.stdout + check.stderr)}")
-        log = folder / "haproxy.log"
-        log.unlink(missing_ok=True)
-        self._child: Child = children.start(["haproxy", "-db", "-f", "haproxy.cfg"], cwd=folder, log=log)
+        self._child: Child = children.start(
+            [*command, "-db"], cwd=folder, log=folder / "haproxy.log", inherited=inherited
+        )
 
     @property
     def running(self) -> bool:
@@ -174,21 +104,27 @@ class HAProxy:
 
     @property
     def problem(self) -> str:
-        """What it complained of, for when it does not run: for example that the port is taken."""
+        """What it complained of, for when it does not run."""
         said = self._child.log.read_text(encoding="utf-8", errors="replace")
         return _one_line("\n".join(line for line in said.splitlines() if "[ALERT]" in line))
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._child.pid
 
     def end(self) -> bool:
         """End it; whether it has ended. Never waits."""
         return self._child.end()
 
+    def leave(self) -> None:
+        """Accept no more connections; those that it has get their answers, and are closed with their next one."""
+        self._set("shutdown frontend listener")
+
+    def connections(self) -> int:
+        """Connections that clients have to it now."""
+        return sum(int(row["scur"] or 0) for row in self._stat("listener 1 -1"))
+
     def route(self, routes: str) -> None:
-        """Follow another routing table from the next request on. The same one again costs nothing."""
+        """Follow another routing table from the next request on. The same one again costs nothing.
+
+        Requests that came before the first one have waited for it.
+        """
         if routes == self._routes:
             return
         partial = self._folder / f"{ROUTES}.partial"
@@ -199,31 +135,51 @@ class HAProxy:
             raise Refused(f"HAProxy did not read the routing table: {answer}")
         self._routes = routes
 
-    def set(self, backend: str, slot: int, server: Server | None) -> None:
-        """Point a slot somewhere, or empty it. What is so already costs nothing."""
-        before = self._slots.get((backend, slot))
+    def admit(self, networks: Collection[str]) -> None:
+        """Let clients of these networks connect, and no others. Connections that are open stay so."""
+        if self._clients == frozenset(networks):
+            return
+        version = self.command(f"prepare acl {CLIENTS}").rpartition(":")[2].strip()
+        for network in networks:
+            self._set(f"add acl @{version} {CLIENTS} {network}")
+        self._set(f"commit acl @{version} {CLIENTS}")
+        self._clients = frozenset(networks)
+
+    def set(self, backend: str, target: str, server: Server) -> None:
+        """Have a target as a server of a backend. What is so already costs nothing."""
+        before = self._servers.get((backend, target))
         if before == server:
             return
-        name = f"{backend}/s{slot + 1}"
-        if server is None:
-            self._set(f"set server {name} state maint")
-            del self._slots[backend, slot]
-            return
-        if before is None or (before.address, before.port) != (server.address, server.port):
+        name = f"{backend}/{target}"
+        if before is None:
+            self._set(f"add server {name} {server.address}:{server.port}{_spoken_to(server)}")
+        elif (before.address, before.port) != (server.address, server.port):
             self._set(f"set server {name} addr {server.address} port {server.port}")
         self._set(f"set server {name} state {'ready' if server.ready else 'drain'}")
-        self._slots[backend, slot] = server
+        self._servers[backend, target] = server
 
-    def cut(self, backend: str, slot: int) -> None:
-        """End the requests that a slot still has, as a load balancer does when the deregistration delay is over."""
-        self._set(f"shutdown sessions server {backend}/s{slot + 1}")
+    def remove(self, backend: str, target: str) -> bool:
+        """Have a target no longer; False if a connection to it is not closed yet."""
+        name = f"{backend}/{target}"
+        self._set(f"set server {name} state maint")
+        answer = self.command(f"del server {name}").strip()
+        if "still has connections" in answer:
+            return False
+        if "deleted" not in answer:
+            raise Refused(f"HAProxy refused to delete {name}: {_one_line(answer)}")
+        del self._servers[backend, target]
+        return True
 
-    def in_flight(self) -> Mapping[tuple[str, int], int]:
-        """Requests that the slots have now, for slots that have any."""
+    def cut(self, backend: str, target: str) -> None:
+        """End the requests that a target still has, as a load balancer does when the deregistration delay is over."""
+        self._set(f"shutdown sessions server {backend}/{target}")
+
+    def in_flight(self) -> Mapping[tuple[str, str], int]:
+        """Requests that the servers have now, for those that have any."""
         return {
-            (row["# pxname"], int(row["svname"][1:]) - 1): int(row["scur"])
-            for row in self._stat()
-            if row["svname"].startswith("s") and row["scur"] not in {"", "0"}
+            (row["# pxname"], row["svname"]): int(row["scur"])
+            for row in self._stat("-1 4 -1")
+            if row["scur"] not in {"", "0"}
         }
 
     def command(self, text: str) -> str:
@@ -237,12 +193,19 @@ class HAProxy:
 
     def _set(self, text: str) -> None:
         answer = self.command(text).strip()
-        # "set server addr" tells what it changed; any other answer is a complaint.
-        if answer and "changed from" not in answer and "no need to change" not in answer:
+        # Some commands tell what they did; any other answer is a complaint.
+        if answer and not any(words in answer for words in ("changed from", "no need to change", "registered")):
             raise Refused(f"HAProxy refused {text!r}: {_one_line(answer)}")
 
-    def _stat(self) -> list[dict[str, str]]:
-        return list(csv.DictReader(self.command("show stat -1 6 -1").splitlines()))
+    def _stat(self, of: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(self.command(f"show stat {of}").splitlines()))
+
+
+def _spoken_to(server: Server) -> str:
+    tls = " ssl verify none" if server.tls else ""
+    spoken = (" alpn h2" if server.tls else " proto h2") if server.http2 else ""
+    slow = f" slowstart {server.slow_start}s" if server.slow_start else ""
+    return tls + spoken + slow
 
 
 def _one_line(text: str) -> str:

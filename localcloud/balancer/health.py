@@ -1,7 +1,7 @@
 """Target health as an Application Load Balancer has it: what a check's outcome makes of a target, and the checks.
 
-`Target` decides; it does no I/O. `Checker` asks the targets, in one thread of its own, and reports outcomes. Neither
-knows HAProxy. Sources: ELBv2 API reference (TargetHealth), user guide ("Health checks for your target groups").
+`Target` decides; it does no I/O. `Checker` has the targets checked (`probes`), in one thread of its own. Neither knows
+HAProxy. Sources: ELBv2 API reference (TargetHealth), user guide ("Health checks for your target groups").
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
+
+from localcloud.balancer.probes import Answered, Outcome, Probe, TimedOut, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,25 +27,6 @@ balancer checks on its own; so a machine counts as healthy soon after it is, the
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Answered:
-    """A check got a whole status line."""
-
-    code: int
-
-
-@dataclass(frozen=True)
-class TimedOut:
-    """A check got no answer within the timeout."""
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A check's connection was refused or cut, or the answer was not HTTP."""
-
-
-Outcome: TypeAlias = Answered | TimedOut | Broken
 
 REGISTERING = ("initial", "Elb.RegistrationInProgress", "Target registration is in progress")
 CHECKING = ("initial", "Elb.InitialHealthChecking", "Initial health checks in progress")
@@ -102,43 +85,6 @@ def _reason(outcome: Outcome) -> tuple[str, str]:
     if isinstance(outcome, TimedOut):
         return "Target.Timeout", "Request timed out"
     return "Target.FailedHealthChecks", "Health checks failed"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Where and how to check one target. An unreachable one (security groups) times out without being asked."""
-
-    address: str
-    port: int
-    host: str
-    check: HealthCheck
-    reachable: bool = True
-
-
-async def ask(probe: Probe) -> Outcome:
-    """Check a target once."""
-    if not probe.reachable:
-        await asyncio.sleep(probe.check.timeout)
-        return TimedOut()
-    try:
-        async with asyncio.timeout(probe.check.timeout):
-            reader, writer = await asyncio.open_connection(probe.address, probe.port)
-            try:
-                writer.write(
-                    f"GET {probe.check.path} HTTP/1.1\r\nHost: {probe.host}\r\nUser-Agent: ELB-HealthChecker/2.0\r\n"
-                    "Accept-Encoding: gzip, compressed\r\nConnection: close\r\n\r\n".encode()
-                )
-                head = await reader.readuntil(b"\r\n\r\n")
-            finally:
-                writer.close()
-    except TimeoutError:
-        return TimedOut()
-    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):  # cut off, or a head without an end
-        return Broken()
-    words = head.split(None, 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        return Broken()
-    return Answered(int(words[1]))
 
 
 class Checker:

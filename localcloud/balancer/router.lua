@@ -4,7 +4,10 @@
 -- A table that cannot be read changes nothing.
 
 local FILE = "routes.lua" -- in HAProxy's working directory
-local nodes = {}
+local nodes = nil -- until the first table is there
+local WAIT_SECONDS, PAUSE_MILLISECONDS = 10, 20 -- for the first table
+
+local REASONS = { [464] = "Incompatible protocol versions" } -- HAProxy has no words for an ALB's own status
 
 math.randomseed(os.time())
 
@@ -45,10 +48,14 @@ local function holds(condition, request)
     end
     return false
   elseif condition.field == "host" then
-    local host = (request.headers["host"] or {})[0] or ""
-    return any(condition.patterns, (host:lower():gsub(":%d+$", "")))
+    return any(condition.patterns, request.host:lower())
   elseif condition.field == "query" then
     return any_pair(condition.pairs, request.query)
+  elseif condition.field == "source" then
+    for _, span in ipairs(condition.spans) do
+      if span.first <= request.source and request.source <= span.last then return true end
+    end
+    return false
   end
   return any(condition.patterns, request[condition.field])
 end
@@ -60,12 +67,12 @@ local function draw(forward)
   local left = math.random(total)
   for _, group in ipairs(forward) do
     left = left - group.weight
-    if left <= 0 then return group.backend end
+    if left <= 0 then return group end
   end
 end
 
 local function first_match(request)
-  for _, rule in ipairs(#nodes > 0 and nodes[math.random(#nodes)] or {}) do
+  for _, rule in ipairs(nodes and #nodes > 0 and nodes[math.random(#nodes)] or {}) do
     local all = true
     for _, condition in ipairs(rule.conditions) do
       if not holds(condition, request) then all = false break end
@@ -74,31 +81,84 @@ local function first_match(request)
   end
 end
 
+-- Which version of HTTP may be asked of targets of which (user guide, "Target groups", "Protocol version").
+local function compatible(version, request)
+  if version == "HTTP1" then return not request.grpc end
+  if request.version < 2 then return false end
+  return version == "HTTP2" or request.method == "POST"
+end
+
+local function number(address)
+  local sum = 0
+  for part in (address or ""):gmatch("%d+") do sum = sum * 256 + tonumber(part) end
+  return sum
+end
+
+-- `#{host}`, `#{path}` and the like stand for what was asked for; the path without its first slash.
+local function location(to, request)
+  local asked = {
+    protocol = request.secure and "HTTPS" or "HTTP",
+    port = tostring(request.port),
+    host = request.host,
+    path = request.path:gsub("^/", ""),
+    query = request.query,
+  }
+  local function filled(text)
+    return (text:gsub("#{(%l+)}", asked))
+  end
+  local query = filled(to.query)
+  return filled(to.protocol):lower() .. "://" .. filled(to.host) .. ":" .. filled(to.port) .. filled(to.path)
+    .. (query ~= "" and "?" .. query or "")
+end
+
+local function answer(txn, kind, status, headers, body)
+  txn:set_var("txn.answer", kind)
+  local reply = txn:reply({ status = status, reason = REASONS[status], body = body })
+  reply:add_header("server", "awselb/2.0")
+  for name, value in pairs(headers) do reply:add_header(name, value) end
+  reply:add_header("content-length", #body)
+  txn:done(reply)
+end
+
 local function route(txn)
-  local action = first_match({
-    headers = txn.http:req_get_headers(),
+  local waited = 0
+  while not nodes and waited < WAIT_SECONDS * 1000 do
+    core.msleep(PAUSE_MILLISECONDS)
+    waited = waited + PAUSE_MILLISECONDS
+  end
+  local headers = txn.http:req_get_headers()
+  local host = (headers["host"] or {})[0] or ""
+  local request = {
+    headers = headers,
+    host = (host:gsub(":%d+$", "")),
     path = txn.f:path() or "/",
     query = txn.f:query() or "",
     method = txn.f:method() or "GET",
-  })
+    source = number(txn.f:src()),
+    port = txn.f:dst_port(),
+    secure = txn.f:ssl_fc() and txn.f:ssl_fc() ~= 0,
+    version = tonumber(txn.f:req_ver()) or 1,
+    grpc = ((headers["content-type"] or {})[0] or ""):find("^application/grpc") ~= nil,
+  }
+  local action = first_match(request)
   if action and action.forward then
-    txn:set_var("txn.backend", draw(action.forward) or "none")
+    local group = draw(action.forward)
+    if group and not compatible(group.version, request) then
+      answer(txn, "own", 464, {}, "")
+    else
+      txn:set_var("txn.backend", group and group.backend or "none")
+    end
+  elseif action and action.redirect then
+    local to = location(action.redirect, request)
+    answer(txn, "redirect", action.status, { location = to, ["content-type"] = "text/html" }, "")
   elseif action then
-    local reply = txn:reply({ status = action.status, body = action.body })
-    reply:add_header("server", "awselb/2.0")
-    reply:add_header("content-type", action.type)
-    reply:add_header("content-length", #action.body)
-    txn:done(reply)
+    answer(txn, "fixed", action.status, { ["content-type"] = action.type }, action.body)
   else
     txn:set_var("txn.backend", "none")
   end
 end
 
 core.register_action("route", { "http-req" }, route, 0)
-core.register_init(function()
-  local problem = load_rules()
-  if problem then core.Alert("routes: " .. problem) end
-end)
 core.register_cli({ "fleetswap", "routes" }, "fleetswap routes: read the routing table again", function(applet)
   applet:send((load_rules() or "loaded") .. "\n")
 end)

@@ -23,10 +23,10 @@ SLOT_SECONDS = 10
 """How long a slot is. In AWS a load balancer reports each 60 s; a rehearsal's holds are shorter than that."""
 
 BUFFER_BYTES = 4 << 20
-FORMAT = "%b %s %ST %Tr %ts"
-"""Backend, server, status, milliseconds until the response's headers (-1: never), how it ended."""
+FORMAT = "%b %s %ST %Tr %ts %[var(txn.answer)]"
+"""Backend, server, status, milliseconds until the response's headers (-1: never), how it ended, and which answer a rule
+asked for (`fixed`, `redirect`; `-`: none)."""
 
-FRONTEND = "listener"  # what HAProxy calls the backend of a request that got none
 NOBODY = "<NOSRV>"
 
 
@@ -35,7 +35,8 @@ class Tally:
     """Requests of one slot, for one target group of one listener (or for none).
 
     `chosen` had a target. Of those, `answers` counts the targets' answers by class (2 for 2xx), and `times` their
-    milliseconds. `own` counts the load balancer's own answers by class, `fixed` those that a rule asked for.
+    milliseconds. `own` counts the load balancer's own answers by class, `fixed` and `redirects` those that a rule asked
+    for.
     """
 
     chosen: int = 0
@@ -43,8 +44,9 @@ class Tally:
     times: Counter[int] = field(default_factory=Counter)
     own: Counter[int] = field(default_factory=Counter)
     fixed: int = 0
+    redirects: int = 0
 
-    def count(self, server: str, backend: str, status: int, milliseconds: int, ended: str) -> None:
+    def count(self, server: str, status: int, milliseconds: int, ended: str, rule: str = "-") -> None:
         """Count one request."""
         if server != NOBODY:
             self.chosen += 1
@@ -56,8 +58,8 @@ class Tally:
             self.own[status // 100] += 1
         elif ended.startswith("C"):  # the client went away: an ALB's own 460 (user guide, "Troubleshoot", HTTP 460)
             self.own[4] += 1
-        if backend == FRONTEND and ended == "LR":  # answered locally, by a rule
-            self.fixed += 1
+        self.fixed += rule == "fixed"
+        self.redirects += rule == "redirect"
 
 
 Slot = tuple[int, str, str]
@@ -109,9 +111,9 @@ class Traffic:
     def read(self, line: str) -> None:
         """Count a line; one that is not about a request of a known listener says nothing."""
         words = line.split()
-        if len(words) != 6:
+        if len(words) != 7:
             return
-        front, backend, server, status, milliseconds, ended = words
+        front, backend, server, status, milliseconds, ended, rule = words
         try:
             numbers = int(status), int(milliseconds)
         except ValueError:
@@ -121,4 +123,4 @@ class Traffic:
             listener = self._listeners.get(front)
             if listener is not None:
                 place = slot, listener, self._groups.get((front, backend), "")
-                self._tallies.setdefault(place, Tally()).count(server, backend, *numbers, ended)
+                self._tallies.setdefault(place, Tally()).count(server, *numbers, ended, rule)

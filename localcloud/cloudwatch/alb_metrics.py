@@ -56,7 +56,8 @@ def of_traffic(taken: Mapping[Slot, Tally]) -> Iterator[tuple[Key, int, Sample, 
                 times = Counter({milliseconds / 1000: seen for milliseconds, seen in tally.times.items()})
                 yield key(NAMESPACE, "TargetResponseTime", place), at, Sample(times), "Seconds"
         own = {f"HTTPCode_ELB_{number}XX_Count": seen for number, seen in tally.own.items() if number in {3, 4, 5}}
-        for name, count in {**own, "HTTP_Fixed_Response_Count": tally.fixed}.items():
+        by_rule = {"HTTP_Fixed_Response_Count": tally.fixed, "HTTP_Redirect_Count": tally.redirects}
+        for name, count in {**own, **by_rule}.items():
             if count:
                 yield key(NAMESPACE, name, balancer), at, Sample(Counter({float(count): 1})), "Count"
 

@@ -26,7 +26,7 @@ KILL_AFTER = 3.0  # seconds; QEMU and HAProxy end within some 10 ms when asked
 class Child:
     """One running process. `log` holds what it said on standard output and error."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, log: Path) -> None:
+    def __init__(self, command: Sequence[str], *, cwd: Path, log: Path, inherited: Sequence[int] = ()) -> None:
         self.log = log
         # setpriv (util-linux) sets the parent death signal and executes the command: see prctl(2), PR_SET_PDEATHSIG.
         # A preexec_fn would run Python in a fork of a process that has many threads.
@@ -37,6 +37,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                pass_fds=inherited,
             )
         self.pid = self._process.pid
         # Until it is no longer setpriv (nor, just before that, a copy of this process), the kernel has not been told.
@@ -81,9 +82,12 @@ class Children:
         self._children: list[Child] = []
         self._lock = threading.Lock()
 
-    def start(self, command: Sequence[str], *, cwd: Path, log: Path) -> Child:
-        """Start a process in `cwd`; whoever it is, it ends with this thread. A program that is missing ends at once."""
-        child = Child(command, cwd=cwd, log=log)
+    def start(self, command: Sequence[str], *, cwd: Path, log: Path, inherited: Sequence[int] = ()) -> Child:
+        """Start a process in `cwd`; whoever it is, it ends with this thread. A program that is missing ends at once.
+
+        It gets the file descriptors `inherited` under their own numbers.
+        """
+        child = Child(command, cwd=cwd, log=log, inherited=inherited)
         with self._lock:
             self._children = [*(other for other in self._children if other.running), child]
             found = (Process.of(other.pid) for other in self._children)

@@ -133,7 +133,7 @@ def test_only_what_security_groups_open_is_open(account: Account) -> None:
     def now() -> tuple[bool, bool, set[int]]:
         cloud = view.read()
         listener, instance = cloud.listeners[account.listener], only(cloud)
-        return cloud.accepts(listener), cloud.reaches(listener, instance, 8080), set(cloud.open_ports(instance))
+        return bool(cloud.clients(listener)), cloud.reaches(listener, instance, 8080), set(cloud.open_ports(instance))
 
     assert now() == (False, False, set())
     ec2.authorize_security_group_ingress(GroupId=lb, IpPermissions=[permission(8000, 8000, IpRanges=ANYWHERE)])

@@ -16,37 +16,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localcloud import view
+from localcloud.balancer.config import BACKENDS
 from localcloud.balancer.fronts import Balancer
 from localcloud.faults.lateness import Lateness
 from localcloud.processes.children import Children
 from localcloud.view import Rule, SecurityGroup
-from tests.localcloud.balancer.world import CHECK, SECONDS, Load, World, fixed, forward, header, until
+from tests.localcloud.balancer.world import CHECK, SECONDS, Load, World, answer_to, fixed, forward, header, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from localcloud.balancer.traffic import Slot, Tally
 
 pytestmark = pytest.mark.haproxy
 
-_SUBNETS = itertools.count(200)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A balancer with one listener that nothing is behind yet."""
-    world = World(Balancer(tmp_path, Children(tmp_path / "children")), next(_SUBNETS))
-    try:
-        yield world
-    finally:
-        world.close()
-
-
-def healthy(world: World, *arns: str) -> None:
-    """Follow until all targets of the groups get requests, and ask through the listener's own HAProxy."""
-    world.serving()
-    names = {name for arn in arns for name in world.groups[arn].targets}
-    world.settle(lambda: not any(world.balancer.quiet(name) for name in names), f"health of {names}")
+_SUBNETS = itertools.count(240)  # the worlds that tests make themselves
 
 
 def test_the_first_rule_that_matches_wins(world: World) -> None:
@@ -61,6 +43,7 @@ def test_the_first_rule_that_matches_wins(world: World) -> None:
         Rule(({"Field": "path-pattern", "PathPatternConfig": {"Values": ["/img/*.png"]}},), (fixed("path"),)),
         Rule((host,), (fixed("host"),)),
         Rule((query,), (fixed("query"),)),
+        Rule(({"Field": "query-string", "QueryStringConfig": {"Values": [{"Value": r"a\*b"}]}},), (fixed("star"),)),
         Rule((plain,), (fixed("value"),)),
         Rule((method,), (fixed("method"),)),
         Rule((), (fixed("default"),)),
@@ -83,6 +66,8 @@ def test_the_first_rule_that_matches_wins(world: World) -> None:
         ("query", "/?a=b&Release=V1", {}),
         ("default", "/?release=v12", {}),
         ("value", "/?anything=Just%20so", {}),
+        ("star", "/?any=a*b", {}),
+        ("default", "/?any=acb", {}),
     ]
     for body, path, headers in expected:
         assert (body, path, headers) == (world.ask(path, headers)[1], path, headers)
@@ -104,7 +89,7 @@ def test_requests_are_split_by_weight(world: World) -> None:
     world.group("blue", "b1")
     world.group("green", "g1")
     world.split(blue=90, green=10)
-    healthy(world, "blue", "green")
+    world.healthy("blue", "green")
     seen = world.answers(600)
     assert 20 <= seen["g1"] <= 120  # 60 expected; outside with a probability of 1e-7
     assert sum(seen.values()) == seen["b1"] + seen["g1"]
@@ -122,7 +107,7 @@ def test_a_kept_connection_follows_at_its_next_request(world: World) -> None:
     world.group("green", "g1")
     world.split(blue=1, green=0)
     world.rules(Rule((header("X-Release", "green"),), (forward({"green": 1}),)), Rule((), (forward({"blue": 1}),)))
-    healthy(world, "blue", "green")
+    world.healthy("blue", "green")
     connection = world.connect()
     assert world.ask(over=connection)[1] == "b1"
     assert world.ask(headers={"X-Release": "green"}, over=connection)[1] == "g1"
@@ -135,7 +120,7 @@ def test_a_target_sees_who_asked(world: World) -> None:
     """The application would log the load balancer as its only client."""
     world.group("blue", "b1")
     world.split(blue=1)
-    healthy(world, "blue")
+    world.healthy("blue")
     seen = world.ask("/headers", {"X-Forwarded-For": "192.0.2.7"})[1].lower()
     assert "x-forwarded-for: 192.0.2.7, 127." in seen
     assert "x-forwarded-proto: http\n" in seen
@@ -181,7 +166,7 @@ def test_a_target_that_breaks_off_is_a_502_and_is_asked_once(world: World, metho
     """A payment could be made twice, because the load balancer sent it again."""
     world.group("blue", "b1", "b2")
     world.split(blue=1)
-    healthy(world, "blue")
+    world.healthy("blue")
     assert world.ask("/cut", method=method, body="pay" if method == "POST" else None)[0] == 502
     assert sum(server.seen[f"{method} /cut"] for server in world.servers.values()) == 1
 
@@ -192,7 +177,7 @@ def test_what_is_no_answer_of_a_target_is_in_none_of_its_metrics(world: World, p
     world.listener = replace(world.listener, idle_timeout=1)
     world.group("blue", "b1")
     world.split(blue=1)
-    healthy(world, "blue")
+    world.healthy("blue")
     if path == "/refused":  # and nobody has noticed yet
         world.servers["b1"].close()
     assert world.ask("/fine" if path == "/refused" else path)[0] == (504 if path == "/slow" else 502)
@@ -207,7 +192,7 @@ def test_a_request_that_its_client_gives_up_is_counted_then(world: World) -> Non
     """A release that hangs would be caught only when the load balancer gives up as well, a minute later."""
     world.group("blue", "b1")
     world.split(blue=1)
-    healthy(world, "blue")
+    world.healthy("blue")
     connection = world.connect()
     connection.request("GET", "/slow")
     until(lambda: world.servers["b1"].seen["GET /slow"], "the request")
@@ -226,7 +211,7 @@ def test_requests_follow_the_rules_late(tmp_path: Path) -> None:
         world.group("blue", "b1")
         world.group("green", "g1")
         world.split(blue=1, green=0)  # the first rules of a listener are followed at once
-        healthy(world, "blue", "green")
+        world.healthy("blue", "green")
         world.split(blue=0, green=1)
         world.follow()
         assert world.answers(5) == {"b1": 5}
@@ -262,7 +247,7 @@ def test_the_nodes_follow_new_rules_one_after_the_other(tmp_path: Path) -> None:
         world.group("blue", "b1")
         world.group("green", "g1")
         world.split(blue=1, green=0)
-        healthy(world, "blue", "green")
+        world.healthy("blue", "green")
         world.split(blue=0, green=1)
         world.follow()
         assert set(world.answers(20)) == {"b1", "g1"}
@@ -278,7 +263,7 @@ def test_a_draining_target_ends_what_it_has_and_gets_no_more(world: World) -> No
     """A scale-in would cut requests off, or send new ones to a machine that is about to end."""
     world.group("blue", "b1")
     world.split(blue=1)
-    healthy(world, "blue")
+    world.healthy("blue")
     idle = world.connect()
     assert world.ask(over=idle) == (200, "b1")
     answered: list[tuple[int, str]] = []
@@ -308,7 +293,7 @@ def test_a_target_that_goes_without_draining_still_ends_its_requests(world: Worl
     world.group("green", "g1")
     world.split(blue=1)
     world.rules(Rule((header("X-Release", "green"),), (forward({"green": 1}),)), *world.listener.rules)
-    healthy(world, "blue", "green")
+    world.healthy("blue", "green")
     answered: list[tuple[int, str]] = []
     asking = threading.Thread(target=lambda: answered.append(world.ask("/slow")))
     asking.start()
@@ -328,7 +313,7 @@ def test_a_target_whose_delay_is_over_is_cut(world: World) -> None:
     """One request that never ends would keep a machine for ever."""
     world.group("blue", "b1")
     world.split(blue=1)
-    healthy(world, "blue")
+    world.healthy("blue")
     answered: list[int] = []
     asking = threading.Thread(target=lambda: answered.append(world.ask("/slow")[0]))
     asking.start()
@@ -345,7 +330,7 @@ def test_no_request_fails_while_everything_changes(world: World) -> None:
     """A deploy would lose requests: shifting weights, adding and deleting rules, scaling out and in."""
     world.group("blue", "b1", "b2")
     world.split(blue=1)
-    healthy(world, "blue")
+    world.healthy("blue")
     with Load(world) as load:
         for round_ in range(3):
             green, machine = f"green{round_}", f"g{round_}"
@@ -373,12 +358,33 @@ def test_no_request_fails_while_everything_changes(world: World) -> None:
     assert world.balancer.problems() == []
 
 
-def test_backends_and_slots_are_used_again(world: World) -> None:
+def test_a_listener_has_room_for_as_many_target_groups_as_in_aws(world: World) -> None:
+    """Several services on one listener would be one too many here, while AWS takes them."""
+    for n in range(BACKENDS):
+        world.group(f"g{n}")
+    rules = [
+        Rule((header("X-Service", f"s{n}"),), (forward({f"g{n + each}": 1 for each in range(5)}),))
+        for n in range(0, BACKENDS, 5)
+    ]
+    world.rules(*rules, Rule((), (forward({"g0": 1}),)))
+    world.add("g99", "last")
+    world.rules(Rule((header("X-Service", "last"),), (forward({"g99": 1}),)), *world.listener.rules)
+    world.healthy("g99")
+    assert world.ask(headers={"X-Service": "last"}) == (200, "last")
+    assert world.balancer.problems() == []
+    world.group("one more")
+    world.rules(Rule((header("X-Service", "more"),), (forward({"one more": 1}),)), *world.listener.rules)
+    world.follow()
+    assert f"{BACKENDS} target groups" in world.balancer.problems()[0]
+    assert world.ask(headers={"X-Service": "last"}) == (200, "last")
+
+
+def test_backends_are_used_again(world: World) -> None:
     """After some deploys the balancer would run out of room, and the next release get no traffic."""
     world.group("g", "m0")
     world.split(g=1)
-    healthy(world, "g")
-    for n in range(1, 45):  # more than there are slots or backends
+    world.healthy("g")
+    for n in range(1, BACKENDS + 5):
         world.groups = {f"g{n}": replace(world.groups.popitem()[1], arn=f"g{n}")}
         world.rules(Rule((), (forward({f"g{n}": 1}),)))
         world.follow()
@@ -390,10 +396,10 @@ def test_what_is_not_supported_changes_nothing_and_is_told(world: World) -> None
     """A rule that this balancer cannot follow would take the live release off the air, or be dropped in silence."""
     world.group("blue", "b1")
     world.split(blue=1)
-    healthy(world, "blue")
+    world.healthy("blue")
     for rule in (
-        Rule(({"Field": "source-ip", "SourceIpConfig": {"Values": ["10.0.0.0/8"]}},), (fixed("x"),)),
-        Rule((header("A", "b"),), ({"Type": "redirect", "RedirectConfig": {"StatusCode": "HTTP_301"}},)),
+        Rule(({"Field": "host-header", "HostHeaderConfig": {"RegexValues": ["a+"]}},), (fixed("x"),)),
+        Rule((header("A", "b"),), ({"Type": "authenticate-oidc"}, forward({"blue": 1}))),
         Rule((header("A", "b"),), (forward({"blue": 1}, TargetGroupStickinessConfig={"Enabled": True}),)),
     ):
         live = world.listener.rules[-1]
@@ -417,7 +423,7 @@ def test_a_taken_port_is_told_and_used_once_it_is_free(world: World) -> None:
         world.settle(world.balancer.problems, "the problem")
         problem = world.balancer.problems()[0]
         assert f"{world.listener.address}:{world.listener.port}" in problem
-        assert "cannot bind socket" in problem
+        assert "the port cannot be used" in problem
     world.settle(lambda: not world.balancer.problems() and not world.refused(), "the port")
 
 
@@ -429,11 +435,50 @@ def test_a_listener_that_no_security_group_opens_is_closed(world: World) -> None
     assert "no security group" in world.balancer.problems()[0]
 
 
+def test_only_the_clients_that_a_security_group_lets_in_get_an_answer(world: World) -> None:
+    """A load balancer for one office would be open to the world here, or an internal one to the internet."""
+    private = f"10.{world.listener.address.split('.', 1)[1].rpartition('.')[0]}.0/24"
+
+    def let_in(*blocks: str) -> None:
+        port = world.listener.port
+        ingress = tuple(view.Permission(port, port, cidr=block) for block in blocks)
+        world.security_groups["sg-lb"] = SecurityGroup("sg-lb", ingress)
+        world.follow()
+
+    def answers(source: str) -> bool:
+        with world.open(source=source) as connection:
+            connection.settimeout(0.3)
+            try:
+                return answer_to(connection, "GET / HTTP/1.1")[0] == 503
+            except (TimeoutError, ConnectionError):  # loopback cannot always drop a packet in silence
+                return False
+
+    world.serving()
+    inside = world.listener.address.rpartition(".")[0] + ".77"
+    let_in("203.0.113.0/24", private)
+    assert (answers(inside), answers("127.0.0.1")) == (True, False)
+    let_in("0.0.0.0/0")
+    assert (answers(inside), answers("127.0.0.1")) == (True, True)
+    let_in("127.0.0.1/32", "::/0")
+    assert (answers(inside), answers("127.0.0.1")) == (False, True)
+
+
+def test_a_rule_may_ask_where_its_client_is(world: World) -> None:
+    """A preview route for one office would be open to everybody, or to nobody."""
+    source = {"Field": "source-ip", "SourceIpConfig": {"Values": ["203.0.113.0/24", "10.66.0.0/16", "2001:db8::/32"]}}
+    other = {"Field": "source-ip", "SourceIpConfig": {"Values": ["127.0.0.0/30"]}}
+    world.rules(Rule((source,), (fixed("office"),)), Rule((other,), (fixed("here"),)), Rule((), (fixed("all"),)))
+    world.serving()
+    for address, answer in (("127.66.3.4", "office"), ("127.0.0.1", "here"), ("127.67.0.1", "all")):
+        with world.open(source=address) as connection:
+            assert answer_to(connection, "GET / HTTP/1.1") == (200, answer)
+
+
 def test_an_haproxy_that_dies_comes_back_with_its_routes(world: World) -> None:
     """One crash would take the service off the air until the next restart."""
     world.group("blue", "b1")
     world.split(blue=1)
-    healthy(world, "blue")
+    world.healthy("blue")
     record = (next(Path(world.balancer._directory).parent.glob("children"))).read_text()
     os.kill(int(record.split()[0]), signal.SIGKILL)
     world.settle(world.balancer.problems, "the loss")
@@ -449,7 +494,7 @@ def test_every_request_is_told_to_the_metrics(world: World) -> None:
         Rule(({"Field": "path-pattern", "Values": ["/empty"]},), (forward({"arn:empty": 1}),)),
         Rule((), (forward({"arn:blue": 1}),)),
     )
-    healthy(world, "arn:blue")
+    world.healthy("arn:blue")
     world.servers["b1"].health = 500
     statuses = [world.ask(path)[0] for path in ("/", "/", "/healthz", "/cut", "/fixed", "/empty")]
     assert statuses == [200, 200, 500, 502, 404, 503]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud.balancer.health import Answered, Broken, Checker, Outcome, Probe, Target, TimedOut, matches
+from localcloud.balancer.health import Checker, Target, matches
+from localcloud.balancer.probes import Answered, Broken, Outcome, Probe, TimedOut
 from localcloud.view import HealthCheck
 from tests.localcloud.balancer.world import Server, until
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -113,6 +115,15 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+def answer_to(connection: socket.socket, request: str, **headers: str) -> tuple[int, str]:
+    """Status and body of one request, `GET / HTTP/1.1` for example, over a connection that stays open."""
+    lines = [request, "Host: shop.test", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    connection.sendall("\r\n".join(lines).encode())
+    with http.client.HTTPResponse(connection) as answer:
+        answer.begin()
+        return answer.status, answer.read().decode()
+
+
 def forward(weights: Mapping[str, int], **config: Any) -> dict[str, Any]:
     """A forward action."""
     groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in weights.items()]
@@ -135,7 +146,7 @@ class World:
     def __init__(self, balancer: Balancer, subnet: int) -> None:
         self.balancer = balancer
         self._subnet = subnet
-        self.servers: dict[str, Server] = {}
+        self.servers: dict[str, Any] = {}
         self.groups: dict[str, TargetGroup] = {}
         self.instances: dict[str, Instance] = {}
         self.security_groups = {group.id: group for group in (ANYONE, MACHINES)}
@@ -170,11 +181,11 @@ class World:
         for name in names:
             self.add(arn, name)
 
-    def add(self, arn: str, name: str) -> Server:
-        """A new machine in a target group."""
+    def add(self, arn: str, name: str, serve: Callable[[str, str], Any] = Server) -> Any:
+        """A new machine in a target group, and its server (`serve` makes it of a name and an address)."""
         private_ip = f"10.210.{self._subnet}.{len(self.instances) + 10}"
         self.instances[name] = Instance(name, "running", private_ip, ("sg-web",))
-        server = self.servers[name] = Server(name, self.instances[name].address)
+        server = self.servers[name] = serve(name, self.instances[name].address)
         group = self.groups[arn]
         self.groups[arn] = replace(group, targets={**group.targets, name: int(server.server_address[1])})
         return server
@@ -205,8 +216,19 @@ class World:
 
     def serving(self) -> None:
         """Follow until the listener answers, and as the rules say."""
-        self.settle(lambda: not self.refused(), "an answer of the listener")
+        self.settle(lambda: not self.refused(), "the listener")
+        with self.open() as waiting:
+            waiting.sendall(b"OPTIONS /serving HTTP/1.1\r\nHost: serving\r\n\r\n")
+            self.settle(lambda: select.select([waiting], [], [], 0)[0], "an answer of the listener")
+            waiting.recv(4096)
+        until(lambda: self.balancer.traffic.take(float("inf")), "what counts that request")
         self.follow()
+
+    def healthy(self, *arns: str) -> None:
+        """Follow until all targets of the groups get requests, and ask through the listener's own HAProxy."""
+        self.serving()
+        names = {name for arn in arns for name in self.groups[arn].targets}
+        self.settle(lambda: not any(self.balancer.quiet(name) for name in names), f"health of {names}")
 
     def refused(self) -> bool:
         try:
@@ -214,6 +236,18 @@ class World:
         except ConnectionRefusedError:
             return True
         return False
+
+    def open(self, tls: ssl.SSLContext | None = None, host: str | None = None, source: str = "") -> socket.socket:
+        """A connection to the listener. Of a listener that speaks TLS, one that trusts whatever it presents."""
+        plain = socket.create_connection(
+            (self.listener.address, self.listener.port), SECONDS, (source, 0) if source else None
+        )
+        if self.listener.protocol != "HTTPS":
+            return plain
+        if tls is None:
+            tls = ssl.create_default_context()
+            tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+        return tls.wrap_socket(plain, server_hostname=host)
 
     def connect(self) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(self.listener.address, self.listener.port, timeout=SECONDS)

@@ -127,7 +127,7 @@ def figures(*lines: str) -> dict[tuple[str, str], float | None]:
 
 def test_an_answer_of_a_target_counts_for_its_group_and_its_balancer() -> None:
     """The canary's own errors and times would not be told from the others'."""
-    found = figures("127.66.0.1:80 tg0 s1 200 40 --", "127.66.0.1:80 tg0 s2 500 60 --")
+    found = figures("127.66.0.1:80 tg0 s1 200 40 -- -", "127.66.0.1:80 tg0 s2 500 60 -- -")
     for place in ("", "targetgroup/blue/3c"):
         assert found["RequestCount", place] == 2
         assert found["HTTPCode_Target_2XX_Count", place] == 1
@@ -138,7 +138,7 @@ def test_an_answer_of_a_target_counts_for_its_group_and_its_balancer() -> None:
 
 def test_an_answer_of_the_balancer_is_not_its_target_s() -> None:
     """A target that never answered would count as one that answered 502, or not at all."""
-    found = figures("127.66.0.1:80 tg0 s1 502 -1 SC")
+    found = figures("127.66.0.1:80 tg0 s1 502 -1 SC -")
     assert found == {
         ("RequestCount", ""): 1,
         ("RequestCount", "targetgroup/blue/3c"): 1,
@@ -148,23 +148,29 @@ def test_an_answer_of_the_balancer_is_not_its_target_s() -> None:
 
 def test_without_a_target_no_request_is_counted() -> None:
     """Requests that no target got would make an error rate look better."""
-    assert figures("127.66.0.1:80 tg0 <NOSRV> 503 -1 LR") == {("HTTPCode_ELB_5XX_Count", ""): 1}
-    assert figures("127.66.0.1:80 listener <NOSRV> 404 -1 LR") == {
+    assert figures("127.66.0.1:80 tg0 <NOSRV> 503 -1 LR -") == {("HTTPCode_ELB_5XX_Count", ""): 1}
+    assert figures("127.66.0.1:80 listener <NOSRV> 404 -1 LR fixed") == {
         ("HTTPCode_ELB_4XX_Count", ""): 1,
         ("HTTP_Fixed_Response_Count", ""): 1,
     }
+    assert figures("127.66.0.1:80 listener <NOSRV> 301 -1 LR redirect") == {
+        ("HTTPCode_ELB_3XX_Count", ""): 1,
+        ("HTTP_Redirect_Count", ""): 1,
+    }
+    # A version of HTTP that the target group does not speak: the load balancer's own 464, which no rule asked for.
+    assert figures("127.66.0.1:80 listener <NOSRV> 464 -1 LR own") == {("HTTPCode_ELB_4XX_Count", ""): 1}
 
 
 def test_a_client_that_goes_away_is_no_target_s_answer() -> None:
     """A request that hung until its user gave up would count as answered well, or as none. In AWS it is a 460."""
-    assert figures("127.66.0.1:80 tg0 s1 -1 -1 CH") == {
+    assert figures("127.66.0.1:80 tg0 s1 -1 -1 CH -") == {
         ("HTTPCode_ELB_4XX_Count", ""): 1,
         ("RequestCount", ""): 1,
         ("RequestCount", "targetgroup/blue/3c"): 1,
     }
 
 
-@pytest.mark.parametrize("line", ["", "Proxy listener started.", "127.0.0.9:1 tg0 s1 200 1 --", "x y z a b c"])
+@pytest.mark.parametrize("line", ["", "Proxy listener started.", "127.0.0.9:1 tg0 s1 200 1 -- -", "x y z a b c -"])
 def test_other_lines_count_nothing(line: str) -> None:
     """What HAProxy says about itself, or a stranger sends, would become traffic."""
     assert figures(line) == {}
@@ -191,5 +197,5 @@ def test_a_slot_s_tally_is_counted_up() -> None:
     """Two requests of one slot would be one."""
     tally = Tally()
     for _ in range(2):
-        tally.count("s1", "tg0", 200, 3, "--")
+        tally.count("s1", 200, 3, "--")
     assert (tally.chosen, tally.answers, tally.times) == (2, Counter({2: 2}), Counter({3: 2}))
