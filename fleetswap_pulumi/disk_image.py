@@ -24,7 +24,6 @@ from pydantic import BaseModel, model_validator
 from fleetswap.aws.image import snapshots
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
-from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image import source
 from fleetswap.domain.image.meter import Meter, Progress
@@ -39,8 +38,9 @@ from fleetswap.workflows.image.ship import FileSource, Shipped, ship
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi import project
 from fleetswap_pulumi.cancel import hear
-from fleetswap_pulumi.checks import ProviderInputs, check_failures, wrong
+from fleetswap_pulumi.checks import check_failures, wrong
 from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
 from fleetswap_pulumi.settings import UploadSettings
 from fleetswap_pulumi.speech import Speech, urn_of
 
@@ -63,7 +63,7 @@ CANCELLED = "cancelled before the image was uploaded"
 """Why building and uploading end after Ctrl-C or SIGTERM."""
 
 
-class Inputs(ProviderInputs):
+class Inputs(ReachInputs):
     """The resource's inputs. No client, no secret. A field that is None has a default, because Pulumi omits null
     inputs.
     """
@@ -71,8 +71,6 @@ class Inputs(ProviderInputs):
     schema_version: int
     stack: str
     release: str
-    region: str
-    endpoint: str | None = None
     identity: str
     nix: NixImage | None = None
     file: str | None = None
@@ -154,16 +152,17 @@ class DiskImageProvider(ResourceProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another image needs another snapshot. Tags change in place. How to rebuild an image is not a change."""
         replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
-        silent = {*REPLACING, *HOW}
+        silent = {*REPLACING, *HOW, ACCESS}
         others = [key for key in Inputs.model_fields if key not in silent and _olds.get(key) != _news.get(key)]
-        return DiffResult(changes=bool(replaces or others), replaces=replaces, delete_before_replace=False)
+        changes = bool(replaces or others) or is_reached_otherwise(_olds, _news)
+        return DiffResult(changes=changes, replaces=replaces, delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Build (if Nix has not), upload (if this stack has not), and report how long it took."""
         inputs = Inputs.of(props)
         speech, stop, meter = Speech(inputs.urn), Stop(), Meter("puts")
         connections = inputs.shipping.connections
-        cloud = _cloud(inputs)
+        cloud = inputs.admitted()
         ebs, ec2 = cloud.ebs_and_ec2(connections)
 
         def status(text: str) -> None:
@@ -194,13 +193,13 @@ class DiskImageProvider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """A snapshot that was deleted, or can never be used, has no ID."""
-        found = snapshots.exists(_cloud(Inputs.of(props)).ec2(), id_)
+        found = snapshots.exists(Inputs.of(props).admitted().ec2(), id_)
         return ReadResult(id_ if found else "", props)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Write the tags. Every other change that does not replace the resource is only recorded."""
         inputs = Inputs.of(_news)
-        snapshots.write_tags(_cloud(inputs).ec2(), _id, inputs.tags, _olds.get("tags", {}))
+        snapshots.write_tags(inputs.admitted().ec2(), _id, inputs.tags, _olds.get("tags", {}))
         outputs = {key: value for key, value in _olds.items() if key not in Inputs.model_fields}
         return UpdateResult({**outputs, **_news})
 
@@ -210,7 +209,7 @@ class DiskImageProvider(ResourceProvider):
         So does one that no upload has made: what an older version took for the image may be somebody's backup.
         """
         inputs = Inputs.of(_props)
-        cloud, speech = _cloud(inputs), Speech(inputs.urn)
+        cloud, speech = inputs.admitted(), Speech(inputs.urn)
         port = DirectSnapshots(*cloud.ebs_and_ec2(1))
         if not adopt.is_ours(port, _id):
             speech.line(f"{_id} is not deleted: no upload made it, so it may be a backup; delete it if nobody needs it")
@@ -240,6 +239,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             release=entry.release,
             region=context.region,
             endpoint=context.endpoint,
+            access=context.reach,
             identity=image.identity,
             **source.to_plain(image.source),
             changes=list(image.changes),
@@ -261,7 +261,3 @@ def _source(inputs: Inputs) -> Source:
     # Two stacks may ship one release out of one checkout at once.
     link = f"{inputs.stack.replace('/', '.')}.{inputs.region}.{inputs.release}"
     return NixSource(image, project.root(), link=project.work() / "nix" / link)
-
-
-def _cloud(inputs: Inputs) -> Cloud:
-    return Cloud(inputs.region, inputs.endpoint)

@@ -53,7 +53,7 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
     """
     before = read_outputs()
     read = from_plain(before.get("ledger"))
-    cloud = Cloud(settings.region, settings.endpoint)
+    cloud = Cloud(settings.region, settings.endpoint, settings.aws.access)
     account = whereabouts or Account(cloud)
     here = place(read, settings, account)
     ledger = here.ledger
@@ -72,7 +72,8 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
         region=settings.region,
         endpoint=settings.endpoint,
         account=here.identity.account,
-        extra_tags=settings.tags,
+        extra_tags=settings.all_tags,
+        aws=settings.aws,
     )
     everything = pulumi.ResourceOptions(provider=context.provider())
 

@@ -13,25 +13,36 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from fleetswap.domain import access
 from fleetswap.domain.errors import InputError
 from fleetswap_pulumi.checks import key_of, problems_of, reason_of
 from fleetswap_pulumi.settings import NAMESPACE, Settings
 
 
-def parse(given: Mapping[str, str], *, region: str | None) -> Settings:
-    """Validate raw configuration, whose objects are JSON strings. One `InputError` reports all that is invalid."""
+def parse(given: Mapping[str, str], *, region: str | None, aws: Mapping[str, str] | None = None) -> Settings:
+    """Validate raw configuration, whose objects are JSON strings. One `InputError` reports all that is invalid.
+
+    `given` are the settings of `NAMESPACE`, `aws` those of the AWS provider besides the region, both without it.
+    """
     values: dict[str, Any] = {}
+    problems: list[str] = []
     if region is not None:
         values["region"] = region
     for key, value in given.items():
-        if key == "region":
-            raise InputError("setting fleetswap:region is not a setting: use aws:region")
+        if key in ("region", "aws"):
+            raise InputError(f"{NAMESPACE}:{key} is not a setting: use aws:{'region' if key == 'region' else '…'}")
         values[key] = _structured(value)
     try:
-        return Settings.model_validate(values)
+        values["aws"] = access.Settings.of({key: _structured(value) for key, value in (aws or {}).items()})
+    except InputError as error:
+        problems.append(str(error))
+    try:
+        settings = Settings.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in problems_of(error))
-        raise InputError(f"the settings of the stack are not valid, nothing was changed: {problems}") from error
+        problems += [_problem(detail) for detail in problems_of(error)]
+    if problems:
+        raise InputError(f"the settings of the stack are not valid, nothing was changed: {'; '.join(problems)}")
+    return settings
 
 
 def _structured(value: str) -> object:

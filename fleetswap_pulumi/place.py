@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from fleetswap.domain.access import REMEDY
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.network.subnets import HALVES, SEPARATE
 from fleetswap.domain.release.ledger import Entry, Identity, Ledger, Network
@@ -41,10 +42,10 @@ class Place:
 def place(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> Place:
     """Where the stack's fleet will run. `InputError` if a running fleet is elsewhere, or belongs to another stack."""
     account = whereabouts.id()
+    settings.aws.access.check(account)
     if settings.account not in (None, account):
         raise InputError(
-            f"these credentials belong to AWS account {account}, but fleetswap:account is {settings.account}:"
-            " select that account with AWS_PROFILE"
+            f"these credentials belong to AWS account {account}, but fleetswap:account is {settings.account}: {REMEDY}"
         )
     identity = Identity(settings.stack, settings.service, settings.region, account)
     ledger = ledger.of(identity)

@@ -16,10 +16,10 @@ import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 from fleetswap.aws.rollout.previews import Previews
-from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import CloudError, TryAgain
-from fleetswap_pulumi.checks import ProviderInputs, check_failures
+from fleetswap_pulumi.checks import check_failures
 from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
@@ -28,20 +28,18 @@ REPLACING = ("release", "listener", "region")
 """Another value of these is another rule."""
 
 
-class Inputs(ProviderInputs):
+class Inputs(ReachInputs):
     """The inputs of both resources."""
 
     schema_version: int
     release: str
     listener: str
     target_group: str
-    region: str
-    endpoint: str | None = None
     tags: dict[str, str]
 
     def previews(self) -> Previews:
         """The client for the listener's preview rules, created for each operation."""
-        return Previews(Cloud(self.region, self.endpoint).elbv2(), self.listener)
+        return Previews(self.admitted(self.listener).elbv2(), self.listener)
 
 
 class PreviewGuardProvider(ResourceProvider):
@@ -56,7 +54,8 @@ class PreviewGuardProvider(ResourceProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another release, or another listener, needs another guard."""
         replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
-        changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields)
+        others = [key for key in Inputs.model_fields if key != ACCESS and _olds.get(key) != _news.get(key)]
+        changed = bool(others) or is_reached_otherwise(_olds, _news)
         return DiffResult(changes=changed, replaces=replaces, delete_before_replace=True)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -134,6 +133,7 @@ class PreviewRule(Resource, module="fleetswap", name="PreviewRule"):
             "target_group": target_group,
             "region": context.region,
             "endpoint": context.endpoint,
+            "access": context.reach,
             "tags": dict(tags),
         }
         # Where they are replaced (`--replace`), the old ones go first: they delete all rules of the release, also one

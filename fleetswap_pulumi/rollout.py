@@ -30,10 +30,11 @@ from fleetswap.workflows.rollout.record_file import recorder_of
 from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi.cancel import hear
-from fleetswap_pulumi.checks import ProviderInputs, Strict, check_failures, wrong
+from fleetswap_pulumi.checks import Strict, check_failures, wrong
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.guardian import guarded
 from fleetswap_pulumi.policy import RolloutPolicy
+from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
 from fleetswap_pulumi.speech import Speech, urn_of
 
 SCHEMA = 1
@@ -57,7 +58,7 @@ class ReleaseTargetInputs(Strict):
     image: str | None = None
 
 
-class Inputs(ProviderInputs):
+class Inputs(ReachInputs):
     """The resource's inputs, in the order of a preview."""
 
     schema_version: int
@@ -65,8 +66,6 @@ class Inputs(ProviderInputs):
     """The wanted release, which is to be live; which one is live now is the output `serving`."""
     standby: str | None = None
     service: str
-    region: str
-    endpoint: str | None = None
     listener: str
     url: str
     sides: list[ReleaseTargetInputs]
@@ -114,11 +113,11 @@ class RolloutProvider(ResourceProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Changed inputs, or a fleet that differs from them. It never replaces: that would interrupt the traffic."""
-        changed = any(_olds.get(key) != _news.get(key) for key in Inputs.model_fields if key not in HOW)
+        changed = _is_another_order(_olds, _news)
         if not changed:
             inputs = Inputs.of(_news)
             drift = _observe(inputs).drift
-            changed = bool(drift)
+            changed = bool(drift) or is_reached_otherwise(_olds, _news)
             for what in drift:
                 Speech(inputs.urn).warn(f"the fleet has drifted: {what}")
         return DiffResult(changes=changed, replaces=[], delete_before_replace=False)
@@ -133,7 +132,9 @@ class RolloutProvider(ResourceProvider):
         return ReadResult(id_, {**props, "serving": _observe(Inputs.of(props)).live or ""})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """The same as `create`."""
+        """The same as `create`; but of another way to AWS to the same fleet only a record is made."""
+        if not _is_another_order(_olds, _news) and not _observe(Inputs.of(_news)).drift:
+            return UpdateResult({**_olds, **_news})
         return UpdateResult(_roll_out(_news, _id))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
@@ -207,6 +208,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "service": args.context.service,
             "region": args.context.region,
             "endpoint": args.context.endpoint,
+            "access": args.context.reach,
             "listener": args.listener_arn,
             "url": args.url,
             "sides": [
@@ -234,10 +236,15 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
         )
 
 
-def _adapters(inputs: Inputs) -> Adapters:
+def _is_another_order(olds: dict[str, Any], news: dict[str, Any]) -> bool:
+    """Whether other inputs ask for a rollout."""
+    return any(olds.get(key) != news.get(key) for key in Inputs.model_fields if key not in {*HOW, ACCESS})
+
+
+def _adapters(inputs: Inputs, cloud: Cloud | None = None) -> Adapters:
     """Created for each operation: a provider keeps no clients."""
     return Adapters(
-        Cloud(inputs.region, inputs.endpoint),
+        cloud or inputs.admitted(inputs.listener),
         stack=inputs.tags[tags.STACK],
         service=inputs.service,
         listener=inputs.listener,
@@ -308,7 +315,7 @@ def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -
     """End the rollout of these inputs, whose provider was killed in this state. Sends the notification; no errors."""
     try:
         inputs = Inputs.of(props)
-        aws = _adapters(inputs)
+        aws = _adapters(inputs, inputs.cloud())  # the provider has seen to the account, and here nothing may be late
         workflow.take_up(
             state,
             why,

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import pulumi
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, InstanceOf, ValidationInfo, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
-from fleetswap.domain import tags
+from fleetswap.domain import access, tags
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.source import ImageSource, from_plain
 from fleetswap.workflows.image.request import SAMPLES
@@ -155,6 +156,8 @@ class Settings(Strict):
 
     region: Region = Field(examples=["eu-central-1"])
     """AWS Region of the stack."""
+    aws: SkipJsonSchema[InstanceOf[access.Settings]] = Field(default=access.Settings(), exclude=True)
+    """The other settings of the AWS provider (docs/reference/aws-settings.md)."""
     account: AccountId | None = Field(default=None, examples=["111122223333"])
     """ID of the AWS account to deploy to. Credentials for any other account are refused. The account of a running fleet
     is in the ledger and cannot change."""
@@ -172,18 +175,27 @@ class Settings(Strict):
     health: HealthSettings = HealthSettings()
     rollout: RolloutSettings = RolloutSettings()
     retention: RetentionSettings = RetentionSettings()
-    tags: dict[str, str] = Field(default={}, examples=[{"team": "web"}])
-    """Additional tags for all resources: at most 40, with values of at most 255 characters."""
+    tags: dict[str, str] = Field(default={}, validate_default=True, examples=[{"team": "web"}])
+    """Additional tags for all resources: at most 40, with values of at most 255 characters. They go before
+    `aws:defaultTags`."""
     endpoint: str | None = Field(
         default=None, pattern=r"^http://127\.0\.0\.1:\d{1,5}$", examples=["http://127.0.0.1:4510"]
     )
     """Address of a local cloud. Unset: AWS."""
 
+    @field_validator("account")
+    @classmethod
+    def _is_allowed(cls, value: str | None, info: ValidationInfo) -> str | None:
+        allowed = info.data["aws"].access.allowed_account_ids if "aws" in info.data else ()
+        if value is not None and allowed and value not in allowed:
+            raise ValueError(f"{value} is not among aws:allowedAccountIds")
+        return value
+
     @field_validator("tags")
     @classmethod
-    def _can_be_tags(cls, value: dict[str, str]) -> dict[str, str]:
+    def _can_be_tags(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         try:
-            tags.check(value)
+            tags.check({**(info.data["aws"].default_tags if "aws" in info.data else {}), **value})
         except InputError as error:
             raise ValueError(str(error)) from error
         return value
@@ -218,6 +230,11 @@ class Settings(Strict):
         if problems:
             raise wrong_together("", problems)
         return self
+
+    @property
+    def all_tags(self) -> dict[str, str]:
+        """The user's tags: those for all of a company's stacks, and this stack's own."""
+        return {**self.aws.default_tags, **self.tags}
 
     @property
     def drain(self) -> int:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys_env, is_config_secret
 
+from fleetswap.domain.access import REFUSED
 from fleetswap.domain.errors import InputError
 from fleetswap_pulumi.parse import parse
 from fleetswap_pulumi.settings import NAMESPACE, Settings
@@ -23,19 +24,17 @@ def read() -> Settings:
     every = {**get_config_env(), **CONFIG.get()}
     _refuse_secrets(every)
     _refuse_other_namespaces(every)
-    given = {key: value for key, value in every.items() if key.startswith(f"{NAMESPACE}:")}
-    unused = sorted(key for key in every if key.startswith("aws:") and key != "aws:region")
-    if unused:
-        # Ignored, they would deploy to another account than the one that they name.
-        raise InputError(f"not used by this program: {', '.join(unused)}: choose the account with AWS_PROFILE instead")
-    region = pulumi.Config("aws").get("region")
-    return parse({key.removeprefix(f"{NAMESPACE}:"): value for key, value in given.items()}, region=region)
+    given = {key.removeprefix(f"{NAMESPACE}:"): each for key, each in every.items() if key.startswith(f"{NAMESPACE}:")}
+    aws = {key.removeprefix("aws:"): each for key, each in every.items() if key.startswith("aws:")}
+    aws.pop("region", None)
+    return parse(given, region=pulumi.Config("aws").get("region"), aws=aws)
 
 
 def _refuse_secrets(keys: Iterable[str]) -> None:
     """What a reviewer must see in a preview cannot be hidden, and a secret must not be in a state."""
     told = get_config_secret_keys_env()
-    secret = sorted(key for key in keys if key.startswith(f"{NAMESPACE}:") and (is_config_secret(key) or key in told))
+    ours = (key for key in keys if key.startswith((f"{NAMESPACE}:", "aws:")) and key.partition(":")[2] not in REFUSED)
+    secret = sorted(key for key in ours if is_config_secret(key) or key in told)
     if secret:
         raise InputError(
             f"{', '.join(secret)} was set with --secret, but no setting is secret: previews, tags and the state"

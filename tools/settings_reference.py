@@ -27,7 +27,8 @@ HEAD = """# Settings
 
 Every key of a stack's `Pulumi.<stack>.yaml`, generated from the models that read them (`make fmt` writes this page, a
 test compares it). Any other key is refused before anything is changed, and all errors are reported at once. `a.b` is
-the key `b` of the object `a`, `a[]` an element of the list `a`: the paths that `pulumi config set --path` takes.
+the key `b` of the object `a`, `a[]` an element of the list `a`: the paths that `pulumi config set --path` takes. Besides
+`aws:region`, the other settings of Pulumi's AWS provider are [on their own page](aws-settings.md).
 
 | key | type | default | limits | meaning |
 | --- | --- | --- | --- | --- |
@@ -36,7 +37,8 @@ the key `b` of the object `a`, `a[]` an element of the list `a`: the paths that 
 FILES = {
     "Pulumi.prod.yaml": """\
 # A stack for production, with every setting. A line that is commented out shows the default, or an example if there is
-# none. docs/reference/settings.md has types and limits. `make fmt` writes the comments and keeps the values.
+# none. docs/reference/settings.md has types and limits, docs/reference/aws-settings.md the other keys `aws:…`, such as
+# aws:assumeRoles and aws:defaultTags. `make fmt` writes the comments and keeps the values.
 """,
     "Pulumi.staging.yaml": """\
 # The stack before production. Pulumi.prod.yaml shows every setting.

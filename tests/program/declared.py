@@ -135,6 +135,7 @@ def declare(
     ledger: dict[str, Any] | None = None,
     outputs: dict[str, Any] | None = None,
     region: str = "us-east-1",
+    aws: dict[str, str] | None = None,
     stack_name: str = STACK,
     credentials: Credentials | None = None,
     around: Around | None = None,
@@ -157,7 +158,7 @@ def declare(
     @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
         pulumi.runtime.register_stack_transformation(remember)
-        deploy(parse(values, region=region), credentials or Credentials(), around or Around())
+        deploy(parse(values, region=region, aws=aws), credentials or Credentials(), around or Around())
         root = pulumi.runtime.get_root_resource()
         assert isinstance(root, Stack)
         exported = root.outputs

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
+from fleetswap.domain.access import REMEDY
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image import source
 from fleetswap.domain.image.source import ImageSource
@@ -175,7 +176,7 @@ def _other_identity(had: Identity, has: Identity) -> Iterator[str]:
     if had.account != has.account:
         yield (
             f"these credentials belong to AWS account {has.account}, but the fleet runs in account {had.account}:"
-            " select that account with AWS_PROFILE"
+            f" {REMEDY}"
         )
     if had.region != has.region:
         yield f"aws:region cannot change while the fleet runs in {had.region}: restore the setting"
