@@ -27,8 +27,8 @@ HEAD = """# Settings
 
 Every key of a stack's `Pulumi.<stack>.yaml`, generated from the models that read them (`make fmt` writes this page, a
 test compares it). Any other key is refused before anything is changed, and all errors are reported at once. `a.b` is
-the key `b` of the object `a`, `a[]` an element of the list `a`: the paths that `pulumi config set --path` takes. Besides
-`aws:region`, the other settings of Pulumi's AWS provider are [on their own page](aws-settings.md).
+the key `b` of the object `a`, `a[]` an element of the list `a`: the paths that `pulumi config set --path` takes. The
+settings of Pulumi's AWS provider besides `aws:region` are [on their own page](aws-settings.md).
 
 | key | type | default | limits | meaning |
 | --- | --- | --- | --- | --- |
