@@ -53,6 +53,7 @@ COMMANDS = {
     ),
     "abort": Listed("service", FLEET, "Abort the running rollout of a service, on whatever computer it runs."),
     "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
+    "permissions": Listed("permissions", FLEET, "Print the IAM policies of a stack: exactly what its settings need."),
 }
 
 

@@ -6,11 +6,12 @@ a file except `fleetswap:release`, and keeps comments.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class StackFile:
     project: str
     stack: str
     path: Path
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration that `Pulumi.yaml` has for all stacks."""
 
     @property
     def tag(self) -> str:
@@ -45,6 +48,15 @@ class StackFile:
         """A string setting; None if it is not set. `InputError` if the file cannot be read."""
         value = _config(self.path, _text(self.path)).get(key)
         return value if isinstance(value, str) else None
+
+    def config(self) -> dict[str, str]:
+        """The whole configuration as Pulumi gives it to a program: objects as JSON, and no secret ones.
+
+        What `Pulumi.yaml` sets for all stacks is in it; what an environment of Pulumi ESC sets is not. `InputError` if
+        the file cannot be read.
+        """
+        every = {**self.shared, **_config(self.path, _text(self.path))}
+        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in every.items()}
 
     def write_release(self, release: str) -> None:
         """Set the release in the settings; everything else in the file stays, character by character.
@@ -71,6 +83,8 @@ class Project:
     folder: Path
     settings: Path
     """The folder of the stacks' files."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration of all stacks."""
 
     def file(self, stack: str) -> Path:
         """The path of a stack's settings, whether it exists or not. `stack` may be organization/project/stack."""
@@ -81,12 +95,13 @@ class Project:
         project, _, name = stack.rpartition("/")
         path = self.file(name)
         here = project.rpartition("/")[2] in {"", self.name}
-        return StackFile(self.name, name, path) if here and path.is_file() else None
+        return StackFile(self.name, name, path, self.shared) if here and path.is_file() else None
 
     def stacks(self) -> list[StackFile]:
         """The stacks that have a file, by name."""
         paths = sorted(self.settings.glob("Pulumi.*.yaml"))
-        return [StackFile(self.name, path.name.split(".", 1)[1].removesuffix(".yaml"), path) for path in paths]
+        names = [path.name.split(".", 1)[1].removesuffix(".yaml") for path in paths]
+        return [StackFile(self.name, name, path, self.shared) for name, path in zip(names, paths, strict=True)]
 
 
 def find(folder: Path) -> Project | None:
@@ -98,8 +113,17 @@ def find(folder: Path) -> Project | None:
             name, settings = document.get("name"), document.get("stackConfigDir")
             if not isinstance(name, str):
                 raise InputError(f"{path} does not name a project")
-            return Project(name, each, each / settings if isinstance(settings, str) else each)
+            return Project(name, each, each / settings if isinstance(settings, str) else each, _shared(document))
     return None
+
+
+def _shared(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a project's file sets for all stacks: a value, or an object with `value` (Pulumi project file reference)."""
+    config = document.get("config")
+    if not isinstance(config, dict):
+        return {}
+    values = {key: given.get("value") if isinstance(given, dict) else given for key, given in config.items()}
+    return {key: value for key, value in values.items() if value is not None and ":" in key}
 
 
 def with_release(text: str, release: str) -> str:

@@ -1,0 +1,109 @@
+"""What an upload and its AMI take: snapshots through EBS direct, images, tags, and the key that encrypts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fleetswap.domain import tags
+from fleetswap.domain.permissions.scope import Scope
+from fleetswap.domain.permissions.statement import Statement
+
+KEY = ("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext")
+"""What encrypted snapshots and volumes need of a key, besides to encrypt anew (EBS user guide, "Requirements for Amazon
+EBS encryption")."""
+
+ENCRYPT_ANEW = ("kms:ReEncryptFrom", "kms:ReEncryptTo")
+
+
+def images(scope: Scope) -> Iterator[Statement]:
+    """Uploads, AMIs, and their deletion."""
+    snapshots = scope.ec2("snapshot")
+    yield Statement(
+        "StartSnapshots",
+        "new snapshots with the tags of the stack, on which the next upload finds them",
+        ("ebs:StartSnapshot", "ec2:CreateTags"),
+        snapshots,
+        scope.made,
+    )
+    yield Statement(
+        "FillSnapshots",
+        "blocks, tags and deletion of the stack's snapshots",
+        (
+            "ebs:CompleteSnapshot",
+            "ebs:PutSnapshotBlock",
+            "ec2:CreateTags",
+            "ec2:DeleteSnapshot",
+            "ec2:DeleteTags",
+            "ec2:RegisterImage",
+        ),
+        snapshots,
+        scope.own,
+    )
+    readable = (scope.stack, *scope.trusted_stacks)
+    yield Statement(
+        "ReadParents",
+        "blocks of a parent snapshot, so that only what has changed is sent; without it, every block is sent",
+        ("ebs:GetSnapshotBlock", "ebs:ListSnapshotBlocks"),
+        snapshots,
+        {"StringEquals": {f"aws:ResourceTag/{tags.STACK}": readable if len(readable) > 1 else scope.stack}},
+    )
+    yield Statement(
+        "RegisterImages",
+        "new AMIs with the tags of the stack",
+        ("ec2:RegisterImage",),
+        scope.ec2("image"),
+        scope.made,
+    )
+    yield Statement(
+        "ChangeImages",
+        "tags and deletion of the stack's AMIs",
+        ("ec2:CreateTags", "ec2:DeleteTags", "ec2:DeregisterImage"),
+        scope.ec2("image"),
+        scope.own,
+    )
+
+
+def key(scope: Scope) -> Iterator[Statement]:
+    """What the uploads, and the launches of the stack's machines, need of the customer managed key."""
+    if scope.key is None:
+        return
+    own = f"ec2.{scope.region}.{'amazonaws.com.cn' if scope.partition == 'aws-cn' else 'amazonaws.com'}"
+    yield Statement(
+        "UseKey",
+        "the customer managed key that encrypts the account's snapshots and volumes",
+        (*KEY[1:], *ENCRYPT_ANEW),
+        (scope.key,),
+    )
+    yield Statement(
+        "LetEbsUseKey",
+        "a grant for EBS and nobody else",
+        (KEY[0],),
+        (scope.key,),
+        {"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": {"kms:ViaService": own}},
+    )
+
+
+def key_policy(scope: Scope) -> tuple[Statement, ...]:
+    """Two statements for the policy of the key: Auto Scaling launches with its own role, which must be allowed to.
+
+    Auto Scaling user guide, "Required AWS KMS key policy for use with encrypted volumes". Without them every launch
+    ends as Cancelled (Client.InternalError).
+    """
+    if scope.key is None:
+        return ()
+    role = scope.linked_role("autoscaling.amazonaws.com", "AWSServiceRoleForAutoScaling")
+    return (
+        Statement(
+            "AutoScalingUsesTheKey",
+            "launches of machines",
+            ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"),
+            principal=role,
+        ),
+        Statement(
+            "AutoScalingLetsEc2AttachVolumes",
+            "volumes that outlive the launch",
+            ("kms:CreateGrant",),
+            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+            principal=role,
+        ),
+    )

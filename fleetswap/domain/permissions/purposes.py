@@ -1,0 +1,87 @@
+"""Which statements each purpose takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+from fleetswap.domain.permissions import fleet, front, images, looks, network
+from fleetswap.domain.permissions.scope import Scope
+from fleetswap.domain.permissions.statement import Policy, Statement, divide
+
+
+class Purpose(Enum):
+    """For whom a policy is."""
+
+    DEPLOY = "deploy"
+    PREVIEW = "preview"
+    ROLLBACK = "rollback"
+    MACHINE = "machine"
+
+
+def policies(scope: Scope, purpose: Purpose) -> tuple[Policy, ...]:
+    """The managed policies of a purpose; none if it needs none."""
+    statements = tuple(_STATEMENTS[purpose](scope))
+    return divide(f"fleetswap-{scope.service}-{purpose.value}", statements) if statements else ()
+
+
+def _deploy(scope: Scope) -> Iterator[Statement]:
+    """All of an update: `pulumi up`, `refresh` and `destroy`, with a refresh before each."""
+    yield from looks.look(scope)
+    yield from looks.watch_machines(scope)
+    yield looks.watch_traffic(scope)
+    own = (*images.images(scope), *network.network(scope), *fleet.templates(scope))
+    yield from own
+    yield fleet.tag_on_create(scope, *(action for one in own for action in one.actions))
+    yield from front.front(scope)
+    yield from looks.write_domain(scope)
+    yield from fleet.groups(scope)
+    yield from fleet.launches(scope)
+    yield from fleet.roles(scope)
+    yield fleet.linked_roles(scope)
+    yield from fleet.switch(scope)
+    yield fleet.pass_roles(scope, scope.ec2_principal, "scheduler.amazonaws.com")
+    yield from fleet.alerts(scope)
+    yield from images.key(scope)
+
+
+def _rollback(scope: Scope) -> Iterator[Statement]:
+    """`fleetswap status`, `abort` and `rollback --now`.
+
+    If Spot capacity is short, a rollback changes the group's mix of machines, for which AWS checks what a launch takes.
+    """
+    yield from looks.look_at_service(scope)
+    yield from looks.watch_machines(scope)
+    yield from front.make_rules(scope)
+    yield front.tag_rules(scope)
+    yield front.change_rules(scope)
+    yield Statement(
+        "ChangeGroups",
+        "capacity, tags and scheduled scale-in of the stack's groups",
+        (
+            "autoscaling:CreateOrUpdateTags",
+            "autoscaling:DeleteScheduledAction",
+            "autoscaling:DeleteTags",
+            "autoscaling:PutScheduledUpdateGroupAction",
+            "autoscaling:UpdateAutoScalingGroup",
+        ),
+        scope.groups,
+        scope.own,
+    )
+    yield from fleet.launches(scope)
+    yield fleet.pass_roles(scope, scope.ec2_principal)
+    yield fleet.disarm(scope)
+
+
+def _machine(scope: Scope) -> Iterator[Statement]:
+    """The machines' role has the managed policies of the settings, and nothing of ours."""
+    del scope
+    yield from ()
+
+
+_STATEMENTS = {
+    Purpose.DEPLOY: _deploy,
+    Purpose.PREVIEW: looks.look,
+    Purpose.ROLLBACK: _rollback,
+    Purpose.MACHINE: _machine,
+}

@@ -1,0 +1,130 @@
+"""What of a stack decides its permissions, and how its resources are called in a policy.
+
+Out of the settings alone: what exists is not looked at. The ARNs are those of the Service Authorization Reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetswap.domain import tags
+from fleetswap.domain.permissions.statement import Conditions
+
+ACCOUNTLESS = frozenset({"image", "snapshot"})
+"""Types of EC2 whose ARNs have no account (Service Authorization Reference, Amazon EC2)."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One stack. What is not set is not used by it, and nothing is allowed for it."""
+
+    account: str
+    region: str
+    stack: str
+    """`project/stack`, as in the tag."""
+    service: str
+    partition: str = "aws"
+    path: str = "/"
+    """Path of the roles and instance profiles."""
+    boundary: str | None = None
+    """ARN of the permissions boundary of every role."""
+    machine_policies: tuple[str, ...] = ()
+    """ARNs of the managed policies of the machines' role."""
+    trusted_stacks: tuple[str, ...] = ()
+    vpc: str | None = None
+    """ID of an existing VPC; None: the stack has its own."""
+    nat: bool = False
+    endpoints: bool = False
+    ipv6: bool = False
+    prefix_lists: tuple[str, ...] = ()
+    listener: str | None = None
+    """ARN of an existing listener; None: the stack has a load balancer of its own."""
+    certificates: bool = False
+    """Whether the listener has more than one."""
+    domain: bool = False
+    zone_id: str | None = None
+    """The hosted zone of `domain`; None: it is found by its name."""
+    web_acl: str | None = None
+    alerts: str | None = None
+    """ARN of an SNS topic."""
+    alarms: bool = False
+    key: str | None = None
+    """ARN of the customer managed KMS key that encrypts the account's EBS volumes."""
+
+    def ec2(self, *kinds: str) -> tuple[str, ...]:
+        """All resources of these types of EC2; a name behind a slash is that of one resource."""
+        arns = []
+        for kind in kinds:
+            name, _, resource = kind.partition("/")
+            account = "" if name in ACCOUNTLESS else self.account
+            arns.append(f"arn:{self.partition}:ec2:{self.region}:{account}:{name}/{resource or '*'}")
+        return tuple(arns)
+
+    def elb(self, *paths: str) -> tuple[str, ...]:
+        """Resources of Elastic Load Balancing."""
+        return tuple(f"arn:{self.partition}:elasticloadbalancing:{self.region}:{self.account}:{path}" for path in paths)
+
+    @property
+    def balancers(self) -> tuple[str, ...]:
+        """The load balancers of the stack's own."""
+        return self.elb(f"loadbalancer/app/{self.service}-*/*")
+
+    @property
+    def target_groups(self) -> tuple[str, ...]:
+        """The target groups: their names begin with the service's."""
+        return self.elb(f"targetgroup/{self.service}-*/*")
+
+    @property
+    def listeners(self) -> tuple[str, ...]:
+        """The listeners that the stack's rules are on."""
+        return (self.listener,) if self.listener else self.elb(f"listener/app/{self.service}-*/*/*")
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """All rules of those listeners: the ARN of a rule is its listener's, with another word in it."""
+        if self.listener:
+            return (f"{self.listener.replace(':listener/', ':listener-rule/')}/*",)
+        return self.elb(f"listener-rule/app/{self.service}-*/*/*/*")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The auto scaling groups."""
+        where = f"arn:{self.partition}:autoscaling:{self.region}:{self.account}:autoScalingGroup"
+        return (f"{where}:*:autoScalingGroupName/{self.service}-*",)
+
+    @property
+    def schedules(self) -> tuple[str, ...]:
+        """The dead man's switches (`fleetswap.aws.rollout.switch` names them)."""
+        where = f"arn:{self.partition}:scheduler:{self.region}:{self.account}:schedule/default"
+        return (f"{where}/fleetswap-{self.service}-*",)
+
+    def roles(self, name: str = "*") -> tuple[str, ...]:
+        """The roles of the stack."""
+        return (self._identity("role", name),)
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The instance profiles."""
+        return (self._identity("instance-profile", "*"),)
+
+    def _identity(self, kind: str, name: str) -> str:
+        return f"arn:{self.partition}:iam::{self.account}:{kind}{self.path}{self.service}-{name}"
+
+    def linked_role(self, service: str, name: str) -> str:
+        """The ARN of a service-linked role."""
+        return f"arn:{self.partition}:iam::{self.account}:role/aws-service-role/{service}/{name}"
+
+    @property
+    def ec2_principal(self) -> str:
+        """EC2 as a principal: China has a name of its own (terraform-provider-aws, issue 47141)."""
+        return "ec2.amazonaws.com.cn" if self.partition == "aws-cn" else "ec2.amazonaws.com"
+
+    @property
+    def made(self) -> Conditions:
+        """Only what is tagged as this stack's in the request that makes it."""
+        return {"StringEquals": {f"aws:RequestTag/{tags.STACK}": self.stack}}
+
+    @property
+    def own(self) -> Conditions:
+        """Only what has the tag of this stack."""
+        return {"StringEquals": {f"aws:ResourceTag/{tags.STACK}": self.stack}}

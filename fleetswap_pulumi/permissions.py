@@ -1,0 +1,66 @@
+"""What of a stack's settings decides its permissions, for `fleetswap permissions`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.permissions.scope import Scope
+from fleetswap_pulumi.parse import parse
+from fleetswap_pulumi.settings import NAMESPACE, Settings
+
+
+def settings_of(config: Mapping[str, str]) -> Settings:
+    """The validated settings of a stack's configuration, whose objects are JSON strings.
+
+    `InputError` reports all that is invalid, as a deploy would.
+    """
+    given = {
+        key.removeprefix(f"{NAMESPACE}:"): value for key, value in config.items() if key.startswith(f"{NAMESPACE}:")
+    }
+    return parse(given, region=config.get("aws:region"))
+
+
+def account_of(settings: Settings, config: Mapping[str, str]) -> str | None:
+    """The account that the settings name, if they name exactly one."""
+    allowed = re.findall(r"\d{12}", config.get("aws:allowedAccountIds", ""))
+    return settings.account or (allowed[0] if len(allowed) == 1 else None)
+
+
+def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -> Scope:
+    """What the settings use. `stack` is `project/stack`; `key` encrypts the account's EBS volumes.
+
+    `InputError` if the key is not of the stack's region.
+    """
+    front, network = settings.front, settings.network
+    if key is not None and key.split(":")[3:4] != [settings.region]:
+        raise InputError(f"--kms-key {key} is not a key of region {settings.region}")
+    return Scope(
+        account=account,
+        region=settings.region,
+        stack=stack,
+        service=settings.service,
+        partition=partition_of(settings.region),
+        machine_policies=settings.machine.policies,
+        trusted_stacks=settings.upload.trusted_stacks,
+        vpc=network.vpc.id if network.vpc else None,
+        nat=network.nat != "none",
+        endpoints=bool(network.endpoints),
+        ipv6=network.ipv6,
+        prefix_lists=tuple(sorted({rule.prefix_list for rule in network.egress if rule.prefix_list})),
+        listener=front.listener_arn,
+        certificates=bool(front.certificates),
+        domain=front.domain is not None,
+        zone_id=front.domain.zone_id if front.domain else None,
+        web_acl=front.web_acl_arn,
+        alerts=settings.rollout.alerts,
+        alarms=bool(settings.rollout.alarms),
+        key=key,
+    )
+
+
+def partition_of(region: str) -> str:
+    """The partition of a region, by how the region's name begins (botocore, partitions.json)."""
+    beginnings = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b"}
+    return next((name for beginning, name in beginnings.items() if region.startswith(beginning)), "aws")

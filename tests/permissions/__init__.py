@@ -1,0 +1,1 @@
+"""The policies that `fleetswap permissions` prints."""

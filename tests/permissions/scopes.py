@@ -1,0 +1,47 @@
+"""Stacks of every kind, for tests of their policies."""
+
+from __future__ import annotations
+
+from fleetswap.domain.permissions.scope import Scope
+
+ACCOUNT, REGION = "111122223333", "eu-central-1"
+LISTENER = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:listener/app/shared/50dc6c495c0c9188/f2f7dc8efc522ab2"
+
+PLAIN = Scope(account=ACCOUNT, region=REGION, stack="fleetswap/prod", service="web")
+
+EVERYTHING = Scope(
+    account=ACCOUNT,
+    region=REGION,
+    stack="fleetswap/prod",
+    service="web",
+    path="/fleetswap/",
+    boundary=f"arn:aws:iam::{ACCOUNT}:policy/boundary",
+    machine_policies=("arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy",),
+    trusted_stacks=("fleetswap/staging",),
+    nat=True,
+    endpoints=True,
+    ipv6=True,
+    prefix_lists=("pl-1",),
+    certificates=True,
+    domain=True,
+    web_acl=f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl/web/1",
+    alerts=f"arn:aws:sns:{REGION}:{ACCOUNT}:deploys",
+    alarms=True,
+    key=f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1",
+)
+
+GUEST = Scope(
+    account=ACCOUNT,
+    region=REGION,
+    stack="fleetswap/prod",
+    service="web",
+    vpc="vpc-1",
+    endpoints=True,
+    ipv6=True,
+    listener=LISTENER,
+    domain=True,
+    zone_id="Z1",
+)
+"""In an existing VPC, behind an existing listener."""
+
+SCOPES = {"plain": PLAIN, "everything": EVERYTHING, "guest": GUEST}
