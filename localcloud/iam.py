@@ -1,4 +1,4 @@
-"""The managed policies of AWS itself: there when they are first asked for.
+"""The managed policies of AWS itself: there when they are first asked for; and what else moto lacks of IAM and STS.
 
 Decides when they are loaded: with the first ARN of one, because loading all 1,582 takes a fifth of a second, and most
 runs never name one. Whether a policy allows anything is judged in `authorization`.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.iam import models
 from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
+from moto.sts.responses import TokenResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from localcloud.moto_state import Moto
     from localcloud.patches import Patches
 
+_assume_role = TokenResponse.assume_role
 _PREFIX = "arn:aws:iam::aws:policy/"
 _TAKING_AN_ARN = (
     "attach_role_policy",
@@ -36,8 +38,18 @@ _SERVICES = {"elasticloadbalancing": "ElasticLoadBalancing", "spot": "EC2Spot"}
 def patch(patches: Patches) -> None:
     """Make AWS's managed policies attachable, and name service-linked roles as AWS does."""
     patches.set(models, "SERVICE_NAME_CONVERSION", {**models.SERVICE_NAME_CONVERSION, **_SERVICES})
+    patches.methods(TokenResponse, assume_role)
     for name in _TAKING_AN_ARN:
         patches.set(IAMBackend, name, _loading(getattr(IAMBackend, name)))
+
+
+def assume_role(self: Moto) -> Moto:
+    """AWS limits a session by the managed policies that it is begun with, and gives it tags; moto reads neither."""
+    answer = _assume_role(self)
+    assumed = answer.result["Credentials"]
+    assumed.policy_arns = [one["arn"] for one in self._get_param("PolicyArns", [])]
+    assumed.tags = self._get_param("Tags", [])
+    return answer
 
 
 def _loading(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,8 +9,9 @@ everything, and moves the time; ActionAfterCompletion DELETE deletes the schedul
 updated since; what an attempt fails with counts only if it is a throttle, a server's error or a lost connection, and is
 then tried again as the RetryPolicy says. What has begun to fire is not stopped by a later update or deletion.
 
-A schedule fires late, as in AWS (`lateness`, `schedules`). Not as in AWS: retries begin after a second, `rate` and
-`cron` never fire, and whether the role may make the call is not judged. That the service may assume the role is.
+A schedule fires late, as in AWS (`lateness`, `schedules`), and calls with the rights of the role that it was given: a
+role that may not make the call, or no longer trusts the service, fails at the moment of firing. Not as in AWS: retries
+begin after a second, and `rate` and `cron` never fire.
 
 Source: EventBridge Scheduler API reference (CreateSchedule, UpdateSchedule, Target, RetryPolicy), user guide ("Using
 universal targets", "Schedule types").
@@ -21,6 +22,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +37,8 @@ from moto.scheduler.exceptions import ScheduleGroupNotFound, ValidationException
 from moto.scheduler.models import EventBridgeSchedulerBackend, Schedule
 from moto.scheduler.responses import EventBridgeSchedulerResponse
 
-from localcloud.moto_state import LOCK, backend
+from localcloud.authorization.services import may_assume
+from localcloud.moto_state import ACCOUNT_ID, LOCK, REGION, backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,12 +142,18 @@ class Firing:
 
     def _call(self, target: dict[str, Any]) -> None:
         service, operation = _operation(target["Arn"])
+        with LOCK:
+            assumed = _assume(target["RoleArn"])
+        if assumed is None:
+            log.warning("schedule's role %s cannot be assumed", target["RoleArn"])
+            return
         client = get_session().create_client(
             service,
             endpoint_url=self._endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - no secret: the local cloud takes anything
+            region_name=REGION,
+            aws_access_key_id=assumed.access_key_id,
+            aws_secret_access_key=assumed.secret_access_key,
+            aws_session_token=assumed.session_token,
             config=Config(retries={"total_max_attempts": 1}),
         )
         try:
@@ -240,7 +249,7 @@ def _check(scheduler: Moto, asked: dict[str, Any]) -> None:
 def _check_target(target: dict[str, Any]) -> None:
     if not target.get("Arn") or not target.get("RoleArn"):
         raise ValidationException("Target needs Arn and RoleArn.")
-    if not _trusts(target["RoleArn"]):
+    if _role(target["RoleArn"]) is None:
         raise ValidationException(
             "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
         )
@@ -264,10 +273,28 @@ def _check_target(target: dict[str, Any]) -> None:
         raise ValidationException("Input must be a JSON object.")
 
 
-def _trusts(role_arn: str) -> bool:
-    """Whether a role exists whose trust policy names the service."""
+def _role(role_arn: str) -> Moto | None:
+    """A role that trusts the service; None if it does not, or there is none."""
     role = next((role for role in backend("iam").roles.values() if role.arn == role_arn), None)
-    return role is not None and "scheduler.amazonaws.com" in str(role.assume_role_policy_document)
+    context = {
+        "aws:sourceaccount": (ACCOUNT_ID,),
+        "aws:sourcearn": (f"arn:aws:scheduler:{REGION}:{ACCOUNT_ID}:schedule-group/default",),
+    }
+    return role if role is not None and may_assume("scheduler.amazonaws.com", role, context) else None
+
+
+def _assume(role_arn: str) -> Moto | None:
+    """A session of a target's role; None if the service cannot assume it."""
+    if _role(role_arn) is None:
+        return None
+    return backend("sts").assume_role(
+        region_name=REGION,
+        role_session_name=f"scheduler-{secrets.token_hex(8)}",
+        role_arn=role_arn,
+        policy=None,
+        duration=900,
+        external_id=None,
+    )
 
 
 def _operation(arn: str) -> tuple[str, str]:

@@ -68,7 +68,6 @@ EC2: Final = {
     "DeregisterImage": "image",
     "DescribeImageAttribute": "image",
     "DescribeInstanceAttribute": "instance",
-    "DescribeNetworkInterfaceAttribute": "network-interface",
     "DescribeSnapshotAttribute": "snapshot",
     "DescribeVolumeAttribute": "volume",
     "DescribeVpcAttribute": "vpc",
@@ -397,10 +396,30 @@ FREE: Final = frozenset({"sts:GetCallerIdentity", "sts:GetSessionToken"})
 """What needs no permission, and no policy can deny (STS API reference)."""
 
 
+_KNOW_A_RESOURCE: Final = frozenset(
+    {
+        "DescribeCapacityBlockExtensionOfferings",
+        "DescribeCapacityReservationDateChangeQuotes",
+        "DescribeClientVpnAuthorizationRules",
+        "DescribeClientVpnConnections",
+        "DescribeClientVpnRoutes",
+        "DescribeClientVpnTargetNetworks",
+        "DescribeFleetHistory",
+        "DescribeFleetInstances",
+        "DescribeFpgaImageAttribute",
+        "DescribeSecurityGroupReferences",
+        "DescribeSpotFleetInstances",
+        "DescribeSpotFleetRequestHistory",
+        "DescribeVpcEndpointServicePermissions",
+    }
+)
+"""Of EC2's: they have no row, because nobody here has a use for them."""
+
+
 def listed(service: str, operation: str) -> str | None:
     """The resources of an operation, as a row of words; None if it is not listed."""
     found = TABLE.get(service, {}).get(operation)
-    if found is None and operation.startswith(LISTED_BY.get(service, "\0")):
+    if found is None and operation.startswith(LISTED_BY.get(service, "\0")) and operation not in _KNOW_A_RESOURCE:
         return ""
     return found
 

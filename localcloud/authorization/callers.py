@@ -30,6 +30,8 @@ INVALID, EXPIRED = "invalid-token", "expired-token"
 _GIVEN_OUT: Final = re.compile(r"A(KIA|SIA)[A-Z0-9]{16}")
 """How AWS names the keys that it gives out (IAM user guide, "Understanding unique ID prefixes")."""
 
+_EVERYTHING: Final = Policy.parse({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
+
 
 class Rejected(Exception):
     """Credentials that AWS does not take; the argument is a fault of `calls`."""
@@ -76,7 +78,7 @@ def root(account: str, partition: str) -> Caller:
     """The root of an account: nothing is asked of it."""
     arn = f"arn:{partition}:iam::{account}:root"
     keys = {"aws:principaltype": ("Account",), "aws:userid": (account,), **_common(arn, account)}
-    return Caller(arn, account, Named((arn,), account), root=True, keys=keys)
+    return Caller(arn, account, Named((arn,), account), root=True, policies=Policies((_EVERYTHING,)), keys=keys)
 
 
 def _user(iam: Moto, account: str, key: Moto) -> Caller:
@@ -110,7 +112,7 @@ def _session(iam: Moto, account: str, partition: str, signed: Signed, now: datet
     if role is None:  # a role's sessions end with it
         raise Rejected(INVALID)
     keys = {"aws:principaltype": ("AssumedRole",), "aws:userid": (f"{role.id}:{assumed.session_name}",)}
-    tags = {tag["Key"]: tag["Value"] for tag in role.tags or []}
+    tags = {tag["Key"]: tag["Value"] for tag in [*(role.tags or []), *getattr(assumed, "tags", [])]}
     return Caller(
         assumed.arn,
         account,
@@ -119,10 +121,19 @@ def _session(iam: Moto, account: str, partition: str, signed: Signed, now: datet
         policies=Policies(
             tuple(map(parsed, _documents(role))),
             _boundary(iam, role.permissions_boundary_arn),
-            (parsed(assumed.policy),) if assumed.policy else None,
+            _of_session(iam, assumed),
         ),
         keys={**keys, **_tags(tags), **_common(role.arn, account)},
     )
+
+
+def _of_session(iam: Moto, assumed: Moto) -> tuple[Policy, ...] | None:
+    """The policies that the session was begun with, which limit it; None if there were none."""
+    arns = getattr(assumed, "policy_arns", [])
+    if not assumed.policy and not arns:
+        return None
+    attached = [policy for arn in arns if (policy := _boundary(iam, arn)) is not None]
+    return (*([parsed(assumed.policy)] if assumed.policy else []), *attached)
 
 
 def _sessions(account: str, partition: str) -> list[Moto]:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from localcloud.authorization import actions, asked, callers, checks, questions, resources, signature, words
-from localcloud.authorization.policies import Policies, Policy, Verdict, decide
+from localcloud.authorization import actions, asked, callers, checks, owners, questions, resources, signature, words
+from localcloud.authorization.policies import Verdict, decide
 from localcloud.faults import calls
 from localcloud.moto_state import LOCK, REGION
 
@@ -70,30 +70,17 @@ class Gate:
 
 
 def answer(caller: Caller, request: Asked, check: Check, keys: dict[str, tuple[str, ...]]) -> Verdict:
-    """The verdict on one question. `keys` are the condition keys of every request."""
-    if caller.root or check.question.action in actions.FREE:
+    """The verdict on one question. `keys` are the condition keys of every request.
+
+    Of the root only AssumeRole is judged, as of an administrator: a role that does not trust the account is nobody's.
+    """
+    action = check.question.action
+    if action in actions.FREE or (caller.root and action != "sts:AssumeRole"):
         return Verdict(allowed=True)
-    context = {**keys, **check.question.context}
-    return decide(check.question, context, _policies(caller, request, check), caller.named)
-
-
-def _policies(caller: Caller, request: Asked, check: Check) -> Policies:
-    """The caller's policies, and that of the resource, where it has a say."""
-    service = check.question.action.partition(":")[0]
-    resource = check.question.resource
-    if service == "kms" and ":key/" in resource:
-        key = resources.moto(request, "kms").keys.get(resource.rpartition("/")[2])
-        return replace(
-            caller.policies, resource=callers.parsed(key.policy) if key else None, only_resource=key is not None
-        )
-    if check.question.action == "sts:AssumeRole":
-        role = next((one for one in resources.moto(request, "iam").roles.values() if one.arn == resource), None)
-        trust = callers.parsed(role.assume_role_policy_document) if role else Policy(())
-        return replace(caller.policies, resource=trust, only_resource=True)
-    if service == "sns":
-        topic = resources.moto(request, "sns").topics.get(resource)
-        return replace(caller.policies, resource=callers.parsed(topic.policy) if topic and topic.policy else None)
-    return caller.policies
+    policy, alone = owners.policy(request, action, check.question.resource)
+    account = check.question.resource.split(":")[4] if alone else ""
+    policies = replace(caller.policies, resource=policy, resource_account=account, only_resource=alone)
+    return decide(check.question, {**keys, **check.question.context}, policies, caller.named)
 
 
 def _keys(caller: Caller, request: Asked, environ: WSGIEnvironment) -> dict[str, tuple[str, ...]]:

@@ -74,6 +74,7 @@ _REQUEST_KEYS: Final = {
         "route53:changeresourcerecordsetsnormalizedrecordnames": "ChangeBatch.Changes.ResourceRecordSet.Name",
     },
     "ec2": {"ec2:vpceservicename": "ServiceName"},
+    "sts": {"sts:externalid": "ExternalId", "sts:rolesessionname": "RoleSessionName"},
 }
 """Condition keys by service, and where the request has their values."""
 
@@ -125,6 +126,15 @@ def _tags_of_iam(asked: Asked) -> list[Check]:
 
 def _passing_to_the_scheduler(asked: Asked) -> list[Check]:
     return [pass_role(asked.value("Target.RoleArn"), "scheduler.amazonaws.com", PASS)]
+
+
+def _session_tags(asked: Asked) -> list[Check]:
+    if not asked.parameters.get("Tags"):
+        return []
+    return [
+        Check(Question("sts:TagSession", arn, _tag_keys(asked, kind)))
+        for kind, arn in resources.found(asked, "role:RoleArn")
+    ]
 
 
 def _web_acl(asked: Asked) -> list[Check]:
@@ -286,6 +296,7 @@ _ALSO: Final[dict[tuple[str, str], Callable[[Asked], list[Check]]]] = {
     ("wafv2", "AssociateWebACL"): _web_acl,
     ("wafv2", "DisassociateWebACL"): _web_acl,
     ("ebs", "StartSnapshot"): _snapshot,
+    ("sts", "AssumeRole"): _session_tags,
     ("sns", "Publish"): _publish,
     ("sns", "PublishBatch"): _publish,
 }

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from localcloud import view
+from localcloud.authorization.services import may_assume
 from localcloud.ec2 import spot
 from localcloud.moto_state import ACCOUNT_ID, LOCK, REGION, Moto, backend
 
@@ -181,6 +182,8 @@ class MetadataServer(ThreadingHTTPServer):
         if profile is None or not profile.roles:
             return None
         role = profile.roles[0].arn
+        if not may_assume("ec2.amazonaws.com", profile.roles[0]):
+            return None
         if self._credentials is None or self._credentials[0] != role or self._credentials[1] < time.time():
             assumed = backend("sts").assume_role(
                 region_name=REGION,

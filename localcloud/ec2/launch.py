@@ -22,8 +22,10 @@ from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateBacke
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ec2.utils import convert_tag_spec, filter_iam_instance_profiles
 
+from localcloud.authorization.services import auto_scaling_may_launch_with
 from localcloud.ec2 import snapshots
 from localcloud.faults import rules
+from localcloud.moto_state import backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +38,14 @@ DYING_SECONDS = 1.0  # of an instance that ends before it runs; some seconds in 
 DEATHS = {
     "kms-key": ("Client.InvalidKMSKey.InvalidState", "The KMS key provided is in an incorrect state"),
     "volume-limit": ("Client.VolumeLimitExceeded", "Volume limit exceeded"),
+    "key-denied": ("Client.InternalError", "Client error on launch"),
     "spot-taken": ("Server.SpotInstanceTermination", "Spot instance termination"),
 }
 """State reasons of instances that end before they run, by fault, as scaling activities quote them (EKS workshop,
-"InvalidKMSKey.InvalidState"; API reference, StateReason)."""
+"InvalidKMSKey.InvalidState"; API reference, StateReason; EC2 user guide, "Troubleshoot instance launch issues", of a
+key that may not be used)."""
+
+_AUTO_SCALED = "aws:autoscaling:groupName"  # the tag that Auto Scaling gives its instances
 
 _DIES = "dies"  # an attribute of moto's instance that is ours: when, in monotonic seconds, and the state reason
 
@@ -165,7 +171,7 @@ def run_instances(
                 instance.terminate()
             del self.reservations[new]
         raise
-    if death := self.faults.launch(rules.DYING, *asked):
+    if death := self.faults.launch(rules.DYING, *asked) or _denied(self, kwargs):
         for instance in reservation.instances:
             instance._state.name, instance._state.code = "pending", 0
             instance.__dict__[_DIES] = (time.monotonic() + DYING_SECONDS, *DEATHS[death])
@@ -294,6 +300,23 @@ def _check_device(ec2: Moto, name: str, ebs: dict[str, Any]) -> None:
     snapshot = snapshots.of_volume(ec2, ebs)
     if snapshot.encrypted or ec2.ebs_encryption_by_default:
         ebs["Encrypted"] = True
+
+
+def _denied(ec2: Moto, kwargs: dict[str, Any]) -> str:
+    """How a launch of Auto Scaling's dies that may not use the KMS key of a volume; empty if it may, or is not its."""
+    if _AUTO_SCALED not in kwargs["tags"].get("instance", {}):
+        return ""
+    kms = backend("kms")
+    for mapping in kwargs["block_device_mappings"]:
+        ebs = mapping["Ebs"]
+        if str(ebs.get("Encrypted")).lower() != "true":
+            continue
+        snapshot = ec2.snapshots.get(ebs.get("SnapshotId"))
+        name = ebs.get("KmsKeyId") or getattr(snapshot, "kms_key_id", None) or ec2.default_kms_key_id
+        key = kms.keys.get(kms.any_id_to_key_id(name)) if name else None
+        if key is not None and not auto_scaling_may_launch_with(key):
+            return "key-denied"
+    return ""
 
 
 def _metadata_options(image: Moto, template: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:

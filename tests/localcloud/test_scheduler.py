@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 SECONDS = 15.0
 GOTO = "arn:aws:scheduler:::aws-sdk:autoscaling:setDesiredCapacity"
-TRUST = json.dumps({"Statement": [{"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}}]})
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +46,14 @@ class Fleet:
         self.now = clock.now = 1_800_000_000.0  # it stands still between steps
         self.scheduler = clients.client("scheduler")
         self.role = clients.iam.create_role(RoleName="switch", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+        self.may("autoscaling:SetDesiredCapacity")
         clients.group(clients.template(clients.image()), clients.network())
+
+    def may(self, action: str) -> None:
+        """From now on, this is what the schedule's role may do."""
+        statement = {"Effect": "Allow", "Action": action, "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.clients.iam.put_role_policy(RoleName="switch", PolicyName="own", PolicyDocument=document)
 
     def at(self, seconds: float, zone: str = "UTC") -> str:
         """The schedule expression of a time in so many seconds."""
@@ -160,6 +174,32 @@ def test_an_update_moves_the_time_and_replaces_everything(fleet: Fleet) -> None:
     fleet.until(lambda: fleet.desired() == 3, "a second firing, after the update")
 
 
+def test_a_schedule_has_the_rights_of_its_role(fleet: Fleet, cloud: LocalCloud) -> None:
+    """A dead man's switch whose role lacks ModifyRule would act here, and do nothing on AWS."""
+    fleet.may("autoscaling:SetInstanceHealth")
+    fleet.create()
+    fleet.step(60)
+
+    def denied() -> list[Any]:
+        return [one for one in cloud.authorizations.shown() if not one["allowed"]]
+
+    fleet.until(lambda: bool(denied()), "the denial")
+    [refused] = denied()
+    assert fleet.desired() == 0
+    assert refused["action"] == "autoscaling:SetDesiredCapacity"
+    assert refused["principal"].startswith("arn:aws:sts::123456789012:assumed-role/switch/scheduler-")
+
+
+def test_a_schedule_whose_role_no_longer_trusts_the_service_does_nothing(fleet: Fleet) -> None:
+    """A trust policy that was changed after the switch was armed would go unnoticed."""
+    fleet.create()
+    other = TRUST.replace("scheduler.amazonaws.com", "ec2.amazonaws.com")
+    fleet.clients.iam.update_assume_role_policy(RoleName="switch", PolicyDocument=other)
+    fleet.step(60)
+    fleet.settled()
+    assert fleet.desired() == 0
+
+
 def test_a_disabled_schedule_never_fires(fleet: Fleet) -> None:
     """A switch that was turned off would move traffic."""
     fleet.create(State="DISABLED")
@@ -221,6 +261,7 @@ def test_a_rule_of_a_listener_is_modified(fleet: Fleet) -> None:
     forward = {"TargetGroups": [{"TargetGroupArn": group["TargetGroupArn"], "Weight": 7}]}
     asked = {"RuleArn": rule["RuleArn"], "Actions": [{"Type": "forward", "ForwardConfig": forward}]}
     target = {"Arn": "arn:aws:scheduler:::aws-sdk:elasticloadbalancingv2:modifyRule", "Input": json.dumps(asked)}
+    fleet.may("elasticloadbalancing:ModifyRule")
     fleet.create(target=target)
     fleet.step(60)
 

@@ -191,7 +191,8 @@ def test_the_switch_fires(cloud: Cloud, site: Site) -> None:
     before = balancer.rule(site.listener)
     assert before is not None
     balancer.forward(site.listener, ((one, 95), (two, 5)))
-    role = cloud._session.client("iam", endpoint_url=cloud.endpoint).create_role(
+    iam = cloud._session.client("iam", endpoint_url=cloud.endpoint)
+    role = iam.create_role(
         RoleName="switch",
         AssumeRolePolicyDocument=json.dumps(
             {
@@ -202,6 +203,9 @@ def test_the_switch_fires(cloud: Cloud, site: Site) -> None:
             }
         ),
     )["Role"]["Arn"]
+    may = {"Effect": "Allow", "Action": "elasticloadbalancing:ModifyRule", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [may]})
+    iam.put_role_policy(RoleName="switch", PolicyName="switch", PolicyDocument=document)
     switch = Switch(cloud.scheduler(), service="web", stack="local", listener=site.listener, role=role)
     try:
         switch.arm(3600, before, "run-1")
