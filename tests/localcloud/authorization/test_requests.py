@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NOBODY = "User: arn:aws:iam::123456789012:user/deployer is not authorized to perform: "
 EC2 = f"arn:aws:ec2:us-east-1:{ACCOUNT}"
 ELB = f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}"
-TAGS = [{"Key": "team", "Value": "web"}]
+TAGS: list[Any] = [{"Key": "team", "Value": "web"}]
 
 
 def refused(call: Callable[[], object]) -> tuple[int, str, str]:
@@ -158,7 +158,7 @@ class Launch:
                 "InstanceType": "t3.micro",
                 "IamInstanceProfile": {"Name": "web"},
                 "SecurityGroupIds": [self.network.group],
-                "TagSpecifications": [{"ResourceType": "instance", "Tags": TAGS}],  # type: ignore[typeddict-item]
+                "TagSpecifications": [{"ResourceType": "instance", "Tags": TAGS}],
             },
         )["LaunchTemplate"]["LaunchTemplateId"]
 
