@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from engine.aws_plugin import ec2_ipv6, ec2_tags
 from engine.aws_plugin.convert import tag_map
-from engine.aws_plugin.kind import Boto, Call, Kind, forget_missing, gone, pick
+from engine.aws_plugin.kind import Boto, Call, Kind, OperationError, forget_missing, gone, pick
 from engine.aws_plugin.wire import Props
 
 
@@ -27,6 +27,24 @@ def describe(call: Call, operation: str, key: str, **arguments: Boto) -> dict[st
 
 _VPC_FLAGS = {"enableDnsHostnames": False, "enableDnsSupport": True, "enableNetworkAddressUsageMetrics": False}
 """The attributes of a VPC, and what they are in a new one."""
+
+
+LINGERING = "AWS Lambda VPC ENI"
+"""What the network interfaces are described as that a service keeps for a while after their users are gone."""
+
+
+def refuse_lingering(call: Call, name: str, owner: str) -> None:
+    """Raise OperationError if Lambda still has network interfaces here: the official plugin would wait and delete them.
+
+    It asks before each delete of a subnet or a security group, so the right to ask is needed.
+    """
+    found = call.client("ec2").describe_network_interfaces(Filters=[{"Name": name, "Values": [owner]}])
+    for interface in found["NetworkInterfaces"]:
+        if str(interface.get("Description", "")).startswith(LINGERING):
+            message = (
+                f"{owner} still has {interface['NetworkInterfaceId']} of Lambda, which only the official plugin ends"
+            )
+            raise OperationError(message)
 
 
 class Vpc(Kind):
@@ -281,4 +299,5 @@ class Subnet(Kind):
     def delete(self, call: Call, resource_id: str, known: Props) -> None:
         """Delete it once its instances are gone."""
         ec2 = call.client("ec2")
+        refuse_lingering(call, "subnet-id", resource_id)
         forget_missing(lambda: call.retry({"DependencyViolation"}, lambda: ec2.delete_subnet(SubnetId=resource_id)))

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from engine.aws_plugin import ec2_tags
 from engine.aws_plugin.compare import Rules
 from engine.aws_plugin.convert import tag_map
-from engine.aws_plugin.ec2_network import describe
+from engine.aws_plugin.ec2_network import describe, refuse_lingering
 from engine.aws_plugin.kind import Call, Kind, code, forget_missing, gone, pick, unique_name
 from engine.aws_plugin.wire import Props
 
@@ -89,6 +89,7 @@ class SecurityGroup(Kind):
     def delete(self, call: Call, resource_id: str, known: Props) -> None:
         """Delete it once nothing uses it; `revokeRulesOnDelete` empties it first, for groups that name each other."""
         ec2 = call.client("ec2")
+        refuse_lingering(call, "group-id", resource_id)
         if known.get("revokeRulesOnDelete"):
             group = describe(call, "describe_security_groups", "SecurityGroups", GroupIds=[resource_id]) or {}
             for field, way in (("IpPermissions", "ingress"), ("IpPermissionsEgress", "egress")):

@@ -80,9 +80,13 @@ class Role(Kind):
         return call.made
 
     def read(self, call: Call, resource_id: str, known: Props) -> Props | None:
-        """The role."""
+        """The role with its inline and managed policies."""
+        iam = call.client("iam")
         try:
-            role = call.client("iam").get_role(RoleName=resource_id)["Role"]
+            role = iam.get_role(RoleName=resource_id)["Role"]
+            names = iam.list_role_policies(RoleName=resource_id)["PolicyNames"]
+            inline = [iam.get_role_policy(RoleName=resource_id, PolicyName=name) for name in names]
+            managed = iam.list_attached_role_policies(RoleName=resource_id)["AttachedPolicies"]
         except ClientError as error:
             if gone(error):
                 return None
@@ -97,6 +101,10 @@ class Role(Kind):
             "assumeRolePolicy": _document(role["AssumeRolePolicyDocument"]),
             "createDate": role["CreateDate"].strftime("%Y-%m-%dT%H:%M:%SZ"),
             "uniqueId": role["RoleId"],
+            "inlinePolicies": [
+                {"name": item["PolicyName"], "policy": _document(item["PolicyDocument"])} for item in inline
+            ],
+            "managedPolicyArns": sorted(item["PolicyArn"] for item in managed),
             "tagsAll": tag_map(role.get("Tags")),
         }
 

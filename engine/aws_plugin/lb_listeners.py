@@ -3,15 +3,17 @@
 # ruff: noqa: ARG002 - every kind has the full signature of the operations
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from engine.aws_plugin import schema
 from engine.aws_plugin.compare import Rules
 from engine.aws_plugin.convert import NotImplementedHereError
 from engine.aws_plugin.kind import Call, Kind, OperationError, code, forget_missing, gone
-from engine.aws_plugin.lb import find, read_tags, tags_argument, update_tags
+from engine.aws_plugin.lb import attribute_props, find, read_tags, tags_argument, update_tags
 from engine.aws_plugin.wire import Props
 
 _REDIRECT = {
@@ -150,17 +152,34 @@ _CONDITION_SETS = {
 }
 
 
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _attribute(name: str) -> str | None:
+    """The attribute of a listener that a property stands for: `routing.http.response.x_frame_options.header_value`."""
+    match = re.fullmatch(r"routingHttp(Request|Response)(\w+?)(HeaderName|HeaderValue|Enabled)", name)
+    if match is None:
+        return None
+    way, header, what = (_snake(part) for part in match.groups())
+    return f"routing.http.{way}.{header}.{what}"
+
+
+_LISTENER = "aws:lb/listener:Listener"
+_ATTRIBUTES = {name: api for name in schema.resource(_LISTENER).inputs if (api := _attribute(name)) is not None}
+
+
 class Listener(Kind):
     """A listener of a load balancer (`aws_lb_listener`)."""
 
-    type_name = "aws:lb/listener:Listener"
+    type_name = _LISTENER
     noun = "ELBv2 Listener"
     supported = frozenset(
         {"alpnPolicy", "certificateArn", "defaultActions", "loadBalancerArn", "port", "protocol", "region", "sslPolicy"}
         | {"tags"}
     )
     replace = frozenset({"loadBalancerArn"})
-    computed = frozenset({"arn", "protocol", "sslPolicy", "tcpIdleTimeoutSeconds"})
+    computed = frozenset({"arn", "protocol", "sslPolicy", "tcpIdleTimeoutSeconds", *_ATTRIBUTES})
     rules = Rules(sets=frozenset({"defaultActions.forward.targetGroups"}), caseless=frozenset({"protocol"}))
 
     def validate(self, props: Props) -> Iterator[tuple[str, str]]:
@@ -190,12 +209,14 @@ class Listener(Kind):
         return call.made
 
     def read(self, call: Call, resource_id: str, known: Props) -> Props | None:
-        """The listener."""
+        """The listener with its attributes and tags."""
         listener = find(call, "describe_listeners", "Listeners", ListenerArns=[resource_id])
         if listener is None:
             return None
         certificates = listener.get("Certificates") or []
+        answer = call.client("elbv2").describe_listener_attributes(ListenerArn=resource_id)
         return {
+            **attribute_props(self, answer["Attributes"], _ATTRIBUTES),
             "arn": resource_id,
             "loadBalancerArn": listener["LoadBalancerArn"],
             "port": listener.get("Port"),

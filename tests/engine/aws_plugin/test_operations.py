@@ -18,7 +18,7 @@ from engine.aws_plugin.ec2_network import describe
 from engine.aws_plugin.kind import Call, OperationError
 from engine.aws_plugin.wire import UNKNOWN
 from tests.engine.aws_plugin.conftest import Engine, Made, NoClients, provider_config
-from tests.engine.aws_plugin.test_lifecycle import TRUST, listener_inputs, mapping, stored_snapshot
+from tests.engine.aws_plugin.test_lifecycle import POLICY, TRUST, listener_inputs, mapping, stored_snapshot
 
 VPC = "aws:ec2/vpc:Vpc"
 SUBNET = "aws:ec2/subnet:Subnet"
@@ -201,6 +201,37 @@ def test_a_certificate_that_became_the_default_is_no_longer_an_extra(
     assert engine.imported(CERTIFICATE, f"{listener.id}_{first}").id == ""
     engine.delete(CERTIFICATE, extra)
     assert engine.read(CERTIFICATE, extra).id == ""
+
+
+def test_what_the_official_plugin_reads_is_read(
+    engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any]
+) -> None:
+    """Broken: a right that the official plugin needs is not needed here, and is found missing on AWS only."""
+    _, balancer = front_door(make)
+    listener = make(LISTENER, listener_inputs(balancer.id))
+    assert listener.state["routingHttpResponseServerEnabled"] is True
+    role = make(ROLE, {"assumeRolePolicy": TRUST})
+    policy = make("aws:iam/rolePolicy:RolePolicy", {"role": role.id, "name": "in", "policy": POLICY})
+    managed = aws("iam").create_policy(PolicyName="seen", PolicyDocument=POLICY)["Policy"]["Arn"]
+    make("aws:iam/rolePolicyAttachment:RolePolicyAttachment", {"role": role.id, "policyArn": managed})
+    seen = engine.read(ROLE, role)
+    assert [item["name"] for item in seen.state["inlinePolicies"]] == [policy.id.rpartition(":")[2]]
+    assert seen.state["managedPolicyArns"] == [managed]
+    assert dict(engine.diff(ROLE, seen, {"assumeRolePolicy": TRUST}).detailedDiff) == {}
+
+
+def test_an_interface_that_lambda_keeps_is_named(
+    engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any]
+) -> None:
+    """Broken: a subnet that cannot go yet is tried until the time is up, and nobody learns what holds it."""
+    vpc = make(VPC, {"cidrBlock": "10.0.0.0/16"})
+    subnet = make(SUBNET, {"vpcId": vpc.id, "cidrBlock": "10.0.0.0/24", "availabilityZone": "us-east-1a"})
+    kept = aws("ec2").create_network_interface(SubnetId=subnet.id, Description="AWS Lambda VPC ENI-web")
+    interface = kept["NetworkInterface"]["NetworkInterfaceId"]
+    with pytest.raises(grpc.RpcError) as failed:
+        engine.delete(SUBNET, subnet)
+    assert f"{subnet.id} still has {interface} of Lambda" in failed.value.details()
+    aws("ec2").delete_network_interface(NetworkInterfaceId=interface)
 
 
 class Scripted:
