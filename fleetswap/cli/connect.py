@@ -15,10 +15,13 @@ from urllib.parse import urlsplit
 import botocore.session
 from botocore.exceptions import BotoCoreError
 
+from fleetswap.aws import credentials
+from fleetswap.aws.account import admitted
 from fleetswap.aws.errors import NO_CREDENTIALS, meant
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
+from fleetswap.cli.way import Way
 from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.text import one_line
 
@@ -35,26 +38,28 @@ class Joined:
     puts: BlockPuts
 
 
-def join(region: str | None, endpoint: str | None, *, connections: int) -> Joined:
+def join(way: Way, *, connections: int) -> Joined:
     """The ports of a region. `InputError` if there is no region, no credentials, or an invalid AWS setting."""
-    with joining(region, endpoint) as cloud:
+    with joining(way) as cloud:
         ebs, ec2 = cloud.ebs_and_ec2(connections)
         return Joined(cloud.region, DirectSnapshots(ebs, ec2), BlockPuts.of(cloud, ebs))
 
 
 @contextmanager
-def joining(region: str | None, endpoint: str | None) -> Iterator[Cloud]:
-    """AWS in a region, to create clients in this context. `InputError` as from `join`."""
+def joining(way: Way) -> Iterator[Cloud]:
+    """AWS in a region, to create clients in this context. `InputError` as from `join`, or for another account."""
+    endpoint = way.endpoint
     if endpoint is not None and (urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).netloc):
         raise InputError(
             f"--endpoint-url {endpoint} is not a URL: it must start with https:// or http:// and name a host"
         )
     with configured():
-        session = botocore.session.Session()
-        chosen = _region(session, region)
+        plain = credentials.session("", endpoint, way.access)
+        chosen = _region(plain, way.region)
+        session = credentials.session(chosen, endpoint, way.access)
         if session.get_credentials() is None:
             raise InputError(_local_credentials(endpoint) or NO_CREDENTIALS)
-        yield Cloud(chosen, endpoint)
+        yield admitted(Cloud(chosen, endpoint, way.access))
 
 
 @contextmanager

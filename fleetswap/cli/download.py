@@ -10,6 +10,7 @@ import typer
 from fleetswap.cli import options, results
 from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
+from fleetswap.cli.way import of_stack
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.text import amount
 from fleetswap.workflows.image import download as workflow
@@ -27,7 +28,9 @@ def download(
     connections: Annotated[
         int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent connections.")
     ] = CONNECTIONS,
+    stack: options.Stack = None,
     region: options.Region = None,
+    profile: options.Profile = None,
     endpoint_url: options.EndpointUrl = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -44,8 +47,9 @@ def download(
         )
     if not str(file).isprintable():
         raise InputError(f"{str(file)!r} cannot be printed on one line, as the result is: choose another file name")
-    joined = join(region, endpoint_url, connections=connections)
-    with Display("downloading", "gets", quiet=quiet) as display, in_region(joined.region, endpoint_url):
+    way = of_stack(stack, region, endpoint_url, profile)
+    joined = join(way, connections=connections)
+    with Display("downloading", "gets", quiet=quiet) as display, in_region(joined.region, way.endpoint):
         made = workflow.download(
             snapshot_id,
             file,

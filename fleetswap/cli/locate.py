@@ -16,6 +16,7 @@ from fleetswap.aws.rollout.finder import Finder
 from fleetswap.cli import project
 from fleetswap.cli.connect import configured, in_region, joining
 from fleetswap.cli.project import Project, StackFile
+from fleetswap.cli.way import Way, of_settings, settings_of
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout import view
@@ -52,6 +53,13 @@ EndpointUrl = Annotated[
     ),
 ]
 
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", show_default="the settings', or AWS_PROFILE", help="Profile of the AWS shared configuration."
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Place:
@@ -65,32 +73,21 @@ class Place:
     """The settings of its stack, if we are in its project."""
 
 
-def find(service: str | None, stack: str | None, region: str | None, endpoint: str | None) -> Place:
+def find(
+    service: str | None, stack: str | None, region: str | None, endpoint: str | None, profile: str | None = None
+) -> Place:
     """The requested service. Options take precedence over settings, and settings over the environment.
 
     Raises `InputError` if none or several may be meant, or AWS's settings are wrong, and `CloudError`.
     """
     here = project.find(Path.cwd())
-    settings = _settings(here, service, stack)
+    settings = settings_of(here, service, stack)
     if settings is not None:
         service = service or settings.setting(project.SERVICE)
-        region = region or settings.setting(project.REGION)
-        endpoint = endpoint or settings.setting(project.ENDPOINT)
     if service is None:
         raise InputError(_which(here, stack, settings))
-    return _open(here, service, settings.tag if settings else stack, region, endpoint)
-
-
-def _settings(here: Project | None, service: str | None, stack: str | None) -> StackFile | None:
-    """The settings that are meant: those of the stack; without one, of the only stack there is."""
-    if here is None:
-        return None
-    if stack is not None:
-        return here.stack(stack)
-    if service is not None:
-        return None
-    stacks = here.stacks()
-    return stacks[0] if len(stacks) == 1 else None
+    way = of_settings(settings, region, endpoint, profile)
+    return _open(here, service, settings.tag if settings else stack, way)
 
 
 def _which(here: Project | None, stack: str | None, settings: StackFile | None) -> str:
@@ -105,10 +102,10 @@ def _which(here: Project | None, stack: str | None, settings: StackFile | None) 
     return f"which service? Name it with --service, or its stack with --stack ({here.name} has: {stacks})"
 
 
-def _open(here: Project | None, service: str, stack: str | None, region: str | None, endpoint: str | None) -> Place:
-    with joining(region, endpoint) as cloud:
+def _open(here: Project | None, service: str, stack: str | None, way: Way) -> Place:
+    with joining(way) as cloud:
         finder = Finder(cloud.elbv2(), cloud.autoscaling())
-    with in_region(cloud.region, endpoint):
+    with in_region(cloud.region, way.endpoint):
         found = find_service(finder, service, stack)
     with configured():
         aws = Adapters(

@@ -19,7 +19,7 @@ Region = Annotated[
     str | None,
     typer.Option(
         metavar="REGION",
-        show_default="AWS_REGION, or the profile's",
+        show_default="the settings', AWS_REGION, or the profile's",
         help="Region of the snapshot.",
     ),
 ]
@@ -27,8 +27,22 @@ EndpointUrl = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        show_default="AWS's own",
+        show_default="the settings', or AWS's own",
         help="Endpoint for EBS direct and EC2 requests, such as a VPC endpoint or the local cloud.",
+    ),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", show_default="the settings', or AWS_PROFILE", help="Profile of the AWS shared configuration."
+    ),
+]
+Stack = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STACK",
+        show_default="the only one",
+        help="In a Pulumi project, the stack whose settings say how to reach AWS.",
     ),
 ]
 Json = Annotated[

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from fleetswap.domain import access
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.text import one_line
 
@@ -24,6 +25,7 @@ RELEASE = "fleetswap:release"
 SERVICE = "fleetswap:service"
 REGION = "aws:region"
 ENDPOINT = "fleetswap:endpoint"
+ACCOUNT = "fleetswap:account"
 
 _LINE = re.compile(r"""^(\s+)(['"]?)fleetswap:release\2\s*:\s*(?:[^\s#]\S*)?(\s+#.*)?$""")
 """The line of the setting, as Pulumi and people write it."""
@@ -46,7 +48,7 @@ class StackFile:
 
     def setting(self, key: str) -> str | None:
         """A string setting; None if it is not set. `InputError` if the file cannot be read."""
-        value = _config(self.path, _text(self.path)).get(key)
+        value = self._all().get(key)
         return value if isinstance(value, str) else None
 
     def config(self) -> dict[str, str]:
@@ -55,8 +57,21 @@ class StackFile:
         What `Pulumi.yaml` sets for all stacks is in it; what an environment of Pulumi ESC sets is not. `InputError` if
         the file cannot be read.
         """
-        every = {**self.shared, **_config(self.path, _text(self.path))}
-        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in every.items()}
+        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in self._all().items()}
+
+    def access(self) -> access.Access:
+        """How the stack reaches AWS, by its settings `aws:*`. `InputError` if they are not valid."""
+        given = {key.removeprefix("aws:"): value for key, value in self._all().items() if key.startswith("aws:")}
+        given.pop("region", None)
+        try:
+            found = access.Settings.of(given).access
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
+        account = self.setting(ACCOUNT)
+        return found if account is None else found.only(account)
+
+    def _all(self) -> dict[str, Any]:
+        return {**self.shared, **_config(self.path, _text(self.path))}
 
     def write_release(self, release: str) -> None:
         """Set the release in the settings; everything else in the file stays, character by character.
@@ -118,11 +133,14 @@ def find(folder: Path) -> Project | None:
 
 
 def _shared(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What a project's file sets for all stacks: a value, or an object with `value` (Pulumi project file reference)."""
+    """What a project's file sets for all stacks: a value, or an object with it (Pulumi project file reference)."""
     config = document.get("config")
     if not isinstance(config, dict):
         return {}
-    values = {key: given.get("value") if isinstance(given, dict) else given for key, given in config.items()}
+    values = {
+        key: given.get("value", given.get("default")) if isinstance(given, dict) else given
+        for key, given in config.items()
+    }
     return {key: value for key, value in values.items() if value is not None and ":" in key}
 
 

@@ -92,6 +92,15 @@ def rollback(
             rich_help_panel=NOW,
         ),
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default="the settings', or AWS_PROFILE",
+            help="Profile of the AWS shared configuration.",
+            rich_help_panel=NOW,
+        ),
+    ] = None,
     endpoint_url: Annotated[
         str | None,
         typer.Option(
@@ -127,10 +136,21 @@ def rollback(
     """
     if now and dry_run:
         _refuse_unused(context, "fleetswap rollback --now --dry-run", _show_now)
-        _show_now(to, stack, service, region, endpoint_url, as_json=as_json)
+        _show_now(to, stack, service, region, endpoint_url, profile, as_json=as_json)
     elif now:
         _refuse_unused(context, "fleetswap rollback --now", _now)
-        _now(to, stack, service, region, endpoint_url, health_deadline, write=write, as_json=as_json, quiet=quiet)
+        _now(
+            to,
+            stack,
+            service,
+            region,
+            endpoint_url,
+            profile,
+            health_deadline,
+            write=write,
+            as_json=as_json,
+            quiet=quiet,
+        )
     elif dry_run:
         _refuse_unused(context, "fleetswap rollback --dry-run", _show_pulumi)
         _show_pulumi(to, stack, as_json=as_json)
@@ -154,10 +174,11 @@ def _show_now(
     service: str | None,
     region: str | None,
     endpoint_url: str | None,
+    profile: str | None,
     *,
     as_json: bool,
 ) -> None:
-    at = locate.find(service, stack, region, endpoint_url)
+    at = locate.find(service, stack, region, endpoint_url, profile)
     found = workflow.status(at.service, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
     target = choose(found, to)
     serving = [each.release for each in found.serving] + [arn for arn, _ in found.strangers]
@@ -176,13 +197,14 @@ def _now(
     service: str | None,
     region: str | None,
     endpoint_url: str | None,
+    profile: str | None,
     health_deadline: float,
     *,
     write: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    at = locate.find(service, stack, region, endpoint_url)
+    at = locate.find(service, stack, region, endpoint_url, profile)
     if write and at.settings is None:
         raise InputError(
             f"--write: the settings file of stack {at.service.stack} is not here: run this in its Pulumi project"

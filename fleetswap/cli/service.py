@@ -25,6 +25,7 @@ def status(
     service: locate.Service = None,
     stack: locate.Stack = None,
     region: locate.Region = None,
+    profile: locate.Profile = None,
     endpoint_url: locate.EndpointUrl = None,
     as_json: options.Json = False,
 ) -> None:
@@ -33,7 +34,7 @@ def status(
     The command finds everything by tags, needs neither Pulumi nor its state, and only reads. What AWS does not answer
     is shown as unknown and is not an error.
     """
-    at = locate.find(service, stack, region, endpoint_url)
+    at = locate.find(service, stack, region, endpoint_url, profile)
     found = workflow.status(at.service, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
     if as_json:
         print_json(figures(found))
@@ -48,6 +49,7 @@ def abort(
     service: locate.Service = None,
     stack: locate.Stack = None,
     region: locate.Region = None,
+    profile: locate.Profile = None,
     endpoint_url: locate.EndpointUrl = None,
     as_json: options.Json = False,
 ) -> None:
@@ -56,7 +58,7 @@ def abort(
     The rollout restores the traffic itself and exits with status 3. This command cannot see whether a rollout is
     running; if none is, the request is dropped when the next one starts.
     """
-    at = locate.find(service, stack, region, endpoint_url)
+    at = locate.find(service, stack, region, endpoint_url, profile)
     why = one_line(reason) or REASON
     asked = workflow.abort(at.service, why, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
     if as_json:

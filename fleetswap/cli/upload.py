@@ -13,6 +13,7 @@ import typer
 from fleetswap.cli import options, results
 from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
+from fleetswap.cli.way import of_stack
 from fleetswap.domain.text import counted
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.request import AUTO, NONE, SAMPLES, UploadRequest
@@ -22,6 +23,9 @@ from fleetswap.workflows.image.upload import Uploaded
 
 _NOT_YET = "sha256:"
 """Stands for the identity until the file is read, so that everything else is judged before."""
+
+NO_STACK = "cli"
+"""Who owns what no stack owns."""
 
 
 class Sparse(StrEnum):
@@ -83,9 +87,10 @@ def upload(
         str,
         typer.Option(
             metavar="NAME",
-            help="Stack that owns the snapshot. Only its own snapshots are adopted, resumed or used as the parent.",
+            help="Stack that owns the snapshot. Only its own snapshots are adopted, resumed or used as the parent. In"
+            " its Pulumi project, its settings say how to reach AWS.",
         ),
-    ] = "cli",
+    ] = NO_STACK,
     data: Annotated[
         bool,
         typer.Option("--data", help="FILE is a data volume, not a boot disk, and needs no partition table."),
@@ -115,6 +120,7 @@ def upload(
         ),
     ] = None,
     region: options.Region = None,
+    profile: options.Profile = None,
     endpoint_url: options.EndpointUrl = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -146,8 +152,9 @@ def upload(
     )
     with ImageFile(file, data=data) as image:
         unbootable = None if data else image.disk.unbootable
-    joined = join(region, endpoint_url, connections=connections)
-    with Display("uploading", "puts", quiet=quiet) as display, in_region(joined.region, endpoint_url):
+    way = of_stack(None if stack == NO_STACK else stack, region, endpoint_url, profile)
+    joined = join(way, connections=connections)
+    with Display("uploading", "puts", quiet=quiet) as display, in_region(joined.region, way.endpoint):
         if unbootable is not None:
             display.say(f"warning: {file.name} {unbootable}, so it does not boot with UEFI")
         if identity is None:

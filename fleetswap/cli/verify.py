@@ -10,6 +10,7 @@ import typer
 from fleetswap.cli import options, results
 from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
+from fleetswap.cli.way import of_stack
 from fleetswap.domain.text import counted
 from fleetswap.workflows.image import verify as workflow
 from fleetswap.workflows.image.read_back import CONNECTIONS, Mismatch
@@ -23,7 +24,9 @@ def verify(
     connections: Annotated[
         int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent connections.")
     ] = CONNECTIONS,
+    stack: options.Stack = None,
     region: options.Region = None,
+    profile: options.Profile = None,
     endpoint_url: options.EndpointUrl = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -35,8 +38,9 @@ def verify(
     is compared, and without FILE the command only checks that every block can be read.
     """
     snapshot_id = options.snapshot(snapshot)
-    joined = join(region, endpoint_url, connections=connections)
-    with Display("verifying", "gets", quiet=quiet) as display, in_region(joined.region, endpoint_url):
+    way = of_stack(stack, region, endpoint_url, profile)
+    joined = join(way, connections=connections)
+    with Display("verifying", "gets", quiet=quiet) as display, in_region(joined.region, way.endpoint):
         found = workflow.verify(
             snapshot_id,
             file,

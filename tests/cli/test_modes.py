@@ -19,13 +19,14 @@ VALUES = {
     "--stack": "prod",
     "--service": "web",
     "--region": "us-east-1",
+    "--profile": "company",
     "--endpoint-url": "http://127.0.0.1:9",
     "--health-deadline": "300",
 }
 """Of the options that take one. Some are the defaults: to give one is to expect an effect all the same."""
 
 BOTH = {"--to", "--stack", "--json"}
-AWS = BOTH | {"--service", "--region", "--endpoint-url"}
+AWS = BOTH | {"--service", "--region", "--profile", "--endpoint-url"}
 TAKES: dict[tuple[str, ...], set[str]] = {
     (): BOTH | {"--yes", "--skip-preview"},
     ("--dry-run",): BOTH,
