@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from fleetswap.domain.errors import InputError
@@ -16,15 +15,16 @@ def settings_of(config: Mapping[str, str]) -> Settings:
 
     `InputError` reports all that is invalid, as a deploy would.
     """
-    given = {
-        key.removeprefix(f"{NAMESPACE}:"): value for key, value in config.items() if key.startswith(f"{NAMESPACE}:")
-    }
-    return parse(given, region=config.get("aws:region"))
+    ours, aws = (
+        {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+        for prefix in (f"{NAMESPACE}:", "aws:")
+    )
+    return parse(ours, region=aws.pop("region", None), aws=aws)
 
 
-def account_of(settings: Settings, config: Mapping[str, str]) -> str | None:
+def account_of(settings: Settings) -> str | None:
     """The account that the settings name, if they name exactly one."""
-    allowed = re.findall(r"\d{12}", config.get("aws:allowedAccountIds", ""))
+    allowed = settings.aws.access.allowed_account_ids
     return settings.account or (allowed[0] if len(allowed) == 1 else None)
 
 

@@ -13,6 +13,7 @@ import typer
 from fleetswap.cli import options, project
 from fleetswap.cli.connect import joining
 from fleetswap.cli.display import print_json
+from fleetswap.cli.way import Way
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.permissions.images import key_policy
 from fleetswap.domain.permissions.purposes import Purpose, policies
@@ -103,18 +104,18 @@ def _scope(file: project.StackFile, account: str | None, key: str | None) -> tup
     config = file.config()
     settings = settings_of(config)
     note = ""
-    known = account or account_of(settings, config)
+    known = account or account_of(settings)
     if known is None:
-        known, note = _ask(settings.region, settings.endpoint)
+        known, note = _ask(Way(settings.region, settings.endpoint, settings.aws.access))
     return scope_of(settings, stack=file.tag, account=known, key=key), note
 
 
-def _ask(region: str, endpoint: str | None) -> tuple[str, str]:
+def _ask(way: Way) -> tuple[str, str]:
     """The account of the credentials; without any, the placeholder, and why."""
     from fleetswap.aws.account import Account  # noqa: PLC0415 (not needed if the settings name the account)
 
     try:
-        with joining(region, endpoint) as cloud:
+        with joining(way) as cloud:
             return Account(cloud).id(), ""
     except FleetswapError as error:
         return PLACEHOLDER, (
