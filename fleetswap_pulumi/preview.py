@@ -17,15 +17,24 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 
 from fleetswap.aws.rollout.previews import Previews
 from fleetswap.domain.errors import CloudError, TryAgain
+from fleetswap.domain.rollout.rule import OWN, Rules
 from fleetswap_pulumi.checks import check_failures
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
+from fleetswap_pulumi.rule_inputs import RuleInputs, rule_inputs, rules_of
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
 
 REPLACING = ("release", "listener", "region")
 """Another value of these is another rule."""
+
+
+SECRET_SCHEMA = 2
+"""Of a preview rule whose header value is secret: the rule of an older version is updated because of this number."""
+
+VALUE = "value"
+"""The output with the header's value. It is no input: it is made when the rule is, and the rule keeps it."""
 
 
 class Inputs(ReachInputs):
@@ -36,10 +45,12 @@ class Inputs(ReachInputs):
     listener: str
     target_group: str
     tags: dict[str, str]
+    rules: RuleInputs | None = None
 
     def previews(self) -> Previews:
         """The client for the listener's preview rules, created for each operation."""
-        return Previews(self.admitted(self.listener).elbv2(), self.listener)
+        elbv2 = self.admitted(self.listener).elbv2()
+        return Previews(elbv2, self.listener, tags=self.tags, rules=rules_of(self.rules))
 
 
 class PreviewGuardProvider(ResourceProvider):
@@ -73,7 +84,7 @@ class PreviewGuardProvider(ResourceProvider):
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Delete every preview rule of the release."""
         inputs = Inputs.of(_props)
-        inputs.previews().remove(inputs.release)
+        inputs.previews().remove(inputs.release, inputs.target_group)
 
 
 class PreviewRuleProvider(PreviewGuardProvider):
@@ -81,24 +92,28 @@ class PreviewRuleProvider(PreviewGuardProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Find the rule, or create it."""
-        return CreateResult(_ensure(props), props)
+        arn, value = _ensure(props)
+        return CreateResult(arn, {**props, VALUE: value})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """A rule that was deleted has no ID."""
+        """A rule that was deleted has no ID. The value is what the rule has now, unless no state knows one yet."""
         inputs = Inputs.of(props)
-        return ReadResult(id_ if inputs.previews().exists(inputs.release) else "", props)
+        value = inputs.previews().value(inputs.release, inputs.target_group)
+        if value is None:
+            return ReadResult("", props)
+        return ReadResult(id_, {**props, VALUE: value} if props.get(VALUE) else props)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Correct the rule and its tags."""
-        arn = _ensure(_news)
+        arn, value = _ensure(_news)
         gone = sorted(set(_olds.get("tags", {})) - set(_news["tags"]))
         if gone:
             inputs = Inputs.of(_news)
             inputs.previews().tag(arn, inputs.tags, gone)
-        return UpdateResult(_news)
+        return UpdateResult({**_news, VALUE: value})
 
 
-def _ensure(props: dict[str, Any]) -> str:
+def _ensure(props: dict[str, Any]) -> tuple[str, str]:
     inputs = Inputs.of(props)
     try:
         return inputs.previews().ensure(inputs.release, inputs.target_group, inputs.tags)
@@ -114,7 +129,9 @@ class PreviewGuard(Resource, module="fleetswap", name="PreviewGuard"):
 
 
 class PreviewRule(Resource, module="fleetswap", name="PreviewRule"):
-    """The preview rule of a release, with its guard."""
+    """The preview rule of a release, with its guard. `value` is the secret value of its header."""
+
+    value: pulumi.Output[str]
 
     def __init__(
         self,
@@ -124,6 +141,7 @@ class PreviewRule(Resource, module="fleetswap", name="PreviewRule"):
         listener: pulumi.Output[str],
         target_group: pulumi.Output[str],
         tags: Mapping[str, str],
+        rules: Rules = OWN,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         inputs = {
@@ -135,10 +153,21 @@ class PreviewRule(Resource, module="fleetswap", name="PreviewRule"):
             "endpoint": context.endpoint,
             "access": context.reach,
             "tags": dict(tags),
+            "rules": rule_inputs(rules),
         }
         # Where they are replaced (`--replace`), the old ones go first: they delete all rules of the release, also one
         # that the new ones have just found. No rule here has traffic.
         first = pulumi.ResourceOptions(delete_before_replace=True)
         guard = PreviewGuard(name, inputs, pulumi.ResourceOptions.merge(opts, first))
-        after = pulumi.ResourceOptions(delete_before_replace=True, depends_on=[guard], replace_with=[guard])
-        super().__init__(PreviewRuleProvider(), name, inputs, pulumi.ResourceOptions.merge(opts, after))
+        after = pulumi.ResourceOptions(
+            delete_before_replace=True,
+            depends_on=[guard],
+            replace_with=[guard],
+            additional_secret_outputs=[VALUE],
+        )
+        super().__init__(
+            PreviewRuleProvider(),
+            name,
+            {**inputs, "schema_version": SECRET_SCHEMA, VALUE: None},
+            pulumi.ResourceOptions.merge(opts, after),
+        )

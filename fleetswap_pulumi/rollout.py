@@ -23,6 +23,7 @@ from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.rollout import model, record, rollout_tags
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.record import Kind
+from fleetswap.domain.rollout.rule import OWN, Rules
 from fleetswap.domain.rollout.state import State
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import run as workflow
@@ -35,6 +36,7 @@ from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.guardian import guarded
 from fleetswap_pulumi.policy import RolloutPolicy
 from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
+from fleetswap_pulumi.rule_inputs import RuleInputs, rule_inputs, rules_of
 from fleetswap_pulumi.speech import Speech, urn_of
 
 SCHEMA = 1
@@ -75,6 +77,7 @@ class Inputs(ReachInputs):
     switch_role: str | None = None
     alerts: str | None = None
     probe_host: str | None = None
+    rules: RuleInputs | None = None
     urn: str = ""
     """In whose row the rollout speaks."""
 
@@ -186,6 +189,7 @@ class RolloutArgs:
     switch_role: pulumi.Output[str]
     alerts: str | None
     probe_host: str | None = None
+    rules: Rules = OWN
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
@@ -226,6 +230,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "switch_role": args.switch_role,
             "alerts": args.alerts,
             "probe_host": args.probe_host,
+            "rules": rule_inputs(args.rules),
             "urn": urn_of("Rollout", name),
         }
         super().__init__(
@@ -250,7 +255,12 @@ def _adapters(inputs: Inputs, cloud: Cloud | None = None) -> Adapters:
         listener=inputs.listener,
         tags=inputs.tags,
         switch_role=inputs.switch_role,
+        rules=rules_of(inputs.rules),
     )
+
+
+def _prober(inputs: Inputs, aws: Adapters) -> HttpProber:
+    return aws.prober(inputs.probe_host, {target.release: target.target_group for target in inputs.sides})
 
 
 def _observe(inputs: Inputs) -> workflow.Observed:
@@ -272,7 +282,7 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
                 replace(inputs.order, owner=owner),
                 balancer=aws.balancer,
                 fleet=aws.fleet,
-                prober=HttpProber(inputs.listener, inputs.probe_host),
+                prober=_prober(inputs, aws),
                 clock=SystemClock(stop),
                 metrics=aws.metrics(),
                 switch=aws.switch,
@@ -321,7 +331,7 @@ def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -
             why,
             balancer=aws.balancer,
             fleet=aws.fleet,
-            prober=HttpProber(inputs.listener, inputs.probe_host),
+            prober=_prober(inputs, aws),
             clock=SystemClock(),
             switch=aws.switch,
             notifier=aws.notifier(inputs.alerts),

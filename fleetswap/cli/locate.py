@@ -13,6 +13,7 @@ import typer
 
 from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.finder import Finder
+from fleetswap.aws.rollout.previews import Previews
 from fleetswap.cli import project
 from fleetswap.cli.connect import configured, in_region, joining
 from fleetswap.cli.project import Project, StackFile
@@ -69,6 +70,7 @@ class Place:
     balancer: Balancer
     fleet: Fleet
     switch: Switch
+    previews: Previews
     settings: StackFile | None
     """The settings of its stack, if we are in its project."""
 
@@ -114,6 +116,7 @@ def _open(here: Project | None, service: str, stack: str | None, way: Way) -> Pl
             service=found.name,
             listener=found.listener,
             tags=tags.policy(found.stack, found.name, name=found.name),
+            rules=found.rules,
         )
     settings = here.stack(found.stack) if here is not None else None
-    return Place(found, aws.balancer, aws.fleet, aws.switch, settings)
+    return Place(found, aws.balancer, aws.fleet, aws.switch, aws.previews, settings)

@@ -11,6 +11,7 @@ import typer
 from fleetswap.cli import locate, options
 from fleetswap.cli.display import print_json
 from fleetswap.domain.rollout.model import Armed
+from fleetswap.domain.rollout.rule import PREVIEW_HEADER
 from fleetswap.domain.rollout.view import ReleaseView, ServiceView
 from fleetswap.domain.text import duration, one_line
 from fleetswap.workflows.clock import SystemClock
@@ -28,6 +29,10 @@ def status(
     profile: locate.Profile = None,
     endpoint_url: locate.EndpointUrl = None,
     as_json: options.Json = False,
+    show_secrets: Annotated[
+        bool,
+        typer.Option("--show-secrets", help="Also show the secret header that reaches a release before its traffic."),
+    ] = False,
 ) -> None:
     """Show the releases of a service, where its traffic goes, and what AWS is scheduled to do.
 
@@ -36,11 +41,14 @@ def status(
     """
     at = locate.find(service, stack, region, endpoint_url, profile)
     found = workflow.status(at.service, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
+    headers = _headers(at, found) if show_secrets else {}
     if as_json:
-        print_json(figures(found))
-    else:
-        for line in _lines(found):
-            typer.echo(line)
+        print_json(figures(found) | ({"previews": headers} if show_secrets else {}))
+        return
+    for line in _lines(found):
+        typer.echo(line)
+    for release, header in headers.items():
+        typer.echo(f"to reach {release} before its traffic: curl -H '{header}'")
 
 
 def abort(
@@ -66,6 +74,12 @@ def abort(
         return
     typer.echo(f"asked the rollout of {' and '.join(asked)} to abort: {why}")
     typer.echo("if it is running, it restores the traffic itself: check with `fleetswap status`", err=True)
+
+
+def _headers(at: locate.Place, now: ServiceView) -> dict[str, str]:
+    """The preview header of each release that has a preview rule, as the listener has it."""
+    values = {each.release: at.previews.value(each.release, each.target.target_group) for each in now.releases}
+    return {release: f"{PREVIEW_HEADER}: {value}" for release, value in values.items() if value is not None}
 
 
 def figures(now: ServiceView) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.model import Rule
+from fleetswap.domain.rollout.rule import OWN
 from fleetswap.workflows.clock import SystemClock
 from tests.cli.conftest import Local, Ran
 from tests.fakes.ebs import BLOCK, disk_bytes
@@ -85,22 +87,35 @@ class Region:
 class Service:
     """A service with the releases a (the standby) and b (live), as a rollout from a to b leaves it."""
 
+    rules = OWN
+
     def __init__(self, region: Region, stack: str = "fleetswap/prod", name: str = "") -> None:
         self.region = region
         self.name = name or f"s{next(region.numbers)}"
         self.stack = stack
-        elb = region.elb
-        balancer = elb.create_load_balancer(Name=f"{self.name}-{stack[-4:]}", Subnets=region.subnets, Tags=self._tags())
-        self.listener = elb.create_listener(
+        self.arns: dict[str, str] = {}
+        self.listener = self.make_listener()
+        given = tags.policy(stack, self.name, name=self.name)
+        self.balancer = Balancer(region.elb, tags=given, rules=self.rules)
+        shared = self.rules.priorities is not None
+        self.switch = Switch(
+            region.scheduler, service=self.name, stack=stack, listener=self.listener, shared=shared, role=ROLE
+        )
+
+    def make_listener(self) -> str:
+        """One of a load balancer of its own."""
+        elb, stack = self.region.elb, self.stack
+        balancer = elb.create_load_balancer(
+            Name=f"{self.name}-{stack[-4:]}", Subnets=self.region.subnets, Tags=self._tags()
+        )
+        made = elb.create_listener(
             LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"],
             Protocol="HTTP",
             Port=80,
             DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}],
             Tags=self._tags(),
-        )["Listeners"][0]["ListenerArn"]
-        self.arns: dict[str, str] = {}
-        self.balancer = Balancer(elb, tags=tags.policy(stack, self.name, name=self.name))
-        self.switch = Switch(region.scheduler, service=self.name, stack=stack, listener=self.listener, role=ROLE)
+        )
+        return str(made["Listeners"][0]["ListenerArn"])
 
     def settled(self) -> Service:
         self.release("a", 1, 1)
@@ -118,7 +133,7 @@ class Service:
         self.arns[letter] = made["TargetGroups"][0]["TargetGroupArn"]
         # Like every release's: without a rule that forwards to it, its targets are unused and not checked.
         given = tags.policy(self.stack, self.name, name=name, release=name)
-        Previews(region.elb, self.listener).ensure(name, self.arns[letter], given)
+        Previews(region.elb, self.listener, tags=given, rules=self.rules).ensure(name, self.arns[letter], given)
         region.scaling.create_auto_scaling_group(
             AutoScalingGroupName=name,
             MinSize=minimum,
@@ -159,14 +174,14 @@ def region(endpoint: str) -> Region:
         return Region(endpoint)
 
 
-CLIENTS: dict[tuple[str, str, str | None], Any] = {}
+CLIENTS: dict[tuple[str, ...], Any] = {}
 
 
 def once_for_all(name: str, make: Callable[[Cloud], Any]) -> Callable[[Cloud], Any]:
     """A method that makes a client of the cloud, or has made it before: it takes longer than what the client is for."""
 
     def client(cloud: Cloud) -> Any:
-        key = (name, cloud.region, cloud.endpoint)
+        key = (name, cloud.region, cloud.endpoint or os.environ["AWS_ENDPOINT_URL"])
         if key not in CLIENTS:
             CLIENTS[key] = make(cloud)
         return CLIENTS[key]

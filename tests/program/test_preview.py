@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from fleetswap.aws.rollout import listener_rules
+from fleetswap.aws.rollout import previews as rules_module
+from fleetswap.aws.rollout.listener_rules import values_of
 from fleetswap.aws.rollout.previews import Previews
 from fleetswap.domain.errors import CloudError
-from fleetswap.domain.release.plan import preview_priority
-from fleetswap.domain.rollout.model import PREVIEW_HEADER, PRIORITY, preview_value
-from fleetswap_pulumi.preview import PreviewGuardProvider, PreviewRuleProvider
+from fleetswap.domain.rollout.rule import OWN, PREVIEW_HEADER, PRIORITY, preview_priority
+from fleetswap_pulumi.preview import SECRET_SCHEMA, PreviewGuardProvider, PreviewRuleProvider
 from localcloud.server import LocalCloud
 from tests.localcloud.clients import Clients
 from tests.localcloud.elbv2.test_listeners import FIXED, listener, target_groups
@@ -53,7 +57,13 @@ class Site:
         return made["Rules"][0]["RuleArn"]
 
     def previews(self) -> Previews:
-        return Previews(self.clients.elbv2, self.listener, sleep=lambda _: None)
+        return Previews(self.clients.elbv2, self.listener, tags=self.inputs()["tags"], sleep=lambda _: None)
+
+
+def first_priority(release: str) -> int:
+    found = preview_priority(release, (), OWN.previews)
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -68,10 +78,10 @@ def test_a_rule_is_made_once(site: Site) -> None:
     again = rules.create(site.inputs())
     assert first.id == again.id
     (rule,) = site.rules()
-    assert rule["Conditions"][0]["HttpHeaderConfig"] == {
-        "HttpHeaderName": PREVIEW_HEADER,
-        "Values": [preview_value(site.listener, "web-1")],
-    }
+    header = rule["Conditions"][0]["HttpHeaderConfig"]
+    assert header["HttpHeaderName"] == PREVIEW_HEADER
+    assert header["Values"] == [(first.outs or {})["value"]] == [(again.outs or {})["value"]]
+    assert re.fullmatch(r"web-1\.[0-9a-f]{32}", header["Values"][0])
     assert rule["Actions"][0]["TargetGroupArn"] == site.target_groups[0]
     (tags,) = site.clients.elbv2.describe_tags(ResourceArns=[rule["RuleArn"]])["TagDescriptions"]
     assert {"Key": "fleetswap:stack", "Value": "fleetswap/test"} in tags["Tags"]
@@ -111,7 +121,7 @@ def test_a_rule_of_a_deployer_that_died_goes_with_its_target_group(site: Site) -
 
 def test_a_taken_priority_is_no_failure(site: Site) -> None:
     """Two releases, or somebody's own rule, with one number: the second could never be deployed."""
-    wanted = preview_priority("web-1", ())
+    wanted = first_priority("web-1")
     foreign = [site.take(wanted), site.take(PRIORITY)]
     made = rules.create(site.inputs())
     (ours,) = [rule for rule in site.rules() if rule["RuleArn"] == made.id]
@@ -126,7 +136,7 @@ def test_the_rule_of_an_older_version_is_not_taken_over(site: Site) -> None:
     forward: Any = {"Type": "forward", "TargetGroupArn": site.target_groups[0]}
     old = site.clients.elbv2.create_rule(
         ListenerArn=site.listener,
-        Priority=preview_priority("web-1", ()),
+        Priority=first_priority("web-1"),
         Conditions=[{"Field": "http-header", "HttpHeaderConfig": header}],
         Actions=[forward],
     )["Rules"][0]["RuleArn"]
@@ -136,21 +146,97 @@ def test_the_rule_of_an_older_version_is_not_taken_over(site: Site) -> None:
     assert rules.read(made.id, made.outs or {}).id == made.id
 
 
-def test_a_rule_that_is_made_but_not_seen_yet_is_waited_for(site: Site) -> None:
+def test_a_rule_that_is_made_but_not_seen_yet_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stale answer after a lost one would end the deploy, or make a second rule."""
     previews = site.previews()
     made = previews.ensure("web-1", site.target_groups[0], {"Name": "web-1"})
-    real, stale = previews._rules, iter((True, True, False))
-    previews._rules = lambda: iter(()) if next(stale) else real()  # type: ignore[method-assign]
+    real, stale = listener_rules.rules_of, iter((True, True, False))
+    monkeypatch.setattr(rules_module, "rules_of", lambda *asked: [] if next(stale) else real(*asked))
     assert previews.ensure("web-1", site.target_groups[0], {"Name": "web-1"}) == made
-    previews._rules = lambda: iter(())  # type: ignore[method-assign]
+    monkeypatch.setattr(rules_module, "rules_of", lambda *_: [])
     with pytest.raises(CloudError, match="does not show yet"):
         previews.ensure("web-1", site.target_groups[0], {"Name": "web-1"})
 
 
+def test_the_value_of_an_older_version_is_replaced(site: Site) -> None:
+    """A listener that others may read would let them work out the header of every release, for ever."""
+    former = hashlib.sha256(f"{site.listener} web-1".encode()).hexdigest()[:32]
+    header: Any = {"HttpHeaderName": PREVIEW_HEADER, "Values": [former]}
+    forward: Any = {"Type": "forward", "TargetGroupArn": site.target_groups[0]}
+    old = site.clients.elbv2.create_rule(
+        ListenerArn=site.listener,
+        Priority=first_priority("web-1"),
+        Conditions=[{"Field": "http-header", "HttpHeaderConfig": header}],
+        Actions=[forward],
+    )["Rules"][0]["RuleArn"]
+    assert site.previews().value("web-1", site.target_groups[0]) == former, "a rollout can still probe through it"
+    state = site.inputs()
+    assert rules.read(old, state).outs == state, "a refresh changes nothing"
+    new = site.inputs(schema_version=SECRET_SCHEMA)
+    diff = rules.diff(old, state, new)
+    assert (diff.changes, diff.replaces) == (True, [])
+    value = (rules.update(old, state, new).outs or {})["value"]
+    (rule,) = site.rules()
+    assert rule["RuleArn"] == old
+    assert rule["Conditions"][0]["HttpHeaderConfig"]["Values"] == [value]
+    assert rules.diff(old, {**new, "value": value}, new).changes is False
+
+
+SHARED = {
+    "priorities": [100.0, 105.0],
+    "hosts": ["shop.example.com"],
+    "paths": ["/api/*"],
+    "preview_sources": ["203.0.113.0/24"],
+}
+
+
+def test_a_preview_rule_takes_only_what_is_the_services(site: Site) -> None:
+    """On a shared listener the header would lead requests for others' hosts here, from anywhere."""
+    made = rules.create(site.inputs(rules=SHARED))
+    (rule,) = site.rules()
+    assert 100 <= int(rule["Priority"]) <= 104, "the last one is that of the rule with the weights"
+    value = (made.outs or {})["value"]
+    assert {condition["Field"]: values_of(condition) for condition in rule["Conditions"]} == {
+        "http-header": (value,),
+        "source-ip": ("203.0.113.0/24",),
+        "host-header": ("shop.example.com",),
+        "path-pattern": ("/api/*",),
+    }
+
+
+def test_conditions_and_priority_follow_the_settings(site: Site) -> None:
+    """A rule of the old host would stay, or one in a range that another service has been given since."""
+    made = rules.create(site.inputs(rules=SHARED))
+    moved = site.inputs(rules={"priorities": [200.0, 205.0], "hosts": ["www.example.com"]})
+    assert rules.diff(made.id, made.outs or {}, moved).replaces == []
+    after = rules.update(made.id, made.outs or {}, moved).outs or {}
+    (rule,) = site.rules()
+    assert rule["RuleArn"] == made.id
+    assert 200 <= int(rule["Priority"]) <= 204
+    assert {condition["Field"] for condition in rule["Conditions"]} == {"http-header", "host-header"}
+    assert after["value"] == (made.outs or {})["value"], "whoever has the header can go on using it"
+
+
+def test_two_stacks_may_have_a_release_of_one_id(site: Site) -> None:
+    """The deploy of one stack would take the other's preview rule, and its destroy would delete it."""
+    theirs = rules.create(site.inputs(tags={"Name": "web-1", "fleetswap:stack": "fleetswap/other"}))
+    ours = rules.create(site.inputs(target_group=1))
+    assert ours.id != theirs.id
+    guards.delete("x", site.inputs(target_group=1))
+    assert [rule["RuleArn"] for rule in site.rules()] == [theirs.id]
+
+
+def test_a_range_that_is_full_is_told(site: Site) -> None:
+    """The deploy would wait for a rule that never shows."""
+    for priority in range(100, 105):
+        site.take(priority)
+    with pytest.raises(CloudError, match=r"all priorities from 100 to 104 .* are taken, so web-1 can have no preview"):
+        rules.create(site.inputs(rules=SHARED))
+
+
 def test_target_group_and_tags_are_put_right(site: Site) -> None:
     """A rule that a hand has changed would preview another release, and a cost tag stay for ever."""
-    old = site.inputs(tags={"Name": "web-1", "team": "old"})
+    old = site.inputs(tags={**site.inputs()["tags"], "team": "old"})
     made = rules.create(old)
     new = site.inputs(target_group=1)
     diff = rules.diff(made.id, old, new)

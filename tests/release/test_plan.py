@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine
-from fleetswap.domain.release.plan import Plan, plan, preview_priority, served
+from fleetswap.domain.release.plan import Plan, plan, served
 
 SOURCE = FileImage("disk.raw")
 MACHINE = Machine(instance_types=("c7i.large",), on_demand_base=2, on_demand_percent=0)
@@ -131,20 +131,3 @@ def test_a_maximum_grows_in_place_and_never_shrinks() -> None:
     grown = plan(ledger, entry(2), kept_images=0, max_size=9)
     assert {running.max_size for running in grown.running} == {9}
     assert plan(grown.ledger, entry(2), kept_images=0, max_size=3).ledger == grown.ledger
-
-
-@given(st.text(min_size=1), st.sets(st.integers(1, 40_000).map(str), max_size=100))
-def test_preview_rules_come_before_the_rollouts_rule(release: str, others: set[str]) -> None:
-    """A preview rule behind the weights would never be reached; one with another's number could not be made."""
-    first = preview_priority(release, ())
-    for taken in (others, {*others, str(first)}, {"default", *others, *map(str, range(first, first + 9))}):
-        found = preview_priority(release, taken)
-        assert 1 <= found < 50_000
-        assert str(found) not in taken
-    assert preview_priority(release, ()) == first
-
-
-def test_priorities_go_on_from_the_first_after_the_last() -> None:
-    """With the last number taken there would seem to be none."""
-    taken = {str(number) for number in range(2, 40_001)}
-    assert preview_priority("web-1", taken) == 1

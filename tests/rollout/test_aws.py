@@ -24,9 +24,10 @@ from fleetswap.domain.errors import CloudError, InputError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Answer, Target, Verdict
-from fleetswap.domain.rollout.model import PRIORITY, Group, Order, ReleaseTarget, Rule
+from fleetswap.domain.rollout.model import Group, Order, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Ending, Notice
 from fleetswap.domain.rollout.policy import Check, Policy
+from fleetswap.domain.rollout.rule import PRIORITY
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout.run import Outcome, observe, retire, roll_out
 

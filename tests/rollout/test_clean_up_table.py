@@ -467,7 +467,7 @@ def test_what_is_refused_or_not_answered_is_tried_again_for_a_while() -> None:
     ("known", "problem", "first"),
     [
         ({}, "could not restore the traffic to live (x), so new keeps its machines: run `pulumi up` again", None),
-        ({"home": None}, "could not restore rule 50000 of the listener (x), so new keeps its machines: run", None),
+        ({"home": None}, "could not restore the rule with the weights (x), so new keeps its machines: run", None),
         ({"armed_until": 2000.0}, "so new keeps its machines; the dead man's switch will try: run", None),
         ({"moved": False}, "could not confirm that new has no traffic (x), so it keeps its machines: run", None),
         ({"touched": (ScheduleScaleIn(NEW, 9),)}, "so new keeps its machines", CancelScaleIn(NEW)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from importlib import metadata
@@ -90,11 +91,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory, engine_bin: Path, aws: Repla
     return Imported(tmp_path_factory.mktemp("stack"), engine_bin, aws)
 
 
-def test_an_upgrade_changes_nothing(stack: Imported) -> None:
+def test_an_upgrade_makes_preview_headers_secret_and_changes_nothing_else(stack: Imported) -> None:
     """The first deploy after an upgrade would change, or replace, what no one has asked it to."""
     said = stack.preview("preview")
     all_but_default_providers = [each for each in V0_1.resources() if not each["urn"].endswith("::default")]
-    assert told(said) == [f"{len(all_but_default_providers)} unchanged"], said
+    assert told(said) == ["~ 2 to update", f"{len(all_but_default_providers) - 2} unchanged"], said
+    assert len(re.findall(r"~ .*PreviewRule web-\w+ update", said)) == 2, said
     assert "Outputs:" not in said, said
 
 

@@ -13,7 +13,10 @@ from fleetswap.aws.rollout.balancer import Balancer
 from fleetswap.aws.rollout.fleet import Fleet
 from fleetswap.aws.rollout.metrics import LOCAL_PERIOD, PERIOD, Metrics
 from fleetswap.aws.rollout.notifier import Topic, region_of
+from fleetswap.aws.rollout.previews import Previews
+from fleetswap.aws.rollout.probe import HttpProber
 from fleetswap.aws.rollout.switch import Switch
+from fleetswap.domain.rollout.rule import OWN, Rules
 
 if TYPE_CHECKING:
     from fleetswap.aws.session import Cloud
@@ -31,21 +34,38 @@ class Adapters:
         listener: str,
         tags: Mapping[str, str],
         switch_role: str | None = None,
+        rules: Rules | None = OWN,
     ) -> None:
-        """`stack` is as in the tags, `tags` are for a rule that has to be made.
+        """`stack` is as in the tags, `tags` are for a rule that has to be made, `rules` says where; see `Balancer`.
 
         Without a `switch_role`, what an earlier run armed is found all the same, and can be disarmed.
         """
         self._cloud = cloud
         self._listener = listener
-        self.balancer = Balancer(cloud.elbv2(), tags=tags)
+        elbv2 = cloud.elbv2()
+        self.balancer = Balancer(elbv2, tags=tags, rules=rules)
+        self.previews = Previews(elbv2, listener, tags=tags, rules=rules or OWN)
         self.fleet = Fleet(cloud.autoscaling(), cloud.ec2(), stack=stack)
-        self.switch = Switch(cloud.scheduler(), service=service, stack=stack, listener=listener, role=switch_role)
+        self.switch = Switch(
+            cloud.scheduler(),
+            service=service,
+            stack=stack,
+            listener=listener,
+            shared=rules is None or rules.priorities is not None,
+            role=switch_role,
+        )
 
     def metrics(self) -> Metrics:
         """CloudWatch, which only a rollout asks: to make a client takes time that a preview does without."""
         period = PERIOD if self._cloud.endpoint is None else LOCAL_PERIOD
         return Metrics(self._cloud.cloudwatch(), listener=self._listener, period=period)
+
+    def prober(self, host: str | None, target_groups: Mapping[str, str]) -> HttpProber:
+        """What asks through the load balancer. `host` is the `Host` to ask by, if not the URL's.
+
+        `target_groups` are those of the releases, by which their preview rules are known without another call.
+        """
+        return HttpProber(lambda release: self.previews.value(release, target_groups.get(release)), host)
 
     def notifier(self, topic: str | None) -> Topic | None:
         """Whom a rollout tells of its end: the SNS topic with this ARN, in its own region; None if there is none."""

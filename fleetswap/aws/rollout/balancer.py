@@ -1,24 +1,33 @@
 """The load balancer (ELBv2) of a rollout: its one listener rule, that rule's tags, and the health of targets.
 
-The rule is found by listener and priority, so a deployer needs no memory to find it. This module creates, changes and
-deletes that rule and nothing else, and never decides who gets traffic. Implements
-`fleetswap.workflows.rollout.ports.Balancer`.
+On a listener of the stack's own, the rule is found by its priority; on an existing one by its tags, so a deployer needs
+no memory to find it. This module creates, changes and deletes that rule and nothing else, and never decides who gets
+traffic. Implements `fleetswap.workflows.rollout.ports.Balancer`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
 from fleetswap.aws.errors import code, explained
-from fleetswap.domain import tags as names
+from fleetswap.aws.rollout.listener_rules import (
+    AnyRule,
+    conditions_of,
+    is_of,
+    move,
+    plain,
+    rules_of,
+    tags_of,
+)
+from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError, TryAgain
 from fleetswap.domain.rollout.health import Target
-from fleetswap.domain.rollout.model import PRIORITY, Rule
+from fleetswap.domain.rollout.model import Rule
+from fleetswap.domain.rollout.rule import OWN, Rules
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
@@ -29,9 +38,6 @@ LONE_WEIGHT = 1
 LAST = frozenset({"forward", "redirect", "fixed-response"})
 """The actions that end a rule; exactly one of them is its last (ModifyRule, Actions)."""
 
-CONDITIONS: Any = [{"Field": "path-pattern", "Values": ["/*"]}]
-"""The one condition of the rule: it takes every request that no rule before it has taken."""
-
 _IN_TAGS = " +-=._:/@"
 """Beside letters and digits (Elastic Load Balancing user guide, "Tags for your Application Load Balancer")."""
 
@@ -39,10 +45,16 @@ _IN_TAGS = " +-=._:/@"
 class Balancer:
     """The rule of one service. Safe to share between threads, as the client is."""
 
-    def __init__(self, client: ElasticLoadBalancingv2Client, *, tags: Mapping[str, str]) -> None:
-        """`tags` are put on the rule when it is made."""
+    def __init__(
+        self, client: ElasticLoadBalancingv2Client, *, tags: Mapping[str, str], rules: Rules | None = OWN
+    ) -> None:
+        """`tags` are put on the rule when it is made.
+
+        `rules` says where. None: nobody knows, so the rule is found by its tags, and is not made if there is none.
+        """
         self._client = client
         self._tags = dict(tags)
+        self._rules = rules
         self._known: set[str] = set()
 
     def rule(self, listener: str) -> Rule | None:
@@ -55,9 +67,8 @@ class Balancer:
         if found is None:
             return None
         request = {"RuleArn": found["RuleArn"], "Actions": [_writable(action) for action in found["Actions"]]}
-        return Rule(
-            weights=weights_of(found["Actions"]), verbatim=json.dumps(request, sort_keys=True), odd=tuple(_odd(found))
-        )
+        odd = tuple(_odd(found, self._rules)) if self._rules is not None else ()
+        return Rule(weights=weights_of(found["Actions"]), verbatim=json.dumps(request, sort_keys=True), odd=odd)
 
     def forward(self, listener: str, weights: tuple[tuple[str, int], ...]) -> None:
         """Write the weights, making the rule if there is none. Repeating it changes nothing.
@@ -84,14 +95,20 @@ class Balancer:
                     raise
 
     def mend(self, listener: str) -> None:
-        """Take off the rule what `Rule.odd` tells: other conditions than its own, and stickiness. The weights stay."""
+        """Take off the rule what `Rule.odd` tells: another priority and other conditions than its own, and stickiness.
+
+        The weights stay.
+        """
         found = self._find(listener)
-        if found is not None:
+        if found is not None and self._rules is not None:
             weights = weights_of(found["Actions"])
             forward = [_forward(weights)] if weights else []
             actions = _with_others(found["Actions"], forward) if forward else found["Actions"]
             with explained("elasticloadbalancing:ModifyRule", found["RuleArn"]):
-                self._client.modify_rule(RuleArn=found["RuleArn"], Conditions=CONDITIONS, Actions=cast("Any", actions))
+                conditions = cast("Any", conditions_of(self._rules))
+                self._client.modify_rule(RuleArn=found["RuleArn"], Conditions=conditions, Actions=cast("Any", actions))
+            if found["Priority"] != str(self._rules.priority):
+                move(self._client, found["RuleArn"], self._rules.priority)
 
     def targets(self, target_group: str) -> tuple[Target, ...]:
         """The targets and their health. Raises `TryAgain` or `CloudError`."""
@@ -117,14 +134,7 @@ class Balancer:
         found = self._find(listener)
         if found is None:
             return {}
-        with explained("elasticloadbalancing:DescribeTags", found["RuleArn"]):
-            try:
-                answer = self._client.describe_tags(ResourceArns=[found["RuleArn"]])
-            except ClientError as error:
-                if code(error) == "RuleNotFound":  # deleted since it was found
-                    return {}
-                raise
-        return {tag["Key"]: tag.get("Value", "") for each in answer["TagDescriptions"] for tag in each["Tags"]}
+        return tags_of(self._client, [found["RuleArn"]]).get(found["RuleArn"], {})
 
     def tag(self, listener: str, tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
         """Write tags of the rule, and remove others, if there is a rule. Repeating it changes nothing.
@@ -148,44 +158,50 @@ class Balancer:
         tags = [{"Key": key, "Value": value} for key, value in self._tags.items()]
         return {"Tags": tags} if tags else {}
 
-    def _find(self, listener: str) -> Mapping[str, Any] | None:
-        with explained("elasticloadbalancing:DescribeRules", listener), _absent_if("ListenerNotFound"):
-            for page in self._client.get_paginator("describe_rules").paginate(ListenerArn=listener):
-                for rule in page["Rules"]:
-                    if rule["Priority"] == str(PRIORITY):
-                        return cast("Mapping[str, Any]", rule) if self._is_ours(rule["RuleArn"]) else None
-        return None
-
-    def _is_ours(self, arn: str) -> bool:
-        """False if the rule is gone. Someone else's is refused (`InputError`): it must not be written, nor deleted."""
-        service = self._tags.get(names.SERVICE)
-        if service is None or arn in self._known:
-            return True
-        with explained("elasticloadbalancing:DescribeTags", arn):
-            try:
-                answer = self._client.describe_tags(ResourceArns=[arn])
-            except ClientError as error:
-                if code(error) == "RuleNotFound":
-                    return False
-                raise
-        its = {tag["Key"]: tag.get("Value", "") for each in answer["TagDescriptions"] for tag in each["Tags"]}
-        if its.get(names.SERVICE) != service or names.STACK not in its:
+    def _find(self, listener: str) -> AnyRule | None:
+        """The rule, wherever it stands. Someone else's at its priority is an `InputError`: it must not be written."""
+        rules = rules_of(self._client, listener)
+        known = next((rule for rule in rules if rule["RuleArn"] in self._known), None)
+        if known is not None:
+            return known
+        there = next((rule for rule in rules if self._rules and rule["Priority"] == str(self._rules.priority)), None)
+        if tags.SERVICE not in self._tags:
+            return there
+        own = self._rules is not None and self._rules.priorities is None
+        asked = [] if own else [rule["RuleArn"] for rule in rules if rule["Priority"] != "default"]
+        if own and there is not None:
+            asked = [there["RuleArn"]]
+        found = tags_of(self._client, asked)
+        ours = next((rule for rule in rules if self._is_ours(found.get(rule["RuleArn"], {}), own=own)), None)
+        if ours is not None:
+            self._known.add(ours["RuleArn"])
+        elif there is not None and there["RuleArn"] in found:
             raise InputError(
-                f"rule {arn} has priority {PRIORITY} of the listener, but not the tags of service {service}: give it"
-                " another priority"
+                f"rule {there['RuleArn']} has priority {there['Priority']} of the listener, but not the tags of service"
+                f" {self._tags[tags.SERVICE]}: give it another priority"
             )
-        self._known.add(arn)
-        return True
+        return ours
+
+    def _is_ours(self, its: Mapping[str, str], *, own: bool) -> bool:
+        """A preview rule has the tag of its release as well. An own listener is of one stack, whatever its name."""
+        if tags.RELEASE in its:
+            return False
+        return is_of(its, {**self._tags, tags.STACK: its[tags.STACK]} if own and tags.STACK in its else self._tags)
 
     def _write(self, listener: str, actions: Sequence[Any]) -> None:
         found = self._find(listener)
         if found is None:
+            if self._rules is None:
+                raise InputError(
+                    f"no rule of {listener} has the tags of service {self._tags.get(tags.SERVICE)}: run `pulumi up`,"
+                    " which knows where to create it"
+                )
             with explained("elasticloadbalancing:CreateRule", listener):
                 try:
                     made = self._client.create_rule(
                         ListenerArn=listener,
-                        Priority=PRIORITY,
-                        Conditions=CONDITIONS,
+                        Priority=self._rules.priority,
+                        Conditions=conditions_of(self._rules),
                         Actions=actions,
                         **self._tagged(),
                     )
@@ -197,7 +213,7 @@ class Balancer:
             # A lost answer: botocore's second try met the rule that its first one had made.
             found = self._find(listener)
             if found is None:
-                raise TryAgain(f"the rule {PRIORITY} of {listener} exists, but does not show yet")
+                raise TryAgain(f"rule {self._rules.priority} of {listener} exists, but does not show yet")
         with explained("elasticloadbalancing:ModifyRule", found["RuleArn"]):
             self._client.modify_rule(
                 RuleArn=found["RuleArn"], Actions=cast("Any", _with_others(found["Actions"], actions))
@@ -227,27 +243,19 @@ def _with_others(now: Sequence[Any], last: Sequence[Any]) -> list[Any]:
     return [*others, *ends]
 
 
-def _odd(rule: Mapping[str, Any]) -> Iterator[str]:
-    """What a hand has put on the rule, in words."""
-    for condition in rule.get("Conditions", ()):
-        values = condition.get("Values") or next(
-            (part["Values"] for part in condition.values() if isinstance(part, dict) and "Values" in part), ()
-        )
-        if {"Field": condition["Field"], "Values": list(values)} not in CONDITIONS:
-            yield f"condition {condition['Field']} {' '.join(map(str, values))}".strip()
+def _odd(rule: AnyRule, rules: Rules) -> Iterator[str]:
+    """What a person has put on the rule, or the settings no longer say, in words."""
+    if rule["Priority"] != str(rules.priority):
+        yield f"priority {rule['Priority']} instead of {rules.priority}"
+    wanted, has = plain(conditions_of(rules)), plain(rule.get("Conditions", ()))
+    for field, _, values in sorted(has - wanted, key=str):
+        yield f"condition {field} {' '.join(sorted(values))}".strip()
+    if not has - wanted:
+        for field, _, values in sorted(wanted - has, key=str):
+            yield f"no condition {field} {' '.join(sorted(values))}"
     for action in rule["Actions"]:
         if action.get("ForwardConfig", {}).get("TargetGroupStickinessConfig", {}).get("Enabled"):
             yield "stickiness, which keeps users on one release whatever the weights are"
-
-
-@contextmanager
-def _absent_if(expected: str) -> Iterator[None]:
-    """Take the error of a thing that does not exist for an answer: there is nothing."""
-    try:
-        yield
-    except ClientError as error:
-        if code(error) != expected:
-            raise
 
 
 def tag_value(text: str) -> str:

@@ -1,12 +1,13 @@
-"""The preview rules of releases (ELBv2): found by their condition, created if missing, deleted wherever they are.
+"""The preview rules of releases (ELBv2): found by their header, created if missing, deleted wherever they are.
 
 AWS gives a rule no name of our choice, so a lost response, or a deployer that dies, leaves a rule that no state knows.
-It is found again by its header, whose value belongs to one release alone. This module never touches the rule with the
-weights, or rules of others.
+It is found again by its header, whose value begins with the release's ID and ends with a random token: the rule itself
+is where the token is kept. This module never touches the rule with the weights, or rules of others.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -15,9 +16,17 @@ from botocore.exceptions import ClientError
 
 from fleetswap.aws.errors import code, explained
 from fleetswap.aws.rollout.balancer import weights_of
-from fleetswap.domain.errors import TryAgain
-from fleetswap.domain.release.plan import preview_priority
-from fleetswap.domain.rollout.model import PREVIEW_HEADER, preview_value
+from fleetswap.aws.rollout.listener_rules import AnyRule, conditions_of, is_of, move, plain, rules_of, tags_of
+from fleetswap.domain.errors import CloudError, TryAgain
+from fleetswap.domain.rollout.rule import (
+    OWN,
+    PREVIEW_HEADER,
+    Rules,
+    is_current,
+    is_former,
+    preview_priority,
+    preview_value,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
@@ -27,38 +36,46 @@ PAUSE_SECONDS = 1.0
 """How often a rule is looked for whose priority is taken, and the pause between two looks: a rule that was just made
 may not be seen for seconds (eventual consistency), and another may take the same number at the same time."""
 
+TOKEN_BYTES = 16
+"""Of randomness, as hexadecimal digits: nobody guesses 128 bits."""
+
 
 class Previews:
-    """The preview rules of one listener. Safe to share between threads, as the client is."""
+    """The preview rules of one stack's service on a listener. Safe to share between threads, as the client is."""
 
     def __init__(
-        self, client: ElasticLoadBalancingv2Client, listener: str, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        client: ElasticLoadBalancingv2Client,
+        listener: str,
+        *,
+        tags: Mapping[str, str],
+        rules: Rules = OWN,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`listener` is an ARN."""
+        """`listener` is an ARN. Of `tags`, those of service and stack tell whose rules are meant."""
         self._client = client
         self._listener = listener
+        self._tags = tags
+        self._rules = rules
         self._sleep = sleep
 
-    def ensure(self, release: str, target_group: str, tags: Mapping[str, str]) -> str:
-        """The ARN of the release's rule, which is made or put right if need be. Repeating it changes nothing.
+    def ensure(self, release: str, target_group: str, tags: Mapping[str, str]) -> tuple[str, str]:
+        """ARN and header value of the release's rule, which is made or put right if need be.
 
-        Raises `TryAgain` or `CloudError`.
+        Repeating it changes nothing: a value that was made once stays. One of an older version is replaced. Raises
+        `TryAgain` or `CloudError`.
         """
-        actions: list[Any] = [{"Type": "forward", "TargetGroupArn": target_group}]
         for _ in range(TRIES):
-            rules = list(self._rules())
-            found = next((rule for rule in rules if _is_of(rule, preview_value(self._listener, release))), None)
+            rules = rules_of(self._client, self._listener)
+            found = next(self._of(rules, release, target_group), None)
             if found is not None:
-                arn = str(found["RuleArn"])
-                if [arn for arn, _ in weights_of(found["Actions"])] != [target_group]:
-                    with explained("elasticloadbalancing:ModifyRule", arn):
-                        self._client.modify_rule(RuleArn=arn, Actions=actions)
-                self.tag(arn, tags)
-                return arn
-            taken = {rule["Priority"] for rule in rules}
-            made = self._create(release, actions, tags, preview_priority(release, taken))
+                value = self._put_right(found, release, target_group, rules)
+                self.tag(str(found["RuleArn"]), tags)
+                return str(found["RuleArn"]), value
+            value = preview_value(release, secrets.token_hex(TOKEN_BYTES))
+            made = self._create(value, target_group, tags, self._free(release, rules))
             if made is not None:
-                return made
+                return made, value
             self._sleep(PAUSE_SECONDS)
         raise TryAgain(f"a preview rule of {release} exists on {self._listener}, but does not show yet")
 
@@ -70,18 +87,20 @@ class Previews:
             with explained("elasticloadbalancing:RemoveTags", arn):
                 self._client.remove_tags(ResourceArns=[arn], TagKeys=list(remove))
 
-    def exists(self, release: str) -> bool:
-        """Whether the release has a rule. Raises `TryAgain` or `CloudError`."""
-        return any(_is_of(rule, preview_value(self._listener, release)) for rule in self._rules())
+    def value(self, release: str, target_group: str | None = None) -> str | None:
+        """The header value that reaches the release, also one of an older version; None if it has no rule.
 
-    def remove(self, release: str) -> None:
+        Raises `TryAgain` or `CloudError`.
+        """
+        found = next(self._of(rules_of(self._client, self._listener), release, target_group), None)
+        return None if found is None else self._value(found, release)
+
+    def remove(self, release: str, target_group: str | None = None) -> None:
         """Delete every rule of the release, also one that no state knows. Repeating it changes nothing.
 
         Raises `TryAgain` or `CloudError`.
         """
-        for rule in list(self._rules()):
-            if not _is_of(rule, preview_value(self._listener, release)):
-                continue
+        for rule in self._of(rules_of(self._client, self._listener), release, target_group):
             with explained("elasticloadbalancing:DeleteRule", rule["RuleArn"]):
                 try:
                     self._client.delete_rule(RuleArn=rule["RuleArn"])
@@ -89,16 +108,59 @@ class Previews:
                     if code(error) != "RuleNotFound":  # gone already is what was wanted
                         raise
 
-    def _create(self, release: str, actions: list[Any], tags: Mapping[str, str], priority: int) -> str | None:
+    def _of(self, rules: Sequence[AnyRule], release: str, target_group: str | None) -> Iterator[AnyRule]:
+        """The release's rules. Another stack may have a release of the same ID: on its own target group."""
+        for rule in rules:
+            if self._value(rule, release) is None:
+                continue
+            forwards = target_group is not None and [arn for arn, _ in weights_of(rule["Actions"])] == [target_group]
+            if forwards or is_of(tags_of(self._client, [rule["RuleArn"]]).get(rule["RuleArn"], {}), self._tags):
+                yield rule
+
+    def _value(self, rule: AnyRule, release: str) -> str | None:
+        """The header value of a rule, if it is one that reaches the release."""
+        for condition in rule.get("Conditions", ()):
+            header = condition.get("HttpHeaderConfig", {})
+            if header.get("HttpHeaderName", "").lower() == PREVIEW_HEADER.lower():
+                for value in header["Values"]:
+                    if is_current(value, release) or is_former(value, release, self._listener):
+                        return str(value)
+        return None
+
+    def _put_right(self, rule: AnyRule, release: str, target_group: str, rules: Sequence[AnyRule]) -> str:
+        """The value of a rule, once it has the right conditions, target group and priority."""
+        arn, value = rule["RuleArn"], self._value(rule, release)
+        if value is None or not is_current(value, release):
+            value = preview_value(release, secrets.token_hex(TOKEN_BYTES))
+        conditions = conditions_of(self._rules, value)
+        forwards = [arn for arn, _ in weights_of(rule["Actions"])] == [target_group]
+        if not forwards or plain(rule["Conditions"]) != plain(conditions):
+            with explained("elasticloadbalancing:ModifyRule", arn):
+                self._client.modify_rule(RuleArn=arn, Conditions=conditions, Actions=_forward(target_group))
+        first, last = self._rules.previews
+        if not first <= int(rule["Priority"]) <= last:
+            move(self._client, arn, self._free(release, rules))
+        return value
+
+    def _free(self, release: str, rules: Sequence[AnyRule]) -> int:
+        priority = preview_priority(release, {rule["Priority"] for rule in rules}, self._rules.previews)
+        if priority is None:
+            first, last = self._rules.previews
+            raise CloudError(
+                f"all priorities from {first} to {last} of {self._listener} are taken, so {release} can have no preview"
+                " rule: choose a wider range with fleetswap:front.priorities"
+            )
+        return priority
+
+    def _create(self, value: str, target_group: str, tags: Mapping[str, str], priority: int) -> str | None:
         """The ARN of a new rule; None if the priority is in use, perhaps by a rule whose answer was lost."""
-        header = {"HttpHeaderName": PREVIEW_HEADER, "Values": [preview_value(self._listener, release)]}
         with explained("elasticloadbalancing:CreateRule", self._listener):
             try:
                 made = self._client.create_rule(
                     ListenerArn=self._listener,
                     Priority=priority,
-                    Conditions=[{"Field": "http-header", "HttpHeaderConfig": cast("Any", header)}],
-                    Actions=actions,
+                    Conditions=conditions_of(self._rules, value),
+                    Actions=_forward(target_group),
                     Tags=cast("Any", _listed(tags)),
                 )
             except ClientError as error:
@@ -107,24 +169,9 @@ class Previews:
                 raise
         return str(made["Rules"][0]["RuleArn"])
 
-    def _rules(self) -> Iterator[Mapping[str, Any]]:
-        """All rules of the listener; none if it is gone."""
-        with explained("elasticloadbalancing:DescribeRules", self._listener):
-            try:
-                for page in self._client.get_paginator("describe_rules").paginate(ListenerArn=self._listener):
-                    yield from cast("Sequence[Mapping[str, Any]]", page["Rules"])
-            except ClientError as error:
-                if code(error) != "ListenerNotFound":
-                    raise
 
-
-def _is_of(rule: Mapping[str, Any], value: str) -> bool:
-    return any(
-        condition["Field"] == "http-header"
-        and condition["HttpHeaderConfig"]["HttpHeaderName"].lower() == PREVIEW_HEADER.lower()
-        and value in condition["HttpHeaderConfig"]["Values"]
-        for condition in rule["Conditions"]
-    )
+def _forward(target_group: str) -> list[Any]:
+    return [{"Type": "forward", "TargetGroupArn": target_group}]
 
 
 def _listed(tags: Mapping[str, str]) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+from collections.abc import Callable
 from http.client import HTTPException
 from typing import IO
 from urllib.error import HTTPError, URLError
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from fleetswap.domain.rollout.health import Answer
-from fleetswap.domain.rollout.model import PREVIEW_HEADER, preview_value
+from fleetswap.domain.rollout.rule import PREVIEW_HEADER
 
 AGENT = "fleetswap-probe"
 """User-Agent of a probe, so that access logs tell it from users."""
@@ -36,22 +37,29 @@ class HttpProber:
     """Asks a load balancer over HTTP or HTTPS. The proxies of the environment are used, but never for this machine.
 
     A load balancer is asked by the name that AWS gave it, which no certificate holds: the certificate is not checked.
-    A probe carries no secret, and what it hears decides only together with the health that AWS itself reports.
+    What a probe hears decides only together with the health that AWS itself reports.
     """
 
-    def __init__(self, listener: str, host: str | None = None) -> None:
-        """`listener` is the ARN that preview headers are made of; `host` is what to send as `Host`, if not the URL's.
+    def __init__(self, preview: Callable[[str], str | None], host: str | None = None) -> None:
+        """`preview` gives the header value that reaches a release, or None; `host` is the `Host`, if not the URL's.
 
         An application may answer only to the names that users ask it by.
         """
-        self._listener = listener
+        self._preview = preview
         self._host = host
 
     def get(self, url: str, *, release: str | None, timeout: float) -> Answer:
-        """GET with the preview header of `release`, or without; `timeout` in seconds, for connecting and each read."""
+        """GET with the preview header of `release`, or without; `timeout` in seconds, for connecting and each read.
+
+        The header's value is read from the rule each time: it may have been put right since. For that `TryAgain` or
+        `CloudError` is raised.
+        """
         headers = {"User-Agent": AGENT, "Cache-Control": "no-cache"}
         if release is not None:
-            headers[PREVIEW_HEADER] = preview_value(self._listener, release)
+            value = self._preview(release)
+            if value is None:
+                return Answer(None, f"the listener has no preview rule of {release}")
+            headers[PREVIEW_HEADER] = value
         if self._host is not None:
             headers["Host"] = self._host
         request = Request(url, headers=headers)  # noqa: S310 - the order has checked the scheme

@@ -63,16 +63,19 @@ class Switch:
         service: str,
         stack: str,
         listener: str,
+        shared: bool = False,
         role: str | None = None,
     ) -> None:
-        """`role` is the ARN of what the service acts as: it must trust scheduler.amazonaws.com and may ModifyRule.
+        """`shared`: other stacks have rules on the listener, too, perhaps of a service with this name.
+
+        `role` is the ARN of what the service acts as: it must trust scheduler.amazonaws.com and may ModifyRule.
 
         Without a role it can be read and disarmed, but not armed. A schedule that would write a rule of another
         listener than `listener` is another stack's, whatever its name: it is never read, written or deleted.
         """
         self._client = client
         self._listener = listener
-        self._name = schedule_name(service, listener)
+        self._name = schedule_name(service, f"{listener} {stack}" if shared else listener)
         self._names = (self._name, former_name(service, stack))
         self._role = role
 
@@ -207,6 +210,8 @@ class Switch:
 
 def schedule_name(service: str, listener: str) -> str:
     """The name of a listener's one schedule: whoever deploys to that listener finds it, and nobody else.
+
+    Of an existing listener, which several stacks share, each stack has its own.
 
     Two stacks may have one name: with another backend, or of another organization. It has at most 64 characters
     (CreateSchedule, Name).

@@ -74,7 +74,13 @@ def change_rules(scope: Scope) -> Statement:
     return Statement(
         "MoveTraffic",
         "the weights, tags and deletion of the stack's rules; nobody else's",
-        (f"{ELB}:AddTags", f"{ELB}:DeleteRule", f"{ELB}:ModifyRule", f"{ELB}:RemoveTags"),
+        (
+            f"{ELB}:AddTags",
+            f"{ELB}:DeleteRule",
+            f"{ELB}:ModifyRule",
+            f"{ELB}:RemoveTags",
+            *(() if scope.listener is None else (f"{ELB}:SetRulePriorities",)),
+        ),
         scope.rules,
         scope.own,
     )

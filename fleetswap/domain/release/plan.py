@@ -6,15 +6,9 @@ itself protects a release that the listener still uses, by refusing to delete a 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from fleetswap.domain.release.ledger import Entry, Ledger
-
-PREVIEW_PRIORITIES = 40_000
-"""Preview rules take the priorities 1 to 40,000; the rollout's own rule has 50,000, the last one that ELBv2 allows
-(CreateRule, API reference), so that a preview header always wins over the weights."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +79,3 @@ def served(read: Ledger, planned: Ledger, serving: str | None, left: str | None)
     if serving is None or serving != planned.live:
         return read
     return planned if left is None or left == planned.live else planned.without_trust_in(left)
-
-
-def preview_priority(release: str, taken: Collection[str]) -> int:
-    """A priority for a release's preview rule that no other rule of the listener has. `taken` is as ELBv2 tells them.
-
-    The search begins at a number that follows from the release, so that a lost answer is met again, and two releases
-    that are made at once seldom want the same one. A listener has 100 rules by default: there is always a free number.
-    """
-    first = int.from_bytes(hashlib.sha256(release.encode()).digest()[:4], "big")
-    numbers = (1 + (first + step) % PREVIEW_PRIORITIES for step in range(PREVIEW_PRIORITIES))
-    return next(number for number in numbers if str(number) not in taken)

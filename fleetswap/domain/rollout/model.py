@@ -6,18 +6,11 @@ acts on them.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.health import Machine
 from fleetswap.domain.rollout.policy import Policy
-
-PRIORITY = 50_000
-"""Of the rule that carries the weights: the last one that ELBv2 allows (CreateRule), so that preview rules win."""
-
-PREVIEW_HEADER = "X-Fleetswap-Release"
-"""Request header that a release's preview rule matches; see `preview_value`."""
 
 
 @dataclass(frozen=True)
@@ -134,15 +127,6 @@ class Rule:
         """What part of the requests each serving target group gets; a lone one has all, whatever its weight."""
         total = sum(weight for _, weight in self.weights)
         return frozenset((target_group, weight / total) for target_group, weight in self.weights if weight > 0)
-
-
-def preview_value(listener: str, release: str) -> str:
-    """The value of `PREVIEW_HEADER` that reaches a release, of the 128 characters that ELBv2 allows.
-
-    Whoever may read the listener, or the state, can work it out; the world, which can know a release's id, cannot: a
-    listener's ARN holds two numbers of 16 hex digits that AWS tells nobody else.
-    """
-    return hashlib.sha256(f"{listener} {release}".encode()).hexdigest()[:32]
 
 
 def shares(rule: Rule | None) -> frozenset[tuple[str, float]] | None:

@@ -27,7 +27,7 @@ from fleetswap.domain.rollout.messages import (
     RuleRead,
     Unanswered,
 )
-from fleetswap.domain.rollout.model import PRIORITY, Rule, shares
+from fleetswap.domain.rollout.model import Rule, shares
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.transition import unexpected
 
@@ -83,7 +83,7 @@ def lost(state: State, why: str, now: float) -> State:
     if not state.moved:
         problem = f"could not confirm that {candidate} has no traffic ({why}), so it keeps its machines"
     else:
-        where = f"the traffic to {state.previous}" if state.served else f"rule {PRIORITY} of the listener"
+        where = f"the traffic to {state.previous}" if state.served else "the rule with the weights"
         problem = f"could not restore {where} ({why}), so {candidate} keeps its machines"
         if state.armed_until is not None:
             problem += "; the dead man's switch will try"

@@ -7,7 +7,9 @@ rule with the weights, so that a preview rule always wins over it there, too. `f
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 PRIORITY = 50_000
@@ -15,6 +17,10 @@ PRIORITY = 50_000
 
 OWN_PREVIEWS = (1, 40_000)
 """First and last priority of preview rules on an own listener."""
+
+
+PREVIEW_HEADER = "X-Fleetswap-Release"
+"""Request header that a release's preview rule matches; its value is secret, see `preview_value`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,43 @@ class Rules:
 
 OWN = Rules()
 """All requests of an own listener."""
+
+
+def preview_value(release: str, token: str) -> str:
+    """The value of `PREVIEW_HEADER` that reaches a release, of the 128 characters that ELBv2 allows.
+
+    The token is random, and the rule is where it is kept: whoever may read the listener's rules knows it, and nobody
+    can work it out. ELBv2 compares without case, and takes `*` and `?` for wildcards, so a token has neither.
+    """
+    return f"{release}.{token}"
+
+
+def is_current(value: str, release: str) -> bool:
+    """Whether the value is one that `preview_value` has made for the release."""
+    return value.startswith(f"{release}.")
+
+
+def is_former(value: str, release: str, listener: str) -> bool:
+    """Whether the value is one of older versions: a digest of the listener's ARN and the release's id."""
+    return value == hashlib.sha256(f"{listener} {release}".encode()).hexdigest()[:32]
+
+
+def preview_priority(release: str, taken: Collection[str], previews: tuple[int, int]) -> int | None:
+    """A priority for a release's preview rule that no other rule of the listener has; None if all are taken.
+
+    `taken` is as ELBv2 tells them, `previews` is the range. The search begins at a number that follows from the
+    release, so that a lost answer is met again, and two releases that are made at once seldom want the same one.
+    """
+    first, last = previews
+    count = last - first + 1
+    start = int.from_bytes(hashlib.sha256(release.encode()).digest()[:4], "big")
+    numbers = (first + (start + step) % count for step in range(count))
+    return next((number for number in numbers if str(number) not in taken), None)
+
+
+def matches_path(pattern: str, path: str) -> bool:
+    """Whether a value of a path-pattern condition matches a path: with case, and wildcards as for hosts."""
+    return _matches(pattern, path)
 
 
 def matches_host(pattern: str, name: str) -> bool:

@@ -14,6 +14,7 @@ from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Target, healthy
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.rollout_tags import RolledBack
+from fleetswap.domain.rollout.rule import OWN, Rules
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Service:
     releases: tuple[ReleaseTarget, ...]
     extra: tuple[str, ...] = ()
     """What has its tags and is not counted, in words."""
+    rules: Rules | None = OWN
+    """Where its rule stands; None on the listener of others, if there is no rule."""
 
 
 @dataclass(frozen=True)
