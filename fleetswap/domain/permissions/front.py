@@ -36,6 +36,14 @@ def front(scope: Scope) -> Iterator[Statement]:
         scope.own,
     )
     yield change_rules(scope)
+    if not own:
+        yield Statement(
+            "MoveRules",
+            "the stack's rules, when their range changes in the settings",
+            (f"{ELB}:SetRulePriorities",),
+            scope.rules,
+            scope.own,
+        )
     yield _tag(scope)
     if own:
         yield Statement(
@@ -79,7 +87,6 @@ def change_rules(scope: Scope) -> Statement:
             f"{ELB}:DeleteRule",
             f"{ELB}:ModifyRule",
             f"{ELB}:RemoveTags",
-            *(() if scope.listener is None else (f"{ELB}:SetRulePriorities",)),
         ),
         scope.rules,
         scope.own,
