@@ -109,6 +109,7 @@ def _existing(settings: Settings, named: VpcSettings, here: Place, networks: Net
     wanted = Wanted(
         machine=Named(named.machine_subnets, named.machine_subnet_tags),
         balancer=Named(named.balancer_subnets, named.balancer_subnet_tags) if named.names_balancer_subnets else None,
+        internal=settings.front.internal,
         ipv6=asked.ipv6,
         machines=_addresses(here.ledger, settings.capacity.max),
         balancer_free=subnets.BALANCER_FREE if here.ledger.live is None else 0,
