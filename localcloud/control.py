@@ -24,10 +24,12 @@ from localcloud.cloudwatch.alb_metrics import Counting, Publisher
 from localcloud.cloudwatch.figures import Metrics
 from localcloud.ebs.api import EbsApi
 from localcloud.ec2 import (
+    endpoint_services,
     endpoints,
     filters,
     images,
     launch,
+    managed,
     nat,
     network,
     security_groups,
@@ -74,6 +76,7 @@ class Control:
         self._firing = scheduler.Firing(endpoint, faults, lateness, clock, sleep)
         snapshots.patch(patches, store)
         scaling.patch(patches, lateness)
+        managed.patch(patches, lateness, clock)
         for module in (
             parameters,
             attributes,
@@ -85,6 +88,7 @@ class Control:
             security_groups,
             network,
             subnets,
+            endpoint_services,
             endpoints,
             nat,
             iam,
@@ -125,6 +129,7 @@ class Control:
     def tick(self) -> None:
         """Do what is due. Called about four times a second, with `LOCK` held."""
         now = self._clock()
+        managed.tick(backend("ec2"))
         spot.tick(backend("ec2"), self._machines)
         launch.tick(backend("ec2"), backend("autoscaling").notify_terminate_instances)
         for metric, at, sample, unit in self._publisher.due(backend("elbv2"), now):

@@ -17,6 +17,7 @@ from moto.ec2.models.security_groups import SecurityGroupBackend
 from moto.ec2.models.subnets import SubnetBackend
 from moto.ec2.models.vpcs import VPCBackend
 
+from localcloud.ec2 import endpoints, nat
 from localcloud.moto_state import backend
 
 if TYPE_CHECKING:
@@ -82,8 +83,10 @@ def delete_subnet(self: Moto, subnet_id: str) -> Moto:
 
 def detach_internet_gateway(self: Moto, internet_gateway_id: str, vpc_id: str) -> None:
     """AWS keeps a gateway attached while anything in the VPC has a public address through it."""
-    public = any(instance.vpc_id == vpc_id and instance.public_ip for instance in _instances(self)) or any(
-        balancer.vpc_id == vpc_id and balancer.scheme == "internet-facing" for balancer in _balancers()
+    public = (
+        any(instance.vpc_id == vpc_id and instance.public_ip for instance in _instances(self))
+        or any(balancer.vpc_id == vpc_id and balancer.scheme == "internet-facing" for balancer in _balancers())
+        or any(gateway.connectivity_type == nat.PUBLIC for gateway in nat.there(self, vpc_id))
     )
     if public:
         raise DependencyViolationError(
@@ -94,9 +97,14 @@ def detach_internet_gateway(self: Moto, internet_gateway_id: str, vpc_id: str) -
 
 
 def delete_vpc(self: Moto, vpc_id: str) -> Moto:
-    """AWS keeps a VPC with a gateway, or a security group beside its own."""
-    used = any(gateway.vpc and gateway.vpc.id == vpc_id for gateway in self.internet_gateways.values()) or any(
-        group.name != DEFAULT for group in self.groups.get(vpc_id, {}).values()
+    """AWS keeps a VPC with a gateway, an endpoint, or a security group or route table beside its own."""
+    used = (
+        any(gateway.vpc and gateway.vpc.id == vpc_id for gateway in self.internet_gateways.values())
+        or any(gateway.vpc_id == vpc_id for gateway in self.egress_only_internet_gateways.values())
+        or bool(endpoints.there(self, vpc_id))
+        or bool(nat.there(self, vpc_id))
+        or any(group.name != DEFAULT for group in self.groups.get(vpc_id, {}).values())
+        or any(table.vpc_id == vpc_id and table.main_association_id is None for table in self.route_tables.values())
     )
     if used:
         raise DependencyViolationError(f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")

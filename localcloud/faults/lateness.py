@@ -9,6 +9,8 @@ one. A minute of AWS is 10 s here, as a load balancer's figures stand for 10 s a
 | `weights` | requests follow the rules of a listener; the API answers the new ones at once | seconds (argo-rollouts issues 4595, 4926) |
 | `scaling` | an auto scaling group launches and retires, after its capacity was changed; the API answers the new one at once | seconds |
 | `actions` | a scheduled action of an auto scaling group | up to two minutes (EC2 Auto Scaling user guide, "Scheduled scaling") |
+| `nat_gateways` | a NAT gateway is available, or gone | one to two minutes |
+| `endpoints` | an interface endpoint is available; an endpoint and its network interfaces are gone | about a minute |
 | `schedules` | a schedule of EventBridge Scheduler | up to a minute (its user guide, "Schedule types") |
 
 A member is the least and the most seconds. With the look that a change then waits for, requests follow it after 3 s at
@@ -18,7 +20,7 @@ most, unless someone asks for more: a rollout that waits for `rollout.convergenc
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Generic, TypeAlias, TypeVar
 
 Thing = TypeVar("Thing")
@@ -38,11 +40,13 @@ class Lateness:
     scaling: Span = (0.5, 2.0)
     actions: Span = (0.0, 20.0)
     schedules: Span = (0.0, 10.0)
+    nat_gateways: Span = (3.0, 8.0)
+    endpoints: Span = (1.0, 5.0)
 
     @classmethod
     def none(cls) -> Lateness:
         """Everything at once: for tests of something else."""
-        return cls(*[(0.0, 0.0)] * 5)
+        return cls(*[(0.0, 0.0)] * len(fields(cls)))
 
     def change(self, asked: object) -> None:
         """Take over the members of a JSON object; nothing if one of them is wrong. Raises `BadLateness`."""

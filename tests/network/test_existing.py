@@ -205,7 +205,8 @@ def test_an_endpoint_that_somebody_else_made_is_not_made_again() -> None:
 @pytest.mark.parametrize("attribute", ["dns_support", "dns_hostnames"])
 def test_private_names_need_dns(attribute: str) -> None:
     """AWS would refuse the endpoint (InvalidParameter), half-way through the deploy."""
-    vpc = replace(VPC, **{attribute: False})
+    without: dict[str, Any] = {attribute: False}
+    vpc = replace(VPC, **without)
     assert "enableDnsSupport and enableDnsHostnames" in problems(vpc=vpc, endpoints=(KMS,))
     assert problems(vpc=vpc, endpoints=(S3,)) == ""
 

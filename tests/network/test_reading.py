@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fleetswap.aws.network import Networks, _routes
-from fleetswap.aws.session import Access, Cloud
+from fleetswap.aws.session import Cloud
 from fleetswap.domain.network.endpoints import GATEWAY, INTERFACE
 from fleetswap.domain.network.existing import Present, Route
 
@@ -17,7 +17,7 @@ ZONES = frozenset(f"us-east-1{letter}" for letter in "abcdef")
 
 
 def networks(cloud: LocalCloud) -> Networks:
-    return Networks(Cloud(Access("us-east-1", endpoint=cloud.endpoint)), "shop/prod")
+    return Networks(Cloud("us-east-1", cloud.endpoint), "shop/prod")
 
 
 def test_a_vpc_is_read_with_all_that_is_in_it(cloud: LocalCloud, clients: Clients) -> None:

@@ -84,9 +84,10 @@ def choose(names: Sequence[str], region: str, zones: Sequence[str], offered: Col
                 f"the endpoint service {service.name} is in none of the zones {', '.join(zones)}, only in"
                 f" {', '.join(sorted(service.zones)) or 'none'}: choose other zones, or remove {name} from `endpoints`"
             )
-        found.append(
-            Endpoint(name, service.name, service.kind, here if service.kind == INTERFACE else (), service.private_dns)
-        )
+        if service.kind == INTERFACE:
+            found.append(Endpoint(name, service.name, service.kind, here, service.private_dns))
+        else:
+            found.append(Endpoint(name, service.name, service.kind))
     return Choice(tuple(found), (*problems, *_doubled(found)))
 
 

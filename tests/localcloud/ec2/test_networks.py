@@ -103,6 +103,7 @@ def test_a_change_of_an_endpoint_is_kept(clients: Clients) -> None:
     """Private DNS that was turned off would still be told as on, and a policy that was reset as it was."""
     ec2: Any = clients.ec2
     network = clients.network()
+    ec2.modify_vpc_attribute(VpcId=network.vpc, EnableDnsHostnames={"Value": True})
     endpoint = ec2.create_vpc_endpoint(
         VpcId=network.vpc,
         ServiceName="com.amazonaws.us-east-1.kms",
