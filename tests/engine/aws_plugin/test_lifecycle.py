@@ -65,7 +65,8 @@ def world(engine: Engine, aws: Callable[[str], Any]) -> Iterator[World]:
         made.append((type_name, thing))
         return thing
 
-    vpc = make("aws:ec2/vpc:Vpc", "net", {"cidrBlock": "10.0.0.0/16", "assignGeneratedIpv6CidrBlock": True})
+    both = {"assignGeneratedIpv6CidrBlock": True, "enableDnsHostnames": True}  # the second for private names
+    vpc = make("aws:ec2/vpc:Vpc", "net", {"cidrBlock": "10.0.0.0/16", **both})
     subnets = [
         make(
             "aws:ec2/subnet:Subnet",
