@@ -181,7 +181,8 @@ _KEYS_OF_EC2 = re.compile(r"validate the provided (access )?credentials", re.IGN
 (AWS re:Post, "AWS was not able to validate the provided access credentials")."""
 
 _TOLD = re.compile(r"not authorized to perform: ([\w-]+:[\w*]+)(?: on resource: (\S+))?")
-_EXPLICIT = re.compile(r"with an explicit deny in an? ([\w -]*?(policy|boundary))")
+_EXPLICIT = re.compile(r"with an explicit deny in (an? [\w -]*?(?:policy|boundary))")
+_LIMIT = re.compile(r"because no ((?!identity-based)[\w -]*?(?:policy|boundary)) allows")
 """What AWS says of a denial (IAM user guide, "Troubleshoot access denied error messages")."""
 
 _ENCODED = re.compile(r"\s*Encoded authorization failure message: \S+")
@@ -355,9 +356,10 @@ def _allow(permissions: tuple[str, ...], message: str) -> str:
     else:
         missing = " and ".join(permissions)
     if (deny := _EXPLICIT.search(message)) is not None:
-        return f"a {deny[1]} denies {missing}: change that policy"
+        return f"{deny[1]} denies {missing}: change that policy"
+    limit = _LIMIT.search(message)
     return (
-        Meaning.DENIED.remedy.format(allow=f"{missing} in your IAM policy")
+        Meaning.DENIED.remedy.format(allow=f"{missing} in {f'the {limit[1]}' if limit else 'your IAM policy'}")
         if missing
         else "ask an administrator for access"
     )

@@ -55,4 +55,6 @@ def created_tags(
 
 def pass_role(role: str, service: str, about: str) -> Check:
     """The right to give a role to a service."""
-    return Check(Question("iam:PassRole", role or "*", {"iam:passedtoservice": (service,)}), about)
+    return Check(
+        Question("iam:PassRole", role if role.startswith("arn:") else "*", {"iam:passedtoservice": (service,)}), about
+    )

@@ -138,7 +138,8 @@ def _session_tags(asked: Asked) -> list[Check]:
 
 
 def _web_acl(asked: Asked) -> list[Check]:
-    return [Check(Question("elasticloadbalancing:SetWebAcl", asked.value("ResourceArn")))]
+    balancer = asked.value("ResourceArn")
+    return [Check(Question("elasticloadbalancing:SetWebAcl", balancer if balancer.startswith("arn:") else "*"))]
 
 
 def _passing_to_a_profile(asked: Asked) -> list[Check]:

@@ -225,11 +225,12 @@ def service_linked_role(asked: Asked, service: str, name: str) -> str:
 def key_arn(asked: Asked, name: str) -> str:
     """The ARN of a KMS key, by its id, ARN, alias or alias' ARN."""
     kms = moto(asked, "kms")
-    key_id = kms.any_id_to_key_id(name) if ":alias/" in name or name.startswith("alias/") else kms.get_key_id(name)
+    alias = "alias/" + name.partition("alias/")[2] if "alias/" in name else ""
+    key_id = str(kms.get_key_id_from_alias(alias) or "") if alias else kms.get_key_id(name)
     if key_id in kms.keys:
         existing: str = kms.keys[key_id].arn
         return existing
-    return name if name.startswith("arn:") else arn(asked, "kms", f"key/{key_id or name}")
+    return name if name.startswith("arn:") else arn(asked, "kms", alias or f"key/{name}")
 
 
 def _alias_arn(asked: Asked, name: str) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.config import Config
+
+from localcloud.moto_state import LOCK, backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +72,12 @@ class People:
         arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
         made = sts.assume_role(RoleArn=arn, RoleSessionName="tests", **asked)["Credentials"]
         return Key(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
+
+    def expire(self) -> None:
+        """The time of the last session is over."""
+        with LOCK:
+            over = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=1)
+            backend("sts").assumed_roles[-1].expiration = over
 
     def client(self, service: str, key: Key | None, **asked: Any) -> Any:
         """A client that calls once, as the owner of a key; without one, as the root."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud.moto_state import backend
 from tests.localcloud.authorization.conftest import Key, People, allow, policy, trust
 from tests.localcloud.clients import refusal
 
@@ -93,7 +91,7 @@ def test_a_session_has_the_rights_of_its_role_until_its_time_is_over(people: Peo
     with pytest.raises(ClientError, match="User: arn:aws:sts::123456789012:assumed-role/operator/tests is not author"):
         ec2.describe_subnets()
     assert refusal(people.client("ec2", Key(key.id, key.secret, "another")).describe_vpcs) == "AuthFailure"
-    backend("sts").assumed_roles[-1].expiration = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=1)
+    people.expire()
     assert refusal(ec2.describe_vpcs) == "RequestExpired"
     assert refusal(elbv2.describe_load_balancers) == "ExpiredToken"
 
