@@ -78,6 +78,8 @@ def test_the_account_is_the_option_s_the_settings_or_the_credentials(
 ) -> None:
     """The policy would name another account, and allow nothing in this one."""
     assert cli("permissions", "--json", "--account", "444455556666").result["account"] == "444455556666"
+    write(folder, shared={"aws:allowedAccountIds": ["333344445555"]}, account=None)
+    assert cli("permissions", "--json").result["account"] == "333344445555"
     write(folder, account=None, endpoint=local.endpoint)
     assert cli("permissions", "--json").result["account"] == "123456789012"
 

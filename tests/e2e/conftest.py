@@ -13,7 +13,7 @@ from tests.e2e.stack import LocalStack
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """The stack `local`; a gate that gives up early enough for a test, and late enough for a busy machine."""
-    stack = LocalStack(tmp_path_factory.mktemp("stack"))
+    stack = LocalStack(tmp_path_factory.mktemp("stack"), has_users=True)
     yield stack
     stack.run("down")
 

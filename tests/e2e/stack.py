@@ -19,6 +19,7 @@ import boto3
 import yaml
 from botocore.config import Config
 
+from tests.e2e.users import Users
 from tools.local.process import environment, running
 from tools.local.work import STACK, Work
 
@@ -38,8 +39,11 @@ class Ran:
 class LocalStack:
     """Runs the verbs of the Makefile; `settings` are laid over Pulumi.local.yaml."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, has_users: bool = False, **settings: Any) -> None:
+        """With users, every verb and command has the permissions that `fleetswap permissions` prints, and no others."""
         self.folder = folder
+        self.has_users = has_users
+        self._users = Users(folder, PORT)
         committed = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())
         self.config: dict[str, Any] = committed["config"]
         # Beside a stack that a developer has up: other ports, other addresses.
@@ -58,6 +62,8 @@ class LocalStack:
     def start(self, verb: str, *, version: str = "") -> subprocess.Popen[str]:
         file = self.folder / "settings.yaml"
         file.write_text(yaml.safe_dump({"config": self.config}))
+        if verb in {"up", "preview"} and self.has_users:
+            self._users.update(self.config)
         given = {
             "VERSION": version,
             "PORT": str(PORT),
@@ -91,13 +97,13 @@ class LocalStack:
 
     def fleetswap(self, *words: str) -> Ran:
         """Run the command line of Fleetswap from a folder that is no Pulumi project."""
-        return self._run([sys.executable, "-m", "fleetswap", *words], cwd=self.folder)
+        return self._run([sys.executable, "-m", "fleetswap", *words], cwd=self.folder, profile="rollback")
 
-    def _run(self, command: list[str], *, cwd: Path = ROOT) -> Ran:
+    def _run(self, command: list[str], *, cwd: Path = ROOT, profile: str = "deploy") -> Ran:
         done = subprocess.run(
             command,
             cwd=cwd,
-            env=environment(Work(ROOT, self.folder), os.environ, engine=self._engine),
+            env=environment(Work(ROOT, self.folder), os.environ, engine=self._engine, profile=profile),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -13,13 +13,17 @@ from collections import Counter
 import pytest
 
 from tests.e2e.load import Load
-from tests.e2e.stack import ROOT, LocalStack, Ran
+from tests.e2e.stack import PORT, ROOT, LocalStack, Ran
+from tests.e2e.users import PURPOSES
 from tools.local.work import Work
 
 pytestmark = [pytest.mark.e2e]
 
 QUICK = {"strategy": "all-at-once", "bake": 0, "deadline": 45, "readings": 2, "interval": 0.5, "convergence": 4}
 PATIENT = {**QUICK, "deadline": 240}
+
+USER = "iam:GetUser"
+"""May be refused: the AWS provider then asks STS for the account."""
 
 
 def under_load(stack: LocalStack, verb: str, *, version: str = "") -> tuple[Ran, Load]:
@@ -121,6 +125,36 @@ def test_after_a_failure_the_next_good_version_goes_out(stack: LocalStack) -> No
     assert load.failures == {}
     assert stack.serves("3")
     assert len(set(stack.groups())) == 2
+
+
+def test_a_rollback_without_the_state_needs_no_more_than_its_policy(stack: LocalStack) -> None:
+    """The person on call, who may only roll back, could not."""
+    ran = stack.fleetswap("rollback", "--now", "--service", "web", "--endpoint-url", f"http://127.0.0.1:{PORT}")
+    assert ran.status == 0
+    assert stack.serves("1")
+    assert stack.run("status").status == 0
+
+
+def test_pulumi_takes_down_what_it_has_put_up(stack: LocalStack) -> None:
+    """A stack could not be taken down by the role that deploys it."""
+    assert stack.pulumi("destroy", "--yes", "--skip-preview").status == 0
+
+
+def test_the_story_was_told_with_the_printed_policies(stack: LocalStack) -> None:
+    """The printed policies would lack an action; or it was not they that were proved, but root."""
+    decisions = stack.admin("GET", "authorizations")["authorizations"]
+    users = {name: [one for one in decisions if one["principal"].endswith(f":user/{name}")] for name in PURPOSES}
+    for name, asked in users.items():
+        assert asked, name
+        assert [(one["action"], one["resource"]) for one in asked if not one["allowed"] and one["action"] != USER] == []
+    assert {one["action"] for one in users["deploy"]} >= {"ec2:RunInstances", "iam:PassRole", "ec2:DeleteVpc"}
+    roots = {one["operation"] for one in decisions if one["principal"].endswith(":root")}
+    assert not {one for one in roots if re.search(r":(Create|Put|Modify|Update|Delete|Run|Start)", one)} - {
+        "iam:CreateUser",
+        "iam:CreateAccessKey",
+        "iam:CreatePolicy",
+        "iam:DeletePolicy",
+    }
 
 
 def test_down_leaves_no_process(stack: LocalStack) -> None:

@@ -25,8 +25,10 @@ LEFT_BEHIND = re.compile(
 GUARDIAN = re.compile(r"fleetswap_pulumi\.guardian")
 
 
-def environment(work: Work, base: Mapping[str, str], *, engine: Path | None) -> dict[str, str]:
+def environment(work: Work, base: Mapping[str, str], *, engine: Path | None, profile: str = "deploy") -> dict[str, str]:
     """The environment of pulumi, or with `engine` None that of the local cloud.
+
+    `profile` is whose keys of `work.credentials` are used, if there is such a file.
 
     Whatever of AWS or Pulumi the user has set is left out, so that this stack can reach neither a real account nor a
     real backend. Plain-HTTP proxies are left out too, because all that is plain HTTP here is on this machine.
@@ -35,13 +37,18 @@ def environment(work: Work, base: Mapping[str, str], *, engine: Path | None) -> 
     env = {k: v for k, v in base.items() if not k.startswith(("AWS_", "PULUMI_")) and k.lower() not in proxies}
     path = [str(work.root / ".venv" / "bin"), env.get("PATH", os.defpath), "/usr/sbin", "/sbin"]
     env |= {
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
+    if work.credentials.exists():
+        env |= {"AWS_SHARED_CREDENTIALS_FILE": str(work.credentials), "AWS_PROFILE": profile}
+    else:
+        env |= {
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
     if engine is not None:
         path.insert(0, str(engine))
         env |= {

@@ -84,6 +84,7 @@ class Stack:
     def __init__(self, work: Work, base: Mapping[str, str]) -> None:
         self._work = work
         self._base = base
+        self._profile = "deploy"
         self._version = checked_version(base.get("VERSION"))
         self._port = checked_port(base.get("PORT"))
         # Tests deploy other settings than the committed ones.
@@ -118,6 +119,7 @@ class Stack:
             chosen = {"version": self._version} if self._version else read_json(self._work.chosen)
             self._write_config(self._work.preview_config, chosen, port)
             self._ensure_stack()
+            self._profile = "preview"
             return self._pulumi(
                 "preview", "--config-file", str(self._work.preview_config), *self._plainness(PREVIEW_COLUMNS)
             )
@@ -289,10 +291,10 @@ class Stack:
         return run(["pulumi", *verb.split(), *args, "--stack", STACK], cwd=self._work.root, env=self._pulumi_env())
 
     def _cloud_env(self) -> dict[str, str]:
-        return environment(self._work, self._base, engine=None)
+        return environment(self._work, self._base, engine=None, profile="rollback")
 
     def _pulumi_env(self) -> dict[str, str]:
-        env = environment(self._work, self._base, engine=self._engine)
+        env = environment(self._work, self._base, engine=self._engine, profile=self._profile)
         # Pulumi's own name of the option, for its providers: what overwrites itself in a table is a line here.
         return env | {"PULUMI_OPTION_NON_INTERACTIVE": "true"} if self._is_plain(UPDATE_COLUMNS) else env
 

@@ -72,6 +72,14 @@ class Work:
         return self.folder / "preview" / f"Pulumi.{STACK}.yaml"
 
     @property
+    def credentials(self) -> Path:
+        """Whose keys the verbs use, if it is there: a shared credentials file with a profile for each `Purpose`.
+
+        Without it, they are the root of the local cloud. `tests/e2e` writes it, to deploy with the printed policies.
+        """
+        return self.folder / "credentials"
+
+    @property
     def pulumi_home(self) -> Path:
         """Pulumi's own folder, with the plugins it installs; shared by all work folders."""
         return self.root / ".work" / "pulumi"

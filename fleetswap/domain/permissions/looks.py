@@ -19,7 +19,7 @@ EC2 = (
 )
 OF_OWN_VPC = "DescribeInternetGateways DescribeNetworkAcls"
 OF_NAT = "DescribeAddresses DescribeAddressesAttribute DescribeNatGateways"
-OF_ENDPOINTS = "DescribePrefixLists DescribeVpcEndpointServices DescribeVpcEndpoints"
+OF_ENDPOINTS = "DescribePrefixLists DescribeVpcEndpointServices"
 
 ELB = (
     "DescribeListenerAttributes DescribeListeners DescribeLoadBalancerAttributes DescribeLoadBalancers DescribeRules"
@@ -37,6 +37,8 @@ def look(scope: Scope) -> Iterator[Statement]:
         actions += _of("ec2", OF_NAT)
     if scope.endpoints:
         actions += _of("ec2", OF_ENDPOINTS)
+    if scope.endpoints or scope.vpc is not None:
+        actions += _of("ec2", "DescribeVpcEndpoints")
     if scope.ipv6 and scope.vpc is None:
         actions += _of("ec2", "DescribeEgressOnlyInternetGateways")
     if scope.listener is None:

@@ -57,8 +57,15 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(engine: Engine, aws: Callable[[str], Any]) -> Iterator[World]:
-    """A network, a balancer, a launch template and what goes with them."""
+    """What `build` makes, until the tests are done."""
     made: list[tuple[str, Made]] = []
+    yield build(engine, aws, made)
+    for type_name, thing in reversed(made):
+        engine.delete(type_name, thing)
+
+
+def build(engine: Engine, aws: Callable[[str], Any], made: list[tuple[str, Made]]) -> World:
+    """A network, a balancer, a launch template and what goes with them; what is to be deleted is added to `made`."""
 
     def make(type_name: str, name: str, inputs: Inputs) -> Made:
         thing = engine.create(type_name, inputs, name)
@@ -107,7 +114,7 @@ def world(engine: Engine, aws: Callable[[str], Any]) -> Iterator[World]:
     )
     certificates = [aws("acm").request_certificate(DomainName=f"{name}.example.com")["CertificateArn"] for name in "ab"]
     policy = aws("iam").create_policy(PolicyName="managed", PolicyDocument=POLICY)["Policy"]["Arn"]
-    yield World(
+    return World(
         vpc,
         subnets,
         gateway,
@@ -135,8 +142,6 @@ def world(engine: Engine, aws: Callable[[str], Any]) -> Iterator[World]:
         aws("ec2").describe_prefix_lists()["PrefixLists"][0]["PrefixListId"],
         aws("iam").create_policy(PolicyName="other", PolicyDocument=OTHER_POLICY)["Policy"]["Arn"],
     )
-    for type_name, thing in reversed(made):
-        engine.delete(type_name, thing)
 
 
 def stored_snapshot(ebs: Any) -> str:
