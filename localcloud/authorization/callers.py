@@ -142,7 +142,13 @@ def _sessions(account: str, partition: str) -> list[Moto]:
 
 
 def _documents(holder: Moto) -> Iterable[str]:
-    return [*holder.policies.values(), *(policy.document for policy in holder.managed_policies.values())]
+    return [*holder.policies.values(), *map(document, holder.managed_policies.values())]
+
+
+def document(policy: Moto) -> str:
+    """The default version of a managed policy."""
+    default = next(one for one in policy.versions if one.version_id == policy.default_version_id)
+    return str(default.document)
 
 
 def _boundary(iam: Moto, arn: str | None) -> Policy | None:
@@ -150,7 +156,7 @@ def _boundary(iam: Moto, arn: str | None) -> Policy | None:
     if not arn:
         return None
     policy = iam.managed_policies.get(arn)
-    return parsed(policy.document) if policy is not None else Policy(())
+    return parsed(document(policy)) if policy is not None else Policy(())
 
 
 @functools.lru_cache(maxsize=512)

@@ -103,3 +103,16 @@ def test_a_session_ends_with_its_role(people: People, clients: Clients) -> None:
     assert refusal(kms.list_keys) == "AccessDeniedException"
     clients.iam.delete_role(RoleName="operator")
     assert refusal(kms.list_keys) == "UnrecognizedClientException"
+
+
+def test_a_managed_policy_counts_by_its_default_version(people: People, clients: Clients) -> None:
+    """A user whose rights are in a managed policy could call nothing, or call by a version that was taken back."""
+    iam = clients.iam
+    key = people.user()
+    made = iam.create_policy(PolicyName="looks", PolicyDocument=policy(allow("ec2:DescribeVpcs")))["Policy"]["Arn"]
+    iam.attach_user_policy(UserName="deployer", PolicyArn=made)
+    ec2 = people.client("ec2", key)
+    ec2.describe_vpcs()
+    iam.create_policy_version(PolicyArn=made, PolicyDocument=policy(allow("ec2:DescribeSubnets")), SetAsDefault=True)
+    ec2.describe_subnets()
+    assert refusal(ec2.describe_vpcs) == "UnauthorizedOperation"
