@@ -29,6 +29,10 @@ class Context:
     account: str | None = None
     extra_tags: Mapping[str, str] = field(default_factory=dict)
     aws: access.Settings = field(default_factory=access.Settings)
+    boundary: str | None = None
+    """ARN of the permissions boundary of every role."""
+    path: str = "/"
+    """Of the roles that are not a release's, whose own entry says it."""
 
     @property
     def access(self) -> access.Access:

@@ -74,6 +74,8 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
         account=here.identity.account,
         extra_tags=settings.all_tags,
         aws=settings.aws,
+        boundary=settings.iam.permissions_boundary,
+        path=settings.iam.path,
     )
     everything = pulumi.ResourceOptions(provider=context.provider())
 

@@ -75,6 +75,9 @@ InstanceType = Annotated[
 ]
 """Behind the generation, `g` names AWS's own Arm processor (EC2 instance types, Naming conventions); a1 is older."""
 
+IamPath = Annotated[str, StringConstraints(pattern=r"^/([!-~]+/)?$", max_length=512)]
+"""IAM, CreateRole, Path."""
+
 PolicyArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::(aws|\d{12}):policy/\S+$")]
 
 CertificateArn = Annotated[

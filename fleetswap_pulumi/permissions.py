@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fleetswap.aws.partition import partition_of
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap_pulumi.parse import parse
@@ -33,7 +34,7 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
 
     `InputError` if the key is not of the stack's region.
     """
-    front, network = settings.front, settings.network
+    front, network, partition = settings.front, settings.network, partition_of(settings.region)
     if key is not None and key.split(":")[3:4] != [settings.region]:
         raise InputError(f"--kms-key {key} is not a key of region {settings.region}")
     return Scope(
@@ -41,7 +42,10 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
         region=settings.region,
         stack=stack,
         service=settings.service,
-        partition=partition_of(settings.region),
+        partition=partition.name,
+        suffix=partition.suffix,
+        path=settings.iam.path,
+        boundary=settings.iam.permissions_boundary,
         machine_policies=settings.machine.policies,
         trusted_stacks=settings.upload.trusted_stacks,
         vpc=network.vpc.id if network.vpc else None,
@@ -58,9 +62,3 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
         alarms=bool(settings.rollout.alarms),
         key=key,
     )
-
-
-def partition_of(region: str) -> str:
-    """The partition of a region, by how the region's name begins (botocore, partitions.json)."""
-    beginnings = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b"}
-    return next((name for beginning, name in beginnings.items() if region.startswith(beginning)), "aws")

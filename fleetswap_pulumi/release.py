@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import autoscaling, ec2, iam, lb
 
+from fleetswap.aws.partition import partition_of
 from fleetswap.domain.release.ledger import Entry
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
@@ -156,9 +157,12 @@ class Release(pulumi.ComponentResource):
         return target_group, rule
 
     def _launch_template(self) -> ec2.LaunchTemplate:
+        path = self._args.entry.machine.path
         role = iam.Role(
             self._name,
-            assume_role_policy=trust(_principal(self._args.context.region)),
+            path=path,
+            permissions_boundary=self._args.context.boundary,
+            assume_role_policy=trust(partition_of(self._args.context.region).principal("ec2")),
             tags=self._tags,
             opts=self._child,
         )
@@ -167,7 +171,7 @@ class Release(pulumi.ComponentResource):
             iam.RolePolicyAttachment(f"{self._name}-{index}", role=role.name, policy_arn=policy_arn, opts=self._child)
             for index, policy_arn in enumerate(self._args.entry.machine.policies)
         ]
-        profile = iam.InstanceProfile(self._name, role=role.name, tags=self._tags, opts=self._child)
+        profile = iam.InstanceProfile(self._name, path=path, role=role.name, tags=self._tags, opts=self._child)
         return ec2.LaunchTemplate(
             self._name,
             image_id=self.ami_id,
@@ -218,8 +222,3 @@ class Release(pulumi.ComponentResource):
                 ],
             ),
         )
-
-
-def _principal(region: str) -> str:
-    """EC2 has another name as a principal in China, and one name everywhere else (terraform-provider-aws #47141)."""
-    return "ec2.amazonaws.com.cn" if region.startswith("cn-") else "ec2.amazonaws.com"

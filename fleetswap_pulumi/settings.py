@@ -6,16 +6,19 @@ comments in Pulumi.prod.yaml are generated from these models, so write descripti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 import pulumi
 from pydantic import AfterValidator, Field, InstanceOf, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from fleetswap.aws.partition import partition_of
 from fleetswap.domain import access, tags
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.source import ImageSource, from_plain
+from fleetswap.domain.partition import of_arn
 from fleetswap.workflows.image.request import SAMPLES
 from fleetswap.workflows.image.send import CONNECTIONS
 from fleetswap_pulumi.checks import Strict, wrong_together
@@ -28,6 +31,7 @@ from fleetswap_pulumi.front_settings import (
 )
 from fleetswap_pulumi.names import (
     AccountId,
+    IamPath,
     InstanceType,
     PolicyArn,
     Region,
@@ -122,6 +126,15 @@ class MachineSettings(Strict):
     which the stack's own group takes one."""
 
 
+class IamSettings(Strict):
+    """Roles that the stack makes: of the machines, and of the dead man's switch."""
+
+    permissions_boundary: PolicyArn | None = Field(default=None, examples=["arn:aws:iam::111122223333:policy/boundary"])
+    """ARN of the permissions boundary of every role. Applies in place."""
+    path: IamPath = Field(default="/", examples=["/fleetswap/"])
+    """Path of every role and instance profile. A change creates a new release."""
+
+
 class CapacitySettings(Strict):
     """Number of machines of a release. Changes apply in place."""
 
@@ -169,6 +182,7 @@ class Settings(Strict):
     deploy `image` again."""
     upload: UploadSettings = UploadSettings()
     machine: MachineSettings = MachineSettings()
+    iam: IamSettings = IamSettings()
     capacity: CapacitySettings = CapacitySettings()
     network: NetworkSettings = NetworkSettings()
     front: FrontSettings = FrontSettings()
@@ -217,8 +231,8 @@ class Settings(Strict):
         return value
 
     @model_validator(mode="after")
-    def _has_the_load_balancers_network(self) -> Settings:
-        vpc, own, problems = self.network.vpc, self.front.listener_arn is None, []
+    def _fits_together(self) -> Settings:
+        vpc, own, problems = self.network.vpc, self.front.listener_arn is None, list(self._other_partitions())
         if own and vpc is not None and not vpc.names_balancer_subnets:
             problems.append(("network.vpc.balancer_subnets", "is missing: name them, or `balancer_subnet_tags`"))
         if not own and vpc is None:
@@ -230,6 +244,13 @@ class Settings(Strict):
         if problems:
             raise wrong_together("", problems)
         return self
+
+    def _other_partitions(self) -> Iterator[tuple[str, str]]:
+        """ARNs that AWS would refuse half-way through a deploy."""
+        partition = partition_of(self.region).name
+        for path, arn in _arns(self.model_dump(mode="json")):
+            if of_arn(arn) != partition:
+                yield path, f"is an ARN of partition {of_arn(arn)}, and {self.region} is in {partition}"
 
     @property
     def all_tags(self) -> dict[str, str]:
@@ -252,6 +273,18 @@ class Settings(Strict):
     def stack(self) -> str:
         """`project/stack`, as in the tag of that name."""
         return f"{pulumi.get_project()}/{pulumi.get_stack()}"
+
+
+def _arns(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """All ARNs among the settings, with their paths."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _arns(each, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _arns(each, f"{path}[{number}]")
+    elif isinstance(value, str) and re.match(r"arn:aws[a-z-]*:", value) and not path.startswith(("tags.", "image.")):
+        yield path, value
 
 
 def _plain(value: object) -> object:

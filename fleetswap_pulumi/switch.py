@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import iam
 
+from fleetswap.aws.partition import partition_of
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.iam_policy import document, trust
 
@@ -33,7 +34,9 @@ class Switch(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         role = iam.Role(
             f"{name}-switch",
-            assume_role_policy=trust("scheduler.amazonaws.com"),
+            path=args.context.path,
+            permissions_boundary=args.context.boundary,
+            assume_role_policy=trust(partition_of(args.context.region).principal("scheduler")),
             tags=args.context.tags(f"{name}-switch"),
             opts=child,
         )

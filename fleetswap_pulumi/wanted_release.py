@@ -19,7 +19,7 @@ def wanted_entry(settings: Settings, ledger: Ledger) -> Entry:
     """
     if settings.release is not None:
         return ledger.entry(settings.release)
-    machine = Machine(**settings.machine.model_dump())
+    machine = Machine(**settings.machine.model_dump(), path=settings.iam.path)
     health = HealthCheck(**settings.health.model_dump(exclude={"drain", "grace"}))
     image = _image(settings.image.source, ledger)
     release = release_id(settings.service, image.identity, machine, health)

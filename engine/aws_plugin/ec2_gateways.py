@@ -124,8 +124,8 @@ class Eip(Kind):
             "instance": address.get("InstanceId"),
             "networkInterface": address.get("NetworkInterfaceId"),
             "privateIp": private,
-            "privateDns": _dns_name("ip", private, call.region) if private else None,
-            "publicDns": _dns_name("ec2", public, call.region) if public else None,
+            "privateDns": _dns_name("ip", private, call) if private else None,
+            "publicDns": _dns_name("ec2", public, call) if public else None,
             "ptrRecord": self._reverse_record(call, resource_id),
             "arn": call.arn("ec2", f"elastic-ip/{resource_id}"),
             "tagsAll": tag_map(address.get("Tags")),
@@ -156,13 +156,14 @@ class Eip(Kind):
         forget_missing(lambda: ec2.release_address(AllocationId=resource_id, **group))
 
 
-def _dns_name(kind: str, address: str, region: str) -> str:
+def _dns_name(kind: str, address: str, call: Call) -> str:
     """The name that AWS's DNS has for an address; us-east-1 has names of its own."""
+    region = call.region
     host = f"{kind}-{address.replace('.', '-')}"
     if kind == "ip":
         return f"{host}.ec2.internal" if region == "us-east-1" else f"{host}.{region}.compute.internal"
     zone = "compute-1" if region == "us-east-1" else f"{region}.compute"
-    return f"{host}.{zone}.amazonaws.com"
+    return f"{host}.{zone}.{call.dns_suffix}"
 
 
 _NAT_ARGUMENTS = {

@@ -116,7 +116,7 @@ class Ami(Kind):
                 for item in mappings
                 if item.get("VirtualName")
             ],
-            "arn": f"arn:aws:ec2:{call.region}::image/{resource_id}",
+            "arn": f"arn:{call.partition}:ec2:{call.region}::image/{resource_id}",
             "rootSnapshotId": (root.get("Ebs") or {}).get("SnapshotId"),
             "manageEbsSnapshots": False,
             "tagsAll": tag_map(image.get("Tags")),

@@ -7,11 +7,13 @@ names, diffs, previews, the state) is decided elsewhere from these tables.
 # ruff: noqa: ARG002 - the base class has the full signature of the operations
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
@@ -43,6 +45,17 @@ class OperationError(Exception):
     """An operation failed; the message is the one line that the user sees."""
 
 
+@lru_cache(maxsize=8)
+def _partition(region: str) -> tuple[str, str]:
+    """Name and DNS suffix of a region's partition, as the AWS SDK knows them; of an unknown region, AWS's own."""
+    from botocore.loaders import Loader  # noqa: PLC0415 - not for a preview
+
+    for each in Loader().load_data("partitions")["partitions"]:
+        if re.match(each["regionRegex"], region):
+            return str(each["id"]), str(each["outputs"]["dnsSuffix"])
+    return "aws", "amazonaws.com"
+
+
 @dataclass
 class Call:
     """One operation on one resource: its clients, how long it may take, and what it has made so far."""
@@ -62,9 +75,19 @@ class Call:
         """The number of the account, asked once."""
         return str(self.client("sts").get_caller_identity()["Account"])
 
+    @property
+    def partition(self) -> str:
+        """The partition of the region."""
+        return _partition(self.region)[0]
+
+    @property
+    def dns_suffix(self) -> str:
+        """How the names of the partition's hosts end."""
+        return _partition(self.region)[1]
+
     def arn(self, service: str, resource: str) -> str:
         """An ARN in this region and account, for resources whose API does not tell theirs."""
-        return f"arn:aws:{service}:{self.region}:{self.account()}:{resource}"
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account()}:{resource}"
 
     def wait(self, what: str, done: Callable[[], bool], *, seconds: float | None = None) -> None:
         """Poll until `done` says so; raises OperationError when the time is up."""

@@ -220,7 +220,7 @@ def _tell(alarm: Moto, before: str) -> None:
         "Trigger": {"MetricName": alarm.metric_name, "Namespace": alarm.namespace, "Threshold": alarm.threshold},
     }
     for arn in lists[alarm.state_value]:
-        if not arn.startswith("arn:aws:sns:"):
+        if arn.split(":")[2:3] != ["sns"]:
             continue
         subject = f'{alarm.state_value}: "{alarm.name}" in US East (N. Virginia)'[:MAX_SUBJECT]
         try:

@@ -105,7 +105,8 @@ def _told(rule: Moto) -> dict[str, Any]:
     other = {key: rule.source_group[key] for key in ("GroupId", "UserId") if key in rule.source_group}
     told = {
         "SecurityGroupRuleId": rule.id,
-        "SecurityGroupRuleArn": f"arn:aws:ec2:{ec2.region_name}:{ec2.account_id}:security-group-rule/{rule.id}",
+        "SecurityGroupRuleArn": f"arn:{ec2.partition}:ec2:{ec2.region_name}:{ec2.account_id}"
+        f":security-group-rule/{rule.id}",
         "GroupId": rule.group_id,
         "GroupOwnerId": ec2.account_id,
         "IsEgress": rule.is_egress,

@@ -231,7 +231,13 @@ def test_the_key_policy_names_auto_scaling_alone() -> None:
 
 def test_china_has_names_of_its_own() -> None:
     """A deploy in China would be denied to pass its roles, and to use its key."""
-    china = replace(PLAIN, partition="aws-cn", region="cn-north-1", key="arn:aws-cn:kms:cn-north-1:111122223333:key/1")
+    china = replace(
+        PLAIN,
+        partition="aws-cn",
+        suffix="amazonaws.com.cn",
+        region="cn-north-1",
+        key="arn:aws-cn:kms:cn-north-1:111122223333:key/1",
+    )
     printed = json.dumps([policy.document() for policy in policies(china, Purpose.DEPLOY)])
     assert "arn:aws:" not in printed
     assert '"ec2.amazonaws.com.cn"' in printed

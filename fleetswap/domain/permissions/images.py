@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fleetswap.domain import tags
+from fleetswap.domain.partition import Partition
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.permissions.statement import Statement
 
@@ -67,7 +68,7 @@ def key(scope: Scope) -> Iterator[Statement]:
     """What the uploads, and the launches of the stack's machines, need of the customer managed key."""
     if scope.key is None:
         return
-    own = f"ec2.{scope.region}.{'amazonaws.com.cn' if scope.partition == 'aws-cn' else 'amazonaws.com'}"
+    own = Partition(scope.partition, scope.suffix).host("ec2", scope.region)
     yield Statement(
         "UseKey",
         "the customer managed key that encrypts the account's snapshots and volumes",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleetswap.domain import tags
+from fleetswap.domain.partition import EVERYWHERE, Partition
 from fleetswap.domain.permissions.statement import Conditions
 
 ACCOUNTLESS = frozenset({"image", "snapshot"})
@@ -24,6 +25,8 @@ class Scope:
     """`project/stack`, as in the tag."""
     service: str
     partition: str = "aws"
+    suffix: str = EVERYWHERE
+    """How the names of the partition's hosts end."""
     path: str = "/"
     """Path of the roles and instance profiles."""
     boundary: str | None = None
@@ -116,8 +119,8 @@ class Scope:
 
     @property
     def ec2_principal(self) -> str:
-        """EC2 as a principal: China has a name of its own (terraform-provider-aws, issue 47141)."""
-        return "ec2.amazonaws.com.cn" if self.partition == "aws-cn" else "ec2.amazonaws.com"
+        """EC2 as a principal."""
+        return Partition(self.partition, self.suffix).principal("ec2")
 
     @property
     def made(self) -> Conditions:

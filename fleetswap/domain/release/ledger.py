@@ -53,6 +53,8 @@ class Machine:
     root_gib: int | None = None
     policies: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = later(())
+    path: str = later("/")
+    """Of the role and the instance profile."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,9 @@ def _version(ledger: Ledger) -> int:
     network = ledger.network
     plain = network is None or network == Network(network.cidr, network.zones)
     newer = any(
-        entry.machine.security_groups or (entry.health.protocol, entry.health.protocol_version) != ("http", "http1")
+        entry.machine.security_groups
+        or entry.machine.path != "/"
+        or (entry.health.protocol, entry.health.protocol_version) != ("http", "http1")
         for entry in ledger.entries
     )
     return FIRST if plain and not newer else VERSION
@@ -300,6 +304,7 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             root_gib=None if machine.get("root_gib") is None else int(machine["root_gib"]),
             policies=tuple(machine["policies"]),
             security_groups=tuple(machine.get("security_groups", ())),
+            path=str(machine.get("path", "/")),
         ),
         health=HealthCheck(
             port=int(health["port"]),
