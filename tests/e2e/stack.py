@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PORT = 4611
 LISTENER_PORT = 8181
 
+GET_USER = "iam:GetUser"
+"""May be refused: the AWS provider then asks STS for the account."""
+
 
 @dataclass
 class Ran:
@@ -129,6 +132,15 @@ class LocalStack:
             aws_secret_access_key="local",  # noqa: S106 - no secret: the local cloud takes anything
             config=Config(retries={"mode": "standard", "total_max_attempts": 10}),
         )
+
+    def denials(self) -> list[tuple[str, str, str]]:
+        """What the users were denied: who, the action, the resource; besides what may be refused."""
+        asked = self.admin("GET", "authorizations")["authorizations"]
+        return [
+            (one["principal"], one["action"], one["resource"])
+            for one in asked
+            if not one["allowed"] and ":user/" in one["principal"] and one["action"] != GET_USER
+        ]
 
     def admin(self, method: str, path: str, asked: object = None) -> dict[str, Any]:
         """Ask the local cloud's own endpoint; see `localcloud.admin`."""

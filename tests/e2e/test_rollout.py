@@ -72,7 +72,11 @@ FAILING = [
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A stack with one machine a release."""
     stack = LocalStack(
-        tmp_path_factory.mktemp("rollout"), capacity={"min": 1, "max": 2}, retention={"images": 1}, rollout=ROLLOUT
+        tmp_path_factory.mktemp("rollout"),
+        has_users=True,
+        capacity={"min": 1, "max": 2},
+        retention={"images": 1},
+        rollout=ROLLOUT,
     )
     yield stack
     stack.run("down")
@@ -378,3 +382,4 @@ def test_taking_the_service_down_leaves_nothing(fleet: LocalStack) -> None:
     assert fleet.tags_of_groups() == {}
     assert fleet.groups() == []
     assert fleet.client("autoscaling").describe_scheduled_actions()["ScheduledUpdateGroupActions"] == []
+    assert fleet.denials() == []

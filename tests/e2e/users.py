@@ -21,6 +21,9 @@ from tools.local.work import PROJECT, ROOT, STACK, Work, write
 
 PURPOSES = ("deploy", "preview", "rollback")
 
+SHAPELESS = {"fleetswap:image", "fleetswap:capacity", "fleetswap:release", "fleetswap:retention"}
+"""Settings that permissions do not depend on: for these alone, nothing is printed anew."""
+
 
 class Users:
     """One user for each purpose, with keys in the work folder's credentials file."""
@@ -28,24 +31,30 @@ class Users:
     def __init__(self, folder: Path, port: int) -> None:
         self._work = Work(ROOT, folder)
         self._port = port
-        self._given: dict[str, Any] = {}
+        self._settings: dict[str, Any] = {}
 
     def update(self, config: Mapping[str, Any]) -> None:
         """Give the users what these settings need, on a local cloud that is started if none runs."""
         if cloud_status(self._port) is None:
             self._start()
+        settings = {key: value for key, value in config.items() if key not in SHAPELESS} | {
+            "fleetswap:rollout": {
+                key: value for key, value in config.get("fleetswap:rollout", {}).items() if key in {"alarms", "alerts"}
+            }
+        }
+        if settings == self._settings:
+            return
+        self._settings = settings
+        printed = self._printed(config)
         for purpose in PURPOSES:
-            printed = self._printed(config, purpose)
-            if printed != self._given.get(purpose):
-                self._attach(purpose, printed)
-                self._given[purpose] = printed
+            self._attach(purpose, printed[purpose])
 
     def _start(self) -> None:
         start = [sys.executable, "-m", "localcloud", "start", "--dir", str(self._work.cloud), "--port", str(self._port)]
         self._work.credentials.unlink(missing_ok=True)
         env = environment(self._work, os.environ, engine=None)
         subprocess.run(start, cwd=ROOT, env=env, check=True)
-        self._given = {}
+        self._settings = {}
         keys = configparser.ConfigParser()
         for purpose in PURPOSES:
             self._iam.create_user(UserName=purpose)
@@ -67,17 +76,18 @@ class Users:
             aws_secret_access_key="local",  # noqa: S106 - no secret: the local cloud takes anything
         )
 
-    def _printed(self, config: Mapping[str, Any], purpose: str) -> list[dict[str, Any]]:
+    def _printed(self, config: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
         """What the command prints in a project with these settings."""
         project = self._work.folder / "project"
         write(project / "Pulumi.yaml", f"name: {PROJECT}\nruntime: python\n")
         write(project / f"Pulumi.{STACK}.yaml", yaml.safe_dump({"config": dict(config)}))
-        command = [sys.executable, "-m", "fleetswap", "permissions", "--for", purpose, "--account", "123456789012"]
-        done = subprocess.run(
-            [*command, "--json"], cwd=project, stdout=subprocess.PIPE, text=True, check=True, timeout=60
-        )
-        found: list[dict[str, Any]] = json.loads(done.stdout)["policies"]
-        return found
+        command = [sys.executable, "-m", "fleetswap", "permissions", "--json", "--account", "123456789012", "--for"]
+        running = {
+            purpose: subprocess.Popen([*command, purpose], cwd=project, stdout=subprocess.PIPE, text=True)
+            for purpose in PURPOSES
+        }
+        printed = {purpose: process.communicate(timeout=60)[0] for purpose, process in running.items()}
+        return {purpose: json.loads(text)["policies"] for purpose, text in printed.items()}
 
     def _attach(self, user: str, printed: list[dict[str, Any]]) -> None:
         for old in self._iam.list_attached_user_policies(UserName=user)["AttachedPolicies"]:

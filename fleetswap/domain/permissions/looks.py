@@ -125,13 +125,13 @@ def _look_at_domain(scope: Scope) -> Iterator[Statement]:
     if scope.zone_id is None:
         yield Statement(
             "FindHostedZone",
-            "the hosted zone by its name; these actions know no resource",
-            ("route53:ListHostedZones", "route53:ListHostedZonesByName"),
+            "the hosted zone by its name; the action knows no resource",
+            ("route53:ListHostedZonesByName",),
         )
     yield Statement(
         "LookAtDomain",
         "the alias record",
-        ("route53:GetHostedZone", "route53:ListResourceRecordSets", "route53:ListTagsForResource"),
+        ("route53:GetHostedZone", "route53:ListResourceRecordSets"),
         (_zone(scope),),
     )
 
