@@ -41,14 +41,16 @@ class Gate:
         if signed is None and not calls.service(environ):
             return self._inner(environ, start_response)  # nothing of AWS's
         region = signed.region if signed is not None else REGION
-        with LOCK:
-            try:
+        try:
+            with LOCK:
                 caller = callers.of(signed)
-            except callers.Rejected as rejected:
-                return _answer(calls.refusal(calls.identify(environ), rejected.fault), environ, start_response)
-            if signed is not None and caller.secret and not signature.genuine(signed, caller.secret, environ):
-                return _answer(calls.refusal(calls.identify(environ), WRONG_SIGNATURE), environ, start_response)
-            request = asked.read(environ, region=region, account=caller.account)
+        except callers.Rejected as rejected:
+            return _answer(calls.refusal(calls.identify(environ), rejected.fault), environ, start_response)
+        # The body is read without the lock: a slow client must hold up nobody else.
+        if signed is not None and caller.secret and not signature.genuine(signed, caller.secret, environ):
+            return _answer(calls.refusal(calls.identify(environ), WRONG_SIGNATURE), environ, start_response)
+        request = asked.read(environ, region=region, account=caller.account)
+        with LOCK:
             refused = self._judge(caller, request, environ)
         if refused is not None:
             return _answer(refused, environ, start_response, request.call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,18 @@ def test_a_session_has_the_rights_of_its_role_until_its_time_is_over(people: Peo
     people.expire()
     assert refusal(ec2.describe_vpcs) == "RequestExpired"
     assert refusal(elbv2.describe_load_balancers) == "ExpiredToken"
+
+
+def test_a_slow_body_holds_up_nobody_else(cloud: LocalCloud, people: People) -> None:
+    """One upload over a slow line would stop every call, the load balancers' health checks included."""
+    key = people.user(allow("*"))
+    scope = f"Credential={key.id}/20260101/us-east-1/ebs/aws4_request, SignedHeaders=host, Signature=00"
+    head = f"PUT /snapshots/snap-1/blocks/0 HTTP/1.1\r\nHost: x\r\nAuthorization: AWS4-HMAC-SHA256 {scope}\r\n"
+    with socket.create_connection(("127.0.0.1", cloud.port), timeout=10) as slow:
+        slow.sendall(f"{head}Content-Length: 524288\r\n\r\n".encode())
+        people.client("ec2", None).describe_vpcs()
+        slow.sendall(bytes(524288))
+        assert slow.recv(100).startswith(b"HTTP/1.1 403")  # whose signature is wrong
 
 
 def test_a_session_ends_with_its_role(people: People, clients: Clients) -> None:
