@@ -11,6 +11,7 @@ Decides how a request is read and answered, in JSON; the rest is done elsewhere.
 | `GET lateness`, `POST lateness` | how late things are, and another lateness for some: `{"metrics": [0, 0]}` (see `lateness`) |
 | `GET authorizations` | every decision of IAM: who asked for what, with which condition keys, and whether they may |
 | `DELETE authorizations` | forget these |
+| `GET ca` | the certificate of the authority that signs for AWS's services and the internet, as machines meet them; PEM |
 | `GET notifications` | every message that was published to an SNS topic |
 | `POST instances/ID/interrupt` | a spot interruption; `{"seconds": 5}` is the warning's length, else 120 |
 | `POST instances/ID/kill` | its machine dies, as of a power cut |
@@ -57,6 +58,7 @@ class Admin:
         authorizations: Record,
         status: Callable[[], dict[str, Any]],
         kill: Callable[[str], None],
+        ca: Callable[[], str],
     ) -> None:
         self._lateness = lateness
         self._store = store
@@ -66,6 +68,7 @@ class Admin:
             ("GET", "notifications", lambda _: {"notifications": _notifications()}),
             ("GET", "authorizations", lambda _: {"authorizations": authorizations.shown()}),
             ("DELETE", "authorizations", lambda _: {"forgotten": authorizations.clear()}),
+            ("GET", "ca", lambda _: ca()),
             ("GET", "faults", lambda _: {"rules": faults.shown()}),
             ("POST", "faults", lambda asked: {"rules": [rule.shown() for rule in faults.add(asked)]}),
             ("DELETE", "faults", lambda _: {"removed": faults.remove()}),
@@ -82,22 +85,24 @@ class Admin:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request whose path begins with `PREFIX`."""
         try:
-            status, shown = HTTPStatus.OK, self._dispatch(environ)
+            status: HTTPStatus = HTTPStatus.OK
+            shown: dict[str, Any] | str = self._dispatch(environ)
         except (BadRule, BadLateness, Bad, ValueError) as error:
             status, shown = HTTPStatus.BAD_REQUEST, {"error": str(error)}
         except (LookupError, StoreError, spot.NoInstance) as error:
             status, shown = HTTPStatus.NOT_FOUND, {"error": str(error)}
-        start_response(f"{status.value} {status.phrase}", [("Content-Type", "application/json")])
-        return [json.dumps(shown, indent=2).encode()]
+        kind = "text/plain" if isinstance(shown, str) else "application/json"
+        start_response(f"{status.value} {status.phrase}", [("Content-Type", kind)])
+        return [(shown if isinstance(shown, str) else json.dumps(shown, indent=2)).encode()]
 
-    def _dispatch(self, environ: WSGIEnvironment) -> dict[str, Any]:
+    def _dispatch(self, environ: WSGIEnvironment) -> dict[str, Any] | str:
         path, method = environ["PATH_INFO"].removeprefix(PREFIX), environ["REQUEST_METHOD"]
         length = int(environ.get("CONTENT_LENGTH") or 0) if method == "POST" else 0
         asked = json.loads(environ["wsgi.input"].read(length)) if length else {}
         for wanted, pattern, handle in self._routes:
             found = re.fullmatch(pattern, path)
             if found and method == wanted:
-                answer: dict[str, Any] = handle(asked, *found.groups())
+                answer: dict[str, Any] | str = handle(asked, *found.groups())
                 return answer
         raise LookupError(f"The local cloud has no {method} {environ['PATH_INFO']}.")
 

@@ -17,15 +17,18 @@ from localcloud.autoscaling import health
 from localcloud.balancer.fronts import Balancer
 from localcloud.compute.hypervisor import Hypervisor, Volumes
 from localcloud.moto_state import LOCK, backend
+from localcloud.network.fabric import Fabric
 from localcloud.processes.children import Children
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
     from localcloud.balancer.traffic import Slot, Tally
     from localcloud.faults.lateness import Lateness
     from localcloud.hooks import TargetHealth
+    from localcloud.network.authority import Authority
 
 TICK_SECONDS = 0.25
 
@@ -39,8 +42,15 @@ log = logging.getLogger(__name__)
 class Machines:
     """Everything that runs. What happens is told in the file `log` of `directory`."""
 
-    def __init__(self, directory: Path, snapshots: Volumes, lateness: Lateness) -> None:
-        """Prepare `directory`; nothing runs before `start`."""
+    def __init__(
+        self,
+        directory: Path,
+        snapshots: Volumes,
+        lateness: Lateness,
+        authority: Authority,
+        api: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]],
+    ) -> None:
+        """Prepare `directory`; nothing runs before `start`. `api` answers what the machines ask of AWS's services."""
         directory = directory.absolute()
         accelerator = os.environ.get(ACCELERATOR, "tcg")
         if accelerator not in {"tcg", "kvm"}:
@@ -59,6 +69,7 @@ class Machines:
         self._hypervisor = Hypervisor(
             directory, snapshots, self._children, accelerator=accelerator, changed=self._wake.set
         )
+        self._fabric = Fabric(directory, self._children, authority, api)
         self._log = logging.FileHandler(directory / "log", delay=True)
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._thread = threading.Thread(target=self._loop, name="machines", daemon=True)
@@ -108,7 +119,8 @@ class Machines:
         """Process ids of the machines, and what is not as it should be."""
         return {
             "machines": self._hypervisor.running(),
-            "problems": [*self._balancer.problems(), *self._hypervisor.problems()],
+            "problems": [*self._balancer.problems(), *self._hypervisor.problems(), *self._fabric.problems()],
+            "network": self._fabric.status(),
         }
 
     def _loop(self) -> None:
@@ -126,7 +138,7 @@ class Machines:
         self._end()
 
     def _end(self) -> None:
-        for end in (self._hypervisor.stop, self._balancer.stop, self._children.end_all):
+        for end in (self._hypervisor.stop, self._balancer.stop, self._fabric.stop, self._children.end_all):
             try:
                 end()
             except Exception:  # whatever one left, the next may end
@@ -135,7 +147,8 @@ class Machines:
     def _look(self) -> None:
         cloud = view.read()
         self._balancer.follow(cloud)
-        self._set_off(self._hypervisor.follow(cloud, may_stop=self._balancer.quiet))
+        self._set_off(self._hypervisor.follow(cloud, self._fabric.doors(cloud), may_stop=self._balancer.quiet))
+        self._fabric.follow(self._hypervisor.attached())
         health.replace(health.unhealthy(cloud, self.target_health, time.time()))
 
     def _set_off(self, instance_ids: list[str]) -> None:

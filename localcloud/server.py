@@ -26,6 +26,7 @@ from localcloud.faults.rules import Faults
 from localcloud.http_server import LoopbackServer
 from localcloud.machines import Machines
 from localcloud.moto_state import ACCOUNT_ID, LOCK, backend
+from localcloud.network.authority import Authority
 from localcloud.patches import Patches
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class LocalCloud:
         self._threads: list[threading.Thread] = []
         try:
             self.store = store or SnapshotStore(directory / "snapshots")
-            self.machines = Machines(directory, self.store, self.lateness) if machines else None
+            authority = Authority(directory)
+            self.machines = Machines(directory, self.store, self.lateness, authority, self._api) if machines else None
             with LOCK:
                 self._control = control.Control(
                     self._patches,
@@ -92,7 +94,7 @@ class LocalCloud:
             gate = Gate(self._serve, self.authorizations)
             self._injector = Injector(gate, self.faults, self._stopping.wait)
             self._admin = admin.Admin(
-                self.faults, self.lateness, self.store, self.authorizations, self.status, self._kill
+                self.faults, self.lateness, self.store, self.authorizations, self.status, self._kill, authority.pem
             )
         except BaseException:  # whatever it was, the port is free again and moto as it was
             self._server.server_close()
@@ -140,6 +142,7 @@ class LocalCloud:
 
     def status(self) -> dict[str, Any]:
         """What runs: instances that are not terminated, and load balancers."""
+        told = self.machines.status() if self.machines is not None else {"problems": [], "network": {}}
         with LOCK:
             instances = [
                 {
@@ -166,7 +169,9 @@ class LocalCloud:
             "instances": instances,
             "load_balancers": balancers,
             # Ports that could not be bound, rules that are not supported, and the like.
-            "problems": self.machines.status()["problems"] if self.machines is not None else [],
+            "problems": told["problems"],
+            # Flows of machines that were rejected, and what the stand-in for the internet was asked.
+            "network": told["network"],
             "snapshots": [{"id": s.id, "status": self.store.status(s.id)} for s in self.store.all()],
         }
 
@@ -189,6 +194,10 @@ class LocalCloud:
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(admin.PREFIX):
             return self._admin(environ, start_response)
+        return self._injector(environ, start_response)
+
+    def _api(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """AWS's services without `admin`, for the machines."""
         return self._injector(environ, start_response)
 
     def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -1,7 +1,7 @@
 """What the control plane wants to run, read from moto in one go: instances, load balancers, target groups.
 
-Decides what follows from security groups (which ports are open, who reaches whom) and where on this machine an
-instance listens. Never changes anything; `read` copies, so that the machines can work without `LOCK`.
+Decides what follows from security groups for load balancers (who reaches whom) and where on this machine an instance
+listens. Never changes anything; `read` copies, so that the machines can work without `LOCK`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,6 @@ from localcloud.moto_state import LOCK, Moto, backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-WIDEST_RANGE = 16
-"""Ports of a security group rule that are opened one by one on this machine. Of a wider rule ("all traffic") only those
-that a target group uses are: an emulated network forwards every port by a listener of its own."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,7 @@ class Instance:
     root: Root | None = None
     launched: float = 0.0
     auto_scaling_group: str | None = None
+    mac: str = "0a:00:00:00:00:01"
 
     @property
     def address(self) -> str:
@@ -172,19 +169,6 @@ class Cloud:
     groups: Mapping[str, AutoScalingGroup] = field(default_factory=dict)
     image_snapshots: frozenset[str] = frozenset()
 
-    def open_ports(self, instance: Instance) -> frozenset[int]:
-        """TCP ports of an instance that its security groups open to anyone at all."""
-        used = {group.port for group in self.target_groups.values()}
-        used |= {port for group in self.target_groups.values() for port in group.targets.values()}
-        used |= {group.check.port for group in self.target_groups.values() if group.check.port is not None}
-        ports: set[int] = set()
-        for permission in self._permissions(instance.groups, "ingress"):
-            if permission.last - permission.first < WIDEST_RANGE:
-                ports |= set(range(permission.first, permission.last + 1))
-            else:
-                ports |= {port for port in used if permission.first <= port <= permission.last}
-        return frozenset(ports)
-
     def reaches(self, listener: Listener, instance: Instance, port: int) -> bool:
         """Whether the security groups let the load balancer out to the instance, and in at its port."""
         out = any(
@@ -269,6 +253,7 @@ def _instance(ec2: Moto, instance: Moto) -> Instance:
         root=_root(ec2, instance),
         launched=instance.launch_time.timestamp(),
         auto_scaling_group=None if group is None else group.name,
+        mac=instance.nics[0].mac_address if instance.nics else Instance.mac,
     )
 
 

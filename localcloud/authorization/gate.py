@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from localcloud.authorization.record import Record
 
 WRONG_SIGNATURE: Final = "wrong-signature"
+VPC_ENDPOINT: Final = "localcloud.vpc_endpoint"
+"""In the WSGI environment of a request that came through a VPC endpoint: its id."""
 
 
 class Gate:
@@ -91,10 +93,13 @@ def _keys(caller: Caller, request: Asked, environ: WSGIEnvironment) -> dict[str,
     The local cloud speaks HTTP, and stands for HTTPS.
     """
     now = datetime.now(UTC)
+    # Through an endpoint a request has no source address (VPC user guide, "Endpoint policies").
+    endpoint = environ.get(VPC_ENDPOINT)
+    source = ("aws:sourcevpce", endpoint) if endpoint else ("aws:sourceip", environ.get("REMOTE_ADDR", "127.0.0.1"))
     return {
         **caller.keys,
         "aws:requestedregion": (request.region,),
-        "aws:sourceip": (environ.get("REMOTE_ADDR", "127.0.0.1"),),
+        source[0]: (source[1],),
         "aws:currenttime": (now.strftime("%Y-%m-%dT%H:%M:%SZ"),),
         "aws:epochtime": (str(int(now.timestamp())),),
         "aws:securetransport": ("true",),

@@ -4,9 +4,9 @@ Decides how a machine looks (firmware, disk, network, memory) and follows its in
 when it is stopped or terminated. Never changes an instance; that a machine went off by itself is reported by `follow`.
 
 A machine has 256 MiB and one processor, whatever its instance type says. Its disk is an NVMe device, as on Nitro. Its
-console is the file `console.log`. It reaches its own metadata service and nothing else: nothing of this computer, no
-other machine, no network. With the boot mode `uefi` or `uefi-preferred` it has UEFI firmware, else a BIOS, as
-in EC2; a disk for the other firmware never boots, there as here.
+console is the file `console.log`. Each of its packets goes to the router of `localcloud.network` and nowhere else;
+while that does not run, none passes. With the boot mode `uefi` or `uefi-preferred` it has UEFI firmware, else a BIOS,
+as in EC2; a disk for the other firmware never boots, there as here.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from localcloud.compute.metadata import MetadataServer
+from localcloud.network.router import HOST, NIC
+from localcloud.network.topology import Machine as Plugged
 from localcloud.processes.children import Child, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from localcloud.processes.children import Children
     from localcloud.view import Cloud, Instance, Root
@@ -84,10 +86,13 @@ class Hypervisor:
         self._builder = ThreadPoolExecutor(1, thread_name_prefix="volumes")
         self._consoles: list[str] = []
 
-    def follow(self, cloud: Cloud, *, may_stop: Callable[[str], bool]) -> list[str]:
+    def follow(
+        self, cloud: Cloud, doors: Mapping[str, Collection[int]], *, may_stop: Callable[[str], bool]
+    ) -> list[str]:
         """Start and stop machines as their instances say; those that went off by themselves since the last time.
 
-        A terminated instance's machine is stopped only when `may_stop` says so: its last requests end first.
+        `doors` are the ports of each instance that are opened at its address on this machine. A terminated
+        instance's machine is stopped only when `may_stop` says so: its last requests end first.
         """
         gone_off = []
         for instance in cloud.instances.values():
@@ -96,7 +101,7 @@ class Hypervisor:
                 if instance.state == "running":
                     if machine is None and instance.root is not None:
                         machine = self._machines[instance.id] = _Machine(self._instances / instance.id, instance.root)
-                    if machine is not None and self._run(machine, instance, cloud):
+                    if machine is not None and self._run(machine, instance, doors.get(instance.id, ())):
                         gone_off.append(instance.id)
                 elif machine is not None and (instance.state != "terminated" or may_stop(instance.id)):
                     self._halt(machine, instance.id, destroy=instance.state == "terminated")
@@ -125,6 +130,14 @@ class Hypervisor:
             for instance_id, machine in list(self._machines.items())
             if machine.qemu is not None and machine.qemu.running
         }
+
+    def attached(self) -> list[Plugged]:
+        """The machines that are started, for the router."""
+        return [
+            Plugged(instance_id, str(machine.folder), machine.metadata.port)
+            for instance_id, machine in self._machines.items()
+            if machine.qemu is not None and machine.metadata is not None
+        ]
 
     def kill(self, instance_id: str) -> None:
         """End one machine, as a power cut would; from any thread. The next `follow` finds it off."""
@@ -156,7 +169,7 @@ class Hypervisor:
             qemu.kill()
         self._machines.clear()
 
-    def _run(self, machine: _Machine, instance: Instance, cloud: Cloud) -> bool:
+    def _run(self, machine: _Machine, instance: Instance, doors: Collection[int]) -> bool:
         """Bring a machine one step nearer to running; whether it just went off."""
         if machine.off:
             return False
@@ -165,7 +178,7 @@ class Hypervisor:
                 log.info("machine of %s went off with status %s", instance.id, machine.qemu.returncode)
                 machine.off = True
                 return True
-            self._open(machine, instance, cloud.open_ports(instance))
+            self._open(machine, instance, frozenset(doors))
             return False
         if machine.disk is None:
             machine.disk = self._builder.submit(self._build, machine)
@@ -195,13 +208,13 @@ class Hypervisor:
     def _power_on(self, machine: _Machine, instance: Instance) -> None:
         if machine.metadata is None:
             machine.metadata = MetadataServer(instance.id)
-        command = qemu_command(self._accelerator, machine.root, machine.metadata.port)
+        command = qemu_command(self._accelerator, machine.root, instance.mac)
         machine.ports = frozenset()
         machine.qemu = self._children.start(command, cwd=machine.folder, log=machine.folder / "qemu.log")
         log.info("machine of %s started: pid %s, address %s", instance.id, machine.qemu.pid, instance.address)
 
     def _open(self, machine: _Machine, instance: Instance, wanted: frozenset[int]) -> None:
-        """Forward the ports that the security groups open now, and no others."""
+        """Forward these ports and no others; the router judges who gets through."""
         for port in machine.ports - wanted:
             if _monitor(machine.folder, f"hostfwd_remove net0 tcp:{instance.address}:{port}") is not None:
                 machine.ports -= {port}
@@ -242,19 +255,23 @@ class Hypervisor:
                 base.unlink()
 
 
-def qemu_command(accelerator: str, root: Root, metadata_port: int) -> list[str]:
+def qemu_command(accelerator: str, root: Root, mac: str) -> list[str]:
     """QEMU's command line, for the folder of a machine as its working directory."""
     firmware = [
         *("-drive", f"if=pflash,format=raw,readonly=on,file={CODE}"),
         *("-drive", "if=pflash,format=raw,file=vars.fd"),
     ]
-    # The metadata service's address is link-local, so the emulated network is, too. `cmd:` starts a process for each
-    # connection; `tcp:` would connect once, when QEMU starts. Without `restrict` a guest would reach this computer's
-    # loopback at the host's address, and its network; guestfwd and hostfwd go past it (qemu(1), "-netdev user").
-    network = (
-        "user,id=net0,restrict=on,ipv6=off,net=169.254.0.0/16,host=169.254.0.2,dhcpstart=169.254.0.15,"
-        f"guestfwd=tcp:169.254.169.254:80-cmd:/bin/busybox nc 127.0.0.1 {metadata_port}"
-    )
+    # Two cables to the router: the guest's network device, and a user network that ends TCP connections at this
+    # computer's loopback, at the address `guests.HOST`. They meet in the router only: a guest at the user network
+    # itself would reach all of this computer, and its network (qemu(1), "-netdev user").
+    network = [
+        *("-netdev", f"stream,id=nic,server=on,addr.type=unix,addr.path={NIC}"),
+        *("-device", f"virtio-net-pci,netdev=nic,mac={mac},romfile="),
+        *("-netdev", "user,id=net0,ipv6=off,net=198.18.0.0/15,host=198.18.0.1,dns=198.18.0.2,dhcpstart=198.18.0.15"),
+        *("-netdev", "hubport,id=hub0,hubid=0,netdev=net0"),
+        *("-netdev", f"stream,id=host,server=on,addr.type=unix,addr.path={HOST}"),
+        *("-netdev", "hubport,id=hub1,hubid=0,netdev=host"),
+    ]
     return [
         "qemu-system-x86_64",
         *("-machine", "q35" if root.uefi else "q35,graphics=off"),  # graphics=off: SeaBIOS speaks at the serial port
@@ -263,7 +280,7 @@ def qemu_command(accelerator: str, root: Root, metadata_port: int) -> list[str]:
         *(firmware if root.uefi else ()),
         *("-drive", "if=none,id=root,format=qcow2,file=root.qcow2,cache=unsafe"),  # the disk goes with the machine
         *("-device", "nvme,drive=root,serial=vol0,bootindex=0"),
-        *("-netdev", network, "-device", "virtio-net-pci,netdev=net0,romfile="),
+        *network,
         *("-device", "pvpanic-pci", "-action", "panic=pause"),  # a kernel that panicked must not spin on our processor
         *("-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"),
         *("-qmp", "unix:qmp.sock,server=on,wait=off"),

@@ -1,8 +1,8 @@
 """The instance metadata service, a server for each machine: who it is, its user data, its role's credentials.
 
-Decides what a machine may read and whether it needs a session token. Never answers anyone but this machine's own
-processes; QEMU connects a guest's 169.254.169.254:80 to its server. Source: EC2 user guide, "Instance metadata and user
-data". The hop limit is ignored: every guest is one hop away.
+Decides what a machine may read and whether it needs a session token. Never answers anyone but this computer's own
+processes; the router connects a guest's 169.254.169.254:80 to its server, and no other guest's (`localcloud.network`,
+where the hop limit is, too). Source: EC2 user guide, "Instance metadata and user data".
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def tree(instance: Moto, credentials: Mapping[str, str] | None) -> dict[str, str
         "instance-type": instance.instance_type,
         "local-hostname": instance.private_dns_name,
         "local-ipv4": instance.private_ip,
+        **_interface(instance),
         "placement/availability-zone": zone,
         "placement/region": REGION,
         "security-groups": "\n".join(dict.fromkeys(group.name for group in instance.security_groups)),
@@ -131,6 +132,28 @@ def tree(instance: Moto, credentials: Mapping[str, str] | None) -> dict[str, str
     return {f"meta-data/{key}": value for key, value in plain.items()} | {
         "dynamic/instance-identity/document": _json(document)
     }
+
+
+def _interface(instance: Moto) -> dict[str, str]:
+    """The network interface, as images that configure theirs by it read it (cloud-init, amazon-ec2-net-utils)."""
+    nic = instance.nics[0]
+    subnet, groups = nic.subnet, {group.id: group.name for group in instance.security_groups}
+    shown = {
+        "device-number": "0",
+        "interface-id": nic.id,
+        "local-hostname": instance.private_dns_name,
+        "local-ipv4s": nic.private_ip_address,
+        "mac": nic.mac_address,
+        "owner-id": ACCOUNT_ID,
+        "security-group-ids": "\n".join(groups),
+        "security-groups": "\n".join(groups.values()),
+        "subnet-id": subnet.id,
+        "subnet-ipv4-cidr-block": subnet.cidr_block,
+        "vpc-id": subnet.vpc_id,
+        "vpc-ipv4-cidr-block": backend("ec2").vpcs[subnet.vpc_id].cidr_block,
+    }
+    macs = f"network/interfaces/macs/{nic.mac_address}"
+    return {"mac": nic.mac_address} | {f"{macs}/{name}": value for name, value in shown.items()}
 
 
 class MetadataServer(ThreadingHTTPServer):

@@ -29,8 +29,8 @@ PROJECT = Path(__file__).parents[2]
 NIX_OPTIONS = {"sandbox": "false", "substitute": "false", "build-users-group": ""}
 SECONDS = 120.0  # a machine boots within ten on two idle cores; these may be busy
 PORT = 8066
-HERE = ("169.254.0.2", "169.254.0.3")
-"""This computer as a machine sees it: the host and the name server of its network."""
+HERE = ("198.18.0.1", "198.18.0.2")
+"""This computer in the user network of a machine's QEMU, which no guest may reach: the host and the name server."""
 
 
 def until(true: Callable[[], Any], what: str) -> Any:
@@ -94,12 +94,12 @@ class Service:
             Name="web", Subnets=self.network.subnets, SecurityGroups=[self.front]
         )["LoadBalancers"][0]
         self.url = f"http://{balancer['DNSName']}:{PORT}/"
-        clients.elbv2.create_listener(
+        self.listener = clients.elbv2.create_listener(
             LoadBalancerArn=balancer["LoadBalancerArn"],
             Protocol="HTTP",
             Port=PORT,
             DefaultActions=[{"Type": "forward", "TargetGroupArn": self.target_group}],
-        )
+        )["Listeners"][0]["ListenerArn"]
 
     def fleet(self, name: str, version: str, **asked: Any) -> None:
         """An auto scaling group of machines of a version."""
@@ -112,6 +112,19 @@ class Service:
             image, SecurityGroupIds=[self.network.group], MetadataOptions={"HttpTokens": "required"}
         )
         self.clients.group(template, self.network, AutoScalingGroupName=name, **asked)
+
+    def second(self, name: str) -> str:
+        """Another target group of the load balancer, for the paths below its name."""
+        made = self.clients.elbv2.create_target_group(
+            Name=name, Protocol="HTTP", Port=8080, VpcId=self.network.vpc, HealthCheckPath="/healthz"
+        )["TargetGroups"][0]["TargetGroupArn"]
+        self.clients.elbv2.create_rule(
+            ListenerArn=self.listener,
+            Priority=1,
+            Conditions=[{"Field": "path-pattern", "Values": [f"/{name}/*"]}],
+            Actions=[{"Type": "forward", "TargetGroupArn": made}],
+        )
+        return made
 
     def health(self) -> dict[str, tuple[str, str | None]]:
         """State and reason of each target."""
@@ -172,7 +185,7 @@ def test_a_fleet_boots_serves_heals_and_ends(service: Service, cloud: LocalCloud
     """A deploy would be judged by machines that are not really there."""
     service.fleet("web", "machines", DesiredCapacity=2, TargetGroupARNs=[service.target_group], HealthCheckType="ELB")
     service.fleet("dead", "panic", DesiredCapacity=1)
-    service.fleet("spy", "spy", DesiredCapacity=1)
+    service.fleet("spy", "spy", DesiredCapacity=1, TargetGroupARNs=[service.second("spy")])
     until(lambda: all(map(service.clients.instances, ("web", "dead", "spy"))), "the launches")
     dead, spy = (service.clients.instances(name)[0]["InstanceId"] for name in ("dead", "spy"))
 
@@ -214,7 +227,8 @@ def test_a_fleet_boots_serves_heals_and_ends(service: Service, cloud: LocalCloud
     while service.machines.status()["machines"]:
         answers[service.ask()] += 1
     assert set(answers) <= {f"version machines on {second}", "503"}
-    assert service.machines.status() == {"machines": {}, "problems": []}
+    status = service.machines.status()
+    assert (status["machines"], status["problems"]) == ({}, [])
 
     records = (tmp_path / "cloud" / "children").read_text().splitlines()
     cloud.stop()

@@ -24,8 +24,16 @@ from tools.local.process import end_left_behind, environment, killed_holders, ru
 from tools.local.work import PROJECT, STACK, LocalError, Work, heal_state, lock, read_json, write
 
 PREVIEW_COLUMNS = 100
+REJECTED = 5  # flows that `status` shows
 UPDATE_COLUMNS = 150
 """Least width in which pulumi's table has room for what it says last: what changes, and what a rollout waits for."""
+
+
+def rejection(flow: str) -> str:
+    """A flow that the local cloud rejected, from a record in the format of VPC Flow Logs with the reason at its end."""
+    fields = flow.split(" ", 14)
+    source, target, port, reason = fields[3], fields[4], fields[6], fields[14]
+    return f"{source} to {target}:{port}: {reason}"
 
 
 def cloud_status(port: int) -> dict[str, Any] | None:
@@ -139,6 +147,8 @@ class Stack:
         )
         for problem in cloud.get("problems", ()):
             sys.stdout.write(f"  problem: {problem}\n")
+        for flow in cloud.get("network", {}).get("rejected", [])[-REJECTED:]:
+            sys.stdout.write(f"  rejected: {rejection(flow)}\n")
         if not outputs.get("live"):
             sys.stdout.write("Nothing is deployed: run `make up`.\n")
             return 0

@@ -15,7 +15,7 @@ import pytest
 from localcloud.compute.hypervisor import Hypervisor
 from localcloud.processes.children import Children
 from localcloud.processes.process import Process
-from localcloud.view import Cloud, Instance, Permission, Root, SecurityGroup
+from localcloud.view import Cloud, Instance, Root
 from tests.localcloud.balancer.world import until
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ pytestmark = [pytest.mark.machines, pytest.mark.disks]
 
 ROOT = Root("snap-0a", 1, encrypted=True, uefi=False)
 INSTANCE = Instance("i-0a", "running", "10.211.1.4", ("sg-1",), root=ROOT)
-GROUP = SecurityGroup("sg-1", (Permission(8080, 8080, cidr="0.0.0.0/0"),))
 
 
 class EmptyVolumes:
@@ -53,14 +52,14 @@ class Host:
         self.children = Children(folder / "children")
         self.hypervisor = Hypervisor(folder, self.volumes, self.children)
         self.instances = {INSTANCE.id: INSTANCE}
-        self.groups = {GROUP.id: GROUP}
+        self.doors: dict[str, set[int]] = {INSTANCE.id: {8080}}
         self.snapshots = frozenset({"snap-0a"})
         self.may_stop = True
         self.went_off: list[str] = []
 
     def follow(self) -> None:
-        cloud = Cloud(dict(self.instances), dict(self.groups), image_snapshots=self.snapshots)
-        self.went_off += self.hypervisor.follow(cloud, may_stop=lambda _: self.may_stop)
+        cloud = Cloud(dict(self.instances), image_snapshots=self.snapshots)
+        self.went_off += self.hypervisor.follow(cloud, self.doors, may_stop=lambda _: self.may_stop)
 
     def settle(self, true: Callable[[], object], what: str) -> None:
         def followed() -> object:
@@ -112,11 +111,11 @@ def test_a_uefi_image_gets_uefi_firmware(host: Host) -> None:
     host.settle(lambda: "BdsDxe" in host.hypervisor.console_output(INSTANCE.id), "the firmware's name")
 
 
-def test_ports_follow_the_security_groups(host: Host) -> None:
-    """A port that no security group opens would answer, or one that is opened later stay closed."""
+def test_ports_follow_what_load_balancers_call(host: Host) -> None:
+    """A port that no load balancer calls would be open on this machine, or one that a new target has stay closed."""
     host.running()
     host.settle(lambda: opened("127.211.1.4", 8080), "the open port")
-    host.groups[GROUP.id] = replace(GROUP, ingress=(Permission(9090, 9091, group="sg-2"),))
+    host.doors[INSTANCE.id] = {9090, 9091}
     host.settle(lambda: opened("127.211.1.4", 9091) and not opened("127.211.1.4", 8080), "the other ports")
 
 

@@ -138,6 +138,8 @@ def test_a_machine_learns_what_ec2_shows(guest: Guest, shown: dict[str, Any]) ->
         "placement/availability-zone": shown["Placement"]["AvailabilityZone"],
         "placement/region": "us-east-1",
         "security-groups": "web",
+        f"network/interfaces/macs/{guest.get('/latest/meta-data/mac')}/subnet-id": shown["SubnetId"],
+        "network/interfaces/macs/": f"{shown['NetworkInterfaces'][0]['MacAddress']}/",
         "tags/instance/color": "blue",
     }.items():
         assert guest.get(f"/latest/meta-data/{path}") == value

@@ -1,0 +1,1 @@
+"""The network between the machines: decisions, frames, and guests that try."""
