@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from engine.aws_plugin import VERSION, check, compare, schema
+from engine.aws_plugin import VERSION, check, compare, credentials, schema
 from engine.aws_plugin.kind import Boto, OperationError
 from engine.aws_plugin.wire import UNKNOWN, Props, Value
 
@@ -35,6 +35,11 @@ REMEDY = (
 _IMPLEMENTED = frozenset(
     {"accessKey", "secretKey", "token", "profile", "region", "endpoints", "defaultTags", "ignoreTags", "maxRetries"}
     | {"skipCredentialsValidation", "skipMetadataApiCheck", "skipRegionValidation", "skipRequestingAccountId"}
+    | {"assumeRoles", "assumeRoleWithWebIdentity", "allowedAccountIds", "forbiddenAccountIds", "stsRegion", "retryMode"}
+    | {"customCaBundle", "sharedConfigFiles", "sharedCredentialsFiles", "userAgents", "ec2MetadataServiceEndpoint"}
+    | {"ec2MetadataServiceEndpointMode"}
+    # Without effect where every endpoint is given: AWS alone has variants of its endpoints, and nothing here uses S3.
+    | {"useFipsEndpoint", "useDualstackEndpoint", "s3UsePathStyle", "s3UsEast1RegionalEndpoint"}
 )
 ENGINE_KEYS = frozenset({"version", "pluginDownloadURL", "__internal", "__pulumi"})
 """What the engine itself puts among a provider's properties."""
@@ -85,6 +90,24 @@ def failures(given: Props) -> Iterator[tuple[str, str]]:
     ):
         yield "region", 'missing: set it on the provider, such as aws.Provider("aws", region="us-east-1", …)'
     yield from _endpoint_failures(config.get("endpoints"))
+    yield from _role_failures(config)
+
+
+def _role_failures(config: Props) -> Iterator[tuple[str, str]]:
+    """Roles that cannot be assumed as they are given."""
+    roles = config.get("assumeRoles")
+    given = [(f"assumeRoles[{number}]", role) for number, role in enumerate(roles if isinstance(roles, list) else [])]
+    given.append(("assumeRoleWithWebIdentity", config.get("assumeRoleWithWebIdentity") or {}))
+    for path, role in given:
+        if role is UNKNOWN or not isinstance(role, dict):
+            continue
+        if role and not role.get("roleArn"):
+            yield f"{path}.roleArn", "missing"
+        if isinstance(role.get("duration"), str):
+            try:
+                credentials.seconds(role["duration"])
+            except ValueError as error:
+                yield f"{path}.duration", str(error)
 
 
 def _endpoint_failures(endpoints: Value) -> Iterator[tuple[str, str]]:
@@ -133,9 +156,10 @@ class Clients:
 
     region: str
     endpoints: dict[str, str]
-    credentials: dict[str, str] = field(default_factory=dict, repr=False)
+    config: Props = field(default_factory=dict, repr=False)
     default_tags: dict[str, str] = field(default_factory=dict)
     ignored_tags: frozenset[str] = frozenset()
+    ignored_prefixes: tuple[str, ...] = ()
     max_retries: int = 5
     _made: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -143,9 +167,6 @@ class Clients:
 
     def client(self, service: str, region: str | None = None) -> Boto:
         """The client of a service; raises OperationError for one without an endpoint: nothing ever reaches AWS."""
-        import boto3  # noqa: PLC0415 - 0.2 s of CPU that no preview pays, nor an update without changes
-        from botocore.config import Config  # noqa: PLC0415 - the same
-
         if service not in self.endpoints:
             message = f"the aws provider has no endpoint for {service}: {REMEDY}"
             raise OperationError(message)
@@ -153,22 +174,46 @@ class Clients:
         with self._lock:
             if key not in self._made:
                 if self._session is None:
-                    self._session = boto3.Session(**self.credentials)  # type: ignore[arg-type] # all are strings
+                    self._session = credentials.session(self.config, self._sts)
                 make: Boto = self._session.client  # the stubs know literal service names only
+                region_name = self.config.get("stsRegion") if service == "sts" else None
                 self._made[key] = make(
                     service,
-                    region_name=key[1],
+                    region_name=region_name or key[1],
                     endpoint_url=self.endpoints[service],
-                    config=Config(
-                        retries={"mode": "standard", "total_max_attempts": self.max_retries},
-                        max_pool_connections=32,
-                        connect_timeout=5,
-                        read_timeout=60,
-                        proxies={},
-                        parameter_validation=True,
-                    ),
+                    config=self._settings(),
                 )
             return self._made[key]
+
+    def _settings(self) -> Any:  # noqa: ANN401 - boto3's
+        from botocore.config import Config  # noqa: PLC0415 - 0.2 s of CPU that no preview pays
+
+        return Config(
+            retries={"mode": self.config.get("retryMode") or "standard", "total_max_attempts": self.max_retries},
+            max_pool_connections=32,
+            connect_timeout=5,
+            read_timeout=60,
+            proxies={},
+            parameter_validation=True,
+            user_agent_extra=" ".join(self.config.get("userAgents") or ()) or None,
+        )
+
+    def _sts(self, given: Any) -> dict[str, Any]:  # noqa: ANN401 - botocore's
+        settings = self._settings()
+        return {
+            "region_name": self.config.get("stsRegion") or self.region,
+            "endpoint_url": self.endpoints["sts"],
+            "config": settings if given is None else settings.merge(given),
+        }
+
+    def check_account(self) -> None:
+        """Refuse an account that the configuration does not allow, with a ValueError in the official plugin's words."""
+        allowed, forbidden = self.config.get("allowedAccountIds"), self.config.get("forbiddenAccountIds")
+        if (allowed or forbidden) and not self.config.get("skipRequestingAccountId"):
+            account = str(self.client("sts").get_caller_identity()["Account"])
+            if (allowed and account not in allowed) or account in (forbidden or ()):
+                message = f"AWS account ID not allowed: {account}"
+                raise ValueError(message)
 
 
 def configure(given: Props) -> Clients:
@@ -178,13 +223,12 @@ def configure(given: Props) -> Clients:
         raise ValueError(message)
     config = parse(given)
     merged = _merge(config["endpoints"])
-    names = {"accessKey": "aws_access_key_id", "secretKey": "aws_secret_access_key", "token": "aws_session_token"}
-    names["profile"] = "profile_name"
     return Clients(
         region=str(config.get("region") or os.environ["AWS_REGION"]),
         endpoints={service: str(url) for service in (*SERVICES, *MORE_SERVICES) if (url := _endpoint(merged, service))},
-        credentials={there: str(config[name]) for name, there in names.items() if config.get(name)},
+        config=config,
         default_tags=dict((config.get("defaultTags") or {}).get("tags") or {}),
         ignored_tags=frozenset((config.get("ignoreTags") or {}).get("keys") or ()),
+        ignored_prefixes=tuple((config.get("ignoreTags") or {}).get("keyPrefixes") or ()),
         max_retries=int(config.get("maxRetries") or 5),
     )

@@ -36,6 +36,8 @@ class Clients(Protocol):
     default_tags: dict[str, str]
     ignored_tags: frozenset[str]
     """Keys of tags that others write, and that are never seen (`ignoreTags`)."""
+    ignored_prefixes: tuple[str, ...]
+    """How the keys of others that are never seen begin."""
 
     def client(self, service: str, region: str | None = None) -> Boto:
         """The boto3 client of a service."""

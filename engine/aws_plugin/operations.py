@@ -234,15 +234,19 @@ def delete(kind: Kind, resource_id: str, state: Props, call: Call) -> None:
         kind.delete(call, resource_id, state)
 
 
-def _seen(observed: Props, ignored: frozenset[str]) -> Props:
+def _seen(observed: Props, clients: Clients) -> Props:
     """What is observed without the ignored tags, which are a map or, of an auto scaling group, a list."""
     seen = dict(observed)
+
+    def is_ignored(key: str) -> bool:
+        return key in clients.ignored_tags or key.startswith(clients.ignored_prefixes)
+
     for name in ("tags", "tagsAll"):
         tags: Any = observed.get(name)
         if isinstance(tags, dict):
-            seen[name] = {key: value for key, value in tags.items() if key not in ignored}
+            seen[name] = {key: value for key, value in tags.items() if not is_ignored(key)}
         elif isinstance(tags, list):
-            seen[name] = [tag for tag in tags if tag["key"] not in ignored]
+            seen[name] = [tag for tag in tags if not is_ignored(tag["key"])]
     return seen
 
 
@@ -250,7 +254,7 @@ def _state(kind: Kind, resource_id: str, given: Props, observed: Props, call: Ca
     """The state: what was given as it was given where AWS agrees, and what AWS says for the rest."""
     state: Props = {}
     tags = given.get("tags")
-    observed = _seen(observed, call.clients.ignored_tags)
+    observed = _seen(observed, call.clients)
     if "tagsAll" in observed:
         defaults = call.clients.default_tags
         own = {

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
+from botocore.exceptions import BotoCoreError, ClientError
 from google.protobuf import empty_pb2
 from pulumi.runtime import proto
 from pulumi.runtime.proto import provider_pb2_grpc, status_pb2
@@ -68,7 +69,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             given = {key.rpartition(":")[2]: value for key, value in request.variables.items()}
         try:
             self._clients = config.configure(given)
-        except ValueError as error:
+            self._clients.check_account()
+        except (ValueError, BotoCoreError, ClientError) as error:
             _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"configuring the aws provider: {error}")
         return proto.ConfigureResponse(
             acceptSecrets=False,

@@ -26,6 +26,7 @@ class NoClients:
     region: str = "us-east-1"
     default_tags: dict[str, str] = field(default_factory=dict)
     ignored_tags: frozenset[str] = frozenset()
+    ignored_prefixes: tuple[str, ...] = ()
 
     def client(self, service: str, region: str | None = None) -> Any:
         raise AssertionError((service, region))

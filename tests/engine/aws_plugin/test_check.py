@@ -225,7 +225,9 @@ REMEDY = "install the official plugin with `pulumi plugin install resource aws 7
         ({"regiom": "us-east-1"}, "regiom: the aws provider has no property regiom"),
         ({"region": None}, "region: missing"),
         ({"skipMetadataApiCheck": '"yes"'}, "skipMetadataApiCheck: expected true or false"),
-        ({"assumeRoles": "[]"}, "does not implement assumeRoles"),
+        ({"insecure": "true"}, "does not implement insecure"),
+        ({"assumeRoles": '[{"externalId": "x"}]'}, "assumeRoles[0].roleArn: missing"),
+        ({"assumeRoles": '[{"roleArn": "x", "duration": "1d"}]'}, "assumeRoles[0].duration: '1d' is not a duration"),
         ({"endpoints": '[{"ec3": "http://127.0.0.1:1"}]'}, "endpoints[0].ec3: there is no such property"),
     ],
 )

@@ -240,6 +240,7 @@ class Scripted:
     region = "us-east-1"
     default_tags: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
     ignored_tags: frozenset[str] = frozenset()
+    ignored_prefixes: tuple[str, ...] = ()
 
     def __init__(self, **answers: list[Any]) -> None:
         self._answers = answers
