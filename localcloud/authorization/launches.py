@@ -141,4 +141,4 @@ def _profile_arn(asked: Asked, data: Mapping[str, Any]) -> str:
 def passing_profile(asked: Asked, launch: Launch, about: str) -> list[Check]:
     """PassRole of the role that the instances get."""
     profile = _profile(asked, launch.data)
-    return [pass_role(role.arn, "ec2.amazonaws.com", about) for role in (profile.roles if profile else [])]
+    return [pass_role(role.arn, resources.ec2(asked), about) for role in (profile.roles if profile else [])]

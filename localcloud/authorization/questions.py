@@ -105,7 +105,8 @@ def _also(asked: Asked) -> list[Check]:
 
 
 def _endpoint(asked: Asked) -> list[Check]:
-    zone = Question("route53:AssociateVPCWithHostedZone", "arn:aws:route53:::hostedzone/*")
+    zones = resources.arn(asked, "route53", "hostedzone/*", region=False, account=False)
+    zone = Question("route53:AssociateVPCWithHostedZone", zones)
     return [*_tags_of_ec2(asked), *([Check(zone)] if asked.parameters.get("PrivateDnsEnabled") is True else [])]
 
 
@@ -143,7 +144,7 @@ def _web_acl(asked: Asked) -> list[Check]:
 
 
 def _passing_to_a_profile(asked: Asked) -> list[Check]:
-    return [pass_role(role, "ec2.amazonaws.com", PASS) for _, role in resources.found(asked, "role")]
+    return [pass_role(role, resources.ec2(asked), PASS) for _, role in resources.found(asked, "role")]
 
 
 def _request_keys(asked: Asked) -> Keys:
@@ -242,12 +243,19 @@ def _snapshot(asked: Asked) -> list[Check]:
     return [*checks, *(key_checks(asked, key, "ec2") if wanted and key else [])]
 
 
+def _block(asked: Asked) -> list[Check]:
+    """A block of an encrypted snapshot is decrypted for whoever reads it."""
+    snapshot = resources.moto(asked, "ec2").snapshots.get(asked.value("SnapshotId"))
+    key = getattr(snapshot, "kms_key_id", None)
+    return [check for check in key_checks(asked, key, "ec2") if check.question.action == "kms:Decrypt"] if key else []
+
+
 def key_checks(asked: Asked, key: str, service: str) -> list[Check]:
     """What is asked of a customer managed key of EBS; nothing of one that AWS manages."""
     arn = resources.key_arn(asked, key)
     if managed_by_aws(asked, arn):
         return []
-    via = f"{service}.{asked.region}.amazonaws.com"
+    via = resources.host(asked, service)
     keys: Keys = {"kms:calleraccount": (asked.account,), "kms:viaservice": (via,)}
     return [
         Check(
@@ -272,7 +280,7 @@ def _publish(asked: Asked) -> list[Check]:
     if not key:
         return []
     arn = resources.key_arn(asked, key)
-    via: Keys = {"kms:viaservice": (f"sns.{asked.region}.amazonaws.com",), "kms:calleraccount": (asked.account,)}
+    via: Keys = {"kms:viaservice": (resources.host(asked, "sns"),), "kms:calleraccount": (asked.account,)}
     return [Check(Question(f"kms:{name}", arn, via), KEY) for name in ("GenerateDataKey", "Decrypt")]
 
 
@@ -297,6 +305,7 @@ _ALSO: Final[dict[tuple[str, str], Callable[[Asked], list[Check]]]] = {
     ("wafv2", "AssociateWebACL"): _web_acl,
     ("wafv2", "DisassociateWebACL"): _web_acl,
     ("ebs", "StartSnapshot"): _snapshot,
+    ("ebs", "GetSnapshotBlock"): _block,
     ("sts", "AssumeRole"): _session_tags,
     ("sns", "Publish"): _publish,
     ("sns", "PublishBatch"): _publish,

@@ -84,6 +84,7 @@ TYPES: Final[dict[str, str]] = {
 """EC2's type of resource, by what its ids begin with."""
 
 _ACCOUNTLESS: Final = frozenset({"image", "snapshot"})
+_SUFFIXES: Final = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}
 _ID_KEYS: Final = {
     "elastic-ip": "AllocationId",
     "image": "ImageID",
@@ -113,6 +114,16 @@ def arn(asked: Asked, service: str, resource: str, *, region: bool = True, accou
     """An ARN in the account and region that are asked for."""
     where = asked.region if region else ""
     return f"arn:{get_partition(asked.region)}:{service}:{where}:{asked.account if account else ''}:{resource}"
+
+
+def host(asked: Asked, service: str) -> str:
+    """The host of a service, as `kms:ViaService` has it."""
+    return f"{service}.{asked.region}.{_SUFFIXES.get(get_partition(asked.region), 'amazonaws.com')}"
+
+
+def ec2(asked: Asked) -> str:
+    """EC2 as a principal: in China it has a name of its own (terraform-provider-aws, issue 47141)."""
+    return "ec2.amazonaws.com.cn" if get_partition(asked.region) == "aws-cn" else "ec2.amazonaws.com"
 
 
 def found(asked: Asked, row: str) -> list[tuple[str, str]]:

@@ -92,3 +92,19 @@ def _some(shape: Any, depth: int = 0) -> Any:
     if shape.type_name == "map":
         return {"key": "value"}
     return {"boolean": True, "blob": b"x" * 40, "integer": 1, "long": 1}.get(shape.type_name, "alias/x-1")
+
+
+@pytest.mark.usefixtures("cloud")
+def test_other_partitions_have_their_own_names() -> None:
+    """A policy for China would be proved with the names of the world, and allow nothing there."""
+    profile = {"InstanceProfileName": "web", "RoleName": "web"}
+    china = Asked(Call("iam", "AddRoleToInstanceProfile", "query"), "cn-north-1", "123456789012", profile)
+    endpoint = Asked(
+        Call("ec2", "CreateVpcEndpoint", "ec2"), "us-gov-west-1", "123456789012", {"PrivateDnsEnabled": True}
+    )
+    with LOCK:
+        own, passing = (check.question for check in questions.of(china))
+        zone = questions.of(endpoint)[-1].question
+    assert own.resource == "arn:aws-cn:iam::123456789012:instance-profile/web"
+    assert passing.context == {"iam:passedtoservice": ("ec2.amazonaws.com.cn",)}
+    assert zone.resource == "arn:aws-us-gov:route53:::hostedzone/*"

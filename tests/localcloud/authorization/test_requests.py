@@ -462,6 +462,19 @@ def test_an_upload_under_encryption_by_default_uses_the_key(people: People, clie
     assert ebs.start_snapshot(VolumeSize=1, Tags=TAGS)["KmsKeyArn"] == key
 
 
+def test_a_block_of_an_encrypted_snapshot_takes_its_key(people: People, clients: Clients) -> None:
+    """EBS user guide: `fleetswap download` of an encrypted image needs kms:Decrypt."""
+    key = clients.client("kms").create_key()["KeyMetadata"]["Arn"]
+    snapshot = clients.snapshot(Encrypted=True, KmsKeyArn=key)
+    ebs = people.client("ebs", people.user(allow("ebs:*")))
+    [found] = ebs.list_snapshot_blocks(SnapshotId=snapshot)["Blocks"]
+    asked = {"SnapshotId": snapshot, "BlockIndex": found["BlockIndex"], "BlockToken": found["BlockToken"]}
+    message = refused(lambda: ebs.get_snapshot_block(**asked))[2]
+    assert f"{NOBODY}kms:Decrypt on resource: {key}" in message
+    people.may(allow("ebs:*"), allow("kms:Decrypt", resource=key))
+    assert ebs.get_snapshot_block(**asked)["DataLength"] == 524_288
+
+
 def test_a_group_launches_nothing_with_a_key_that_auto_scaling_may_not_use(cloud: LocalCloud, clients: Clients) -> None:
     """permissions.md's second policy would be advice that nothing here tests; such a launch is Cancelled on AWS."""
     kms = clients.client("kms")
