@@ -16,7 +16,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
 from moto.ec2.responses.general import General
 
-from localcloud import iam, parameters, scheduler, sns
+from localcloud import acm, dns, iam, parameters, scheduler, sns, web_acls
 from localcloud.autoscaling import groups, scaling, scheduled_actions
 from localcloud.balancer.traffic import SLOT_SECONDS
 from localcloud.cloudwatch import alarms, metrics
@@ -38,7 +38,7 @@ from localcloud.ec2 import (
     subnets,
     zones,
 )
-from localcloud.elbv2 import attributes, listeners, targets
+from localcloud.elbv2 import attributes, listeners, target_groups, targets
 from localcloud.moto_state import ACCOUNT_ID, LOCK, Moto, backend
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ class Control:
             launch,
             groups,
             listeners,
+            target_groups,
+            acm,
+            web_acls,
             security_groups,
             network,
             subnets,
@@ -97,6 +100,7 @@ class Control:
         ):
             module.patch(patches)
         scheduled_actions.patch(patches, clock)
+        dns.patch(patches, lateness)
         scheduler.patch(patches, clock)
         metrics.patch(patches, Metrics(), clock)
         alarms.patch(patches)

@@ -15,7 +15,7 @@ Moto: TypeAlias = Any  # moto ships no types that mypy can read
 
 ACCOUNT_ID = "123456789012"  # moto's own, and what its STS answers
 REGION = "us-east-1"
-GLOBAL = frozenset({"iam", "sts"})  # services of which moto has one backend a partition
+GLOBAL = frozenset({"iam", "route53", "s3", "sts"})  # services of which moto has one backend a partition
 
 LOCK = threading.RLock()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from moto.elbv2.exceptions import ELBClientError, TooManyTagsError
 from moto.elbv2.models import ELBv2Backend
 
+from localcloud.elbv2 import access_logs
 from localcloud.parameters import MAX_TAGS
 
 if TYPE_CHECKING:
@@ -152,9 +153,11 @@ def _check(what: str, table: Table, asked: dict[str, str]) -> None:
 
 
 def modify_load_balancer_attributes(self: Moto, arn: str, attrs: dict[str, str]) -> Moto:
-    """AWS checks names and values; moto the names, by a list of every kind of load balancer."""
+    """AWS checks names and values, and the bucket of logs; moto the names, of every kind of load balancer."""
     if arn in self.load_balancers:
         _check("Load balancer", BALANCER, attrs)
+        if any("_logs.s3." in key for key in attrs):
+            access_logs.check(arn, {**self.load_balancers[arn].attrs, **attrs})
     return _modify_balancer(self, arn, attrs)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from moto.acm.models import AWS_ROOT_CA
+from moto.core import errors
 from moto.elbv2.exceptions import ELBClientError
 from moto.elbv2.models import ELBv2Backend
 
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from localcloud.moto_state import Moto
     from localcloud.patches import Patches
 
+UNSUPPORTED: Final = "UnsupportedCertificate"
+
 MAX_CERTIFICATES: Final = 25
 """Of one load balancer, default certificates not counted (user guide, "Quotas"; can be raised there)."""
 
 
 def patch(patches: Patches) -> None:
     """Make certificates strict."""
+    # ELBv2 has a code that its own model does not name, and moto warns of any that it does not know.
+    patches.set(errors, "COMMON_ERROR_CODES", [*errors.COMMON_ERROR_CODES, UNSUPPORTED])
     patches.methods(ELBv2Backend, add_listener_certificates, remove_listener_certificates)
 
 
@@ -44,7 +49,7 @@ def check(arn: str) -> None:
     found.check()
     if found.status != "ISSUED":
         raise ELBClientError(
-            "UnsupportedCertificate",
+            UNSUPPORTED,
             f"The certificate '{arn}' must have a fully-qualified domain name, a supported signature, and a supported"
             " key size.",
         )
@@ -98,15 +103,6 @@ def remove_listener_certificates(self: Moto, arn: str, certificates: list[dict[s
 def _refuse_plain(listener: Moto) -> None:
     if listener.protocol != "HTTPS":
         raise ELBClientError("ValidationError", f"Certificates cannot be specified for {listener.protocol} listeners")
-
-
-def users(elbv2: Moto) -> dict[str, list[str]]:
-    """The ARNs of the load balancers that use a certificate, by its ARN."""
-    found: dict[str, list[str]] = {}
-    for balancer in elbv2.load_balancers.values():
-        for arn in {arn for listener in balancer.listeners.values() for arn in listener.certificates}:
-            found.setdefault(arn, []).append(balancer.arn)
-    return found
 
 
 def pems(arns: Iterable[str]) -> tuple[str, ...]:

@@ -8,15 +8,12 @@ Moto calls every registered target healthy, forgets a deregistered one at once, 
 
 from __future__ import annotations
 
-import re
 import time
-from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
-from moto.elbv2.exceptions import TargetGroupNotFoundError, ValidationError
+from moto.elbv2.exceptions import ELBClientError, TargetGroupNotFoundError
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup
 
-from localcloud.elbv2 import attributes
 from localcloud.elbv2.attributes import DELAY
 from localcloud.hooks import TargetHealth
 from localcloud.moto_state import backend
@@ -28,17 +25,11 @@ if TYPE_CHECKING:
     from localcloud.moto_state import Moto
     from localcloud.patches import Patches
 
-MATCHER = range(200, 500)  # API reference: Matcher, HttpCode
-_LIMITS = {  # API reference: CreateTargetGroup
-    "healthcheck_interval_seconds": range(5, 301),
-    "healthcheck_timeout_seconds": range(2, 121),
-    "healthy_threshold_count": range(2, 11),
-    "unhealthy_threshold_count": range(2, 11),
-}
+MAX_TARGETS: Final = 1_000
+"""Of a target group, and of a load balancer (user guide for Application Load Balancers, "Quotas")."""
 
 _deregister = FakeTargetGroup.deregister
-_create_target_group = ELBv2Backend.create_target_group
-_modify_target_group = ELBv2Backend.modify_target_group
+_register_targets = ELBv2Backend.register_targets
 
 
 class Assumed:
@@ -72,7 +63,7 @@ def patch(patches: Patches, machines: MachineHooks | None) -> None:
     """Make target health real; `machines` knows it."""
     patches.set(ELBv2Backend, "machines", machines)
     patches.set(ELBv2Backend, "assumed", Assumed())
-    patches.methods(ELBv2Backend, describe_target_health, create_target_group, modify_target_group)
+    patches.methods(ELBv2Backend, describe_target_health, register_targets)
     patches.methods(FakeTargetGroup, deregister, deregister_terminated_instances)
 
 
@@ -128,43 +119,26 @@ def draining(target_group: Moto) -> dict[str, float]:
     return until
 
 
-def create_target_group(self: Moto, name: str, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
-    """AWS checks the health check's numbers and status codes; moto takes `200-299-300`."""
-    _check_health_check((kwargs.get("matcher") or {}).get("HttpCode"), kwargs)
-    group = _create_target_group(self, name, **kwargs)
-    if group.protocol in {"HTTP", "HTTPS"}:
-        group.attributes = attributes.first(attributes.GROUP)
-    return group
-
-
-def modify_target_group(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
-    """As `create_target_group`."""
-    asked = signature(_modify_target_group).bind(self, *args, **kwargs).arguments
-    renamed = {
-        "healthcheck_interval_seconds": asked.get("health_check_interval"),
-        "healthcheck_timeout_seconds": asked.get("health_check_timeout"),
-        "healthcheck_path": asked.get("health_check_path"),
-    }
-    _check_health_check(asked.get("http_codes"), {**asked, **renamed})
-    return _modify_target_group(self, *args, **kwargs)
-
-
-def _check_health_check(codes: str | None, asked: dict[str, Any]) -> None:
-    if codes is not None:
-        ranges = [part.partition("-") for part in codes.split(",")]
-        if not re.fullmatch(r"\d{3}(-\d{3})?(,\d{3}(-\d{3})?)*", codes) or not all(
-            int(first) in MATCHER and int(last or first) in MATCHER and int(first) <= int(last or first)
-            for first, _, last in ranges
-        ):
-            raise ValidationError(f"Health check matcher HTTP code '{codes}' must be within '200-499' inclusive")
-    path = asked.get("healthcheck_path")
-    if path is not None and not path.startswith("/"):
-        raise ValidationError(f"Health check path '{path}' must begin with a '/'")
-    for name, limits in _LIMITS.items():
-        value = asked.get(name)
-        if value is not None and int(value) not in limits:
-            words = name.replace("healthcheck", "health check").replace("_", " ")
-            raise ValidationError(f"The {words} '{value}' must be between {limits[0]} and {limits[-1]}")
+def register_targets(self: Moto, target_group_arn: str, instances: list[dict[str, Any]]) -> None:
+    """AWS refuses too many targets, and instances that there are not or that another VPC has; moto takes any."""
+    group = self.target_groups.get(target_group_arn)
+    if group is not None and group.target_type == "instance":
+        new = {target["Id"] for target in instances} - set(group.targets)
+        used = set(group.load_balancer_arns)
+        others = [other for other in self.target_groups.values() if used & set(other.load_balancer_arns)]
+        together = sum(len(other.targets) for other in others if other is not group)
+        if together + len(group.targets) + len(new) > MAX_TARGETS:
+            raise ELBClientError("TooManyTargets", f"A load balancer has at most {MAX_TARGETS} targets")
+        found = {target_id: self.ec2_backend.get_instance_by_id(target_id) for target_id in new}
+        strangers = sorted(
+            target_id for target_id, instance in found.items() if instance is None or instance.vpc_id != group.vpc_id
+        )
+        if strangers:
+            raise ELBClientError(
+                "InvalidTarget",
+                f"The following targets are not in the target group VPC '{group.vpc_id}': '{', '.join(strangers)}'",
+            )
+    _register_targets(self, target_group_arn, instances)
 
 
 def deregister(self: Moto, targets: list[dict[str, Any]]) -> None:

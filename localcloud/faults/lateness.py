@@ -12,6 +12,7 @@ one. A minute of AWS is 10 s here, as a load balancer's figures stand for 10 s a
 | `nat_gateways` | a NAT gateway is available, or gone | one to two minutes |
 | `endpoints` | an interface endpoint is available; an endpoint and its network interfaces are gone | about a minute |
 | `schedules` | a schedule of EventBridge Scheduler | up to a minute (its user guide, "Schedule types") |
+| `records` | a change of Route 53 is at all name servers | within a minute (its API reference, ChangeResourceRecordSets) |
 
 A member is the least and the most seconds. With the look that a change then waits for, requests follow it after 3 s at
 most, unless someone asks for more: a rollout that waits for `rollout.convergence` may count on it.
@@ -42,6 +43,7 @@ class Lateness:
     schedules: Span = (0.0, 10.0)
     nat_gateways: Span = (3.0, 8.0)
     endpoints: Span = (1.0, 5.0)
+    records: Span = (2.0, 8.0)
 
     @classmethod
     def none(cls) -> Lateness:

@@ -12,6 +12,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.localcloud.certificates import issued
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
@@ -166,6 +168,10 @@ class Clients:
         ]
         group = self.ec2.create_security_group(GroupName="web", Description="web", VpcId=vpc)["GroupId"]
         return Network(vpc, subnets, group)
+
+    def certificate(self, *names: str) -> str:
+        """The ARN of an issued certificate for these names."""
+        return issued(self.client("acm"), *names)
 
     def template(self, image_id: str, **data: Any) -> str:
         """A launch template of the image, with a root volume that names no size."""

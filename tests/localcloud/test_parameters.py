@@ -253,8 +253,7 @@ def test_a_target_group_belongs_to_one_load_balancer(clients: Clients) -> None:
 
 def test_a_secure_listener(clients: Clients) -> None:
     """What the front door asks for with a certificate would be refused here, or a policy be taken that AWS lacks."""
-    network, certificates = clients.network(), clients.client("acm")
-    arn = certificates.request_certificate(DomainName="example.com")["CertificateArn"]
+    network, arn = clients.network(), clients.certificate("example.com")
     secure: Any = {"Protocol": "HTTPS", "Certificates": [{"CertificateArn": arn}]}
     policy = "ELBSecurityPolicy-TLS13-1-2-2021-06"
     made = listener(clients, network, **secure, SslPolicy=policy)

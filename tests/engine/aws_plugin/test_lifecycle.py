@@ -13,6 +13,7 @@ import pytest
 
 from engine.aws_plugin import registry
 from tests.engine.aws_plugin.conftest import Engine, Made
+from tests.localcloud.certificates import issued
 
 Inputs = dict[str, Any]
 TRUST = json.dumps(
@@ -112,7 +113,15 @@ def build(engine: Engine, aws: Callable[[str], Any], made: list[tuple[str, Made]
             "vpcZoneIdentifiers": [subnets[0].id],
         },
     )
-    certificates = [aws("acm").request_certificate(DomainName=f"{name}.example.com")["CertificateArn"] for name in "ab"]
+    logs = {
+        "Effect": "Allow",
+        "Principal": {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
+        "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::logs/*",
+    }
+    aws("s3").create_bucket(Bucket="logs")
+    aws("s3").put_bucket_policy(Bucket="logs", Policy=json.dumps({"Version": "2012-10-17", "Statement": [logs]}))
+    certificates = [issued(aws("acm"), f"{name}.example.com") for name in "ab"]
     policy = aws("iam").create_policy(PolicyName="managed", PolicyDocument=POLICY)["Policy"]["Arn"]
     return World(
         vpc,

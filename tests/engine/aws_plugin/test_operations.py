@@ -19,6 +19,7 @@ from engine.aws_plugin.kind import Call, OperationError
 from engine.aws_plugin.wire import UNKNOWN
 from tests.engine.aws_plugin.conftest import Engine, Made, NoClients, provider_config
 from tests.engine.aws_plugin.test_lifecycle import POLICY, TRUST, listener_inputs, mapping, stored_snapshot
+from tests.localcloud.certificates import issued
 
 VPC = "aws:ec2/vpc:Vpc"
 SUBNET = "aws:ec2/subnet:Subnet"
@@ -191,9 +192,7 @@ def test_a_certificate_that_became_the_default_is_no_longer_an_extra(
 ) -> None:
     """Broken: the default certificate counts as one beside it, and is taken from the listener."""
     _, balancer = front_door(make)
-    first, second = (
-        aws("acm").request_certificate(DomainName=f"{name}.example.com")["CertificateArn"] for name in "xy"
-    )
+    first, second = (issued(aws("acm"), f"{name}.example.com") for name in "xy")
     https = {**listener_inputs(balancer.id, port=443), "protocol": "HTTPS", "certificateArn": first}
     listener = make(LISTENER, https)
     extra = engine.create(CERTIFICATE, {"listenerArn": listener.id, "certificateArn": second})

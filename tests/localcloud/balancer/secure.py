@@ -1,8 +1,7 @@
-"""Certificates, and targets that speak TLS, HTTP/2 or gRPC, for the balancer's tests."""
+"""Clients and targets that speak TLS, HTTP/2 or gRPC, for the balancer's tests."""
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
 import tempfile
@@ -10,10 +9,6 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, ResponseReceived, StreamEnded, TrailersReceived
@@ -22,28 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SECONDS = 15.0
-
-
-def certificate(*names: str) -> str:
-    """A certificate for these names that is its own authority, with its key, as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    now = datetime.datetime.now(datetime.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return (built.public_bytes(serialization.Encoding.PEM) + secret).decode()
 
 
 def server_context(pem: str, *protocols: str) -> ssl.SSLContext:

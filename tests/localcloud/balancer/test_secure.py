@@ -10,14 +10,9 @@ import pytest
 from h2.exceptions import ProtocolError
 
 from localcloud.view import HealthCheck, Rule
-from tests.localcloud.balancer.secure import (
-    Http2Server,
-    ask_http2,
-    certificate,
-    client_context,
-    server_context,
-)
+from tests.localcloud.balancer.secure import Http2Server, ask_http2, client_context, server_context
 from tests.localcloud.balancer.world import CHECK, Server, answer_to, fixed, forward
+from tests.localcloud.certificates import certificate
 
 if TYPE_CHECKING:
     from tests.localcloud.balancer.world import World
