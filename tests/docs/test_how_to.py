@@ -39,13 +39,13 @@ PULUMI = {
 
 def read(config: dict[str, Any]) -> Settings:
     """Validate a configuration as the program does. Pulumi hands objects on as JSON."""
-    given = {
-        key.removeprefix("fleetswap:"): value if isinstance(value, str) else json.dumps(value)
-        for key, value in config.items()
-        if key.startswith("fleetswap:")
-    }
-    assert set(config) <= {f"fleetswap:{key}" for key in given} | {"aws:region"}
-    return parse(given, region=config.get("aws:region", "eu-central-1"))
+    text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+    ours, aws = (
+        {key.removeprefix(prefix): value for key, value in text.items() if key.startswith(prefix)}
+        for prefix in ("fleetswap:", "aws:")
+    )
+    assert len(ours) + len(aws) == len(config)
+    return parse(ours, region=aws.pop("region", "eu-central-1"), aws=aws)
 
 
 def blocks(path: Path, language: str) -> list[str]:
