@@ -33,6 +33,8 @@ class Context:
     """ARN of the permissions boundary of every role."""
     path: str = "/"
     """Of the roles that are not a release's, whose own entry says it."""
+    more_services: tuple[str, ...] = ()
+    """What the AWS provider speaks to besides `ENDPOINT_SERVICES`."""
 
     @property
     def access(self) -> access.Access:
@@ -74,7 +76,7 @@ class Context:
         arguments |= dict(self.aws.provider) | {"region": self.region, "ignore_tags": ignored}
         endpoints = dict(way.endpoints)
         if self.endpoint is not None:
-            endpoints = dict.fromkeys(ENDPOINT_SERVICES, self.endpoint) | endpoints
+            endpoints = dict.fromkeys((*ENDPOINT_SERVICES, *self.more_services), self.endpoint) | endpoints
             arguments |= {"skip_credentials_validation": True, "skip_metadata_api_check": True}
         return arguments | ({"endpoints": [endpoints]} if endpoints else {})
 

@@ -17,11 +17,14 @@ from pulumi.runtime.sync_await import _sync_await
 
 from fleetswap.aws.account import Account
 from fleetswap.aws.network import Networks as AwsNetworks
+from fleetswap.aws.rollout.fronts import Fronts as AwsFronts
 from fleetswap.aws.session import Cloud
+from fleetswap.domain import tags
 from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
 from fleetswap_pulumi.context import Context
-from fleetswap_pulumi.front_door import FrontDoor, FrontDoorArgs
+from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
+from fleetswap_pulumi.front_survey import Fronts, approach
 from fleetswap_pulumi.ground import Networks, survey
 from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.place import Whereabouts, check_offers, place
@@ -44,11 +47,18 @@ class Fleet:
     rollout: Rollout
 
 
-def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks: Networks | None = None) -> Fleet:
-    """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds` and `ledger`.
+def deploy(
+    settings: Settings,
+    whereabouts: Whereabouts | None = None,
+    networks: Networks | None = None,
+    fronts: Fronts | None = None,
+) -> Fleet:
+    """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds`, `ledger` and
+    `preview`, the secret header of each running release.
 
     The ledger is what the next update reads to know what there is. `whereabouts` is asked where the credentials lead
-    to, and `networks` about an existing VPC and endpoints: AWS (or the local cloud) if they are not given. Raises
+    to, `networks` about an existing VPC and endpoints, and `fronts` about an existing listener and hosted zones: AWS
+    (or the local cloud) if they are not given. Raises
     `InputError` before the first resource if something asked for is wrong.
     """
     before = read_outputs()
@@ -56,9 +66,13 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
     cloud = Cloud(settings.region, settings.endpoint, settings.aws.access)
     account = whereabouts or Account(cloud)
     here = place(read, settings, account)
-    ledger = here.ledger
+    ledger = here.ledger.behind(settings.front.listener_arn or ("internal" if settings.front.internal else ""))
     wanted = wanted_entry(settings, ledger)
     ground = survey(settings, here, networks or AwsNetworks(cloud, settings.stack))
+    ours = {tags.STACK: settings.stack, tags.SERVICE: settings.service}
+    way_in = approach(settings, here.identity.account, fronts or AwsFronts(cloud, ours))
+    for warning in way_in.warnings:
+        pulumi.log.warn(warning)
     check_offers(wanted, here, ground.zones, account)
     decided = plan(
         ledger,
@@ -76,6 +90,10 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
         aws=settings.aws,
         boundary=settings.iam.permissions_boundary,
         path=settings.iam.path,
+        more_services=(
+            *(("route53",) if settings.front.domain is not None else ()),
+            *(("wafv2",) if settings.front.web_acl_arn is not None else ()),
+        ),
     )
     everything = pulumi.ResourceOptions(provider=context.provider())
 
@@ -86,6 +104,9 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
             ground=ground,
             front_port=settings.listener_port,
             service_ports=sorted({entry.health.port for entry in decided.running}),
+            sources=settings.front.sources,
+            redirect_port=HTTP_PORT if settings.front.redirect_http else None,
+            balancer_groups=way_in.seen.security_groups if way_in.seen is not None else (),
         ),
         opts=everything,
     )
@@ -93,17 +114,20 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
         settings.service,
         FrontDoorArgs(
             context=context,
+            settings=settings.front,
+            port=settings.listener_port,
             subnet_ids=network.balancer_subnet_ids,
             security_group_id=network.front_group_id,
-            dualstack=ground.ipv6,
-            port=settings.listener_port,
-            certificate_arn=settings.front.certificate_arn,
-            idle_timeout=settings.front.idle_timeout,
             after=network.way_out,
+            dualstack=ground.ipv6,
+            seen=way_in.seen,
+            zone_id=way_in.zone.id if way_in.zone is not None else None,
         ),
         opts=everything,
     )
-    switch = Switch(settings.service, SwitchArgs(context=context, listener_arn=front.listener_arn), opts=everything)
+    switch = Switch(
+        settings.service, SwitchArgs(context, front.listener_arn, shared=way_in.seen is not None), opts=everything
+    )
     running = {entry.release for entry in decided.running}
     releases = {
         entry.release: Release(
@@ -115,11 +139,12 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
                 tuning=Tuning(
                     cpu_percent=settings.capacity.cpu_percent,
                     warmup=settings.capacity.warmup,
-                    drain=settings.drain,
+                    drain=way_in.drain,
                     grace=settings.health.grace,
                 ),
                 upload=settings.upload,
                 running=entry.release in running,
+                rules=way_in.rules,
             ),
             opts=everything,
         )
@@ -130,7 +155,8 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
         RolloutArgs(
             context=context,
             listener_arn=front.listener_arn,
-            url=front.url,
+            # With HTTP/2 and gRPC alone a load balancer answers 464 to HTTP/1.1, which is what a probe speaks.
+            url=front.own_url if decided.wanted.health.protocol_version == "http1" else "",
             candidate=decided.wanted.release,
             standby=decided.standby.release if decided.standby else None,
             releases=[release.target for release in releases.values() if release.target is not None],
@@ -138,7 +164,8 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
             trusted=ledger.trusts(decided.wanted.release, settings.rollout.trusted),
             switch_role=switch.role_arn,
             alerts=settings.rollout.alerts,
-            probe_host=settings.rollout.probe_host,
+            probe_host=settings.probe_host,
+            rules=way_in.rules,
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
         opts=pulumi.ResourceOptions(depends_on=[network, front, switch, *releases.values()]),
@@ -147,6 +174,8 @@ def deploy(settings: Settings, whereabouts: Whereabouts | None = None, networks:
     pulumi.export("url", front.url)
     seconds = {"build": disk.build_seconds, "upload": disk.upload_seconds, "rollout": rollout.seconds}
     _export(rollout, read, decided, seconds, before)
+    headers = {name: release.preview for name, release in releases.items() if release.preview is not None}
+    pulumi.export("preview", _secret(pulumi.Output.all(**headers), before.get("preview")))
     return Fleet(front.url, network, front, releases, rollout)
 
 
@@ -181,6 +210,17 @@ def _known(output: pulumi.Output[Any], otherwise: object) -> pulumi.Output[Any]:
         return await output.future() if await output.is_known() else otherwise
 
     return output if pulumi.runtime.is_dry_run() else pulumi.Output.from_input(settled())
+
+
+def _secret(headers: pulumi.Output[dict[str, Any]], before: object) -> pulumi.Output[Any]:
+    """The headers as a secret output or, if the update leaves out a rule that has no header yet, those of `before`."""
+
+    async def settled() -> object:
+        found = await headers.future() if await headers.is_known() else None
+        whole = found if found and None not in found.values() else before
+        return None if whole is None else pulumi.Output.secret(whole)
+
+    return pulumi.Output.secret(headers) if pulumi.runtime.is_dry_run() else pulumi.Output.from_input(settled())
 
 
 def read_outputs() -> Mapping[str, Any]:

@@ -128,7 +128,7 @@ class FrontSettings(Strict):
         default=(), examples=[["shop.example.com"]]
     )
     """Host names that the service responds to; `*` and `?` are wildcards. Unset: all."""
-    paths: Annotated[tuple[PathPattern, ...], AfterValidator(distinct)] = Field(default=(), examples=[["/api/*"]])
+    paths: Annotated[tuple[PathPattern, ...], AfterValidator(distinct)] = Field(default=(), examples=[["/", "/shop/*"]])
     """Paths that the service responds to; `*` and `?` are wildcards. Unset: all."""
     preview_sources: Annotated[tuple[Cidr, ...], AfterValidator(distinct)] = Field(
         default=(), examples=[["203.0.113.0/24"]]

@@ -21,8 +21,9 @@ from fleetswap_pulumi.network_routes import OwnVpc, Subnets, existing_subnets
 @dataclass(frozen=True)
 class NetworkArgs:
     """`ground` is what the network consists of. `front_port` is open to `sources`, `service_ports` to the front door.
+    `redirect_port`, if given, is open like `front_port`.
 
-    `balancer_groups` are the security groups of an existing load balancer, in place of one of the stack's own.
+    the security groups of an existing load balancer, in place of one of the stack's own.
     """
 
     context: Context
@@ -30,6 +31,7 @@ class NetworkArgs:
     front_port: int
     service_ports: Sequence[int]
     sources: Sequence[str] = (ANYWHERE,)
+    redirect_port: int | None = None
     balancer_groups: Sequence[str] = ()
 
 
@@ -56,6 +58,7 @@ class Network(pulumi.ComponentResource):
         groups = Groups(
             sources=args.sources,
             front_port=args.front_port,
+            redirect_port=args.redirect_port,
             service_ports=args.service_ports,
             balancer_groups=args.balancer_groups,
             egress=args.ground.egress,

@@ -27,6 +27,7 @@ class Groups:
 
     sources: Sequence[str]
     front_port: int
+    redirect_port: int | None
     service_ports: Sequence[int]
     balancer_groups: Sequence[str]
     egress: Sequence[EgressRule]
@@ -43,6 +44,8 @@ def declare_groups(
     if front is not None:
         for label, source in _named_sources(groups):
             rules.ingress(f"{name}-{label}", front.id, source, "tcp", groups.front_port, groups.front_port)
+            if (port := groups.redirect_port) is not None:
+                rules.ingress(f"{name}-{label}-{port}", front.id, source, "tcp", port, port)
     # An existing load balancer needs to be let out by one of its groups, and its requests come from any of them.
     balancer: list[pulumi.Input[str]] = [front.id] if front is not None else [*groups.balancer_groups]
     for port in groups.service_ports:

@@ -15,6 +15,7 @@ from pulumi_aws import autoscaling, ec2, iam, lb
 
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain.release.ledger import Entry
+from fleetswap.domain.rollout.rule import OWN, PREVIEW_HEADER, Rules
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
 from fleetswap_pulumi.iam_policy import trust
@@ -46,6 +47,7 @@ class ReleaseArgs:
     tuning: Tuning
     upload: UploadSettings
     running: bool
+    rules: Rules = OWN
 
 
 class Release(pulumi.ComponentResource):
@@ -54,6 +56,8 @@ class Release(pulumi.ComponentResource):
     disk: DiskImage
     ami_id: pulumi.Output[str]
     target: ReleaseTarget | None
+    preview: pulumi.Output[str | None] | None = None
+    """The secret header that reaches it before it has traffic, if it is running; none while no update has made it."""
 
     def __init__(self, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         self._args = args
@@ -129,12 +133,13 @@ class Release(pulumi.ComponentResource):
         target_group = lb.TargetGroup(
             self._name,
             port=health.port,
-            protocol="HTTP",
+            protocol=health.protocol.upper(),
+            protocol_version=None if health.protocol_version == "http1" else health.protocol_version.upper(),
             target_type="instance",
             vpc_id=self._args.network.vpc_id,
             deregistration_delay=self._args.tuning.drain,
             health_check=lb.TargetGroupHealthCheckArgs(
-                protocol="HTTP",
+                protocol=health.protocol.upper(),
                 port="traffic-port",
                 path=health.path,
                 matcher=health.codes,
@@ -152,8 +157,10 @@ class Release(pulumi.ComponentResource):
             listener=self._args.listener_arn,
             target_group=target_group.arn,
             tags=self._tags,
+            rules=self._args.rules,
             opts=self._child,
         )
+        self.preview = rule.value.apply(lambda value: f"{PREVIEW_HEADER}: {value}" if value else None)
         return target_group, rule
 
     def _launch_template(self) -> ec2.LaunchTemplate:

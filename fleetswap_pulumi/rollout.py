@@ -180,7 +180,7 @@ class RolloutArgs:
 
     context: Context
     listener_arn: pulumi.Output[str]
-    url: pulumi.Output[str]
+    url: pulumi.Input[str]
     candidate: str
     standby: str | None
     releases: Sequence[ReleaseTarget]

@@ -19,6 +19,7 @@ from fleetswap.domain import access, tags
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.source import ImageSource, from_plain
 from fleetswap.domain.partition import of_arn
+from fleetswap.domain.rollout.rule import matches_host, matches_path
 from fleetswap.workflows.image.request import SAMPLES
 from fleetswap.workflows.image.send import CONNECTIONS
 from fleetswap_pulumi.checks import Strict, wrong_together
@@ -252,6 +253,20 @@ class Settings(Strict):
             if of_arn(arn) != partition:
                 yield path, f"is an ARN of partition {of_arn(arn)}, and {self.region} is in {partition}"
 
+    @model_validator(mode="after")
+    def _probes_what_its_rules_take(self) -> Settings:
+        front, host, problems = self.front, self.probe_host, []
+        if front.hosts and host is None:
+            problems.append(("rollout.probe_host", "is missing: every one of front.hosts is a pattern"))
+        elif front.hosts and not any(matches_host(each, str(host).partition(":")[0]) for each in front.hosts):
+            problems.append(("rollout.probe_host", f"{host} is none of front.hosts, so no probe would be answered"))
+        path = self.rollout.probe_path.partition("?")[0]
+        if front.paths and not any(matches_path(each, path) for each in front.paths):
+            problems.append(("rollout.probe_path", f"{path} is none of front.paths, so no probe would be answered"))
+        if problems:
+            raise wrong_together("", problems)
+        return self
+
     @property
     def all_tags(self) -> dict[str, str]:
         """The user's tags: those for all of a company's stacks, and this stack's own."""
@@ -261,6 +276,13 @@ class Settings(Strict):
     def drain(self) -> int:
         """Seconds that a deregistering target has to finish its open requests."""
         return min(self.front.idle_timeout, LONGEST_DRAIN) if self.health.drain is None else self.health.drain
+
+    @property
+    def probe_host(self) -> str | None:
+        """The `Host` of a probe: as given, else the first host that is not a pattern, else the domain."""
+        named = [host for host in self.front.hosts if not set(host) & {"*", "?"}]
+        domain = [self.front.domain.name] if self.front.domain is not None else []
+        return self.rollout.probe_host or next(iter((*named, *domain)), None)
 
     @property
     def listener_port(self) -> int:

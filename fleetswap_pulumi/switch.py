@@ -6,22 +6,25 @@ see `fleetswap.aws.rollout.switch`. The role may change the rules of this one li
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_aws import iam
 
 from fleetswap.aws.partition import partition_of
+from fleetswap.domain import tags
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.iam_policy import document, trust
 
 
 @dataclass(frozen=True)
 class SwitchArgs:
-    """`listener_arn` is the listener whose rules the switch may change."""
+    """`listener_arn` is the listener whose rules the switch may change; if it is `shared`, only those of the stack."""
 
     context: Context
     listener_arn: pulumi.Output[str]
+    shared: bool = False
 
 
 class Switch(pulumi.ComponentResource):
@@ -40,13 +43,29 @@ class Switch(pulumi.ComponentResource):
             tags=args.context.tags(f"{name}-switch"),
             opts=child,
         )
-        policy = iam.RolePolicy(f"{name}-switch", role=role.name, policy=args.listener_arn.apply(_policy), opts=child)
+        own = {tags.STACK: args.context.stack, tags.SERVICE: args.context.service} if args.shared else {}
+        policy = iam.RolePolicy(
+            f"{name}-switch",
+            role=role.name,
+            policy=args.listener_arn.apply(lambda listener: _policy(listener, own)),
+            opts=child,
+        )
         self.role_arn = pulumi.Output.all(role.arn, policy.id).apply(lambda made: str(made[0]))
         self.register_outputs({"roleArn": self.role_arn})
 
 
-def _policy(listener_arn: str) -> str:
-    """The ARN of a rule is its listener's, with another word in it (Service Authorization Reference, ELB v2)."""
+def _policy(listener_arn: str, own: Mapping[str, str]) -> str:
+    """The ARN of a rule is its listener's, with another word in it (Service Authorization Reference, ELB v2).
+
+    Its own id is known only when the rollout has made it. `own` are the tags that the rule must have, if others have
+    rules on the listener: ModifyRule supports aws:ResourceTag (the same reference).
+    """
     rules = listener_arn.replace(":listener/", ":listener-rule/") + "/*"
-    statement = {"Effect": "Allow", "Action": "elasticloadbalancing:ModifyRule", "Resource": rules}
+    statement: dict[str, object] = {
+        "Effect": "Allow",
+        "Action": "elasticloadbalancing:ModifyRule",
+        "Resource": rules,
+    }
+    if own:
+        statement["Condition"] = {"StringEquals": {f"aws:ResourceTag/{key}": value for key, value in own.items()}}
     return document(statement)

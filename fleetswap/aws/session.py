@@ -105,6 +105,11 @@ class Cloud:
         with self._lock:
             return self._session.client("cloudwatch", **self._to("cloudwatch", control(self)))
 
+    def route53(self) -> Any:  # noqa: ANN401 - its stubs are not installed for two calls
+        """Route 53; botocore retries."""
+        with self._lock:
+            return self._session.client("route53", **self._to("route53", control(self)))
+
     def scheduler(self) -> EventBridgeSchedulerClient:
         """EventBridge Scheduler; botocore retries."""
         with self._lock:

@@ -15,6 +15,8 @@ from pulumi.runtime.stack import Stack
 
 from fleetswap.domain.network.endpoints import Service
 from fleetswap.domain.network.existing import Vpc
+from fleetswap.domain.rollout.listener import Seen
+from fleetswap.domain.rollout.zone import HostedZone
 from fleetswap.nix import build
 from fleetswap_pulumi.fleet import deploy
 from fleetswap_pulumi.parse import parse
@@ -80,7 +82,11 @@ class _Recorder(Mocks):
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.inputs[args.typ, args.name] = args.inputs
-        computed = {"arn": f"arn:{args.name}", "dnsName": "front.example", "latestVersion": 1}
+        computed = {"arn": f"arn:{args.name}", "dnsName": "front.example", "zoneId": "ZELB", "latestVersion": 1}
+        if args.typ.endswith(":Record"):
+            del computed["zoneId"]
+        if args.typ.endswith(":PreviewRule"):
+            computed["value"] = f"{args.name}.secret"
         if args.typ.endswith(":Rollout"):
             serving = args.inputs["live"] if self._serving == "" else self._serving
             computed = {"serving": serving, "left": self._left, "seconds": {"gate": 1.0}}
@@ -129,6 +135,28 @@ class Around:
         return replace(found, groups={each: vpc for each, vpc in found.groups.items() if each in groups})
 
 
+@dataclass(frozen=True)
+class Doors:
+    """The listeners and hosted zones that there are. Whoever asks for nothing must not ask."""
+
+    seen: Seen | None = None
+    hosted: tuple[HostedZone, ...] = ()
+
+    def listener(self, arn: str) -> Seen | None:
+        """Its listener, if it is that one."""
+        return self.seen if self.seen is not None and self.seen.arn == arn else None
+
+    def zones(self, name: str) -> tuple[HostedZone, ...]:
+        """Those of this name."""
+        assert self.hosted
+        return tuple(zone for zone in self.hosted if zone.name == name)
+
+    def zone(self, zone_id: str) -> HostedZone | None:
+        """The one with this id."""
+        assert self.hosted
+        return next((zone for zone in self.hosted if zone.id == zone_id), None)
+
+
 def declare(
     values: dict[str, str],
     *,
@@ -139,6 +167,7 @@ def declare(
     stack_name: str = STACK,
     credentials: Credentials | None = None,
     around: Around | None = None,
+    fronts: Doors | None = None,
     serving: str | None = "",
     left: str = "",
 ) -> Program:
@@ -158,7 +187,9 @@ def declare(
     @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
         pulumi.runtime.register_stack_transformation(remember)
-        deploy(parse(values, region=region, aws=aws), credentials or Credentials(), around or Around())
+        deploy(
+            parse(values, region=region, aws=aws), credentials or Credentials(), around or Around(), fronts or Doors()
+        )
         root = pulumi.runtime.get_root_resource()
         assert isinstance(root, Stack)
         exported = root.outputs

@@ -270,6 +270,7 @@ def test_a_front_door_may_have_all_of_it() -> None:
         },
         health={**GRPC, "protocol": "https", "drain": 30},
         network={"ipv6": True},
+        rollout={"probe_path": "/api/healthz"},
     )
     assert settings.front.sources == ("10.0.0.0/8", "2001:db8::/32"), "as EC2 tells them"
     assert settings.front.preview_sources == ("203.0.113.7/32", "2001:db8::/64")

@@ -129,7 +129,7 @@ def test_every_field_is_read_back() -> None:
         for image in images
     )
     live, standby = (each.release for each in entries)
-    full = Ledger(live, standby, entries, Network("10.66.0.0/16", ("a", "b"), 2, "vpc-1", ipv6=True), HERE)
+    full = Ledger(live, standby, entries, Network("10.66.0.0/16", ("a", "b"), 2, "vpc-1", ipv6=True), HERE, "internal")
     assert list(at_default(full)) == []
     assert from_plain(json.loads(json.dumps(to_plain(full)), parse_int=float)) == full
 
@@ -296,3 +296,17 @@ def test_a_protocol_that_is_what_it_always_was_leaves_no_trace() -> None:
     entry = Entry(before, Image("sha256:1", FileImage("x")), plain, HEALTH, 1)
     (written,) = to_plain(Ledger(entries=(entry,)))["entries"]
     assert not {"protocol", "protocol_version"} & set(written["health"])
+
+
+def test_a_live_release_stays_behind_its_front_door() -> None:
+    """AWS would replace the load balancer of a live fleet, or refuse its target groups on another one half-way."""
+    assert RUNNING.behind("").front == ""
+    assert "front" not in to_plain(RUNNING)
+    with pytest.raises(InputError, match=r"fleetswap:front.listener_arn and front.internal cannot change .* a public"):
+        RUNNING.behind("internal")
+    internal = replace(RUNNING, live=None, standby=None).behind("internal")
+    assert internal.front == "internal"
+    plain = to_plain(internal)
+    assert (plain["version"], from_plain(plain).front) == (2, "internal")
+    with pytest.raises(InputError, match="while the fleet is behind internal: restore"):
+        replace(RUNNING, front="internal").behind("arn:x")

@@ -97,7 +97,8 @@ def test_an_upgrade_makes_preview_headers_secret_and_changes_nothing_else(stack:
     all_but_default_providers = [each for each in V0_1.resources() if not each["urn"].endswith("::default")]
     assert told(said) == ["~ 2 to update", f"{len(all_but_default_providers) - 2} unchanged"], said
     assert len(re.findall(r"~ .*PreviewRule web-\w+ update", said)) == 2, said
-    assert "Outputs:" not in said, said
+    outputs = said.partition("Outputs:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split(":")[0].strip() for line in outputs] == ["+ preview"], said
 
 
 def test_a_refresh_finds_nothing_changed(stack: Imported) -> None:

@@ -56,7 +56,7 @@ class Finder:
         with_rule: list[tuple[str, str, Rules]] = []
         others: list[tuple[str, str, Rules]] = []
         for balancer, stack in self._tagged(self._balancers(), service).items():
-            listeners = self._tagged(self._of_balancer(balancer), service)
+            listeners = self._tagged(self._of_balancer(balancer, redirecting=False), service)
             ours = [listener for listener, its_stack in listeners.items() if its_stack == stack]
             found = {listener: self._rule(listener) for listener in ours}
             carrying = [(stack, listener, rules) for listener, rules in found.items() if rules is not None]
@@ -104,10 +104,16 @@ class Finder:
             pages = self._elbv2.get_paginator("describe_load_balancers").paginate()
             return [balancer["LoadBalancerArn"] for page in pages for balancer in page["LoadBalancers"]]
 
-    def _of_balancer(self, balancer: str) -> list[str]:
+    def _of_balancer(self, balancer: str, *, redirecting: bool = True) -> list[str]:
+        """Its listeners; if not `redirecting`, without those that lead to another one, as an own listener of HTTP."""
         with explained("elasticloadbalancing:DescribeListeners", balancer):
             pages = self._elbv2.get_paginator("describe_listeners").paginate(LoadBalancerArn=balancer)
-            return [listener["ListenerArn"] for page in pages for listener in page["Listeners"]]
+            return [
+                listener["ListenerArn"]
+                for page in pages
+                for listener in page["Listeners"]
+                if redirecting or all(action["Type"] != "redirect" for action in listener.get("DefaultActions", ()))
+            ]
 
     def _tagged(self, arns: Sequence[str], service: str) -> dict[str, str]:
         """The stack of each resource that is of the service."""

@@ -53,10 +53,10 @@ def tags_of(client: ElasticLoadBalancingv2Client, arns: Sequence[str]) -> dict[s
             try:
                 answer = client.describe_tags(ResourceArns=some)
             except ClientError as error:
-                if code(error) != "RuleNotFound":
+                if code(error) not in {"RuleNotFound", "TargetGroupNotFound"}:
                     raise
                 if len(arns) > 1:
-                    raise TryAgain("a rule of the listener was deleted while its tags were read") from error
+                    raise TryAgain("a resource of the listener was deleted while the tags were read") from error
                 return {}
         for each in answer["TagDescriptions"]:
             found[each["ResourceArn"]] = {tag["Key"]: tag.get("Value", "") for tag in each["Tags"]}

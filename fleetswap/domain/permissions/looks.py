@@ -43,6 +43,8 @@ def look(scope: Scope) -> Iterator[Statement]:
         actions += _of("ec2", "DescribeEgressOnlyInternetGateways")
     if scope.listener is None:
         actions += _of("elasticloadbalancing", "DescribeCapacityReservation")
+    else:
+        actions += _of("elasticloadbalancing", "DescribeAccountLimits")
     if scope.certificates:
         actions += _of("elasticloadbalancing", "DescribeListenerCertificates")
     yield Statement(

@@ -138,6 +138,8 @@ class Ledger:
     entries: tuple[Entry, ...] = ()
     network: Network | None = None
     identity: Identity | None = None
+    front: str = later("")
+    """What cannot change under a live release: an existing listener's ARN, or `internal`. Empty: own and public."""
 
     def of(self, identity: Identity) -> Ledger:
         """The same ledger as that of `identity`; of another one under a live release it is an `InputError`."""
@@ -163,6 +165,18 @@ class Ledger:
                 " restore the setting, or deploy a new stack"
             )
         return replace(self, network=network)
+
+    def behind(self, front: str) -> Ledger:
+        """The same ledger behind this front door; another one than the live release has is an `InputError`.
+
+        A target group can be of one load balancer, and AWS would replace one that becomes internal.
+        """
+        if self.live is not None and self.front != front:
+            raise InputError(
+                "fleetswap:front.listener_arn and front.internal cannot change while the fleet is behind"
+                f" {self.front or 'a public load balancer of its own'}: restore the setting, or deploy a new stack"
+            )
+        return replace(self, front=front)
 
     def entry(self, release: str) -> Entry:
         """The entry of a release; an unknown one is an `InputError` that lists those that can be had."""
@@ -219,7 +233,7 @@ def _version(ledger: Ledger) -> int:
         or (entry.health.protocol, entry.health.protocol_version) != ("http", "http1")
         for entry in ledger.entries
     )
-    return FIRST if plain and not newer else VERSION
+    return FIRST if plain and not newer and not ledger.front else VERSION
 
 
 def from_plain(value: Mapping[str, Any] | None) -> Ledger:
@@ -239,6 +253,7 @@ def from_plain(value: Mapping[str, Any] | None) -> Ledger:
             entries=tuple(_entry(entry) for entry in value["entries"]),
             network=_network(value.get("network")),
             identity=_identity(value.get("identity")),
+            front=str(value.get("front", "")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(f"cannot be read ({error!r})") from error

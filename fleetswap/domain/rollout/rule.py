@@ -88,6 +88,12 @@ def matches_path(pattern: str, path: str) -> bool:
     return _matches(pattern, path)
 
 
+def covers(patterns: Collection[str], other: str, *, fold: bool = False) -> bool:
+    """Whether one of the patterns surely matches all that `other`, a name or pattern, matches. `fold`: in any case."""
+    wanted = other.lower() if fold else other
+    return any(_matches(pattern.lower() if fold else pattern, wanted) or pattern in {"*", "/*"} for pattern in patterns)
+
+
 def matches_host(pattern: str, name: str) -> bool:
     """Whether a value of a host-header condition matches a name: without case, `*` is any characters and `?` is one."""
     return _matches(pattern.lower(), name.lower())
