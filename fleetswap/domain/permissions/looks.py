@@ -79,6 +79,8 @@ def look(scope: Scope) -> Iterator[Statement]:
 def look_at_service(scope: Scope) -> Iterator[Statement]:
     """What `fleetswap status` reads: the service by its tags, and nothing of the settings."""
     elb = "DescribeListeners DescribeLoadBalancers DescribeRules DescribeTags DescribeTargetHealth"
+    if scope.listener is not None:
+        elb += " DescribeTargetGroups"  # by which a service is found on a listener that has not its tags
     groups = "DescribeAutoScalingGroups DescribeScheduledActions"
     yield Statement(
         "Look",
