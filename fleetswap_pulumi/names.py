@@ -88,6 +88,14 @@ CertificateArn = Annotated[
 ]
 """A certificate of ACM, or one uploaded to IAM (CreateListener, CertificateArn)."""
 
+KeyArn = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"
+    ),
+]
+"""The ARN of a KMS key, not of an alias, which may be pointed at another key under a release."""
+
 TopicArn = Annotated[
     str, StringConstraints(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$")
 ]

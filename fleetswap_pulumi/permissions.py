@@ -60,5 +60,5 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
         web_acl=front.web_acl_arn,
         alerts=settings.rollout.alerts,
         alarms=bool(settings.rollout.alarms),
-        key=key,
+        key=key or settings.machine.kms_key,
     )

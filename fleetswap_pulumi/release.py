@@ -190,6 +190,7 @@ class Release(pulumi.ComponentResource):
                     ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
                         volume_type="gp3",
                         encrypted="true",
+                        kms_key_id=self._args.entry.machine.kms_key,
                         delete_on_termination="true",
                         volume_size=self._args.entry.machine.root_gib,
                     ),

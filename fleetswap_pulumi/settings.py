@@ -34,11 +34,13 @@ from fleetswap_pulumi.names import (
     AccountId,
     IamPath,
     InstanceType,
+    KeyArn,
     PolicyArn,
     Region,
     SecurityGroupId,
     Service,
     distinct,
+    is_of_region,
 )
 from fleetswap_pulumi.network_settings import NetworkSettings
 from fleetswap_pulumi.policy import RolloutSettings
@@ -116,6 +118,11 @@ class MachineSettings(Strict):
     """Percentage of On-Demand Instances among the machines above `on_demand_base`. The others are Spot Instances."""
     root_gib: int | None = Field(default=None, ge=1, le=16384, examples=[20])
     """Size of the root volume in GiB. Unset: as large as the image needs."""
+    kms_key: KeyArn | None = Field(
+        default=None, examples=["arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"]
+    )
+    """ARN of the customer managed KMS key that encrypts the volumes, in the stack's region. Its key policy must let EC2
+    Auto Scaling use it (`fleetswap permissions` prints the statements). Unset: the account's default key for EBS."""
     policies: Annotated[tuple[PolicyArn, ...], AfterValidator(distinct)] = Field(
         default=(), max_length=20, examples=[["arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"]]
     )
@@ -234,6 +241,9 @@ class Settings(Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         vpc, own, problems = self.network.vpc, self.front.listener_arn is None, list(self._other_partitions())
+        key = self.machine.kms_key
+        if key is not None and not is_of_region(key, self.region):
+            problems.append(("machine.kms_key", f"{key} is not of region {self.region}, as it must be"))
         if own and vpc is not None and not vpc.names_balancer_subnets:
             problems.append(("network.vpc.balancer_subnets", "is missing: name them, or `balancer_subnet_tags`"))
         if not own and vpc is None:

@@ -100,3 +100,27 @@ def test_an_arn_of_another_partition_is_refused(disk: Path) -> None:
     assert "fleetswap:machine.policies[1]: is" in told
     assert "fleetswap:rollout.alerts: is" in told
     assert told.count("is an ARN of") == 3
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def test_a_key_encrypts_the_volumes_of_new_releases(disk: Path) -> None:
+    """A company whose volumes need its own key could not deploy; or a running release would change its template."""
+    before = program(disk)
+    moved = program(disk, ledger=before.outputs["ledger"], machine={"kms_key": KEY})
+    keys = {}
+    for each in moved.of("LaunchTemplate"):
+        (device,) = each.inputs["blockDeviceMappings"]
+        assert device["ebs"]["encrypted"] == "true"
+        keys[each.name] = device["ebs"].get("kmsKeyId")
+    (old,) = (each.name for each in before.of("Release"))
+    assert keys.pop(old) is None
+    assert set(keys.values()) == {KEY}
+
+
+@pytest.mark.parametrize("key", [KEY.replace("us-east-1", "eu-west-1"), KEY.replace("key/", "alias/"), "alias/aws/ebs"])
+def test_a_key_that_cannot_be_used_is_refused(disk: Path, key: str) -> None:
+    """Every launch would be cancelled, ten minutes into a deploy."""
+    with pytest.raises(InputError, match=r"fleetswap:machine\.kms_key"):
+        program(disk, machine={"kms_key": key})

@@ -120,7 +120,7 @@ def at_default(value: object, where: str = "") -> Iterator[str]:
 
 def test_every_field_is_read_back() -> None:
     """A setting that came later would be forgotten with the next update, and its release made anew under users."""
-    machine = Machine(("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",), ("sg-1",), "/web/")
+    machine = Machine(("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",), ("sg-1",), "arn:aws:kms:x", "/web/")
     health = replace(HEALTH, protocol="https", protocol_version="grpc")
     nix = NixImage("nix/demo", {"version": "1"}, {"sandbox": "true"}, "image")
     images = [Image("a", nix, {"p": "1"}, ("p 1",)), Image("b", FileImage("web.raw"), {"p": "2"}, ("p 2",))]
@@ -269,6 +269,7 @@ def test_an_older_network_is_one_of_halves() -> None:
         replace(RUNNING, network=Network(vpc="vpc-1")),
         replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, security_groups=("sg-1",))),)),
         replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, path="/web/")),)),
+        replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, kms_key="arn:aws:kms:x")),)),
         replace(RUNNING, entries=(entry("2", health=replace(HEALTH, protocol="https")),)),
     ],
 )
@@ -281,7 +282,11 @@ def test_a_release_without_groups_of_its_own_keeps_its_id() -> None:
     """An upgrade would take every release for another one, and deploy each of them anew."""
     assert release_id("web", "2", MACHINE, HEALTH) == "web-004ece35"
     assert release_id("web", "2", replace(MACHINE, path="/"), HEALTH) == "web-004ece35"
-    for other in (replace(MACHINE, security_groups=("sg-1",)), replace(MACHINE, path="/web/")):
+    for other in (
+        replace(MACHINE, security_groups=("sg-1",)),
+        replace(MACHINE, path="/web/"),
+        replace(MACHINE, kms_key="arn:aws:kms:x"),
+    ):
         assert release_id("web", "2", other, HEALTH) != "web-004ece35"
 
 

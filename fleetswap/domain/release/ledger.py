@@ -53,6 +53,8 @@ class Machine:
     root_gib: int | None = None
     policies: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = later(())
+    kms_key: str | None = later(None)
+    """ARN of the key of the volumes; None is the account's default key."""
     path: str = later("/")
     """Of the role and the instance profile."""
 
@@ -229,6 +231,7 @@ def _version(ledger: Ledger) -> int:
     plain = network is None or network == Network(network.cidr, network.zones)
     newer = any(
         entry.machine.security_groups
+        or entry.machine.kms_key is not None
         or entry.machine.path != "/"
         or (entry.health.protocol, entry.health.protocol_version) != ("http", "http1")
         for entry in ledger.entries
@@ -319,6 +322,7 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             root_gib=None if machine.get("root_gib") is None else int(machine["root_gib"]),
             policies=tuple(machine["policies"]),
             security_groups=tuple(machine.get("security_groups", ())),
+            kms_key=machine.get("kms_key"),
             path=str(machine.get("path", "/")),
         ),
         health=HealthCheck(
