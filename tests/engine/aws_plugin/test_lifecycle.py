@@ -153,11 +153,12 @@ def build(engine: Engine, aws: Callable[[str], Any], made: list[tuple[str, Made]
     )
 
 
-def stored_snapshot(ebs: Any) -> str:
-    """A completed snapshot of one block."""
+def stored_snapshot(ebs: Any, stack: str = "") -> str:
+    """A completed snapshot of one block, with the tag of a stack if one is given."""
     data = bytes(524288)
     digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-    snapshot = str(ebs.start_snapshot(VolumeSize=1)["SnapshotId"])
+    tags = {"Tags": [{"Key": "fleetswap:stack", "Value": stack}]} if stack else {}
+    snapshot = str(ebs.start_snapshot(VolumeSize=1, **tags)["SnapshotId"])
     ebs.put_snapshot_block(
         SnapshotId=snapshot,
         BlockIndex=0,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from fleetswap.domain.permissions.purposes import Purpose, policies
+from fleetswap.domain.permissions.scope import Scope
 from tests.engine.aws_plugin.test_lifecycle import stored_snapshot
 from tests.engine.aws_plugin.test_real_engine import Stack
 
@@ -64,21 +68,44 @@ Switch("web", SwitchArgs(context, door.listener_arn), opts)
 @pytest.fixture
 def stack(tmp_path: Path, endpoint: str, engine_bin: Path, aws: Callable[[str], Any]) -> Stack:
     stack = Stack(tmp_path, endpoint, engine_bin, program=PROGRAM)
-    stack.config |= {"snapshot": stored_snapshot(aws("ebs"))}
-    stack.env |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    stack.config |= {"snapshot": stored_snapshot(aws("ebs"), "shop/prod")}
+    stack.env |= key_of(aws("iam"), Purpose.DEPLOY)
     return stack
 
 
-def test_deploying_the_same_again_changes_nothing(stack: Stack) -> None:
-    """Each deploy would change what no release changed, or tags that were changed once would never settle."""
+def key_of(iam: Any, purpose: Purpose) -> dict[str, str]:
+    """The keys of a new user who has the printed policies for this program, and no others."""
+    ssm = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+    scope = Scope("123456789012", "us-east-1", "shop/prod", "web", machine_policies=(ssm,))
+    name = f"{purpose.value}-{uuid4().hex}"
+    iam.create_user(UserName=name)
+    for policy in policies(scope, purpose):
+        made = iam.create_policy(PolicyName=f"{policy.name}-{name}", PolicyDocument=json.dumps(policy.document()))
+        iam.attach_user_policy(UserName=name, PolicyArn=made["Policy"]["Arn"])
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+
+def test_deploying_the_same_again_changes_nothing(stack: Stack, aws: Callable[[str], Any]) -> None:
+    """Each deploy would change what no release changed, or tags that were changed once would never settle.
+
+    And nobody could look who may only look.
+    """
+    deployer = dict(stack.env)
+    reader = deployer | key_of(aws("iam"), Purpose.PREVIEW)
     made = stack.run("up", "--yes", "--skip-preview")
     assert int(re.findall(r"\+ (\d+) created", made)[0]) > 30
+    stack.env = reader
     stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     assert stack.steps() == {}
     stack.config["tag"] = "shop"
+    stack.env = deployer
     assert "created" not in stack.run("up", "--yes", "--skip-preview")
+    stack.env = reader
     stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     assert stack.steps() == {}
+    stack.env = deployer
+    stack.run("destroy", "--yes", "--skip-preview")
 
 
 def test_a_preview_rule_that_is_replaced_is_there_afterwards(stack: Stack, aws: Callable[[str], Any]) -> None:
@@ -92,7 +119,16 @@ def test_a_preview_rule_that_is_replaced_is_there_afterwards(stack: Stack, aws: 
     assert "+-2 replaced" in told, "guard and rule, and nothing that has traffic"
     ((arn_again, again),) = [(arn, rule) for arn, rule in preview_rules(elbv2).items() if arn not in others]
     assert arn_again != arn
-    assert again["Conditions"] == rule["Conditions"]
+    ((header, secret),) = headers(rule)
+    assert [name for name, _ in headers(again)] == [header]
+    assert secret not in dict(headers(again)).values(), "its secret is another"
+
+
+def headers(rule: Any) -> list[tuple[str, str]]:
+    """The header that a preview rule wants, and its value."""
+    (condition,) = rule["Conditions"]
+    config = condition["HttpHeaderConfig"]
+    return [(config["HttpHeaderName"], value) for value in config["Values"]]
 
 
 def preview_rules(elbv2: Any) -> dict[str, Any]:
