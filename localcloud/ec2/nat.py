@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend
+from moto.ec2.models.elastic_ip_addresses import ElasticAddress, ElasticAddressBackend
 from moto.ec2.models.nat_gateways import NatGateway, NatGatewayBackend
 from moto.ec2.models.route_tables import Route, RouteBackend
 from moto.ec2.utils import random_nat_gateway_id
@@ -38,6 +38,8 @@ _route_state: Any = vars(Route)["state"]
 def patch(patches: Patches) -> None:
     """Make NAT gateways whole."""
     patches.set(NatGateway, "availability_mode", "zonal")
+    patches.set(ElasticAddress, "network_border_group", property(lambda self: self.ec2_backend.region_name))
+    patches.set(ElasticAddress, "public_ipv4_pool", "amazon")
     patches.set(Route, "state", property(_state))
     patches.methods(NatGatewayBackend, create_nat_gateway, describe_nat_gateways, delete_nat_gateway)
     patches.methods(ElasticAddressBackend, release_address)

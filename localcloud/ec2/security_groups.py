@@ -84,6 +84,7 @@ def _authorize(response: Moto, add: Callable[..., Moto]) -> Moto:
     response.error_on_dryrun()
     for asked in response._get_param("IpPermissions", []):
         _check_ports(asked)
+        _check_prefix_lists(response.ec2_backend, asked)
     made = [rule for asked in response._process_rules_from_querystring() for rule in add(**asked)[0]]
     return ActionResult({"Return": True, "SecurityGroupRules": [_told(rule) for rule in made]})
 
@@ -94,6 +95,14 @@ def _check_ports(asked: dict[str, Any]) -> None:
         first is None or last is None or not 0 <= int(first) <= int(last) <= MAX_PORT
     ):
         raise EC2ClientError("InvalidParameterValue", f"Invalid port range: {first} to {last}")
+
+
+def _check_prefix_lists(ec2: Moto, asked: dict[str, Any]) -> None:
+    for each in asked.get("PrefixListIds") or []:
+        if each["PrefixListId"] not in ec2.managed_prefix_lists:
+            raise EC2ClientError(
+                "InvalidPrefixListID.NotFound", f"The prefix list ID '{each['PrefixListId']}' does not exist"
+            )
 
 
 def _told(rule: Moto) -> dict[str, Any]:

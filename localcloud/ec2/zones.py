@@ -13,7 +13,11 @@ import copy
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from moto.ec2.exceptions import InvalidAvailabilityZoneError, InvalidSubnetRangeError
+from moto.ec2.exceptions import (
+    InvalidAvailabilityZoneError,
+    InvalidSubnetConflictError,
+    InvalidSubnetRangeError,
+)
 from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend, Zone
 from moto.ec2.models.subnets import SubnetBackend
 
@@ -72,6 +76,29 @@ def create_subnet(
         )
     if cidr_block and not MIN_PREFIX <= ipaddress.ip_network(cidr_block, strict=False).prefixlen <= MAX_PREFIX:
         raise InvalidSubnetRangeError(cidr_block)
+    if ipv6_cidr_block:
+        _check_ipv6(self, vpc_id, ipv6_cidr_block)
     return _create_subnet(
         self, vpc_id, cidr_block, ipv6_cidr_block, availability_zone, availability_zone_id, tags=tags, **kwargs
     )
+
+
+def _check_ipv6(ec2: Moto, vpc_id: str, asked: str) -> None:
+    """AWS takes a /44 to /64, in steps of 4, of the VPC's own block, that no other subnet has (CreateSubnet)."""
+    block = ipaddress.IPv6Network(asked)
+    whole = [
+        ipaddress.IPv6Network(each["cidr_block"])
+        for each in ec2.get_vpc(vpc_id).get_cidr_block_association_set(ipv6=True)
+    ]
+    if block.prefixlen not in range(44, 65, 4) or not any(block.subnet_of(each) for each in whole):
+        raise InvalidSubnetRangeError(asked)
+    taken = [
+        ipaddress.IPv6Network(each["ipv6CidrBlock"])
+        for zone in ec2.subnets.values()
+        for subnet in zone.values()
+        if subnet.vpc_id == vpc_id
+        for each in subnet.ipv6_cidr_block_associations.values()
+        if each["ipv6CidrBlockState"]["State"] == "associated"
+    ]
+    if any(block.overlaps(each) for each in taken):
+        raise InvalidSubnetConflictError(asked)

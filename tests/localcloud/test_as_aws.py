@@ -7,6 +7,7 @@ those that `components` declares. What AWS adds comes from the API references' e
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
@@ -66,6 +67,7 @@ def world(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         with Clients(cloud.endpoint) as aws:
             world = World(aws, Wire())
             _network(world)
+            _ways_out(world)
             _image(world)
             _front(world)
             _template(world)
@@ -112,6 +114,74 @@ def _network(world: World) -> None:
     ids["in"] = _rule(
         ec2.authorize_security_group_ingress, ids["machines"], 8080, UserIdGroupPairs=[{"GroupId": ids["front"]}]
     )
+
+
+def _ways_out(world: World) -> None:
+    """In a VPC of two stacks of addresses: NAT, endpoints, and the rules that let machines out to them."""
+    ec2, ids = world.client("ec2"), world.ids
+    made = ec2.create_vpc(CidrBlock="10.21.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
+    ids["dual"], block = made["VpcId"], made["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"]
+    ec2.modify_vpc_attribute(VpcId=ids["dual"], EnableDnsHostnames={"Value": True})
+    internet = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=internet, VpcId=ids["dual"])
+    subnet = ec2.create_subnet(
+        VpcId=ids["dual"],
+        CidrBlock="10.21.0.0/24",
+        Ipv6CidrBlock=block.replace("/56", "/64"),
+        AvailabilityZone="us-east-1a",
+    )
+    ids["subnet"] = subnet["Subnet"]["SubnetId"]
+    ec2.modify_subnet_attribute(SubnetId=ids["subnet"], AssignIpv6AddressOnCreation={"Value": True})
+    ids["eip"] = ec2.allocate_address(Domain="vpc", TagSpecifications=specification("elastic-ip"))["AllocationId"]
+    nat = ec2.create_nat_gateway(
+        SubnetId=ids["subnet"], AllocationId=ids["eip"], TagSpecifications=specification("natgateway")
+    )
+    ids["nat"] = nat["NatGateway"]["NatGatewayId"]
+    egress = ec2.create_egress_only_internet_gateway(
+        VpcId=ids["dual"], TagSpecifications=specification("egress-only-internet-gateway")
+    )
+    ids["egress"] = egress["EgressOnlyInternetGateway"]["EgressOnlyInternetGatewayId"]
+    ids["private"] = ec2.create_route_table(VpcId=ids["dual"])["RouteTable"]["RouteTableId"]
+    table: Any = {"RouteTableId": ids["private"]}
+    ec2.create_route(**table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=ids["nat"])
+    ec2.create_route(**table, DestinationIpv6CidrBlock="::/0", EgressOnlyInternetGatewayId=ids["egress"])
+    ids["doors"] = ec2.create_security_group(GroupName="doors", Description="doors", VpcId=ids["dual"])["GroupId"]
+    tags = specification("vpc-endpoint")
+    kms = ec2.create_vpc_endpoint(
+        VpcId=ids["dual"],
+        ServiceName="com.amazonaws.us-east-1.kms",
+        VpcEndpointType="Interface",
+        SubnetIds=[ids["subnet"]],
+        SecurityGroupIds=[ids["doors"]],
+        PrivateDnsEnabled=True,
+        TagSpecifications=tags,
+    )
+    ids["kms"] = kms["VpcEndpoint"]["VpcEndpointId"]
+    s3 = ec2.create_vpc_endpoint(
+        VpcId=ids["dual"],
+        ServiceName="com.amazonaws.us-east-1.s3",
+        VpcEndpointType="Gateway",
+        PrivateDnsEnabled=False,
+        RouteTableIds=[ids["private"]],
+        TagSpecifications=tags,
+    )
+    ids["s3"] = s3["VpcEndpoint"]["VpcEndpointId"]
+    named = [{"Name": "prefix-list-name", "Values": ["com.amazonaws.us-east-1.s3"]}]
+    ids["prefixes"] = only(ec2.describe_prefix_lists(Filters=named), "PrefixLists")["PrefixListId"]
+    out = ec2.authorize_security_group_egress
+    ids["to-s3"] = _rule(out, ids["doors"], 443, PrefixListIds=[{"PrefixListId": ids["prefixes"]}])
+    ids["to-six"] = _rule(out, ids["doors"], 443, Ipv6Ranges=[{"CidrIpv6": "2000::/3"}])
+    # Both are late, so that the control plane's own thread settles them.
+    deadline = time.monotonic() + 60
+    while not _are_there(ec2, ids):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _are_there(ec2: Any, ids: dict[str, str]) -> bool:
+    nat = only(ec2.describe_nat_gateways(NatGatewayIds=[ids["nat"]]), "NatGateways")
+    kms = only(ec2.describe_vpc_endpoints(VpcEndpointIds=[ids["kms"]]), "VpcEndpoints")
+    return bool((nat["State"], kms["State"]) == ("available", "available"))
 
 
 def _rule(authorize: Any, group: str, port: int, **source: Any) -> str:
@@ -347,6 +417,138 @@ def only(answer: Any, key: str) -> Any:
 
 def by_key(tags: Any) -> Any:
     return sorted(tags, key=lambda tag: str(tag["Key"]))
+
+
+def test_nat_gateway_and_its_address(world: World) -> None:
+    """Each preview would want another address for the gateway, or replace it."""
+    ec2, ids = world.client("ec2"), world.ids
+    gateway = only(ec2.describe_nat_gateways(NatGatewayIds=[ids["nat"]]), "NatGateways")
+    address = only(ec2.describe_addresses(AllocationIds=[ids["eip"]]), "Addresses")
+    assert gateway == {
+        "NatGatewayId": ids["nat"],
+        "State": "available",
+        "ConnectivityType": "public",
+        "AvailabilityMode": "zonal",
+        "SubnetId": ids["subnet"],
+        "VpcId": ids["dual"],
+        "CreateTime": ANY,
+        "Tags": TAGS,
+        "NatGatewayAddresses": [
+            {
+                "AllocationId": ids["eip"],
+                "AssociationId": address["AssociationId"],
+                "NetworkInterfaceId": address["NetworkInterfaceId"],
+                "PrivateIp": address["PrivateIpAddress"],
+                "PublicIp": address["PublicIp"],
+                "IsPrimary": True,
+                "Status": "succeeded",
+            }
+        ],
+    }
+    assert (address["Domain"], address["Tags"]) == ("vpc", TAGS)
+    assert (address["NetworkBorderGroup"], address["PublicIpv4Pool"]) == ("us-east-1", "amazon")
+    told = ec2.describe_addresses_attribute(AllocationIds=[ids["eip"]], Attribute="domain-name")["Addresses"]
+    assert told == [{"AllocationId": ids["eip"], "PublicIp": address["PublicIp"]}]
+
+
+def test_ways_out_in_ipv6(world: World) -> None:
+    """A network with IPv6 would never settle, or its machines have no address in it."""
+    ec2, ids = world.client("ec2"), world.ids
+    asked: Any = {"EgressOnlyInternetGatewayIds": [ids["egress"]]}
+    assert only(ec2.describe_egress_only_internet_gateways(**asked), "EgressOnlyInternetGateways") == {
+        "EgressOnlyInternetGatewayId": ids["egress"],
+        "Attachments": [{"State": "attached", "VpcId": ids["dual"]}],
+        "Tags": TAGS,
+    }
+    vpc = only(ec2.describe_vpcs(VpcIds=[ids["dual"]]), "Vpcs")
+    block = only(vpc, "Ipv6CidrBlockAssociationSet")
+    assert (block["Ipv6CidrBlockState"], block["Ipv6Pool"]) == ({"State": "associated"}, "Amazon")
+    subnet = only(ec2.describe_subnets(SubnetIds=[ids["subnet"]]), "Subnets")
+    assert only(subnet, "Ipv6CidrBlockAssociationSet")["Ipv6CidrBlockState"] == {"State": "associated"}
+    assert subnet["AssignIpv6AddressOnCreation"] is True
+    assert subnet["AvailableIpAddressCount"] == 251 - 2, "without those of the gateway and of the endpoint"
+    table = only(ec2.describe_route_tables(RouteTableIds=[ids["private"]]), "RouteTables")
+    targets = ("NatGatewayId", "EgressOnlyInternetGatewayId", "GatewayId")
+    ways = [{key: route[key] for key in targets if key in route} for route in table["Routes"]]
+    local = {"GatewayId": "local"}
+    assert ways == [
+        local,
+        local,
+        {"NatGatewayId": ids["nat"]},
+        {"EgressOnlyInternetGatewayId": ids["egress"]},
+        {"GatewayId": ids["s3"]},
+    ]
+    assert {route["State"] for route in table["Routes"]} == {"active"}
+
+
+def test_the_endpoints(world: World) -> None:
+    """Each preview would want another endpoint, or the official provider not find its network interface."""
+    ec2, ids = world.client("ec2"), world.ids
+    everybody = {"Statement": [{"Action": "*", "Effect": "Allow", "Principal": "*", "Resource": "*"}]}
+    common = {
+        "VpcId": ids["dual"],
+        "State": "available",
+        "PolicyDocument": ANY,
+        "IpAddressType": "ipv4",
+        "RequesterManaged": False,
+        "CreationTimestamp": ANY,
+        "Tags": TAGS,
+        "OwnerId": ACCOUNT,
+        "ServiceRegion": "us-east-1",
+    }
+    kms = only(ec2.describe_vpc_endpoints(VpcEndpointIds=[ids["kms"]]), "VpcEndpoints")
+    interface = only(kms, "NetworkInterfaceIds")
+    assert kms == common | {
+        "VpcEndpointId": ids["kms"],
+        "VpcEndpointType": "Interface",
+        "ServiceName": "com.amazonaws.us-east-1.kms",
+        "RouteTableIds": [],
+        "SubnetIds": [ids["subnet"]],
+        "Groups": [{"GroupId": ids["doors"], "GroupName": "doors"}],
+        "DnsOptions": {"DnsRecordIpType": "ipv4"},
+        "DnsEntries": [{"DnsName": ANY, "HostedZoneId": ANY}] * 3,
+        "PrivateDnsEnabled": True,
+        "NetworkInterfaceIds": [interface],
+    }
+    policy = json.loads(kms["PolicyDocument"])
+    assert policy == {**everybody, "Version": "2008-10-17"}
+    s3 = only(ec2.describe_vpc_endpoints(VpcEndpointIds=[ids["s3"]]), "VpcEndpoints")
+    assert s3 == common | {
+        "VpcEndpointId": ids["s3"],
+        "VpcEndpointType": "Gateway",
+        "ServiceName": "com.amazonaws.us-east-1.s3",
+        "RouteTableIds": [ids["private"]],
+        "SubnetIds": [],
+        "Groups": [],
+        "DnsOptions": {"DnsRecordIpType": "service-defined"},
+        "DnsEntries": [],
+        "PrivateDnsEnabled": False,
+        "NetworkInterfaceIds": [],
+    }
+    card = only(ec2.describe_network_interfaces(NetworkInterfaceIds=[interface]), "NetworkInterfaces")
+    assert (card["SubnetId"], card["PrivateIpAddress"].startswith("10.21.0.")) == (ids["subnet"], True)
+
+
+def test_rules_of_prefix_lists_and_ipv6(world: World) -> None:
+    """A rule that lets machines out to S3 or by IPv6 would be changed by every update."""
+    told = world.client("ec2").describe_security_group_rules(
+        SecurityGroupRuleIds=[world.ids["to-s3"], world.ids["to-six"]]
+    )["SecurityGroupRules"]
+    found = {rule["SecurityGroupRuleId"]: rule for rule in told}
+    for name, source in (("to-s3", {"PrefixListId": world.ids["prefixes"]}), ("to-six", {"CidrIpv6": "2000::/3"})):
+        rule_id = world.ids[name]
+        assert found[rule_id] == {
+            "SecurityGroupRuleId": rule_id,
+            "SecurityGroupRuleArn": f"arn:aws:ec2:us-east-1:{ACCOUNT}:security-group-rule/{rule_id}",
+            "GroupId": world.ids["doors"],
+            "GroupOwnerId": ACCOUNT,
+            "IsEgress": True,
+            "IpProtocol": "tcp",
+            "FromPort": 443,
+            "ToPort": 443,
+            "Tags": TAGS,
+            **source,
+        }
 
 
 def test_the_network(world: World) -> None:
@@ -737,5 +939,5 @@ def test_whose_account_it_is(world: World) -> None:
 
 def test_every_answer_is_what_the_models_say(world: World) -> None:
     """A client that is stricter than boto3 could not read an answer."""
-    assert world.wire.problems == []
+    assert sorted(set(world.wire.problems)) == []
     assert len(world.wire.checked) >= 50

@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _METADATA = {"ResponseMetadata", "requestId", "RequestId"}
-_TRUE = {(".internetGatewaySet[].attachmentSet[].state", "available")}
-"""What a model does not list and AWS says (API reference, InternetGatewayAttachment)."""
+_TRUE = {
+    (".internetGatewaySet[].attachmentSet[].state", "available"),
+    (".vpcEndpoint.state", "pending"),
+    (".vpcEndpoint.state", "available"),
+    (".vpcEndpointSet[].state", "pending"),
+    (".vpcEndpointSet[].state", "available"),
+}
+"""What a model does not list and AWS says (API reference, InternetGatewayAttachment; an endpoint's states are in small
+letters in the examples of CreateVpcEndpoint and DescribeVpcEndpoints)."""
 _SCALARS = {
     "boolean": r"true|false",
     "integer": r"-?\d+",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -140,3 +141,35 @@ def test_a_nat_gateway_that_is_not_there_is_an_error(clients: Clients) -> None:
     missing = "nat-0123456789abcdef0"
     assert refusal(lambda: ec2.describe_nat_gateways(NatGatewayIds=[missing])) == "NatGatewayNotFound"
     assert refusal(lambda: ec2.delete_nat_gateway(NatGatewayId=missing)) == "NatGatewayNotFound"
+
+
+def test_an_ipv6_block_is_the_vpcs_and_nobody_elses(clients: Clients, dual: str) -> None:
+    """Two subnets would have the same addresses, or addresses that no route of the VPC leads to."""
+    ec2: Any = clients.ec2
+    found = subnet(clients, dual)
+    block = found["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"]
+    for n, (asked, told) in enumerate(
+        {
+            block: "InvalidSubnet.Conflict",
+            "2001:db8::/64": "InvalidSubnet.Range",
+            block.replace("/64", "/62"): "InvalidSubnet.Range",
+        }.items(),
+        start=1,
+    ):
+        wanted = {"VpcId": found["VpcId"], "CidrBlock": f"10.1.{n}.0/24", "Ipv6CidrBlock": asked}
+        assert refusal(partial(ec2.create_subnet, **wanted)) == told
+
+
+def test_a_rule_names_a_prefix_list_that_there_is(clients: Clients) -> None:
+    """A rule that lets nobody out would look right."""
+    ec2: Any = clients.ec2
+    rule = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443}
+    group = clients.network().group
+    there = ec2.describe_managed_prefix_lists()["PrefixLists"][0]["PrefixListId"]
+    for name, told in (("pl-0a1b2c3d", "InvalidPrefixListID.NotFound"), (there, "")):
+        asked = [{**rule, "PrefixListIds": [{"PrefixListId": name}]}]
+        add = partial(ec2.authorize_security_group_egress, GroupId=group, IpPermissions=asked)
+        if told:
+            assert refusal(add) == told
+        else:
+            assert add()["SecurityGroupRules"][0]["PrefixListId"] == there
