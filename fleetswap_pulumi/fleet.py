@@ -58,8 +58,8 @@ def deploy(
 
     The ledger is what the next update reads to know what there is. `whereabouts` is asked where the credentials lead
     to, `networks` about an existing VPC and endpoints, and `fronts` about an existing listener and hosted zones: AWS
-    (or the local cloud) if they are not given. Raises
-    `InputError` before the first resource if something asked for is wrong.
+    (or the local cloud) if they are not given. Raises `InputError` before the first resource if something asked for is
+    wrong.
     """
     before = read_outputs()
     read = from_plain(before.get("ledger"))
@@ -68,7 +68,7 @@ def deploy(
     here = place(read, settings, account)
     ledger = here.ledger.behind(settings.front.listener_arn or ("internal" if settings.front.internal else ""))
     wanted = wanted_entry(settings, ledger)
-    ground = survey(settings, here, networks or AwsNetworks(cloud, settings.stack))
+    ground = survey(settings, here, networks or AwsNetworks(cloud, settings.stack), wanted.release)
     ours = {tags.STACK: settings.stack, tags.SERVICE: settings.service}
     way_in = approach(settings, here.identity.account, fronts or AwsFronts(cloud, ours))
     for warning in way_in.warnings:

@@ -45,13 +45,17 @@ class Ground:
     vpc: str | None = None
 
 
-def survey(settings: Settings, here: Place, networks: Networks, *, needs_kms: bool = False) -> Ground:
-    """What the network will consist of. `needs_kms`: the machines decrypt secrets with KMS.
+def survey(
+    settings: Settings, here: Place, networks: Networks, wanted: str | None = None, *, needs_kms: bool = False
+) -> Ground:
+    """What the network will consist of. `wanted` is the ID of the wanted release: one that has machines needs no
+    addresses, so a rollback is not refused for want of them. `needs_kms`: the machines decrypt secrets with KMS.
 
     Raises `InputError` with all that is wrong.
     """
     if settings.network.vpc is not None:
-        return _existing(settings, settings.network.vpc, here, networks, needs_kms=needs_kms)
+        addresses = _addresses(here.ledger, wanted, settings.capacity.max)
+        return _existing(settings, settings.network.vpc, here, networks, addresses, needs_kms=needs_kms)
     return _own(settings, here, networks, needs_kms=needs_kms)
 
 
@@ -97,7 +101,9 @@ def _endpoints(names: tuple[str, ...], region: str, zones: tuple[str, ...], netw
     return endpoints.choose(names, region, zones, networks.endpoint_services(meant))
 
 
-def _existing(settings: Settings, named: VpcSettings, here: Place, networks: Networks, *, needs_kms: bool) -> Ground:
+def _existing(
+    settings: Settings, named: VpcSettings, here: Place, networks: Networks, addresses: int, *, needs_kms: bool
+) -> Ground:
     asked = settings.network
     destinations = [rule.security_group for rule in asked.egress if rule.security_group is not None]
     vpc = networks.vpc(named.id, sorted({*settings.machine.security_groups, *destinations}))
@@ -111,7 +117,7 @@ def _existing(settings: Settings, named: VpcSettings, here: Place, networks: Net
         balancer=Named(named.balancer_subnets, named.balancer_subnet_tags) if named.names_balancer_subnets else None,
         internal=settings.front.internal,
         ipv6=asked.ipv6,
-        machines=_addresses(here.ledger, settings.capacity.max),
+        machines=addresses,
         balancer_free=subnets.BALANCER_FREE if here.ledger.live is None else 0,
         cidrs=tuple(rule.cidr for rule in asked.egress if rule.cidr is not None),
         prefix_lists=tuple(rule.prefix_list for rule in asked.egress if rule.prefix_list is not None),
@@ -125,6 +131,8 @@ def _existing(settings: Settings, named: VpcSettings, here: Place, networks: Net
     return Ground(chosen.zones, choice.endpoints, chosen=chosen, egress=asked.egress, ipv6=asked.ipv6, vpc=named.id)
 
 
-def _addresses(ledger: Ledger, max_size: int) -> int:
+def _addresses(ledger: Ledger, wanted: str | None, max_size: int) -> int:
     """Addresses that must be free: for two releases at their largest, of which the live one already has its own."""
-    return 2 * max_size if ledger.live is None else max_size
+    if ledger.live is None:
+        return 2 * max_size
+    return 0 if wanted in {ledger.live, ledger.standby} else max_size

@@ -103,7 +103,7 @@ def test_subnets_are_those_with_all_the_tags() -> None:
         (
             replace(WANTED, machines=201),
             VPC,
-            "the machine subnets have 200 free addresses, and two releases of capacity.max machines need 201",
+            "the machine subnets have 200 free addresses, and 201 more machines must fit",
         ),
         (
             WANTED,

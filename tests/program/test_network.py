@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -298,7 +299,7 @@ def test_a_vpc_that_does_not_suit_is_told_whole() -> None:
         )
     for told in (
         "no endpoint service kmss",
-        "400 free addresses, and two releases of capacity.max machines need 600",
+        "400 free addresses, and 600 more machines must fit",
         "subnet-00000009 is not one of its subnets",
         "balancer subnets are in us-east-1a, and a load balancer needs two zones",
         "subnet-00000001 has no route to an internet gateway",
@@ -322,3 +323,17 @@ def test_an_endpoint_that_is_there_is_not_made_again() -> None:
         endpoints=(Present(*("vpce-1", there.service, INTERFACE), ours=True),),
     )
     assert deployed({"vpc": INTO, "endpoints": ["kms"]}, existing=ours)
+
+
+def test_a_rollback_needs_no_addresses() -> None:
+    """In a full VPC, a rollback to the standby would be refused, which has its machines already."""
+    first = deployed({"vpc": INTO}, existing=EXISTING)
+    full = replace(EXISTING, subnets=tuple(replace(each, free=1) for each in EXISTING.subnets))
+    around = Around(SERVICES, full)
+    with pytest.raises(InputError, match="2 free addresses, and 4 more machines"):
+        declare(local("2", network={"vpc": INTO}), around=around, ledger=first.outputs["ledger"])
+    second = declare(
+        local("2", network={"vpc": INTO}), around=Around(SERVICES, EXISTING), ledger=first.outputs["ledger"]
+    )
+    back = local("2", network={"vpc": INTO}, release=first.outputs["live"])
+    assert declare(back, around=around, ledger=second.outputs["ledger"]).outputs["live"] == first.outputs["live"]

@@ -174,8 +174,8 @@ def _machines(wanted: Wanted, vpc: Vpc, chosen: Chosen) -> Iterator[str]:
     free = sum(subnet.free for subnet in chosen.machine)
     if chosen.machine and free < wanted.machines:
         yield (
-            f"the machine subnets have {free} free addresses, and two releases of capacity.max machines need"
-            f" {wanted.machines}: name larger subnets, or reduce capacity.max"
+            f"the machine subnets have {free} free addresses, and {wanted.machines} more machines must fit"
+            " (capacity.max for each release that starts): name larger subnets, or reduce capacity.max"
         )
 
 
