@@ -30,7 +30,7 @@ def account_of(settings: Settings) -> str | None:
 
 
 def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -> Scope:
-    """What the settings use. `stack` is `project/stack`; `key` encrypts the account's EBS volumes.
+    """What the settings use. `stack` is `project/stack`; `key` is the account's default for EBS.
 
     `InputError` if the key is not of the stack's region.
     """
@@ -60,5 +60,5 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
         web_acl=front.web_acl_arn,
         alerts=settings.rollout.alerts,
         alarms=bool(settings.rollout.alarms),
-        key=key or settings.machine.kms_key,
+        keys=tuple(dict.fromkeys(each for each in (key, settings.machine.kms_key) if each is not None)),
     )

@@ -169,7 +169,7 @@ def _lines(scope: Scope, purpose: Purpose, found: tuple[Policy, ...], keys: tupl
         yield json.dumps(policy.document(), indent=2)
     if keys:
         yield ""
-        yield f"Add these statements to the key policy of {scope.key}:"
+        yield f"Add these statements to the key policy of {' and of '.join(scope.keys)}:"
         yield ""
         yield from _reasons(keys)
         yield ""

@@ -27,7 +27,7 @@ EVERYTHING = Scope(
     web_acl=f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl/web/1",
     alerts=f"arn:aws:sns:{REGION}:{ACCOUNT}:deploys",
     alarms=True,
-    key=f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1",
+    keys=(f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/2"),
 )
 
 GUEST = Scope(

@@ -20,6 +20,7 @@ from fleetswap.aws.image.snapshots import exists, write_tags
 from fleetswap.aws.network import Networks
 from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.finder import Finder
+from fleetswap.aws.rollout.fronts import Fronts
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.errors import CloudError
@@ -30,7 +31,7 @@ from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.notices import Ending, Notice
 from tests.fakes.ebs import BLOCK, nothing
 from tests.fakes.localcloud import serve
-from tests.permissions.scopes import EVERYTHING
+from tests.permissions.scopes import EVERYTHING, GUEST
 from tests.permissions.test_policies import actions
 from tests.rollout.test_local_cloud import Site
 
@@ -68,6 +69,10 @@ class Scene:
     @property
     def ebs(self) -> DirectSnapshots:
         return DirectSnapshots(*self.cloud.ebs_and_ec2(1))
+
+    @property
+    def fronts(self) -> Fronts:
+        return Fronts(self.cloud, TAGS)
 
     def arm(self) -> None:
         self.aws.switch.arm(600, self.rule, "a run")
@@ -192,14 +197,19 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "elasticloadbalancing:AddTags": (lambda s: s.aws.balancer.tag(s.site.listener, {"a": "b"}),),
     "elasticloadbalancing:CreateRule": (lambda s: s.aws.balancer.forward(s.bare, ((s.site.target_groups[1], 1),)),),
     "elasticloadbalancing:DeleteRule": (lambda s: s.aws.balancer.restore(s.site.listener, None),),
-    "elasticloadbalancing:DescribeListeners": (find,),
-    "elasticloadbalancing:DescribeLoadBalancers": (find,),
+    "elasticloadbalancing:DescribeAccountLimits": (lambda s: s.fronts.listener(s.site.listener),),
+    "elasticloadbalancing:DescribeListeners": (find, lambda s: s.fronts.listener(s.site.listener)),
+    "elasticloadbalancing:DescribeLoadBalancerAttributes": (lambda s: s.fronts.listener(s.site.listener),),
+    "elasticloadbalancing:DescribeLoadBalancers": (find, lambda s: s.fronts.listener(s.site.listener)),
     "elasticloadbalancing:DescribeRules": (lambda s: s.aws.balancer.rule(s.site.listener), find),
     "elasticloadbalancing:DescribeTags": (lambda s: s.aws.balancer.tags(s.site.listener), find),
+    "elasticloadbalancing:DescribeTargetGroups": (lambda s: s.fronts.listener(s.site.listener),),
     "elasticloadbalancing:DescribeTargetHealth": (lambda s: s.aws.balancer.targets(s.site.target_groups[0]),),
     "elasticloadbalancing:ModifyRule": (lambda s: s.aws.balancer.mend(s.site.listener),),
     "elasticloadbalancing:RemoveTags": (lambda s: s.aws.balancer.tag(s.site.listener, {}, ["a"]),),
     "iam:PassRole": (Scene.arm,),
+    "route53:GetHostedZone": (lambda s: s.fronts.zone("Z0123456789"),),
+    "route53:ListHostedZonesByName": (lambda s: s.fronts.zones("example.com"),),
     "scheduler:DeleteSchedule": (lambda s: s.aws.switch.disarm(None),),
     "scheduler:GetSchedule": (lambda s: s.aws.switch.armed(),),
     "scheduler:UpdateSchedule": (Scene.arm,),
@@ -227,4 +237,4 @@ def test_the_error_names_the_action_that_is_missing(scene: Scene, action: str, c
 
 def test_each_of_these_actions_is_printed() -> None:
     """The command would print a policy that lacks what the deployer calls."""
-    assert CALLS.keys() <= actions(EVERYTHING, Purpose.DEPLOY)
+    assert CALLS.keys() <= actions(EVERYTHING, Purpose.DEPLOY) | actions(GUEST, Purpose.DEPLOY)

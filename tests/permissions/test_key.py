@@ -31,7 +31,7 @@ class Uploader:
     def __init__(self, cloud: LocalCloud, clients: Clients, people: People, patch: pytest.MonkeyPatch) -> None:
         kms = clients.client("kms")
         arn = kms.create_key()["KeyMetadata"]["Arn"]
-        self._scope = replace(PLAIN, account="123456789012", region="us-east-1", key=arn)
+        self._scope = replace(PLAIN, account="123456789012", region="us-east-1", keys=(arn,))
         clients.ec2.modify_ebs_default_kms_key_id(KmsKeyId=arn)
         clients.ec2.enable_ebs_encryption_by_default()
         self._people = people
@@ -66,6 +66,6 @@ def test_an_upload_needs_each_action_on_the_key(uploader: Uploader) -> None:
 
 def test_the_key_policy_is_one() -> None:
     """KMS would refuse it."""
-    document: dict[str, Any] = {"Statement": [one.plain() for one in key_policy(replace(PLAIN, key="arn"))]}
+    document: dict[str, Any] = {"Statement": [one.plain() for one in key_policy(replace(PLAIN, keys=("arn",)))]}
     assert {one["Resource"] for one in document["Statement"]} == {"*"}
     assert json.dumps(document)

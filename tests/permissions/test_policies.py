@@ -207,7 +207,7 @@ def test_an_existing_vpc_may_have_a_load_balancer_of_the_stacks_own() -> None:
         ({"web_acl": EVERYTHING.web_acl}, "wafv2:AssociateWebACL"),
         ({"alerts": EVERYTHING.alerts}, "sns:Publish"),
         ({"alarms": True}, "cloudwatch:DescribeAlarms"),
-        ({"key": EVERYTHING.key}, "kms:GenerateDataKeyWithoutPlaintext"),
+        ({"keys": EVERYTHING.keys}, "kms:GenerateDataKeyWithoutPlaintext"),
         ({"machine_policies": EVERYTHING.machine_policies}, "iam:AttachRolePolicy"),
         ({"boundary": EVERYTHING.boundary}, "iam:PutRolePermissionsBoundary"),
     ],
@@ -236,7 +236,7 @@ def test_china_has_names_of_its_own() -> None:
         partition="aws-cn",
         suffix="amazonaws.com.cn",
         region="cn-north-1",
-        key="arn:aws-cn:kms:cn-north-1:111122223333:key/1",
+        keys=("arn:aws-cn:kms:cn-north-1:111122223333:key/1",),
     )
     printed = json.dumps([policy.document() for policy in policies(china, Purpose.DEPLOY)])
     assert "arn:aws:" not in printed

@@ -66,20 +66,20 @@ def images(scope: Scope) -> Iterator[Statement]:
 
 def key(scope: Scope) -> Iterator[Statement]:
     """What the uploads, and the launches of the stack's machines, need of the customer managed key."""
-    if scope.key is None:
+    if not scope.keys:
         return
     own = Partition(scope.partition, scope.suffix).host("ec2", scope.region)
     yield Statement(
         "UseKey",
         "the customer managed key that encrypts the account's snapshots and volumes",
         (*KEY[1:], *ENCRYPT_ANEW),
-        (scope.key,),
+        scope.keys,
     )
     yield Statement(
         "LetEbsUseKey",
         "a grant for EBS and nobody else",
         (KEY[0],),
-        (scope.key,),
+        scope.keys,
         {"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": {"kms:ViaService": own}},
     )
 
@@ -90,7 +90,7 @@ def key_policy(scope: Scope) -> tuple[Statement, ...]:
     Auto Scaling user guide, "Required AWS KMS key policy for use with encrypted volumes". Without them every launch
     ends as Cancelled (Client.InternalError).
     """
-    if scope.key is None:
+    if not scope.keys:
         return ()
     role = scope.linked_role("autoscaling.amazonaws.com", "AWSServiceRoleForAutoScaling")
     return (

@@ -51,8 +51,8 @@ class Scope:
     alerts: str | None = None
     """ARN of an SNS topic."""
     alarms: bool = False
-    key: str | None = None
-    """ARN of the customer managed KMS key that encrypts the account's EBS volumes."""
+    keys: tuple[str, ...] = ()
+    """ARNs of the customer managed KMS keys that encrypt snapshots and volumes."""
 
     def ec2(self, *kinds: str) -> tuple[str, ...]:
         """All resources of these types of EC2; a name behind a slash is that of one resource."""

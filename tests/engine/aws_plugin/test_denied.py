@@ -148,7 +148,6 @@ OTHERWISE = {
     "kms:GenerateDataKeyWithoutPlaintext": KEY,
     "kms:ReEncryptFrom": KEY,
     "kms:ReEncryptTo": KEY,
-    "route53:ListHostedZonesByName": "the hosted zone of front.domain.zone is found by its name",
     "wafv2:GetWebACL": "GetWebACLForResource shows the web ACL (Service Authorization Reference)",
 }
 """Printed actions that neither the plugin nor our own code asks for here, and why they are printed."""
