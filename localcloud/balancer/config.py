@@ -21,6 +21,9 @@ ROUTES = "routes.lua"
 CLIENTS = "clients.acl"
 CERTIFICATES = "certificates.list"
 SOCKET = "stats.sock"
+HOP = "hop.sock"
+HOP_HEADER = "x-localcloud-backend"
+HOP_SECONDS = 5  # what the inner half has more than the outer one, to be the one that answers 504
 PAGE = "503.html"
 
 ERRORS = {
@@ -68,6 +71,13 @@ def config(settings: Settings, descriptor: int, name: str) -> str:
     `option abortonclose` ends a request when its client goes away, as an ALB does (HTTP 460), and not when the target
     answers at last. Nothing is tried again, not even a connection that a target refuses: an ALB answers 502 then, and
     504 when it does not come about within 10 s (user guide, "Troubleshoot").
+
+    When a target breaks off at a request that is not the first one of its client's connection, HAProxy 2.6 closes that
+    connection without an answer, and without a word in its log (`abort_keep_alive`); an ALB answers 502 and counts it.
+    So what is forwarded goes through HAProxy twice: the outer half keeps the clients' connections, the inner one gets
+    every request as the first one of a connection.
+
+
     `option idle-close-on-response` lets the clients of an HAProxy that another one replaces end their connections at
     their next request, which is still answered.
     """
@@ -105,6 +115,19 @@ frontend listener
     bind fd@{descriptor}{_secure(settings)}
     tcp-request connection silent-drop unless {{ src -f {CLIENTS} }}
 {headers}    http-request lua.route
+    http-request set-header {HOP_HEADER} %[var(txn.backend)]
+    http-request set-log-level silent
+    default_backend hop
+
+backend hop
+    http-reuse never
+    timeout server {settings.idle_timeout + HOP_SECONDS}s
+    server hop unix@{HOP}
+
+frontend forwarded
+    bind unix@{HOP} mode 600
+    http-request set-var(txn.backend) req.hdr({HOP_HEADER})
+    http-request del-header {HOP_HEADER}
     use_backend %[var(txn.backend)]
     default_backend none
 

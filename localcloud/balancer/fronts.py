@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from localcloud.balancer.haproxy import Server
     from localcloud.processes.children import Children
     from localcloud.view import Cloud, Listener, Rule, TargetGroup
 
@@ -193,10 +194,11 @@ class Balancer:
             raise Refused("no security group of the load balancer opens the port to a client")
         line = self._line(listener)
         problems = self._start(line, listener, settings, admitted)
+        wanted: dict[str, dict[str, Server]] = {}
         for front in line.fronts:
             if front.haproxy.answering():
                 front.haproxy.admit(admitted)
-                problems += self._steer(front, listener, nodes, cloud)
+                problems += self._steer(front, listener, nodes, cloud, wanted)
         if line.fronts and line.fronts[-1].haproxy.answering():
             self._replace(line)
         if problems:
@@ -255,8 +257,18 @@ class Balancer:
         gone = [*self._ending]
         line.fronts = [front for front in line.fronts if front.haproxy not in gone]
 
-    def _steer(self, front: Front, listener: Listener, nodes: list[tuple[Rule, ...]], cloud: Cloud) -> list[str]:
-        """Give an HAProxy the routes and the servers; what it cannot do."""
+    def _steer(
+        self,
+        front: Front,
+        listener: Listener,
+        nodes: list[tuple[Rule, ...]],
+        cloud: Cloud,
+        wanted: dict[str, dict[str, Server]],
+    ) -> list[str]:
+        """Give an HAProxy the routes and the servers; what it cannot do.
+
+        `wanted` keeps the servers of a target group, so that all HAProxies of a listener get the same.
+        """
         # A group may be gone that requests are still sent to, because they follow the rules late.
         referred = {arn for rules in nodes for arn in _target_groups(rules)}
         arns = referred & set(cloud.target_groups)
@@ -276,7 +288,9 @@ class Balancer:
             arns = referred & set(cloud.target_groups)
         for arn in arns:
             group = cloud.target_groups[arn]
-            front.fill(arn, group, servers(group, cloud, listener, self._state_in(group)))
+            if arn not in wanted:
+                wanted[arn] = servers(group, cloud, listener, self._state_in(group))
+            front.fill(arn, group, wanted[arn])
         self.traffic.name(front.name, listener.arn, front.backends())
         if table is not None:
             front.haproxy.route(table)

@@ -179,7 +179,7 @@ class HAProxy:
         return {
             (row["# pxname"], row["svname"]): int(row["scur"])
             for row in self._stat("-1 4 -1")
-            if row["scur"] not in {"", "0"}
+            if row["scur"] not in {"", "0"} and row["# pxname"] != "hop"
         }
 
     def command(self, text: str) -> str:

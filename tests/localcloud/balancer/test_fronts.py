@@ -18,13 +18,14 @@ import pytest
 from localcloud import view
 from localcloud.balancer.config import BACKENDS
 from localcloud.balancer.fronts import Balancer
+from localcloud.balancer.traffic import Tally
 from localcloud.faults.lateness import Lateness
 from localcloud.processes.children import Children
 from localcloud.view import Rule, SecurityGroup
 from tests.localcloud.balancer.world import CHECK, SECONDS, Load, World, answer_to, fixed, forward, header, until
 
 if TYPE_CHECKING:
-    from localcloud.balancer.traffic import Slot, Tally
+    from localcloud.balancer.traffic import Slot
 
 pytestmark = pytest.mark.haproxy
 
@@ -169,6 +170,27 @@ def test_a_target_that_breaks_off_is_a_502_and_is_asked_once(world: World, metho
     world.healthy("blue")
     assert world.ask("/cut", method=method, body="pay" if method == "POST" else None)[0] == 502
     assert sum(server.seen[f"{method} /cut"] for server in world.servers.values()) == 1
+
+
+@pytest.mark.parametrize("path", ["/cut", "/reset", "/half", "/bad", "/noise"])
+def test_a_target_that_breaks_off_is_a_502_for_a_kept_connection_too(world: World, path: str) -> None:
+    """A candidate that crashes would be invisible to the metrics, if its clients keep their connections."""
+    world.group("blue", "b1")
+    world.split(blue=1)
+    world.healthy("blue")
+    kept = world.connect()
+    assert [world.ask(asked, over=kept)[0] for asked in ("/", path, "/")] == [200, 502, 200]
+    counted = Tally()
+
+    def all_counted() -> bool:
+        for tally in world.balancer.traffic.take(float("inf")).values():
+            counted.chosen += tally.chosen
+            counted.answers += tally.answers
+            counted.own += tally.own
+        return counted.chosen == 3
+
+    until(all_counted, "three requests")
+    assert (counted.answers, counted.own) == ({2: 2}, {5: 1})
 
 
 @pytest.mark.parametrize("path", ["/cut", "/reset", "/half", "/bad", "/noise", "/slow", "/refused"])
