@@ -1,6 +1,6 @@
 """What the network will consist of, from the settings and from what AWS says of it: subnets, zones, endpoints.
 
-It is all decided before the first resource is declared, and everything that is wrong is told at once.
+It is all decided before the first resource is declared, and everything that is wrong is reported at once.
 """
 
 from __future__ import annotations

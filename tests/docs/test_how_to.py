@@ -131,5 +131,7 @@ def members(service: str, operation: str) -> set[str]:
     """The options of an AWS CLI command: the members of its operation's input, in the CLI's spelling."""
     model = botocore.session.get_session().get_service_model(service)
     (name,) = (name for name in model.operation_names if xform_name(name, "-") == operation)
-    found = {xform_name(member, "-") for member in model.operation_model(name).input_shape.members}
+    asked = model.operation_model(name).input_shape
+    assert asked is not None
+    found = {xform_name(member, "-") for member in asked.members}
     return found | SHORTHAND.get((service, operation), set())

@@ -1,6 +1,6 @@
 """An existing VPC: whether a fleet can stand in it. Pure: everything that is wrong follows from facts read before.
 
-Nothing here changes a VPC, and all that is wrong is told at once, before the first resource.
+Nothing here changes a VPC, and all that is wrong is reported at once, before the first resource.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def look(port: Reads, snapshot_id: str, clock: Clock, *, seconds: float) -> Look
     """The volume and the block map of a completed snapshot. Raises `CloudError` if it cannot be read.
 
     `seconds` is the budget of silence. One that EC2 calls completed and EBS direct does not know is new: it is waited
-    for. One that EC2 does not know either is told at once: whoever mistypes an id need not wait.
+    for. One that EC2 does not know either is reported at once: whoever mistypes an id need not wait.
     """
     patience = Patience(clock, threading.Event(), seconds=seconds)
     first = partial(port.list_blocks, snapshot_id, 0, None)

@@ -94,7 +94,7 @@ class Completion:
         """Whether the snapshot, refusing blocks or its completion, is completed, or will be while it is watched.
 
         It is watched if the refusal is about the snapshot's state; else one look is enough, so that a mistake of our
-        own is told at once.
+        own is reported at once.
         """
         if not (watch or refusal.reason == NOT_PENDING or self._is_completed(self._patience)):
             return False
