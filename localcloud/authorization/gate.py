@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from localcloud.authorization.record import Record
 
 WRONG_SIGNATURE: Final = "wrong-signature"
+_UNSIGNED: Final = frozenset({"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"})
+"""What AWS takes without a signature: another proof is in the request (STS API reference)."""
 VPC_ENDPOINT: Final = "localcloud.vpc_endpoint"
 """In the WSGI environment of a request that came through a VPC endpoint: its id."""
 
@@ -40,8 +42,11 @@ class Gate:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Let a request through, or answer it with AWS's refusal."""
         signed = signature.read(environ)
-        if signed is None and not calls.service(environ):
-            return self._inner(environ, start_response)  # nothing of AWS's
+        if signed is None and calls.service(environ) != "ebs":  # which has words of its own for it
+            call = calls.identify(environ)
+            if call.operation in _UNSIGNED:
+                return self._inner(environ, start_response)
+            return _answer(calls.refusal(call, "no-token"), environ, start_response, call)
         region = signed.region if signed is not None else REGION
         try:
             with LOCK:

@@ -105,6 +105,7 @@ _DENIED: Final = (
 """IAM user guide, "Access denied error message examples"."""
 
 _INVALID: Final = "The security token included in the request is invalid"
+_UNSIGNED: Final = "Request is missing Authentication Token"
 _OF_EC2: Final = "AWS was not able to validate the provided access credentials"
 _WRONG: Final = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
@@ -142,6 +143,7 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "expired-token": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
         "invalid-token": Refusal(403, "InvalidClientTokenId", _INVALID),
         "wrong-signature": Refusal(403, "SignatureDoesNotMatch", _WRONG),
+        "no-token": Refusal(403, "MissingAuthenticationToken", _UNSIGNED),
     },
     # SNS API reference, Publish.
     "sns": {
@@ -152,6 +154,7 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "expired-token": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
         "invalid-token": Refusal(403, "InvalidClientTokenId", _INVALID),
         "wrong-signature": Refusal(403, "SignatureDoesNotMatch", _WRONG),
+        "no-token": Refusal(403, "MissingAuthenticationToken", _UNSIGNED),
     },
     "json": {
         "throttle": Refusal(400, "ThrottlingException", "Rate exceeded"),
@@ -161,6 +164,7 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "expired-token": Refusal(400, "ExpiredTokenException", "The security token included in the request is expired"),
         "invalid-token": Refusal(400, "UnrecognizedClientException", _INVALID),
         "wrong-signature": Refusal(400, "InvalidSignatureException", _WRONG),
+        "no-token": Refusal(400, "MissingAuthenticationTokenException", _UNSIGNED),
     },
 }
 _WORDS["rest-json"] = {

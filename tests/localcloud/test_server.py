@@ -124,6 +124,9 @@ def test_a_body_that_nobody_reads_is_not_the_next_request(cloud: LocalCloud) -> 
             assert json.loads(answer.read(length))["pid"] == os.getpid()
 
 
+SIGNED = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=00"
+
+
 def test_a_failure_of_the_stand_in_is_logged_and_survived(
     cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,7 +139,7 @@ def test_a_failure_of_the_stand_in_is_logged_and_survived(
     connection = http.client.HTTPConnection("127.0.0.1", cloud.port, timeout=30)
     try:
         for path, status in (("/", 500), ("/_localcloud/status", 200)):
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"Authorization": SIGNED})
             answer = connection.getresponse()
             answer.read()
             assert answer.status == status

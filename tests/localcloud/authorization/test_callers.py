@@ -8,6 +8,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 
 from tests.localcloud.authorization.conftest import Key, People, allow, policy, trust
@@ -69,6 +70,15 @@ def test_a_key_that_nobody_gave_out_or_that_signs_wrongly_is_refused(
     key = people.user(allow("*"))
     getattr(people.client(service, key), operation)()
     assert refusal(getattr(people.client(service, Key(key.id, "not it")), operation)) == wrong
+
+
+@pytest.mark.parametrize("service", ["ec2", "elbv2", "kms", "ebs", "s3"])
+def test_without_a_signature_nothing_is_answered(people: People, service: str) -> None:
+    """A machine whose role may do nothing would be root as soon as it leaves the signature away."""
+    operation = {"ebs": "list_snapshot_blocks", **{one[0]: one[1] for one in NOT_TAKEN}}[service]
+    unsigned = people.client(service, None, signature_version=UNSIGNED)
+    asked = {"SnapshotId": "snap-1"} if service == "ebs" else {}
+    assert refusal(lambda: getattr(unsigned, operation)(**asked)).startswith("MissingAuthenticationToken")
 
 
 def test_a_deleted_key_and_an_inactive_one_are_refused(people: People, clients: Clients) -> None:
