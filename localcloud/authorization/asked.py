@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from botocore.exceptions import BotoCoreError
+from botocore.model import OperationNotFoundError
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request
 from moto.core.routing import get_service_router
@@ -66,7 +67,7 @@ def read(environ: WSGIEnvironment, *, region: str, account: str) -> Asked:
         if str(_model(call.service).protocol).startswith("rest"):
             return _of_path(call, environ, region, account)
         return Asked(call, region, account, _of_body(call, environ))
-    except (BotoCoreError, LookupError, ValueError, TypeError, AttributeError, HTTPException):
+    except (BotoCoreError, OperationNotFoundError, LookupError, ValueError, TypeError, AttributeError, HTTPException):
         return Asked(call, region, account)
 
 

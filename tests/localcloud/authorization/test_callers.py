@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 
+from localcloud.authorization.asked import read
 from tests.localcloud.authorization.conftest import Key, People, allow, policy, trust
 from tests.localcloud.clients import refusal
 
@@ -105,6 +107,24 @@ def test_a_session_has_the_rights_of_its_role_until_its_time_is_over(people: Peo
     people.expire()
     assert refusal(ec2.describe_vpcs) == "RequestExpired"
     assert refusal(elbv2.describe_load_balancers) == "ExpiredToken"
+
+
+def test_what_botocore_does_not_know_has_no_parameters() -> None:
+    """A call that is newer than the models would be an error of the local cloud before its service sees it."""
+    for service, target in (("ec2", ""), ("nothing", ""), ("", ""), ("kms", "TrentService.Nothing"), ("scheduler", "")):
+        scope = f"AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host"
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/nothing",
+            "SERVER_NAME": "x",
+            "SERVER_PORT": "80",
+            "wsgi.url_scheme": "http",
+            "wsgi.input": BytesIO(),
+            "QUERY_STRING": "Action=Nothing",
+            "HTTP_AUTHORIZATION": f"{scope}, Signature=00",
+            **({"HTTP_X_AMZ_TARGET": target} if target else {}),
+        }
+        assert read(environ, region="us-east-1", account="1").parameters == {}
 
 
 def test_a_slow_body_holds_up_nobody_else(cloud: LocalCloud, people: People) -> None:
