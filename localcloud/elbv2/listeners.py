@@ -108,11 +108,12 @@ def _told(listener: Moto) -> None:
     """AWS tells no TLS policy of a listener without TLS; of one with TLS, that it asks clients for no certificate."""
     known = attributes.first(attributes.listener(listener.protocol))
     listener.attributes = known | {key: value for key, value in listener.attributes.items() if key in known}
+    listener.alpn_policy = None  # of a network load balancer's
     if listener.protocol == "HTTPS":
         listener.mutual_authentication = {"Mode": "off"}
         listener.ssl_policy = listener.ssl_policy or DEFAULT_POLICY
     else:
-        listener.ssl_policy, listener.alpn_policy, listener.certificates = None, None, []
+        listener.ssl_policy, listener.certificates = None, []
         listener.mutual_authentication = None
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from localcloud.ebs.store import SnapshotStore
 from localcloud.server import LocalCloud
+from tests.localcloud.certificates import issued
 from tests.localcloud.clients import Clients
 from tests.localcloud.wire import Wire
 
@@ -800,6 +801,62 @@ def test_the_listener_and_its_rules(world: World) -> None:
     arns = [ids[name] for name in ("balancer", "targets", "listener", "rule", "traffic")]
     tags = elb.describe_tags(ResourceArns=arns)["TagDescriptions"]
     assert tags == [{"ResourceArn": arn, "Tags": TAGS} for arn in arns]
+
+
+def test_a_secure_front_door(world: World) -> None:
+    """Each preview would want a listener with TLS, its certificates or a gRPC target group changed again."""
+    elb, acm, ids = world.client("elbv2"), world.client("acm"), world.ids
+    first, second = issued(acm, "one.test"), issued(acm, "two.test")
+    moved = {
+        "Type": "redirect",
+        "Order": 1,
+        "RedirectConfig": {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"},
+    }
+    whole = {**moved["RedirectConfig"], "Host": "#{host}", "Path": "/#{path}", "Query": "#{query}"}  # type: ignore[dict-item] # a dictionary
+    plain = only(
+        elb.create_listener(LoadBalancerArn=ids["balancer"], Port=18_081, Protocol="HTTP", DefaultActions=[moved]),
+        "Listeners",
+    )
+    assert plain["DefaultActions"] == [{**moved, "RedirectConfig": whole}]
+    policy = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+    secure = only(
+        elb.create_listener(
+            LoadBalancerArn=ids["balancer"],
+            Port=18_443,
+            Protocol="HTTPS",
+            SslPolicy=policy,
+            Certificates=[{"CertificateArn": first}],
+            DefaultActions=[NO_RELEASE],
+            Tags=TAGS,
+        ),
+        "Listeners",
+    )
+    elb.add_listener_certificates(ListenerArn=secure["ListenerArn"], Certificates=[{"CertificateArn": second}])
+    assert only(elb.describe_listeners(ListenerArns=[secure["ListenerArn"]]), "Listeners") == {
+        "ListenerArn": secure["ListenerArn"],
+        "LoadBalancerArn": ids["balancer"],
+        "Port": 18_443,
+        "Protocol": "HTTPS",
+        "Certificates": [{"CertificateArn": first}],
+        "SslPolicy": policy,
+        "DefaultActions": [NO_RELEASE],
+        "MutualAuthentication": {"Mode": "off"},
+    }
+    assert elb.describe_listener_certificates(ListenerArn=secure["ListenerArn"])["Certificates"] == [
+        {"CertificateArn": first, "IsDefault": True},
+        {"CertificateArn": second, "IsDefault": False},
+    ]
+    grpc = only(
+        elb.create_target_group(
+            Name="grpc", Port=8080, Protocol="HTTP", ProtocolVersion="GRPC", VpcId=ids["vpc"], Matcher={"GrpcCode": "0"}
+        ),
+        "TargetGroups",
+    )
+    assert (grpc["ProtocolVersion"], grpc["HealthCheckPath"], grpc["Matcher"]) == (
+        "GRPC",
+        "/AWS.ALB/healthcheck",
+        {"GrpcCode": "0"},
+    )
 
 
 def test_the_role(world: World) -> None:

@@ -281,6 +281,34 @@ def test_the_nodes_follow_new_rules_one_after_the_other(tmp_path: Path) -> None:
         world.close()
 
 
+def test_the_weights_of_one_service_leave_those_of_another_alone(tmp_path: Path) -> None:
+    """A service that deploys would hold up, or undo, the weights of one that shares its listener."""
+    lateness = Lateness(weights=(SECONDS, SECONDS))
+    world = World(Balancer(tmp_path, Children(tmp_path / "children"), lateness=lateness), next(_SUBNETS))
+
+    def weights(shop: dict[str, int], api: dict[str, int]) -> None:
+        world.rules(Rule((header("X-Service", "api"),), (forward(api),)), Rule((), (forward(shop),)))
+        world.follow()
+
+    def seen() -> tuple[str, str]:
+        return world.ask()[1], world.ask(headers={"X-Service": "api"})[1]
+
+    try:
+        for arn in ("shop1", "shop2", "api1", "api2"):
+            world.group(arn, f"machine-of-{arn}")
+        weights({"shop1": 1, "shop2": 0}, {"api1": 1, "api2": 0})
+        world.healthy("shop1", "shop2", "api1", "api2")
+        weights({"shop1": 0, "shop2": 1}, {"api1": 1, "api2": 0})
+        lateness.change({"weights": [0, 0]})
+        weights({"shop1": 0, "shop2": 1}, {"api1": 0, "api2": 1})
+        assert seen() == ("machine-of-shop2", "machine-of-api2")
+        lateness.change({"weights": [SECONDS, SECONDS]})
+        weights({"shop1": 1, "shop2": 0}, {"api1": 0, "api2": 1})
+        assert seen() == ("machine-of-shop2", "machine-of-api2")
+    finally:
+        world.close()
+
+
 def test_a_draining_target_ends_what_it_has_and_gets_no_more(world: World) -> None:
     """A scale-in would cut requests off, or send new ones to a machine that is about to end."""
     world.group("blue", "b1")
