@@ -8,7 +8,7 @@ here can ever write weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 from pulumi_aws import lb, route53, wafv2
@@ -25,18 +25,21 @@ HTTP_PORT = 80
 
 @dataclass(frozen=True)
 class FrontDoorArgs:
-    """What is needed besides the settings. `after` must be created first: the route to the internet.
+    """With a certificate, the listener uses HTTPS. `after` must be created first: the route to the internet.
 
-    `seen` is an existing listener, in place of an own load balancer; `zone_id` is the hosted zone of the domain.
+    Of `settings`, everything else is taken: more certificates, logs and so on. `seen` is an existing listener, in place
+    of an own load balancer; `zone_id` is the hosted zone of the domain.
     """
 
     context: Context
-    settings: FrontSettings
-    port: int
     subnet_ids: list[pulumi.Output[str]]
     security_group_id: pulumi.Output[str] | None
+    port: int
+    certificate_arn: str | None
+    idle_timeout: int
     after: Sequence[pulumi.Resource]
     dualstack: bool = False
+    settings: FrontSettings = field(default_factory=FrontSettings)
     seen: Seen | None = None
     zone_id: str | None = None
 
@@ -54,7 +57,7 @@ class FrontDoor(pulumi.ComponentResource):
         seen = args.seen
         if seen is None:
             dns_name, balancer_zone = self._own(name)
-            secure, port, dualstack = args.settings.certificate_arn is not None, args.port, args.dualstack
+            secure, port, dualstack = args.certificate_arn is not None, args.port, args.dualstack
         else:
             self.listener_arn = pulumi.Output.from_input(seen.arn)
             dns_name, balancer_zone = (pulumi.Output.from_input(each) for each in (seen.dns_name, seen.zone_id))
@@ -91,7 +94,7 @@ class FrontDoor(pulumi.ComponentResource):
             security_groups=None if args.security_group_id is None else [args.security_group_id],
             subnets=args.subnet_ids,
             drop_invalid_header_fields=True,
-            idle_timeout=front.idle_timeout,
+            idle_timeout=args.idle_timeout,
             enable_http2=None if front.http2 else False,
             enable_deletion_protection=True if front.deletion_protection else None,
             access_logs=None
@@ -103,13 +106,13 @@ class FrontDoor(pulumi.ComponentResource):
         )
         if front.web_acl_arn is not None:
             wafv2.WebAclAssociation(name, resource_arn=balancer.arn, web_acl_arn=front.web_acl_arn, opts=self._child)
-        secure = front.certificate_arn is not None
+        secure = args.certificate_arn is not None
         listener = lb.Listener(
             name,
             load_balancer_arn=balancer.arn,
             port=args.port,
             protocol="HTTPS" if secure else "HTTP",
-            certificate_arn=front.certificate_arn,
+            certificate_arn=args.certificate_arn,
             ssl_policy=TLS_POLICY if secure else None,
             default_actions=[
                 lb.ListenerDefaultActionArgs(
