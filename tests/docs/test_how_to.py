@@ -129,7 +129,7 @@ def test_the_commands_of_a_guide_exist(path: Path) -> None:
 
 def members(service: str, operation: str) -> set[str]:
     """The options of an AWS CLI command: the members of its operation's input, in the CLI's spelling."""
-    model = botocore.session.get_session().get_service_model(service)
+    model: Any = botocore.session.get_session().get_service_model(service)
     (name,) = (name for name in model.operation_names if xform_name(name, "-") == operation)
     asked = model.operation_model(name).input_shape
     assert asked is not None

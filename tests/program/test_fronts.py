@@ -73,6 +73,13 @@ def test_a_listener_is_read_with_all_that_is_on_it(fronts: Fronts, clients: Clie
     assert fronts.listener(arn) is None
 
 
+def test_a_load_balancer_that_forwards_nowhere_yet_is_read(fronts: Fronts, clients: Clients) -> None:
+    """The first service on a new load balancer, whose rules are fixed responses, could not be deployed."""
+    seen = fronts.listener(listener(clients, clients.network()))
+    assert seen is not None
+    assert (seen.target_groups, seen.rules) == (0, ())
+
+
 @pytest.mark.usefixtures("_local_cloud")
 def test_zones_are_found_by_name_and_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record would be made in a zone of a similar name, or not at all."""

@@ -108,7 +108,12 @@ class Fronts:
     def _target_groups(self, elbv2: ElasticLoadBalancingv2Client, balancer: str) -> int:
         with explained("elasticloadbalancing:DescribeTargetGroups", balancer):
             pages = elbv2.get_paginator("describe_target_groups").paginate(LoadBalancerArn=balancer)
-            arns = [each["TargetGroupArn"] for page in pages for each in page["TargetGroups"]]
+            try:
+                arns = [each["TargetGroupArn"] for page in pages for each in page["TargetGroups"]]
+            except ClientError as error:
+                if code(error) != "TargetGroupNotFound":  # of a load balancer that has none
+                    raise
+                return 0
         return sum(not is_of(its, self._ours) for its in tags_of(elbv2, arns).values())
 
 
