@@ -10,6 +10,7 @@ from moto import mock_aws
 
 from fleetswap.aws.rollout.balancer import Balancer
 from fleetswap.aws.rollout.fronts import Fronts
+from fleetswap.aws.rollout.listener_rules import tags_of
 from fleetswap.aws.rollout.previews import Previews
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
@@ -21,6 +22,7 @@ from tests.localcloud.clients import Clients
 from tests.localcloud.elbv2.test_listeners import FIXED, listener, target_groups
 
 OURS = tags.policy("fleetswap/test", "web", name="web")
+TEAM: Any = [{"Key": "team", "Value": "web"}]
 RULES = Rules(priorities=(100, 105), hosts=("shop.example.com",))
 
 
@@ -71,6 +73,21 @@ def test_a_listener_is_read_with_all_that_is_on_it(fronts: Fronts, clients: Clie
 
     clients.elbv2.delete_listener(ListenerArn=arn)
     assert fronts.listener(arn) is None
+
+
+def test_a_rule_that_another_stack_deletes_meanwhile_stops_nobody(clients: Clients) -> None:
+    """A destroy would fail because another team destroyed its stack on the same listener at the same time."""
+    network = clients.network()
+    arn = listener(clients, network)
+    path: Any = [{"Field": "path-pattern", "Values": ["/x"]}]
+    made = [
+        clients.elbv2.create_rule(ListenerArn=arn, Priority=n, Conditions=path, Actions=[FIXED], Tags=TEAM)["Rules"][0]
+        for n in (1, 2, 3)
+    ]
+    arns = [rule["RuleArn"] for rule in made]
+    clients.elbv2.delete_rule(RuleArn=arns[1])
+    assert tags_of(clients.elbv2, arns) == {each: {"team": "web"} for each in (arns[0], arns[2])}
+    assert tags_of(clients.elbv2, arns[1:2]) == {}
 
 
 def test_a_load_balancer_that_forwards_nowhere_yet_is_read(fronts: Fronts, clients: Clients) -> None:

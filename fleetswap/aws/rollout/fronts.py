@@ -96,7 +96,8 @@ class Fronts:
     def _rules(self, elbv2: ElasticLoadBalancingv2Client, listener: str) -> tuple[SeenRule, ...]:
         found = [rule for rule in rules_of(elbv2, listener) if rule["Priority"] != "default"]
         its = tags_of(elbv2, [rule["RuleArn"] for rule in found])
-        return tuple(_seen(rule, ours=is_of(its.get(rule["RuleArn"], {}), self._ours)) for rule in found)
+        there = [rule for rule in found if rule["RuleArn"] in its]  # others delete theirs at any time
+        return tuple(_seen(rule, ours=is_of(its[rule["RuleArn"]], self._ours)) for rule in there)
 
     @staticmethod
     def _others(elbv2: ElasticLoadBalancingv2Client, balancer: str, but: str) -> int:

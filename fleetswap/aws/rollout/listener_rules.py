@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from fleetswap.aws.errors import code, explained
 from fleetswap.domain import tags
-from fleetswap.domain.errors import CloudError, TryAgain
+from fleetswap.domain.errors import CloudError
 from fleetswap.domain.rollout.rule import PREVIEW_HEADER, Rules
 
 if TYPE_CHECKING:
@@ -42,9 +42,10 @@ def rules_of(client: ElasticLoadBalancingv2Client, listener: str) -> list[AnyRul
 
 
 def tags_of(client: ElasticLoadBalancingv2Client, arns: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The tags of rules by their ARNs. A lone rule that is gone is left out; of several, it is a `TryAgain`.
+    """The tags of rules and target groups by their ARNs. Those that are gone are left out.
 
-    Raises `TryAgain` or `CloudError`.
+    On a shared listener others delete theirs at any time, and DescribeTags refuses all of a call for one that is gone:
+    then they are asked about one by one. Raises `TryAgain` or `CloudError`.
     """
     found: dict[str, dict[str, str]] = {}
     for first in range(0, len(arns), DESCRIBED):
@@ -55,11 +56,12 @@ def tags_of(client: ElasticLoadBalancingv2Client, arns: Sequence[str]) -> dict[s
             except ClientError as error:
                 if code(error) not in {"RuleNotFound", "TargetGroupNotFound"}:
                     raise
-                if len(arns) > 1:
-                    raise TryAgain("a resource of the listener was deleted while the tags were read") from error
-                return {}
-        for each in answer["TagDescriptions"]:
-            found[each["ResourceArn"]] = {tag["Key"]: tag.get("Value", "") for tag in each["Tags"]}
+                for each in some if len(some) > 1 else []:
+                    found |= tags_of(client, [each])
+                continue
+        for described in answer["TagDescriptions"]:
+            its = {tag["Key"]: tag.get("Value", "") for tag in described["Tags"]}
+            found[described["ResourceArn"]] = its
     return found
 
 
