@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 _UNREAD: Final = frozenset({"PutSnapshotBlock", "PutObject", "UploadPart"})
 """Their bodies are data."""
+_UNREADABLE: Final = (
+    *(BotoCoreError, OperationNotFoundError, HTTPException),
+    *(LookupError, ValueError, TypeError, AttributeError, NotImplementedError),
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,37 @@ def read(environ: WSGIEnvironment, *, region: str, account: str) -> Asked:
         if str(_model(call.service).protocol).startswith("rest"):
             return _of_path(call, environ, region, account)
         return Asked(call, region, account, _of_body(call, environ))
-    except (BotoCoreError, OperationNotFoundError, LookupError, ValueError, TypeError, AttributeError, HTTPException):
+    except _UNREADABLE:
         return Asked(call, region, account)
+
+
+def contradicts(environ: WSGIEnvironment, call: calls.Call) -> bool:
+    """Whether a request could be read in two ways: what is judged here must be what the service does.
+
+    Moto takes an operation and parameters from the form, the query and `X-Amz-Target`, whichever it finds first, and in
+    every protocol. Clients of AWS use one of them, and each name once.
+    """
+    kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    query = [name for name, _ in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)]
+    query = [name for name in query if not name.startswith("X-Amz-")]  # a presigned request's
+    target, form = bool(environ.get("HTTP_X_AMZ_TARGET")), kind == calls.FORM
+    body = [name for name, _ in parse_qsl(call.form, keep_blank_values=True)]
+    if call.service == "s3":
+        return target
+    if _is_rest(call.service):
+        return target or form or kind.startswith("multipart/") or "Action" in [*query, *body]
+    if target:
+        return bool(query) or form or kind.startswith("multipart/") or "Action" in body
+    if not form and int(environ.get("CONTENT_LENGTH") or 0):
+        return True
+    return bool(query and body) or len({*query, *body}) < len(query) + len(body)
+
+
+def _is_rest(service: str) -> bool:
+    try:
+        return str(_model(service).protocol).startswith("rest")
+    except (BotoCoreError, LookupError, ValueError, TypeError):
+        return False
 
 
 def _of_body(call: calls.Call, environ: WSGIEnvironment) -> Mapping[str, Any]:

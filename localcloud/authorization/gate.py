@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from localcloud.authorization.callers import Caller
     from localcloud.authorization.checks import Check
     from localcloud.authorization.record import Record
+    from localcloud.authorization.signature import Signed
 
-WRONG_SIGNATURE: Final = "wrong-signature"
+WRONG_SIGNATURE, OLD_SIGNATURE, MALFORMED = "wrong-signature", "old-signature", "malformed"
 _UNSIGNED: Final = frozenset({"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"})
 """What AWS takes without a signature: another proof is in the request (STS API reference)."""
 VPC_ENDPOINT: Final = "localcloud.vpc_endpoint"
@@ -44,19 +45,17 @@ class Gate:
         signed = signature.read(environ)
         if signed is None and calls.service(environ) != "ebs":  # which has words of its own for it
             call = calls.identify(environ)
-            if call.operation in _UNSIGNED:
+            if call.operation in _UNSIGNED and not asked.contradicts(environ, call):
                 return self._inner(environ, start_response)
             return _answer(calls.refusal(call, "no-token"), environ, start_response, call)
-        region = signed.region if signed is not None else REGION
         try:
-            with LOCK:
-                caller = callers.of(signed)
+            caller = _caller(signed, environ)
+            region = signed.region if signed is not None else REGION
+            request = asked.read(environ, region=region, account=caller.account)
+            if not caller.root and asked.contradicts(environ, request.call):
+                raise callers.Rejected(MALFORMED)
         except callers.Rejected as rejected:
             return _answer(calls.refusal(calls.identify(environ), rejected.fault), environ, start_response)
-        # The body is read without the lock: a slow client must hold up nobody else.
-        if signed is not None and caller.secret and not signature.genuine(signed, caller.secret, environ):
-            return _answer(calls.refusal(calls.identify(environ), WRONG_SIGNATURE), environ, start_response)
-        request = asked.read(environ, region=region, account=caller.account)
         with LOCK:
             refused = self._judge(caller, request, environ)
         if refused is not None:
@@ -76,6 +75,22 @@ class Gate:
         if request.service == "ec2" and request.parameters.get("DryRun") is True:
             return words.DRY_RUN
         return None
+
+
+def _caller(signed: Signed | None, environ: WSGIEnvironment) -> Caller:
+    """Who signed the request. Raises `Rejected`, also if it was not they, not this request or not now."""
+    if signed is not None and signed.presigned:
+        if environ.get("HTTP_AUTHORIZATION"):
+            raise callers.Rejected(MALFORMED)
+        environ["HTTP_AUTHORIZATION"] = signed.header  # by which moto finds the service and the account
+    with LOCK:
+        caller = callers.of(signed)
+    # The body is read without the lock: a slow client must hold up nobody else.
+    if signed is not None and caller.secret and not signature.genuine(signed, caller.secret, environ):
+        raise callers.Rejected(WRONG_SIGNATURE)
+    if signed is not None and caller.secret and not signature.timely(signed, datetime.now(UTC)):
+        raise callers.Rejected(OLD_SIGNATURE)
+    return caller
 
 
 def answer(caller: Caller, request: Asked, check: Check, keys: dict[str, tuple[str, ...]]) -> Verdict:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import hmac
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
-from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
+CLOCKS: Final = 300
+"""Seconds that the clocks of the signer and of AWS may differ (IAM user guide, "AWS Signature Version 4")."""
+
+_SIGNATURE: Final = re.compile(r"(?<=[?&])X-Amz-Signature=[^&]*&?|&X-Amz-Signature=[^&]*$")
 _HEADER: Final = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=(?P<credential>[^,\s]+),\s*SignedHeaders=(?P<headers>[^,\s]+),"
     r"\s*Signature=(?P<signature>[0-9a-f]+)"
@@ -39,6 +44,15 @@ class Signed:
     timestamp: str
     token: str
     presigned: bool = False
+    expires: int = 0
+    """Seconds that a presigned request lasts."""
+
+    @property
+    def header(self) -> str:
+        """The same as a header says it."""
+        scope = "/".join((self.key, self.date, self.region, self.service, "aws4_request"))
+        headers = ";".join(self.headers)
+        return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={headers}, Signature={self.signature}"
 
 
 def read(environ: WSGIEnvironment) -> Signed | None:
@@ -58,14 +72,23 @@ def read(environ: WSGIEnvironment) -> Signed | None:
     if len(scope) != 5:
         return None
     key, date, region, service, _ = scope
-    presigned = "X-Amz-Credential" in query
-    return Signed(key, date, region, service, tuple(headers.split(";")), signature, timestamp, token, presigned)
+    presigned, expires = "X-Amz-Credential" in query, query.get("X-Amz-Expires", "")
+    return Signed(
+        key,
+        date,
+        region,
+        service,
+        tuple(headers.split(";")),
+        signature,
+        timestamp,
+        token,
+        presigned,
+        int(expires) if expires.isdecimal() else 0,
+    )
 
 
 def genuine(signed: Signed, secret: str, environ: WSGIEnvironment) -> bool:
     """Whether the signature was made with this secret, for this very request. Reads the body, and puts it back."""
-    if signed.presigned:
-        return True  # the parts of a URL that botocore signs cannot be told apart any more; nobody here presigns
     headers = {name: _header(environ, name) for name in signed.headers}
     body = b""
     if "HTTP_X_AMZ_CONTENT_SHA256" in environ:
@@ -74,14 +97,28 @@ def genuine(signed: Signed, secret: str, environ: WSGIEnvironment) -> bool:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = BytesIO(body)
     path = environ.get("RAW_URI") or environ["PATH_INFO"]
+    if signed.presigned:
+        path = _SIGNATURE.sub("", path)
     request = AWSRequest(
         method=environ["REQUEST_METHOD"], url=f"http://{headers.get('host', '')}{path}", data=body, headers=headers
     )
     request.context["timestamp"] = signed.timestamp
-    kind: Any = S3SigV4Auth if signed.service == "s3" else SigV4Auth
+    of_s3 = signed.service == "s3"
+    kind: Any = S3SigV4Auth if of_s3 else SigV4Auth
+    if signed.presigned:
+        kind = S3SigV4QueryAuth if of_s3 else SigV4QueryAuth
     signer = kind(Credentials(signed.key, secret), signed.service, signed.region)
     wanted = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
     return hmac.compare_digest(wanted, signed.signature)
+
+
+def timely(signed: Signed, now: datetime) -> bool:
+    """Whether a signature is of now, and not one that was overheard: IAM user guide, "When is a request denied"."""
+    try:
+        made = datetime.strptime(signed.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return -CLOCKS <= (now - made).total_seconds() <= (signed.expires if signed.presigned else CLOCKS)
 
 
 def _header(environ: WSGIEnvironment, name: str) -> str:

@@ -22,6 +22,7 @@ from botocore.session import get_session
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
+FORM: Final = "application/x-www-form-urlencoded"
 _BY_SIGNING_NAME: Final = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
 _PREFIXES: Final = {"elbv2": "elasticloadbalancing"}
 """How IAM calls a service, where it is not as botocore does (Service Authorization Reference)."""
@@ -55,8 +56,10 @@ class Refusal:
 def service(environ: WSGIEnvironment) -> str:
     """The service of a request: that of its signature, and of an unsigned one EBS direct if it has such a path."""
     authorization = environ.get("HTTP_AUTHORIZATION", "")
-    if "Credential=" in authorization:
-        scope = authorization.split("Credential=", 1)[1].split(",", 1)[0].split("/")
+    presigned = parse_qs(environ.get("QUERY_STRING", "")).get("X-Amz-Credential")
+    if presigned or "Credential=" in authorization:
+        credential = presigned[0] if presigned else authorization.split("Credential=", 1)[1].split(",", 1)[0]
+        scope = credential.split("/")
         name = scope[3] if len(scope) == 5 else ""
         return _BY_SIGNING_NAME.get(name, name)
     return "ebs" if environ["PATH_INFO"].split("/")[1:2] == ["snapshots"] else ""
@@ -66,7 +69,7 @@ def identify(environ: WSGIEnvironment) -> Call:
     """What a request asks for. A body that says it is read, and put back for whoever reads it next."""
     name = service(environ)
     target = environ.get("HTTP_X_AMZ_TARGET", "")
-    if target or environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+    if target or environ.get("CONTENT_TYPE", "").lower().startswith(FORM):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = BytesIO(body)
         form = body.decode("utf-8", errors="replace")
@@ -111,6 +114,8 @@ _WRONG: Final = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
     " and signing method. Consult the service documentation for details."
 )
+_OLD: Final = "Signature expired"
+_MALFORMED: Final = "The request says twice what it asks for"
 
 _WORDS: Final[dict[str, dict[str, Refusal]]] = {
     # EC2 API reference, "Common client error codes".
@@ -122,6 +127,8 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "expired-token": Refusal(400, "RequestExpired", "Request has expired."),
         "invalid-token": Refusal(401, "AuthFailure", _OF_EC2),
         "wrong-signature": Refusal(401, "AuthFailure", _OF_EC2),
+        "old-signature": Refusal(400, "RequestExpired", "Request has expired."),
+        "malformed": Refusal(400, "InvalidQueryParameter", _MALFORMED),
     },
     # EBS direct API reference, "Common errors"; the reasons are botocore's enumerations.
     "ebs": {
@@ -132,6 +139,8 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "expired-token": Refusal(403, "ExpiredTokenException", "The security token included in the request is expired"),
         "invalid-token": Refusal(403, "UnrecognizedClientException", _INVALID),
         "wrong-signature": Refusal(403, "InvalidSignatureException", _WRONG),
+        "old-signature": Refusal(403, "InvalidSignatureException", _OLD),
+        "malformed": Refusal(400, "ValidationException", _MALFORMED),
         "not-found": Refusal(404, "ResourceNotFoundException", "The snapshot does not exist.", "SNAPSHOT_NOT_FOUND"),
     },
     # Common errors of the query APIs (Auto Scaling, Elastic Load Balancing, IAM, STS).
@@ -143,6 +152,8 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "expired-token": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
         "invalid-token": Refusal(403, "InvalidClientTokenId", _INVALID),
         "wrong-signature": Refusal(403, "SignatureDoesNotMatch", _WRONG),
+        "old-signature": Refusal(403, "SignatureDoesNotMatch", _OLD),
+        "malformed": Refusal(400, "MalformedQueryString", _MALFORMED),
         "no-token": Refusal(403, "MissingAuthenticationToken", _UNSIGNED),
     },
     # SNS API reference, Publish.
@@ -154,6 +165,8 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "expired-token": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
         "invalid-token": Refusal(403, "InvalidClientTokenId", _INVALID),
         "wrong-signature": Refusal(403, "SignatureDoesNotMatch", _WRONG),
+        "old-signature": Refusal(403, "SignatureDoesNotMatch", _OLD),
+        "malformed": Refusal(400, "MalformedQueryString", _MALFORMED),
         "no-token": Refusal(403, "MissingAuthenticationToken", _UNSIGNED),
     },
     "json": {
@@ -164,6 +177,8 @@ _WORDS: Final[dict[str, dict[str, Refusal]]] = {
         "expired-token": Refusal(400, "ExpiredTokenException", "The security token included in the request is expired"),
         "invalid-token": Refusal(400, "UnrecognizedClientException", _INVALID),
         "wrong-signature": Refusal(400, "InvalidSignatureException", _WRONG),
+        "old-signature": Refusal(400, "InvalidSignatureException", _OLD),
+        "malformed": Refusal(400, "SerializationException", _MALFORMED),
         "no-token": Refusal(400, "MissingAuthenticationTokenException", _UNSIGNED),
     },
 }
@@ -173,10 +188,14 @@ _WORDS["rest-json"] = {
     "access-denied": Refusal(403, "AccessDeniedException", _DENIED),
     "invalid-token": Refusal(403, "UnrecognizedClientException", _INVALID),
     "wrong-signature": Refusal(403, "InvalidSignatureException", _WRONG),
+    "old-signature": Refusal(403, "InvalidSignatureException", _OLD),
 }
 _WORDS["rest-xml"] = _WORDS["query"]  # Route 53's
 _WORDS["s3"] = {
     **_WORDS["query"],
+    "old-signature": Refusal(
+        403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."
+    ),
     "invalid-token": Refusal(
         403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."
     ),
