@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from fleetswap.domain.errors import InputError
+from fleetswap_pulumi.names import FORMS
 
 ELSEWHERE = "key"
 """In an error's context: the key that is meant, below the one that pydantic names."""
 
-LONGEST = 60
+LONGEST = 160
 """Characters of a wrong value that is shown."""
 
 REASONS = {
@@ -145,12 +146,21 @@ def reason_of(detail: ErrorDetails) -> str:
     for kinds, form in REASONS.items():
         if detail["type"] in kinds.split():
             given = detail["input"]
-            reason = form.format(**{name: as_written(limit) for name, limit in detail.get("ctx", {}).items()})
-            is_short = isinstance(given, (str, int, float)) and len(str(given)) <= LONGEST
-            return f"{reason}, not {given!r}" if is_short and reason.startswith("must") else reason
+            limits = {name: as_written(limit) for name, limit in detail.get("ctx", {}).items()}
+            words = FORMS.get(str(limits.get("pattern")))
+            reason = f"must be {words}" if words else form.format(**limits)
+            if not (isinstance(given, (str, int, float)) and len(str(given)) <= LONGEST and reason.startswith("must")):
+                return reason
+            # YAML reads 200 as a number, and `codes` is text.
+            quotes = ": put it in quotes" if reason == "must be text" else ""
+            return f"{reason}, not {_as_yaml(given)}{quotes}"
     return detail["msg"].removeprefix("Value error, ")
 
 
 def as_written(value: object) -> object:
     """A value as a user writes it: 100 and not 100.0."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _as_yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)

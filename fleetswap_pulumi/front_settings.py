@@ -172,6 +172,13 @@ class FrontSettings(Strict):
     http2: bool = True
     """Whether clients may use HTTP/2, only of an own load balancer. Needs a certificate to have an effect."""
 
+    @field_validator("priorities", mode="before")
+    @classmethod
+    def _are_two_numbers(cls, value: object) -> object:
+        if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 2):
+            raise ValueError(f"must be the first and the last priority, such as [1000, 1019], not {value!r}")
+        return value
+
     @model_validator(mode="after")
     def _agrees(self) -> FrontSettings:
         problems = [*self._about_rules(), *(self._about_existing() if self.listener_arn else self._about_own())]
@@ -182,16 +189,23 @@ class FrontSettings(Strict):
     def _about_rules(self) -> Iterator[Problem]:
         values = len(self.hosts) + len(self.paths)
         if values > CONDITION_VALUES:
-            yield "hosts", f"hosts and paths are {values}, and a rule has at most {CONDITION_VALUES} (ELB quotas)"
+            yield (
+                "hosts",
+                f"hosts and paths have {values} values, and a rule can have at most {CONDITION_VALUES} (ELB quotas)",
+            )
         elif values + len(self.preview_sources) + 1 > CONDITION_VALUES:
             yield (
                 "preview_sources" if self.preview_sources else "hosts",
-                f"hosts, paths and preview_sources are {values + len(self.preview_sources)}, and a preview rule has at"
-                f" most {CONDITION_VALUES} with its header (ELB quotas)",
+                f"hosts, paths and preview_sources have {values + len(self.preview_sources)} values, and a preview rule"
+                f" can have at most {CONDITION_VALUES}, of which its header is one (ELB quotas)",
             )
         wildcards = sum(len(re.findall(r"[*?]", each)) for each in (*self.hosts, *self.paths))
         if wildcards > CONDITION_WILDCARDS:
-            yield "hosts", f"hosts and paths have {wildcards} wildcards, and a rule has at most {CONDITION_WILDCARDS}"
+            yield (
+                "hosts",
+                f"hosts and paths have {wildcards} wildcards, and a rule can have at most"
+                f" {CONDITION_WILDCARDS} (ELB quotas)",
+            )
         name = self.domain.name if self.domain else None
         if name is not None and self.hosts and not any(matches_host(each, name) for each in self.hosts):
             yield "domain.name", f"{name} is none of hosts, so no request for it would reach the service: add it there"
@@ -286,7 +300,9 @@ class HealthSettings(Strict):
         wrong = [each for each in re.split("[-,]", self.codes) if not lowest <= int(each) <= highest]
         if wrong:
             codes = f"{lowest} to {highest}"
-            problems.append(("codes", f"{wrong[0]} is not a {kind} status code that a health check takes ({codes})"))
+            problems.append(
+                ("codes", f"{wrong[0]} is not a status code of {kind} that a health check accepts ({codes})")
+            )
         if grpc and not re.fullmatch(r"/[^/]+/[^/]+", self.path):
             problems.append(("path", f"{self.path} is not /package.service/method, as a gRPC health check has it"))
         if problems:

@@ -65,6 +65,12 @@ def _own(settings: Settings, here: Place, networks: Networks, *, needs_kms: bool
     division = subnets.divide(network.cidr, network.zones, network.layout)
     choice = _endpoints(endpoints.with_kms(asked.endpoints, needs_kms=needs_kms), region, zones, networks)
     problems = list(choice.problems)
+    named = {*settings.machine.security_groups, *(rule.security_group for rule in asked.egress)} - {None}
+    if named and not here.ledger.entries:
+        problems.append(
+            f"the security groups {', '.join(sorted(map(str, named)))} cannot be in the stack's own VPC, which this"
+            " deploy creates: name an existing VPC in network.vpc, or deploy without them first"
+        )
     if network.layout == subnets.HALVES:
         problems += [
             f"{key} cannot be turned on: this fleet's subnets are those of the first versions, which its machines"

@@ -12,9 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
-    StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -24,37 +22,26 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.network import subnets
 from fleetswap.domain.network.existing import PRIVATE, is_inside
 from fleetswap_pulumi.checks import Strict
-from fleetswap_pulumi.names import PrefixListId, SecurityGroupId, SubnetId, VpcId, Zone, distinct
+from fleetswap_pulumi.names import (
+    Cidr,
+    EndpointName,
+    Ports,
+    PrefixListId,
+    SecurityGroupId,
+    SubnetId,
+    VpcId,
+    Zone,
+    distinct,
+)
 
 FEWEST = 2
 """Zones that a load balancer needs (ELBv2, CreateLoadBalancer, Subnets)."""
-
-MAX_PORT = 65_535
-
-
-def _ports(value: str) -> str:
-    first, _, last = value.partition("-")
-    if not 0 <= int(first) <= int(last or first) <= MAX_PORT:
-        raise ValueError(f"{value} is not a port or a range of ports from 0 to {MAX_PORT}")
-    return value
-
-
-def _number(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Ports = Annotated[
-    str, BeforeValidator(_number), StringConstraints(pattern=r"^\d{1,5}(-\d{1,5})?$"), AfterValidator(_ports)
-]
-"""A port, or a range such as 8000-8010. In YAML, a port may be a number."""
-
-EndpointName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,254}$")]
 
 
 class EgressRule(Strict):
     """A destination of the machines: exactly one of `cidr`, `security_group` and `prefix_list`, with ports."""
 
-    cidr: str | None = Field(default=None, examples=["10.0.0.0/8"])
+    cidr: Cidr | None = Field(default=None, examples=["10.0.0.0/8"])
     """IPv4 or IPv6 CIDR block."""
     security_group: SecurityGroupId | None = Field(default=None, examples=["sg-0a1b2c3d4e5f60718"])
     """ID of a security group, such as that of a database."""
@@ -66,11 +53,6 @@ class EgressRule(Strict):
         default=(), validate_default=True, examples=[[5432]]
     )
     """Ports and ranges of ports (`8000-8010`)."""
-
-    @field_validator("cidr")
-    @classmethod
-    def _is_a_network(cls, value: str | None) -> str | None:
-        return None if value is None else str(ipaddress.ip_network(value))
 
     @field_validator("ports")
     @classmethod
@@ -129,7 +111,7 @@ class VpcSettings(Strict):
     def _ids_or_tags(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         ids = str(info.field_name).replace("_tags", "s")
         if info.data.get(ids) and value:
-            raise ValueError(f"give either `{ids}` or `{info.field_name}`")
+            raise ValueError(f"`{ids}` names them already: remove one of the two")
         if ids == "machine_subnets" and info.data.get(ids) == () and not value:
             raise ValueError(f"give `{ids}` or `{info.field_name}`")
         return value
@@ -157,7 +139,7 @@ class NetworkSettings(Strict):
         ],
     )
     """An existing VPC. Unset: the stack creates its own. Cannot change while a fleet runs."""
-    cidr: str = "10.66.0.0/16"
+    cidr: Cidr = "10.66.0.0/16"
     """IPv4 CIDR block of the stack's own VPC, from /16 to /24. Cannot change while a fleet runs."""
     zones: Annotated[tuple[Zone, ...], Field(min_length=FEWEST), AfterValidator(distinct)] | None = Field(
         default=None, examples=[["a", "b"]]
@@ -175,7 +157,7 @@ class NetworkSettings(Strict):
     in `egress`."""
     egress: tuple[EgressRule, ...] = Field(default=(), examples=[[{"cidr": "10.0.0.0/8", "ports": [5432]}]])
     """Where the machines may connect to, besides the endpoints. None: nowhere."""
-    ipv6: bool = False
+    ipv6: bool = Field(default=False, validate_default=True)
     """Whether the network is dual-stack. In an existing VPC, the subnets must have IPv6 CIDR blocks. It can be turned
     on while a fleet runs, but not off."""
 
@@ -190,9 +172,11 @@ class NetworkSettings(Strict):
     @field_validator("cidr")
     @classmethod
     def _is_a_network(cls, value: str) -> str:
-        network = ipaddress.IPv4Network(value)
+        network = ipaddress.ip_network(value)
+        if network.version != 4:
+            raise ValueError(f"{value} is an IPv6 CIDR block: name an IPv4 one (`ipv6` adds AWS's own)")
         if not 16 <= network.prefixlen <= 24:
-            raise ValueError(f"the prefix is /{network.prefixlen}, AWS and two subnets need /16 to /24")
+            raise ValueError(f"the prefix is /{network.prefixlen}, and AWS and two zones need one from /16 to /24")
         if network.is_loopback or network.is_link_local or network.is_multicast or network.is_reserved:
             raise ValueError(f"{value} is not a network for hosts: use a private range, such as 10.66.0.0/16")
         return value
@@ -213,6 +197,14 @@ class NetworkSettings(Strict):
         problems = [*_doubled(value), *_unroutable(value, info.data)]
         if problems:
             raise ValueError("; ".join(problems))
+        return value
+
+    @field_validator("ipv6")
+    @classmethod
+    def _has_addresses(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
+        wide = [each.cidr for each in info.data.get("egress", ()) if each.cidr is not None and ":" in each.cidr]
+        if wide and not value and info.data.get("vpc") is None:
+            raise ValueError(f"is false, and egress names {', '.join(wide)}: the machines have IPv4 addresses only")
         return value
 
 

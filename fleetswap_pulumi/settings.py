@@ -216,8 +216,13 @@ class Settings(Strict):
     @field_validator("tags")
     @classmethod
     def _can_be_tags(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        defaults = info.data["aws"].default_tags if "aws" in info.data else {}
         try:
-            tags.check({**(info.data["aws"].default_tags if "aws" in info.data else {}), **value})
+            tags.check(defaults)
+        except InputError as error:
+            raise ValueError(f"aws:defaultTags: {error}") from error
+        try:
+            tags.check({**defaults, **value})
         except InputError as error:
             raise ValueError(str(error)) from error
         return value

@@ -205,7 +205,7 @@ def _read(given: Mapping[str, object], readers: Mapping[str, Callable[[Any], obj
             continue
         try:
             if key in REFUSED:
-                raise ValueError(f"is not taken: {REFUSED[key]}")
+                raise ValueError(f"is not supported: {REFUSED[key]}")
             if key not in ours:
                 raise ValueError("is not a setting (docs/reference/aws-settings.md lists them)")
             values[ours[key]] = readers[ours[key]](value)
@@ -230,7 +230,9 @@ def _chained(roles: Sequence[AssumedRole], first: int) -> list[str]:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
+    if value == "":
+        raise ValueError("must not be empty")
+    if not isinstance(value, str):
         raise ValueError(f"must be text, not {value!r}")
     return value
 
@@ -362,7 +364,7 @@ def _record(kind: type[Any], readers: Mapping[str, Callable[[Any], object]]) -> 
         found = {}
         for key, item in _object(value).items():
             if key == "webIdentityToken":
-                raise _Wrong(f".{key}", ValueError("is not taken: use webIdentityTokenFile"))
+                raise _Wrong(f".{key}", ValueError("is not supported: use webIdentityTokenFile"))
             if key not in ours:
                 raise _Wrong(f".{key}", ValueError(f"there is no such key, only {', '.join(map(camel, readers))}"))
             try:

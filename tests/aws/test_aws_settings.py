@@ -122,8 +122,8 @@ def test_what_only_the_provider_needs_goes_to_it_and_not_into_states() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"accessKey": "AKIA"}, "aws:accessKey: is not taken: a secret must not be"),
-        ({"httpsProxy": "http://p"}, "aws:httpsProxy: is not taken: set HTTPS_PROXY"),
+        ({"accessKey": "AKIA"}, "aws:accessKey: is not supported: a secret must not be"),
+        ({"httpsProxy": "http://p"}, "aws:httpsProxy: is not supported: set HTTPS_PROXY"),
         ({"assumeRole": {}}, "aws:assumeRole: is not a setting (docs/reference/aws-settings.md"),
         ({"profile": 1}, "aws:profile: must be text, not 1"),
         ({"useFipsEndpoint": "yes"}, "aws:useFipsEndpoint: must be true or false, not 'yes'"),
@@ -154,7 +154,7 @@ def test_what_only_the_provider_needs_goes_to_it_and_not_into_states() -> None:
         ),
         (
             {"assumeRoleWithWebIdentity": {**WEB, "webIdentityToken": "x"}},
-            ".webIdentityToken: is not taken: use webIdentityTokenFile",
+            ".webIdentityToken: is not supported: use webIdentityTokenFile",
         ),
     ],
 )

@@ -70,7 +70,7 @@ def test_another_stack_has_no_settings_here(folder: Path) -> None:
 def test_settings_that_are_not_valid_are_told_with_their_file(folder: Path) -> None:
     """The environment's account would be used in place of the one that was meant."""
     (folder / "Pulumi.prod.yaml").write_text("config:\n  aws:accessKey: {secure: v1:abc}\n  aws:maxRetries: none\n")
-    with pytest.raises(InputError, match=r"Pulumi\.prod\.yaml: aws:accessKey: is not taken: .*; aws:maxRetries: must"):
+    with pytest.raises(InputError, match=r"prod\.yaml: aws:accessKey: is not supported: .*; aws:maxRetries: must"):
         of_stack("prod", None, None, None)
 
 

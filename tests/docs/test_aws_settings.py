@@ -11,8 +11,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/reference/aws-settings.md"
 
 
 def test_each_setting_is_in_the_table() -> None:
-    """A setting would be refused that the page says is taken, or be taken without a word."""
+    """A setting would be refused that the page calls supported, or be accepted without a word."""
     rows = re.findall(r"^\| `aws:(\w+)` \| (\w+) \| \S", PAGE.read_text(), re.MULTILINE)
     assert len(dict(rows)) == len(rows)
-    assert {key for key, what in rows if what == "taken"} == {"region", *map(camel, READERS)}
+    assert {key for key, what in rows if what == "supported"} == {"region", *map(camel, READERS)}
     assert {key for key, what in rows if what == "refused"} == set(REFUSED)

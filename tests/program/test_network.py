@@ -190,14 +190,23 @@ def test_an_unknown_endpoint_is_told_before_the_first_resource() -> None:
         deployed({"endpoints": ["kmss", "sqs", "kms"]})
 
 
+@pytest.mark.parametrize("named", [{"egress": [{"security_group": GROUP, "ports": [5432]}]}, {}])
+def test_a_new_vpc_has_no_group_of_somebody_else(named: dict[str, Any]) -> None:
+    """The deploy would fail half-way: no security group can be in a VPC that the same deploy creates."""
+    machine = {} if named else {"security_groups": [GROUP]}
+    with pytest.raises(InputError, match=f"security groups {GROUP} cannot be in the stack's own VPC.*network.vpc"):
+        deployed(named, machine=machine)
+
+
 def test_egress_is_what_the_settings_name() -> None:
     """Machines could not reach their database, or anything else as well."""
     program = deployed(
         {
             "nat": "single",
+            "ipv6": True,
             "egress": [
                 {"cidr": "10.0.0.0/8", "ports": [5432, "8000-8010"]},
-                {"security_group": GROUP, "protocol": "all"},
+                {"cidr": "192.168.0.0/16", "protocol": "all"},
                 {"prefix_list": "pl-0a1b2c3d", "protocol": "udp", "ports": [53]},
                 {"cidr": "2001:db8::/32", "ports": [443]},
             ],
@@ -211,7 +220,7 @@ def test_egress_is_what_the_settings_name() -> None:
     assert rules == {
         "web-machines-to-10.0.0.0_8-tcp-5432": (group, "tcp", 5432, 5432, "10.0.0.0/8", None, None, None),
         "web-machines-to-10.0.0.0_8-tcp-8000-8010": (group, "tcp", 8000, 8010, "10.0.0.0/8", None, None, None),
-        f"web-machines-to-{GROUP}-all": (group, "-1", None, None, None, None, GROUP, None),
+        "web-machines-to-192.168.0.0_16-all": (group, "-1", None, None, "192.168.0.0/16", None, None, None),
         "web-machines-to-pl-0a1b2c3d-udp-53": (group, "udp", 53, 53, None, None, None, "pl-0a1b2c3d"),
         "web-machines-to-2001-db8--_32-tcp-443": (group, "tcp", 443, 443, None, "2001:db8::/32", None, None),
     }

@@ -46,14 +46,14 @@ def test_the_internet_needs_a_way_there(cidr: str) -> None:
     """The machines would hang in connect(), and nobody would know why."""
     with pytest.raises(InputError, match=r"fleetswap:network\.egress: .* is in the internet.*set `nat`"):
         network(egress=[{"cidr": cidr, "ports": [443]}])
-    assert network(egress=[{"cidr": cidr, "ports": [443]}], nat="single").egress
+    assert network(egress=[{"cidr": cidr, "ports": [443]}], nat="single", ipv6=":" in cidr).egress
     assert network(egress=[{"cidr": cidr, "ports": [443]}], vpc=EXISTING).egress, "its routes are looked at later"
 
 
 @pytest.mark.parametrize("cidr", ["10.0.0.0/8", "192.168.1.0/24", "100.64.0.0/16", "fd00::/8"])
 def test_a_private_destination_needs_none(cidr: str) -> None:
     """A program that adds a peering to the VPC could not let the machines use it."""
-    assert network(egress=[{"cidr": cidr, "ports": [5432]}]).egress[0].destination == cidr
+    assert network(egress=[{"cidr": cidr, "ports": [5432]}], ipv6=":" in cidr).egress[0].destination == cidr
     assert network(cidr="11.0.0.0/16", egress=[{"cidr": "11.0.0.0/16", "ports": [5432]}]).egress
 
 
@@ -62,29 +62,47 @@ def test_a_private_destination_needs_none(cidr: str) -> None:
     [
         ({"egress": [{"ports": [1]}]}, "egress[0]: give exactly one of `cidr`"),
         ({"egress": [{"cidr": "10.0.0.0/8", "security_group": GROUP, "ports": [1]}]}, "egress[0]: give exactly one"),
-        ({"egress": [{"cidr": "10.0.0.1/8", "ports": [1]}]}, "egress[0].cidr: 10.0.0.1/8 has host bits set"),
+        (
+            {"egress": [{"cidr": "10.0.0.1/8", "ports": [1]}]},
+            "egress[0].cidr: 10.0.0.1/8 is not the first address of its CIDR block: write 10.0.0.0/8",
+        ),
         ({"egress": [{"cidr": "10.0.0.0/8"}]}, "egress[0].ports: is empty"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": []}]}, "egress[0].ports: is empty"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": [1], "protocol": "all"}]}, "egress[0].ports: protocol `all`"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": [70000]}]}, "egress[0].ports[0]: 70000 is not a port"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": ["9-8"]}]}, "egress[0].ports[0]: 9-8 is not a port"),
-        ({"egress": [{"cidr": "10.0.0.0/8", "ports": ["http"]}]}, "egress[0].ports[0]: must match"),
+        ({"egress": [{"cidr": "10.0.0.0/8", "ports": ["http"]}]}, "egress[0].ports[0]: must be a port or a range"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": [True]}]}, "egress[0].ports[0]: must be text"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": [1, 1]}]}, "egress[0].ports: names 1 twice"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": [1]}] * 2}, "egress: names 10.0.0.0/8 tcp 1 twice"),
-        ({"egress": [{"security_group": "web", "ports": [1]}]}, "egress[0].security_group: must match"),
-        ({"egress": [{"prefix_list": "s3", "ports": [1]}]}, "egress[0].prefix_list: must match"),
+        (
+            {"egress": [{"security_group": "web", "ports": [1]}]},
+            "egress[0].security_group: must be the ID of a security group",
+        ),
+        ({"egress": [{"prefix_list": "s3", "ports": [1]}]}, "egress[0].prefix_list: must be the ID of a prefix list"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": [1], "protocol": "icmp"}]}, "egress[0].protocol"),
         ({"endpoints": ["kms", "kms"]}, "endpoints: names kms twice"),
-        ({"endpoints": ["KMS"]}, "endpoints[0]: must match"),
+        ({"endpoints": ["KMS"]}, "endpoints[0]: must be the name of an AWS service"),
+        (
+            {"egress": [{"cidr": "fd00::/8", "ports": [443]}]},
+            "ipv6: is false, and egress names fd00::/8: the machines have IPv4 addresses only",
+        ),
+        ({"nat": True}, "nat: must be 'none', 'single' or 'per-zone', not true"),
+        ({"cidr": "fd00::/16"}, "cidr: fd00::/16 is an IPv6 CIDR block"),
         ({"nat": "one"}, "nat: must be 'none', 'single' or 'per-zone'"),
         ({"cidr": "10.0.0.0/24", "zones": list("abcde")}, "zones: 10.0.0.0/24 is too small for 5 zones"),
-        ({"vpc": {"id": "web"}}, "vpc.id: must match"),
+        ({"vpc": {"id": "web"}}, "vpc.id: must be the ID of a VPC, such as vpc-0a1b2c3d4e5f60718, not 'web'"),
         ({"vpc": {"id": VPC}}, "vpc.machine_subnet_tags: give `machine_subnets` or `machine_subnet_tags`"),
         ({"vpc": {**EXISTING, "machine_subnets": [ONE]}}, "vpc.machine_subnets: names one subnet"),
         ({"vpc": {**EXISTING, "machine_subnets": [ONE, ONE]}}, "vpc.machine_subnets: names subnet-0a1b2c3d4e5f60718 t"),
-        ({"vpc": {**EXISTING, "machine_subnet_tags": {"a": "b"}}}, "vpc.machine_subnet_tags: give either"),
-        ({"vpc": {**EXISTING, "balancer_subnet_tags": {"a": "b"}}}, "vpc.balancer_subnet_tags: give either"),
+        (
+            {"vpc": {**EXISTING, "machine_subnet_tags": {"a": "b"}}},
+            "vpc.machine_subnet_tags: `machine_subnets` names them already",
+        ),
+        (
+            {"vpc": {**EXISTING, "balancer_subnet_tags": {"a": "b"}}},
+            "vpc.balancer_subnet_tags: `balancer_subnets` names them already",
+        ),
         ({"vpc": {**EXISTING, "balancer_subnets": []}}, "vpc.balancer_subnets: is missing"),
         ({"vpc": EXISTING, "cidr": "10.0.0.0/16"}, "cidr: does not apply to an existing VPC"),
         ({"vpc": EXISTING, "zones": ["a", "b"]}, "zones: does not apply to an existing VPC"),
@@ -114,7 +132,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         )
     for key in ("vpc.machine_subnets", "nat", "endpoints[0]", "egress[0].ports", "egress[1]"):
         assert f"fleetswap:network.{key}: " in str(caught.value)
-    assert "fleetswap:machine.security_groups[0]: must match" in str(caught.value)
+    assert "fleetswap:machine.security_groups[0]: must be the ID of a security group" in str(caught.value)
 
 
 def test_subnets_can_be_named_by_tags() -> None:

@@ -114,7 +114,7 @@ def test_default_tags_are_on_everything_and_not_the_providers(tmp_path: Path) ->
         ({"allowedAccountIds": [OTHER]}, {}, f"account {HERE}, but account {OTHER} is meant.*aws:assumeRoles"),
         ({"forbiddenAccountIds": [HERE]}, {}, f"account {HERE}, which aws:forbiddenAccountIds excludes"),
         ({"allowedAccountIds": [OTHER]}, {"account": HERE}, "account: 123456789012 is not among aws:allowedAccountIds"),
-        ({"token": "x"}, {"sevrice": "y"}, "aws:token: is not taken.*fleetswap:sevrice is not a setting"),
+        ({"token": "x"}, {"sevrice": "y"}, "aws:token: is not supported.*fleetswap:sevrice is not a setting"),
         ({"defaultTags": {"tags": {"fleetswap:x": "y"}}}, {}, "'fleetswap:x' is reserved"),
     ],
 )
