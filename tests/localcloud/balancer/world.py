@@ -181,11 +181,11 @@ class World:
         for name in names:
             self.add(arn, name)
 
-    def add(self, arn: str, name: str, serve: Callable[[str, str], Any] = Server) -> Any:
-        """A new machine in a target group, and its server (`serve` makes it of a name and an address)."""
+    def add(self, arn: str, name: str, make: Callable[[str, str], Any] = Server) -> Any:
+        """A new machine in a target group, and its server, which `make` makes of a name and an address."""
         private_ip = f"10.210.{self._subnet}.{len(self.instances) + 10}"
         self.instances[name] = Instance(name, "running", private_ip, ("sg-web",))
-        server = self.servers[name] = serve(name, self.instances[name].address)
+        server = self.servers[name] = make(name, self.instances[name].address)
         group = self.groups[arn]
         self.groups[arn] = replace(group, targets={**group.targets, name: int(server.server_address[1])})
         return server
