@@ -80,7 +80,8 @@ def _existing(settings: Settings, arn: str, account: str, rules: Rules, fronts: 
     its_account = arn.split(":")[4]
     if its_account != account:
         raise InputError(
-            f"fleetswap:front.listener_arn: {arn} is of AWS account {its_account}, and the credentials are of {account}"
+            f"fleetswap:front.listener_arn: {arn} is in AWS account {its_account}, and these credentials belong to"
+            f" {account}: correct it, or select another account with AWS_PROFILE"
         )
     seen = fronts.listener(arn)
     if seen is None:

@@ -69,7 +69,7 @@ def test_subnets_are_those_with_all_the_tags() -> None:
     assert [each.id for each in choose(wanted, vpc).machine] == ["subnet-m1", "subnet-m2"]
     assert problems(wanted, vpc) == ""
     told = problems(replace(WANTED, machine=Named(tags={"tier": "db", "env": "prod"})), vpc)
-    assert "the machine subnets with the tags env=prod, tier=db are in no zone" in told
+    assert "none of its subnets has the tags env=prod, tier=db: correct vpc.machine_subnet_tags" in told
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_subnets_are_those_with_all_the_tags() -> None:
         (
             WANTED,
             replace(VPC, subnets=(*MACHINES, BALANCER[0], subnet("p2", "b", IGW, free=7))),
-            "subnet-p2 has 7 free addresses, and a load balancer needs 8",
+            "subnet-p2 has 7 free addresses, and a load balancer needs 8: name a larger subnet",
         ),
         (replace(WANTED, ipv6=True), VPC, "subnet-p1 has no IPv6 CIDR block"),
         (replace(WANTED, groups=("sg-3",)), VPC, "the security group sg-3 does not exist"),

@@ -107,7 +107,9 @@ def test_what_is_wrong_is_told_before_anything_is_declared(seen: Seen | None, to
 
 def test_a_listener_of_another_account_is_refused() -> None:
     """It would be looked for in vain, with an error that says nothing of the account."""
-    with pytest.raises(InputError, match="is of AWS account 999999999999, and the credentials are of 123456789012"):
+    with pytest.raises(
+        InputError, match="is in AWS account 999999999999, and these credentials belong to 123456789012"
+    ):
         behind(listener_arn=ARN.replace("123456789012", "999999999999"))
 
 

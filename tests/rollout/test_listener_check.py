@@ -40,7 +40,11 @@ def judged(seen: Seen = SEEN, rules: Rules = RULES, **changes: Any) -> tuple[str
 @pytest.mark.parametrize(
     ("seen", "asked", "told"),
     [
-        (replace(SEEN, kind="network"), {}, "is of a load balancer of type network"),
+        (
+            replace(SEEN, kind="network"),
+            {},
+            "belongs to a network load balancer: name a listener of an Application Load Balancer",
+        ),
         (SEEN, {"vpc": "vpc-2"}, "its load balancer is in vpc-1, and the machines are in vpc-2"),
         (replace(SEEN, protocol="HTTP"), {"version": "grpc"}, "it speaks HTTP, and health.protocol_version grpc"),
         (SEEN, {"drain": 59}, "health.drain (59) is less than the load balancer's idle timeout (60)"),

@@ -157,7 +157,9 @@ def _missing(named: Named, vpc: Vpc, kind: str, found: Sequence[Subnet]) -> Iter
         if each not in known:
             yield f"{each} is not one of its subnets: correct vpc.{kind}_subnets"
     zones = sorted({subnet.zone for subnet in found})
-    if len(zones) < FEWEST_ZONES:
+    if not named.ids and not found:
+        yield f"none of its subnets has the tags {_pairs(named.tags)}: correct vpc.{kind}_subnet_tags, or tag subnets"
+    elif len(zones) < FEWEST_ZONES:
         by = f"with the tags {_pairs(named.tags)} " if not named.ids else ""
         yield (
             f"the {kind} subnets {by}are in {' and '.join(zones) or 'no zone'}, and a load balancer needs two zones:"
@@ -190,7 +192,10 @@ def _balancer(wanted: Wanted, named: Named, vpc: Vpc, chosen: Chosen) -> Iterato
                 yield f"the load balancer has no subnet in {zone}, so machines there get no requests: name one"
     for subnet in chosen.balancer:
         if subnet.free < wanted.balancer_free:
-            yield f"{subnet.id} has {subnet.free} free addresses, and a load balancer needs {wanted.balancer_free}"
+            yield (
+                f"{subnet.id} has {subnet.free} free addresses, and a load balancer needs {wanted.balancer_free}: name a"
+                " larger subnet of the same zone"
+            )
         if not wanted.internal and not any(_leads_out(route, WORLD[4]) for route in subnet.routes):
             yield f"{subnet.id} has no route to an internet gateway: name a public subnet, or set front.internal"
         if wanted.ipv6 and not subnet.ipv6_blocks:
@@ -265,7 +270,7 @@ def is_inside(cidr: str, outer: str) -> bool:
 
 def _endpoints(vpc: Vpc, endpoints: Sequence[Endpoint]) -> Iterator[str]:
     if any(each.private_dns for each in endpoints) and not (vpc.dns_support and vpc.dns_hostnames):
-        yield "endpoints need its attributes enableDnsSupport and enableDnsHostnames: turn them on"
+        yield "interface endpoints need its attributes enableDnsSupport and enableDnsHostnames: turn both on"
     for each in endpoints:
         for there in vpc.endpoints:
             if (there.service, there.kind) == (each.service, each.kind) and not there.ours:

@@ -81,7 +81,7 @@ def check(seen: Seen, rules: Rules, *, vpc: str | None, version: str, drain: int
 
 def _unfit(seen: Seen, vpc: str | None, version: str, drain: int | None) -> Iterator[str]:
     if seen.kind != "application":
-        yield f"{seen.arn} is of a load balancer of type {seen.kind}, and only `application` has weights of this kind"
+        yield f"{seen.arn} belongs to a {seen.kind} load balancer: name a listener of an Application Load Balancer"
     if vpc is not None and seen.vpc != vpc:
         yield f"its load balancer is in {seen.vpc}, and the machines are in {vpc}: name its VPC in network.vpc.id"
     if version != "http1" and seen.protocol != "HTTPS":
@@ -89,7 +89,7 @@ def _unfit(seen: Seen, vpc: str | None, version: str, drain: int | None) -> Iter
     if drain is not None and drain < seen.drain:
         yield f"health.drain ({drain}) is less than the load balancer's idle timeout ({seen.idle_timeout}): raise it"
     if not seen.security_groups:
-        yield "its load balancer has no security group, so its machines could not let in its requests alone"
+        yield "its load balancer has no security group, which the machines could let in: add one to it"
 
 
 def _full(seen: Seen) -> Iterator[str]:
@@ -135,8 +135,8 @@ def _shadowing(seen: Seen, rules: Rules) -> Iterator[str]:
     for rule in seen.rules:
         if not rule.ours and rule.priority > rules.priority and _takes_all(ours, rule.hosts, rule.paths):
             yield (
-                f"the service takes all requests of rule {rule.arn}, which has priority {rule.priority}: is that what"
-                " you want?"
+                f"the service takes all requests of rule {rule.arn}, which has priority {rule.priority}: make sure that"
+                " this is intended"
             )
 
 

@@ -150,4 +150,4 @@ def test_nothing_in_an_existing_vpc_is_changed(stack: Stack, aws: Callable[[str]
         {"vpc": {**named, "machine_subnet_tags": {"tier": "db"}}, "endpoints": ["kmss"]}
     )
     refused = stack.run("preview", expected=1)
-    assert "machine subnets with the tags tier=db are in no zone" in refused
+    assert "none of its subnets has the tags tier=db: correct vpc.machine_subnet_tags" in refused
