@@ -193,8 +193,8 @@ def _balancer(wanted: Wanted, named: Named, vpc: Vpc, chosen: Chosen) -> Iterato
     for subnet in chosen.balancer:
         if subnet.free < wanted.balancer_free:
             yield (
-                f"{subnet.id} has {subnet.free} free addresses, and a load balancer needs {wanted.balancer_free}: name a"
-                " larger subnet of the same zone"
+                f"{subnet.id} has {subnet.free} free addresses, and a load balancer needs {wanted.balancer_free}: name"
+                " a larger subnet of the same zone"
             )
         if not wanted.internal and not any(_leads_out(route, WORLD[4]) for route in subnet.routes):
             yield f"{subnet.id} has no route to an internet gateway: name a public subnet, or set front.internal"
