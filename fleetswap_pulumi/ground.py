@@ -5,7 +5,7 @@ It is all decided before the first resource is declared, and everything that is 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,12 +19,24 @@ from fleetswap_pulumi.network_settings import EgressRule, VpcSettings
 from fleetswap_pulumi.place import Place
 from fleetswap_pulumi.settings import Settings
 
+HTTPS = (443, 443)
+"""The ports of a rule that lets machines out to a gateway endpoint (see `network_groups`)."""
+
 
 class Networks(Protocol):
     """What AWS says of networks; implemented by `fleetswap.aws.network.Networks`."""
 
     def endpoint_services(self, names: Collection[str]) -> tuple[Service, ...]:
         """Those of the endpoint services that the region has."""
+
+    def groups(self, ids: Collection[str]) -> Mapping[str, str]:
+        """The VPCs of those of the security groups that there are."""
+
+    def own_vpcs(self) -> frozenset[str]:
+        """The VPCs that this stack made."""
+
+    def prefix_lists(self, ids: Collection[str]) -> Mapping[str, str]:
+        """The services of those of the prefix lists that are AWS's."""
 
     def vpc(self, vpc_id: str, groups: Collection[str]) -> Vpc | None:
         """A VPC, and the VPCs of these security groups."""
@@ -64,11 +76,13 @@ def _own(settings: Settings, here: Place, networks: Networks, *, needs_kms: bool
     zones = tuple(f"{region}{zone}" for zone in network.zones)
     division = subnets.divide(network.cidr, network.zones, network.layout)
     choice = _endpoints(endpoints.with_kms(asked.endpoints, needs_kms=needs_kms), region, zones, networks)
-    problems = list(choice.problems)
-    named = {*settings.machine.security_groups, *(rule.security_group for rule in asked.egress)} - {None}
-    if named and not here.ledger.entries:
+    problems = [*choice.problems, *_doubled(asked.egress, choice.endpoints, networks)]
+    named = sorted({*settings.machine.security_groups, *_groups_of(asked.egress)})
+    if named and here.ledger.entries:
+        problems += _own_groups(settings, networks.groups(named), networks)
+    elif named:
         problems.append(
-            f"the security groups {', '.join(sorted(map(str, named)))} cannot be in the stack's own VPC, which this"
+            f"the security groups {', '.join(named)} cannot be in the stack's own VPC, which this"
             " deploy creates: name an existing VPC in network.vpc, or deploy without them first"
         )
     if network.layout == subnets.HALVES:
@@ -100,6 +114,28 @@ def _own(settings: Settings, here: Place, networks: Networks, *, needs_kms: bool
     )
 
 
+def _own_groups(settings: Settings, known: Mapping[str, str], networks: Networks) -> Iterator[str]:
+    """What is wrong with the security groups that the settings name, for a VPC of the stack's own."""
+    members = settings.machine.security_groups
+    own = networks.own_vpcs() if members else frozenset()
+    yield from existing.wrong_groups(members, _groups_of(settings.network.egress), known, own)
+
+
+def _groups_of(egress: tuple[EgressRule, ...]) -> tuple[str, ...]:
+    return tuple(rule.security_group for rule in egress if rule.security_group is not None)
+
+
+def _doubled(egress: tuple[EgressRule, ...], chosen: tuple[Endpoint, ...], networks: Networks) -> Iterator[str]:
+    """Rules that a gateway endpoint brings as well: only AWS knows whose a prefix list is."""
+    allowed = [
+        rule.prefix_list
+        for rule in egress
+        if rule.prefix_list is not None and rule.protocol == "tcp" and HTTPS in rule.ranges
+    ]
+    if allowed and any(each.kind == endpoints.GATEWAY for each in chosen):
+        yield from endpoints.doubled_rules(chosen, allowed, networks.prefix_lists(allowed))
+
+
 def _endpoints(names: tuple[str, ...], region: str, zones: tuple[str, ...], networks: Networks) -> Choice:
     if not names:
         return Choice()
@@ -111,7 +147,7 @@ def _existing(
     settings: Settings, named: VpcSettings, here: Place, networks: Networks, addresses: int, *, needs_kms: bool
 ) -> Ground:
     asked = settings.network
-    destinations = [rule.security_group for rule in asked.egress if rule.security_group is not None]
+    destinations = _groups_of(asked.egress)
     vpc = networks.vpc(named.id, sorted({*settings.machine.security_groups, *destinations}))
     if vpc is None:
         raise InputError(
@@ -127,13 +163,14 @@ def _existing(
         balancer_free=subnets.BALANCER_FREE if here.ledger.live is None else 0,
         cidrs=tuple(rule.cidr for rule in asked.egress if rule.cidr is not None),
         prefix_lists=tuple(rule.prefix_list for rule in asked.egress if rule.prefix_list is not None),
-        destinations=tuple(destinations),
+        destinations=destinations,
         groups=settings.machine.security_groups,
         needs_kms=needs_kms,
     )
     chosen = existing.choose(wanted, vpc)
     choice = _endpoints(asked.endpoints, settings.region, chosen.zones, networks) if chosen.machine else Choice()
-    existing.check(wanted, vpc, chosen, choice.endpoints, choice.problems)
+    problems = (*choice.problems, *_doubled(asked.egress, choice.endpoints, networks))
+    existing.check(wanted, vpc, chosen, choice.endpoints, problems)
     return Ground(chosen.zones, choice.endpoints, chosen=chosen, egress=asked.egress, ipv6=asked.ipv6, vpc=named.id)
 
 

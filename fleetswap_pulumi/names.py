@@ -57,7 +57,8 @@ def _ports(value: str) -> str:
     first, _, last = value.partition("-")
     if not 0 <= int(first) <= int(last or first) <= MAX_PORT:
         raise ValueError(f"{value} is not a port or a range of ports from 0 to {MAX_PORT}")
-    return value
+    # One spelling of each, or AWS and Pulumi would find the same rule twice where we do not.
+    return str(int(first)) if int(first) == int(last or first) else f"{int(first)}-{int(last)}"
 
 
 def _number(value: object) -> object:

@@ -177,7 +177,8 @@ class NetworkSettings(Strict):
             raise ValueError(f"{value} is an IPv6 CIDR block: name an IPv4 one (`ipv6` adds AWS's own)")
         if not 16 <= network.prefixlen <= 24:
             raise ValueError(f"the prefix is /{network.prefixlen}, and AWS and two zones need one from /16 to /24")
-        if network.is_loopback or network.is_link_local or network.is_multicast or network.is_reserved:
+        loose = network.is_loopback or network.is_link_local or network.is_multicast or network.is_reserved
+        if loose or is_inside(value, "0.0.0.0/8"):  # of no host (RFC 1122, 3.2.1.3)
             raise ValueError(f"{value} is not a network for hosts: use a private range, such as 10.66.0.0/16")
         return value
 

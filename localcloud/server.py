@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from localcloud import admin, control
-from localcloud.authorization.gate import Gate
+from localcloud.authorization.gate import OF_MACHINE, Gate
 from localcloud.authorization.record import Record
 from localcloud.ebs.store import SnapshotStore
 from localcloud.faults import calls
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 TICK_SECONDS = 0.25
+
+MOTO_PREFIX = "/moto-api"
+"""Where moto lets anybody reset everything. AWS has no such thing."""
 
 # Moto reads these when it makes a backend: no invented AMIs (loading them takes seconds), no credentials of the user.
 ENVIRONMENT = {
@@ -197,10 +200,14 @@ class LocalCloud:
         return self._injector(environ, start_response)
 
     def _api(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """AWS's services without `admin`, for the machines."""
+        """AWS's services without `admin`, for the machines. None of them is the account's root."""
+        environ[OF_MACHINE] = True
         return self._injector(environ, start_response)
 
     def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"].startswith(MOTO_PREFIX):
+            start_response("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"Not found\n"]
         if calls.service(environ) == "ebs":
             return self._control.ebs(environ, start_response)
         with LOCK:

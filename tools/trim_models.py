@@ -19,6 +19,7 @@ KEPT = (
     "DeleteTags",
     "DescribeAvailabilityZones",
     "DescribeInstanceTypeOfferings",
+    "DescribePrefixLists",
     "DescribeRouteTables",
     "DescribeSecurityGroups",
     "DescribeSnapshots",

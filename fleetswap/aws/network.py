@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fleetswap.aws.errors import explained
+from fleetswap.domain import tags
 from fleetswap.domain.network.endpoints import Service
 from fleetswap.domain.network.existing import Present, Route, Subnet, Vpc
 
@@ -84,8 +85,6 @@ class Networks:
             subnets = _all(ec2, "describe_subnets", "Subnets", "vpc-id", [vpc_id])
         with explained("ec2:DescribeVpcEndpoints", region):
             endpoints = _all(ec2, "describe_vpc_endpoints", "VpcEndpoints", "vpc-id", [vpc_id])
-        with explained("ec2:DescribeSecurityGroups", region):
-            known = _all(ec2, "describe_security_groups", "SecurityGroups", "group-id", groups) if groups else []
         return Vpc(
             id=vpc_id,
             region=region,
@@ -95,8 +94,31 @@ class Networks:
             endpoints=tuple(
                 self._present(each) for each in endpoints if str(each.get("State", "")).lower() not in GONE
             ),
-            groups={str(each["GroupId"]): str(each["VpcId"]) for each in known},
+            groups=self.groups(groups),
         )
+
+    def groups(self, ids: Collection[str]) -> Mapping[str, str]:
+        """The VPCs of those of the security groups that there are. Raises `TryAgain` or `CloudError`."""
+        if not ids:
+            return {}
+        with explained("ec2:DescribeSecurityGroups", self._cloud.region):
+            known = _all(self._cloud.small_ec2(), "describe_security_groups", "SecurityGroups", "group-id", ids)
+        return {str(each["GroupId"]): str(each["VpcId"]) for each in known}
+
+    def own_vpcs(self) -> frozenset[str]:
+        """The VPCs that this stack made. Raises `TryAgain` or `CloudError`."""
+        with explained("ec2:DescribeVpcs", self._cloud.region):
+            found = _all(self._cloud.small_ec2(), "describe_vpcs", "Vpcs", f"tag:{tags.STACK}", [self._stack])
+        return frozenset(str(each["VpcId"]) for each in found)
+
+    def prefix_lists(self, ids: Collection[str]) -> Mapping[str, str]:
+        """The services of those of the prefix lists that are AWS's (DescribePrefixLists).
+
+        Raises `TryAgain` or `CloudError`.
+        """
+        with explained("ec2:DescribePrefixLists", self._cloud.region):
+            found = _all(self._cloud.small_ec2(), "describe_prefix_lists", "PrefixLists", "prefix-list-id", ids)
+        return {str(each["PrefixListId"]): str(each["PrefixListName"]) for each in found}
 
     def _present(self, endpoint: Mapping[str, Any]) -> Present:
         return Present(
@@ -104,7 +126,7 @@ class Networks:
             service=str(endpoint["ServiceName"]),
             kind=str(endpoint["VpcEndpointType"]),
             private_dns=bool(endpoint.get("PrivateDnsEnabled")),
-            ours=_tags(endpoint).get("fleetswap:stack") == self._stack,
+            ours=_tags(endpoint).get(tags.STACK) == self._stack,
         )
 
 
@@ -135,6 +157,7 @@ def _subnet(subnet: Mapping[str, Any], tables: list[dict[str, Any]]) -> Subnet:
         public=bool(subnet.get("MapPublicIpOnLaunch")),
         ipv6=bool(subnet.get("AssignIpv6AddressOnCreation")),
         ipv6_blocks=tuple(blocks),
+        ipv6_only=bool(subnet.get("Ipv6Native")),
     )
 
 

@@ -31,6 +31,8 @@ _UNSIGNED: Final = frozenset({"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"}
 """What AWS takes without a signature: another proof is in the request (STS API reference)."""
 VPC_ENDPOINT: Final = "localcloud.vpc_endpoint"
 """In the WSGI environment of a request that came through a VPC endpoint: its id."""
+OF_MACHINE: Final = "localcloud.of_machine"
+"""In the WSGI environment of every request of a machine. A machine has no key but those that it was given."""
 
 
 class Gate:
@@ -85,6 +87,8 @@ def _caller(signed: Signed | None, environ: WSGIEnvironment) -> Caller:
         environ["HTTP_AUTHORIZATION"] = signed.header  # by which moto finds the service and the account
     with LOCK:
         caller = callers.of(signed)
+    if signed is not None and caller.root and environ.get(OF_MACHINE):
+        raise callers.Rejected(callers.INVALID)
     # The body is read without the lock: a slow client must hold up nobody else.
     if signed is not None and caller.secret and not signature.genuine(signed, caller.secret, environ):
         raise callers.Rejected(WRONG_SIGNATURE)

@@ -85,8 +85,14 @@ def _authorize(response: Moto, add: Callable[..., Moto]) -> Moto:
     for asked in response._get_param("IpPermissions", []):
         _check_ports(asked)
         _check_prefix_lists(response.ec2_backend, asked)
-    made = [rule for asked in response._process_rules_from_querystring() for rule in add(**asked)[0]]
+    made = [rule for asked in response._process_rules_from_querystring() for rule in add(**_whole(asked))[0]]
     return ActionResult({"Return": True, "SecurityGroupRules": [_told(rule) for rule in made]})
+
+
+def _whole(asked: dict[str, Any]) -> dict[str, Any]:
+    """A protocol that has no ports has none in its rules (IpPermission, FromPort); moto stumbles over that."""
+    ports = {name: "-1" for name in ("from_port", "to_port") if asked.get(name) is None}
+    return {**asked, **(ports if asked["ip_protocol"] != ALL else {})}
 
 
 def _check_ports(asked: dict[str, Any]) -> None:

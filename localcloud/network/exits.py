@@ -13,6 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from localcloud.authorization import signature
 from localcloud.authorization.gate import VPC_ENDPOINT
 from localcloud.http_server import LoopbackServer
 from localcloud.network.reading import host_names
@@ -92,6 +93,10 @@ class Outside:
             host = _host(environ)
             if host != hosts[0] and not host.endswith(suffixes):
                 return _answer(start_response, "403 Forbidden", f"{name} is no endpoint for {host}.")
+            # Who signs for another service is answered by that one here: AWS compares both.
+            signed = signature.read(environ)
+            if signed is not None and signed.service not in hosts[0].split("."):
+                return _answer(start_response, "403 Forbidden", f"{name} is no endpoint for {signed.service}.")
             environ[VPC_ENDPOINT] = name
             return self._api(environ, start_response)
 
@@ -124,6 +129,8 @@ class Outside:
         """The certificate for the name that a client asks for (PEP 447's successor: ssl.SSLContext.sni_callback)."""
         if name:
             if name not in self._contexts:
+                if len(self._contexts) >= REMEMBERED:
+                    self._contexts.clear()
                 self._contexts[name] = self._authority.context((name,))
             connection.context = self._contexts[name]
         return None

@@ -30,7 +30,7 @@ from localcloud.network.frames import (
     mac,
     text,
 )
-from localcloud.network.verdict import HTTP, Judge, Packet, Passes, Rejected
+from localcloud.network.verdict import HTTP, LOOPBACK, Judge, Packet, Passes, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +44,15 @@ HOST_MAC = bytes.fromhex("525500000002")
 _ECHO = 8
 _SEGMENT = frozenset({TCP, UDP})
 _NATS = range(32_768, 60_999)
+REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
 class World:
-    """What all guests share at one moment. `verdicts` are remembered: a load balancer's flows are alike."""
+    """What all guests share at one moment. `verdicts` are remembered: a load balancer's flows are alike.
+
+    At most `REMEMBERED` of them, or a guest that tries every address would fill this computer's memory.
+    """
 
     topology: Topology
     judge: Judge
@@ -61,6 +65,12 @@ class World:
         """The world of a topology."""
         callers = {(instance, port): balancers for instance, port, balancers in topology.callers}
         return cls(topology, Judge(topology), callers, dict(topology.ranges), {})
+
+    def remember(self, asked: tuple[str, int, bytes, int], verdict: Passes | Rejected) -> None:
+        """Keep a verdict."""
+        if len(self.verdicts) >= REMEMBERED:
+            self.verdicts.clear()
+        self.verdicts[asked] = verdict
 
 
 class Guest:
@@ -170,7 +180,7 @@ class Guest:
         verdict = self._world.verdicts.get(asked)
         if verdict is None:
             verdict = self._world.judge.leaves(self.interface, Packet(protocol, text(target), port))
-            self._world.verdicts[asked] = verdict
+            self._world.remember(asked, verdict)
         if isinstance(verdict, Rejected):
             self._reject(frame, verdict.reason)
         elif verdict.port is not None:
@@ -183,7 +193,7 @@ class Guest:
         if peer is not None:
             if peer is not self:
                 self._to_peer(frame, name, peer, now)
-        elif target.owner.startswith("127."):  # a load balancer: its name is where it listens on this computer
+        elif target.owner.startswith(LOOPBACK):  # at one of its listeners: the verdict knows no others
             self._to_host(frame, name, ip(target.owner), int.from_bytes(frame[36:38], "big"), now)
         else:
             self._reject(frame, f"{target.owner} does not run")
@@ -257,7 +267,7 @@ class Guest:
             verdict = self._world.verdicts.get(asked)
             if verdict is None:
                 verdict = self._world.judge.between(node, self.interface, Packet(TCP, self.interface.address, port))
-                self._world.verdicts[asked] = verdict
+                self._world.remember(asked, verdict)
             found = node, verdict
             if isinstance(verdict, Passes):
                 break

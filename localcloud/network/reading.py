@@ -89,6 +89,7 @@ def read() -> tuple[Topology, Exits]:
                 if one.owner_id == "AWS" and lists.get(one.id)
             ),
             names=tuple(_names(ec2, endpoints, interfaces)),
+            listeners=tuple(sorted(_listeners(elbv2))),
         )
         return topology, Exits({one.id: one.service_name for one in endpoints}, frozenset(public))
 
@@ -174,6 +175,12 @@ def _nodes(elbv2: Moto) -> Iterator[Interface]:
             name = f"{balancer.dns_name}/{subnet.id}"
             hardware = "0a:00:" + ":".join(f"{byte:02x}" for byte in zlib.crc32(name.encode()).to_bytes(4, "big"))
             yield Interface(name, balancer.dns_name, "", hardware, subnet.id, tuple(balancer.security_groups or ()))
+
+
+def _listeners(elbv2: Moto) -> Iterator[tuple[str, int]]:
+    for balancer in elbv2.load_balancers.values():
+        for listener in balancer.listeners.values():
+            yield balancer.dns_name, int(listener.port)
 
 
 def _placed(interfaces: Iterable[Interface], cidrs: Mapping[str, str]) -> list[Interface]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from localcloud.network.topology import Interface
 
 QUIET_SECONDS: Final = 30.0
+MOST: Final = 1000
+"""Lines in a time of `QUIET_SECONDS`: a guest that tries every address must not hold up the others' packets."""
 LONGEST: Final = 1 << 20  # bytes; then the file becomes `.1`, and that one goes
 TOLD: Final = 20  # lines that `tail` gives
 _ACCOUNT: Final = "123456789012"  # moto's own
@@ -29,6 +31,7 @@ class Record:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._told: dict[bytes, float] = {}
+        self._swept = 0.0
 
     def reject(self, interface: Interface, name: bytes, reason: str) -> None:
         """Tell of a flow that begins with a packet of the key `name` (`frames.key`), seen at an interface."""
@@ -37,7 +40,10 @@ class Record:
         known = name[:9] + name[11:13] + f"{interface.id} {reason}".encode()
         if now - self._told.get(known, 0.0) < QUIET_SECONDS:
             return
-        if len(self._told) > 1000:
+        if len(self._told) >= MOST:
+            if now - self._swept < QUIET_SECONDS:
+                return
+            self._swept = now
             self._told = {one: at for one, at in self._told.items() if now - at < QUIET_SECONDS}
         self._told[known] = now
         ends = f"{text(name[1:5])} {text(name[5:9])} {source_port} {port} {name[0]}"

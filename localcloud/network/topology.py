@@ -114,7 +114,8 @@ class Machine:
 class Topology:
     """Everything at one moment. `names` are the DNS names of each VPC with their addresses.
 
-    `callers` are the load balancers that send requests to a port of an instance. `exits` belong to endpoints, by their
+    `listeners` are the ports of load balancers, by their names in the DNS. `callers` are the load balancers that send
+    requests to a port of an instance. `exits` belong to endpoints, by their
     ids, and to what has a public address, by that address. `prefix_lists` are by id; `ranges`
     are an address of each service that gateway endpoints lead to.
     """
@@ -128,5 +129,6 @@ class Topology:
     ranges: tuple[tuple[str, str], ...] = ()
     exits: tuple[tuple[str, Exit], ...] = ()
     names: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    listeners: tuple[tuple[str, int], ...] = ()
     callers: tuple[tuple[str, int, tuple[str, ...]], ...] = ()
     machines: tuple[Machine, ...] = ()

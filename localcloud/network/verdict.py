@@ -26,6 +26,11 @@ EPHEMERAL = (1024, 65_535)
 
 HTTP, HTTPS = 80, 443
 
+LOOPBACK = "127."
+"""What the names of load balancers begin with: where they listen on this computer."""
+
+PREFIX_LIST = "pl-"
+
 
 @dataclass(frozen=True)
 class Packet:
@@ -60,6 +65,7 @@ class Judge:
         self._nats = {nat.id: nat for nat in topology.nats}
         self._prefix_lists = dict(topology.prefix_lists)
         self._exits = dict(topology.exits)
+        self._listeners = frozenset(topology.listeners)
         self._at = {(self._subnets[one.subnet].vpc, one.address): one for one in topology.interfaces}
         self._owned: dict[str, list[Interface]] = {}
         for one in topology.interfaces:
@@ -105,10 +111,19 @@ class Judge:
                     return Rejected(refused)
         if not self._lets(target.groups, "ingress", packet, source.address, source.groups):
             return Rejected(f"no ingress rule of {_told(target.groups)} of {target.owner}")
+        return self._at_port(target, packet)
+
+    def _at_port(self, target: Interface, packet: Packet) -> Passes | Rejected:
+        """Whether something at an interface takes a flow that is allowed. What a machine takes, it decides itself."""
         if target.owner in self._exits:  # an endpoint
             if (packet.protocol, packet.port) != (PROTOCOLS["tcp"], HTTPS):
                 return Rejected(f"{target.owner} takes TCP at port {HTTPS} only")
             return Passes(target, self._exits[target.owner].tls)
+        if target.owner.startswith(LOOPBACK) and (
+            packet.protocol != PROTOCOLS["tcp"] or (target.owner, packet.port) not in self._listeners
+        ):
+            # Whatever else of this computer listens there is no part of the VPC.
+            return Rejected(f"the load balancer {target.owner} has no listener there")
         return Passes(target)
 
     def _out(self, source: Interface, route: str, packet: Packet) -> Passes | Rejected:
@@ -149,7 +164,8 @@ class Judge:
         """Where the most specific route leads."""
         found: tuple[int, str] | None = None
         for route in subnet.routes:
-            for cidr in self._prefix_lists.get(route.destination, (route.destination,)):
+            listed = route.destination.startswith(PREFIX_LIST)  # one that is not known has IPv6 blocks only
+            for cidr in self._prefix_lists.get(route.destination, () if listed else (route.destination,)):
                 length = int(cidr.partition("/")[2])
                 if (found is None or length > found[0]) and _within(address, cidr):
                     found = length, route.target

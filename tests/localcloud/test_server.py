@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import pytest
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localcloud.server import LocalCloud
+    from tests.localcloud.clients import Clients
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -41,6 +43,41 @@ def test_the_command_line_does_not_wait_for_moto() -> None:
     """Each `make` would take two seconds longer, only to ask whether a local cloud runs."""
     look = "import sys, localcloud.__main__; print(sorted({'boto3', 'botocore', 'moto'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "motoapi.amazonaws.com", "kms.us-east-1.amazonaws.com"])
+def test_nobody_reaches_what_moto_adds_to_aws(cloud: LocalCloud, clients: Clients, host: str) -> None:
+    """Whoever has any key at all, a machine too, would delete the whole account with one request."""
+    vpcs = len(clients.ec2.describe_vpcs()["Vpcs"])
+    clients.ec2.create_vpc(CidrBlock="10.0.0.0/16")
+    connection = http.client.HTTPConnection("127.0.0.1", cloud.port, timeout=10)
+    signed = "AWS4-HMAC-SHA256 Credential=local/20261126/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=00"
+    connection.request("POST", "/moto-api/reset", headers={"Host": host, "Authorization": signed})
+    assert connection.getresponse().status == 404
+    connection.close()
+    assert len(clients.ec2.describe_vpcs()["Vpcs"]) == vpcs + 1
+
+
+def test_a_machine_is_not_the_account_s_root(cloud: LocalCloud) -> None:
+    """A machine without a role would do everything, under a key that nobody gave it."""
+    said: list[str] = []
+    asked = b"Action=GetCallerIdentity&Version=2011-06-15"
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/",
+        "CONTENT_TYPE": "application/x-www-form-urlencoded",
+        "CONTENT_LENGTH": str(len(asked)),
+        "wsgi.input": BytesIO(asked),
+        "HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 Credential=local/20261126/us-east-1/sts/aws4_request,"
+        " SignedHeaders=host, Signature=00",
+    }
+
+    def start(status: str, *_: object) -> Any:
+        said.append(status)
+
+    answer = b"".join(cloud._api(environ, start))
+    assert said[0].startswith("403")
+    assert b"InvalidClientTokenId" in answer
 
 
 def test_it_starts_once_and_stops_with_its_children(tmp_path: Path) -> None:

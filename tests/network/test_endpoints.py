@@ -10,6 +10,7 @@ from fleetswap.domain.network.endpoints import (
     Endpoint,
     Service,
     choose,
+    doubled_rules,
     service_names,
     with_kms,
 )
@@ -32,6 +33,14 @@ def test_names_mean_what_the_region_has() -> None:
         Endpoint(OTHERS.name, OTHERS.name, INTERFACE, ("eu-central-1b",)),
     )
     assert choice.endpoints[2].label == "com-amazonaws-vpce-eu-central-1-vpce-svc-1"
+
+
+def test_a_prefix_list_is_named_once() -> None:
+    """AWS would refuse the rule that both the endpoint and `egress` ask for."""
+    chosen = choose(["kms", "s3"], "eu-central-1", ZONES, ALL).endpoints
+    services = {"pl-1": S3.name, "pl-2": "com.amazonaws.eu-central-1.dynamodb", "pl-4": KMS.name}
+    (told,) = doubled_rules(chosen, ["pl-1", "pl-2", "pl-3", "pl-4"], services)
+    assert told.startswith("pl-1 is the prefix list of the endpoint s3")
 
 
 def test_an_interface_is_what_a_service_without_a_gateway_has() -> None:

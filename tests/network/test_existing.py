@@ -111,6 +111,16 @@ def test_subnets_are_those_with_all_the_tags() -> None:
             "subnet-p2 has 7 free addresses, and a load balancer needs 8: name a larger subnet",
         ),
         (replace(WANTED, ipv6=True), VPC, "subnet-p1 has no IPv6 CIDR block"),
+        (
+            WANTED,
+            replace(VPC, subnets=(MACHINES[0], replace(MACHINES[1], ipv6_only=True), *BALANCER)),
+            "subnet-m2 is for IPv6 only, and machines and load balancer need IPv4",
+        ),
+        (
+            WANTED,
+            replace(VPC, subnets=(*MACHINES, BALANCER[0], replace(BALANCER[1], ipv6_only=True))),
+            "subnet-p2 is for IPv6 only",
+        ),
         (replace(WANTED, groups=("sg-3",)), VPC, "the security group sg-3 does not exist"),
         (replace(WANTED, destinations=("sg-3",)), VPC, "the security group sg-3 does not exist"),
         (
@@ -161,6 +171,9 @@ def test_what_an_existing_balancer_has_is_not_asked_for() -> None:
         ("10.1.0.0/16", (LOCAL, Route("10.0.0.0/8", "tgw-1")), True),
         ("8.8.8.0/24", NAT, True),
         ("8.8.8.0/24", IGW, False),  # without a public address nothing comes back
+        ("10.1.2.0/24", (*NAT, Route("10.1.0.0/16", "pcx-1", active=False)), False),  # the most specific one counts
+        ("10.1.2.0/24", (*NAT, Route("10.1.2.0/28", "pcx-1", active=False)), True),
+        ("8.8.8.0/24", (*NAT, Route("8.0.0.0/8", "igw-1")), False),
         ("0.0.0.0/0", (LOCAL,), False),
         ("0.0.0.0/0", (LOCAL, Route("pl-1", "vpce-1")), False),
         ("2000::/3", NAT, False),

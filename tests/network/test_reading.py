@@ -61,6 +61,21 @@ def test_a_vpc_is_read_with_all_that_is_in_it(cloud: LocalCloud, clients: Client
     assert (found[one].public, found[one].ipv6, found[one].ipv6_blocks) == (False, False, ())
 
 
+def test_groups_vpcs_and_prefix_lists_are_found(cloud: LocalCloud, clients: Clients) -> None:
+    """A group that exists would be refused, or one of another VPC be taken for the stack's own."""
+    network, reader = clients.network(), networks(cloud)
+    assert reader.groups([]) == {}
+    assert reader.groups([network.group, "sg-0a1b2c3d4e5f60718"]) == {network.group: network.vpc}
+    assert reader.own_vpcs() == frozenset()
+    clients.ec2.create_tags(Resources=[network.vpc], Tags=[{"Key": "fleetswap:stack", "Value": "shop/prod"}])
+    assert reader.own_vpcs() == {network.vpc}
+    lists = clients.ec2.describe_prefix_lists()["PrefixLists"]
+    s3 = {each["PrefixListName"]: each["PrefixListId"] for each in lists}["com.amazonaws.us-east-1.s3"]
+    own: Any = {"PrefixListName": "own", "MaxEntries": 1, "AddressFamily": "IPv4"}
+    ours = clients.ec2.create_managed_prefix_list(**own)["PrefixList"]["PrefixListId"]
+    assert reader.prefix_lists([s3, ours]) == {s3: "com.amazonaws.us-east-1.s3"}
+
+
 def test_a_vpc_that_is_not_there_is_none(cloud: LocalCloud) -> None:
     """A traceback would be the answer to a misspelt ID."""
     assert networks(cloud).vpc("vpc-0a1b2c3d4e5f60718", []) is None

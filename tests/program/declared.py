@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -121,6 +121,23 @@ class Around:
 
     services: tuple[Service, ...] = ()
     existing: Vpc | None = None
+    known: Mapping[str, str] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
+    lists: Mapping[str, str] = field(default_factory=dict)
+
+    def groups(self, ids: Collection[str]) -> Mapping[str, str]:
+        """Those of its groups."""
+        assert ids
+        return {each: vpc for each, vpc in self.known.items() if each in ids}
+
+    def own_vpcs(self) -> frozenset[str]:
+        """Its VPCs of the stack."""
+        return self.own
+
+    def prefix_lists(self, ids: Collection[str]) -> Mapping[str, str]:
+        """Those of its prefix lists."""
+        assert ids
+        return {each: service for each, service in self.lists.items() if each in ids}
 
     def endpoint_services(self, names: Collection[str]) -> tuple[Service, ...]:
         """Those of its services."""

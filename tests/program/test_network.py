@@ -51,7 +51,9 @@ INTO = {
 
 
 def deployed(network: dict[str, Any] | None = None, **changes: Any) -> Program:
-    around = Around(SERVICES, changes.pop("existing", None))
+    around = replace(
+        changes.pop("around", Around(known={GROUP: VPC})), services=SERVICES, existing=changes.pop("existing", None)
+    )
     ledger = changes.pop("ledger", None)
     return declare(local("1", network=network or {}, **changes), around=around, ledger=ledger)
 
@@ -317,6 +319,53 @@ def test_a_vpc_that_does_not_suit_is_told_whole() -> None:
     ):
         assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("known", "own", "told"),
+    [
+        ({}, set(), f"the security group {GROUP} does not exist in this account and region"),
+        (
+            {GROUP: VPC},
+            set(),
+            f"{GROUP} belongs to {VPC}, and machines can only be in groups of the stack's own",
+        ),
+        ({GROUP: VPC}, {"vpc-1"}, f"{GROUP} belongs to {VPC}, and machines can only be in groups of vpc-1"),
+        ({GROUP: VPC}, {VPC}, ""),
+    ],
+)
+def test_groups_of_machines_must_be_in_a_vpc_of_the_stack_s_own(
+    known: dict[str, str], own: set[str], told: str
+) -> None:
+    """The release's machines could not be launched, long after the deploy has begun."""
+    around, ledger = Around(known=known, own=frozenset(own)), deployed().outputs["ledger"]
+    if not told:
+        assert deployed(around=around, ledger=ledger, machine={"security_groups": [GROUP]})
+        return
+    with pytest.raises(InputError, match="fleetswap:network: nothing was changed: the security group") as caught:
+        deployed(around=around, ledger=ledger, machine={"security_groups": [GROUP]})
+    assert told in str(caught.value)
+
+
+def test_a_destination_must_exist_and_may_be_elsewhere() -> None:
+    """AWS would refuse the rule half-way through the deploy; or a database in a peered VPC be refused here."""
+    to = {"egress": [{"security_group": GROUP, "ports": [5432]}]}
+    ledger = deployed().outputs["ledger"]
+    with pytest.raises(InputError, match=f"{GROUP} does not exist"):
+        deployed(to, around=Around(), ledger=ledger)
+    assert deployed(to, ledger=ledger)
+
+
+@pytest.mark.parametrize("vpc", [{}, {"vpc": INTO}])
+def test_what_a_gateway_endpoint_brings_is_not_named_again(vpc: dict[str, Any]) -> None:
+    """AWS would refuse the second rule (InvalidPermission.Duplicate), half-way through the deploy."""
+    around = Around(lists={"pl-0a1b2c3d": "com.amazonaws.us-east-1.s3"})
+    given: dict[str, Any] = {**vpc, "endpoints": ["s3", "kms"]}
+    rule = {"prefix_list": "pl-0a1b2c3d", "ports": [443]}
+    with pytest.raises(InputError, match="pl-0a1b2c3d is the prefix list of the endpoint s3, which brings its rule"):
+        deployed({**given, "egress": [rule]}, around=around, existing=EXISTING)
+    for other in ({**rule, "ports": [80]}, {**rule, "protocol": "udp"}, {**rule, "prefix_list": "pl-1a1b2c3d"}):
+        assert deployed({**given, "egress": [other]}, around=around, existing=EXISTING)
 
 
 def test_an_endpoint_that_is_there_is_not_made_again() -> None:

@@ -74,6 +74,12 @@ def test_a_private_destination_needs_none(cidr: str) -> None:
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": ["http"]}]}, "egress[0].ports[0]: must be a port or a range"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": [True]}]}, "egress[0].ports[0]: must be text"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": [1, 1]}]}, "egress[0].ports: names 1 twice"),
+        ({"egress": [{"cidr": "10.0.0.0/8", "ports": ["8000-8000", 8000]}]}, "egress[0].ports: names 8000 twice"),
+        (
+            {"egress": [{"cidr": "10.0.0.0/8", "ports": [each]} for each in ("0443", 443)]},
+            "egress: names 10.0.0.0/8 tcp 443 twice",
+        ),
+        ({"cidr": "0.0.0.0/16"}, "cidr: 0.0.0.0/16 is not a network for hosts"),
         ({"egress": [{"cidr": "10.0.0.0/8", "ports": [1]}] * 2}, "egress: names 10.0.0.0/8 tcp 1 twice"),
         (
             {"egress": [{"security_group": "web", "ports": [1]}]},

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fleetswap.domain.errors import InputError
-from tests.program.declared import Credentials, Declared, Program, declare
+from tests.program.declared import Around, Credentials, Declared, Program, declare
 
 pytestmark = pytest.mark.nix
 
@@ -160,7 +160,9 @@ def test_machines_are_reached_by_the_load_balancer_only(first: Program) -> None:
 def test_machines_can_have_security_groups_of_others(first: Program) -> None:
     """A database that lets in members of a group would refuse the machines; or it would change what runs."""
     group = "sg-0a1b2c3d4e5f60718"
-    program = declare(local("1", machine={"security_groups": [group]}), ledger=first.outputs["ledger"])
+    around = Around(known={group: "vpc-1"}, own=frozenset({"vpc-1"}))
+    given = local("1", machine={"security_groups": [group]})
+    program = declare(given, ledger=first.outputs["ledger"], around=around)
     (live,), (new,) = releases(first), set(releases(program)) - set(releases(first))
     assert program.one("LaunchTemplate", new).inputs["vpcSecurityGroupIds"] == ["web-machines-id", group]
     assert program.one("LaunchTemplate", live).inputs["vpcSecurityGroupIds"] == ["web-machines-id"]

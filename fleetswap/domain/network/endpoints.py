@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 GATEWAY = "Gateway"
@@ -89,6 +89,20 @@ def choose(names: Sequence[str], region: str, zones: Sequence[str], offered: Col
         else:
             found.append(Endpoint(name, service.name, service.kind))
     return Choice(tuple(found), (*problems, *_doubled(found)))
+
+
+def doubled_rules(
+    endpoints: Collection[Endpoint], allowed: Collection[str], services: Mapping[str, str]
+) -> Iterator[str]:
+    """Prefix lists that `egress` names although an endpoint brings the same rule, which AWS refuses to have twice.
+
+    `allowed` are those that it names with TCP at port 443 alone, `services` the services of prefix lists by their IDs.
+    """
+    by_service = {each.service: each.name for each in endpoints if each.kind == GATEWAY}
+    for each in allowed:
+        name = by_service.get(services.get(each, ""))
+        if name is not None:
+            yield f"{each} is the prefix list of the endpoint {name}, which brings its rule: remove it from `egress`"
 
 
 def _service(name: str, region: str, offered: Collection[Service]) -> Service | None:

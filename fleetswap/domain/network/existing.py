@@ -6,7 +6,7 @@ Nothing here changes a VPC, and all that is wrong is reported at once, before th
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fleetswap.domain.errors import InputError
@@ -45,6 +45,7 @@ class Subnet:
     public: bool = False
     ipv6: bool = False
     ipv6_blocks: tuple[str, ...] = ()
+    ipv6_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def check(wanted: Wanted, vpc: Vpc, chosen: Chosen, endpoints: Sequence[Endpoint
         *found,
         *_machines(wanted, vpc, chosen),
         *(() if wanted.balancer is None else _balancer(wanted, wanted.balancer, vpc, chosen)),
-        *_groups(wanted, vpc),
+        *wrong_groups(wanted.groups, wanted.destinations, vpc.groups, (vpc.id,)),
         *_routes(wanted, chosen, endpoints),
         *_endpoints(vpc, endpoints),
         *_kms(wanted, vpc, chosen, endpoints),
@@ -167,12 +168,19 @@ def _missing(named: Named, vpc: Vpc, kind: str, found: Sequence[Subnet]) -> Iter
         )
 
 
+def _without_ipv4(subnets: Iterable[Subnet]) -> Iterator[str]:
+    for subnet in subnets:
+        if subnet.ipv6_only:
+            yield f"{subnet.id} is for IPv6 only, and machines and load balancer need IPv4: name another"
+
+
 def _pairs(tags: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in sorted(tags.items()))
 
 
 def _machines(wanted: Wanted, vpc: Vpc, chosen: Chosen) -> Iterator[str]:
     yield from _missing(wanted.machine, vpc, "machine", chosen.machine)
+    yield from _without_ipv4(chosen.machine)
     free = sum(subnet.free for subnet in chosen.machine)
     if chosen.machine and free < wanted.machines:
         yield (
@@ -183,6 +191,7 @@ def _machines(wanted: Wanted, vpc: Vpc, chosen: Chosen) -> Iterator[str]:
 
 def _balancer(wanted: Wanted, named: Named, vpc: Vpc, chosen: Chosen) -> Iterator[str]:
     yield from _missing(named, vpc, "balancer", chosen.balancer)
+    yield from _without_ipv4(subnet for subnet in chosen.balancer if subnet not in chosen.machine)
     zones = [subnet.zone for subnet in chosen.balancer]
     for zone in sorted({zone for zone in zones if zones.count(zone) > 1}):
         yield f"the load balancer has several subnets in {zone}, and can use one: name one of them"
@@ -206,13 +215,20 @@ def _leads_out(route: Route, destination: str) -> bool:
     return route.active and route.destination == destination and route.target.startswith("igw-")
 
 
-def _groups(wanted: Wanted, vpc: Vpc) -> Iterator[str]:
-    for group in dict.fromkeys((*wanted.groups, *wanted.destinations)):
-        where = vpc.groups.get(group)
+def wrong_groups(
+    members: Collection[str], destinations: Collection[str], known: Mapping[str, str], vpcs: Collection[str]
+) -> Iterator[str]:
+    """What is wrong with security groups of which machines are members, or to which they connect.
+
+    `known` has the VPC of each group that there is; `vpcs` are those of the machines.
+    """
+    for group in dict.fromkeys((*members, *destinations)):
+        where = known.get(group)
         if where is None:
             yield f"the security group {group} does not exist in this account and region"
-        elif group in wanted.groups and where != vpc.id:
-            yield f"the security group {group} belongs to {where}, and machines can only be in groups of {vpc.id}"
+        elif group in members and where not in vpcs:
+            here = " and ".join(sorted(vpcs)) or "the stack's own VPC"
+            yield f"the security group {group} belongs to {where}, and machines can only be in groups of {here}"
 
 
 def _routes(wanted: Wanted, chosen: Chosen, endpoints: Sequence[Endpoint]) -> Iterator[str]:
@@ -232,10 +248,17 @@ def _routes(wanted: Wanted, chosen: Chosen, endpoints: Sequence[Endpoint]) -> It
 
 
 def _reaches(subnet: Subnet, cidr: str) -> bool:
-    """Whether a machine there has a route to the block: to all of it, or, if it is private, to a part of it."""
+    """Whether a machine there has a route to the block: to all of it, or, if it is private, to a part of it.
+
+    Of the routes to all of it the most specific one counts, even if it leads nowhere (VPC user guide, "Route
+    priority").
+    """
     wanted = ipaddress.ip_network(cidr)
-    for route in subnet.routes:
-        if not route.active or route.destination.startswith("pl-"):
+    blocks = [route for route in subnet.routes if not route.destination.startswith("pl-")]
+    covering = [route for route in blocks if is_inside(cidr, route.destination)]
+    counts = max(covering, key=lambda route: ipaddress.ip_network(route.destination).prefixlen, default=None)
+    for route in blocks:
+        if not route.active or (route in covering and route is not counts):
             continue
         there = ipaddress.ip_network(route.destination)
         if isinstance(wanted, ipaddress.IPv4Network) and isinstance(there, ipaddress.IPv4Network):

@@ -15,11 +15,12 @@ from localcloud.network.exits import Outside
 from localcloud.network.reading import Exits, host_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 KMS = "kms.us-east-1.amazonaws.com"
+SIGNED = "AWS4-HMAC-SHA256 Credential=local/20261126/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=00"
 WANTED = Exits({"vpce-1": "com.amazonaws.us-east-1.kms"}, frozenset({"198.51.100.7"}))
 
 
@@ -37,7 +38,7 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
         outside.close()
 
 
-def ask(port: int, name: str, ca: Path, *, host: str = "") -> tuple[int, str]:
+def ask(port: int, name: str, ca: Path, *, host: str = "", headers: Mapping[str, str] | None = None) -> tuple[int, str]:
     """What HTTPS to a name gets at a port of this computer."""
     context = ssl.create_default_context(cafile=str(ca))
     connection = http.client.HTTPSConnection(name, timeout=10)
@@ -45,7 +46,7 @@ def ask(port: int, name: str, ca: Path, *, host: str = "") -> tuple[int, str]:
     plain.connect()
     connection.sock = context.wrap_socket(plain.sock, server_hostname=name)
     try:
-        connection.request("GET", "/a", headers={"Host": host or name})
+        connection.request("GET", "/a", headers={"Host": host or name, **(headers or {})})
         answer = connection.getresponse()
         return answer.status, answer.read().decode().strip()
     finally:
@@ -59,6 +60,9 @@ def test_an_endpoint_is_for_its_own_service(outside: Outside, tmp_path: Path) ->
     assert ask(port, KMS, ca) == (200, "AWS by vpce-1")
     assert ask(port, "vpce-1-x.kms.us-east-1.vpce.amazonaws.com", ca) == (200, "AWS by vpce-1")
     assert ask(port, KMS, ca, host="logs.us-east-1.amazonaws.com") == (403, "vpce-1 is no endpoint for logs.us-east-1.amazonaws.com.")  # fmt: skip # noqa: E501
+    other = {"Authorization": SIGNED.format("ec2")}
+    assert ask(port, KMS, ca, headers=other) == (403, "vpce-1 is no endpoint for ec2.")
+    assert ask(port, KMS, ca, headers={"Authorization": SIGNED.format("kms")}) == (200, "AWS by vpce-1")
     with pytest.raises(ssl.SSLCertVerificationError):
         ask(port, "logs.us-east-1.amazonaws.com", ca)
 

@@ -10,8 +10,10 @@ import pytest
 
 from localcloud.network.flows import CLOSING_SECONDS, OPENING_SECONDS, UDP_SECONDS, Flow, Socket, sweep
 from localcloud.network.frames import ACK, FIN, RST, SYN, TCP, UDP, Rewrite, key
-from localcloud.network.record import LONGEST, Record, tail
-from localcloud.network.topology import Interface
+from localcloud.network.guests import REMEMBERED, World
+from localcloud.network.record import LONGEST, MOST, Record, tail
+from localcloud.network.topology import Interface, Topology
+from localcloud.network.verdict import Rejected
 from localcloud.network.wires import QUEUED_BYTES, Wire
 from tests.localcloud.network.test_frames import GUEST, HERE, ROUTER, THERE, packet
 
@@ -130,3 +132,20 @@ def test_what_was_rejected_is_told_once_and_for_another_reason_again(tmp_path: P
     path.write_bytes(b"x" * (LONGEST + 1))
     record.reject(interface, name, "another")
     assert len(tail(path)) == 1
+
+
+def test_a_guest_that_tries_every_address_is_told_of_so_often_and_no_more(tmp_path: Path) -> None:
+    """A scan would write a line a packet, and hold up all other guests while it lasts."""
+    record = Record(tmp_path / "rejected.log")
+    interface = Interface("eni-1", "i-1", "10.66.1.4", "", "subnet-a")
+    for port in range(3 * MOST):
+        record.reject(interface, bytes([TCP]) + HERE + THERE + struct.pack("!HH", 4000, port), "no route")
+    assert MOST <= len((tmp_path / "rejected.log").read_text().splitlines()) <= MOST + 1
+
+
+def test_verdicts_of_a_scan_are_not_all_remembered() -> None:
+    """A machine that tries every address and port would take all of this computer's memory."""
+    world = World.of(Topology())
+    for port in range(2 * REMEMBERED + 1):
+        world.remember(("eni-1", TCP, THERE, port), Rejected("no route"))
+    assert len(world.verdicts) == 1

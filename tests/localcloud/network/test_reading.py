@@ -110,5 +110,15 @@ def test_a_machine_its_endpoint_its_way_out_and_a_load_balancer(  # noqa: PLR091
     assert [ip_address(node.address) in cidr for node, cidr in zip(nodes, cidrs, strict=True)] == [True, True]
     assert len({one.address for one in reading.read()[0].interfaces}) == len(reading.read()[0].interfaces)
 
+    # It is reached at its listeners; a group may have a rule for a protocol without ports.
+    rest: Any = [{"IpProtocol": "50", "IpRanges": [{"CidrIp": "10.9.0.0/16"}]}]
+    ec2.authorize_security_group_ingress(GroupId=front, IpPermissions=rest)
+    at = balancer["LoadBalancers"][0]["DNSName"]
+    assert reading.read()[0].listeners == ()
+    answer: Any = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
+    arn = balancer["LoadBalancers"][0]["LoadBalancerArn"]
+    clients.elbv2.create_listener(LoadBalancerArn=arn, Protocol="HTTP", Port=8066, DefaultActions=answer)
+    assert reading.read()[0].listeners == ((at, 8066),)
+
     ec2.terminate_instances(InstanceIds=[shown["InstanceId"]])
     assert owned(reading.read()[0], shown["InstanceId"]) == []

@@ -202,6 +202,28 @@ def test_what_comes_in_is_judged_by_both_ends() -> None:
         assert isinstance(verdict, Passes) == passes
 
 
+def test_a_load_balancer_is_reached_at_its_listeners_and_nowhere_else() -> None:
+    """A group that lets everything in would open every port of this computer to the machines, UDP included."""
+    node = Interface("elb/a", "127.66.0.1", "10.66.1.20", "0a:00:00:00:00:99", "subnet-a", ("sg-lb",))
+    topology = replace(
+        WORLD,
+        groups=(
+            Group("sg-web", egress=(Rule("-1", cidr="10.66.0.0/16"),)),
+            Group("sg-lb", ingress=(Rule("-1", cidr="10.66.0.0/16"),)),
+        ),
+        interfaces=(WEB, node),
+        listeners=(("127.66.0.1", 443), ("127.66.0.2", 22)),
+    )
+    assert judged(topology, node.address, 443) == "127.66.0.1"
+    for port, protocol in ((22, TCP), (80, TCP), (443, UDP), (8, ICMP)):
+        assert judged(topology, node.address, port, protocol) == "the load balancer 127.66.0.1 has no listener there"
+
+
+def test_a_route_to_a_prefix_list_of_ipv6_is_no_route_here() -> None:
+    """Each new flow of a machine would be an error of the router."""
+    assert judged(routed(NAT, Route("pl-ipv6", "eigw-1")), "203.0.113.5", 443) == "port 4005"
+
+
 def test_another_vpc_with_the_same_addresses_is_another_world() -> None:
     """Two services whose VPCs have one CIDR block would reach each other's machines."""
     foreign = Subnet("subnet-x", "vpc-2", "10.66.2.0/24", CIDRS, (LOCAL,), ALLOW_ALL)
