@@ -55,7 +55,7 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
         prefix_lists=tuple(sorted({rule.prefix_list for rule in network.egress if rule.prefix_list})),
         listener=front.listener_arn,
         certificates=bool(front.certificates),
-        domain=front.domain is not None,
+        domain=front.domain.name.lower().removesuffix(".") if front.domain else None,
         zone_id=front.domain.zone_id if front.domain else None,
         web_acl=front.web_acl_arn,
         alerts=settings.rollout.alerts,

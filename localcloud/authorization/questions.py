@@ -46,6 +46,7 @@ _TAGGING_ON_CREATE: Final = {
     "CreatePolicy": ("iam:TagPolicy", "policy:PolicyName"),
 }
 
+_RECORD_NAMES: Final = "route53:changeresourcerecordsetsnormalizedrecordnames"
 _REQUEST_KEYS: Final = {
     "iam": {
         "iam:policyarn": "PolicyArn",
@@ -71,7 +72,7 @@ _REQUEST_KEYS: Final = {
     "route53": {
         "route53:changeresourcerecordsetsactions": "ChangeBatch.Changes.Action",
         "route53:changeresourcerecordsetsrecordtypes": "ChangeBatch.Changes.ResourceRecordSet.Type",
-        "route53:changeresourcerecordsetsnormalizedrecordnames": "ChangeBatch.Changes.ResourceRecordSet.Name",
+        _RECORD_NAMES: "ChangeBatch.Changes.ResourceRecordSet.Name",
     },
     "ec2": {"ec2:vpceservicename": "ServiceName"},
     "sts": {"sts:externalid": "ExternalId", "sts:rolesessionname": "RoleSessionName"},
@@ -161,6 +162,8 @@ def _request_keys(asked: Asked) -> Keys:
             keys["autoscaling:vpczoneidentifiers"] = tuple(one.strip() for one in subnets.split(","))
         case "kms":
             keys |= _kms_keys(asked)
+        case "route53" if names := keys.get(_RECORD_NAMES, ()):
+            keys[_RECORD_NAMES] = tuple(name.lower().removesuffix(".") for name in names)
     return keys
 
 

@@ -50,7 +50,7 @@ def test_the_policies_are_those_of_the_settings(cli: Callable[..., Ran], folder:
         "region": "eu-central-1",
         "key_policy": [],
     }
-    assert [policy["name"] for policy in plain["policies"]] == ["fleetswap-shop-deploy-1", "fleetswap-shop-deploy-2"]
+    assert [policy["name"] for policy in plain["policies"]] == [f"fleetswap-shop-deploy-{part}" for part in (1, 2, 3)]
     for policy in plain["policies"]:
         sids = [statement["Sid"] for statement in policy["document"]["Statement"]]
         assert list(policy["reasons"]) == sids

@@ -23,7 +23,7 @@ EVERYTHING = Scope(
     ipv6=True,
     prefix_lists=("pl-1",),
     certificates=True,
-    domain=True,
+    domain="shop.example.com",
     web_acl=f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl/web/1",
     alerts=f"arn:aws:sns:{REGION}:{ACCOUNT}:deploys",
     alarms=True,
@@ -39,7 +39,7 @@ GUEST = Scope(
     endpoints=True,
     ipv6=True,
     listener=LISTENER,
-    domain=True,
+    domain="shop.example.com",
     zone_id="Z1",
 )
 """In an existing VPC, behind an existing listener."""

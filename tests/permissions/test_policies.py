@@ -160,6 +160,37 @@ def test_all_else_is_denied(action: str, resource: str, context: dict[str, Any])
     assert not may(PLAIN, action, resource, context)
 
 
+ZONE = "arn:aws:route53:::hostedzone/Z1"
+SNAPSHOT = f"arn:aws:ec2:{REGION}::snapshot/"
+
+
+def record(name: str, kind: str = "A") -> dict[str, Any]:
+    prefix = "route53:changeresourcerecordsets"
+    return {f"{prefix}normalizedrecordnames": (name,), f"{prefix}recordtypes": (kind,), f"{prefix}actions": ("UPSERT",)}
+
+
+def test_of_a_hosted_zone_only_the_domain_is_written() -> None:
+    """The role of a deploy could take over every name and every mailbox of the account's zones."""
+    change = "route53:ChangeResourceRecordSets"
+    for name, kind in (("shop.example.com", "A"), ("shop.example.com", "AAAA")):
+        assert may(GUEST, change, ZONE, record(name, kind))
+        assert may(EVERYTHING, change, ZONE, record(name, kind))
+    for name, kind in (("example.com", "A"), ("login.example.com", "A"), ("shop.example.com", "TXT")):
+        assert not may(GUEST, change, ZONE, record(name, kind))
+        assert not may(EVERYTHING, change, ZONE, record(name, kind))
+    two = {key: (*values, *record("login.example.com")[key]) for key, values in record("shop.example.com").items()}
+    assert not may(GUEST, change, ZONE, two)
+    assert may(GUEST, "route53:GetChange", "arn:aws:route53:::change/C1", {})
+
+
+@pytest.mark.parametrize("resource", [f"{SNAPSHOT}snap-1", f"{EC2}security-group-rule/sgr-1"])
+def test_nobody_elses_resource_becomes_ours_by_a_tag(resource: str) -> None:
+    """A deploy of one stack could call the snapshots of another its own, and then read and delete them."""
+    assert may(PLAIN, "ec2:CreateTags", resource, NEW)
+    assert may(PLAIN, "ec2:CreateTags", resource, {**NEW, **OURS})
+    assert not may(PLAIN, "ec2:CreateTags", resource, {**NEW, **OTHERS})
+
+
 def test_the_boundary_is_required_of_every_role() -> None:
     """A deployer could make a role that may do more than the boundary lets it."""
     role = f"arn:aws:iam::{ACCOUNT}:role/fleetswap/web-switch-1a2b3c4"
@@ -203,7 +234,7 @@ def test_an_existing_vpc_may_have_a_load_balancer_of_the_stacks_own() -> None:
         ({"ipv6": True}, "ec2:CreateEgressOnlyInternetGateway"),
         ({"prefix_lists": ("pl-1",)}, "ec2:ModifySecurityGroupRules"),
         ({"certificates": True}, "elasticloadbalancing:AddListenerCertificates"),
-        ({"domain": True}, "route53:ChangeResourceRecordSets"),
+        ({"domain": "shop.example.com"}, "route53:ChangeResourceRecordSets"),
         ({"web_acl": EVERYTHING.web_acl}, "wafv2:AssociateWebACL"),
         ({"alerts": EVERYTHING.alerts}, "sns:Publish"),
         ({"alarms": True}, "cloudwatch:DescribeAlarms"),

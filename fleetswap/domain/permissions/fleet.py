@@ -61,6 +61,17 @@ def tag_on_create(scope: Scope, *actions: str) -> Statement:
     )
 
 
+def tag_anew(scope: Scope) -> Statement:
+    """Tags of what AWS does not say is being made: snapshots of EBS direct, and what the AWS provider tags later."""
+    return Statement(
+        "TagSnapshotsAndRules",
+        "tags of new snapshots and of new rules of security groups; never of what has another stack's tag",
+        ("ec2:CreateTags",),
+        scope.ec2("security-group-rule", "snapshot"),
+        scope.made_anew,
+    )
+
+
 def groups(scope: Scope) -> Iterator[Statement]:
     """Auto scaling groups and what they launch."""
     yield Statement(

@@ -22,7 +22,7 @@ def images(scope: Scope) -> Iterator[Statement]:
     yield Statement(
         "StartSnapshots",
         "new snapshots with the tags of the stack, on which the next upload finds them",
-        ("ebs:StartSnapshot", "ec2:CreateTags"),
+        ("ebs:StartSnapshot",),
         snapshots,
         scope.made,
     )

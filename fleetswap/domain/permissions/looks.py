@@ -149,9 +149,21 @@ def write_domain(scope: Scope) -> Iterator[Statement]:
     if scope.domain:
         yield Statement(
             "WriteDomain",
-            "the alias record, and waiting until Route 53 has it everywhere",
-            ("route53:ChangeResourceRecordSets", "route53:GetChange"),
-            (_zone(scope), f"arn:{scope.partition}:route53:::change/*"),
+            f"the alias record {scope.domain}, and no other of its hosted zone",
+            ("route53:ChangeResourceRecordSets",),
+            (_zone(scope),),
+            {
+                "ForAllValues:StringEquals": {
+                    "route53:ChangeResourceRecordSetsNormalizedRecordNames": scope.domain,
+                    "route53:ChangeResourceRecordSetsRecordTypes": ("A", "AAAA"),
+                }
+            },
+        )
+        yield Statement(
+            "WaitForDomain",
+            "waiting until Route 53 has the alias record everywhere",
+            ("route53:GetChange",),
+            (f"arn:{scope.partition}:route53:::change/*",),
         )
 
 

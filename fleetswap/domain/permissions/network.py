@@ -18,9 +18,9 @@ def network(scope: Scope) -> Iterator[Statement]:
     yield _make(scope)
     yield _change(scope)
     yield Statement(
-        "TagSecurityGroupRules",
-        "tags of new rules of security groups, which the AWS provider gives them after they are made",
-        ("ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateTags"),
+        "MakeSecurityGroupRules",
+        "new rules of security groups, with the tags of the stack",
+        ("ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress"),
         scope.ec2("security-group-rule"),
         scope.made,
     )

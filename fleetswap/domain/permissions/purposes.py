@@ -33,6 +33,7 @@ def _deploy(scope: Scope) -> Iterator[Statement]:
     own = (*images.images(scope), *network.network(scope), *fleet.templates(scope))
     yield from own
     yield fleet.tag_on_create(scope, *(action for one in own for action in one.actions))
+    yield fleet.tag_anew(scope)
     yield from front.front(scope)
     yield from looks.write_domain(scope)
     yield from fleet.groups(scope)

@@ -44,7 +44,8 @@ class Scope:
     """ARN of an existing listener; None: the stack has a load balancer of its own."""
     certificates: bool = False
     """Whether the listener has more than one."""
-    domain: bool = False
+    domain: str | None = None
+    """The name of the alias record, as Route 53 normalizes it: in lower case, without the last dot."""
     zone_id: str | None = None
     """The hosted zone of `domain`; None: it is found by its name."""
     web_acl: str | None = None
@@ -126,6 +127,11 @@ class Scope:
     def made(self) -> Conditions:
         """Only what is tagged as this stack's in the request that makes it."""
         return {"StringEquals": {f"aws:RequestTag/{tags.STACK}": self.stack}}
+
+    @property
+    def made_anew(self) -> Conditions:
+        """The same where AWS does not say in which request it is: and never the resources of another stack."""
+        return {**self.made, "StringEqualsIfExists": {f"aws:ResourceTag/{tags.STACK}": self.stack}}
 
     @property
     def own(self) -> Conditions:
