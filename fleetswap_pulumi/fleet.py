@@ -22,6 +22,7 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
+from fleetswap.domain.rollout.health import ProbeProtocol
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.front_survey import Fronts, approach
@@ -152,22 +153,23 @@ def deploy(
         )
         for entry in (*decided.running, *decided.kept)
     }
+    health = decided.wanted.health
     rollout = Rollout(
         settings.service,
         RolloutArgs(
             context=context,
             listener_arn=front.listener_arn,
-            # With HTTP/2 and gRPC alone a load balancer answers 464 to HTTP/1.1, which is what a probe speaks.
-            url=front.own_url if decided.wanted.health.protocol_version == "http1" else "",
+            url=front.own_url,
             candidate=decided.wanted.release,
             standby=decided.standby.release if decided.standby else None,
             releases=[release.target for release in releases.values() if release.target is not None],
-            policy=settings.rollout.policy(settings.capacity.min),
+            policy=settings.rollout.policy(settings.capacity.min, health.protocol_version, health.path),
             trusted=ledger.trusts(decided.wanted.release, settings.rollout.trusted),
             switch_role=switch.role_arn,
             alerts=settings.rollout.alerts,
             probe_host=settings.probe_host,
             rules=way_in.rules,
+            protocol=ProbeProtocol(health.protocol_version, health.codes),
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
         opts=pulumi.ResourceOptions(depends_on=[network, front, switch, *releases.values()]),

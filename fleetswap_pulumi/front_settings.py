@@ -74,8 +74,8 @@ class DomainSettings(Strict):
     name: DomainName = Field(examples=["shop.example.com"])
     """Domain name of the service: the zone's own name, or one below it."""
     zone: DomainName | None = Field(default=None, examples=["example.com"])
-    """Name of the hosted zone. A private zone counts only with a load balancer that is internal, and must be associated
-    with its VPC."""
+    """Name of the hosted zone. A private zone counts only with a load balancer that is internal, and resolves only in
+    the VPCs that it is associated with."""
     zone_id: HostedZoneId | None = Field(default=None, examples=["Z0123456789ABCDEFGHIJ"])
     """ID of the hosted zone, if several have the same name."""
 
@@ -261,8 +261,9 @@ class HealthSettings(Strict):
     """Protocol that the load balancer speaks to the machines, for requests and health checks. With `https`, it does not
     check the machines' certificates."""
     protocol_version: Literal["http1", "http2", "grpc"] = "http1"
-    """Version of the protocol for requests. `http2` and `grpc` need an HTTPS listener, and are not probed. For gRPC, a
-    failed request is one that fails as HTTP: a gRPC status other than OK does not abort a rollout."""
+    """Version of the protocol for requests. `http2` and `grpc` need an HTTPS listener and clients that use HTTP/2. For
+    gRPC, a failed request is one that fails as HTTP: only in a probe does a gRPC status count. To change to or from
+    `grpc` use `all-at-once`: no client can use both."""
     path: Path = "/healthz"
     """Path of the health check; for gRPC `/package.service/method`."""
     codes: StatusCodes = "200"
@@ -325,8 +326,9 @@ def misfits(health: HealthSettings, front: FrontSettings) -> Iterator[Problem]:
     if version != "http1" and front.certificate_arn is None:
         # ELB user guide, "Target groups", Protocol version: HTTP/2 and gRPC need an HTTPS listener.
         yield "protocol_version", f"{version} needs HTTPS: set front.certificate_arn"
-    elif version == "grpc" and not front.http2:
-        yield "protocol_version", "grpc is HTTP/2, and front.http2 is false"
+    elif version != "http1" and not front.http2:
+        # ELB user guide, "Target groups", Protocol version: HTTP/1.1 requests to these targets fail, with HTTP 464.
+        yield "protocol_version", f"{version} needs clients that use HTTP/2, and front.http2 is false"
     timeout = min(front.idle_timeout, LONGEST_DRAIN)
     if "idle_timeout" in front.model_fields_set and health.drain is not None and health.drain < timeout:
         yield "drain", f"{health.drain} is less than front.idle_timeout ({front.idle_timeout})"

@@ -28,7 +28,7 @@ class Fronts(Protocol):
         """The hosted zones of this name."""
 
     def zone(self, zone_id: str) -> HostedZone | None:
-        """A hosted zone by its id; None if there is none."""
+        """A hosted zone by its id, with its VPCs; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def approach(settings: Settings, account: str, fronts: Fronts) -> Approach:
     try:
         if front.domain is not None and not problems:
             found = _zone(front.domain, internal=internal, fronts=fronts)
+            warnings += zone.unknown_in(found, _vpc(settings, seen), front.domain.name)
     except InputError as error:
         problems.append(str(error))
     if problems:
@@ -91,8 +92,17 @@ def _existing(settings: Settings, arn: str, account: str, rules: Rules, fronts: 
     return seen, listener.check(seen, rules, vpc=vpc, version=version, drain=drain)
 
 
+def _vpc(settings: Settings, seen: Seen | None) -> str | None:
+    """The load balancer's VPC; None if the stack makes it, when nobody can have associated a zone with it yet."""
+    if seen is not None:
+        return seen.vpc
+    return settings.network.vpc.id if settings.network.vpc is not None else None
+
+
 def _zone(domain: DomainSettings, *, internal: bool, fronts: Fronts) -> HostedZone:
     if domain.zone_id is not None:
         return zone.check(domain.name, domain.zone_id, fronts.zone(domain.zone_id), internal=internal)
     name = domain.zone or ""
-    return zone.choose(name, fronts.zones(name), internal=internal)
+    chosen = zone.choose(name, fronts.zones(name), internal=internal)
+    # A list of zones does not tell their VPCs.
+    return (fronts.zone(chosen.id) or chosen) if chosen.private else chosen

@@ -105,11 +105,12 @@ class Judgement(Strict):
     """Extra time in seconds before the dead man's switch fires, beyond the longest time that a step may take.
     EventBridge Scheduler may add up to a minute."""
     probe_path: Path = Policy.probe_path
-    """Path to probe: through the preview rule before the candidate gets traffic, without it afterwards."""
+    """Path to probe: through the preview rule before the candidate gets traffic, without it afterwards. For gRPC, an
+    empty message is sent to it. Unset: `/`, for gRPC `health.path`."""
     probe_statuses: tuple[Annotated[int, Field(ge=100, le=599)], ...] = Field(
         default=Policy.probe_statuses, min_length=1
     )
-    """HTTP status codes that a probe accepts."""
+    """HTTP status codes that a probe accepts. For gRPC, its status must be one of `health.codes` as well."""
     probe_timeout: float = Field(default=Policy.probe_timeout, gt=0, le=60)
     """Seconds without a response after which a probe fails."""
     alarms: Annotated[tuple[str, ...], AfterValidator(distinct)] = Field(
@@ -193,8 +194,16 @@ class RolloutSettings(Judgement, Moves):
     alerts: TopicArn | None = Field(default=None, examples=["arn:aws:sns:eu-central-1:111122223333:deploys"])
     """ARN of an SNS topic that is notified at the end of every rollout, whether it succeeded or not."""
 
-    def policy(self, minimum: int) -> RolloutPolicy:
-        """The policy of a rollout with these settings; `minimum` is the minimum capacity of the live release."""
+    def probed(self, version: str, check: str) -> str:
+        """The path to probe of a release that speaks this protocol version, and has its health check at `check`."""
+        return check if version == "grpc" and "probe_path" not in self.model_fields_set else self.probe_path
+
+    def policy(self, minimum: int, version: str = "http1", check: str = "") -> RolloutPolicy:
+        """The policy of a rollout with these settings; `minimum` is the minimum capacity of the live release.
+
+        `version` and `check` are of the candidate, see `probed`.
+        """
         judgement = self.model_dump(include=set(Judgement.model_fields))
+        judgement["probe_path"] = self.probed(version, check)
         strategy = StrategyInputs(steps=self.strategy, bake=self.bake, trusted_bake=self.trusted_bake)
         return RolloutPolicy(minimum=minimum, strategy=strategy, **judgement)

@@ -21,6 +21,7 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.rollout import model, record, rollout_tags
+from fleetswap.domain.rollout.health import HTTP1, ProbeProtocol
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.record import Kind
 from fleetswap.domain.rollout.rule import OWN, Rules
@@ -77,6 +78,10 @@ class Inputs(ReachInputs):
     switch_role: str | None = None
     alerts: str | None = None
     probe_host: str | None = None
+    protocol_version: str | None = None
+    """What the targets speak if not `http1`: `http2` or `grpc`."""
+    grpc_codes: str | None = None
+    """The gRPC statuses that a probe accepts."""
     rules: RuleInputs | None = None
     urn: str = ""
     """In whose row the rollout speaks."""
@@ -190,6 +195,8 @@ class RolloutArgs:
     alerts: str | None
     probe_host: str | None = None
     rules: Rules = OWN
+    protocol: ProbeProtocol = HTTP1
+    """What the candidate speaks, in which it is probed."""
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
@@ -230,6 +237,8 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "switch_role": args.switch_role,
             "alerts": args.alerts,
             "probe_host": args.probe_host,
+            "protocol_version": None if args.protocol.version == "http1" else args.protocol.version,
+            "grpc_codes": args.protocol.codes if args.protocol.version == "grpc" else None,
             "rules": rule_inputs(args.rules),
             "urn": urn_of("Rollout", name),
         }
@@ -260,7 +269,8 @@ def _adapters(inputs: Inputs, cloud: Cloud | None = None) -> Adapters:
 
 
 def _prober(inputs: Inputs, aws: Adapters) -> HttpProber:
-    return aws.prober(inputs.probe_host, {target.release: target.target_group for target in inputs.sides})
+    protocol = ProbeProtocol(inputs.protocol_version or HTTP1.version, inputs.grpc_codes or HTTP1.codes)
+    return aws.prober(inputs.probe_host, {target.release: target.target_group for target in inputs.sides}, protocol)
 
 
 def _observe(inputs: Inputs) -> workflow.Observed:

@@ -275,7 +275,7 @@ class Settings(Strict):
             problems.append(("rollout.probe_host", "is missing: every one of front.hosts is a pattern"))
         elif front.hosts and not any(matches_host(each, str(host).partition(":")[0]) for each in front.hosts):
             problems.append(("rollout.probe_host", f"{host} is none of front.hosts, so no probe would be answered"))
-        path = self.rollout.probe_path.partition("?")[0]
+        path = self.rollout.probed(self.health.protocol_version, self.health.path).partition("?")[0]
         if front.paths and not any(matches_path(each, path) for each in front.paths):
             problems.append(("rollout.probe_path", f"{path} is none of front.paths, so no probe would be answered"))
         if problems:

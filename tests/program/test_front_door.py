@@ -180,6 +180,12 @@ def test_what_is_not_asked_for_is_not_among_the_inputs() -> None:
     assert "rules" not in deployed({}).one("Rollout").inputs
 
 
+def test_a_private_zone_of_another_vpc_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """The name would resolve for nobody, and the deploy be a success."""
+    behind(replace(SEEN, internal=True), domain={"name": "shop.example.com", "zone": "example.com"})
+    assert f"ZPRIVATE, which is not associated with {VPC}" in caplog.text
+
+
 def test_an_internal_load_balancer_is_in_the_private_zone() -> None:
     """Private addresses would be published, or no one in the VPC find the service."""
     program = deployed({"internal": True, "domain": {"name": "shop.example.com", "zone": "example.com"}})
@@ -201,7 +207,15 @@ def test_targets_are_spoken_to_as_the_release_says() -> None:
     target_group = program.one("TargetGroup").inputs
     assert (target_group["protocol"], target_group["protocolVersion"]) == ("HTTPS", "GRPC")
     assert (target_group["healthCheck"]["protocol"], target_group["healthCheck"]["matcher"]) == ("HTTPS", "0")
-    assert program.one("Rollout").inputs["url"] == "", "a probe in HTTP/1.1 would be answered with 464"
+    rollout = program.one("Rollout").inputs
+    assert (rollout["protocol_version"], rollout["grpc_codes"]) == ("grpc", "0"), "a probe would be answered with 464"
+    assert (rollout["url"], rollout["policy"]["probe_path"]) != ("", "/"), "nothing would be probed, or no method"
+    assert rollout["policy"]["probe_path"] == "/grpc.health.v1.Health/Check"
+    chosen = deployed({"certificate_arn": CERTIFICATE}, health=grpc, rollout={"probe_path": "/web.Shop/Ping"})
+    assert chosen.one("Rollout").inputs["policy"]["probe_path"] == "/web.Shop/Ping"
+    http2 = deployed({"certificate_arn": CERTIFICATE}, health={"protocol_version": "http2"}).one("Rollout").inputs
+    assert (http2["protocol_version"], http2["policy"]["probe_path"]) == ("http2", "/")
+    assert not {"protocol_version", "grpc_codes"} & set(deployed({}).one("Rollout").inputs)
     (plain,) = [release.name for release in deployed({}).of("Release")]
     assert program.one("Release").name != plain
 

@@ -50,7 +50,10 @@ def test_a_listener_is_read_with_all_that_is_on_it(fronts: Fronts, clients: Clie
     (balancer,) = clients.elbv2.describe_load_balancers()["LoadBalancers"]
     clients.elbv2.modify_load_balancer_attributes(
         LoadBalancerArn=balancer["LoadBalancerArn"],
-        Attributes=[{"Key": "idle_timeout.timeout_seconds", "Value": "90"}],
+        Attributes=[
+            {"Key": "idle_timeout.timeout_seconds", "Value": "90"},
+            {"Key": "routing.http2.enabled", "Value": "false"},
+        ],
     )
     other = clients.elbv2.create_listener(
         LoadBalancerArn=balancer["LoadBalancerArn"], Protocol="HTTP", Port=81, DefaultActions=[FIXED]
@@ -62,6 +65,7 @@ def test_a_listener_is_read_with_all_that_is_on_it(fronts: Fronts, clients: Clie
     assert seen is not None
     assert (seen.protocol, seen.port, seen.kind, seen.internal) == ("HTTP", 80, "application", False)
     assert (seen.vpc, seen.security_groups, seen.idle_timeout) == (network.vpc, (network.group,), 90)
+    assert not seen.http2
     assert (seen.dns_name, seen.zone_id) == (balancer["DNSName"], balancer["CanonicalHostedZoneId"])
     assert (seen.others, seen.target_groups, seen.most_rules) == (1, 1, 100)
     found = {rule.priority: rule for rule in seen.rules}
@@ -114,3 +118,10 @@ def test_zones_are_found_by_name_and_id(monkeypatch: pytest.MonkeyPatch) -> None
         assert fronts.zone(made["example.com"]) == expected
         assert fronts.zones("example.net") == ()
         assert fronts.zone("ZNOTTHERE") is None
+        private = route53.create_hosted_zone(
+            Name="corp.example",
+            CallerReference="private",
+            VPC={"VPCRegion": "us-east-1", "VPCId": "vpc-1"},
+            HostedZoneConfig={"PrivateZone": True},
+        )["HostedZone"]["Id"].rpartition("/")[2]
+        assert fronts.zone(private) == HostedZone(private, "corp.example", private=True, vpcs=("vpc-1",))

@@ -209,7 +209,14 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
         ({"health": {**GRPC, "path": "/healthz"}, "front": HTTPS}, "fleetswap:health.path: /healthz is not /package"),
         ({"health": GRPC}, "fleetswap:health.protocol_version: grpc needs HTTPS: set front.certificate_arn"),
         ({"health": {"protocol_version": "http2"}}, "fleetswap:health.protocol_version: http2 needs HTTPS"),
-        ({"health": GRPC, "front": {**HTTPS, "http2": False}}, "grpc is HTTP/2, and front.http2 is false"),
+        (
+            {"health": GRPC, "front": {**HTTPS, "http2": False}},
+            "grpc needs clients that use HTTP/2, and front.http2 is false",
+        ),
+        (
+            {"health": {"protocol_version": "http2"}, "front": {**HTTPS, "http2": False}},
+            "http2 needs clients that use HTTP/2, and front.http2 is false",
+        ),
         ({"machine": {"instance_types": ["c7i.large", "c7i.large"]}}, "names c7i.large twice"),
         ({"machine": {"instance_types": ["large"]}}, "fleetswap:machine.instance_types[0]"),
         ({"machine": {"policies": ["CloudWatchAgentServerPolicy"]}}, "fleetswap:machine.policies[0]"),

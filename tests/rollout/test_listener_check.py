@@ -47,6 +47,7 @@ def judged(seen: Seen = SEEN, rules: Rules = RULES, **changes: Any) -> tuple[str
         ),
         (SEEN, {"vpc": "vpc-2"}, "its load balancer is in vpc-1, and the machines are in vpc-2"),
         (replace(SEEN, protocol="HTTP"), {"version": "grpc"}, "it speaks HTTP, and health.protocol_version grpc"),
+        (replace(SEEN, http2=False), {"version": "http2"}, "has routing.http2.enabled=false"),
         (SEEN, {"drain": 59}, "health.drain (59) is less than the load balancer's idle timeout (60)"),
         (replace(SEEN, security_groups=()), {}, "has no security group"),
         (replace(SEEN, others=97), {}, "has 97 rules of others, of 100"),
@@ -151,3 +152,13 @@ def test_a_zone_that_is_named_must_fit(name: str, found: HostedZone | None, told
     with pytest.raises(InputError) as caught:
         zone.check(name, "Z1", found, internal=False)
     assert told in str(caught.value)
+
+
+def test_a_private_zone_that_the_vpc_does_not_know_is_warned_of() -> None:
+    """The name would resolve nowhere that anybody looks, and the deploy be a success."""
+    known = replace(PRIVATE, vpcs=("vpc-7", "vpc-1"))
+    (warning,) = zone.unknown_in(known, "vpc-2", "shop.example.com")
+    assert "private zone Z2, which is not associated with vpc-2 (only with vpc-1, vpc-7)" in warning
+    assert zone.unknown_in(known, "vpc-7", "shop.example.com") == ()
+    assert zone.unknown_in(known, None, "shop.example.com") == (), "the stack is about to make the VPC"
+    assert zone.unknown_in(PUBLIC, "vpc-2", "shop.example.com") == ()

@@ -16,6 +16,7 @@ from fleetswap.aws.rollout.notifier import Topic, region_of
 from fleetswap.aws.rollout.previews import Previews
 from fleetswap.aws.rollout.probe import HttpProber
 from fleetswap.aws.rollout.switch import Switch
+from fleetswap.domain.rollout.health import HTTP1, ProbeProtocol
 from fleetswap.domain.rollout.rule import OWN, Rules
 
 if TYPE_CHECKING:
@@ -60,12 +61,12 @@ class Adapters:
         period = PERIOD if self._cloud.endpoint is None else LOCAL_PERIOD
         return Metrics(self._cloud.cloudwatch(), listener=self._listener, period=period)
 
-    def prober(self, host: str | None, target_groups: Mapping[str, str]) -> HttpProber:
-        """What asks through the load balancer. `host` is the `Host` to ask by, if not the URL's.
+    def prober(self, host: str | None, target_groups: Mapping[str, str], protocol: ProbeProtocol = HTTP1) -> HttpProber:
+        """What asks through the load balancer. `host` is the `Host` to ask by, if not the URL's; `protocol` is how.
 
         `target_groups` are those of the releases, by which their preview rules are known without another call.
         """
-        return HttpProber(lambda release: self.previews.value(release, target_groups.get(release)), host)
+        return HttpProber(lambda release: self.previews.value(release, target_groups.get(release)), host, protocol)
 
     def notifier(self, topic: str | None) -> Topic | None:
         """Whom a rollout tells of its end: the SNS topic with this ARN, in its own region; None if there is none."""

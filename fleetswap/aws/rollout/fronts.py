@@ -6,6 +6,7 @@ Reads only, and decides nothing. The program calls it before it declares any res
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -65,6 +66,7 @@ class Fronts:
             target_groups=self._target_groups(elbv2, balancer),
             most_rules=limits.get(OF_RULES, RULES),
             most_target_groups=limits.get(OF_TARGET_GROUPS, TARGET_GROUPS),
+            http2=values.get("routing.http2.enabled", "true") == "true",
             dualstack=found.get("IpAddressType", "ipv4") != "ipv4",
         )
 
@@ -77,7 +79,7 @@ class Fronts:
         return tuple(zone for zone in zones if zone.name == name)
 
     def zone(self, zone_id: str) -> HostedZone | None:
-        """A hosted zone by its id; None if there is none. Raises `TryAgain` or `CloudError`."""
+        """A hosted zone by its id, with its VPCs; None if there is none. Raises `TryAgain` or `CloudError`."""
         with explained("route53:GetHostedZone", zone_id):
             try:
                 answer = self._cloud.route53().get_hosted_zone(Id=zone_id)
@@ -85,7 +87,8 @@ class Fronts:
                 if code(error) != "NoSuchHostedZone":
                     raise
                 return None
-        return _zone(cast("Mapping[str, Any]", answer["HostedZone"]))
+        vpcs = tuple(each["VPCId"] for each in answer.get("VPCs", ()))
+        return replace(_zone(cast("Mapping[str, Any]", answer["HostedZone"])), vpcs=vpcs)
 
     @staticmethod
     def _limits(elbv2: ElasticLoadBalancingv2Client) -> dict[str, int]:

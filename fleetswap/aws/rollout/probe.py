@@ -1,4 +1,4 @@
-"""The HTTP client of a rollout: one GET, no redirects, and every failure returned as a result.
+"""The HTTP client of a rollout: one request, no redirects, and every failure returned as a result.
 
 It never judges a status, and never raises if there is no response. Implements
 `fleetswap.workflows.rollout.ports.Prober`.
@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import (
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    build_opener,
+    getproxies,
+    proxy_bypass,
+)
 
-from fleetswap.domain.rollout.health import Answer
+from fleetswap.domain.rollout.health import HTTP1, Answer, ProbeProtocol
 from fleetswap.domain.rollout.rule import PREVIEW_HEADER
 
 AGENT = "fleetswap-probe"
@@ -40,19 +49,22 @@ class HttpProber:
     What a probe hears decides only together with the health that AWS itself reports.
     """
 
-    def __init__(self, preview: Callable[[str], str | None], host: str | None = None) -> None:
+    def __init__(
+        self, preview: Callable[[str], str | None], host: str | None = None, protocol: ProbeProtocol = HTTP1
+    ) -> None:
         """`preview` gives the header value that reaches a release, or None; `host` is the `Host`, if not the URL's.
 
-        An application may answer only to the names that users ask it by.
+        An application may answer only to the names that users ask it by. `protocol` is that of the target group.
         """
         self._preview = preview
         self._host = host
+        self._protocol = protocol
 
     def get(self, url: str, *, release: str | None, timeout: float) -> Answer:
         """GET with the preview header of `release`, or without; `timeout` in seconds, for connecting and each read.
 
-        The header's value is read from the rule each time: it may have been put right since. For that `TryAgain` or
-        `CloudError` is raised.
+        Of gRPC it is a POST of an empty message, see `ProbeProtocol.answer`. The header's value is read from the rule
+        each time: it may have been put right since. For that `TryAgain` or `CloudError` is raised.
         """
         headers = {"User-Agent": AGENT, "Cache-Control": "no-cache"}
         if release is not None:
@@ -62,6 +74,8 @@ class HttpProber:
             headers[PREVIEW_HEADER] = value
         if self._host is not None:
             headers["Host"] = self._host
+        if self._protocol.version != "http1":
+            return self._get_http2(url, headers, timeout)
         request = Request(url, headers=headers)  # noqa: S310 - the order has checked the scheme
         try:
             with _opener(url).open(request, timeout=timeout) as response:
@@ -74,12 +88,29 @@ class HttpProber:
         except (OSError, HTTPException, ValueError) as error:
             return Answer(None, f"{type(error).__name__} {error}")
 
+    def _get_http2(self, url: str, headers: Mapping[str, str], timeout: float) -> Answer:
+        from fleetswap.aws.rollout import http2  # noqa: PLC0415 - most releases speak HTTP/1.1, and need no h2
 
-def _opener(url: str) -> OpenerDirector:
+        grpc, host = self._protocol.version == "grpc", urlsplit(url).hostname or ""
+        proxy = None if _is_here(host) or proxy_bypass(host) else getproxies().get("https")
+        try:
+            found = http2.ask(url, headers, context=_context(), timeout=timeout, proxy=proxy, grpc=grpc)
+        except http2.NoResponse as error:
+            return Answer(None, str(error))
+        except (OSError, HTTPException, ValueError) as error:
+            return Answer(None, f"{type(error).__name__} {error}")
+        return self._protocol.answer(found)
+
+
+def _context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    handlers = [_NoRedirects(), HTTPSHandler(context=context)]
+    return context
+
+
+def _opener(url: str) -> OpenerDirector:
+    handlers = [_NoRedirects(), HTTPSHandler(context=_context())]
     if _is_here(urlsplit(url).hostname or ""):
         return build_opener(*handlers, ProxyHandler({}))
     return build_opener(*handlers)

@@ -7,6 +7,7 @@ not undo the good readings before it. The gate never promotes on missing evidenc
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -147,6 +148,44 @@ class Answer:
 
     status: int | None
     error: str = ""
+
+
+@dataclass(frozen=True)
+class ProbeProtocol:
+    """What a release, and so its probe, speaks: `http1`, `http2` or `grpc`.
+
+    `codes` are the gRPC statuses that count, as ELBv2's health checks have them: `0`, `0,12` or `0-99` (Matcher,
+    GrpcCode).
+    """
+
+    version: str = "http1"
+    codes: str = "0"
+
+    def answer(self, headers: Mapping[str, str]) -> Answer:
+        """The answer that these headers of a response, with its trailers, are.
+
+        A gRPC server fails with HTTP status 200 (gRPC over HTTP2, Responses), which alone would prove nothing.
+        """
+        status = headers.get(":status", "")
+        if not (status.isascii() and status.isdigit()):
+            return Answer(None, "the response has no status")
+        if self.version != "grpc" or status != "200":
+            return Answer(int(status))
+        code, message = headers.get("grpc-status"), headers.get("grpc-message", "")
+        if code is None:
+            return Answer(None, "the response has no grpc-status")
+        if not self._counts(code):
+            return Answer(None, f"gRPC status {code} instead of {self.codes}{f' ({message})' if message else ''}")
+        return Answer(200)
+
+    def _counts(self, code: str) -> bool:
+        if not (code.isascii() and code.isdigit()):
+            return False
+        ranges = (each.partition("-") for each in self.codes.split(","))
+        return any(int(first) <= int(code) <= int(last or first) for first, _, last in ranges)
+
+
+HTTP1 = ProbeProtocol()
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ class Seen:
     most_rules: int = RULES
     most_target_groups: int = TARGET_GROUPS
     dualstack: bool = False
+    http2: bool = True
+    """Whether clients may use HTTP/2."""
 
     @property
     def url(self) -> str:
@@ -86,6 +88,8 @@ def _unfit(seen: Seen, vpc: str | None, version: str, drain: int | None) -> Iter
         yield f"its load balancer is in {seen.vpc}, and the machines are in {vpc}: name its VPC in network.vpc.id"
     if version != "http1" and seen.protocol != "HTTPS":
         yield f"it speaks {seen.protocol}, and health.protocol_version {version} needs HTTPS"
+    elif version != "http1" and not seen.http2:
+        yield f"its load balancer has routing.http2.enabled=false, and health.protocol_version {version} needs HTTP/2"
     if drain is not None and drain < seen.drain:
         yield f"health.drain ({drain}) is less than the load balancer's idle timeout ({seen.idle_timeout}): raise it"
     if not seen.security_groups:

@@ -10,11 +10,15 @@ from fleetswap.domain.errors import InputError
 
 @dataclass(frozen=True)
 class HostedZone:
-    """A hosted zone. `name` is without the dot at the end."""
+    """A hosted zone. `name` is without the dot at the end.
+
+    `vpcs` are those in which a private zone is known, if it was read by its id.
+    """
 
     id: str
     name: str
     private: bool
+    vpcs: tuple[str, ...] = ()
 
 
 def choose(name: str, zones: Sequence[HostedZone], *, internal: bool) -> HostedZone:
@@ -46,3 +50,14 @@ def check(name: str, zone_id: str, zone: HostedZone | None, *, internal: bool) -
             f"fleetswap:front.domain.zone_id: {zone_id} is a private zone, and the load balancer is not internal"
         )
     return zone
+
+
+def unknown_in(zone: HostedZone, vpc: str | None, name: str) -> tuple[str, ...]:
+    """A warning if the name will not be known in the load balancer's own VPC, where other VPCs may be what is meant."""
+    if not zone.private or vpc is None or vpc in zone.vpcs:
+        return ()
+    known = ", ".join(sorted(zone.vpcs)) or "none"
+    return (
+        f"fleetswap:front.domain: {name} will be in private zone {zone.id}, which is not associated with {vpc} (only"
+        f" with {known}), so it does not resolve there: associate the zone with the VPC if it should",
+    )

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from h2.exceptions import ProtocolError
 
+from fleetswap.aws.rollout.probe import HttpProber
+from fleetswap.domain.rollout.health import Answer, ProbeProtocol
+from fleetswap.domain.rollout.rule import PREVIEW_HEADER
 from localcloud.view import HealthCheck, Rule
 from tests.localcloud.balancer.secure import Http2Server, ask_http2, client_context, server_context
-from tests.localcloud.balancer.world import CHECK, Server, answer_to, fixed, forward
+from tests.localcloud.balancer.world import CHECK, Server, answer_to, fixed, forward, header
 from tests.localcloud.certificates import certificate
 
 if TYPE_CHECKING:
@@ -235,3 +238,26 @@ def test_a_target_is_told_that_its_client_used_tls(world: World) -> None:
     world.settle(lambda: len(world.balancer._lines["listener"].fronts) == 1, "the end of the old one")
     with world.open(client_context(SHOP), "shop.test") as connection:
         assert "x_odd" not in answer_to(connection, "GET /headers HTTP/1.1", X_Odd="1")[1].lower()
+
+
+@pytest.mark.parametrize("version", ["HTTP2", "GRPC"])
+def test_a_rollout_probes_what_speaks_http2_alone(world: World, version: str) -> None:
+    """Its probe would be a 464 from AWS, so that no such release could ever be deployed, or none ever be probed."""
+    secure(world, SHOP)
+    codes, path = ("0,12", "/web.Health/Check") if version == "GRPC" else ("200", "/healthz")
+    world.group("green", version=version, check=replace(CHECK, version=version, codes=codes, path=path))
+    server = world.add("green", "g1", Http2Server)
+    world.rules(
+        Rule((header(PREVIEW_HEADER, "web-2.token"),), (forward({"green": 1}),)),
+        Rule((), (fixed("no release is live", "503"),)),
+    )
+    world.healthy("green")
+    prober = HttpProber({"web-2": "web-2.token"}.get, "shop.test", ProbeProtocol(version.lower(), codes))
+    url = f"https://{world.listener.address}:{world.listener.port}{path}"
+    assert prober.get(url, release="web-2", timeout=15) == Answer(200)
+    assert prober.get(url, release=None, timeout=15) == Answer(503)
+    assert HttpProber({"web-2": "web-2.token"}.get).get(url, release="web-2", timeout=15) == Answer(464)
+    server.health = 14 if version == "GRPC" else 503
+    failed = prober.get(url, release="web-2", timeout=15)
+    assert failed.status in {None, 503}
+    assert "gRPC status 14" in failed.error or version == "HTTP2"
