@@ -41,7 +41,8 @@ CERTIFICATES = 25
 
 PRIORITIES = 6
 """Priorities that a service needs: the rule with the weights, the preview rules of the live release, its standby and
-the candidate, and of candidates that failed and that the next update deletes."""
+the candidate, and of candidates that failed and that the next update deletes. With preview_sources a preview rule has
+another behind it, which refuses everybody else."""
 
 LONGEST_DRAIN = 3600
 """Seconds (ELBv2, deregistration_delay.timeout_seconds)."""
@@ -122,8 +123,8 @@ class FrontSettings(Strict):
     others. Needs `priorities`, `hosts` or `paths`, and `network.vpc`. What is marked as only of an own load balancer
     cannot be set. Unset: an own load balancer."""
     priorities: tuple[int, int] | None = Field(default=None, examples=[[1000, 1019]])
-    """First and last priority of the stack's rules on an existing listener, 1 to 50,000 and at least 6 of them. The
-    last one is the rule with the weights, the others are preview rules."""
+    """First and last priority of the stack's rules on an existing listener, 1 to 50,000 and at least 6 of them, with
+    `preview_sources` 11. The last one is the rule with the weights, the others are preview rules."""
     hosts: Annotated[tuple[HostPattern, ...], AfterValidator(distinct)] = Field(
         default=(), examples=[["shop.example.com"]]
     )
@@ -134,8 +135,9 @@ class FrontSettings(Strict):
         default=(), examples=[["203.0.113.0/24"]]
     )
     """CIDR blocks that may use preview rules, in addition to the secret header. Must contain the address that the
-    deployer reaches the load balancer from, because it probes the candidate. Unset: everyone who has the header. A rule
-    has at most 5 hosts, paths and CIDR blocks, one of which is the header of a preview rule."""
+    deployer reaches the load balancer from, because it probes the candidate: from elsewhere, it gets a 403, which
+    aborts the rollout. Unset: everyone who has the header. A rule has at most 5 hosts, paths and CIDR blocks, one of
+    which is the header of a preview rule."""
     port: int | None = Field(default=None, ge=1, le=65535, examples=[443])
     """Port of the listener, only of an own load balancer. Unset: 443 with a certificate, otherwise 80."""
     certificate_arn: CertificateArn | None = Field(
@@ -225,8 +227,8 @@ class FrontSettings(Strict):
         first, last = self.priorities
         if not 1 <= first <= last <= 50_000:  # CreateRule, Priority
             yield "priorities", f"{first} to {last} is not a range within 1 to 50000"
-        elif last - first + 1 < PRIORITIES:
-            yield "priorities", f"{first} to {last} has {last - first + 1} priorities, and a service needs {PRIORITIES}"
+        elif last - first + 1 < (needed := 2 * PRIORITIES - 1 if self.preview_sources else PRIORITIES):
+            yield "priorities", f"{first} to {last} has {last - first + 1} priorities, and a service needs {needed}"
 
     def _about_own(self) -> Iterator[Problem]:
         if self.priorities is not None:

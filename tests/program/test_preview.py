@@ -267,3 +267,46 @@ def test_a_rule_that_is_gone_is_made_again(site: Site) -> None:
     site.clients.elbv2.delete_listener(ListenerArn=site.listener)
     rules.delete(made.id, made.outs or {})
     assert rules.read(made.id, made.outs or {}).id == ""
+
+
+SOURCES = {"preview_sources": ["203.0.113.0/24"]}
+
+
+def test_a_header_from_elsewhere_is_refused(site: Site) -> None:
+    """It would go on to the rule with the weights: live answers the probe of a candidate that nobody has asked."""
+    made = rules.create(site.inputs(rules=SOURCES))
+    again = rules.update(made.id, made.outs or {}, site.inputs(rules=SOURCES))
+    first, second = sorted(site.rules(), key=lambda rule: int(rule["Priority"]))
+    assert (first["RuleArn"], first["Actions"][0]["Type"]) == (made.id, "forward")
+    assert {each["Field"] for each in first["Conditions"]} == {"http-header", "source-ip"}
+    (condition,) = second["Conditions"]
+    assert condition["HttpHeaderConfig"]["Values"] == [(made.outs or {})["value"]] == [(again.outs or {})["value"]]
+    assert second["Actions"][0]["FixedResponseConfig"]["StatusCode"] == "403"
+    assert site.previews().value("web-1") == (made.outs or {})["value"]
+    rules.update(made.id, made.outs or {}, site.inputs())
+    assert [rule["RuleArn"] for rule in site.rules()] == [made.id], "without sources nobody is refused"
+    rules.update(made.id, made.outs or {}, site.inputs(rules=SOURCES))
+    guards.delete("web-1-preview", site.inputs())
+    assert site.rules() == []
+
+
+def test_the_rule_that_refuses_is_always_behind(site: Site) -> None:
+    """Before the preview rule it would refuse everybody, the deployer's probe too."""
+    given = site.inputs(rules={**SOURCES, "priorities": [100, 105]})
+    made = rules.create(given)
+
+    def found() -> tuple[Any, Any]:
+        (refusing,) = [each for each in site.rules() if each["RuleArn"] != made.id]
+        (main,) = [each for each in site.rules() if each["RuleArn"] == made.id]
+        return main, refusing
+
+    main, refusing = found()
+    swapped: Any = [
+        {"RuleArn": main["RuleArn"], "Priority": 104},
+        {"RuleArn": refusing["RuleArn"], "Priority": int(main["Priority"])},
+    ]
+    site.clients.elbv2.set_rule_priorities(RulePriorities=swapped)
+    rules.update(made.id, made.outs or {}, given)
+    main, refusing = found()
+    assert 100 <= int(main["Priority"]) < int(refusing["Priority"]) <= 104
+    assert refusing["Actions"][0]["Type"] == "fixed-response"

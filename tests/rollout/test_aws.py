@@ -217,6 +217,21 @@ def test_what_someone_has_put_on_the_rule_is_seen_and_taken_off(site: Site, bala
     assert (found.odd, dict(found.weights)) == ((), {one: 30, two: 70})
 
 
+def test_a_rule_that_someone_has_moved_is_found_and_moved_back(site: Site, balancer: Balancer) -> None:
+    """A second rule behind it would get the weights and no request; and what the first one serves lose its machines."""
+    one, two = site.target_groups
+    balancer.forward(site.listener, ((one, 100),))
+    arn = site.rules()[0]["RuleArn"]
+    site.elb.set_rule_priorities(RulePriorities=[{"RuleArn": arn, "Priority": 7}])
+    later = Balancer(site.elb, tags={tags.SERVICE: "web", tags.STACK: "fleetswap/local"})
+    found = later.rule(site.listener)
+    assert found is not None
+    assert (found.serving, found.odd) == ({one}, ("priority 7 instead of 50000",))
+    later.forward(site.listener, ((two, 100),))
+    later.mend(site.listener)
+    assert [(rule["RuleArn"], rule["Priority"]) for rule in site.rules()] == [(arn, "50000")]
+
+
 def test_restore_writes_the_former_actions_verbatim(site: Site, balancer: Balancer) -> None:
     """A put-back would lose what else the rule did: its weights, its stickiness."""
     one, two = site.target_groups

@@ -91,6 +91,14 @@ def test_what_is_beside_it_is_no_problem(fine: SeenRule) -> None:
     assert judged(replace(SEEN, rules=(fine,))) == ()
 
 
+def test_refusing_others_takes_rules_as_well() -> None:
+    """The quota would be full when the last candidate of the day needs its two rules."""
+    with_sources = replace(RULES, preview_sources=("203.0.113.0/24",))
+    assert judged(replace(SEEN, others=93), with_sources) == ()
+    with pytest.raises(InputError, match=r"has 94 rules of others, of 100 .* needs 7"):
+        judged(replace(SEEN, others=94), with_sources)
+
+
 def test_a_quota_that_was_raised_counts() -> None:
     """A company with a higher quota would be refused what AWS allows it."""
     assert judged(replace(SEEN, others=150, most_rules=200, target_groups=150, most_target_groups=200)) == ()

@@ -168,9 +168,10 @@ class Balancer:
         if tags.SERVICE not in self._tags:
             return there
         own = self._rules is not None and self._rules.priorities is None
-        asked = [] if own else [rule["RuleArn"] for rule in rules if rule["Priority"] != "default"]
         if own and there is not None:
             asked = [there["RuleArn"]]
+        else:  # on an own listener, too, someone may have moved it: a second one behind it would get no request
+            asked = [rule["RuleArn"] for rule in rules if rule["Priority"] != "default"]
         found = tags_of(self._client, asked)
         ours = next((rule for rule in rules if self._is_ours(found.get(rule["RuleArn"], {}), own=own)), None)
         if ours is not None:

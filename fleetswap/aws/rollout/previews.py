@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -40,6 +41,19 @@ TOKEN_BYTES = 16
 """Of randomness, as hexadecimal digits: nobody guesses 128 bits."""
 
 
+REFUSED: Any = [
+    {
+        "Type": "fixed-response",
+        "FixedResponseConfig": {
+            "StatusCode": "403",
+            "ContentType": "text/plain",
+            "MessageBody": "not from one of front.preview_sources\n",
+        },
+    }
+]
+"""The answer to a preview header from elsewhere."""
+
+
 class Previews:
     """The preview rules of one stack's service on a listener. Safe to share between threads, as the client is."""
 
@@ -67,17 +81,62 @@ class Previews:
         """
         for _ in range(TRIES):
             rules = rules_of(self._client, self._listener)
-            found = next(self._of(rules, release, target_group), None)
+            found = self._main(rules, release, target_group)
             if found is not None:
-                value = self._put_right(found, release, target_group, rules)
-                self.tag(str(found["RuleArn"]), tags)
-                return str(found["RuleArn"]), value
+                arn, value = str(found["RuleArn"]), self._put_right(found, release, target_group, rules)
+                self.tag(arn, tags)
+                break
             value = preview_value(release, secrets.token_hex(TOKEN_BYTES))
-            made = self._create(value, target_group, tags, self._free(release, rules))
+            made = self._create(
+                conditions_of(self._rules, value), _forward(target_group), tags, self._free(release, rules)
+            )
             if made is not None:
-                return made, value
+                arn = made
+                break
             self._sleep(PAUSE_SECONDS)
-        raise TryAgain(f"a preview rule of {release} exists on {self._listener}, but does not show yet")
+        else:
+            raise TryAgain(f"a preview rule of {release} exists on {self._listener}, but does not show yet")
+        if self._rules.preview_sources:
+            self._refuse_others(release, arn, value, target_group, tags)
+        else:
+            for rule in self._refusing(rules, release, target_group):  # of other settings
+                self._delete(str(rule["RuleArn"]))
+        return arn, value
+
+    def _refuse_others(self, release: str, arn: str, value: str, target_group: str, tags: Mapping[str, str]) -> None:
+        """With `preview_sources`, make the rule behind the preview rule that refuses the header from elsewhere.
+
+        Without it such a request goes on to the rule with the weights: the live release would answer a probe from a
+        deployer that is not among the sources, and a candidate that nobody has asked would pass.
+        """
+        conditions = conditions_of(replace(self._rules, preview_sources=()), value)
+        for _ in range(TRIES):
+            rules = rules_of(self._client, self._listener)
+            main = next((rule for rule in rules if rule["RuleArn"] == arn), None)
+            for rule in self._refusing(rules, release, target_group):
+                behind = main is not None and int(rule["Priority"]) > int(main["Priority"])
+                if behind and plain(rule["Conditions"]) == plain(conditions):
+                    self.tag(str(rule["RuleArn"]), tags)
+                    return
+                self._delete(str(rule["RuleArn"]))  # of other settings; it has no traffic
+            if main is not None:
+                taken = {rule["Priority"] for rule in rules}
+                last, now = self._rules.previews[1], int(main["Priority"])
+                priority = next((each for each in range(last, now, -1) if str(each) not in taken), None)
+                if priority is None:  # the last ones are taken: one before the preview rule is not
+                    move(self._client, arn, self._free(release, rules))
+                elif self._create(conditions, REFUSED, tags, priority) is not None:
+                    return
+            self._sleep(PAUSE_SECONDS)
+        raise TryAgain(f"the preview rule of {release} exists on {self._listener}, but does not show yet")
+
+    def _refusing(self, rules: Sequence[AnyRule], release: str, target_group: str) -> list[AnyRule]:
+        """The release's rules that forward nowhere."""
+        return [rule for rule in self._of(rules, release, target_group) if not weights_of(rule["Actions"])]
+
+    def _main(self, rules: Sequence[AnyRule], release: str, target_group: str | None) -> AnyRule | None:
+        """The release's rule that forwards to it."""
+        return next((rule for rule in self._of(rules, release, target_group) if weights_of(rule["Actions"])), None)
 
     def tag(self, arn: str, tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
         """Write tags of a rule, and remove others. Repeating it changes nothing."""
@@ -92,7 +151,7 @@ class Previews:
 
         Raises `TryAgain` or `CloudError`.
         """
-        found = next(self._of(rules_of(self._client, self._listener), release, target_group), None)
+        found = self._main(rules_of(self._client, self._listener), release, target_group)
         return None if found is None else self._value(found, release)
 
     def remove(self, release: str, target_group: str | None = None) -> None:
@@ -101,12 +160,15 @@ class Previews:
         Raises `TryAgain` or `CloudError`.
         """
         for rule in self._of(rules_of(self._client, self._listener), release, target_group):
-            with explained("elasticloadbalancing:DeleteRule", rule["RuleArn"]):
-                try:
-                    self._client.delete_rule(RuleArn=rule["RuleArn"])
-                except ClientError as error:
-                    if code(error) != "RuleNotFound":  # gone already is what was wanted
-                        raise
+            self._delete(str(rule["RuleArn"]))
+
+    def _delete(self, arn: str) -> None:
+        with explained("elasticloadbalancing:DeleteRule", arn):
+            try:
+                self._client.delete_rule(RuleArn=arn)
+            except ClientError as error:
+                if code(error) != "RuleNotFound":  # gone already is what was wanted
+                    raise
 
     def _of(self, rules: Sequence[AnyRule], release: str, target_group: str | None) -> Iterator[AnyRule]:
         """The release's rules. Another stack may have a release of the same ID: on its own target group."""
@@ -152,15 +214,15 @@ class Previews:
             )
         return priority
 
-    def _create(self, value: str, target_group: str, tags: Mapping[str, str], priority: int) -> str | None:
+    def _create(self, conditions: Any, actions: Any, tags: Mapping[str, str], priority: int) -> str | None:  # noqa: ANN401 - parts of a request
         """The ARN of a new rule; None if the priority is in use, perhaps by a rule whose answer was lost."""
         with explained("elasticloadbalancing:CreateRule", self._listener):
             try:
                 made = self._client.create_rule(
                     ListenerArn=self._listener,
                     Priority=priority,
-                    Conditions=conditions_of(self._rules, value),
-                    Actions=_forward(target_group),
+                    Conditions=conditions,
+                    Actions=actions,
                     Tags=cast("Any", _listed(tags)),
                 )
             except ClientError as error:

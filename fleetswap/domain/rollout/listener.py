@@ -75,7 +75,7 @@ def check(seen: Seen, rules: Rules, *, vpc: str | None, version: str, drain: int
 
     `version` is the protocol version of the targets, `drain` their deregistration delay if one is set.
     """
-    problems = [*_unfit(seen, vpc, version, drain), *_full(seen), *_taken(seen, rules), *_shadowed(seen, rules)]
+    problems = [*_unfit(seen, vpc, version, drain), *_full(seen, rules), *_taken(seen, rules), *_shadowed(seen, rules)]
     if problems:
         raise InputError(f"fleetswap:front.listener_arn: nothing was changed: {'; '.join(problems)}")
     return tuple(_shadowing(seen, rules))
@@ -96,8 +96,8 @@ def _unfit(seen: Seen, vpc: str | None, version: str, drain: int | None) -> Iter
         yield "its load balancer has no security group, which the machines could let in: add one to it"
 
 
-def _full(seen: Seen) -> Iterator[str]:
-    needed = PREVIEWS + 1
+def _full(seen: Seen, rules: Rules) -> Iterator[str]:
+    needed = (2 * PREVIEWS if rules.preview_sources else PREVIEWS) + 1  # see `Previews`: with sources there are two
     taken = seen.others + sum(not rule.ours for rule in seen.rules)
     if taken + needed > seen.most_rules:
         yield (
