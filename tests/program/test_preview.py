@@ -193,8 +193,11 @@ SHARED = {
 def test_a_preview_rule_takes_only_what_is_the_services(site: Site) -> None:
     """On a shared listener the header would lead requests for others' hosts here, from anywhere."""
     made = rules.create(site.inputs(rules=SHARED))
-    (rule,) = site.rules()
-    assert 100 <= int(rule["Priority"]) <= 104, "the last one is that of the rule with the weights"
+    rule, refusing = sorted(site.rules(), key=lambda each: int(each["Priority"]))
+    last = int(refusing["Priority"])
+    assert 100 <= int(rule["Priority"]) < last <= 104, "the last one is that of the rule with the weights"
+    fields = {condition["Field"] for condition in refusing["Conditions"]}
+    assert fields == {"http-header", "host-header", "path-pattern"}, "or it would refuse what others' services get"
     value = (made.outs or {})["value"]
     assert {condition["Field"]: values_of(condition) for condition in rule["Conditions"]} == {
         "http-header": (value,),
