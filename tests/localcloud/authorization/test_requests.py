@@ -529,6 +529,25 @@ def test_a_bucket_s_policy_has_a_say(people: People, clients: Clients) -> None:
     own.put_object(Bucket="logs", Key="b", Body=b"x")
 
 
+def test_a_record_s_name_is_compared_as_route_53_normalizes_it(people: People, clients: Clients) -> None:
+    """The printed policy would not let the AWS provider write the domain, or let it write another."""
+    route53 = clients.client("route53")
+    zone = route53.create_hosted_zone(Name="example.com", CallerReference="one")["HostedZone"]["Id"]
+    names = {"route53:ChangeResourceRecordSetsNormalizedRecordNames": "shop.example.com"}
+    condition = {"ForAllValues:StringEquals": names}
+    limited = people.client("route53", people.user(allow("route53:ChangeResourceRecordSets", condition=condition)))
+
+    def write(*names: str) -> None:
+        records = [{"Name": name, "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "10.0.0.1"}]} for name in names]
+        changes = [{"Action": "UPSERT", "ResourceRecordSet": record} for record in records]
+        limited.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
+
+    write("shop.example.com.")
+    write("shop.example.com")
+    assert refused(lambda: write("example.com"))[1] == "AccessDenied"
+    assert refused(lambda: write("shop.example.com", "login.example.com"))[1] == "AccessDenied"
+
+
 def test_an_operation_that_is_not_listed_is_asked_of_everything(cloud: LocalCloud, people: People) -> None:
     """A call that the table does not know would be let through, and nobody would see that it is unknown."""
     key = people.user(allow("ec2:AcceptVpcPeeringConnection", resource=f"{EC2}:*"))
