@@ -90,7 +90,9 @@ class DomainSettings(Strict):
 
 
 class AccessLogSettings(Strict):
-    """Access logs. The policy of the bucket must let Elastic Load Balancing write to it."""
+    """Access logs, only for the stack's own load balancer. The bucket's policy must let Elastic Load Balancing write
+    to it.
+    """
 
     bucket: BucketName = Field(examples=["example-logs"])
     """Name of an S3 bucket of the stack's region."""
@@ -120,8 +122,8 @@ class FrontSettings(Strict):
         ],
     )
     """ARN of an existing listener. The stack adds its own rules and changes neither the default action nor the rules of
-    others. Needs `priorities`, `hosts` or `paths`, and `network.vpc`. What is marked as only of an own load balancer
-    cannot be set. Unset: an own load balancer."""
+    others. Needs `priorities`, `hosts` or `paths`, and `network.vpc`. Settings that are only for the stack's own load
+    balancer cannot be set then. Unset: the stack creates a load balancer."""
     priorities: tuple[int, int] | None = Field(default=None, examples=[[1000, 1019]])
     """First and last priority of the stack's rules on an existing listener, 1 to 50,000 and at least 6 of them, with
     `preview_sources` 11. The last one is the rule with the weights, the others are preview rules."""
@@ -139,40 +141,40 @@ class FrontSettings(Strict):
     aborts the rollout. Unset: everyone who has the header. A rule has at most 5 hosts, paths and CIDR blocks, one of
     which is the header of a preview rule."""
     port: int | None = Field(default=None, ge=1, le=65535, examples=[443])
-    """Port of the listener, only of an own load balancer. Unset: 443 with a certificate, otherwise 80."""
+    """Port of the listener, only for the stack's own load balancer. Unset: 443 with a certificate, otherwise 80."""
     certificate_arn: CertificateArn | None = Field(
         default=None, examples=["arn:aws:acm:eu-central-1:111122223333:certificate/replace-me"]
     )
-    """ARN of the certificate for HTTPS, in the stack's region, only of an own load balancer. Unset: HTTP."""
+    """ARN of the certificate for HTTPS, in the stack's region, only for the stack's own load balancer. Unset: HTTP."""
     certificates: Annotated[tuple[CertificateArn, ...], AfterValidator(distinct)] = Field(
         default=(),
         max_length=CERTIFICATES,
         examples=[["arn:aws:acm:eu-central-1:111122223333:certificate/replace-me-too"]],
     )
-    """ARNs of additional certificates, chosen by the name that a client asks for (SNI), only of an own load
+    """ARNs of additional certificates, chosen by the name that a client asks for (SNI), only for the stack's own load
     balancer."""
     redirect_http: bool = False
-    """Whether port 80 redirects to HTTPS, only of an own load balancer with a certificate."""
+    """Whether port 80 redirects to HTTPS, only for the stack's own load balancer, with a certificate."""
     internal: bool = False
-    """Whether the load balancer has private addresses only, only of an own load balancer. AWS cannot change this in
-    place: a change is refused while a fleet runs."""
+    """Whether the load balancer has private addresses only, only for the stack's own load balancer. AWS cannot change
+    this in place: a change is refused while a fleet runs."""
     sources: Annotated[tuple[Cidr, ...], AfterValidator(distinct)] = Field(default=(EVERYONE,), min_length=1)
-    """CIDR blocks that may reach the load balancer, only of an own load balancer. Must contain the address that the
-    deployer reaches it from, because it probes the candidate."""
+    """CIDR blocks that may reach the load balancer, only for the stack's own load balancer. Must contain the address
+    that the deployer reaches it from, because it probes the candidate."""
     domain: DomainSettings | None = Field(default=None, examples=[{"name": "shop.example.com", "zone": "example.com"}])
     access_logs: AccessLogSettings | None = Field(default=None, examples=[{"bucket": "example-logs", "prefix": "web"}])
     web_acl_arn: WebAclArn | None = Field(
         default=None, examples=["arn:aws:wafv2:eu-central-1:111122223333:regional/webacl/replace-me/replace-me"]
     )
-    """ARN of a web ACL of AWS WAF, in the stack's region, only of an own load balancer."""
+    """ARN of a web ACL of AWS WAF, in the stack's region, only for the stack's own load balancer."""
     deletion_protection: bool = False
-    """Whether AWS refuses to delete the load balancer, only of an own load balancer. `pulumi destroy` then fails until
-    this is set to false and deployed."""
+    """Whether AWS refuses to delete the load balancer, only for the stack's own load balancer. `pulumi destroy` then
+    fails until this is set to false and deployed."""
     idle_timeout: int = Field(default=60, ge=1, le=4000)
-    """Seconds without data after which the load balancer closes a connection, only of an own load balancer. The
-    application must keep idle connections open longer than this, or clients occasionally get a 502."""
+    """Seconds without data after which the load balancer closes a connection, only for the stack's own load balancer.
+    The application must keep idle connections open longer than this, or clients occasionally get a 502."""
     http2: bool = True
-    """Whether clients may use HTTP/2, only of an own load balancer. Needs a certificate to have an effect."""
+    """Whether clients may use HTTP/2, only for the stack's own load balancer. Needs a certificate to have an effect."""
 
     @field_validator("priorities", mode="before")
     @classmethod

@@ -89,7 +89,7 @@ class VpcSettings(Strict):
     machine_subnets: Annotated[tuple[SubnetId, ...], AfterValidator(distinct)] = Field(
         default=(), examples=[["subnet-0a1b2c3d4e5f60718", "subnet-1a1b2c3d4e5f60718"]]
     )
-    """IDs of the subnets of the machines, in two zones or more."""
+    """IDs of the subnets of the machines, in two zones or more. A change applies in place."""
     machine_subnet_tags: dict[str, str] = Field(default={}, validate_default=True, examples=[{"tier": "private"}])
     """Tags of the subnets of the machines, instead of their IDs."""
     balancer_subnets: Annotated[tuple[SubnetId, ...], AfterValidator(distinct)] = Field(
@@ -148,15 +148,16 @@ class NetworkSettings(Strict):
     Cannot change while a fleet runs, even if AWS adds others."""
     nat: Literal["none", "single", "per-zone"] = "none"
     """NAT gateways of the stack's own VPC: `none`, a `single` one for all zones, or one `per-zone`. Without one, the
-    machines have no route to the internet. Also needs `egress`."""
+    machines have no route to the internet. Also needs `egress`. A change applies in place."""
     endpoints: Annotated[tuple[EndpointName, ...], AfterValidator(distinct)] = Field(
         default=(), examples=[["kms", "logs", "s3"]]
     )
     """VPC endpoints of AWS services to create, such as `kms`, `logs`, `ssm`, `ssmmessages`, `ec2messages`,
     `monitoring`, `ecr.api`; `s3` and `dynamodb` are gateway endpoints. The machines may connect to them without a rule
-    in `egress`."""
+    in `egress`. A change applies in place."""
     egress: tuple[EgressRule, ...] = Field(default=(), examples=[[{"cidr": "10.0.0.0/8", "ports": [5432]}]])
-    """Where the machines may connect to, besides the endpoints. None: nowhere."""
+    """Where the machines may connect to, besides the VPC endpoints. None: nowhere. A change applies in place, also to
+    running machines."""
     ipv6: bool = Field(default=False, validate_default=True)
     """Whether the network is dual-stack. In an existing VPC, the subnets must have IPv6 CIDR blocks. It can be turned
     on while a fleet runs, but not off."""
