@@ -56,5 +56,8 @@ def test_no_arn_or_host_is_written_for_one_partition() -> None:
 def _is_shown(line: str) -> bool:
     """An example, or what a message shows; and services whose name as a principal is one everywhere."""
     return bool(
-        re.search(r'examples=|…|"""|^\s+"arn:aws:[^{]*"$|(autoscaling|elasticloadbalancing|scheduler)\.amazon', line)
+        re.search(
+            r'examples=|…|"""|^\s+"arn:aws:[^{]*"$|"the ARN of |(autoscaling|elasticloadbalancing|scheduler)\.amazon',
+            line,
+        )
     )
