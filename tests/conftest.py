@@ -48,16 +48,17 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker, and pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two groups for `make test`, each on one worker: what is end to end waits most of its time, and the rest computes.
+    """Groups for `make test`, each on one worker: the largest on one of the two, the others one by one on the other.
 
-    Within a group the order stays: the tests of a story follow one another, and share ports and machines.
+    What is end to end, or deploys with the real engine, waits most of its time; the rest computes. Within a group the
+    order stays: the tests of a story follow one another, and share ports and machines.
     """
     for item in items:
         needs.mark(item)
         if item.get_closest_marker("slow") and item.config.pluginmanager.has_plugin("pytest_cov"):
             item.add_marker("no_cover")  # the simulator would take three times as long, to run lines that others run
-        group = "end-to-end" if item.get_closest_marker("e2e") else "others"
-        item.add_marker(pytest.mark.xdist_group(group))
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group(folder if folder in {"e2e", "engine"} else "others"))
 
 
 @pytest.hookimpl(wrapper=True)
