@@ -150,7 +150,9 @@ def _outcome(end: BaseException) -> int:
             return end.exit_code
         case click.ClickException():
             where = end.ctx.command_path if isinstance(end, click.UsageError) and end.ctx else "fleetswap"
-            line, status = f"{end.format_message().rstrip('.')} (see `{where} --help`)", end.exit_code
+            # click names the environment variable of every option of typer, also where there is none.
+            said = end.format_message().replace(" (env var: 'None')", "").rstrip(".")
+            line, status = f"{said} (see `{where} --help`)", end.exit_code
         case FleetswapError():
             line, status = str(end), end.exit_status
         case BrokenPipeError():

@@ -146,7 +146,7 @@ def test_a_key_implies_encryption(cli: Cli, local: Local, image: Path) -> None:
         (["upload", "IMAGE", "--tag", "k=" + "v" * 256], "tag k is too long"),
         (["upload", "IMAGE", "--identity", "x" * 256], "tag fleetswap:image is too long"),
         (["upload", "IMAGE", "--tag", "k=\udcff"], "is not UTF-8 text"),
-        (["upload", "IMAGE", "--sparse", "some"], "see `fleetswap upload --help`"),
+        (["upload", "IMAGE", "--sparse", "some"], "Invalid value for '--sparse': 'some' is not one of"),
         (["upload", "IMAGE", "--samples", "-1"], "see `fleetswap upload --help`"),
         (["upload", "IMAGE", "--connections", "0"], "see `fleetswap upload --help`"),
         (["upload", "IMAGE", "--colour"], "--colour"),
