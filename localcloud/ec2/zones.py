@@ -14,6 +14,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from moto.ec2.exceptions import (
+    EC2ClientError,
     InvalidAvailabilityZoneError,
     InvalidSubnetConflictError,
     InvalidSubnetRangeError,
@@ -85,7 +86,13 @@ def create_subnet(
 
 def _check_ipv6(ec2: Moto, vpc_id: str, asked: str) -> None:
     """AWS takes a /44 to /64, in steps of 4, of the VPC's own block, that no other subnet has (CreateSubnet)."""
-    block = ipaddress.IPv6Network(asked)
+    try:
+        block = ipaddress.IPv6Network(asked)
+    except ValueError:
+        raise EC2ClientError(
+            "InvalidParameterValue",
+            f"Value ({asked}) for parameter ipv6CidrBlock is invalid. This is not a valid CIDR block.",
+        ) from None
     whole = [
         ipaddress.IPv6Network(each["cidr_block"])
         for each in ec2.get_vpc(vpc_id).get_cidr_block_association_set(ipv6=True)

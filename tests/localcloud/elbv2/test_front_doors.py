@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -315,7 +316,7 @@ def test_an_internal_balancer_needs_no_gateway_and_ipv6_needs_subnets_with_it(cl
     """A load balancer for a private network would be refused, or dual-stack be taken without addresses."""
     ec2, elbv2 = clients.ec2, clients.elbv2
     vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
-    block = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].partition("/")[0]
+    blocks = IPv6Network(vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"]).subnets(new_prefix=64)
 
     def subnet(n: int, zone: str, size: int = 24, **more: Any) -> str:
         return ec2.create_subnet(
@@ -331,7 +332,8 @@ def test_an_internal_balancer_needs_no_gateway_and_ipv6_needs_subnets_with_it(cl
     assert refusal(lambda: elbv2.set_ip_address_type(LoadBalancerArn=arn, IpAddressType="dualstack")) == (
         "ValidationError"
     )
-    new = [subnet(n, zone, Ipv6CidrBlock=f"{block[:-2]}{n}::/64") for n, zone in ((2, "a"), (3, "b"))]
+    new = [subnet(n, zone, Ipv6CidrBlock=str(next(blocks))) for n, zone in ((2, "a"), (3, "b"))]
+    assert refusal(lambda: subnet(5, "a", Ipv6CidrBlock="2400:6500:6d27:ac002::/64")) == "InvalidParameterValue"
     elbv2.set_subnets(LoadBalancerArn=arn, Subnets=new)
     elbv2.set_ip_address_type(LoadBalancerArn=arn, IpAddressType="dualstack")
     shown = elbv2.describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"][0]

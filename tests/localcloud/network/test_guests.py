@@ -146,6 +146,10 @@ class Place:
             self.ec2.authorize_security_group_egress(GroupId=owner, IpPermissions=rule)
         time.sleep(1)  # the machines are looked after four times a second
 
+    def endpoint_state(self, endpoint: str) -> str:
+        """The state of a VPC endpoint."""
+        return self.ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint])["VpcEndpoints"][0]["State"]
+
     def role(self, key: str) -> None:
         """An instance profile `web` that may use a key."""
         allowed = {"Effect": "Allow", "Action": "kms:GenerateDataKey", "Resource": key}
@@ -259,15 +263,16 @@ def _aws_is_reached_by_an_endpoint(cloud: LocalCloud, place: Place, spy: Spy, ke
     place.allow("egress", place.web, 443, cidr="0.0.0.0/0")
     assert spy.tries(KMS, 443) == SILENCE
     assert "no route in subnet-" in rejected(cloud)
-    place.ec2.create_vpc_endpoint(
+    made = place.ec2.create_vpc_endpoint(
         VpcId=place.network.vpc,
         ServiceName="com.amazonaws.us-east-1.kms",
         VpcEndpointType="Interface",
         SubnetIds=place.network.subnets[:1],
         SecurityGroupIds=[place.kms],
         PrivateDnsEnabled=True,
-    )
-    time.sleep(1)
+    )["VpcEndpoint"]
+    until(lambda: place.endpoint_state(made["VpcEndpointId"]) == "available", "the endpoint")
+    time.sleep(1)  # the router is told four times a second
     assert spy.tries(KMS, 443) == SILENCE
     assert f"no ingress rule of {place.kms} of vpce-" in rejected(cloud)
     place.allow("ingress", place.kms, 443, group=place.web)
