@@ -202,3 +202,9 @@ def test_external_ids_are_kept_and_nothing_else_is_secret() -> None:
     """
     assert {"accessKey", "secretKey", "token"} <= set(REFUSED)
     assert AssumedRole(ROLE, external_id="x").external_id == "x"
+
+
+def test_an_empty_text_is_told() -> None:
+    """An environment variable that is unset in CI would choose the default profile, in silence."""
+    with pytest.raises(InputError, match="profile: must not be empty"):
+        Settings.of({"profile": ""})

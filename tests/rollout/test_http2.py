@@ -217,3 +217,9 @@ def copy(one: Any, other: Any) -> None:
         while data := one.recv(65_536):
             other.sendall(data)
         other.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("headers", [{}, {":status": "ok"}])
+def test_a_response_without_a_status_proves_nothing(headers: dict[str, str]) -> None:
+    """A broken server would end the rollout with an error of Python, or pass."""
+    assert HTTP2.answer(headers) == Answer(None, "the response has no status")
