@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,28 @@ class Ran:
 
     status: int
     said: str
+
+
+def run_printed(command: list[str], *, cwd: Path, env: Mapping[str, str], seconds: float) -> Ran:
+    """Run a command to its end and print what it said, for the report of a test that fails."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    print(done.stdout)
+    return Ran(done.returncode, done.stdout)
+
+
+def engine_folder() -> Path:
+    """The directory of `pulumi`, as `make` finds it."""
+    found = subprocess.run([ROOT / "engine/find-or-build"], check=True, stdout=subprocess.PIPE, text=True)
+    return Path(found.stdout.strip())
 
 
 class LocalStack:
@@ -103,24 +126,12 @@ class LocalStack:
         return self._run([sys.executable, "-m", "fleetswap", *words], cwd=self.folder, profile="rollback")
 
     def _run(self, command: list[str], *, cwd: Path = ROOT, profile: str = "deploy") -> Ran:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment(Work(ROOT, self.folder), os.environ, engine=self._engine, profile=profile),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        print(done.stdout)
-        return Ran(done.returncode, done.stdout)
+        env = environment(Work(ROOT, self.folder), os.environ, engine=self._engine, profile=profile)
+        return run_printed(command, cwd=cwd, env=env, seconds=300)
 
     @cached_property
     def _engine(self) -> Path:
-        """The directory of `pulumi`, as `make` finds it."""
-        found = subprocess.run([ROOT / "engine/find-or-build"], check=True, stdout=subprocess.PIPE, text=True)
-        return Path(found.stdout.strip())
+        return engine_folder()
 
     def client(self, service: str) -> Any:
         """A client of the local cloud, which does not give up when it is told to fail."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import boto3
 import yaml
 from botocore.config import Config
 
-from tests.e2e.stack import ROOT, Ran
+from tests.e2e.stack import ROOT, Ran, engine_folder, run_printed
 from tools.local.config import SALT
 from tools.local.process import environment
 from tools.local.work import PROJECT, Work
@@ -319,23 +318,11 @@ class Deployment:
 
     def _pulumi(self, words: list[str], cwd: Path = ROOT) -> Ran:
         env = environment(self.cloud.work, os.environ, engine=self._engine)
-        done = subprocess.run(
-            ["pulumi", *words],
-            cwd=cwd,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        print(done.stdout)
-        return Ran(done.returncode, done.stdout)
+        return run_printed(["pulumi", *words], cwd=cwd, env=env, seconds=400)
 
     @cached_property
     def _engine(self) -> Path:
-        found = subprocess.run([ROOT / "engine/find-or-build"], check=True, stdout=subprocess.PIPE, text=True)
-        return Path(found.stdout.strip())
+        return engine_folder()
 
     def run(self, verb: str) -> Ran:
         """Run `pulumi VERB` to its end, as a person does who has reviewed its preview."""
