@@ -59,6 +59,11 @@ def flags(frame: bytes) -> int:
     return frame[_FLAGS] if len(frame) > _FLAGS else 0
 
 
+def connects(frame: bytes) -> bool:
+    """Whether a packet opens a TCP connection."""
+    return frame[_PROTOCOL] == TCP and flags(frame) & (SYN | ACK) == SYN
+
+
 def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     if len(data) % 2:

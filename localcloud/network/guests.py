@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 from localcloud.network import addresses, names
 from localcloud.network.flows import MOST, Flow, Socket
 from localcloud.network.frames import (
-    ACK,
     ICMP,
-    SYN,
     TCP,
     UDP,
     Arp,
     Datagram,
     Rewrite,
-    flags,
+    connects,
     ip,
     is_plain,
     key,
@@ -118,11 +116,11 @@ class Guest:
                 self._reject(frame, "its source is not the address of the interface")
             return
         name = key(frame)
-        connects = frame[23] == TCP and flags(frame) & (SYN | ACK) == SYN
+        opens = connects(frame)
         hop = self.nic.table.get(name)
-        if hop is not None and not connects:
+        if hop is not None and not opens:
             hop.forward(frame, now)
-        elif connects or frame[23] != TCP:  # what is left of a connection that is not tracked, is dropped
+        elif opens or frame[23] != TCP:  # what is left of a connection that is not tracked, is dropped
             if hop is not None:
                 hop.flow.forget()
             self._open(frame, name, now)
@@ -135,11 +133,11 @@ class Guest:
                 self.host.wire.put(asked.answer(self.mac))
             return
         name = key(frame)
-        connects = frame[23] == TCP and flags(frame) & (SYN | ACK) == SYN
+        opens = connects(frame)
         hop = self.host.table.get(name)
-        if hop is not None and not connects:
+        if hop is not None and not opens:
             hop.forward(frame, now)
-        elif connects:
+        elif opens:
             if hop is not None:
                 hop.flow.forget()
             self._called(frame, name, now)
