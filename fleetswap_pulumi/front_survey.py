@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from fleetswap.domain.access import account_of
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout import listener, zone
 from fleetswap.domain.rollout.listener import Seen
@@ -78,7 +79,7 @@ def _short_drain(settings: Settings) -> tuple[str, ...]:
 
 
 def _existing(settings: Settings, arn: str, account: str, rules: Rules, fronts: Fronts) -> tuple[Seen, tuple[str, ...]]:
-    its_account = arn.split(":")[4]
+    its_account = account_of(arn)
     if its_account != account:
         raise InputError(
             f"fleetswap:front.listener_arn: {arn} is in AWS account {its_account}, and these credentials belong to"

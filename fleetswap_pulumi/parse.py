@@ -45,6 +45,18 @@ def parse(given: Mapping[str, str], *, region: str | None, aws: Mapping[str, str
     return settings
 
 
+def settings_of(config: Mapping[str, str]) -> Settings:
+    """The validated settings of a stack's configuration, whose objects are JSON strings.
+
+    `InputError` reports all that is invalid, as a deploy would.
+    """
+    ours, aws = (
+        {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+        for prefix in (f"{NAMESPACE}:", "aws:")
+    )
+    return parse(ours, region=aws.pop("region", None), aws=aws)
+
+
 def _structured(value: str) -> object:
     """Objects and lists arrive as JSON text; everything else, broken JSON too, stays the text that it is."""
     if value[:1] not in {"{", "["}:

@@ -1,26 +1,17 @@
-"""What of a stack's settings decides its permissions, for `fleetswap permissions`."""
+"""What of a stack's settings decides its permissions, for `fleetswap permissions`.
+
+It is the only module of the library that the commands import, so it has what reads the settings, too.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.permissions.scope import Scope
-from fleetswap_pulumi.parse import parse
-from fleetswap_pulumi.settings import NAMESPACE, Settings
+from fleetswap_pulumi.parse import settings_of
+from fleetswap_pulumi.settings import Settings
 
-
-def settings_of(config: Mapping[str, str]) -> Settings:
-    """The validated settings of a stack's configuration, whose objects are JSON strings.
-
-    `InputError` reports all that is invalid, as a deploy would.
-    """
-    ours, aws = (
-        {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
-        for prefix in (f"{NAMESPACE}:", "aws:")
-    )
-    return parse(ours, region=aws.pop("region", None), aws=aws)
+__all__ = ["account_of", "scope_of", "settings_of"]
 
 
 def account_of(settings: Settings) -> str | None:

@@ -14,7 +14,7 @@ from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys
 
 from fleetswap.domain.access import REFUSED
 from fleetswap.domain.errors import InputError
-from fleetswap_pulumi.parse import parse
+from fleetswap_pulumi.parse import settings_of
 from fleetswap_pulumi.settings import NAMESPACE, Settings
 
 
@@ -24,10 +24,7 @@ def read() -> Settings:
     every = {**get_config_env(), **CONFIG.get()}
     _refuse_secrets(every)
     _refuse_other_namespaces(every)
-    given = {key.removeprefix(f"{NAMESPACE}:"): each for key, each in every.items() if key.startswith(f"{NAMESPACE}:")}
-    aws = {key.removeprefix("aws:"): each for key, each in every.items() if key.startswith("aws:")}
-    aws.pop("region", None)
-    return parse(given, region=pulumi.Config("aws").get("region"), aws=aws)
+    return settings_of(every)
 
 
 def _refuse_secrets(keys: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ from fleetswap.aws.answers import answered_at
 from fleetswap.aws.errors import code, explained
 from fleetswap.aws.rollout.balancer import weights_of
 from fleetswap.domain.errors import CloudError, TryAgain
+from fleetswap.domain.partition import of_arn
 from fleetswap.domain.rollout.model import Armed, Rule
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class Switch:
             "ActionAfterCompletion": "DELETE",
             "State": "ENABLED",
             "Target": {
-                "Arn": TARGET.format(partition=role.split(":")[1]),
+                "Arn": TARGET.format(partition=of_arn(role)),
                 "RoleArn": role,
                 "Input": rule.verbatim,
                 "RetryPolicy": {"MaximumEventAgeInSeconds": RETRIED_SECONDS, "MaximumRetryAttempts": RETRIES},
