@@ -63,12 +63,12 @@ bench-deploy: setup ## measure a deploy and a rollback on the local cloud, with 
 mutants: setup ## run mutation tests of the rollout's state machine; ARGS="gate pins": only these modules
 	@$(python) -m tools.mutants $(ARGS)
 
-compile := .venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url pyproject.toml
+compile := .venv/bin/uv pip compile --quiet --generate-hashes --no-strip-extras --no-emit-index-url pyproject.toml
 
 lock: setup ## write the lock files from pyproject.toml, for deploys and for the tests
 	@$(compile) -o requirements.lock
 	@$(compile) --all-extras -c requirements.lock -o requirements-dev.lock
-	@{ sed -n '/^#/p' infra/requirements.txt; sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' requirements.lock; echo '-e ..'; } >infra/requirements.new
+	@{ sed -n '/^#/p' infra/requirements.txt; sed -n 's/^\([^ #][^=]*==[^ ]*\).*/\1/p' requirements.lock; echo '-e ..'; } >infra/requirements.new
 	@mv infra/requirements.new infra/requirements.txt
 
 setup:

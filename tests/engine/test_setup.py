@@ -126,7 +126,7 @@ def test_set_up_is_done_once_for_a_lock_file(machine: Machine) -> None:
     machine.is_complete()
     assert machine.setup().returncode == 0
     first = machine.calls()
-    assert any("--require-hashes -r requirements-dev.lock" in call for call in first)
+    assert any("--no-deps --require-hashes -r requirements-dev.lock" in call for call in first)
     assert any("--no-deps --no-build-isolation -e ." in call for call in first)
     machine.setup()
     assert machine.calls() == ["engine --check", "kernel .work/kernel", "engine "]
