@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PINNED = re.compile(r"^([\w.-]+)==([^ ;\\\n]+)", re.MULTILINE)
+PINNED = re.compile(r"^([\w.-]+)(?:\[[^]]*\])?==([^ ;\\\n]+)", re.MULTILINE)
 
 
 def pins(file: str) -> dict[str, str]:
