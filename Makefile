@@ -9,7 +9,7 @@ export VERSION PORT
 python := .venv/bin/python
 sources := fleetswap fleetswap_pulumi components infra localcloud engine tools bench tests
 
-.PHONY: help up preview rollback status down test test-fast check lint fmt lock setup setup-python
+.PHONY: help up preview rollback status down test test-fast check lint fmt lock setup setup-python debian13
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -29,16 +29,16 @@ status: setup ## show what runs, and the outputs of the stack
 down: ## stop every process and remove the state; the engine and the environment are kept
 	@test ! -x $(python) || $(python) -m tools.local down
 
-test: setup ## run every test; a line of fleetswap/domain that none of them runs is a failure
+test: setup debian13 ## run every test; a line of fleetswap/domain that none of them runs is a failure
 	@$(python) -m pytest -n 2 --dist loadgroup --durations 10 --cov=fleetswap/domain --cov-report=term --cov-fail-under=100
 
-fast := not (engine or machines or disks or nix or haproxy or go or e2e or localcloud or slow)
+fast := not (debian13 or engine or machines or disks or nix or haproxy or go or e2e or localcloud or slow)
 
 # Compiling every module anew, in each worker and each process that a test starts, would take a tenth of its time.
 test-fast: setup-python ## run the tests that need only Python (no engine, QEMU, Nix or local cloud): about 120 s of CPU time
 	@env -u PYTHONDONTWRITEBYTECODE $(python) -m pytest -n 2 --dist loadfile -q -m '$(fast)'
 
-check: setup lint test ## run everything that a change must pass
+check: setup debian13 lint test ## run everything that a change must pass
 
 lint: setup-python ## check formatting, lint, types and layers
 	@.venv/bin/ruff format --check $(sources)
@@ -73,6 +73,9 @@ lock: setup ## write the lock files from pyproject.toml, for deploys and for the
 
 setup:
 	@tools/setup
+
+debian13:
+	@tools/debian13
 
 setup-python:
 	@tools/setup python

@@ -82,3 +82,10 @@ def engine_bin() -> Path:
     """The directory of the real engine, as `make` finds it."""
     found = subprocess.run([needs.ROOT / "engine/find-or-build"], check=True, capture_output=True, text=True)
     return Path(found.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def debian13() -> Path:
+    """The program that runs a command with Debian 13's programs; they are fetched if `make` has not."""
+    subprocess.run([needs.ROOT / "tools/debian13"], check=True)
+    return needs.ROOT / "tools/debian13-run"

@@ -24,7 +24,13 @@ PROGRAMS = {
 }
 """The programs behind each marker."""
 
-FIXTURES = {"engine_bin": ("engine",), "gpt_bytes": ("disks",), "_local_cloud": ("localcloud",), "parts": ("nix",)}
+FIXTURES = {
+    "debian13": ("debian13",),
+    "engine_bin": ("engine",),
+    "gpt_bytes": ("disks",),
+    "_local_cloud": ("localcloud",),
+    "parts": ("nix",),
+}
 """What a test needs that uses one of these fixtures."""
 
 FOLDERS = {"tests/e2e": ("e2e", *PROGRAMS), "tests/nix": ("nix", "disks")}
