@@ -25,6 +25,10 @@ class Component:
     licence: str | None = None
     """An SPDX license expression, if it is known."""
 
+    own: str = ""
+    """Digest of what it is made from, without the hashes of what it refers to: the same for a component that was only
+    rebuilt. Empty if it is unknown, as in a closure that was read from the store."""
+
 
 @dataclass(frozen=True)
 class Closure:

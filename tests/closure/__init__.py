@@ -1,0 +1,1 @@
+"""Closures: what an image contains, and how two images differ."""
