@@ -1,4 +1,4 @@
-"""The AMI of a release: UEFI, ENA, and IMDSv2 only, whatever launches it."""
+"""The AMI of a release: registered as its image says, and IMDSv2 only, whatever launches it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import ec2
 
+from fleetswap.domain.image.info import ImageInfo
 from fleetswap_pulumi.context import Context
-
-ROOT_DEVICE = "/dev/xvda"
 
 
 @dataclass(frozen=True)
 class MachineImageArgs:
-    """`snapshot_id` is the snapshot of the disk; `identity` is the image's, for the tags."""
+    """`snapshot_id` is the snapshot of the disk; `identity` is the image's, for the tags.
+
+    Nothing of `info` may change while there is the release: the provider would replace the AMI (aws_ami, ForceNew).
+    """
 
     context: Context
     release: str
     identity: str
+    info: ImageInfo
     snapshot_id: pulumi.Output[str]
 
 
@@ -29,18 +32,20 @@ class MachineImage(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MachineImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("fleetswap:components:MachineImage", name, None, opts)
+        info = args.info
         ami = ec2.Ami(
             name,
             description=args.identity,
-            architecture="x86_64",
+            architecture=info.architecture,
             virtualization_type="hvm",
-            boot_mode="uefi",
-            ena_support=True,
-            imds_support="v2.0",
-            root_device_name=ROOT_DEVICE,
+            boot_mode=info.boot_mode,
+            ena_support=info.ena,
+            imds_support=info.imds,
+            tpm_support=info.tpm,
+            root_device_name=info.root_device,
             ebs_block_devices=[
                 ec2.AmiEbsBlockDeviceArgs(
-                    device_name=ROOT_DEVICE,
+                    device_name=info.root_device,
                     snapshot_id=args.snapshot_id,
                     volume_type="gp3",
                     delete_on_termination=True,

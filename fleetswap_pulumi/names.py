@@ -47,12 +47,6 @@ def _codes(value: str) -> str:
     return value
 
 
-def _instance_type(value: str) -> str:
-    if re.match(r"[a-z]+\d+g|a1\.", value):
-        raise ValueError(f"{value} has an Arm processor, and images are registered for x86-64")
-    return value
-
-
 def _ports(value: str) -> str:
     first, _, last = value.partition("-")
     if not 0 <= int(first) <= int(last or first) <= MAX_PORT:
@@ -116,9 +110,7 @@ AccountId = Annotated[str, _form(r"^\d{12}$", "the 12 digits of an account ID, i
 InstanceType = Annotated[
     str,
     _form(r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$", "an instance type such as c7i.large"),
-    AfterValidator(_instance_type),
 ]
-"""Behind the generation, `g` names AWS's own Arm processor (EC2 instance types, Naming conventions); a1 is older."""
 
 IamPath = Annotated[
     str, _form(r"^/([!-~]+/)?$", "a path that begins and ends with a slash, such as /shop/", max_length=512)

@@ -19,7 +19,7 @@ from fleetswap.domain.rollout.rule import OWN, PREVIEW_HEADER, Rules
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
 from fleetswap_pulumi.iam_policy import trust
-from fleetswap_pulumi.machine_image import ROOT_DEVICE, MachineImage, MachineImageArgs
+from fleetswap_pulumi.machine_image import MachineImage, MachineImageArgs
 from fleetswap_pulumi.network import Network
 from fleetswap_pulumi.preview import PreviewRule
 from fleetswap_pulumi.rollout import ReleaseTarget
@@ -73,6 +73,7 @@ class Release(pulumi.ComponentResource):
                 context=args.context,
                 release=self._name,
                 identity=args.entry.image.identity,
+                info=args.entry.image.info,
                 snapshot_id=self.disk.snapshot_id,
             ),
             opts=self._child,
@@ -186,7 +187,7 @@ class Release(pulumi.ComponentResource):
             vpc_security_group_ids=[self._args.network.machine_group_id, *self._args.entry.machine.security_groups],
             block_device_mappings=[
                 ec2.LaunchTemplateBlockDeviceMappingArgs(
-                    device_name=ROOT_DEVICE,
+                    device_name=self._args.entry.image.info.root_device,
                     ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
                         volume_type="gp3",
                         encrypted="true",

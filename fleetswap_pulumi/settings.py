@@ -17,6 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain import access, tags
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.image import info
 from fleetswap.domain.image.source import ImageSource, from_plain
 from fleetswap.domain.partition import of_arn
 from fleetswap.domain.rollout.rule import matches_host, matches_path
@@ -47,6 +48,12 @@ from fleetswap_pulumi.policy import RolloutSettings
 
 NAMESPACE = "fleetswap"
 
+INSTANCE_TYPES = {
+    "x86_64": ("c7i.large", "c7a.large", "m7i.large", "m7a.large"),
+    "arm64": ("c7g.large", "c6g.large", "m7g.large", "m6g.large"),
+}
+"""What is launched if the settings name no instance types, by architecture."""
+
 
 class NixImage(Strict):
     """An image built with Nix."""
@@ -70,17 +77,41 @@ class NixImage(Strict):
         return {key: _plain(item) for key, item in value.items()}
 
 
+class AmiSettings(Strict):
+    """How the AMI is registered, where it is not as the image says of itself. A change creates a new release."""
+
+    architecture: Literal["x86_64", "arm64"] | None = Field(default=None, examples=["arm64"])
+    """Architecture of the image. An image that says another one of itself is refused. Unset: as the image says, else
+    `x86_64`."""
+    boot_mode: Literal["uefi", "uefi-preferred", "legacy-bios"] | None = Field(default=None, examples=["legacy-bios"])
+    """Boot mode of the AMI. A disk that cannot boot that way is refused. Unset: as the image says, else `uefi`."""
+    tpm_support: Literal["v2.0"] | None = Field(default=None, examples=["v2.0"])
+    """Gives the machines a NitroTPM. Requires the boot mode `uefi`. Unset: as the image says, else none."""
+    imds_support: Literal["v2.0"] | None = Field(default=None, examples=["v2.0"])
+    """Makes the machines require IMDSv2, as they do in any case."""
+    ena_support: bool | None = Field(default=None, examples=[True])
+    """Whether the image has a driver for ENA, which instances built on Nitro require. Unset: as the image says, else
+    true."""
+
+
 class ImageSettings(Strict):
     """The image to deploy: either `nix` or `file`. A change creates a new release."""
 
     nix: NixImage | None = Field(default=None, examples=[{"expression": "nix/demo"}])
     file: str | None = Field(default=None, examples=["images/web.raw"])
     """Path of a disk image made by another tool (raw, VHD or qcow2), relative to the project's root."""
+    ami: AmiSettings | None = Field(default=None, examples=[{"architecture": "x86_64"}])
 
     @model_validator(mode="after")
     def _exactly_one(self) -> ImageSettings:
         from_plain(self.model_dump())
         return self
+
+    @property
+    def asserted(self) -> Mapping[str, str | bool]:
+        """What `ami` sets, by the names of the fields of `ImageInfo`."""
+        set_ = self.ami.model_dump(exclude_none=True) if self.ami is not None else {}
+        return {field: set_[setting] for field, setting in info.SETTINGS.items() if setting in set_}
 
     @property
     def source(self) -> ImageSource:
@@ -108,10 +139,12 @@ class UploadSettings(Strict):
 class MachineSettings(Strict):
     """Instance types, root volume and role of the machines. A change creates a new release."""
 
-    instance_types: Annotated[tuple[InstanceType, ...], AfterValidator(distinct)] = Field(
-        default=("c7i.large", "c7a.large", "m7i.large", "m7a.large"), min_length=1, max_length=40
-    )
-    """Instance types to launch, x86-64 only. List several, so that Spot capacity can come from more pools."""
+    instance_types: (
+        Annotated[tuple[InstanceType, ...], Field(min_length=1, max_length=40), AfterValidator(distinct)] | None
+    ) = Field(default=None, examples=[["c7i.large", "c7a.large", "m7i.large", "m7a.large"]])
+    """Instance types to launch, of the image's architecture. List several, so that Spot capacity can come from more
+    pools. Unset: c7i.large, c7a.large, m7i.large and m7a.large or, for an image for arm64, c7g.large, c6g.large,
+    m7g.large and m6g.large."""
     on_demand_base: int = Field(default=2, ge=0)
     """Number of machines that are always On-Demand Instances."""
     on_demand_percent: int = Field(default=0, ge=0, le=100)
@@ -132,6 +165,10 @@ class MachineSettings(Strict):
     )
     """IDs of further security groups of the machines, in their VPC. The default quota is 5 per network interface, of
     which the stack's own group takes one."""
+
+    def types_for(self, architecture: str) -> tuple[str, ...]:
+        """The instance types that are set, or the default ones for an architecture."""
+        return INSTANCE_TYPES[architecture] if self.instance_types is None else self.instance_types
 
 
 class IamSettings(Strict):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fleetswap.domain.image.source import FileImage, ImageSource
+from fleetswap.domain.image.info import Said, known, resolve
+from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, release_id
 from fleetswap.domain.release.packages import changes
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image.ship import FileSource
 from fleetswap_pulumi.project import root
-from fleetswap_pulumi.settings import Settings
+from fleetswap_pulumi.settings import ImageSettings, Settings
 
 
 def wanted_entry(settings: Settings, ledger: Ledger) -> Entry:
@@ -19,17 +20,28 @@ def wanted_entry(settings: Settings, ledger: Ledger) -> Entry:
     """
     if settings.release is not None:
         return ledger.entry(settings.release)
-    machine = Machine(**settings.machine.model_dump(), path=settings.iam.path)
+    image = _image(settings.image, ledger)
+    types = settings.machine.types_for(image.info.architecture)
+    machine = Machine(**{**settings.machine.model_dump(), "instance_types": types}, path=settings.iam.path)
     health = HealthCheck(**settings.health.model_dump(exclude={"drain", "grace"}))
-    image = _image(settings.image.source, ledger)
-    release = release_id(settings.service, image.identity, machine, health)
+    release = release_id(settings.service, image.identity, machine, health, image.info)
     return Entry(release, image, machine, health, max_size=settings.capacity.max)
 
 
-def _image(source: ImageSource, ledger: Ledger) -> Image:
+def _image(settings: ImageSettings, ledger: Ledger) -> Image:
+    source, asserted = settings.source, settings.asserted
     if isinstance(source, FileImage):
-        return Image(FileSource(root() / source.file).identity(), source)
+        identity = FileSource(root() / source.file).identity()
+        said = _said_before(identity, ledger)
+        return Image(identity, source, info=resolve(said, asserted), asserted=tuple(asserted))
     nix = NixSource(source, root())
     identity, packages = nix.identity(), nix.packages()
     before = ledger.entry(ledger.live).image.packages if ledger.live is not None else {}
-    return Image(identity, source, packages, tuple(changes(before, packages)))
+    said = _said_before(identity, ledger)
+    return Image(identity, source, packages, tuple(changes(before, packages)), resolve(said, asserted), tuple(asserted))
+
+
+def _said_before(identity: str, ledger: Ledger) -> Said:
+    """What the newest release of the same image says of it. The same image cannot say anything else of itself."""
+    same = [entry.image for entry in ledger.entries if entry.image.identity == identity]
+    return known(same[0].info, same[0].asserted) if same else {}

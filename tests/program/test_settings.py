@@ -226,8 +226,8 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
         ({"tags": {"Name": "mine"}}, "tag 'Name' cannot be set"),
         ({"tags": {"team": "a&b"}}, "may hold letters, digits"),
         ({"tags": {"Team": "a", "team": "b"}}, "Team, team differ only in case"),
-        ({"machine": {"instance_types": ["c7i.large", "c7gn.large"]}}, "c7gn.large has an Arm processor"),
-        ({"machine": {"instance_types": ["a1.large"]}}, "a1.large has an Arm processor"),
+        ({"image": {"ami": {"boot_mode": "bios"}}}, "fleetswap:image.ami.boot_mode"),
+        ({"image": {"ami": {"architecture": "aarch64"}}}, "fleetswap:image.ami.architecture"),
         ({"network": {"cidr": "127.0.0.0/16"}}, "not a network for hosts"),
         ({"network": {"cidr": "169.254.0.0/16"}}, "not a network for hosts"),
         ({"health": {"path": "/gesund/ä"}}, "fleetswap:health.path"),
@@ -348,7 +348,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 def test_a_bad_element_does_not_make_its_list_too_short() -> None:
     """A user who gave one element, a wrong one, would also read that there is none."""
     with pytest.raises(InputError) as caught:
-        read(rollout={"probe_statuses": [99]}, machine={"instance_types": ["a1.large"]})
+        read(rollout={"probe_statuses": [99]}, machine={"instance_types": ["large"]})
     told = re.findall(r"fleetswap:[\w.\[\]]+", str(caught.value))
     assert told == ["fleetswap:machine.instance_types[0]", "fleetswap:rollout.probe_statuses[0]"]
 
@@ -402,10 +402,17 @@ def test_names_that_aws_takes_are_taken(service: str) -> None:
     assert read(service=service).service == service
 
 
-def test_instance_types_with_an_x86_processor_are_taken() -> None:
+def test_instance_types_of_every_form_are_taken() -> None:
     """A good instance type would be refused for a letter in its name."""
-    names = ["g5.xlarge", "g4dn.xlarge", "c7a.large", "m7i-flex.large", "t3.micro", "u-6tb1.metal", "inf2.xlarge"]
-    assert list(read(machine={"instance_types": names}).machine.instance_types) == names
+    names = ["g5.xlarge", "c7gn.large", "a1.large", "m7i-flex.large", "t3.micro", "u-6tb1.metal", "inf2.xlarge"]
+    assert read(machine={"instance_types": names}).machine.types_for("x86_64") == tuple(names)
+
+
+def test_without_instance_types_the_architecture_decides() -> None:
+    """An image for arm64 could not be deployed without a list of types; or a running fleet's types would change."""
+    machine = read().machine
+    assert machine.types_for("x86_64") == ("c7i.large", "c7a.large", "m7i.large", "m7a.large")
+    assert machine.types_for("arm64") == ("c7g.large", "c6g.large", "m7g.large", "m6g.large")
 
 
 def configured(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], secret: tuple[str, ...] = ()) -> Settings:

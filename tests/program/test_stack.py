@@ -29,6 +29,12 @@ def local(version: str = "1", **changes: Any) -> dict[str, str]:
     return {key: json.dumps(value) if isinstance(value, (dict, list)) else str(value) for key, value in values.items()}
 
 
+def with_ami(ami: dict[str, Any]) -> dict[str, str]:
+    """The same, with settings of the AMI."""
+    given = local("1")
+    return {**given, "image": json.dumps({**json.loads(given["image"]), "ami": ami})}
+
+
 @pytest.fixture(scope="module")
 def first() -> Program:
     return declare(local("1"))
@@ -179,6 +185,60 @@ def test_machines_have_imdsv2_and_an_encrypted_disk(first: Program) -> None:
     ami = first.one("Ami").inputs
     assert (ami["bootMode"], ami["enaSupport"], ami["imdsSupport"]) == ("uefi", True, "v2.0")
     assert ami["rootDeviceName"] == device["deviceName"]
+
+
+def test_an_ami_is_registered_as_before_there_were_settings_for_it(first: Program) -> None:
+    """An upgrade would replace the AMI of a running fleet, and with it everything that launches it."""
+    ami = first.one("Ami").inputs
+    plain = {"architecture", "bootMode", "enaSupport", "imdsSupport", "rootDeviceName", "virtualizationType"}
+    assert {key: ami[key] for key in plain} == {
+        "architecture": "x86_64",
+        "bootMode": "uefi",
+        "enaSupport": True,
+        "imdsSupport": "v2.0",
+        "rootDeviceName": "/dev/xvda",
+        "virtualizationType": "hvm",
+    }
+    assert set(ami) == plain | {"description", "ebsBlockDevices", "tags"}
+
+
+def test_an_ami_is_registered_as_the_settings_say(first: Program) -> None:
+    """An image with NitroTPM could not be deployed; or the AMI of the live release would be replaced by another one."""
+    given = with_ami({"tpm_support": "v2.0", "ena_support": True})
+    program = declare(given, ledger=first.outputs["ledger"])
+    (live,), (new,) = releases(first), set(releases(program)) - set(releases(first))
+    assert program.one("Ami", new).inputs["tpmSupport"] == "v2.0"
+    assert program.one("Ami", live).inputs == first.one("Ami").inputs
+    written = program.outputs["ledger"]["entries"][0]["image"]
+    assert (written["info"], written["asserted"]) == ({"tpm": "v2.0"}, ["ena", "tpm"])
+    again = declare(given, ledger=program.outputs["ledger"])
+    assert releases(again) == releases(program)
+    assert again.one("Ami", new).inputs == program.one("Ami", new).inputs
+    without = declare(local("1"), ledger=program.outputs["ledger"])
+    assert without.one("Rollout").inputs["live"] == live, "what the settings once said is not the image's"
+
+
+def test_an_image_for_arm64_is_launched_on_arm64() -> None:
+    """Its machines could not be launched: the group would have instance types of another architecture."""
+    given = with_ami({"architecture": "arm64"})
+    program = declare({**given, "machine": "{}"})
+    assert program.one("Ami").inputs["architecture"] == "arm64"
+    overrides = program.one("Group").inputs["mixedInstancesPolicy"]["launchTemplate"]["overrides"]
+    types = [each["instanceType"] for each in overrides]
+    assert types == ["c7g.large", "c6g.large", "m7g.large", "m6g.large"]
+    plain = (
+        declare({**local("1"), "machine": "{}"})
+        .one("Group")
+        .inputs["mixedInstancesPolicy"]["launchTemplate"]["overrides"]
+    )
+    assert [each["instanceType"] for each in plain] == ["c7i.large", "c7a.large", "m7i.large", "m7a.large"]
+
+
+def test_what_no_ami_can_be_is_told_before_anything_is_declared() -> None:
+    """EC2 would refuse it after the image was sent."""
+    given = with_ami({"boot_mode": "legacy-bios", "tpm_support": "v2.0"})
+    with pytest.raises(InputError, match="NitroTPM requires boot mode uefi"):
+        declare(given)
 
 
 def test_grace_warm_up_and_drain_are_three_things(first: Program) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.image.info import ImageInfo
 from fleetswap.domain.image.source import FileImage, NixImage
 from fleetswap.domain.release.ledger import (
     Entry,
@@ -56,6 +57,15 @@ images = st.builds(
     | st.builds(FileImage, file=texts),
     packages=maps,
     changes=st.lists(texts, max_size=3).map(tuple),
+    info=st.builds(
+        ImageInfo,
+        architecture=st.sampled_from(["x86_64", "arm64"]),
+        boot_mode=st.sampled_from(["uefi", "uefi-preferred", "legacy-bios"]),
+        ena=st.booleans(),
+        tpm=st.sampled_from([None, "v2.0"]),
+        root_device=st.sampled_from(["/dev/xvda", "/dev/sda1"]),
+    ),
+    asserted=st.lists(st.sampled_from(["boot_mode", "tpm"]), unique=True).map(tuple),
 )
 
 
@@ -63,7 +73,7 @@ images = st.builds(
 def made(draw: st.DrawFn) -> Entry:
     image, machine, health = draw(images), draw(machines), draw(checks)
     return Entry(
-        release_id("web", image.identity, machine, health),
+        release_id("web", image.identity, machine, health, image.info),
         image,
         machine,
         health,
@@ -123,14 +133,18 @@ def test_every_field_is_read_back() -> None:
     machine = Machine(("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",), ("sg-1",), "arn:aws:kms:x", "/web/")
     health = replace(HEALTH, protocol="https", protocol_version="grpc")
     nix = NixImage("nix/demo", {"version": "1"}, {"sandbox": "true"}, "image")
-    images = [Image("a", nix, {"p": "1"}, ("p 1",)), Image("b", FileImage("web.raw"), {"p": "2"}, ("p 2",))]
+    ami = (ImageInfo("arm64", "uefi-preferred", ena=False, tpm="v2.0", root_device="/dev/sda1"), ("tpm",))
+    images = [
+        Image("a", nix, {"p": "1"}, ("p 1",), *ami),
+        Image("b", FileImage("web.raw"), {"p": "2"}, ("p 2",), *ami),
+    ]
     entries = tuple(
-        Entry(release_id("web", image.identity, machine, health), image, machine, health, 4, left=True)
+        Entry(release_id("web", image.identity, machine, health, image.info), image, machine, health, 4, left=True)
         for image in images
     )
     live, standby = (each.release for each in entries)
     full = Ledger(live, standby, entries, Network("10.66.0.0/16", ("a", "b"), 2, "vpc-1", ipv6=True), HERE, "internal")
-    assert list(at_default(full)) == []
+    assert set(at_default(full)) == {".entries.image.info.imds"}, "which has one value only"
     assert from_plain(json.loads(json.dumps(to_plain(full)), parse_int=float)) == full
 
 
@@ -271,6 +285,7 @@ def test_an_older_network_is_one_of_halves() -> None:
         replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, path="/web/")),)),
         replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, kms_key="arn:aws:kms:x")),)),
         replace(RUNNING, entries=(entry("2", health=replace(HEALTH, protocol="https")),)),
+        replace(RUNNING, entries=(replace(entry("2"), image=Image("2", FileImage("x"), info=ImageInfo(tpm="v2.0"))),)),
     ],
 )
 def test_what_an_older_program_would_misread_it_refuses(newer: Ledger) -> None:
@@ -288,6 +303,28 @@ def test_a_release_without_groups_of_its_own_keeps_its_id() -> None:
         replace(MACHINE, kms_key="arn:aws:kms:x"),
     ):
         assert release_id("web", "2", other, HEALTH) != "web-004ece35"
+
+
+def test_an_ami_that_is_what_it_always_was_leaves_no_trace() -> None:
+    """After an upgrade every release would be another one; or an AMI that differs would be taken for one that runs."""
+    assert release_id("web", "2", MACHINE, HEALTH, ImageInfo()) == "web-004ece35"
+    (written,) = to_plain(Ledger(entries=(entry("2"),)))["entries"]
+    assert "info" not in written["image"]
+    assert "asserted" not in written["image"]
+    others = (ImageInfo(architecture="arm64"), ImageInfo(tpm="v2.0"), ImageInfo(boot_mode="legacy-bios"))
+    ids = {release_id("web", "2", MACHINE, HEALTH, info) for info in others}
+    assert len(ids | {"web-004ece35"}) == 4
+
+
+@pytest.mark.parametrize("info", [{"boot_mode": "bios"}, {"colour": "red"}, {"ena": "yes"}, []])
+def test_an_ami_that_none_can_be_makes_a_ledger_that_cannot_be_read(info: object) -> None:
+    """An AMI would be declared with what a newer program, or a hand, had written, and replace the live one's."""
+    arm = replace(entry("2"), image=Image("2", FileImage("disk.raw"), info=ImageInfo(architecture="arm64")))
+    plain = to_plain(Ledger(entries=(arm,)))
+    assert plain["version"] == 2
+    plain["entries"][0]["image"]["info"] = info
+    with pytest.raises(InputError, match="ledger"):
+        from_plain(plain)
 
 
 def test_a_protocol_that_is_what_it_always_was_leaves_no_trace() -> None:

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 
 from fleetswap.domain.access import REMEDY
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.image import info as ami
 from fleetswap.domain.image import source
+from fleetswap.domain.image.info import DEFAULT, ImageInfo
 from fleetswap.domain.image.source import ImageSource
 
 _T = TypeVar("_T")
@@ -41,6 +43,10 @@ class Image:
     source: ImageSource
     packages: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    info: ImageInfo = later(DEFAULT)  # noqa: RUF009 (it is frozen)
+    """With what its AMI is registered. Another value makes another release: an AMI cannot change."""
+    asserted: tuple[str, ...] = later(())
+    """The fields of `info` that the settings said, whatever the image says of itself."""
 
 
 @dataclass(frozen=True)
@@ -207,12 +213,13 @@ def _other_identity(had: Identity, has: Identity) -> Iterator[str]:
         )
 
 
-def release_id(service: str, identity: str, machine: Machine, health: HealthCheck) -> str:
+def release_id(service: str, identity: str, machine: Machine, health: HealthCheck, info: ImageInfo = DEFAULT) -> str:
     """`<service>-<8 hex>` from the image's identity and what else the machines are made of. Same parts, same id.
 
     It must never change for an entry that a ledger has, or that release would be taken for another: see `later`.
     """
-    parts = json.dumps([identity, _parts(machine), _parts(health)], sort_keys=True, separators=(",", ":"))
+    ours = [identity, _parts(machine), _parts(health), *([ami.to_plain(info)] if info != DEFAULT else [])]
+    parts = json.dumps(ours, sort_keys=True, separators=(",", ":"))
     return f"{service}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
 
 
@@ -222,6 +229,8 @@ def to_plain(ledger: Ledger) -> dict[str, Any]:
     for entry, image in zip(ledger.entries, (each["image"] for each in plain["entries"]), strict=True):
         del image["source"]
         image.update(source.to_plain(entry.image.source))
+        if "info" in image:
+            image["info"] = ami.to_plain(entry.image.info)
     return {"version": _version(ledger), **_plain(plain)}
 
 
@@ -234,6 +243,7 @@ def _version(ledger: Ledger) -> int:
         or entry.machine.kms_key is not None
         or entry.machine.path != "/"
         or (entry.health.protocol, entry.health.protocol_version) != ("http", "http1")
+        or entry.image.info != DEFAULT
         for entry in ledger.entries
     )
     return FIRST if plain and not newer and not ledger.front else VERSION
@@ -276,7 +286,8 @@ def _check(ledger: Ledger) -> None:
         raise _damaged("contains a release twice")
     for entry in ledger.entries:
         service = entry.release.rpartition("-")[0]
-        if entry.release != release_id(service, entry.image.identity, entry.machine, entry.health):
+        image = entry.image
+        if entry.release != release_id(service, image.identity, entry.machine, entry.health, image.info):
             raise _damaged(f"was changed manually: the ID of {entry.release} does not match its content")
 
 
@@ -314,6 +325,8 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             source=source.from_plain(image),
             packages=dict(image["packages"]),
             changes=tuple(image["changes"]),
+            info=ami.from_plain(image.get("info", {})),
+            asserted=tuple(image.get("asserted", ())),
         ),
         machine=Machine(
             instance_types=tuple(machine["instance_types"]),
