@@ -13,6 +13,7 @@ from typing import Protocol
 from fleetswap.domain.access import REMEDY
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.network.subnets import HALVES, SEPARATE
+from fleetswap.domain.release.instance_types import InstanceType, misfits
 from fleetswap.domain.release.ledger import Entry, Identity, Ledger, Network
 from fleetswap_pulumi.settings import Settings
 
@@ -28,6 +29,9 @@ class Whereabouts(Protocol):
 
     def offered(self, instance_types: Collection[str], zones: Collection[str]) -> frozenset[str]:
         """The instance types that at least one of the zones offers."""
+
+    def instance_types(self, names: Collection[str]) -> tuple[InstanceType, ...]:
+        """What those of the instance types can launch that the region has."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,10 @@ def _zones(ledger: Ledger, settings: Settings, whereabouts: Whereabouts) -> tupl
 
 
 def check_offers(entry: Entry, here: Place, zones: Sequence[str], whereabouts: Whereabouts) -> None:
-    """Refuse a new release with an instance type that no zone of the fleet offers: its group could not be created.
+    """Refuse a new release with an instance type that no zone of the fleet offers, or that cannot launch its AMI.
 
-    Auto Scaling wants types that the region and the zones support (CreateAutoScalingGroup, LaunchTemplateOverrides). A
+    Its group could not be created, or would fail to launch after the image was sent. Auto Scaling wants types that the
+    region and the zones support (CreateAutoScalingGroup, LaunchTemplateOverrides), and any of them may be launched. A
     release that the ledger has was launched already, and is not asked about again. `zones` are names of zones.
     """
     if entry.release in {each.release for each in here.ledger.entries}:
@@ -91,8 +96,11 @@ def check_offers(entry: Entry, here: Place, zones: Sequence[str], whereabouts: W
     types, letters = entry.machine.instance_types, [zone.removeprefix(here.identity.region) for zone in zones]
     offered = whereabouts.offered(types, letters)
     missing = [each for each in types if each not in offered]
+    problems = misfits(entry.image.info, whereabouts.instance_types(types))
     if missing:
-        raise InputError(
-            f"fleetswap:machine.instance_types: {here.identity.region} has no {', no '.join(missing)} in its zones"
-            f" {' and '.join(letters)}: leave {'it' if len(missing) == 1 else 'them'} out"
+        problems.append(
+            f"{here.identity.region} has no {', no '.join(missing)} in its zones {' and '.join(letters)}:"
+            f" leave {'it' if len(missing) == 1 else 'them'} out"
         )
+    if problems:
+        raise InputError(f"fleetswap:machine.instance_types: {'; '.join(problems)}")

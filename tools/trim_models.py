@@ -19,6 +19,7 @@ KEPT = (
     "DeleteTags",
     "DescribeAvailabilityZones",
     "DescribeInstanceTypeOfferings",
+    "DescribeInstanceTypes",
     "DescribePrefixLists",
     "DescribeRouteTables",
     "DescribeSecurityGroups",

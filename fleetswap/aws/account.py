@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 from fleetswap.aws.errors import explained
 from fleetswap.domain.access import Access
+from fleetswap.domain.release.instance_types import InstanceType
 
 if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeInfoTypeDef
+
     from fleetswap.aws.session import Cloud
 
 _accounts: dict[tuple[str, str | None], str] = {}
@@ -88,3 +91,27 @@ class Account:
                 ],
             )
             return frozenset(str(offer["InstanceType"]) for page in pages for offer in page["InstanceTypeOfferings"])
+
+    def instance_types(self, names: Collection[str]) -> tuple[InstanceType, ...]:
+        """What those of the instance types can launch that the region has (DescribeInstanceTypes).
+
+        Raises `TryAgain` or `CloudError`.
+        """
+        with explained("ec2:DescribeInstanceTypes", self._cloud.region):
+            ec2 = self._cloud.small_ec2()
+            # A filter: what it is asked for by name must exist, or the call fails.
+            pages = ec2.get_paginator("describe_instance_types").paginate(
+                Filters=[{"Name": "instance-type", "Values": sorted(names)}]
+            )
+            return tuple(_facts(each) for page in pages for each in page["InstanceTypes"])
+
+
+def _facts(told: InstanceTypeInfoTypeDef) -> InstanceType:
+    """What EC2 does not say is not judged."""
+    return InstanceType(
+        told["InstanceType"],
+        frozenset(told["ProcessorInfo"]["SupportedArchitectures"]),
+        frozenset(told.get("SupportedBootModes", ())),
+        needs_ena=told["NetworkInfo"].get("EnaSupport") == "required",
+        nitro_tpm=told.get("NitroTpmSupport") != "unsupported",
+    )

@@ -183,6 +183,7 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "ec2:DeleteTags": (lambda s: write_tags(s.cloud.ec2(), s.snapshot, {"a": "b"}, {"old": "tag"}),),
     "ec2:DescribeAvailabilityZones": (lambda s: Account(s.cloud).zones(),),
     "ec2:DescribeInstanceTypeOfferings": (lambda s: Account(s.cloud).offered(["t3.nano"], ["a"]),),
+    "ec2:DescribeInstanceTypes": (lambda s: Account(s.cloud).instance_types(["t3.nano"]),),
     "ec2:DescribeInstances": (lambda s: s.aws.fleet.images(["i-0a1b2c3d4e5f60718"]),),
     "ec2:DescribePrefixLists": (lambda s: Networks(s.cloud, STACK).prefix_lists(["pl-1"]),),
     "ec2:DescribeRouteTables": (lambda s: Networks(s.cloud, STACK).vpc(s.vpc, ["sg-1"]),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from pulumi.runtime.stack import Stack
 
 from fleetswap.domain.network.endpoints import Service
 from fleetswap.domain.network.existing import Vpc
+from fleetswap.domain.release.instance_types import InstanceType
 from fleetswap.domain.rollout.listener import Seen
 from fleetswap.domain.rollout.zone import HostedZone
 from fleetswap.nix import build
@@ -113,6 +115,18 @@ class Credentials:
         """All but those that it lacks."""
         assert set(zones) <= set(self.there)
         return frozenset(instance_types) - set(self.lacks)
+
+    def instance_types(self, names: Collection[str]) -> tuple[InstanceType, ...]:
+        """Behind the generation, `g` names AWS's own Arm processor; the fourth generation has no Nitro."""
+        return tuple(_instance_type(name) for name in sorted(names) if name not in self.lacks)
+
+
+def _instance_type(name: str) -> InstanceType:
+    if re.match(r"[a-z]+\d+g", name):
+        return InstanceType(name, frozenset({"arm64"}), frozenset({"uefi"}))
+    if re.match(r"[a-z]+4\.", name):
+        return InstanceType(name, frozenset({"x86_64"}), frozenset({"legacy-bios"}), needs_ena=False, nitro_tpm=False)
+    return InstanceType(name, frozenset({"x86_64"}), frozenset({"legacy-bios", "uefi"}))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from botocore.stub import Stubber
 from fleetswap.aws.account import Account
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import CloudError
+from fleetswap.domain.release.instance_types import InstanceType
 from localcloud.server import LocalCloud
 
 
@@ -17,6 +18,18 @@ def test_the_account_and_its_zones(cloud: LocalCloud) -> None:
     assert account.id() == "123456789012"
     assert account.zones()[:2] == ("a", "b")
     assert account.offered(["c7i.large", "c7z.large"], ["a", "b"]) == {"c7i.large"}
+
+
+def test_what_instance_types_can_launch(cloud: LocalCloud) -> None:
+    """An AMI would be launched on machines that cannot boot it; one unknown type would keep all from being judged."""
+    asked = ["c7i.large", "c7g.large", "m4.large", "c7z.large"]
+    found = {each.name: each for each in Account(Cloud("us-east-1", cloud.endpoint)).instance_types(asked)}
+    x86, both = frozenset({"x86_64"}), frozenset({"legacy-bios", "uefi"})
+    assert found == {
+        "c7i.large": InstanceType("c7i.large", x86, both),
+        "c7g.large": InstanceType("c7g.large", frozenset({"arm64"}), frozenset({"uefi"})),
+        "m4.large": InstanceType("m4.large", x86, frozenset({"legacy-bios"}), needs_ena=False, nitro_tpm=False),
+    }
 
 
 def test_only_whole_zones_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,6 +234,47 @@ def test_an_image_for_arm64_is_launched_on_arm64() -> None:
     assert [each["instanceType"] for each in plain] == ["c7i.large", "c7a.large", "m7i.large", "m7a.large"]
 
 
+@pytest.mark.parametrize(
+    ("types", "ami", "told"),
+    [
+        (["c7i.large", "c7g.large"], {}, "the image is for x86_64, but c7g.large can only run arm64"),
+        (
+            ["c7g.large", "c7i.large", "m7i.large"],
+            {"architecture": "arm64"},
+            "c7i.large and m7i.large can only run x86",
+        ),
+        (["m4.large"], {}, "the AMI has boot mode uefi, which m4.large cannot boot"),
+        (["c7i.large"], {"ena_support": False}, "the AMI has no ENA support, which is required by c7i.large"),
+        (["m4.large"], {"tpm_support": "v2.0"}, "NitroTPM v2.0, but there is none with m4.large"),
+    ],
+)
+def test_instance_types_are_those_that_can_launch_the_ami(types: list[str], ami: dict[str, Any], told: str) -> None:
+    """The image would be sent and the fleet made, and every launch of the group would fail."""
+    given = {**with_ami(ami), "machine": json.dumps({"instance_types": types})}
+    with pytest.raises(InputError, match=told):
+        declare(given)
+
+
+def test_all_that_is_wrong_with_instance_types_is_told_at_once() -> None:
+    """A user would mend one type a run."""
+    given = {**with_ami({"tpm_support": "v2.0"}), "machine": json.dumps({"instance_types": ["m4.large", "c7g.large"]})}
+    with pytest.raises(InputError) as caught:
+        declare(given, credentials=Credentials(lacks=("c9z.large",)))
+    message = str(caught.value)
+    assert message.startswith("fleetswap:machine.instance_types: ")
+    for told in ("c7g.large can only run arm64", "uefi, which m4.large cannot", "none with m4.large"):
+        assert told in message
+
+
+def test_an_ami_for_a_bios_can_be_launched_by_older_types() -> None:
+    """Nixpkgs' own image, with a BIOS, could not be deployed at all."""
+    given = {
+        **with_ami({"boot_mode": "uefi-preferred", "ena_support": False}),
+        "machine": json.dumps({"instance_types": ["m4.large"]}),
+    }
+    assert declare(given).one("Ami").inputs["bootMode"] == "uefi-preferred"
+
+
 def test_what_no_ami_can_be_is_told_before_anything_is_declared() -> None:
     """EC2 would refuse it after the image was sent."""
     given = with_ami({"boot_mode": "legacy-bios", "tpm_support": "v2.0"})

@@ -34,6 +34,13 @@ OFFERS_ASKED = {
 }
 """What is asked of a release that is new, by DescribeInstanceTypeOfferings."""
 
+TYPES_ASKED = {
+    "Filter.1.Name": "instance-type",
+    "Filter.1.Value.1": "c7a.large",
+    "Filter.1.Value.2": "c7i.large",
+}
+"""And by DescribeInstanceTypes."""
+
 
 class Imported:
     """The stack in a new backend, whose state was imported."""
@@ -118,7 +125,18 @@ def test_an_update_of_something_else_leaves_the_ledger(tmp_path: Path, engine_bi
     asked = {"service": "ec2", "action": kind, "params": OFFERS_ASKED}
     answer = f"<{kind}Response><instanceTypeOfferingSet>{offers}</instanceTypeOfferingSet></{kind}Response>"
     recorded = {**asked, "status": 200, "headers": {"Content-Type": "text/xml"}, "body": answer}
-    with replay([*V0_1.answers, recorded]) as aws:
+    facts = "".join(
+        f"<item><instanceType>{each}</instanceType>"
+        "<processorInfo><supportedArchitectures><item>x86_64</item></supportedArchitectures></processorInfo>"
+        "<supportedBootModes><item>legacy-bios</item><item>uefi</item></supportedBootModes>"
+        "<networkInfo><enaSupport>required</enaSupport></networkInfo><nitroTpmSupport>supported</nitroTpmSupport></item>"
+        for each in V0_1.settings["config"]["fleetswap:machine"]["instance_types"]
+    )
+    answer = (
+        f"<DescribeInstanceTypesResponse><instanceTypeSet>{facts}</instanceTypeSet></DescribeInstanceTypesResponse>"
+    )
+    types = {**recorded, "action": "DescribeInstanceTypes", "params": TYPES_ASKED, "body": answer}
+    with replay([*V0_1.answers, recorded, types]) as aws:
         stack = Imported(tmp_path, engine_bin, aws)
         before = stack.outputs()
         stack.configure({"fleetswap:image": {"file": str(disk_file(tmp_path / "new.raw"))}})

@@ -12,7 +12,7 @@ from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.permissions.statement import Statement
 
 EC2 = (
-    "DescribeAvailabilityZones DescribeImages DescribeInstanceTypeOfferings DescribeInstances"
+    "DescribeAvailabilityZones DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
     " DescribeLaunchTemplateVersions DescribeLaunchTemplates DescribeNetworkInterfaces DescribeRouteTables"
     " DescribeSecurityGroupRules DescribeSecurityGroups DescribeSnapshots DescribeSubnets DescribeVpcAttribute"
     " DescribeVpcs"
