@@ -30,6 +30,7 @@ FIXTURES = {
     "gpt_bytes": ("disks",),
     "_local_cloud": ("localcloud",),
     "parts": ("nix",),
+    "nixos": ("nix",),
 }
 """What a test needs that uses one of these fixtures."""
 

@@ -1,0 +1,143 @@
+"""How the changes are worded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from fleetswap.domain.closure.changes import Changes, Names, Package, Source, compare, of_packages
+from fleetswap.domain.closure.render import MAY_BE, lines, markdown, plain
+from tests.closure.conftest import Derived
+
+
+def many(count: int) -> tuple[Package, ...]:
+    return tuple(Package(f"package{number:02}", ("1",), ("2",)) for number in range(count))
+
+
+ALL = Changes(
+    Source.STORE,
+    kernel=(Package("linux", ("6.12.58",), ("6.12.60",), (10, 10)),),
+    units=Names(("new.service",), ("old.socket",), ("web.service",)),
+    moved=(
+        Package("openssl", ("1.1.1w", "3.6.0"), ("3.6.1",), (9_000_000, 8_000_000)),
+        Package("web-ui", ("1",), ("2",)),
+    ),
+    changed=(Package("web", ("1.4.1",), ("1.4.1",), (1000, 500_000)),),
+    added=(Package("jq", (), ("1.8.1",), (0, 700_000)),),
+    removed=(Package("perl", ("5.42.0",), (), (60_000_000, 0)),),
+    files=Names(changed=("etc-motd",)),
+    rebuilt=("curl", "git"),
+    because=("openssl",),
+    size=(400_000_000, 340_000_000),
+)
+
+
+def test_what_matters_to_a_reviewer_comes_first() -> None:
+    """The kernel, the units and the application would stand behind a hundred libraries."""
+    assert lines(ALL, "web") == [
+        "kernel: linux 6.12.58 → 6.12.60",
+        "+ unit new.service",
+        "- unit old.socket",
+        "~ unit web.service",
+        "web-ui 1 → 2",
+        "web 1.4.1, changed without a new version (+499.0 kB)",
+        "openssl 1.1.1w, 3.6.0 → 3.6.1 (-1.0 MB)",
+        "+ jq 1.8.1",
+        "- perl 5.42.0",
+        "~ 1 file: etc-motd",
+        "2 packages rebuilt because of changes in openssl",
+        "size: 400.0 MB → 340.0 MB (-60.0 MB)",
+    ]
+
+
+def test_no_changes_are_no_lines() -> None:
+    """A reviewer would read a heading, or a size, of nothing."""
+    assert lines(replace(Changes(Source.STORE), size=(1, 1))) == []
+
+
+def test_a_long_list_is_cut_above_its_totals() -> None:
+    """A preview would be buried, or the count and the size that sum it up would be cut off."""
+    changes = replace(ALL, moved=many(30), because=tuple("abcdefg"))
+    found = lines(changes, "web", limit=20)
+    assert len(found) == 20
+    assert found[-3:] == [
+        "… and 21 more: `fleetswap diff`",
+        "2 packages rebuilt because of changes in a, b, c, d, e and 2 more",
+        "size: 400.0 MB → 340.0 MB (-60.0 MB)",
+    ]
+    assert len(lines(changes, "web")) == 17 + 21 + 2
+
+
+def test_what_is_derived_says_so(nixos: Derived) -> None:
+    """A reviewer would believe that what is only needed to build goes into production."""
+    changes = compare(nixos(), nixos(openssl="3.6.1"))
+    assert lines(changes)[-1] == MAY_BE
+    assert MAY_BE[1:] in markdown(changes, "a", "b")
+    assert MAY_BE not in lines(compare(of_packages({"a": "1"}), of_packages({"a": "2"})))
+
+
+def test_markdown_has_everything() -> None:
+    """A comment of a pull request would leave out what the terminal shows."""
+    assert markdown(ALL, "web-1f2e3d4c", ".#web", "web").splitlines() == [
+        "### Package changes: `web-1f2e3d4c` → `.#web`",
+        "",
+        "- unit `new.service` added",
+        "- unit `old.socket` removed",
+        "- unit `web.service` changed",
+        "",
+        "| | package | before | after | size |",
+        "| --- | --- | --- | --- | ---: |",
+        "| kernel | `linux` | `6.12.58` | `6.12.60` |  |",
+        "| version | `web-ui` | `1` | `2` |  |",
+        "| changed | `web` | `1.4.1` | `1.4.1` | +499.0 kB |",
+        "| version | `openssl` | `1.1.1w`, `3.6.0` | `3.6.1` | -1.0 MB |",
+        "| added | `jq` |  | `1.8.1` | +700.0 kB |",
+        "| removed | `perl` | `5.42.0` |  | -60.0 MB |",
+        "",
+        "Files changed: `etc-motd`",
+        "",
+        "<details><summary>2 packages rebuilt</summary>",
+        "",
+        "`curl`, `git`, because of changes in `openssl`",
+        "",
+        "</details>",
+        "",
+        "Size: 400.0 MB → 340.0 MB (-60.0 MB)",
+    ]
+    assert "No package changes." in markdown(Changes(Source.STORE), "a", "b")
+
+
+def test_nothing_in_markdown_becomes_markup() -> None:
+    """A name in somebody's manifest could mention people, or show a link to whoever reviews."""
+    found = markdown(compare(of_packages({"a": "1"}), of_packages({"@team|<b>`x`\n# y": "1"})), "a", "b")
+    assert "| added | `@team\\|<b>'x' # y` |  | `1` |  |" in found.splitlines()
+
+
+def test_json_has_a_fixed_form() -> None:
+    """A script that reads the changes would break with the next version."""
+    assert json.loads(json.dumps(plain(ALL))) == {
+        "source": "store",
+        "kernel": [{"name": "linux", "before": ["6.12.58"], "after": ["6.12.60"], "size": {"before": 10, "after": 10}}],
+        "units": {"added": ["new.service"], "removed": ["old.socket"], "changed": ["web.service"]},
+        "packages": {
+            "versions": [
+                {
+                    "name": "openssl",
+                    "before": ["1.1.1w", "3.6.0"],
+                    "after": ["3.6.1"],
+                    "size": {"before": 9_000_000, "after": 8_000_000},
+                },
+                {"name": "web-ui", "before": ["1"], "after": ["2"], "size": None},
+            ],
+            "changed": [
+                {"name": "web", "before": ["1.4.1"], "after": ["1.4.1"], "size": {"before": 1000, "after": 500_000}}
+            ],
+            "added": [{"name": "jq", "before": [], "after": ["1.8.1"], "size": {"before": 0, "after": 700_000}}],
+            "removed": [
+                {"name": "perl", "before": ["5.42.0"], "after": [], "size": {"before": 60_000_000, "after": 0}}
+            ],
+        },
+        "files": {"added": [], "removed": [], "changed": ["etc-motd"]},
+        "rebuilt": {"packages": ["curl", "git"], "because": ["openssl"]},
+        "size": {"before": 400_000_000, "after": 340_000_000},
+    }
