@@ -7,7 +7,7 @@
 
 export VERSION PORT
 python := .venv/bin/python
-sources := fleetswap fleetswap_pulumi components infra localcloud engine tools bench tests
+sources := fleetswap fleetswap_pulumi components infra localcloud engine tools bench tests nix/image
 
 .PHONY: help up preview rollback status down test test-fast check lint fmt lock setup setup-python debian13
 

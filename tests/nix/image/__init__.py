@@ -1,0 +1,1 @@
+"""The builder of images from closures, nix/image."""
