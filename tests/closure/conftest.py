@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleetswap.domain.closure.model import Closure
-from fleetswap.domain.closure.runtime import derive
+from fleetswap.nix.closures import derived
 
 MACHINE = Path(__file__).parent / "nixos"
 
@@ -23,7 +23,7 @@ def _derived(**arguments: str) -> Closure:
     given = [word for name, value in sorted(arguments.items()) for word in ("--argstr", name, value)]
     done = subprocess.run(["nix-instantiate", str(MACHINE), *given], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return derive(done.stdout.strip(), lambda path: Path(path).read_bytes())
+    return derived(done.stdout.strip())
 
 
 @pytest.fixture
