@@ -18,6 +18,7 @@ KEPT = (
     "DeleteSnapshot",
     "DeleteTags",
     "DescribeAvailabilityZones",
+    "DescribeImages",
     "DescribeInstanceTypeOfferings",
     "DescribeInstanceTypes",
     "DescribePrefixLists",
@@ -30,7 +31,7 @@ KEPT = (
     "DescribeVpcEndpoints",
     "DescribeVpcs",
 )
-"""EC2's calls that `fleetswap.aws.image.ebs`, `snapshots`, `account` and `network` make."""
+"""EC2's calls that `fleetswap.aws.image.ebs`, `snapshots`, `amis`, `account` and `network` make."""
 
 SERVICES = frozenset({"ebs", "ec2", "oidc", "portal.sso", "signin", "sts"})
 """Services whose endpoints are kept: an upload's, and those that the chain of credentials may ask."""
