@@ -7,7 +7,9 @@ release. `create` ships the image, and adopts the completed snapshot if this sta
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import pulumi
 from pulumi.dynamic import (
@@ -19,7 +21,7 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, TypeAdapter, WrapValidator, model_validator
 
 from fleetswap.aws.image import snapshots
 from fleetswap.aws.image.block_writer import BlockPuts
@@ -27,7 +29,7 @@ from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image import source
 from fleetswap.domain.image.meter import Meter, Progress
-from fleetswap.domain.image.source import FileImage, ImageSource, NixImage
+from fleetswap.domain.image.source import FileImage, FlakeImage, ImageSource, NixImage
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.text import counted
 from fleetswap.nix.source import NixSource
@@ -63,6 +65,18 @@ CANCELLED = "cancelled before the image was uploaded"
 """Why building and uploading end after Ctrl-C or SIGTERM."""
 
 
+def _one_of_nix(value: object, _either: object) -> object:
+    """Read as the one that it is: of a value that is neither, pydantic would tell what is wrong with it as both."""
+    if value is None or isinstance(value, NixImage | FlakeImage):
+        return value
+    kind: type[NixImage | FlakeImage] = FlakeImage if isinstance(value, Mapping) and "flake" in value else NixImage
+    read = TypeAdapter(kind).validate_python(value)
+    for key in value if isinstance(value, Mapping) else ():
+        if key not in asdict(read):
+            raise wrong(key, "there is no such key")
+    return read
+
+
 class Inputs(ReachInputs):
     """The resource's inputs. No client, no secret. A field that is None has a default, because Pulumi omits null
     inputs.
@@ -72,7 +86,7 @@ class Inputs(ReachInputs):
     stack: str
     release: str
     identity: str
-    nix: NixImage | None = None
+    nix: Annotated[NixImage | FlakeImage | None, WrapValidator(_one_of_nix)] = None
     file: str | None = None
     changes: list[str]
     tags: dict[str, str]

@@ -34,8 +34,8 @@ def _image(settings: ImageSettings, ledger: Ledger) -> Image:
         identity = FileSource(root() / source.file).identity()
         said = _said_before(identity, ledger)
         return Image(identity, source, info=resolve(said, asserted), asserted=tuple(asserted))
-    nix = NixSource(source, root())
-    identity, packages = nix.identity(), nix.packages()
+    made = NixSource(source, root(), preview=True).evaluate()
+    identity, packages = made.identity, made.packages
     before = ledger.entry(ledger.live).image.packages if ledger.live is not None else {}
     said = _said_before(identity, ledger)
     return Image(identity, source, packages, tuple(changes(before, packages)), resolve(said, asserted), tuple(asserted))

@@ -25,6 +25,13 @@ def one_line(text: object) -> str:
     return " ".join(_UNPRINTABLE.sub(" ", without_escapes(str(text))).split())
 
 
+def paragraph(text: object) -> list[str]:
+    """Text from outside as its lines, indented as they were: no escapes, no control characters, no blanks around it."""
+    lines = [_UNPRINTABLE.sub(" ", line.expandtabs()).rstrip() for line in without_escapes(str(text)).splitlines()]
+    full = [number for number, line in enumerate(lines) if line]
+    return lines[full[0] : full[-1] + 1] if full else []
+
+
 def without_escapes(text: str) -> str:
     """Text without what a terminal would take for a command."""
     return _ESCAPES.sub("", text)

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fleetswap.domain.image.source import NixImage
+from fleetswap.domain.image.evaluation import Evaluation
+from fleetswap.domain.image.source import FlakeImage, NixImage
 from fleetswap.nix import build
+from fleetswap.nix.evaluate import evaluate
+from fleetswap.nix.output import Output, read
 
 LINK_DAYS = 2
 """Age at which the link of an image that was never sent whole is removed, by the next build beside it."""
@@ -18,39 +21,39 @@ LINK_DAYS = 2
 class NixSource:
     """One image. Nix is asked once; what it said is kept."""
 
-    def __init__(self, image: NixImage, folder: Path, *, link: Path | None = None) -> None:
-        """The expression is in `folder`. `link` keeps what is built from Nix's garbage collector, until it is sent."""
+    def __init__(
+        self, image: NixImage | FlakeImage, folder: Path, *, link: Path | None = None, preview: bool = False
+    ) -> None:
+        """The image's paths are relative to `folder`. `link` keeps what is built from Nix's garbage collector, until it
+        is sent. In a `preview` nothing may be built; see `fleetswap.nix.evaluate`.
+        """
         self._image = image
-        self._expression = folder / image.expression
+        self._folder = folder
         self._link = link
-        self._derivation: build.Derivation | None = None
+        self._preview = preview
+        self._evaluation: Evaluation | None = None
+        self.output: Output | None = None
+        """What `bring` has built."""
+
+    def evaluate(self) -> Evaluation:
+        """What Nix says of the image; builds nothing. `InputError` if it is not one image."""
+        if self._evaluation is None:
+            self._evaluation = evaluate(self._image, self._folder, preview=self._preview)
+        return self._evaluation
 
     def identity(self) -> str:
-        """The store path that the image will have; builds nothing. `InputError` if the expression is not an image."""
-        return str(self._instantiated().out_path)
-
-    def packages(self) -> dict[str, str]:
-        """The image's manifest; see `fleetswap.nix.build.evaluate_packages`."""
-        image = self._image
-        return build.evaluate_packages(self._expression, attr=image.attr, args=image.args, options=image.options)
+        """The store path that the image will have; builds nothing. `InputError` if it is not one image."""
+        return self.evaluate().identity
 
     def bring(self, say: Callable[[str], None]) -> Path:
         """Build the image, or find it built. `FleetswapError` if that fails; a repeat finds what is there."""
-        derivation = self._instantiated()
+        evaluation = self.evaluate()
         if self._link is not None:
             build.drop_roots(self._link.parent, older_than=LINK_DAYS * 86_400)
-        out = build.realise(derivation, root=self._link, options=self._image.options, say=say)
-        return build.find_disk(out)
+        self.output = read(build.realise(evaluation, root=self._link, options=self._image.options, say=say))
+        return self.output.disk
 
     def sent(self) -> None:
         """From here on EBS keeps the image: with a link for each one, no store would ever become smaller."""
         if self._link is not None:
             self._link.unlink(missing_ok=True)
-
-    def _instantiated(self) -> build.Derivation:
-        if self._derivation is None:
-            image = self._image
-            self._derivation = build.instantiate(
-                self._expression, attr=image.attr, args=image.args, options=image.options
-            )
-        return self._derivation

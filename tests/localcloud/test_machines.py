@@ -13,7 +13,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from fleetswap.nix import build
+from fleetswap.domain.image.source import NixImage
+from fleetswap.nix.source import NixSource
 from localcloud import view
 from localcloud.ebs.store import SnapshotStore
 from localcloud.processes.process import Process
@@ -46,11 +47,8 @@ def disk(version: str) -> bytes:
     """A version of the demo image."""
     parts = PROJECT / ".work" / "kernel"
     subprocess.run([PROJECT / "nix" / "demo" / "fetch-kernel", parts], check=True)
-    derivation = build.instantiate(
-        PROJECT / "nix" / "demo", attr=None, args={"version": version, "parts": str(parts)}, options=NIX_OPTIONS
-    )
-    out = build.realise(derivation, root=None, say=lambda _: None, options=NIX_OPTIONS)
-    return build.find_disk(out).read_bytes()
+    image = NixImage("nix/demo", {"version": version, "parts": str(parts)}, NIX_OPTIONS)
+    return NixSource(image, PROJECT).bring(lambda _: None).read_bytes()
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from fleetswap.domain.errors import InputError
-from fleetswap.nix import build
-from tests.nix.conftest import DEMO, OPTIONS
+from fleetswap.domain.image.evaluation import Evaluation
+from tests.nix.conftest import DEMO, OPTIONS, name
 
 Demo = Callable[[str], Path]
 MIB = 1024 * 1024
 
 
-def named(parts: Path, version: str) -> build.Derivation:
-    return build.instantiate(DEMO, attr=None, args={"version": version, "parts": str(parts)}, options=OPTIONS)
+def named(parts: Path, version: str) -> Evaluation:
+    return name(DEMO, version=version, parts=str(parts))
 
 
 def output(*command: str | Path) -> str:
@@ -27,7 +27,7 @@ def output(*command: str | Path) -> str:
 def test_built_twice_it_has_the_same_bytes(parts: Path, demo: Demo) -> None:
     """Two machines that build the same commit would ship two images under one store path."""
     demo("1")
-    drv = named(parts, "1").drv_path
+    drv = named(parts, "1").derivation
     options = [part for name, value in OPTIONS.items() for part in ("--option", name, value)]
     done = subprocess.run(
         ["nix-store", *options, "--realise", "--check", drv], capture_output=True, text=True, check=False
@@ -92,11 +92,11 @@ def test_without_the_kernel_the_remedy_is_to_fetch_it(tmp_path: Path) -> None:
 
 def test_the_manifest_in_a_preview_is_the_one_that_is_built(parts: Path, demo: Demo) -> None:
     """The package changes that a reviewer reads would not be those of the image."""
-    evaluated = build.evaluate_packages(DEMO, attr=None, args={"version": "7", "parts": str(parts)}, options=OPTIONS)
+    evaluated = named(parts, "7").packages
     assert evaluated["fleetswap-demo"] == "7"
     assert {"linux-image-cloud-amd64", "busybox-static", "systemd-boot-efi"} < evaluated.keys()
     built = dict(line.split(" ", 1) for line in (demo("1") / "packages").read_text().splitlines())
-    assert built == evaluated | {"fleetswap-demo": "1"}
+    assert built == {**evaluated, "fleetswap-demo": "1"}
 
 
 def test_fetching_leaves_a_complete_folder_alone(parts: Path) -> None:

@@ -14,30 +14,31 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mock
 from pulumi.runtime.mocks import test as with_pulumi
 from pulumi.runtime.stack import Stack
 
+from fleetswap.domain.image.evaluation import Evaluation
+from fleetswap.domain.image.source import FlakeImage, NixImage
 from fleetswap.domain.network.endpoints import Service
 from fleetswap.domain.network.existing import Vpc
 from fleetswap.domain.release.instance_types import InstanceType
 from fleetswap.domain.rollout.listener import Seen
 from fleetswap.domain.rollout.zone import HostedZone
-from fleetswap.nix import build
+from fleetswap.nix import evaluate as nix_evaluate
+from fleetswap.nix import source as nix_source
 from fleetswap_pulumi.fleet import deploy
 from fleetswap_pulumi.parse import parse
 
 PROJECT, STACK = "fleetswap", "local"
 
 
-_derivations: dict[str, build.Derivation] = {}
-_really = build.instantiate
+_evaluations: dict[str, Evaluation] = {}
+_really = nix_evaluate.evaluate
 
 
-def _instantiate(
-    expression: Path, *, attr: str | None, args: Mapping[str, str], options: Mapping[str, str] | None = None
-) -> build.Derivation:
-    """Nix names the same expression the same way each time, and takes a second for it."""
-    key = repr((expression, attr, sorted(args.items()), sorted((options or {}).items())))
-    if key not in _derivations:
-        _derivations[key] = _really(expression, attr=attr, args=args, options=options)
-    return _derivations[key]
+def _evaluate(image: NixImage | FlakeImage, folder: Path, *, preview: bool) -> Evaluation:
+    """Nix says the same of the same image each time, and takes a second for it."""
+    key = repr((image, folder, preview))
+    if key not in _evaluations:
+        _evaluations[key] = _really(image, folder, preview=preview)
+    return _evaluations[key]
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def declare(
         exported = root.outputs
         return pulumi.Output.from_input(exported).apply(exports.update)
 
-    with mock.patch.object(build, "instantiate", _instantiate):
+    with mock.patch.object(nix_source, "evaluate", _evaluate):
         program()
     resources = (Declared(kind, name, inputs, *options[kind, name]) for (kind, name), inputs in recorder.inputs.items())
     return Program(tuple(resources), exports)

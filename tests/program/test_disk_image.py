@@ -16,8 +16,10 @@ from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image.blocks import digest, linear_checksum
+from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.nix import build
+from fleetswap.nix import source as nix_source
 from fleetswap.workflows.image import acquire
 from fleetswap.workflows.image.image_file import identify
 from fleetswap_pulumi import disk_image, project
@@ -264,7 +266,7 @@ def test_no_link_keeps_a_sent_image_from_the_garbage_collector(
     kept: list[Path] = []
     asked = inputs(cloud, disk, nix={"expression": "x.nix", "args": {}, "options": {}})
     del asked["file"]
-    monkeypatch.setattr(build, "instantiate", lambda *_, **__: build.Derivation(disk, Path(asked["identity"])))
+    monkeypatch.setattr(nix_source, "evaluate", lambda *_, **__: Evaluation(asked["identity"], str(disk)))
 
     def realise(_: object, *, root: Path, **__: object) -> Path:
         root.symlink_to(disk)

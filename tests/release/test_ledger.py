@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.info import ImageInfo
-from fleetswap.domain.image.source import FileImage, NixImage
+from fleetswap.domain.image.source import FileImage, FlakeImage, NixImage
 from fleetswap.domain.release.ledger import (
     Entry,
     HealthCheck,
@@ -54,7 +54,8 @@ images = st.builds(
     Image,
     identity=texts,
     source=st.builds(NixImage, expression=texts, attr=st.none() | texts, args=maps, options=maps)
-    | st.builds(FileImage, file=texts),
+    | st.builds(FileImage, file=texts)
+    | st.builds(FlakeImage, flake=texts, options=maps),
     packages=maps,
     changes=st.lists(texts, max_size=3).map(tuple),
     info=st.builds(
@@ -137,12 +138,13 @@ def test_every_field_is_read_back() -> None:
     images = [
         Image("a", nix, {"p": "1"}, ("p 1",), *ami),
         Image("b", FileImage("web.raw"), {"p": "2"}, ("p 2",), *ami),
+        Image("c", FlakeImage(".#web", {"cores": "2"}), {"p": "3"}, ("p 3",), *ami),
     ]
     entries = tuple(
         Entry(release_id("web", image.identity, machine, health, image.info), image, machine, health, 4, left=True)
         for image in images
     )
-    live, standby = (each.release for each in entries)
+    live, standby, _ = (each.release for each in entries)
     full = Ledger(live, standby, entries, Network("10.66.0.0/16", ("a", "b"), 2, "vpc-1", ipv6=True), HERE, "internal")
     assert set(at_default(full)) == {".entries.image.info.imds"}, "which has one value only"
     assert from_plain(json.loads(json.dumps(to_plain(full)), parse_int=float)) == full
@@ -286,6 +288,7 @@ def test_an_older_network_is_one_of_halves() -> None:
         replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, kms_key="arn:aws:kms:x")),)),
         replace(RUNNING, entries=(entry("2", health=replace(HEALTH, protocol="https")),)),
         replace(RUNNING, entries=(replace(entry("2"), image=Image("2", FileImage("x"), info=ImageInfo(tpm="v2.0"))),)),
+        replace(RUNNING, entries=(replace(entry("2"), image=Image("2", FlakeImage(".#web"))),)),
     ],
 )
 def test_what_an_older_program_would_misread_it_refuses(newer: Ledger) -> None:

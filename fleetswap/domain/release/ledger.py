@@ -18,7 +18,7 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.image import info as ami
 from fleetswap.domain.image import source
 from fleetswap.domain.image.info import DEFAULT, ImageInfo
-from fleetswap.domain.image.source import ImageSource
+from fleetswap.domain.image.source import FlakeImage, ImageSource
 
 _T = TypeVar("_T")
 
@@ -244,6 +244,7 @@ def _version(ledger: Ledger) -> int:
         or entry.machine.path != "/"
         or (entry.health.protocol, entry.health.protocol_version) != ("http", "http1")
         or entry.image.info != DEFAULT
+        or isinstance(entry.image.source, FlakeImage)
         for entry in ledger.entries
     )
     return FIRST if plain and not newer and not ledger.front else VERSION

@@ -1,0 +1,76 @@
+"""What to do about what nix says. Its own words stand; this adds the step that mends it, where there is one.
+
+The patterns are nix's words in versions 2.3 to 2.31, and those of nixpkgs (default.nix).
+"""
+
+from __future__ import annotations
+
+import re
+
+NO_BUILD = "allow-import-from-derivation"
+"""Nix's setting that lets an evaluation build (nix.conf; true by default)."""
+
+_REMEDIES = (
+    (
+        r"This version of Nixpkgs requires (?:Nix >= |.*reports at least )(?P<wanted>[0-9.]+[0-9])",
+        "this nixpkgs needs nix {wanted} or later, and this machine has {nix}: install a newer nix",
+    ),
+    (
+        r"attribute '\"?(?:readFileType|parseFlakeRef|flakeRefToString|convertHash|warn)\"?' missing",
+        "this nixpkgs needs a builtin that {nix} does not have: install a newer nix (NixOS 25.11 needs 2.18 or later)",
+    ),
+    (
+        r"lock file changes|lock file .* (?:out of date|outdated)|cannot update unlocked flake input",
+        "the flake is not locked, so each evaluation could be of something else: run `nix flake lock` and commit"
+        " flake.lock",
+    ),
+    (
+        rf"because the option '{NO_BUILD}' is disabled",
+        f'a preview builds nothing: do without import from derivation, or set {NO_BUILD}: "true" in `options` of the'
+        " image",
+    ),
+    (
+        r"is not (?:tracked|under version control)"
+        r"|(?:getting status of|opening file|path) '/nix/store/[^']*-source/\S*'? .*(?:No such file|does not exist)",
+        "of a flake in a Git repository nix sees only the files that Git knows: `git add` the file",
+    ),
+    (
+        r"experimental Nix feature '[^']*' is disabled",
+        "set experimental-features in `options` of the image",
+    ),
+    (
+        r"(?P<system>[a-z0-9_]+-[a-z0-9]+)' with features .* is required to build"
+        r"|Required system: '(?P<other>[a-z0-9_]+-[a-z0-9]+)'"
+        r"|a '(?P<third>[a-z0-9_]+-[a-z0-9]+)' is required to build",
+        "this machine builds no {system}: give nix a remote builder (`builders`), or binfmt emulation and"
+        " `extra-platforms`",
+    ),
+    (
+        r"No space left on device|disk is full|ENOSPC",
+        "the disk is full: free some space, with `nix-collect-garbage` say",
+    ),
+    (r"Read-only file system|readonly database", "nix's store is read-only: make /nix writable"),
+    (
+        r"cannot connect to (?:socket|daemon)|daemon-socket",
+        "nix's daemon does not run: start it (`systemctl start nix-daemon`)",
+    ),
+    (r"/nix/\S*'?: Permission denied", "this user may not use nix's store: run nix's daemon, or deploy as its owner"),
+    (r"failed due to signal 9|killed by signal 9", "something killed the builder, which is mostly a lack of memory"),
+    (
+        r"unable to (?:download|fetch)|Could ?n[o']t resolve host|Could not connect|timed out|Timeout was reached",
+        "nix needs the network for what is not in its store: check the connection and its substituters",
+    ),
+)
+
+
+def remedy(message: str, nix: str) -> str | None:
+    """What mends an error whose message is on one line; `nix` is what there is (`nix 2.8.0`). None: only who wrote the
+    source knows.
+    """
+    for pattern, words in _REMEDIES:
+        found = re.search(pattern, message)
+        if found is not None:
+            groups = {name: value for name, value in found.groupdict().items() if value}
+            system = groups.get("system") or groups.get("other") or groups.get("third") or ""
+            return words.format(**{**groups, "system": system, "nix": nix})
+    return None
