@@ -167,7 +167,7 @@ def upload(
             joined.puts,
             display.say,
             progress=display.tell,
-            bootable=False,
+            info=None,
             connections=connections,
         )
         uploaded = shipped.uploaded

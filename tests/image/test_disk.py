@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.image.disk import HEAD_BYTES, TAIL_BYTES, inspect, refuse_unbootable
+from fleetswap.domain.image.boot import refuse_unbootable
+from fleetswap.domain.image.disk import HEAD_BYTES, TAIL_BYTES, inspect
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from tests.fakes.ebs import disk_bytes, disk_file
 

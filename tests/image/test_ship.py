@@ -131,7 +131,7 @@ def test_a_disk_that_no_machine_boots_from_is_refused(disk: Path) -> None:
     with pytest.raises(InputError, match="has no EFI system partition"):
         shipped(port, Maker(disk))
     assert "start" not in port.calls
-    assert shipped(port, Maker(disk), bootable=False).uploaded.snapshot_id in port.held
+    assert shipped(port, Maker(disk), info=None).uploaded.snapshot_id in port.held
 
 
 def test_a_root_volume_that_is_too_small_is_refused_in_time(disk: Path) -> None:

@@ -1,8 +1,8 @@
 """Tells a disk image from the other files that people mistake for one.
 
 It decides from the first and last bytes alone, by the published layouts, and never reads a file. What it accepts has a
-complete partition table that fits on the disk, unless a data volume is requested, which needs none. Only a boot can
-show whether a system boots from the disk; `refuse_unbootable` reports a disk from which none can.
+complete partition table that fits on the disk, unless a data volume is requested, which needs none. Whether a machine
+boots from the disk is for `fleetswap.domain.image.boot` to say.
 """
 
 from __future__ import annotations
@@ -94,6 +94,14 @@ MBR_SIGNATURE = b"\x55\xaa"
 
 NO_EFI = "has no EFI system partition"
 
+BOOT_CODE = 440
+"""Bytes of the boot code at the beginning of LBA 0, which a BIOS runs (UEFI 2.10, table 5.1)."""
+
+NO_BOOT_CODE = "has no boot code in its master boot record"
+
+GPT_ENTRY = struct.Struct("<16s16sQQ")
+"""UEFI 2.10, table 5.6: type, unique GUID, first and last LBA."""
+
 PROTECTIVE = 0xEE
 """The MBR partition type that says: the real table is a GPT."""
 
@@ -115,6 +123,10 @@ class Disk:
     table: Literal["gpt", "mbr", "none"]
     unbootable: str | None = None
     """Why no UEFI firmware boots from it, in words that follow its name; None if one may."""
+    unbootable_by_bios: str | None = None
+    """The same of a BIOS."""
+    efi: tuple[tuple[int, int], ...] = ()
+    """Where partitions begin that UEFI may boot from, and how long they are, in bytes."""
 
 
 def tell(head: bytes, tail: bytes) -> Format:
@@ -131,12 +143,6 @@ def tell(head: bytes, tail: bytes) -> Format:
     return "raw"
 
 
-def refuse_unbootable(disk: Disk, *, name: str) -> None:
-    """Raise `InputError` for a disk that no machine boots from: every AMI of ours is registered as uefi."""
-    if disk.unbootable is not None:
-        raise InputError(f"image {name} {disk.unbootable}: machines boot with UEFI, so build it with one")
-
-
 def inspect(head: bytes, tail: bytes, size: int, *, name: str, data: bool = False) -> Disk:
     """Say what disk these are the first `HEAD_BYTES` and last `TAIL_BYTES` of (fewer if it is smaller).
 
@@ -149,19 +155,19 @@ def inspect(head: bytes, tail: bytes, size: int, *, name: str, data: bool = Fals
     _refuse_formats(head, tail, name, data=data)
     _check_size(size, name, data=data)
     if head[SECTOR : SECTOR + 8] == GPT_SIGNATURE:
-        return Disk(size, "gpt", _check_gpt(head, size, name))
+        return Disk(size, "gpt", *_check_gpt(head, size, name))
     if data and _volume(head) is not None:
-        return Disk(size, "none", "has no partition table")
+        return Disk(size, "none", "has no partition table", "has no partition table")
     if head[4096:4104] == GPT_SIGNATURE:
         raise InputError(
             f"image {name} is partitioned for 4096-byte sectors, but EBS volumes have sectors of {SECTOR}:"
             f" partition it with {SECTOR}-byte sectors"
         )
     try:
-        return Disk(size, "mbr", _check_mbr(head, size, name))
+        return Disk(size, "mbr", *_check_mbr(head, size, name))
     except _NoTable:
         if data:
-            return Disk(size, "none", "has no partition table")
+            return Disk(size, "none", "has no partition table", "has no partition table")
         raise
     except InputError:
         if (volume := _volume(head)) is not None:  # what it has in place of a table was misread
@@ -219,8 +225,11 @@ def _refuse_formats(head: bytes, tail: bytes, name: str, *, data: bool) -> None:
         raise InputError(f"image {name} is an ISO 9660 CD, not a disk: use a disk image with an installed system")
 
 
-def _check_gpt(head: bytes, size: int, name: str) -> str | None:
-    """Why the disk does not boot, or None."""
+_Boots = tuple[str | None, str | None, tuple[tuple[int, int], ...]]
+"""Why UEFI does not boot it, why a BIOS does not, and where UEFI may look."""
+
+
+def _check_gpt(head: bytes, size: int, name: str) -> _Boots:
     damaged = f"image {name} has a damaged GPT"
     header = head[SECTOR : 2 * SECTOR]
     fields = GPT_HEADER.unpack_from(header)
@@ -239,7 +248,8 @@ def _check_gpt(head: bytes, size: int, name: str) -> str | None:
         )
     entries = head[entries_lba * SECTOR : entries_lba * SECTOR + entry_count * entry_size]
     if len(entries) < entry_count * entry_size:
-        return None  # the table is larger, or elsewhere, than any common tool makes it: allowed, not ours to judge
+        # The table is larger, or elsewhere, than any common tool makes it: allowed, not ours to judge.
+        return None, _by_bios(head), ()
     if zlib.crc32(entries) != entries_crc:
         raise InputError(f"{damaged} (the checksum of its entries is wrong): build it again")
     # An entry that begins with the zero type GUID is unused (UEFI 2.10, 5.3.3).
@@ -248,8 +258,16 @@ def _check_gpt(head: bytes, size: int, name: str) -> str | None:
         raise InputError(f"image {name} has an empty partition table: use an image with an installed system")
     # Firmware and kernels believe a GPT only behind such an MBR (UEFI 2.10, 5.2.3; EDK II, PartitionDxe/Gpt.c).
     if head[510:512] != MBR_SIGNATURE or not any(kind == PROTECTIVE and first == 1 for _, kind, first, _ in _mbr(head)):
-        return "has a GPT without a protective MBR, so its partitions are not recognized"
-    return None if EFI_GPT.intersection(kinds) else NO_EFI
+        return "has a GPT without a protective MBR, so its partitions are not recognized", _by_bios(head), ()
+    places = range(0, len(entries) - GPT_ENTRY.size + 1, max(entry_size, 1))
+    parts = [GPT_ENTRY.unpack_from(entries, at) for at in places]
+    efi = tuple((first * SECTOR, (last - first + 1) * SECTOR) for kind, _, first, last in parts if kind in EFI_GPT)
+    return None if efi else NO_EFI, _by_bios(head), efi
+
+
+def _by_bios(head: bytes) -> str | None:
+    """A BIOS runs what stands in the first sector, whatever the partition table; without any it stops."""
+    return None if any(head[:BOOT_CODE]) and head[510:512] == MBR_SIGNATURE else NO_BOOT_CODE
 
 
 def _mbr(head: bytes) -> list[tuple[int, int, int, int]]:
@@ -258,8 +276,7 @@ def _mbr(head: bytes) -> list[tuple[int, int, int, int]]:
     return [(status, kind, first, sectors) for status, _, kind, _, first, sectors in entries]
 
 
-def _check_mbr(head: bytes, size: int, name: str) -> str | None:
-    """Why the disk does not boot, or None."""
+def _check_mbr(head: bytes, size: int, name: str) -> _Boots:
     nothing = _no_table(name, _volume(head))
     if head[510:512] != MBR_SIGNATURE:
         raise _NoTable(nothing)
@@ -276,4 +293,5 @@ def _check_mbr(head: bytes, size: int, name: str) -> str | None:
         raise InputError(
             f"image {name} is truncated: its partitions end at byte {end}, but it has {size}; copy or build it again"
         )
-    return None if EFI_MBR.intersection(kind for kind, _, _ in used) else NO_EFI
+    efi = tuple((first * SECTOR, sectors * SECTOR) for kind, first, sectors in used if kind in EFI_MBR)
+    return None if efi else NO_EFI, _by_bios(head), efi

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image import blockmap
-from fleetswap.domain.image.disk import refuse_unbootable
+from fleetswap.domain.image.info import DEFAULT, ImageInfo
 from fleetswap.domain.image.meter import Progress
 from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image import adopt
+from fleetswap.workflows.image.bootable import refuse_unbootable
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.ports import Puts, Snapshots, Source
 from fleetswap.workflows.image.request import UploadRequest
@@ -59,7 +60,7 @@ def ship(
     *,
     building: Callable[[str], None] = lambda _line: None,
     progress: Callable[[Progress], None] | None = None,
-    bootable: bool = True,
+    info: ImageInfo | None = DEFAULT,
     root_gib: int | None = None,
     clock: Clock | None = None,
     connections: int = CONNECTIONS,
@@ -68,8 +69,9 @@ def ship(
 
     With a `Source`, a completed snapshot is looked for before anything is made: the source of an older image may be
     gone. What the source makes must be the image that the request names. A `Path` is of an image that is there, which
-    the caller has named. `bootable` refuses a disk that no machine boots from with UEFI, `root_gib` one that does not
-    fit into a root volume of that size. `say` gets what stays to be read, `building` and `progress` what passes.
+    the caller has named. `info` is of the AMI that will be made of it: a disk from which no machine of that AMI boots
+    is refused; with None, none is. `root_gib` refuses one that does not fit into a root volume of that size. `say` gets
+    what stays to be read, `building` and `progress` what passes.
 
     To repeat it is harmless. Raises as `upload` does, and `FleetswapError` if the source makes another image.
     """
@@ -87,8 +89,8 @@ def ship(
         path = _made(source, request.identity, building)
     built = clock.now()
     with ImageFile(path, data=request.data) as image:
-        if bootable:
-            refuse_unbootable(image.disk, name=str(path))
+        if info is not None:
+            refuse_unbootable(image, info)
         _check_root(blockmap.layout(image.size).volume_gib, root_gib)
     uploaded = upload(path, request, port, puts, say, progress=progress, clock=clock, connections=connections)
     if not isinstance(source, Path):
