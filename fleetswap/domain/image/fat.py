@@ -2,7 +2,7 @@
 
 Follows Microsoft's "FAT32 File System Specification" 1.03, for FAT12, FAT16 and FAT32. It gets the bytes that it asks
 for from its caller, never reads a file's content, and looks at short names only: those of UEFI's are 8.3 (UEFI 2.10,
-3.5.1.1). Damage is no error: what cannot be followed is a file system that it does not know.
+3.5.1.1). A file system that cannot be followed is unknown here, and never an error.
 """
 
 from __future__ import annotations
