@@ -34,7 +34,7 @@ FIXTURES = {
 }
 """What a test needs that uses one of these fixtures."""
 
-FOLDERS = {"tests/e2e": ("e2e", *PROGRAMS), "tests/nix": ("nix", "disks")}
+FOLDERS = {"tests/e2e": ("e2e", *PROGRAMS), "tests/nix": ("nix", "disks"), "tests/nixos": ("nix", "debian13")}
 """What every test in one of these folders needs."""
 
 

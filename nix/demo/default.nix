@@ -72,9 +72,7 @@ derivation {
   init = ./init;
   dhcp = ./dhcp;
   bad = ./bad;
-  manifest = builtins.concatStringsSep "" (
-    map (name: "${name} ${packages.${name}}\n") (builtins.attrNames packages)
-  );
+  manifest = builtins.concatStringsSep "" (map (name: "${name} ${packages.${name}}\n") (builtins.attrNames packages));
 }
 // {
   inherit packages;

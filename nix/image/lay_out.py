@@ -211,6 +211,8 @@ def place(wanted: list[Slot], blocks: int) -> dict[int, Slot]:
 
     The largest are placed first, so that a small one never moves a larger one. Raises `Full`.
     """
+    if blocks < 2:
+        raise Full(sum(slot.blocks for slot in wanted))  # smaller than what is kept for inodes
     free = bytearray(blocks)
     free[0] = 1  # the superblock's
     placed: dict[int, Slot] = {}

@@ -16,7 +16,6 @@
 
 let
   system = "x86_64-linux";
-  store = builtins.storeDir;
 
   fetchurl =
     name: hash:
@@ -66,7 +65,15 @@ let
   package = pname: version: attributes: make ({ inherit pname version; } // attributes);
 
   # runCommand, writeText
-  command = name: attributes: buildCommand: make (attributes // { inherit name buildCommand; passAsFile = "buildCommand"; });
+  command =
+    name: attributes: buildCommand:
+    make (
+      attributes
+      // {
+        inherit name buildCommand;
+        passAsFile = "buildCommand";
+      }
+    );
   text = name: text: command name { inherit text; } "mv \"$textPath\" \"$out\"";
 
   glibc = package "glibc" "2.40-66" {
@@ -111,11 +118,18 @@ let
     checkPhase = "${package "shellcheck" "0.11.0" { }}/bin/shellcheck $target";
   };
   units = [
-    (unit "web.service" "[Service]\nEnvironment=PATH=${curl}/bin\nEnvironment=${environment}\nExecStart=${start}/bin/web-start\n")
+    (unit "web.service" (
+      "[Service]\nEnvironment=PATH=${curl}/bin\nEnvironment=${environment}\n" + "ExecStart=${start}/bin/web-start\n"
+    ))
     (unit "getty-.service" "[Service]\nExecStart=${bash}/bin/bash\n")
   ]
   ++ (if worker == "yes" then [ (unit "worker.service" "[Service]\nExecStart=${app}/bin/worker\n") ] else [ ])
-  ++ (if worker == "off" then [ (command "unit-worker.service-disabled" { } "ln -s /dev/null $out/worker.service") ] else [ ]);
+  ++ (
+    if worker == "off" then
+      [ (command "unit-worker.service-disabled" { } "ln -s /dev/null $out/worker.service") ]
+    else
+      [ ]
+  );
   systemUnits = command "system-units" { } "for i in ${toString units}; do ln -s $i/* $out; done";
 
   # buildEnv, which has structured attributes

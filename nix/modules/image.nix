@@ -1,0 +1,156 @@
+# A disk that EC2 boots: an EFI system partition with one unified kernel image, and the store on a read-only partition.
+# Everything else is in memory. `config.system.build.fleetswapImage` is the derivation.
+{
+  config,
+  lib,
+  options,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) mkDefault mkOption types;
+  cfg = config.fleetswap.image;
+  size = types.strMatching "[1-9][0-9]*[MG]";
+  verity = cfg.verity.enable;
+
+  roots =
+    config.environment.systemPackages
+    ++ config.systemd.packages
+    ++ lib.concatMap (service: service.path) (lib.attrValues config.systemd.services)
+    ++ [
+      config.boot.kernelPackages.kernel
+      config.systemd.package
+    ]
+    ++ cfg.packages;
+in
+{
+  options.fleetswap.image = {
+    name = mkOption {
+      type = types.strMatching "[a-zA-Z0-9][a-zA-Z0-9_-]*";
+      default = "nixos";
+      example = "web";
+      description = "Name of the derivation and of the disk's file. It is not the machine's host name.";
+    };
+    storeSize = mkOption {
+      type = size;
+      default = "4G";
+      example = "8G";
+      description = ''
+        Size of the partition with the store, in MiB (`M`) or GiB (`G`). It is the same for every release, so that a store
+        that grows moves nothing; a change of it moves every block once. The build says so when the store does not fit.
+      '';
+    };
+    espSize = mkOption {
+      type = size;
+      default = "128M";
+      description = "Size of the EFI system partition, which has the kernel and the initrd.";
+    };
+    compression = mkOption {
+      type = types.enum [
+        "none"
+        "lz4"
+        "zstd"
+      ];
+      default = "none";
+      description = ''
+        How the store is compressed. `none` makes the largest disk and moves the fewest blocks for a change: compressed
+        data has no fixed place. docs/explanation/image-layout.md has the figures.
+      '';
+    };
+    verity.enable = lib.mkEnableOption ''
+      dm-verity: the kernel checks each block of the store that it reads against a hash in the unified kernel image. A
+      block that was changed stops the machine
+    '';
+    packages = mkOption {
+      type = types.listOf types.package;
+      default = [ ];
+      example = lib.literalExpression "[ pkgs.hello ]";
+      description = ''
+        Packages that a preview and the manifest name with version and licence, besides those that the system has in its
+        path or in the paths of its services: what a service starts by its full path.
+      '';
+    };
+    registerImage = mkOption {
+      type = types.attrsOf (
+        types.oneOf [
+          types.str
+          types.bool
+        ]
+      );
+      example = {
+        TpmSupport = "v2.0";
+      };
+      description = ''
+        What the AMI is registered with, in the names of EC2's `RegisterImage`. Architecture, boot mode, ENA and IMDSv2
+        are set already.
+      '';
+    };
+  };
+
+  config = {
+    fleetswap.image.registerImage = {
+      Architecture = mkDefault (if pkgs.stdenv.hostPlatform.isAarch64 then "arm64" else "x86_64");
+      BootMode = mkDefault "uefi";
+      RootDeviceName = mkDefault "/dev/xvda";
+      EnaSupport = mkDefault true;
+      ImdsSupport = mkDefault "v2.0";
+    };
+
+    assertions = [
+      {
+        assertion = pkgs.stdenv.hostPlatform.isx86_64 || pkgs.stdenv.hostPlatform.isAarch64;
+        message = "Fleetswap's image is for x86_64-linux and aarch64-linux, not for ${pkgs.stdenv.hostPlatform.system}.";
+      }
+      {
+        assertion = config.boot.initrd.systemd.enable;
+        message = "Fleetswap's image needs `boot.initrd.systemd.enable`: its mounts are units of the initrd's systemd.";
+      }
+    ];
+
+    # Not defaults: another definition is an error that names both files, instead of a machine that does not boot.
+    fileSystems = {
+      "/" = {
+        fsType = "tmpfs";
+        options = [ "mode=0755" ];
+      };
+      "/usr" = {
+        device = if verity then "/dev/mapper/usr" else "/dev/disk/by-partlabel/store";
+        fsType = "erofs";
+        # Otherwise systemd-remount-fs fails.
+        options = [ "ro" ];
+      };
+      "/nix/store" = {
+        device = "/usr/nix/store";
+        fsType = "none";
+        options = [ "bind" ];
+      };
+    };
+
+    boot.initrd.systemd.dmVerity.enable = lib.mkIf verity true;
+    boot.kernelParams = lib.optionals verity [
+      # The builder puts the root hash here, which it knows only when it has made the store.
+      "usrhash=@usrhash@"
+      "systemd.verity_usr_options=panic-on-corruption"
+    ];
+
+    # /usr is the store's file system, and read-only: its /usr/bin/env is in the image.
+    system.activationScripts.usrbinenv = lib.mkForce "";
+    environment = lib.optionalAttrs (options.environment ? createUsrBinEnv) { createUsrBinEnv = mkDefault false; };
+
+    system.build.fleetswapImage = import ../disk.nix {
+      inherit lib pkgs;
+      inherit (cfg)
+        compression
+        espSize
+        name
+        registerImage
+        storeSize
+        ;
+      inherit verity;
+      inherit (config.system.build) toplevel;
+      ukiConfig = config.boot.uki.configFile;
+      env = config.environment.usrbinenv;
+      manifest = import ../manifest.nix { inherit lib roots; };
+    };
+  };
+}

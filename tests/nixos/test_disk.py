@@ -1,0 +1,116 @@
+"""The image's derivation, really built: our modules, stand-in packages, and the builder of nix/image."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetswap.domain.errors import FleetswapError
+from fleetswap.nix import build
+from tests.nixos.evaluate import BUILD, system, value
+
+MIB = 1 << 20
+SIZES = '{ fleetswap.image = { name = "web"; storeSize = "64M"; espSize = "40M"; }; fleetswap.web.enable = true; }'
+VERITY = "{ fleetswap.image.verity.enable = true; }"
+Built = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def built(debian13: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Builds a configuration as a deploy does, with this Debian's nix; answers with the output."""
+    assert debian13
+
+    def image(modules: str) -> Path:
+        expression = tmp_path_factory.mktemp("image") / "default.nix"
+        expression.write_text(f"{system(SIZES + modules)}.config.system.build.fleetswapImage")
+        derivation = build.instantiate(expression, attr=None, args={}, options=BUILD)
+        return build.realise(derivation, root=None, say=lambda _: None, options=BUILD)
+
+    return image
+
+
+@pytest.fixture(scope="module")
+def plain(built: Built) -> Path:
+    """The image without dm-verity."""
+    return built("")
+
+
+def part(disk: Path, start: int, size: int, to: Path) -> Path:
+    """A partition as a file of its own; in MiB."""
+    with disk.open("rb") as whole:
+        whole.seek(start * MIB)
+        to.write_bytes(whole.read(size * MIB))
+    return to
+
+
+def command_line(debian13: Path, disk: Path, folder: Path) -> str:
+    """The kernel's command line, out of the file that the firmware starts."""
+    esp, uki, section = part(disk, 1, 40, folder / "esp.fat"), folder / "uki.efi", folder / "cmdline"
+    subprocess.run([debian13, "mcopy", "-i", esp, "::/EFI/BOOT/BOOTX64.EFI", uki], check=True)
+    subprocess.run(["objcopy", "-O", "binary", "--only-section=.cmdline", uki, section], check=True)
+    return section.read_bytes().rstrip(b"\0").decode().strip()
+
+
+def read(out: Path, name: str) -> dict[str, Any]:
+    found = json.loads((out / "nix-support" / name).read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_disk_starts_the_system_that_is_in_its_store(plain: Path, debian13: Path, tmp_path: Path) -> None:
+    """The machine would start another system, or one that is not there."""
+    disk = build.find_disk(plain)
+    assert disk == plain / "web.raw"
+    words = command_line(debian13, disk, tmp_path).split()
+    (init,) = [word.removeprefix("init=") for word in words if word.startswith("init=")]
+    assert {"console=ttyS0,115200", "panic=10", "root=fstab"} <= {*words}
+    out = tmp_path / "unpacked"
+    store = part(disk, 41, 64, tmp_path / "store.erofs")
+    subprocess.run([debian13, "fsck.erofs", f"--extract={out}", store], check=True, capture_output=True)
+    assert (out / init.lstrip("/")).read_text().startswith("systemd /nix/store/")
+    env = (out / "bin/env").readlink()
+    assert value(f"{system()}.config.environment.usrbinenv") == str(env)
+
+
+def test_what_the_output_says_of_the_disk(plain: Path) -> None:
+    """The AMI would be registered for another machine; a manifest would not have what is in the store."""
+    info = read(plain, "image-info.json")
+    image = f"{system(SIZES)}.config.system.build.fleetswapImage"
+    assert info["registerImage"] == value(f"{image}.registerImage")
+    assert (info["file"], info["system"], info["boot_mode"]) == ("web.raw", "x86_64-linux", "uefi")
+    assert int(info["logical_bytes"]) == (plain / "web.raw").stat().st_size
+    closure = read(plain, "closure.json")
+    real = subprocess.run(["nix-store", "-qR", closure["root"]], check=True, capture_output=True, text=True).stdout
+    assert [path["path"] for path in closure["paths"]] == sorted(real.split())
+    assert closure["root"].endswith("-nixos-system-nixos-25.11")
+    assert closure["licences"] == value(f"{image}.licences")
+    assert "nginx" in {path["path"].partition("-")[2].partition("-")[0] for path in closure["paths"]}
+
+
+def test_verity_covers_the_store_and_the_kernel_knows_the_hash(built: Built, debian13: Path, tmp_path: Path) -> None:
+    """A changed block would be served, or the machine would not find the hash of its store."""
+    disk = build.find_disk(built(VERITY))
+    words = command_line(debian13, disk, tmp_path).split()
+    (root,) = [word.removeprefix("usrhash=") for word in words if word.startswith("usrhash=")]
+    assert re.fullmatch("[0-9a-f]{64}", root)
+    store, tree = part(disk, 41, 64, tmp_path / "store"), part(disk, 105, 1, tmp_path / "tree")
+    verify: list[str | Path] = [debian13, "veritysetup", "verify", store, tree, root]
+    subprocess.run(verify, check=True, capture_output=True)
+    with store.open("r+b") as file:
+        file.seek(MIB)
+        file.write(b"changed")
+    assert subprocess.run(verify, check=False, capture_output=True).returncode != 0
+
+
+def test_a_store_that_is_too_small_says_so(built: Built) -> None:
+    """The build would fail with the words of a program that the user has never called."""
+    with pytest.raises(FleetswapError, match="build-disk: the store does not fit") as error:
+        built('({ lib, ... }: { fleetswap.image.storeSize = lib.mkForce "1M"; })')
+    assert "give it 256M" in str(error.value)
+    assert "fleetswap.image.storeSize" in str(error.value)

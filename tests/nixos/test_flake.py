@@ -1,0 +1,68 @@
+"""The flake and the example of one that uses it, evaluated without a network: nixpkgs is the stub."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.needs import ROOT
+from tests.nixos.evaluate import STUB
+
+OURS = f"path:{ROOT}/nix"
+SYSTEMS = ("x86_64-linux", "aarch64-linux")
+
+
+def evaluate(nix: Sequence[str], flake: str, *arguments: str, inputs: Sequence[tuple[str, str]] = ()) -> str:
+    """What `nix eval` prints of an attribute of a flake. It writes no lock file."""
+    command = [*nix, "nix", "--extra-experimental-features", "nix-command flakes", "eval", "--no-write-lock-file"]
+    for name, url in (("nixpkgs", f"path:{STUB}"), *inputs):
+        command += ["--override-input", name, url]
+    return subprocess.run([*command, flake, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def test_the_flake_has_an_image_of_each_architecture(nix: tuple[str, ...]) -> None:
+    """`nix build .#web` would fail, or a check of the flake would not look at the configuration."""
+    names = "a: builtins.mapAttrs (_: each: builtins.attrNames each) a"
+    assert json.loads(evaluate(nix, f"{OURS}#packages", "--apply", names, "--json")) == {
+        each: ["web"] for each in SYSTEMS
+    }
+    for system in SYSTEMS:
+        drv = evaluate(nix, f"{OURS}#packages.{system}.web.drvPath", "--raw")
+        assert re.fullmatch(r"/nix/store/[a-z0-9]{32}-web\.drv", drv)
+        assert evaluate(nix, f"{OURS}#checks.{system}.web.drvPath", "--raw")
+
+
+def test_the_flake_has_the_modules_by_name(nix: tuple[str, ...]) -> None:
+    """A user's flake would not find what the guide names."""
+    found = evaluate(nix, f"{OURS}#nixosModules", "--apply", "builtins.attrNames", "--json")
+    assert json.loads(found) == ["base", "checks", "default", "image", "network", "web"]
+
+
+def test_without_flakes_it_is_the_same_image(nix: tuple[str, ...]) -> None:
+    """The two ways to name an image would make two releases of one configuration."""
+    ours = f'(import {ROOT}/nix {{ nixpkgs = "{STUB}"; system = "x86_64-linux"; }}).web.name'
+    command = [*nix, "nix-instantiate", "--eval", "--json", "--expr", ours]
+    assert json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout) == "web"
+    assert evaluate(nix, f"{OURS}#packages.x86_64-linux.web.name", "--raw") == "web"
+
+
+def test_the_example_builds_on_our_flake(nix: tuple[str, ...], tmp_path: Path) -> None:
+    """Whoever copies the example would get an error from it."""
+    for name in ("flake.nix", "server.nix"):
+        (tmp_path / name).write_text((ROOT / "nix/example" / name).read_text())
+    inputs = [("fleetswap", OURS), ("fleetswap/nixpkgs", f"path:{STUB}")]
+    drv = evaluate(nix, f"path:{tmp_path}#packages.x86_64-linux.web.drvPath", "--raw", inputs=inputs)
+    assert re.fullmatch(r"/nix/store/[a-z0-9]{32}-web\.drv", drv)
+
+
+@pytest.mark.parametrize("name", ["flake.nix", "example/flake.nix"])
+def test_nixpkgs_is_a_release_that_the_guide_names(name: str) -> None:
+    """The flake would follow a release that is no longer supported, or unstable."""
+    (release,) = re.findall(r"github:NixOS/nixpkgs/nixos-(\d\d\.\d\d)", (ROOT / "nix" / name).read_text())
+    guide = (ROOT / "docs/how-to/nixos-image.md").read_text()
+    assert release in guide.partition("## Which NixOS, which Nix")[2]
