@@ -32,6 +32,7 @@ from fleetswap.domain.image.meter import Meter, Progress
 from fleetswap.domain.image.source import FileImage, FlakeImage, ImageSource, NixImage
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.text import counted
+from fleetswap.nix.closures import beside
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image import adopt
 from fleetswap.workflows.image.ports import Source
@@ -271,7 +272,8 @@ def _source(inputs: Inputs) -> Source:
     """What makes the image, on this machine."""
     image = inputs.source
     if isinstance(image, FileImage):
-        return FileSource(project.root() / image.file)
+        disk = project.root() / image.file
+        return FileSource(disk, lambda: beside(disk, inputs.identity))
     # Two stacks may ship one release out of one checkout at once.
     link = f"{inputs.stack.replace('/', '.')}.{inputs.region}.{inputs.release}"
     return NixSource(image, project.root(), link=project.work() / "nix" / link)

@@ -69,6 +69,7 @@ def of_verify(found: Verified, file: Path | None) -> Result:
         "blocks_read": found.blocks_read,
         "bytes_read": found.bytes_read,
         "blocks_lacking": found.blocks_lacking,
+        "manifest": found.manifest,
         "problems": list(found.problems),
         "differing": found.differing,
         "differences": [

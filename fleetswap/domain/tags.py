@@ -33,6 +33,10 @@ UPLOAD = "fleetswap:upload"
 """The snapshot's own id, written by the upload that started it. Backup tools copy the tags of volumes and snapshots; of
 what they make, this tag names another snapshot, if it is there at all."""
 
+MANIFEST = "fleetswap:manifest"
+"""Digest of the manifest that a snapshot was started for, absent if for none. Only with the same can an upload be
+resumed. What a completed snapshot has, its header says."""
+
 MOST = 40
 """Tags of the user, at most: a resource has 50, and a group under a rollout carries nine of ours (`rollout_tags`)."""
 

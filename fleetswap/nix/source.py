@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from fleetswap.domain.closure.exact import from_file
+from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.evaluation import Evaluation
+from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.image.source import FlakeImage, NixImage
 from fleetswap.nix import build
+from fleetswap.nix.closures import derived
 from fleetswap.nix.evaluate import evaluate
 from fleetswap.nix.output import Output, read
 
@@ -52,6 +56,22 @@ class NixSource:
             build.drop_roots(self._link.parent, older_than=LINK_DAYS * 86_400)
         self.output = read(build.realise(evaluation, root=self._link, options=self._image.options, say=say))
         return self.output.disk
+
+    def manifest(self) -> Manifest | None:
+        """What the brought image consists of: the closure that its output states, and what its derivations say."""
+        evaluation = self.evaluate()
+        stated = None if self.output is None else self.output.closure
+        try:
+            closure = derived(evaluation.derivation)
+        except InputError:
+            closure = None  # it can be garbage-collected; no upload fails for that
+        return Manifest(
+            evaluation.identity,
+            None if stated is None else from_file(stated),
+            closure,
+            evaluation.packages,
+            evaluation.licences,
+        )
 
     def sent(self) -> None:
         """From here on EBS keeps the image: with a link for each one, no store would ever become smaller."""

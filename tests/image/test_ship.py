@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError
+from fleetswap.domain.image.manifest import Manifest
 from fleetswap.workflows.image.image_file import identify
 from fleetswap.workflows.image.ports import Source
 from fleetswap.workflows.image.request import UploadRequest
@@ -27,6 +28,7 @@ class Maker:
     path: Path
     clock: FakeClock = field(default_factory=FakeClock)
     makes: str = STORE_PATH
+    contains: Manifest | None = None
     asked: list[str] = field(default_factory=list)
 
     def identity(self) -> str:
@@ -38,6 +40,9 @@ class Maker:
         self.clock.advance(60)
         say("building")
         return self.path
+
+    def manifest(self) -> Manifest | None:
+        return self.contains
 
     def sent(self) -> None:
         self.asked.append("sent")

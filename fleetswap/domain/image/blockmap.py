@@ -5,7 +5,7 @@ It decides where the map is, what it says, and whether a map that was read can b
 Version 1. The map fills whole blocks, and its last block is the last one of the volume, so it can be found from the
 snapshot alone:
 
-    image blocks 0 … n-1 | (unused) | entries, 32 bytes each | zeros | header, 4096 bytes | end of the volume
+    image blocks 0 … n-1 | (unused) | manifest | entries, 32 bytes each | zeros | header, 4096 bytes | end of the volume
 
 An entry is the SHA-256 of the image's block with that index, as EBS has it (the last block is padded with zeros), or 32
 zero bytes if the snapshot does not have the block (a hole that was skipped). The header names the snapshot that the map
@@ -15,8 +15,13 @@ copied.
 
 The header, big-endian: magic (16 bytes), version, block size (4 each), image size, block count, map blocks (8 each),
 the snapshot's ID (64, padded with zeros), SHA-256 of everything before the header, SHA-256 of the image's identity
-(zeros in the maps of the first Fleetswap versions), zeros, and in the last 32 bytes SHA-256 of the header before it. So
-a change of any byte is detected, and each refusal says which check failed.
+(zeros in the maps of the first Fleetswap versions), size and SHA-256 of the manifest (8 and 32; zeros without one),
+zeros, and in the last 32 bytes SHA-256 of the header before it. So a change of any byte is detected, and each refusal
+says which check failed.
+
+The manifest (`fleetswap.domain.image.manifest`) fills whole blocks too, right before the entries. Only the header leads
+to it: what an ancestor left there is never taken for this snapshot's. It came later, where all had zeros, so older
+versions read such a map as any other.
 """
 
 from __future__ import annotations
@@ -41,7 +46,7 @@ BLOCKS_PER_GIB = GIB // BLOCK_SIZE
 UNNAMED = bytes(DIGEST_SIZE)
 """In place of the image's name in a map that has none."""
 
-_HEADER = struct.Struct(">16sIIQQQ64s32s32s")
+_HEADER = struct.Struct(">16sIIQQQ64s32s32sQ32s")
 _CHECKED = HEADER_SIZE - DIGEST_SIZE
 
 
@@ -76,6 +81,11 @@ class Layout:
         """Indexes of the map's blocks."""
         return range(self.map_first, self.map_first + self.map_blocks)
 
+    @property
+    def free(self) -> int:
+        """Blocks between the image and its map. The volume is never made larger for what could be there."""
+        return self.map_first - self.count
+
 
 def layout(size: int) -> Layout:
     """The layout of an image of `size` bytes. `InputError` if no volume holds it with its map (64 TiB less 4 GiB)."""
@@ -106,6 +116,23 @@ def last_block(volume_gib: int) -> int:
 
 
 @dataclass(frozen=True)
+class Sealed:
+    """The manifest of a snapshot as its header states it: bytes, and SHA-256 of the whole blocks that they fill."""
+
+    size: int = 0
+    digest: bytes = bytes(DIGEST_SIZE)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that it fills; 0: there is none."""
+        return block_count(self.size)
+
+
+NO_MANIFEST = Sealed()
+"""Of a snapshot without a manifest, as all that older versions made."""
+
+
+@dataclass(frozen=True)
 class Header:
     """What the header says of the image and of the map. Read it with `read_header`."""
 
@@ -115,6 +142,8 @@ class Header:
     entries_digest: bytes
     image: bytes
     """See `BlockMap.image`."""
+
+    manifest: Sealed = NO_MANIFEST
 
 
 @dataclass(frozen=True)
@@ -128,6 +157,8 @@ class BlockMap:
 
     image: bytes = UNNAMED
     """The image that the snapshot was made of: `name_of` its identity."""
+
+    manifest: Sealed = NO_MANIFEST
 
     @property
     def count(self) -> int:
@@ -159,7 +190,8 @@ class Encoded:
         checksum.update(bytes(self.count * BLOCK_SIZE - HEADER_SIZE - len(self._entries)))
         entries = checksum.digest()
         sizes = (VERSION, BLOCK_SIZE, block_map.size, count, self.count)
-        header = _HEADER.pack(MAGIC, *sizes, snapshot_id, entries, block_map.image)
+        manifest = (block_map.manifest.size, block_map.manifest.digest)
+        header = _HEADER.pack(MAGIC, *sizes, snapshot_id, entries, block_map.image, *manifest)
         header = header.ljust(_CHECKED, b"\0")
         self._header = header + hashlib.sha256(header).digest()
 
@@ -171,12 +203,18 @@ class Encoded:
             into[-HEADER_SIZE:] = self._header
 
 
+def manifest_first(of: Header | BlockMap, volume_gib: int) -> int:
+    """Index of the first block of the manifest that a header or a map states."""
+    return volume_gib * BLOCKS_PER_GIB - map_block_count(of.count) - of.manifest.blocks
+
+
 def read_header(block: bytes | bytearray, *, snapshot_id: str, volume_gib: int) -> Header:
     """What the last block of a snapshot's volume says. `BadMap` unless it is a map of exactly this snapshot."""
     if len(block) != BLOCK_SIZE:
         raise BadMap(f"is truncated: its last block has {len(block)} bytes")
     header = bytes(block[-HEADER_SIZE:])
-    magic, version, block_size, size, count, map_blocks, named, entries, image = _HEADER.unpack_from(header)
+    fields = _HEADER.unpack_from(header)
+    magic, version, block_size, size, count, map_blocks, named, entries, image, *sealed = fields
     if magic != MAGIC:
         raise NoMap("is missing")
     if hashlib.sha256(header[:_CHECKED]).digest() != header[_CHECKED:]:
@@ -186,16 +224,17 @@ def read_header(block: bytes | bytearray, *, snapshot_id: str, volume_gib: int) 
     described = named.rstrip(b"\0").decode("ascii", "replace")
     if described != snapshot_id:
         raise NoMap(f"belongs to {described}: the snapshot was made from a volume, or is a copy")
+    manifest = Sealed(*sealed)
     sound = (
         block_size == BLOCK_SIZE
         and size > 0
         and count == block_count(size)
         and map_blocks == map_block_count(count)
-        and count + map_blocks <= volume_gib * BLOCKS_PER_GIB
+        and count + manifest.blocks + map_blocks <= volume_gib * BLOCKS_PER_GIB
     )
     if not sound:
         raise BadMap("is damaged: its sizes contradict each other or the volume")
-    return Header(size, count, map_blocks, entries, image)
+    return Header(size, count, map_blocks, entries, image, manifest)
 
 
 def decode(blob: bytes | bytearray, *, snapshot_id: str, volume_gib: int) -> BlockMap:
@@ -205,4 +244,5 @@ def decode(blob: bytes | bytearray, *, snapshot_id: str, volume_gib: int) -> Blo
         raise BadMap(f"is truncated: it has {len(blob)} bytes instead of {header.map_blocks * BLOCK_SIZE}")
     if hashlib.sha256(memoryview(blob)[:-HEADER_SIZE]).digest() != header.entries_digest:
         raise BadMap("is damaged: the checksum of its entries is wrong")
-    return BlockMap(snapshot_id, header.size, memoryview(blob)[: header.count * DIGEST_SIZE], header.image)
+    digests = memoryview(blob)[: header.count * DIGEST_SIZE]
+    return BlockMap(snapshot_id, header.size, digests, header.image, header.manifest)

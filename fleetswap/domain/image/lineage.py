@@ -7,7 +7,7 @@ One of three things is known about each block that a child inherits:
 
     its digest     the parent's map has it: it need not be sent if the image's block has the same
     nothing there  the parent's map says so: only then may a hole of the image be skipped
-    unknown        past the parent's image lies its map, or what an ancestor left: it is always sent
+    unknown        past the parent's image lies its manifest or map, or what an ancestor left: it is always sent
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from fleetswap.domain.image import blocks
-from fleetswap.domain.image.blockmap import NOT_THERE, BlockMap, Layout, name_of
+from fleetswap.domain.image.blockmap import NO_MANIFEST, NOT_THERE, BlockMap, Layout, Sealed, name_of
 from fleetswap.domain.image.blocks import DIGEST_SIZE
 from fleetswap.domain.image.snapshots import Snapshot, Wanted
 from fleetswap.domain.tags import IMAGE
@@ -88,18 +88,18 @@ class Plan:
         self._written[index] = 1
         return True
 
-    def block_map(self, snapshot_id: str, identity: str) -> BlockMap:
+    def block_map(self, snapshot_id: str, identity: str, manifest: Sealed = NO_MANIFEST) -> BlockMap:
         """The map of the snapshot, of the image of this identity. Only when every block was looked at."""
-        return BlockMap(snapshot_id, self.layout.size, self._digests, name_of(identity))
+        return BlockMap(snapshot_id, self.layout.size, self._digests, name_of(identity), manifest)
 
     @property
     def written(self) -> int:
         """Blocks of the image that were sent, by this run or an earlier one."""
         return self._written.count(1)
 
-    def checksum(self, map_digests: Mapping[int, bytes]) -> str:
-        """The LINEAR checksum of all that is written: the image's blocks, then the map's, given by index."""
-        return blocks.linear_checksum(chain(self._runs(), (digest for _, digest in sorted(map_digests.items()))))
+    def checksum(self, behind: Mapping[int, bytes]) -> str:
+        """The LINEAR checksum of all that is written: the image's blocks, then manifest's and map's, given by index."""
+        return blocks.linear_checksum(chain(self._runs(), (digest for _, digest in sorted(behind.items()))))
 
     def _runs(self) -> Iterator[bytearray]:
         """The digests of what is written, run by run, because a copy of all of them would double the memory."""

@@ -125,6 +125,7 @@ class Acquisition:
             and named is not None
             and request.allows(parent_id)
             and now.tags.get(tags.LINEAGE, "") == request.lineage
+            and now.tags.get(tags.MANIFEST, "") == request.manifest_tag
             and now.volume_gib == self._volume_gib
             and (now.encrypted or not request.encrypted)
             and (request.kms_key is None or now.kms_key == request.kms_key)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.image.snapshots import Page, Snapshot, Start, Started
 
 
@@ -94,6 +95,9 @@ class Source(Protocol):
 
     def bring(self, say: Callable[[str], None]) -> Path:
         """The disk of the image on this machine. `say` gets what is done meanwhile, a few words at a time."""
+
+    def manifest(self) -> Manifest | None:
+        """What the brought image consists of; None if nothing says so. `InputError` if what says so is damaged."""
 
     def sent(self) -> None:
         """EBS has the whole image: what kept it on this machine is no longer needed."""

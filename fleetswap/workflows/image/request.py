@@ -45,7 +45,7 @@ class UploadRequest:
     may upload for them decides what this stack's machines boot. `sparse`: `none` sends every block; `holes` skips what
     the file never had written, where nothing is inherited (such a block reads as garbage from an encrypted volume).
     `samples` is how many blocks of a parent are read back. `journal` is a folder for what a killed upload needs to go
-    on.
+    on. `manifest` is what `fleetswap.domain.image.manifest.encode` made, empty without one.
     """
 
     identity: str
@@ -63,6 +63,7 @@ class UploadRequest:
     sparse: str = NONE
     samples: int = SAMPLES
     journal: Path | None = None
+    manifest: bytes = b""
 
     def __post_init__(self) -> None:
         if not self.identity.strip() or not self.stack.strip():
@@ -87,7 +88,8 @@ class UploadRequest:
             raise InputError(
                 f"the description has {len(self.description)} characters, but at most {DESCRIPTION_CHARS} are allowed"
             )
-        carried = {**self.tags, **self.own_tags, tags.PARENT: "", tags.UPLOAD: "", tags.LINEAGE: self.lineage}
+        ours = {tags.PARENT: "", tags.UPLOAD: "", tags.LINEAGE: self.lineage, tags.MANIFEST: ""}
+        carried = {**self.tags, **self.own_tags, **ours}
         if len(carried) > MOST_TAGS:
             raise InputError(
                 f"a snapshot has {MOST_TAGS} tags at most, {len(carried) - len(self.tags)} of them ours, and"
@@ -105,6 +107,11 @@ class UploadRequest:
     def own_tags(self) -> dict[str, str]:
         """The tags that tell this stack's snapshots of this image."""
         return {tags.STACK: self.stack, tags.IMAGE: self.identity}
+
+    @property
+    def manifest_tag(self) -> str:
+        """The tag that tells snapshots of an image with this manifest; empty without one."""
+        return hashlib.sha256(self.manifest).hexdigest()[:32] if self.manifest else ""
 
     def wanted(self, volume_gib: int) -> Wanted:
         """What is asked of a snapshot that serves instead of a new one."""
@@ -126,6 +133,8 @@ class UploadRequest:
         marked = dict(self.tags) | self.own_tags | {tags.PARENT: parent or NONE}
         if self.lineage:
             marked[tags.LINEAGE] = self.lineage
+        if self.manifest:
+            marked[tags.MANIFEST] = self.manifest_tag
         encrypted = self.encrypted and parent is None
         kms_key = self.kms_key if encrypted else None
         # `sparse` is not sent, but two runs that differ in it must not share a snapshot.

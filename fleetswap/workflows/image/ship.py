@@ -7,12 +7,13 @@ It decides the order of these steps, and what is refused before anything is sent
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.info import DEFAULT, ImageInfo
+from fleetswap.domain.image.manifest import Manifest, encode
 from fleetswap.domain.image.meter import Progress
 from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image import adopt
@@ -27,8 +28,10 @@ from fleetswap.workflows.image.upload import Uploaded, upload
 class FileSource:
     """An image that something else has made; a `Source`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, manifest: Callable[[], Manifest | None] = lambda: None) -> None:
+        """`manifest` says what is in it; it is asked only if the file is sent."""
         self._path = path
+        self._manifest = manifest
 
     def identity(self) -> str:
         """See `fleetswap.workflows.image.image_file.identify`."""
@@ -37,6 +40,10 @@ class FileSource:
     def bring(self, say: Callable[[str], None]) -> Path:  # noqa: ARG002 (there is nothing to say)
         """The file, which is there."""
         return self._path
+
+    def manifest(self) -> Manifest | None:
+        """What is said with it."""
+        return self._manifest()
 
     def sent(self) -> None:
         """The file is not ours."""
@@ -87,6 +94,8 @@ def ship(
             adopted = Uploaded(found.snapshot_id, found.volume_gib, 0, 0, clock.now() - began, adopted=True)
             return Shipped(adopted)
         path = _made(source, request.identity, building)
+        contains = source.manifest()
+        request = replace(request, manifest=b"" if contains is None else encode(contains))
     built = clock.now()
     with ImageFile(path, data=request.data) as image:
         if info is not None:

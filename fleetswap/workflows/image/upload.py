@@ -3,7 +3,7 @@
 It decides the order of the steps and what remains: after a failure no pending snapshot of this run, and it names
 whatever could not be cleaned up. It never touches a completed snapshot, and never calls AWS itself.
 
-    adopt, join or start (`acquire`, `parent`) → send the missing blocks (`send`) → send the map → `complete`
+    adopt, join or start (`acquire`, `parent`) → send the missing blocks (`send`) → send manifest and map → `complete`
 
 If it is killed at any moment, the next run of the same request resumes: it finds the snapshot by its tags and its
 client token, and the acknowledged blocks in the local journal. Two runs at once write the same blocks into the same
@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from fleetswap.domain.errors import CloudError, Invalid, NotFound
-from fleetswap.domain.image import blockmap
+from fleetswap.domain.image import blockmap, manifest
 from fleetswap.domain.image.blockmap import Encoded, Layout
+from fleetswap.domain.image.blocks import BLOCK_SIZE, block_count
 from fleetswap.domain.image.lineage import Plan
 from fleetswap.domain.image.meter import Progress
 from fleetswap.domain.image.snapshots import Snapshot
@@ -69,7 +70,7 @@ class Uploaded:
     """It was there already, or another run finished it."""
 
     blocks_sent: int = 0
-    """Blocks that this run had acknowledged, the map's too."""
+    """Blocks that this run had acknowledged, the manifest's and the map's too."""
 
     parent: str | None = None
     throttled: int = 0
@@ -114,7 +115,6 @@ class _Upload:
         clock: Clock,
         connections: int,
     ) -> None:
-        self._request = request
         self._image = image
         self._port = port
         self._puts = puts
@@ -123,7 +123,18 @@ class _Upload:
         self._connections = connections
         self._began = clock.now()
         self._layout = blockmap.layout(image.size)
+        self._request = request if self._has_room(request.manifest) else replace(request, manifest=b"")
         self._figures = _Figures(progress)
+
+    def _has_room(self, data: bytes) -> bool:
+        """Whether the manifest fits between image and map. A larger volume for its sake would cost more than it is
+        worth: what was uploaded before would not be adopted, and a root volume of the settings be too small.
+        """
+        fits = block_count(len(data)) <= self._layout.free
+        if not fits:
+            volume = f"the volume of {self._layout.volume_gib} GiB"
+            self._say(f"leaving out the manifest: behind the image, {volume} has no room for it")
+        return fits
 
     def run(self) -> Uploaded:
         """Acquire, fill and complete; again if the snapshot is deleted meanwhile, or holds what was not sent."""
@@ -208,17 +219,17 @@ class _Upload:
     def _send_and_complete(self, target: Target, plan: Plan, journal: Journal, completion: Completion) -> bool:
         """Whether another run has finished the snapshot; else this one has."""
         try:
-            map_digests = self._send(target, plan, journal)
+            behind = self._send(target, plan, journal)
         except Invalid as refusal:
             if not completion.completed_by_another(refusal):
                 raise
             return True
-        completion.complete(plan.written + len(map_digests), plan.checksum(map_digests))
+        completion.complete(plan.written + len(behind), plan.checksum(behind))
         return False
 
     def _send(self, target: Target, plan: Plan, journal: Journal) -> Mapping[int, bytes]:
-        """Send the image's blocks and then their map, and return the digests of the map's blocks by index."""
-        map_digests: dict[int, bytes] = {}
+        """Send the image's blocks, then manifest and map, and return the digests of these two's blocks by index."""
+        digests: dict[int, bytes] = {}
         claim = Claim(target.snapshot_id, self._port, self._clock, self._say)
         claim.attempt()
 
@@ -228,8 +239,8 @@ class _Upload:
 
         stop = threading.Event()
 
-        def wanted_of_map(index: int, digest: bytes) -> bool:
-            map_digests[index] = digest
+        def wanted_behind(index: int, digest: bytes) -> bool:
+            digests[index] = digest
             return True
 
         with Sender(
@@ -250,15 +261,18 @@ class _Upload:
             )
             self._image.check_unchanged()
             self._figures.next()
+            request = self._request
+            block_map = plan.block_map(target.snapshot_id, request.identity, manifest.seal(request.manifest))
+            behind = BehindImage(request.manifest, Encoded(block_map), self._layout)
             sender.run(
-                MapSource(Encoded(plan.block_map(target.snapshot_id, self._request.identity)), self._layout),
-                self._layout.map_indexes,
-                wanted=wanted_of_map,
+                behind,
+                behind.indexes,
+                wanted=wanted_behind,
                 acknowledged=lambda _index, _digest: None,
                 tell=tell,
             )
         self._figures.next()
-        return map_digests
+        return digests
 
     def _uploaded(
         self,
@@ -285,16 +299,22 @@ class _Upload:
         )
 
 
-class MapSource:
-    """The map as `Sender` reads it, under the indexes that it has on the volume."""
+class BehindImage:
+    """Manifest and map as `Sender` reads them, under the indexes that they have on the volume."""
 
-    def __init__(self, encoded: Encoded, layout: Layout) -> None:
+    def __init__(self, data: bytes, encoded: Encoded, layout: Layout) -> None:
+        self._data = data
         self._encoded = encoded
-        self._first = layout.map_first
+        self._map_first = layout.map_first
+        self.indexes = range(layout.map_first - block_count(len(data)), layout.map_indexes.stop)
 
     def read(self, index: int, into: bytearray) -> None:
         """Fill `into` with the block of this index."""
-        self._encoded.fill(index - self._first, into)
+        if index >= self._map_first:
+            self._encoded.fill(index - self._map_first, into)
+        else:
+            at = (index - self.indexes.start) * BLOCK_SIZE
+            into[:] = manifest.padded(self._data[at : at + BLOCK_SIZE])
 
     def is_zero(self, index: int) -> bool:  # noqa: ARG002 (as of any source)
         """Nobody knows."""

@@ -9,8 +9,8 @@ block in transit; this module judges the content:
   garbage (awslabs/coldsnap issues 395, 470).
 
 A snapshot without a map is compared with the file alone, and what its volume holds past the file's end is not judged.
-Without a file as well, all that is known is that its blocks can be read. The space between the image and its map is
-never judged: it is not part of the image.
+Without a file as well, all that is known is that its blocks can be read. Of what lies between the image and its map,
+only the manifest is judged, by the checksum of the header: the rest is not part of the image.
 
 Memory: 33 bytes per block of the image, and what `read_back` takes, twice with a file.
 """
@@ -26,6 +26,7 @@ from pathlib import Path
 
 from fleetswap.domain.image.blockmap import BLOCKS_PER_GIB
 from fleetswap.domain.image.blocks import BLOCK_SIZE, GIB, block_count, digest
+from fleetswap.domain.image.manifest import BadManifest
 from fleetswap.domain.image.meter import Progress
 from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image.block_list import Look, listing, look
@@ -37,6 +38,7 @@ from fleetswap.workflows.image.read_back import (
     PATIENCE_SECONDS,
     read_back,
 )
+from fleetswap.workflows.image.read_manifest import read_blocks
 from fleetswap.workflows.retry import Patience
 
 SHOWN = 10
@@ -83,6 +85,8 @@ class Verified:
     throttled: int
     retried: int
     seconds: float
+    manifest: bool = False
+    """Whether it has a manifest; whether that is as it was written, `problems` says."""
 
     @property
     def matches(self) -> bool:
@@ -123,6 +127,7 @@ def verify(
             connections=connections,
         )
         check.finish()
+        check.read_manifest(port, patience, snapshot_id)
         if image is not None:
             image.check_unchanged()
     return check.verdict(snapshot_id, reading)
@@ -146,6 +151,7 @@ class _Check:
         self._compared = min(in_file, self.end)
         self._listed = bytearray(self.end if self._map is not None or image is not None else 0)
         self._lacking = 0
+        self._wrong_manifest = ""
 
     def noting(self, blocks: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         """Pass the list on, and remember which blocks are in it."""
@@ -186,12 +192,23 @@ class _Check:
             self._lacking += not reasons
             index = self._listed.find(0, index + 1)
 
+    def read_manifest(self, port: Reads, patience: Patience, snapshot_id: str) -> None:
+        """Judge the manifest, if the map names one."""
+        if self._map is None or not self._map.manifest.blocks:
+            return
+        try:
+            read_blocks(port, patience, snapshot_id, self._found.volume_gib, self._map)
+        except BadManifest as reason:
+            self._wrong_manifest = f"the manifest {reason}"
+
     def verdict(self, snapshot_id: str, reading: Progress) -> Verified:
         """The end."""
         volume = self._found.volume_gib * GIB
         problems = []
         if self._found.damaged:
             problems.append(f"the block map {self._found.problem}")
+        if self._wrong_manifest:
+            problems.append(self._wrong_manifest)
         size = self._map.size if self._map is not None else None
         if self._image is not None:
             if size is not None and size != self._image.size:
@@ -217,6 +234,7 @@ class _Check:
             throttled=reading.throttled,
             retried=reading.retried,
             seconds=reading.seconds,
+            manifest=self._map is not None and self._map.manifest.blocks > 0,
         )
 
     def _first_wrong(self, image: ImageFile, index: int, data: bytes) -> int | None:
