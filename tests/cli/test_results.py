@@ -68,6 +68,7 @@ def test_the_keys_of_a_verification() -> None:
         "blocks_read": 4,
         "bytes_read": 5,
         "blocks_lacking": 6,
+        "manifest": False,
         "problems": ["it is cut off"],
         "differing": 1,
         "differences": [{"index": 7, "offset": 8, "reason": "differs"}],
