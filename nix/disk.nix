@@ -52,7 +52,7 @@ pkgs.stdenvNoCC.mkDerivation {
   inherit registerImage;
   inherit (manifest) licences;
 
-  nativeBuildInputs = [
+  nativeBuildInputs = map lib.getBin [
     tools.cryptsetup
     tools.erofs-utils
     tools.mtools

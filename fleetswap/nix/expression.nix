@@ -1,5 +1,5 @@
-# Selects an image in a file as `nix-instantiate FILE --attr PATH --argstr NAME VALUE` does, and says what image.nix says
-# of it. nix-instantiate itself can only print a derivation or a value, so both would cost a second evaluation.
+# Selects an image in a file as `nix-instantiate FILE --attr PATH --argstr NAME VALUE` does, and says what image.nix
+# says of it. nix-instantiate itself can only print a derivation or a value, so both would cost a second evaluation.
 #
 # `request` is JSON: `file` (absolute), `path` (the parts of the attribute path), `args`. The rules are those of
 # `findAlongAttrPath` and `autoCallFunction` (libexpr/attr-path.cc, eval.cc; the same in nix 2.3 to 2.26).
@@ -71,7 +71,7 @@ let
     at: name:
     let
       here = called at;
-      value = here.value;
+      inherit (here) value;
     in
     if here.stop != null then
       here

@@ -42,7 +42,9 @@ in
     };
     espSize = mkOption {
       type = size;
-      default = "128M";
+      # The kernel of arm64 is not compressed.
+      default = if pkgs.stdenv.hostPlatform.isAarch64 then "256M" else "128M";
+      defaultText = "128M, on arm64 256M";
       description = "Size of the EFI system partition, which has the kernel and the initrd.";
     };
     compression = mkOption {

@@ -102,9 +102,6 @@ def _needless(node: Node) -> Iterator[tuple[Node, str]]:
     match node.type:
         case "with_expression":
             yield node, "`with` hides where a name comes from: `inherit (…)`"
-        case "binary_expression" if _text(node.children[1]) in ("==", "!="):
-            if {_text(node.children[0]), _text(node.children[2])} & {"true", "false"}:
-                yield node, "a comparison with true or false"
         case "parenthesized_expression" if inner and inner.type in ATOMS:
             yield node, "needless parentheses"
         case "let_expression":

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fleetswap.domain.errors import FleetswapError
-from fleetswap.nix import build
+from fleetswap.domain.image.source import NixImage
+from fleetswap.nix.output import read
+from fleetswap.nix.source import NixSource
 from tests.nixos.evaluate import BUILD, system, value
 
 MIB = 1 << 20
@@ -23,14 +23,20 @@ Built = Callable[[str], Path]
 
 @pytest.fixture(scope="module")
 def built(debian13: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Builds a configuration as a deploy does, with this Debian's nix; answers with the output."""
+    """Evaluates and builds a configuration as a deploy does, with this Debian's nix; the result is the disk."""
     assert debian13
 
     def image(modules: str) -> Path:
-        expression = tmp_path_factory.mktemp("image") / "default.nix"
-        expression.write_text(f"{system(SIZES + modules)}.config.system.build.fleetswapImage")
-        derivation = build.instantiate(expression, attr=None, args={}, options=BUILD)
-        return build.realise(derivation, root=None, say=lambda _: None, options=BUILD)
+        folder = tmp_path_factory.mktemp("image")
+        (folder / "default.nix").write_text(f"{system(SIZES + modules)}.config.system.build.fleetswapImage")
+        source = NixSource(NixImage("default.nix", {}, BUILD), folder)
+        said = source.evaluate()
+        disk = source.bring(lambda _: None)
+        assert disk == Path(said.identity) / "web.raw"
+        assert source.output is not None
+        assert source.output.info is not None
+        assert said.register == source.output.info["registerImage"], "or the deploy ends between build and upload"
+        return disk
 
     return image
 
@@ -57,21 +63,13 @@ def command_line(debian13: Path, disk: Path, folder: Path) -> str:
     return section.read_bytes().rstrip(b"\0").decode().strip()
 
 
-def read(out: Path, name: str) -> dict[str, Any]:
-    found = json.loads((out / "nix-support" / name).read_text())
-    assert isinstance(found, dict)
-    return found
-
-
 def test_the_disk_starts_the_system_that_is_in_its_store(plain: Path, debian13: Path, tmp_path: Path) -> None:
     """The machine would start another system, or one that is not there."""
-    disk = build.find_disk(plain)
-    assert disk == plain / "web.raw"
-    words = command_line(debian13, disk, tmp_path).split()
+    words = command_line(debian13, plain, tmp_path).split()
     (init,) = [word.removeprefix("init=") for word in words if word.startswith("init=")]
     assert {"console=ttyS0,115200", "panic=10", "root=fstab"} <= {*words}
     out = tmp_path / "unpacked"
-    store = part(disk, 41, 64, tmp_path / "store.erofs")
+    store = part(plain, 41, 64, tmp_path / "store.erofs")
     subprocess.run([debian13, "fsck.erofs", f"--extract={out}", store], check=True, capture_output=True)
     assert (out / init.lstrip("/")).read_text().startswith("systemd /nix/store/")
     env = (out / "bin/env").readlink()
@@ -80,12 +78,15 @@ def test_the_disk_starts_the_system_that_is_in_its_store(plain: Path, debian13: 
 
 def test_what_the_output_says_of_the_disk(plain: Path) -> None:
     """The AMI would be registered for another machine; a manifest would not have what is in the store."""
-    info = read(plain, "image-info.json")
+    output = read(plain.parent)
+    assert output.disk == plain
+    info, closure = output.info, output.closure
+    assert info is not None
+    assert closure is not None
     image = f"{system(SIZES)}.config.system.build.fleetswapImage"
     assert info["registerImage"] == value(f"{image}.registerImage")
     assert (info["file"], info["system"], info["boot_mode"]) == ("web.raw", "x86_64-linux", "uefi")
-    assert int(info["logical_bytes"]) == (plain / "web.raw").stat().st_size
-    closure = read(plain, "closure.json")
+    assert int(info["logical_bytes"]) == plain.stat().st_size
     real = subprocess.run(["nix-store", "-qR", closure["root"]], check=True, capture_output=True, text=True).stdout
     assert [path["path"] for path in closure["paths"]] == sorted(real.split())
     assert closure["root"].endswith("-nixos-system-nixos-25.11")
@@ -95,7 +96,7 @@ def test_what_the_output_says_of_the_disk(plain: Path) -> None:
 
 def test_verity_covers_the_store_and_the_kernel_knows_the_hash(built: Built, debian13: Path, tmp_path: Path) -> None:
     """A changed block would be served, or the machine would not find the hash of its store."""
-    disk = build.find_disk(built(VERITY))
+    disk = built(VERITY)
     words = command_line(debian13, disk, tmp_path).split()
     (root,) = [word.removeprefix("usrhash=") for word in words if word.startswith("usrhash=")]
     assert re.fullmatch("[0-9a-f]{64}", root)

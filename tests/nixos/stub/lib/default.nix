@@ -52,6 +52,7 @@ let
     unique = foldl' (seen: value: if elem value seen then seen else seen ++ [ value ]) [ ];
     flatten = value: if isList value then concatMap helpers.flatten value else [ value ];
     hasInfix = part: text: length (builtins.split (escape part) text) > 1;
+    getBin = package: package.bin or package;
     isDerivation = value: isAttrs value && value.type or null == "derivation";
     hasAttrByPath =
       path: attrs:
