@@ -35,11 +35,13 @@ from fleetswap.domain.text import counted
 from fleetswap.nix.closures import beside
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image import adopt
-from fleetswap.workflows.image.ports import Source
+from fleetswap.workflows.image.ports import Source, Trial
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.ship import FileSource, Shipped, ship
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi import project
+from fleetswap_pulumi.boot_settings import BootTestSettings
+from fleetswap_pulumi.boot_test import BootTestInputs
 from fleetswap_pulumi.cancel import hear
 from fleetswap_pulumi.checks import check_failures, wrong
 from fleetswap_pulumi.context import Context
@@ -56,7 +58,7 @@ STORE_HASH = re.compile(r"/nix/store/[0-9a-z]{32}-")
 REPLACING = ("identity", "region")
 """Another value of these is another snapshot. A renamed stack keeps its snapshots, with other tags."""
 
-HOW = ("lineage", "shipping", "root_gib", "urn")
+HOW = ("lineage", "shipping", "root_gib", "urn", "boot_test")
 """These say how a snapshot is made and checked; of one that is there they change nothing."""
 
 RELEASE = "fleetswap:components:Release"
@@ -95,6 +97,8 @@ class Inputs(ReachInputs):
     shipping: UploadSettings = UploadSettings()
     """The setting `upload`, by the name that it had in version 0.1."""
     root_gib: int | None = None
+    boot_test: BootTestInputs | None = None
+    """How the image is booted before it is uploaded; None, as in older states: it is not."""
     urn: str = ""
     """In whose row building and uploading speak."""
 
@@ -198,6 +202,7 @@ class DiskImageProvider(ResourceProvider):
                 building=status,
                 progress=progress,
                 root_gib=inputs.root_gib,
+                trial=_trial(inputs),
                 connections=connections,
             )
         uploaded = shipped.uploaded
@@ -245,6 +250,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
         context: Context,
         entry: Entry,
         upload: UploadSettings,
+        boot_test: BootTestSettings | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         image = entry.image
@@ -262,10 +268,17 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             lineage=context.service,
             shipping=upload,
             root_gib=entry.machine.root_gib,
+            boot_test=BootTestInputs.of(boot_test, entry) if boot_test is not None else None,
             urn=urn_of("DiskImage", name, RELEASE),
         )
         outputs = dict.fromkeys(Outputs.model_fields)
         super().__init__(DiskImageProvider(), name, {**inputs.model_dump(), **outputs}, opts)
+
+
+def _trial(inputs: Inputs) -> Trial | None:
+    """The boot test, if there is one."""
+    asked = inputs.boot_test
+    return asked.trial(inputs.region, project.work() / "boot-tests") if asked is not None else None
 
 
 def _source(inputs: Inputs) -> Source:

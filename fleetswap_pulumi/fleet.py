@@ -146,6 +146,7 @@ def deploy(
                     grace=settings.health.grace,
                 ),
                 upload=settings.upload,
+                boot_test=settings.image.boot_test,
                 running=entry.release in running,
                 rules=way_in.rules,
             ),

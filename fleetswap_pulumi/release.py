@@ -16,6 +16,7 @@ from pulumi_aws import autoscaling, ec2, iam, lb
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.rollout.rule import OWN, PREVIEW_HEADER, Rules
+from fleetswap_pulumi.boot_settings import BootTestSettings
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
 from fleetswap_pulumi.iam_policy import trust
@@ -47,6 +48,7 @@ class ReleaseArgs:
     tuning: Tuning
     upload: UploadSettings
     running: bool
+    boot_test: BootTestSettings | None = None
     rules: Rules = OWN
 
 
@@ -66,7 +68,7 @@ class Release(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self._tags = args.context.tags(self._name, release=self._name, image=args.entry.image.identity)
 
-        self.disk = DiskImage(self._name, args.context, args.entry, args.upload, opts=self._child)
+        self.disk = DiskImage(self._name, args.context, args.entry, args.upload, args.boot_test, opts=self._child)
         self.ami_id = MachineImage(
             self._name,
             MachineImageArgs(

@@ -23,6 +23,7 @@ from fleetswap.domain.partition import of_arn
 from fleetswap.domain.rollout.rule import matches_host, matches_path
 from fleetswap.workflows.image.request import SAMPLES
 from fleetswap.workflows.image.send import CONNECTIONS
+from fleetswap_pulumi.boot_settings import BootTestSettings
 from fleetswap_pulumi.checks import Strict, wrong_together
 from fleetswap_pulumi.front_settings import (
     LONGEST_DRAIN,
@@ -95,12 +96,22 @@ class AmiSettings(Strict):
 
 
 class ImageSettings(Strict):
-    """The image to deploy: either `nix` or `file`. A change creates a new release."""
+    """The image to deploy: either `nix` or `file`. A change creates a new release, except of `boot_test`."""
 
     nix: NixImage | None = Field(default=None, examples=[{"expression": "nix/demo"}])
     file: str | None = Field(default=None, examples=["images/web.raw"])
     """Path of a disk image made by another tool (raw, VHD or qcow2), relative to the project's root."""
     ami: AmiSettings | None = Field(default=None, examples=[{"architecture": "x86_64"}])
+    boot_test: BootTestSettings | None = Field(default=None, examples=[{"timeout": 300}])
+    """`true`, or these settings: boots the image in QEMU before it is uploaded, with nothing but its disk and a
+    metadata service, and uploads nothing if it fails its health check. It runs on the computer that deploys, only
+    for an image that has no snapshot yet (docs/how-to/boot-test.md)."""
+
+    @field_validator("boot_test", mode="before")
+    @classmethod
+    def _as_settings(cls, value: object) -> object:
+        """`true` is short for all defaults, `false` for none."""
+        return ({} if value else None) if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> ImageSettings:

@@ -48,6 +48,9 @@ COMMANDS = {
     "upload": Listed("upload", IMAGES, "Upload the disk image FILE as an EBS snapshot, and print the snapshot ID."),
     "download": Listed("download", IMAGES, "Download SNAPSHOT as the raw disk image FILE, and print the file name."),
     "verify": Listed("verify", IMAGES, "Compare SNAPSHOT with its block map and, if given, with the disk image FILE."),
+    "boot-test": Listed(
+        "boot_test", IMAGES, "Boot the disk image FILE in QEMU, and wait until its service is healthy."
+    ),
     "status": Listed(
         "service", FLEET, "Show the releases of a service, where its traffic goes, and what AWS is scheduled to do."
     ),
@@ -108,7 +111,7 @@ def load(name: str) -> click.Command:
     """A command with all its options, its module imported."""
     listed = COMMANDS[name]
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    function = getattr(import_module(f"fleetswap.cli.{listed.module}"), name)
+    function = getattr(import_module(f"fleetswap.cli.{listed.module}"), name.replace("-", "_"))
     alone.command(name, no_args_is_help=listed.panel == IMAGES)(function)  # they cannot run without an argument
     return typer.main.get_command(alone)
 

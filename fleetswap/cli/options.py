@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -105,3 +106,13 @@ def lineage(file: Path) -> str:
     kept = _ARCHITECTURE.sub(lambda found: found.group().replace("_", "\0"), stem)
     kept = _VERSION.sub("", f"-{kept}").replace("\0", "_").strip("-_.")
     return kept or stem
+
+
+def cache() -> Path | None:
+    """Where this user keeps what makes the next run faster; None if there is no home directory."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = Path(named) if Path(named).is_absolute() else Path.home() / ".cache"  # XDG: a relative one is ignored
+    except RuntimeError:  # no home can be found
+        return None
+    return folder / "fleetswap"

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # each command needs one of these
+    from fleetswap.domain.boot.health import Check
+    from fleetswap.domain.boot.machine import Hardware
+    from fleetswap.workflows.boot_test import Passed
     from fleetswap.workflows.image.download import Downloaded
     from fleetswap.workflows.image.request import UploadRequest
     from fleetswap.workflows.image.upload import Uploaded
@@ -38,6 +41,20 @@ def of_upload(file: Path, kind: str, size: int, request: UploadRequest, region: 
         "throttled": uploaded.throttled,
         "retried": uploaded.retried,
         "resumed": uploaded.resumed,
+    }
+
+
+def of_boot_test(file: Path, kind: str, size: int, hardware: Hardware, check: Check, passed: Passed) -> Result:
+    """For `fleetswap boot-test`. `kind` is the file's format, `size` the bytes of its disk."""
+    return {
+        "file": str(file),
+        "format": kind,
+        "size": size,
+        "architecture": hardware.architecture,
+        "boot_mode": hardware.boot_mode,
+        "port": check.port,
+        "path": check.path,
+        "seconds": passed.seconds,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -10,11 +9,17 @@ from typing import Annotated
 
 import typer
 
+from fleetswap.cli import boot_test as boot
 from fleetswap.cli import options, results
 from fleetswap.cli.connect import in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
 from fleetswap.cli.way import of_stack
+from fleetswap.domain.boot.health import Check
+from fleetswap.domain.boot.machine import Hardware
+from fleetswap.domain.image.info import DEFAULT
 from fleetswap.domain.text import counted
+from fleetswap.qemu import programs
+from fleetswap.workflows.boot_test import SECONDS
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.request import AUTO, NONE, SAMPLES, UploadRequest
 from fleetswap.workflows.image.send import CONNECTIONS
@@ -111,6 +116,12 @@ def upload(
     connections: Annotated[
         int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent connections.")
     ] = CONNECTIONS,
+    boot_test: Annotated[
+        bool, typer.Option("--boot-test", help="Boot FILE in QEMU first, and upload nothing if it is not healthy.")
+    ] = False,
+    boot_port: boot.Port = 8080,
+    boot_path: boot.HealthPath = "/healthz",
+    boot_timeout: boot.Timeout = SECONDS,
     journal: Annotated[
         Path | None,
         typer.Option(
@@ -135,6 +146,11 @@ def upload(
         options.refuse(context, "fleetswap upload --no-parent", {"parent", "trust_stack", "samples"})
     if parent is not None:
         options.refuse(context, "fleetswap upload --parent", {"trust_stack"})
+    if data:
+        options.refuse(context, "fleetswap upload --data", {"boot_test"})
+    if not boot_test:
+        options.refuse(context, "fleetswap upload without --boot-test", {"boot_port", "boot_path", "boot_timeout"})
+    trial = boot.made(Hardware(), Check(boot_port, boot_path), programs.AUTO, boot_timeout) if boot_test else None
     request = UploadRequest(
         _NOT_YET if identity is None else identity,
         stack,
@@ -167,7 +183,9 @@ def upload(
             joined.puts,
             display.say,
             progress=display.tell,
-            info=None,
+            info=DEFAULT if boot_test else None,
+            building=boot.slowly(display.say),
+            trial=trial,
             connections=connections,
         )
         uploaded = shipped.uploaded
@@ -198,9 +216,5 @@ def _summary(file: Path, uploaded: Uploaded) -> str:
 
 def _journal() -> Path | None:
     """The folder for journals; None if there is no home directory."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        cache = Path(named) if Path(named).is_absolute() else Path.home() / ".cache"  # XDG: a relative path is ignored
-    except RuntimeError:  # no home can be found
-        return None
-    return cache / "fleetswap" / "journal"
+    cache = options.cache()
+    return cache / "journal" if cache is not None else None

@@ -6,6 +6,7 @@ It uses the library `h2`, which is loaded with this module, so only who probes s
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from base64 import b64encode
@@ -31,6 +32,8 @@ from h2.exceptions import ProtocolError
 EMPTY_MESSAGE = bytes(5)
 """One message of no bytes, not compressed (gRPC over HTTP2, Length-Prefixed-Message)."""
 
+NO_HTTP2 = "the load balancer does not offer HTTP/2: is its attribute routing.http2.enabled false?"
+
 STREAM = 1
 """Of a client's first request (RFC 9113, 5.1.1)."""
 
@@ -40,29 +43,46 @@ class NoResponse(Exception):
 
 
 def ask(
-    url: str, headers: Mapping[str, str], *, context: ssl.SSLContext, timeout: float, proxy: str | None, grpc: bool
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    context: ssl.SSLContext,
+    timeout: float,
+    proxy: str | None,
+    grpc: bool,
+    cleartext: bool = False,
 ) -> dict[str, str]:
     """The headers of the response, for gRPC with its trailers: `:status`, and `grpc-status` if it has one.
 
     `timeout` is in seconds, for connecting and then for the whole response, so that a server that sends for ever
     cannot hold up a rollout. `proxy` is the URL of one that knows CONNECT. Of gRPC, an empty message is sent: most
-    methods refuse it, but as gRPC. Raises `NoResponse`, or `OSError` and `HTTPException` of the connection.
+    methods refuse it, but as gRPC. With `cleartext`, an `http` URL is spoken to in HTTP/2 from the first byte
+    (RFC 9113, 3.3), without the proxy. Raises `NoResponse`, or `OSError` and `HTTPException` of the connection.
     """
     parts = urlsplit(url)
-    if parts.scheme != "https":
+    if parts.scheme != "https" and not cleartext:
         raise NoResponse("HTTP/2 needs an HTTPS listener")
-    context.set_alpn_protocols(["h2"])
-    with closing(_connection(parts.hostname or "", parts.port or 443, proxy, context, timeout)) as connection:
-        connection.connect()
-        tls = connection.sock
-        if not isinstance(tls, ssl.SSLSocket) or tls.selected_alpn_protocol() != "h2":
-            raise NoResponse("the load balancer does not offer HTTP/2: is its attribute routing.http2.enabled false?")
-        sent = {name.lower(): value for name, value in headers.items()}
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        try:
-            return _exchange(tls, sent.pop("host", parts.netloc), path, sent, timeout=timeout, grpc=grpc)
-        except ProtocolError as error:
-            raise NoResponse(f"{type(error).__name__} {error}") from error
+    sent = {name.lower(): value for name, value in headers.items()}
+    first = {
+        ":method": "POST" if grpc else "GET",
+        ":scheme": parts.scheme,
+        ":authority": sent.pop("host", parts.netloc),
+        ":path": (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+        **sent,
+    }
+    try:
+        if parts.scheme == "http":
+            with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=timeout) as plain:
+                return _exchange(plain, first, timeout=timeout, grpc=grpc)
+        context.set_alpn_protocols(["h2"])
+        with closing(_connection(parts.hostname or "", parts.port or 443, proxy, context, timeout)) as connection:
+            connection.connect()
+            tls = connection.sock
+            if not isinstance(tls, ssl.SSLSocket) or tls.selected_alpn_protocol() != "h2":
+                raise NoResponse("it does not offer HTTP/2 (ALPN)" if cleartext else NO_HTTP2)
+            return _exchange(tls, first, timeout=timeout, grpc=grpc)
+    except ProtocolError as error:
+        raise NoResponse(f"{type(error).__name__} {error}") from error
 
 
 def _connection(host: str, port: int, proxy: str | None, context: ssl.SSLContext, timeout: float) -> HTTPSConnection:
@@ -78,12 +98,9 @@ def _connection(host: str, port: int, proxy: str | None, context: ssl.SSLContext
     return connection
 
 
-def _exchange(
-    tls: ssl.SSLSocket, host: str, path: str, headers: Mapping[str, str], *, timeout: float, grpc: bool
-) -> dict[str, str]:
+def _exchange(connection: socket.socket, first: dict[str, str], *, timeout: float, grpc: bool) -> dict[str, str]:
     http2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
     http2.initiate_connection()
-    first = {":method": "POST" if grpc else "GET", ":scheme": "https", ":authority": host, ":path": path, **headers}
     if grpc:
         http2.send_headers(STREAM, [*first.items(), ("content-type", "application/grpc"), ("te", "trailers")])
         http2.send_data(STREAM, EMPTY_MESSAGE, end_stream=True)
@@ -92,9 +109,9 @@ def _exchange(
     deadline = time.monotonic() + timeout
     found: dict[str, str] = {}
     while True:
-        tls.settimeout(max(deadline - time.monotonic(), 0.001))
-        tls.sendall(http2.data_to_send())
-        data = tls.recv(65_536)
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        connection.sendall(http2.data_to_send())
+        data = connection.recv(65_536)
         if not data:
             raise NoResponse("the connection was closed before a response")
         for event in http2.receive_data(data):

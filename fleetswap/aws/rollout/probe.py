@@ -30,6 +30,10 @@ from fleetswap.domain.rollout.rule import PREVIEW_HEADER
 AGENT = "fleetswap-probe"
 """User-Agent of a probe, so that access logs tell it from users."""
 
+HEALTH_CHECKER = "ELB-HealthChecker/2.0"
+"""User-Agent of a load balancer's health check (ELB user guide, "Health checks for Application Load Balancer target
+groups"). An application may tell them by it."""
+
 
 class _NoRedirects(HTTPRedirectHandler):
     """A redirect is the answer: followed, it would tell of another page, perhaps of another machine."""
@@ -50,15 +54,24 @@ class HttpProber:
     """
 
     def __init__(
-        self, preview: Callable[[str], str | None], host: str | None = None, protocol: ProbeProtocol = HTTP1
+        self,
+        preview: Callable[[str], str | None],
+        host: str | None = None,
+        protocol: ProbeProtocol = HTTP1,
+        *,
+        agent: str = AGENT,
+        cleartext: bool = False,
     ) -> None:
         """`preview` gives the header value that reaches a release, or None; `host` is the `Host`, if not the URL's.
 
         An application may answer only to the names that users ask it by. `protocol` is that of the target group.
+        With `cleartext`, HTTP/2 needs no TLS: a load balancer speaks it so to its targets, never to users.
         """
         self._preview = preview
         self._host = host
         self._protocol = protocol
+        self._agent = agent
+        self._cleartext = cleartext
 
     def get(self, url: str, *, release: str | None, timeout: float) -> Answer:
         """GET with the preview header of `release`, or without; `timeout` in seconds, for connecting and each read.
@@ -66,7 +79,7 @@ class HttpProber:
         Of gRPC it is a POST of an empty message, see `ProbeProtocol.answer`. The header's value is read from the rule
         each time: it may have been put right since. For that `TryAgain` or `CloudError` is raised.
         """
-        headers = {"User-Agent": AGENT, "Cache-Control": "no-cache"}
+        headers = {"User-Agent": self._agent, "Cache-Control": "no-cache"}
         if release is not None:
             value = self._preview(release)
             if value is None:
@@ -94,12 +107,25 @@ class HttpProber:
         grpc, host = self._protocol.version == "grpc", urlsplit(url).hostname or ""
         proxy = None if _is_here(host) or proxy_bypass(host) else getproxies().get("https")
         try:
-            found = http2.ask(url, headers, context=_context(), timeout=timeout, proxy=proxy, grpc=grpc)
+            found = http2.ask(
+                url,
+                headers,
+                context=_context(),
+                timeout=timeout,
+                proxy=proxy,
+                grpc=grpc,
+                cleartext=self._cleartext,
+            )
         except http2.NoResponse as error:
             return Answer(None, str(error))
         except (OSError, HTTPException, ValueError) as error:
             return Answer(None, f"{type(error).__name__} {error}")
         return self._protocol.answer(found)
+
+
+def health_checker(protocol: ProbeProtocol, host: str) -> HttpProber:
+    """Checks a machine as a load balancer does, which sends the machine's address as `host`."""
+    return HttpProber(lambda _release: None, host, protocol, agent=HEALTH_CHECKER, cleartext=True)
 
 
 def _context() -> ssl.SSLContext:

@@ -174,15 +174,17 @@ class ProbeProtocol:
         code, message = headers.get("grpc-status"), headers.get("grpc-message", "")
         if code is None:
             return Answer(None, "the response has no grpc-status")
-        if not self._counts(code):
+        if not counts(code, self.codes):
             return Answer(None, f"gRPC status {code} instead of {self.codes}{f' ({message})' if message else ''}")
         return Answer(200)
 
-    def _counts(self, code: str) -> bool:
-        if not (code.isascii() and code.isdigit()):
-            return False
-        ranges = (each.partition("-") for each in self.codes.split(","))
-        return any(int(first) <= int(code) <= int(last or first) for first, _, last in ranges)
+
+def counts(code: str, codes: str) -> bool:
+    """Whether a status is among those of a health check, such as `200`, `200,204` or `200-299` (ELBv2, Matcher)."""
+    if not (code.isascii() and code.isdigit()):
+        return False
+    ranges = (each.partition("-") for each in codes.split(","))
+    return any(int(first) <= int(code) <= int(last or first) for first, _, last in ranges)
 
 
 HTTP1 = ProbeProtocol()

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.image.snapshots import Page, Snapshot, Start, Started
+from fleetswap.workflows.image.image_file import ImageFile
 
 
 class Reads(Protocol):
@@ -85,6 +86,19 @@ class BlockSource(Protocol):
 
     def check_unchanged(self) -> None:
         """Raise `FleetswapError` if the bytes are not what they were at first."""
+
+
+class Trial(Protocol):
+    """What an image must pass before it is uploaded. `fleetswap.workflows.boot_test` boots it."""
+
+    def ready(self) -> None:
+        """Raise `InputError` if something that the trial needs is missing on this computer."""
+
+    def run(self, image: ImageFile, name: str, say: Callable[[str], None], status: Callable[[str], None]) -> object:
+        """Return if the image, whose identity is `name`, has passed; else raise `FleetswapError`.
+
+        `say` gets what stays to be read, `status` what passes, several times a second.
+        """
 
 
 class Source(Protocol):

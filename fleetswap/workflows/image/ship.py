@@ -19,7 +19,7 @@ from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image import adopt
 from fleetswap.workflows.image.bootable import refuse_unbootable
 from fleetswap.workflows.image.image_file import ImageFile, identify
-from fleetswap.workflows.image.ports import Puts, Snapshots, Source
+from fleetswap.workflows.image.ports import Puts, Snapshots, Source, Trial
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.send import CONNECTIONS
 from fleetswap.workflows.image.upload import Uploaded, upload
@@ -51,7 +51,9 @@ class FileSource:
 
 @dataclass(frozen=True)
 class Shipped:
-    """A completed snapshot of the image, and what it took. Both times are 0 if it was there before the image was."""
+    """A completed snapshot of the image, and what it took, without a trial. Both times are 0 if it was there before
+    the image was.
+    """
 
     uploaded: Uploaded
     build_seconds: float = 0.0
@@ -69,6 +71,7 @@ def ship(
     progress: Callable[[Progress], None] | None = None,
     info: ImageInfo | None = DEFAULT,
     root_gib: int | None = None,
+    trial: Trial | None = None,
     clock: Clock | None = None,
     connections: int = CONNECTIONS,
 ) -> Shipped:
@@ -77,8 +80,9 @@ def ship(
     With a `Source`, a completed snapshot is looked for before anything is made: the source of an older image may be
     gone. What the source makes must be the image that the request names. A `Path` is of an image that is there, which
     the caller has named. `info` is of the AMI that will be made of it: a disk from which no machine of that AMI boots
-    is refused; with None, none is. `root_gib` refuses one that does not fit into a root volume of that size. `say` gets
-    what stays to be read, `building` and `progress` what passes.
+    is refused; with None, none is. `root_gib` refuses one that does not fit into a root volume of that size. An image
+    that does not pass `trial` is not uploaded; one that has a completed snapshot is not tried. `say` gets what stays to
+    be read, `building` and `progress` what passes.
 
     To repeat it is harmless. Raises as `upload` does, and `FleetswapError` if the source makes another image.
     """
@@ -86,6 +90,8 @@ def ship(
     began = clock.now()
     if isinstance(source, Path):
         path = source
+        if trial is not None and adopt.finished(port, request.stack, request.wanted(0), say, clock) is not None:
+            trial = None  # the upload adopts it
     else:
         found = adopt.finished(port, request.stack, request.wanted(0), say, clock)
         if found is not None:
@@ -93,6 +99,9 @@ def ship(
             say(f"snapshot {found.snapshot_id} already has this image: nothing to build or send")
             adopted = Uploaded(found.snapshot_id, found.volume_gib, 0, 0, clock.now() - began, adopted=True)
             return Shipped(adopted)
+    if trial is not None:
+        trial.ready()
+    if not isinstance(source, Path):
         path = _made(source, request.identity, building)
         contains = source.manifest()
         request = replace(request, manifest=b"" if contains is None else encode(contains))
@@ -101,10 +110,13 @@ def ship(
         if info is not None:
             refuse_unbootable(image, info)
         _check_root(blockmap.layout(image.size).volume_gib, root_gib)
+        if trial is not None:
+            trial.run(image, request.identity, say, building)
+    tried = clock.now()
     uploaded = upload(path, request, port, puts, say, progress=progress, clock=clock, connections=connections)
     if not isinstance(source, Path):
         source.sent()
-    return Shipped(uploaded, built - began, clock.now() - built)
+    return Shipped(uploaded, built - began, clock.now() - tried)
 
 
 def _made(source: Source, identity: str, building: Callable[[str], None]) -> Path:
