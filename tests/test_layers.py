@@ -44,6 +44,7 @@ PLANTED = {
     "workflows speak through ports": [
         ("fleetswap.workflows.stop", "boto3"),
         ("fleetswap.workflows.retry", "fleetswap.nix.build"),
+        ("fleetswap.workflows.clock", "fleetswap.qemu.guard"),
     ],
     "fleetswap does not know Pulumi": [("fleetswap.nix.build", "pulumi")],
     "the stand-ins for AWS and Pulumi import nothing of what they are for": [

@@ -32,6 +32,10 @@ ASK_SECONDS = 30.0
 """For QEMU to say its version."""
 
 QEMU_IMG = "qemu-img"
+
+SHARED = Path("/usr/share/qemu/firmware")
+"""Where distributions put descriptors, also for a QEMU that is not theirs."""
+
 HOW_TO_GET = (
     "install QEMU and UEFI firmware (Debian: qemu-system-x86 or qemu-system-arm, qemu-utils, ovmf or"
     " qemu-efi-aarch64; Homebrew and nixpkgs: qemu), or do without the boot test"
@@ -80,7 +84,7 @@ def _firmware(program: str, architecture: str) -> Firmware:
         Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "qemu", "firmware"),
         Path("/etc/qemu/firmware"),
         *(Path(folder, "firmware") for folder in folders),
-        Path("/usr/share/qemu/firmware"),
+        SHARED,
     ]
     candidates = [
         *decisions.described(_descriptors(places), architecture),

@@ -81,6 +81,8 @@ def test_several_are_refused_in_one_line(cli: Callable[..., Ran]) -> None:
         (["--no-parent"], ["--lineage", "web"], False),
         (["--parent", "snap-0123456789abcdef0"], ["--trust-stack", "other"], True),
         (["--parent", "snap-0123456789abcdef0"], ["--samples", "8"], False),
+        (["--data"], ["--boot-test"], True),
+        (["--boot-test"], ["--boot-port", "80"], False),
     ],
 )
 def test_an_upload_refuses_what_it_does_not_use(
@@ -91,6 +93,33 @@ def test_an_upload_refuses_what_it_does_not_use(
     message = f"`fleetswap upload {way[0]}` does not take {option[0]} (see `fleetswap upload --help`)"
     assert ran.status == 2
     assert (ran.error == message) == refused
+
+
+@pytest.mark.parametrize("option", [["--boot-port", "80"], ["--boot-path", "/"], ["--boot-timeout", "9"]])
+def test_an_upload_without_a_boot_test_refuses_its_options(
+    cli: Callable[..., Ran], tmp_path: Path, option: list[str]
+) -> None:
+    """Whoever forgets `--boot-test` would take the image for tested."""
+    ran = cli("upload", tmp_path / "no.raw", *option)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.error.startswith(f"`fleetswap upload without --boot-test` does not take {option[0]} ")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--codes", "ok"], "--codes 'ok' is not a list of status codes such as 200, 200,204 or 200-299"),
+        (["--path", "healthz"], "the path 'healthz' of the health check does not start with /"),
+        ([], "no.raw does not exist"),
+    ],
+)
+def test_a_boot_test_judges_its_arguments_first(
+    cli: Callable[..., Ran], tmp_path: Path, options: list[str], words: str
+) -> None:
+    """A machine would be waited for in vain, or a traceback be the answer."""
+    ran = cli("boot-test", tmp_path / "no.raw", *options)
+    assert ran.status == 2
+    assert words in ran.error
 
 
 @pytest.mark.parametrize("name", COMMANDS)

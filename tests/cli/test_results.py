@@ -6,6 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from fleetswap.cli import results
+from fleetswap.domain.boot.health import Check
+from fleetswap.domain.boot.machine import Hardware
+from fleetswap.workflows.boot_test import Passed
 from fleetswap.workflows.image.download import Downloaded
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.upload import Uploaded
@@ -35,6 +38,21 @@ def test_the_keys_of_an_upload() -> None:
         "throttled": 7,
         "retried": 8,
         "resumed": True,
+    }
+
+
+def test_the_keys_of_a_boot_test() -> None:
+    """A script that measures boots would stop working when a name inside the program changes."""
+    found = results.of_boot_test(Path("a.raw"), "raw", 9, Hardware(), Check(8080, "/healthz"), Passed(5.5))
+    assert found == {
+        "file": "a.raw",
+        "format": "raw",
+        "size": 9,
+        "architecture": "x86_64",
+        "boot_mode": "uefi",
+        "port": 8080,
+        "path": "/healthz",
+        "seconds": 5.5,
     }
 
 

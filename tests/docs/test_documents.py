@@ -70,8 +70,10 @@ def test_each_decision_has_a_number_a_date_a_status_and_its_line_in_the_list() -
     """`Decision 11` would mean two things, could not be found, or be taken for one that still holds."""
     folder = ROOT / "docs/decisions"
     found = []
-    for number, path in enumerate(sorted(folder.glob("0*.md")), start=1):
-        assert path.name.startswith(f"{number:04}-"), path.name
+    paths = sorted(folder.glob("0*.md"))
+    assert len({path.name[:4] for path in paths}) == len(paths), "two of one number"
+    for path in paths:
+        number = int(path.name[:4])
         head = re.match(
             rf"# {number}\. (.+)\n\nDate: (2\d{{3}}-\d\d-\d\d)\. Status: (accepted|superseded by decision \d+)\.\n\n",
             path.read_text(),

@@ -11,7 +11,7 @@ import pytest
 
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError
 from fleetswap.domain.image.manifest import Manifest
-from fleetswap.workflows.image.image_file import identify
+from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.ports import Source
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.ship import FileSource, Shipped, ship
@@ -125,6 +125,59 @@ def test_what_is_not_sent_whole_is_kept_on_the_machine(disk: Path) -> None:
     with pytest.raises(CloudError, match="access denied"):
         shipped(port, source)
     assert source.asked == ["identity", "bring"]
+
+
+@dataclass
+class Trying:
+    """A trial that remembers what it was asked, and refuses with `refusal`."""
+
+    refusal: FleetswapError | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def ready(self) -> None:
+        self.asked.append("ready")
+
+    def run(self, image: ImageFile, name: str, say: Callable[[str], None], status: Callable[[str], None]) -> None:
+        self.asked.append(f"run {image.path.name} {name}")
+        status("booting")
+        say("tried")
+        if self.refusal is not None:
+            raise self.refusal
+
+
+def test_an_image_that_does_not_pass_its_trial_is_not_uploaded(disk: Path) -> None:
+    """A broken image would cost an upload, and its snapshot stay."""
+    port, source = FakeSnapshots(), Maker(disk)
+    trial = Trying(FleetswapError("the boot test refused it"))
+    passing: list[str] = []
+    with pytest.raises(FleetswapError, match="the boot test refused it"):
+        shipped(port, source, trial=trial, building=passing.append)
+    assert trial.asked == ["ready", f"run disk.raw {STORE_PATH}"]
+    assert passing == ["building", "booting"]
+    assert source.asked == ["identity", "bring"], "kept for the next try"
+    assert "start" not in port.calls
+
+
+def test_what_a_trial_needs_is_missed_before_anything_is_made(disk: Path) -> None:
+    """An hour of building would end with the news that there is no QEMU."""
+
+    class Missing(Trying):
+        def ready(self) -> None:
+            raise InputError("no QEMU")
+
+    source = Maker(disk)
+    with pytest.raises(InputError, match="no QEMU"):
+        shipped(FakeSnapshots(), source, trial=Missing())
+    assert source.asked == []
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_an_image_that_has_a_snapshot_is_not_tried(disk: Path, as_file: bool) -> None:  # noqa: FBT001
+    """Each deploy of an unchanged image would boot it, which has long passed."""
+    port, trial = FakeSnapshots(), Trying()
+    first = shipped(port, Maker(disk), trial=trial).uploaded
+    assert shipped(port, disk if as_file else Maker(disk), trial=trial).uploaded.snapshot_id == first.snapshot_id
+    assert trial.asked == ["ready", f"run disk.raw {STORE_PATH}"]
 
 
 def test_a_disk_that_no_machine_boots_from_is_refused(disk: Path) -> None:

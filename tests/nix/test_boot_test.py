@@ -147,7 +147,7 @@ def test_the_command_ends_with_its_machine_whoever_ends_it(
     """A machine would run on after Ctrl-C, or after a CI system has killed the deploy, and its disk stay."""
     command, environment = _command(disk_of(demo("panic"))), _environment(tmp_path)
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        qemu = _wait(lambda: _qemu(folder))
+        qemu = _wait(lambda: _qemu(folder)) or 0
         process.send_signal(number)
         said = process.communicate(timeout=DEADLINE)[1]
     _wait(lambda: not _runs(qemu))

@@ -193,6 +193,45 @@ def test_what_changes_a_snapshot(
     assert (diff.changes, diff.replaces) == (changed, replaces)
 
 
+BOOT_TEST = {
+    "timeout": 60,
+    "memory": 256,
+    "accelerator": "tcg",
+    "architecture": "x86_64",
+    "boot_mode": "uefi",
+    "instance_type": "c7i.large",
+    "port": 8080,
+    "path": "/healthz",
+    "codes": "200",
+    "protocol": "http",
+    "protocol_version": "http1",
+    "healthy": 2,
+    "health_timeout": 3,
+}
+
+
+def test_a_boot_test_of_what_is_there_is_no_change(cloud: LocalCloud, disk: Path) -> None:
+    """To set `boot_test` would replace the snapshots of what runs, or show a change that is none."""
+    old = inputs(cloud, disk)
+    for new in (inputs(cloud, disk, boot_test=BOOT_TEST), inputs(cloud, disk, boot_test=BOOT_TEST | {"timeout": 9})):
+        assert not provider.diff("snap-1", old, new).changes
+        assert not provider.check(old, new).failures
+        old = new
+
+
+def test_a_boot_test_without_qemu_makes_nothing(
+    cloud: LocalCloud, clients: Clients, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image would be uploaded without having been booted. One that has a snapshot needs no QEMU."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    asked = inputs(cloud, disk, boot_test=BOOT_TEST)
+    with pytest.raises(InputError, match="a boot test needs qemu-system-x86_64 and qemu-img, not found on PATH"):
+        provider.create(asked)
+    assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+    first = provider.create(inputs(cloud, disk))
+    assert provider.create(asked).id == first.id
+
+
 def test_an_image_that_is_not_the_previewed_one_is_refused(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
     """Another disk than the one in the preview would be deployed under its name."""
     asked = inputs(cloud, disk)

@@ -39,6 +39,23 @@ def read(**changes: Any) -> Settings:
     return parse(raw({**GOOD, **changes}), region="us-east-1")
 
 
+@pytest.mark.parametrize(
+    ("given", "timeout"), [(True, 180), ({}, 180), ({"timeout": 300}, 300), (False, None), (None, None)]
+)
+def test_a_boot_test_is_all_defaults_or_settings(given: object, timeout: int | None) -> None:
+    """`boot_test: true` would be refused, or `false` boot every image."""
+    found = read(image={**GOOD["image"], "boot_test": given}).image.boot_test
+    assert (found.timeout if found is not None else None) == timeout
+
+
+def test_a_boot_test_with_a_wrong_setting_is_told_by_its_key() -> None:
+    """It would be used with its default."""
+    with pytest.raises(InputError, match=r"fleetswap:image\.boot_test\.timeouts"):
+        read(image={**GOOD["image"], "boot_test": {"timeouts": 3}})
+    with pytest.raises(InputError, match=r"fleetswap:image\.boot_test\.accelerator"):
+        read(image={**GOOD["image"], "boot_test": {"accelerator": "fast"}})
+
+
 def test_defaults_are_enough() -> None:
     """A new user would have to set what has a sensible value."""
     settings = read()

@@ -1,4 +1,4 @@
-"""When the machine of a boot test counts as healthy, when it cannot become so any more, and how that is told."""
+"""When the machine of a boot test counts as healthy, when it can no longer become so, and the words for both."""
 
 from __future__ import annotations
 
