@@ -67,8 +67,9 @@ def find(hardware: Hardware, accelerator: str) -> Found:
         raise InputError(f"a boot test needs {' and '.join(missing)}, not found on PATH: {HOW_TO_GET}")
     if hardware.boot_mode == LEGACY and hardware.architecture == "arm64":
         raise InputError("an arm64 machine does not boot with a BIOS: set the image's boot mode to uefi")
+    version = _version(program)
     chosen = None if hardware.boot_mode == LEGACY else _firmware(program, hardware.architecture)
-    return Found(Path(program), _version(program), chosen, _accelerator(program, hardware.architecture, accelerator))
+    return Found(Path(program), version, chosen, _accelerator(program, hardware.architecture, accelerator))
 
 
 def _version(program: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fleetswap.domain.boot import firmware
 from fleetswap.domain.boot.machine import Firmware, Hardware
 from fleetswap.domain.errors import InputError
 from fleetswap.qemu import programs
@@ -34,7 +35,7 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "x", "6", "1", "x86_64")))
     monkeypatch.setattr(os, "access", lambda *_: True)
-    monkeypatch.setattr(programs.decisions, "usual", lambda *_: [])
+    monkeypatch.setattr(firmware, "usual", lambda *_: [])
     monkeypatch.setattr(programs, "SHARED", tmp_path / "shared")
     return tmp_path
 
@@ -67,10 +68,10 @@ def describe(computer: Path, name: str, code: str, where: str = "data/firmware")
 
 def test_what_a_machine_is_made_with_is_told(computer: Path) -> None:
     """Nobody could tell why an image passes on one computer and fails on another."""
-    firmware = describe(computer, "60-x.json", "one")
+    made = describe(computer, "60-x.json", "one")
     found = programs.find(Hardware(), "auto")
-    assert found.firmware == firmware
-    assert found.line == f"QEMU emulator version 9.1.0 (kvm, {firmware.code})"
+    assert found.firmware == made
+    assert found.line == f"QEMU emulator version 9.1.0 (kvm, {made.code})"
 
 
 def test_the_users_descriptors_go_before_qemus_and_names_decide_the_order(computer: Path) -> None:
