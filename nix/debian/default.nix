@@ -1,0 +1,198 @@
+# A stand-in for NixOS where there is no nixpkgs: a machine whose packages are Debian's and whose init is systemd, laid
+# out by ../image just as a NixOS machine is.
+#
+# What is alike: each package is a store path, with the store paths of its libraries written into its programs; Nix
+# finds the references between them; units, /etc and the system as a whole (`toplevel`) are store paths, too. What is
+# not: nothing of it comes from NixOS's modules, and the tools that put it together are the host's, so it needs
+# `sandbox = false`. ../README.md says what to do where there is nixpkgs.
+#
+#   version   what `/` answers. Of the machine, only its application changes with it.
+#   parts     the folder that ./fetch-parts filled, as a path or the text of an absolute one.
+{
+  version ? "1",
+  parts ? ../../.work/debian,
+}:
+
+let
+  folder = /. + toString parts;
+
+  checkedVersion =
+    if builtins.match "[A-Za-z0-9._-]{1,32}" version != null then
+      version
+    else
+      throw "Debian machine: version ${builtins.toJSON version} must be 1 to 32 of the characters A-Z a-z 0-9 . _ -";
+
+  index =
+    if builtins.pathExists (folder + "/index") then
+      builtins.readFile (folder + "/index")
+    else
+      throw "Debian machine: no packages in ${toString folder}: run nix/debian/fetch-parts ${toString folder}";
+
+  split = separator: text: builtins.filter (each: each != "" && !builtins.isList each) (builtins.split separator text);
+
+  # The epoch says nothing of what is inside, and a store path may not have a tilde.
+  plain =
+    version: builtins.replaceStrings [ "~" ] [ "_" ] (builtins.elemAt (builtins.match "([0-9]+:)?(.*)" version) 1);
+
+  # Of each package that was fetched: its version, the packages that it needs, and its files.
+  debian = builtins.listToAttrs (
+    map (
+      line:
+      let
+        words = split " " line;
+        name = builtins.head words;
+      in
+      {
+        inherit name;
+        value = {
+          version = plain (builtins.elemAt words 1);
+          needs = builtins.tail (builtins.tail words);
+          files = builtins.path {
+            path = folder + "/${name}";
+            name = "debian-${name}";
+          };
+        };
+      }
+    ) (split "\n" index)
+  );
+
+  system = "x86_64-linux";
+
+  # 2025-01-01: later than 1980, where FAT begins. mtools takes its times from here.
+  epoch = "1735689600";
+
+  # What every derivation here has: a shell of the host's that runs a script, with the host's tools.
+  made =
+    script: attributes:
+    derivation (
+      {
+        inherit system;
+        builder = "/bin/sh";
+        args = [
+          "-eu"
+          script
+        ];
+        PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
+        LC_ALL = "C";
+        TZ = "UTC";
+        name = "${attributes.pname}-${attributes.version}";
+      }
+      // attributes
+    );
+
+  # A package of Debian's as a store path.
+  packages = builtins.mapAttrs (
+    name: package:
+    made ./package.sh {
+      pname = name;
+      inherit (package) version files;
+      needs = map (need: packages.${need}) package.needs;
+      patchelf = debian.patchelf.files;
+    }
+  ) debian;
+
+  inherit (packages) systemd busybox-static;
+
+  kernel = made ./kernel.sh {
+    pname = "linux";
+    inherit (debian.linux-image-cloud-amd64) version files;
+  };
+  modules = made ./modules.sh {
+    pname = "linux-modules";
+    inherit (debian.linux-image-cloud-amd64) version files;
+  };
+
+  web = made ./web.sh {
+    pname = "fleetswap-web";
+    version = checkedVersion;
+    busybox = busybox-static;
+    program = ./web;
+  };
+
+  report = made ./boot-report.sh {
+    name = "boot-report";
+    inherit systemd;
+    busybox = busybox-static;
+    program = ./boot-report;
+  };
+
+  units = made ./units.sh {
+    name = "system-units";
+    inherit systemd web report;
+    inherit (packages) udev;
+    own = ./units;
+  };
+
+  etc = made ./etc.sh {
+    name = "etc";
+    inherit units systemd;
+    inherit (packages) udev;
+    own = ./etc;
+  };
+
+  toplevel = made ./toplevel.sh {
+    name = "debian-system-${debian.systemd.version}";
+    inherit
+      kernel
+      modules
+      systemd
+      etc
+      ;
+    inherit (packages) kmod;
+    busybox = busybox-static;
+    init = ./init;
+  };
+
+  uki = made ./uki.sh {
+    name = "uki";
+    inherit kernel modules toplevel;
+    busybox = busybox-static;
+    stub = debian.systemd-boot-efi.files;
+    init = ./initrd;
+    SOURCE_DATE_EPOCH = epoch;
+  };
+
+  # In the names of EC2's RegisterImage.
+  registerImage = {
+    Architecture = "x86_64";
+    BootMode = "uefi";
+    RootDeviceName = "/dev/xvda";
+    EnaSupport = true;
+    ImdsSupport = "v2.0";
+  };
+in
+derivation {
+  name = "fleetswap-debian-${checkedVersion}";
+  inherit system;
+  builder = "/bin/bash";
+  args = [
+    "-eu"
+    ./image.sh
+  ];
+  # The closure of the system as Nix knows it, in the file of the attributes.
+  __structuredAttrs = true;
+  exportReferencesGraph.closure = [ toplevel ];
+
+  inherit toplevel uki;
+  layout = builtins.path {
+    path = ../image;
+    name = "fleetswap-image-builder";
+    filter = path: _: baseNameOf path != "__pycache__";
+  };
+  # Room for what a change of packages may add: a size that stays moves nothing.
+  storeSize = "128M";
+  espSize = "64M";
+  erofs = builtins.path {
+    path = folder + "/mkfs.erofs";
+    name = "debian13-mkfs.erofs";
+  };
+}
+// {
+  inherit registerImage;
+  # Name to version, for the changes in a preview. Evaluates without a build.
+  packages =
+    builtins.mapAttrs (_: package: package.version) (builtins.removeAttrs debian [ "patchelf" ])
+    // {
+      fleetswap-web = checkedVersion;
+    };
+}
