@@ -133,7 +133,9 @@ def test_every_failed_check_is_told(nix: tuple[str, ...]) -> None:
 def test_a_misspelt_check_is_no_escape() -> None:
     """`allow = [ "amce" ]` would look like an escape and be none."""
     config = system('{ fleetswap.checks.allow = [ "amce" ]; }') + ".config"
-    assert "`fleetswap.checks.allow' is not of type" in refusal(f"map (one: one.assertion) {config}.assertions")
+    said = refusal(f"map (one: one.assertion) {config}.assertions")
+    assert "A definition for option `fleetswap.checks.allow" in said
+    assert "is not of type" in said
 
 
 def test_the_agent_of_systems_manager_is_a_warning() -> None:

@@ -13,6 +13,9 @@ from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image.source import NixImage
 from fleetswap.nix.output import read
 from fleetswap.nix.source import NixSource
+from fleetswap.workflows.image.request import UploadRequest
+from fleetswap.workflows.image.ship import ship
+from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, nothing
 from tests.nixos.evaluate import BUILD, system, value
 
 MIB = 1 << 20
@@ -21,15 +24,19 @@ VERITY = "{ fleetswap.image.verity.enable = true; }"
 Built = Callable[[str], Path]
 
 
+def source_of(modules: str, folder: Path) -> NixSource:
+    """The image of a configuration, as the settings of a stack name one."""
+    (folder / "default.nix").write_text(f"{system(SIZES + modules)}.config.system.build.fleetswapImage")
+    return NixSource(NixImage("default.nix", {}, BUILD), folder)
+
+
 @pytest.fixture(scope="module")
 def built(debian13: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Evaluates and builds a configuration as a deploy does, with this Debian's nix; the result is the disk."""
     assert debian13
 
     def image(modules: str) -> Path:
-        folder = tmp_path_factory.mktemp("image")
-        (folder / "default.nix").write_text(f"{system(SIZES + modules)}.config.system.build.fleetswapImage")
-        source = NixSource(NixImage("default.nix", {}, BUILD), folder)
+        source = source_of(modules, tmp_path_factory.mktemp("image"))
         said = source.evaluate()
         disk = source.bring(lambda _: None)
         assert disk == Path(said.identity) / "web.raw"
@@ -115,3 +122,18 @@ def test_a_store_that_is_too_small_says_so(built: Built) -> None:
         built('({ lib, ... }: { fleetswap.image.storeSize = lib.mkForce "1M"; })')
     assert "give it 256M" in str(error.value)
     assert "fleetswap.image.storeSize" in str(error.value)
+
+
+def test_it_is_shipped(plain: Path, tmp_path: Path) -> None:
+    """A deploy would find no boot file on our own disk, or lose what the image consists of on the way to EBS."""
+    source, port = source_of("", tmp_path), FakeSnapshots()
+    request = UploadRequest(source.identity(), "demo/local")
+    shipped = ship(request, source, port, port, nothing, clock=FakeClock(), connections=2)
+    held = port.held[shipped.uploaded.snapshot_id].blocks
+    content = plain.read_bytes()
+    for index in range(len(content) // BLOCK):
+        block = content[index * BLOCK : (index + 1) * BLOCK]
+        assert held.get(index, bytes(BLOCK)) == block
+    contains = source.manifest()
+    assert contains.closure is not None
+    assert {"nginx", "openssl", "systemd"} <= {each.name for each in contains.closure.components.values()}
