@@ -17,7 +17,8 @@ in
     matchConfig.Kind = mkDefault "!*";
     networkConfig = {
       # Both: in a subnet without IPv6 nobody offers any, and that is not waited for.
-      DHCP = mkDefault true;
+      # A word: releases differ in whether they take a truth value here.
+      DHCP = mkDefault "yes";
       IPv6AcceptRA = mkDefault true;
       LLMNR = mkDefault false;
       MulticastDNS = mkDefault false;

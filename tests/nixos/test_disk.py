@@ -135,5 +135,6 @@ def test_it_is_shipped(plain: Path, tmp_path: Path) -> None:
         block = content[index * BLOCK : (index + 1) * BLOCK]
         assert held.get(index, bytes(BLOCK)) == block
     contains = source.manifest()
+    assert contains is not None
     assert contains.closure is not None
     assert {"nginx", "openssl", "systemd"} <= {each.name for each in contains.closure.components.values()}
