@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import pulumi
@@ -27,15 +28,18 @@ from fleetswap.aws.image import snapshots
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.image import info as ami
 from fleetswap.domain.image import source
+from fleetswap.domain.image.info import ImageInfo
 from fleetswap.domain.image.meter import Meter, Progress
 from fleetswap.domain.image.source import FileImage, FlakeImage, ImageSource, NixImage
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.text import counted
 from fleetswap.nix.closures import beside
+from fleetswap.nix.output import read as read_output
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image import adopt
-from fleetswap.workflows.image.ports import Source, Trial
+from fleetswap.workflows.image.ports import Trial
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.ship import FileSource, Shipped, ship
 from fleetswap.workflows.stop import Stop
@@ -45,6 +49,7 @@ from fleetswap_pulumi.boot_test import BootTestInputs
 from fleetswap_pulumi.cancel import hear
 from fleetswap_pulumi.checks import check_failures, wrong
 from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.image_info import refuse_other_ami
 from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
 from fleetswap_pulumi.settings import UploadSettings
 from fleetswap_pulumi.speech import Speech, urn_of
@@ -58,7 +63,7 @@ STORE_HASH = re.compile(r"/nix/store/[0-9a-z]{32}-")
 REPLACING = ("identity", "region")
 """Another value of these is another snapshot. A renamed stack keeps its snapshots, with other tags."""
 
-HOW = ("lineage", "shipping", "root_gib", "urn", "boot_test")
+HOW = ("lineage", "shipping", "root_gib", "urn", "boot_test", "info", "asserted")
 """These say how a snapshot is made and checked; of one that is there they change nothing."""
 
 RELEASE = "fleetswap:components:Release"
@@ -101,6 +106,10 @@ class Inputs(ReachInputs):
     """How the image is booted before it is uploaded; None, as in older states: it is not."""
     urn: str = ""
     """In whose row building and uploading speak."""
+    info: dict[str, Any] | None = None
+    """What the AMI is declared with, where it differs from `fleetswap.domain.image.info.DEFAULT`."""
+    asserted: list[str] | None = None
+    """Those of its fields that the settings said, whatever the image says of itself."""
 
     @model_validator(mode="after")
     def _have_one_source(self) -> Inputs:
@@ -108,7 +117,16 @@ class Inputs(ReachInputs):
             source.from_plain(self.model_dump())
         except ValueError as error:
             raise wrong("nix", str(error)) from error
+        try:
+            ami.from_plain(self.info or {})
+        except ValueError as error:
+            raise wrong("info", str(error)) from error
         return self
+
+    @property
+    def ami(self) -> ImageInfo:
+        """What the AMI is declared with."""
+        return ami.from_plain(self.info or {})
 
     @property
     def source(self) -> ImageSource:
@@ -192,15 +210,23 @@ class DiskImageProvider(ResourceProvider):
         def progress(now: Progress) -> None:
             status(f"uploading {meter.short(now)}")
 
+        made_by = _source(inputs)
+
+        def accept(disk: Path) -> None:
+            built = made_by.output if isinstance(made_by, NixSource) else None
+            refuse_other_ami(built or read_output(disk), inputs.ami, inputs.asserted or ())
+
         with hear(lambda: stop.ask(CANCELLED)):
             shipped = ship(
                 inputs.request,
-                _source(inputs),
+                made_by,
                 DirectSnapshots(ebs, ec2),
                 BlockPuts.of(cloud, ebs),
                 speech.line,
                 building=status,
                 progress=progress,
+                accept=accept,
+                info=inputs.ami,
                 root_gib=inputs.root_gib,
                 trial=_trial(inputs),
                 connections=connections,
@@ -269,6 +295,8 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             shipping=upload,
             root_gib=entry.machine.root_gib,
             boot_test=BootTestInputs.of(boot_test, entry) if boot_test is not None else None,
+            info=ami.to_plain(image.info) or None,
+            asserted=list(image.asserted) or None,
             urn=urn_of("DiskImage", name, RELEASE),
         )
         outputs = dict.fromkeys(Outputs.model_fields)
@@ -281,7 +309,7 @@ def _trial(inputs: Inputs) -> Trial | None:
     return asked.trial(inputs.region, project.work() / "boot-tests") if asked is not None else None
 
 
-def _source(inputs: Inputs) -> Source:
+def _source(inputs: Inputs) -> NixSource | FileSource:
     """What makes the image, on this machine."""
     image = inputs.source
     if isinstance(image, FileImage):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from fleetswap.domain.image.info import Said, known, resolve
+from pathlib import Path
+
+from fleetswap.domain.image.info import Said, known, of_builder, of_register, resolve
 from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, release_id
 from fleetswap.domain.release.packages import changes
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image.ship import FileSource
+from fleetswap_pulumi.image_info import said_beside, said_if_built
 from fleetswap_pulumi.project import root
 from fleetswap_pulumi.settings import ImageSettings, Settings
 
@@ -32,16 +35,19 @@ def _image(settings: ImageSettings, ledger: Ledger) -> Image:
     source, asserted = settings.source, settings.asserted
     if isinstance(source, FileImage):
         identity = FileSource(root() / source.file).identity()
-        said = _said_before(identity, ledger)
-        return Image(identity, source, info=resolve(said, asserted), asserted=tuple(asserted))
+        beside = {**_said_before(identity, ledger), **said_beside(root() / source.file)}
+        return Image(identity, source, info=resolve(beside, asserted), asserted=tuple(asserted))
     made = NixSource(source, root(), preview=True).evaluate()
     identity, packages = made.identity, made.packages
     before = ledger.entry(ledger.live).image.packages if ledger.live is not None else {}
-    said = _said_before(identity, ledger)
-    return Image(identity, source, packages, tuple(changes(before, packages)), resolve(said, asserted), tuple(asserted))
+    said: Said = {**_said_before(identity, ledger), **said_if_built(Path(identity))}
+    if made.register:
+        said = of_register(made.register, "the image's derivation")
+    info = resolve(said, asserted, of_builder(made.system))
+    return Image(identity, source, packages, tuple(changes(before, packages)), info, tuple(asserted))
 
 
 def _said_before(identity: str, ledger: Ledger) -> Said:
-    """What the newest release of the same image says of it. The same image cannot say anything else of itself."""
+    """What the newest release of the same image said of it. The same image cannot say anything else of itself."""
     same = [entry.image for entry in ledger.entries if entry.image.identity == identity]
     return known(same[0].info, same[0].asserted) if same else {}

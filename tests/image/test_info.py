@@ -14,9 +14,9 @@ from fleetswap.domain.image.info import (
     ImageInfo,
     from_plain,
     known,
+    of_builder,
     of_info,
     of_register,
-    of_system,
     refuse_other,
     resolve,
     to_plain,
@@ -89,7 +89,7 @@ def test_an_image_info_of_any_age_is_read(written: dict[str, Any], info: ImageIn
         ),
         ({"registerImage": {"Architecture": ["x86_64"]}}, r"Architecture is \['x86_64'\]"),
         ({"registerImage": "x86_64"}, "registerImage must be an attribute set"),
-        ({"system": "riscv64-linux"}, "system riscv64-linux has no architecture of EC2"),
+        ({"system": "riscv64-linux"}, "EC2 has no instances for system riscv64-linux"),
         ({"boot_mode": "hybrid"}, "BootMode is 'hybrid'"),
         ({**NEWEST, "system": "x86_64-linux"}, "Architecture arm64, but the file also says x86_64"),
         ({**NEWEST, "boot_mode": "legacy-bios"}, "BootMode uefi, but the file also says legacy-bios"),
@@ -118,8 +118,17 @@ def test_the_settings_override_what_the_image_says() -> None:
 def test_the_settings_cannot_make_another_processor() -> None:
     """An image for one processor would be sent, and its machines never boot."""
     with pytest.raises(InputError, match=r"image\.ami\.architecture is x86_64, but the image is for arm64"):
-        resolve(of_system("aarch64-linux", WHERE), {"architecture": "x86_64"})
+        resolve(of_info({"system": "aarch64-linux"}, WHERE), {"architecture": "x86_64"})
     assert resolve({}, {"architecture": "arm64"}).architecture == "arm64"
+
+
+def test_where_an_image_is_built_is_only_a_guess() -> None:
+    """An image for Arm that is built on x86-64 could not be deployed, or one that says nothing need a setting."""
+    x86, arm = of_builder("x86_64-linux"), of_builder("aarch64-linux")
+    assert resolve({}, {}, arm) == ImageInfo(architecture="arm64")
+    assert resolve({}, {}, of_builder("riscv64-linux")) == ImageInfo()
+    assert resolve({"architecture": "arm64"}, {}, x86) == ImageInfo(architecture="arm64")
+    assert resolve({}, {"architecture": "arm64"}, x86) == ImageInfo(architecture="arm64")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -260,8 +261,47 @@ def test_a_disk_that_no_machine_boots_from_makes_nothing(cloud: LocalCloud, clie
     assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
 
 
+def test_an_image_that_says_something_else_than_its_ami_makes_nothing(
+    cloud: LocalCloud, clients: Clients, disk: Path
+) -> None:
+    """A review would have seen one AMI, and its machines would be of another kind, or never boot."""
+    (disk.parent / "nix-support").mkdir()
+    info = disk.parent / "nix-support/image-info.json"
+    info.write_text(json.dumps({"system": "aarch64-linux", "boot_mode": "uefi"}))
+    told = r"image-info\.json says Architecture arm64 and not x86_64.* set fleetswap:image\.ami\.architecture: arm64"
+    with pytest.raises(InputError, match=told):
+        provider.create(inputs(cloud, disk))
+    assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+    assert provider.create(inputs(cloud, disk, info={"architecture": "arm64"})).id
+
+
+def test_settings_may_say_something_else_than_the_image(cloud: LocalCloud, disk: Path) -> None:
+    """An image could not be deployed that says something wrong of itself."""
+    (disk.parent / "nix-support").mkdir()
+    info = {"registerImage": {"BootMode": "legacy-bios", "EnaSupport": False}}
+    (disk.parent / "nix-support/image-info.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match="EnaSupport false and not true"):
+        provider.create(inputs(cloud, disk, asserted=["boot_mode"]))
+    assert provider.create(inputs(cloud, disk, asserted=["boot_mode", "ena"])).id
+
+
+def test_a_disk_is_judged_by_the_boot_mode_of_its_ami(cloud: LocalCloud, disk: Path) -> None:
+    """An image for a BIOS could not be deployed; or one without a boot record be sent for a BIOS."""
+    content = bytearray(disk.read_bytes())
+    content[450] = 0x83
+    content[:440] = bytes(440)
+    disk.write_bytes(content)
+    with pytest.raises(InputError, match="no boot code in its master boot record"):
+        provider.create(inputs(cloud, disk, info={"boot_mode": "legacy-bios"}))
+    content[0] = 0xEB
+    disk.write_bytes(content)
+    assert provider.create(inputs(cloud, disk, info={"boot_mode": "legacy-bios"})).id
+
+
 def test_inputs_of_another_shape_are_told(cloud: LocalCloud, disk: Path) -> None:
     """A state of a newer program would be misread, and its snapshot deleted for it."""
+    failures = provider.check({}, inputs(cloud, disk, info={"boot_mode": "bios"})).failures
+    assert {failure.property for failure in failures} == {"info"}
     failures = provider.check({}, inputs(cloud, disk, changes="one", nix={"expression": 1})).failures
     assert {failure.property for failure in failures} == {"changes", "nix.expression", "nix.args", "nix.options"}
 

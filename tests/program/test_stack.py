@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.image.evaluation import Evaluation
+from tests.fakes.ebs import disk_file
 from tests.program.declared import Around, Credentials, Declared, Program, declare
 
 pytestmark = pytest.mark.nix
@@ -216,6 +218,56 @@ def test_an_ami_is_registered_as_the_settings_say(first: Program) -> None:
     assert again.one("Ami", new).inputs == program.one("Ami", new).inputs
     without = declare(local("1"), ledger=program.outputs["ledger"])
     assert without.one("Rollout").inputs["live"] == live, "what the settings once said is not the image's"
+
+
+def test_a_file_is_registered_as_its_image_info_says(tmp_path: Path) -> None:
+    """Nixpkgs' own Amazon image, as a file, would be registered for another architecture and boot mode."""
+    disk_file(tmp_path / "web.raw")
+    (tmp_path / "nix-support").mkdir()
+    written = {"file": "web.raw", "registerImage": {"BootMode": "legacy-bios", "RootDeviceName": "/dev/sda1"}}
+    (tmp_path / "nix-support/image-info.json").write_text(json.dumps(written))
+    given = {**local("1"), "image": json.dumps({"file": str(tmp_path / "web.raw")})}
+    program = declare(given)
+    ami = program.one("Ami").inputs
+    assert (ami["bootMode"], ami["rootDeviceName"]) == ("legacy-bios", "/dev/sda1")
+    assert ami["ebsBlockDevices"][0]["deviceName"] == "/dev/sda1"
+    (device,) = program.one("LaunchTemplate").inputs["blockDeviceMappings"]
+    assert device["deviceName"] == "/dev/sda1", "or every machine had a second, empty volume"
+    disk = program.one("DiskImage").inputs
+    assert disk["info"] == {"boot_mode": "legacy-bios", "root_device": "/dev/sda1"}
+    (tmp_path / "nix-support/image-info.json").unlink()
+    again = declare(given, ledger=program.outputs["ledger"])
+    assert releases(again) == releases(program), "the same image cannot say anything else of itself"
+
+
+@pytest.mark.parametrize(
+    ("register", "system", "ami"),
+    [
+        ({}, "aarch64-linux", ("arm64", "uefi", None)),
+        ({"Architecture": "arm64", "TpmSupport": "v2.0"}, "x86_64-linux", ("arm64", "uefi", "v2.0")),
+        ({"BootMode": "uefi-preferred"}, "x86_64-linux", ("x86_64", "uefi-preferred", None)),
+    ],
+)
+def test_a_nix_image_is_registered_as_its_derivation_says(
+    register: dict[str, Any], system: str, ami: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A preview would show another AMI than the image needs, and the deploy end half-way."""
+    made = Evaluation("/nix/store/x-image", "/nix/store/x-image.drv", system, {}, register)
+    monkeypatch.setattr("tests.program.declared._evaluate", lambda *_, **__: made)
+    program = declare({**local("1"), "machine": "{}"})
+    inputs = program.one("Ami").inputs
+    assert (inputs["architecture"], inputs["bootMode"], inputs.get("tpmSupport")) == ami
+
+
+def test_an_output_that_is_in_the_store_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only a build tells would be told after it, though it was built before."""
+    (tmp_path / "nix-support").mkdir()
+    (tmp_path / "nix-support/image-info.json").write_text(json.dumps({"boot_mode": "legacy-bios"}))
+    made = Evaluation(str(tmp_path), "/nix/store/x-image.drv", "x86_64-linux")
+    monkeypatch.setattr("tests.program.declared._evaluate", lambda *_, **__: made)
+    assert declare(local("1")).one("Ami").inputs["bootMode"] == "uefi", "a build that was cut short says nothing"
+    disk_file(tmp_path / "web.raw")
+    assert declare(local("1")).one("Ami").inputs["bootMode"] == "legacy-bios"
 
 
 def test_an_image_for_arm64_is_launched_on_arm64() -> None:

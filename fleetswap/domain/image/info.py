@@ -90,7 +90,11 @@ def of_info(value: object, where: str) -> Said:
     said = dict(of_register(register, where)) if register is not None else {}
     plain: dict[str, Any] = {}
     if value.get("system") is not None:
-        plain["architecture"] = of_system(str(value["system"]), where)["architecture"]
+        plain["architecture"] = SYSTEMS.get(str(value["system"]))
+        if plain["architecture"] is None:
+            raise InputError(
+                f"{where}: EC2 has no instances for system {value['system']}: build for {' or '.join(SYSTEMS)}"
+            )
     if value.get("boot_mode") is not None:
         plain["boot_mode"] = value["boot_mode"]
         _refuse(_wrong_values({"BootMode": value["boot_mode"]}), where)
@@ -106,20 +110,21 @@ def of_info(value: object, where: str) -> Said:
     return {**plain, **said}
 
 
-def of_system(system: str, where: str) -> Said:
-    """What a derivation's `system` says: the architecture. Another one than EC2 has with Linux is an `InputError`."""
-    if system not in SYSTEMS:
-        raise InputError(f"{where}: system {system} has no architecture of EC2: build for {' or '.join(SYSTEMS)}")
-    return {"architecture": SYSTEMS[system]}
+def of_builder(system: str) -> Said:
+    """A guess, from the `system` of a derivation: that is where it is built, and most images are built where they run.
+
+    A system that EC2 has no instances of says nothing.
+    """
+    return {"architecture": SYSTEMS[system]} if system in SYSTEMS else {}
 
 
-def resolve(said: Said, asserted: Said) -> ImageInfo:
-    """What an image says, with what the settings under `image.ami` say in its place, and the defaults for the rest.
+def resolve(said: Said, asserted: Said, guess: Said | None = None) -> ImageInfo:
+    """What an image says, with what the settings under `image.ami` say in its place; else a guess, else the default.
 
     An architecture cannot be overridden: the setting and the image must agree. `InputError` for that, and for what EC2
     cannot launch, all told together.
     """
-    values = {**asdict(DEFAULT), **said, **asserted}
+    values = {**asdict(DEFAULT), **(guess or {}), **said, **asserted}
     info = ImageInfo(**values)
     problems = []
     if said.get("architecture", info.architecture) != info.architecture:

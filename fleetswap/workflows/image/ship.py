@@ -69,6 +69,7 @@ def ship(
     *,
     building: Callable[[str], None] = lambda _line: None,
     progress: Callable[[Progress], None] | None = None,
+    accept: Callable[[Path], None] = lambda _disk: None,
     info: ImageInfo | None = DEFAULT,
     root_gib: int | None = None,
     trial: Trial | None = None,
@@ -79,10 +80,11 @@ def ship(
 
     With a `Source`, a completed snapshot is looked for before anything is made: the source of an older image may be
     gone. What the source makes must be the image that the request names. A `Path` is of an image that is there, which
-    the caller has named. `info` is of the AMI that will be made of it: a disk from which no machine of that AMI boots
-    is refused; with None, none is. `root_gib` refuses one that does not fit into a root volume of that size. An image
-    that does not pass `trial` is not uploaded; one that has a completed snapshot is not tried. `say` gets what stays to
-    be read, `building` and `progress` what passes.
+    the caller has named. `accept` raises if what the source made is not what the caller expects. `info` is of the AMI
+    that will be made of it: a disk from which no machine of that AMI boots is refused; with None, none is. `root_gib`
+    refuses one that does not fit into a root volume of that size. An image that does not pass `trial` is not uploaded;
+    one that has a completed snapshot is not tried. `say` gets what stays to be read, `building` and `progress` what
+    passes.
 
     To repeat it is harmless. Raises as `upload` does, and `FleetswapError` if the source makes another image.
     """
@@ -103,6 +105,7 @@ def ship(
         trial.ready()
     if not isinstance(source, Path):
         path = _made(source, request.identity, building)
+        accept(path)
         contains = source.manifest()
         request = replace(request, manifest=b"" if contains is None else encode(contains))
     built = clock.now()
