@@ -26,10 +26,12 @@ let
     name
     "--system"
     pkgs.stdenv.hostPlatform.system
-    "--store-size"
-    storeSize
     "--esp-size"
     espSize
+  ]
+  ++ lib.optionals (storeSize != null) [
+    "--store-size"
+    storeSize
   ]
   ++ lib.optionals (env != null) [
     "--symlink"

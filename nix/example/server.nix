@@ -1,9 +1,7 @@
 # A server of static files. Put your own service in the place of `fleetswap.web`: an option of NixOS, or a unit.
 {
   networking.hostName = "web";
-
   fleetswap.image.name = "web";
-  fleetswap.image.storeSize = "2G";
 
   fleetswap.web.enable = true;
   fleetswap.web.port = 8080;

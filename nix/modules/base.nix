@@ -2,6 +2,7 @@
 {
   lib,
   options,
+  pkgs,
   modulesPath,
   ...
 }:
@@ -33,8 +34,9 @@ in
     mode = "0444";
   };
 
-  # The only console that EC2 shows (`aws ec2 get-console-output`), and QEMU's first serial port.
-  boot.kernelParams = [
+  # The only console that EC2 shows (`aws ec2 get-console-output`), and QEMU's first serial port, which has another name
+  # on arm64. The last one that exists is the main one.
+  boot.kernelParams = lib.optional pkgs.stdenv.hostPlatform.isAarch64 "console=ttyAMA0,115200" ++ [
     "console=ttyS0,115200"
     # A machine that cannot boot starts anew instead of waiting for a person.
     "panic=10"

@@ -32,12 +32,13 @@ in
       description = "Name of the derivation and of the disk's file. It is not the machine's host name.";
     };
     storeSize = mkOption {
-      type = size;
-      default = "4G";
+      type = types.nullOr size;
+      default = null;
       example = "8G";
       description = ''
-        Size of the partition with the store, in MiB (`M`) or GiB (`G`). It is the same for every release, so that a store
-        that grows moves nothing; a change of it moves every block once. The build says so when the store does not fit.
+        Size of the partition with the store, in MiB (`M`) or GiB (`G`). Unset: one and a half times the data, rounded up
+        to a step such as 768M, 1G or 1536M. In a partition of the same size nothing moves that did not change; a change
+        of the size moves every block once. The build says so when the store does not fit.
       '';
     };
     espSize = mkOption {

@@ -53,7 +53,13 @@ def test_the_console_and_what_happens_to_a_machine_that_cannot_boot() -> None:
     """A broken machine would wait for a person, and say nothing where EC2 could show it."""
     config = system() + ".config"
     params = value(config + ".boot.kernelParams")
-    assert {"console=ttyS0,115200", "panic=10", "boot.panic_on_fail", "systemd.gpt_auto=0"} <= {*params}
+    assert {"panic=10", "boot.panic_on_fail", "systemd.gpt_auto=0"} <= {*params}
+    assert [param for param in params if param.startswith("console=")] == ["console=ttyS0,115200"]
+    arm = value(system(arch="aarch64") + ".config.boot.kernelParams")
+    assert [param for param in arm if param.startswith("console=")] == [
+        "console=ttyAMA0,115200",
+        "console=ttyS0,115200",
+    ]
     assert value(config + ".systemd.enableEmergencyMode") is False
     getty = value(f"builtins.mapAttrs (_: service: service.enable) {config}.systemd.services")
     assert not any(getty.values()), getty
