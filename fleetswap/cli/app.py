@@ -56,6 +56,10 @@ COMMANDS = {
     ),
     "abort": Listed("service", FLEET, "Abort the running rollout of a service, on whatever computer it runs."),
     "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
+    "why": Listed(
+        "contents", FLEET, "Show which live, standby and retained releases contain PACKAGE, and what brings it in."
+    ),
+    "manifest": Listed("contents", FLEET, "Print what RELEASE (the live one if none is given) consists of."),
     "permissions": Listed("permissions", FLEET, "Print the IAM policies of a stack: exactly what its settings need."),
 }
 

@@ -14,6 +14,7 @@ import typer
 from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.finder import Finder
 from fleetswap.aws.rollout.previews import Previews
+from fleetswap.aws.session import Cloud
 from fleetswap.cli import project
 from fleetswap.cli.connect import configured, in_region, joining
 from fleetswap.cli.project import Project, StackFile
@@ -71,6 +72,7 @@ class Place:
     fleet: Fleet
     switch: Switch
     previews: Previews
+    cloud: Cloud
     settings: StackFile | None
     """The settings of its stack, if we are in its project."""
 
@@ -119,4 +121,4 @@ def _open(here: Project | None, service: str, stack: str | None, way: Way) -> Pl
             rules=found.rules,
         )
     settings = here.stack(found.stack) if here is not None else None
-    return Place(found, aws.balancer, aws.fleet, aws.switch, aws.previews, settings)
+    return Place(found, aws.balancer, aws.fleet, aws.switch, aws.previews, cloud, settings)

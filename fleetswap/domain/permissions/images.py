@@ -40,14 +40,7 @@ def images(scope: Scope) -> Iterator[Statement]:
         snapshots,
         scope.own,
     )
-    readable = (scope.stack, *scope.trusted_stacks)
-    yield Statement(
-        "ReadParents",
-        "blocks of a parent snapshot, so that only what has changed is sent; without it, every block is sent",
-        ("ebs:GetSnapshotBlock", "ebs:ListSnapshotBlocks"),
-        snapshots,
-        {"StringEquals": {f"aws:ResourceTag/{tags.STACK}": readable if len(readable) > 1 else scope.stack}},
-    )
+    yield read_snapshots(scope)
     yield Statement(
         "RegisterImages",
         "new AMIs with the tags of the stack",
@@ -61,6 +54,19 @@ def images(scope: Scope) -> Iterator[Statement]:
         ("ec2:CreateTags", "ec2:DeleteTags", "ec2:DeregisterImage"),
         scope.ec2("image"),
         scope.own,
+    )
+
+
+def read_snapshots(scope: Scope) -> Statement:
+    """What uploads, previews, `fleetswap why` and `fleetswap manifest` read of snapshots."""
+    readable = (scope.stack, *scope.trusted_stacks)
+    return Statement(
+        "ReadSnapshots",
+        "a parent's blocks, so that only what has changed is sent, and manifests, for the changes in a preview; without"
+        " it, every block is sent, and a preview says that it does not know the manifest",
+        ("ebs:GetSnapshotBlock", "ebs:ListSnapshotBlocks"),
+        scope.ec2("snapshot"),
+        {"StringEquals": {f"aws:ResourceTag/{tags.STACK}": readable if len(readable) > 1 else scope.stack}},
     )
 
 
@@ -82,6 +88,18 @@ def key(scope: Scope) -> Iterator[Statement]:
         scope.keys,
         {"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": {"kms:ViaService": own}},
     )
+
+
+def decrypt(scope: Scope) -> Iterator[Statement]:
+    """What reading blocks of a snapshot that the customer managed key encrypts needs of it (EBS user guide,
+    "Permissions to use AWS KMS keys")."""
+    if scope.keys:
+        yield Statement(
+            "DecryptSnapshots",
+            "reading blocks of snapshots that the customer managed key encrypts",
+            ("kms:Decrypt",),
+            scope.keys,
+        )
 
 
 def key_policy(scope: Scope) -> tuple[Statement, ...]:

@@ -25,6 +25,13 @@ def policies(scope: Scope, purpose: Purpose) -> tuple[Policy, ...]:
     return divide(f"fleetswap-{scope.service}-{purpose.value}", statements) if statements else ()
 
 
+def _preview(scope: Scope) -> Iterator[Statement]:
+    """`pulumi preview`, `fleetswap status`, `why` and `manifest`. Blocks of an encrypted snapshot are read with its key."""
+    yield from looks.look(scope)
+    yield images.read_snapshots(scope)
+    yield from images.decrypt(scope)
+
+
 def _deploy(scope: Scope) -> Iterator[Statement]:
     """All of an update: `pulumi up`, `refresh` and `destroy`, with a refresh before each."""
     yield from looks.look(scope)
@@ -82,7 +89,7 @@ def _machine(scope: Scope) -> Iterator[Statement]:
 
 _STATEMENTS = {
     Purpose.DEPLOY: _deploy,
-    Purpose.PREVIEW: looks.look,
+    Purpose.PREVIEW: _preview,
     Purpose.ROLLBACK: _rollback,
     Purpose.MACHINE: _machine,
 }

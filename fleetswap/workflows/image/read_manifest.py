@@ -1,7 +1,7 @@
 """Reads the manifest of an image out of its snapshot: with AWS alone, no Pulumi state and no store.
 
-It decides which snapshot of an image is asked, and that whatever is wrong is told and never stops the caller: a preview
-without a manifest is still a preview. It reads a few blocks and changes nothing. A manifest is believed only by the
+It decides which snapshot of an image is read, and that whatever is wrong is one line and never stops the caller: a
+preview without a manifest is still a preview. It reads a few blocks and changes nothing. A manifest is believed only by the
 header of the snapshot that it is in (`fleetswap.domain.image.blockmap`), so not that of a copy, or of a snapshot made
 from a volume; one that another account shares is read like an own one.
 
@@ -43,13 +43,18 @@ def manifest_of(
     None if its snapshot has none, as those of older versions; or if it cannot be had, and then `warn` got one line that
     says why: no snapshot, no permission, archived, damaged. Raises nothing of AWS's.
     """
-    clock = clock or SystemClock()
     try:
-        found = _patience(clock).call(lambda: port.find({STACK: stack, IMAGE: identity}))
-        return _of_any(port, found, identity, clock)
+        return read_manifest(port, stack, identity, clock=clock)
     except (CloudError, NoManifest) as reason:
         warn(f"what {identity} consists of is not known: {reason}")
         return None
+
+
+def read_manifest(port: Snapshots, stack: str, identity: str, *, clock: Clock | None = None) -> Manifest | None:
+    """The same for a caller who must know: raises `NoManifest` or `CloudError` where `manifest_of` warns."""
+    clock = clock or SystemClock()
+    found = _patience(clock).call(lambda: port.find({STACK: stack, IMAGE: identity}))
+    return _of_any(port, found, identity, clock)
 
 
 def manifest_in(port: Reads, snapshot_id: str, *, clock: Clock | None = None) -> Manifest | None:
