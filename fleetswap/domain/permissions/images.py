@@ -91,8 +91,7 @@ def key(scope: Scope) -> Iterator[Statement]:
 
 
 def decrypt(scope: Scope) -> Iterator[Statement]:
-    """What reading blocks of a snapshot that the customer managed key encrypts needs of it (EBS user guide,
-    "Permissions to use AWS KMS keys")."""
+    """What reading needs of the customer managed key (EBS user guide, "Permissions to use AWS KMS keys")."""
     if scope.keys:
         yield Statement(
             "DecryptSnapshots",

@@ -26,7 +26,7 @@ def policies(scope: Scope, purpose: Purpose) -> tuple[Policy, ...]:
 
 
 def _preview(scope: Scope) -> Iterator[Statement]:
-    """`pulumi preview`, `fleetswap status`, `why` and `manifest`. Blocks of an encrypted snapshot are read with its key."""
+    """`pulumi preview`, `fleetswap status`, `why` and `manifest`."""
     yield from looks.look(scope)
     yield images.read_snapshots(scope)
     yield from images.decrypt(scope)

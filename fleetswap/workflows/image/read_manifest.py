@@ -1,9 +1,9 @@
 """Reads the manifest of an image out of its snapshot: with AWS alone, no Pulumi state and no store.
 
 It decides which snapshot of an image is read, and that whatever is wrong is one line and never stops the caller: a
-preview without a manifest is still a preview. It reads a few blocks and changes nothing. A manifest is believed only by the
-header of the snapshot that it is in (`fleetswap.domain.image.blockmap`), so not that of a copy, or of a snapshot made
-from a volume; one that another account shares is read like an own one.
+preview without a manifest is still a preview. It reads a few blocks and changes nothing. A manifest is believed only by
+the header of the snapshot that it is in (`fleetswap.domain.image.blockmap`), so not that of a copy, or of a snapshot
+made from a volume; one that another account shares is read like an own one.
 
 Cost: two requests for the header, and one to list and one for each block of the manifest, `MAX_BLOCKS` at most.
 """
