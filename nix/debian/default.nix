@@ -58,9 +58,6 @@ let
 
   system = "x86_64-linux";
 
-  # 2025-01-01: later than 1980, where FAT begins. mtools takes its times from here.
-  epoch = "1735689600";
-
   # What every derivation here has: a shell of the host's that runs a script, with the host's tools.
   made =
     script: attributes:
@@ -143,13 +140,11 @@ let
     init = ./init;
   };
 
-  uki = made ./uki.sh {
-    name = "uki";
-    inherit kernel modules toplevel;
+  initrd = made ./initrd.sh {
+    name = "initrd";
+    inherit modules;
     busybox = busybox-static;
-    stub = debian.systemd-boot-efi.files;
-    init = ./initrd;
-    SOURCE_DATE_EPOCH = epoch;
+    program = ./initrd;
   };
 
   # In the names of EC2's RegisterImage.
@@ -173,7 +168,12 @@ derivation {
   __structuredAttrs = true;
   exportReferencesGraph.closure = [ toplevel ];
 
-  inherit toplevel uki;
+  inherit toplevel initrd;
+  kernel = "${kernel}/bzImage";
+  # console: EC2's serial console, and QEMU's. panic=0: a machine that panics stays and shows why, as most AMIs do. The
+  # next four are work at start that this machine has no use for, as in ../demo.
+  cmdline = "console=ttyS0 quiet panic=0 tsc=reliable noreplace-smp cryptomgr.notests initcall_blacklist=init_kprobe_trace net.ifnames=0 init=${toplevel}/init";
+  osRelease = ./etc/os-release;
   layout = builtins.path {
     path = ../image;
     name = "fleetswap-image-builder";
@@ -182,9 +182,9 @@ derivation {
   # Room for what a change of packages may add: a size that stays moves nothing.
   storeSize = "128M";
   espSize = "64M";
-  erofs = builtins.path {
-    path = folder + "/mkfs.erofs";
-    name = "debian13-mkfs.erofs";
+  tools = builtins.path {
+    path = folder + "/tools";
+    name = "debian13-tools";
   };
 }
 // {
