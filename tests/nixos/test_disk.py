@@ -20,6 +20,7 @@ from tests.nixos.evaluate import BUILD, system, value
 
 MIB = 1 << 20
 SIZES = '{ fleetswap.image = { name = "web"; storeSize = "64M"; espSize = "40M"; }; fleetswap.web.enable = true; }'
+OTHER = '{ networking.hostName = "other"; }'
 VERITY = "{ fleetswap.image.verity.enable = true; }"
 Built = Callable[[str], Path]
 
@@ -138,3 +139,14 @@ def test_it_is_shipped(plain: Path, tmp_path: Path) -> None:
     assert contains is not None
     assert contains.closure is not None
     assert {"nginx", "openssl", "systemd"} <= {each.name for each in contains.closure.components.values()}
+
+
+def test_the_disk_keeps_no_system_in_the_store(debian13: Path, tmp_path: Path) -> None:
+    """Every image would keep its whole system, and all of its history, from Nix's garbage collector."""
+    expression = tmp_path / "default.nix"
+    expression.write_text(f"{system(SIZES + OTHER)}.config.system.build.fleetswapImage")
+    options = [word for name, setting in BUILD.items() for word in ("--option", name, setting)]
+    command = [debian13, "nix-build", "--no-out-link", *options, expression]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    query = [debian13, "nix-store", "--query", "--references", out]
+    assert subprocess.run(query, check=True, capture_output=True, text=True).stdout == ""
