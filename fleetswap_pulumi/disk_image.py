@@ -6,7 +6,6 @@ release. `create` ships the image, and adopts the completed snapshot if this sta
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +33,7 @@ from fleetswap.domain.image.info import ImageInfo
 from fleetswap.domain.image.meter import Meter, Progress
 from fleetswap.domain.image.source import FileImage, FlakeImage, ImageSource, NixImage
 from fleetswap.domain.release.ledger import Entry
-from fleetswap.domain.text import counted
+from fleetswap.domain.text import counted, without_store_hash
 from fleetswap.nix.closures import beside
 from fleetswap.nix.output import read as read_output
 from fleetswap.nix.source import NixSource
@@ -56,9 +55,6 @@ from fleetswap_pulumi.speech import Speech, urn_of
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
-
-STORE_HASH = re.compile(r"/nix/store/[0-9a-z]{32}-")
-"""What stands before a name in Nix's store. A row has no room for it."""
 
 REPLACING = ("identity", "region")
 """Another value of these is another snapshot. A renamed stack keeps its snapshots, with other tags."""
@@ -205,7 +201,7 @@ class DiskImageProvider(ResourceProvider):
         def status(text: str) -> None:
             if stop.take():
                 raise FleetswapError(CANCELLED)
-            speech.status(STORE_HASH.sub("", text))
+            speech.status(without_store_hash(text))
 
         def progress(now: Progress) -> None:
             status(f"uploading {meter.short(now)}")

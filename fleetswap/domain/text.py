@@ -7,6 +7,8 @@ import re
 _ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]")
 """ECMA-48 control sequences: OSC strings, CSI sequences, and the short ones. Firmware draws its screens with them."""
 
+_STORE_HASH = re.compile(r"/nix/store/[0-9a-z]{32}-")
+
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]+")
 
 
@@ -35,6 +37,11 @@ def paragraph(text: object) -> list[str]:
 def without_escapes(text: str) -> str:
     """Text without what a terminal would take for a command."""
     return _ESCAPES.sub("", text)
+
+
+def without_store_hash(text: str) -> str:
+    """Text without what stands before a name in Nix's store: a status has no room for it."""
+    return _STORE_HASH.sub("", text)
 
 
 def amount(size: int) -> str:

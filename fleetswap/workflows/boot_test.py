@@ -25,7 +25,7 @@ from fleetswap.domain.boot.machine import Hardware
 from fleetswap.domain.boot.traffic import Traffic
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.rollout.health import Answer
-from fleetswap.domain.text import duration
+from fleetswap.domain.text import duration, without_store_hash
 from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image.image_file import ImageFile
 
@@ -123,20 +123,21 @@ class BootTest:
         `say` gets lines that stay, `status` what passes, several times a second; what it raises ends the test at
         once. Raises `Unhealthy`, after the end of the console was said.
         """
-        made_with = self._machines.ready(self._hardware)
+        made_with, called = self._machines.ready(self._hardware), _called(image, name)
         mark = self._folder / "passed" / self._key(image, name, made_with)
         if not self._always and mark.exists():
-            say(f"{image.path.name} has already passed this boot test")
+            say(f"{called} has already passed this boot test")
             return Passed(0.0, again=True)
-        say(f"booting {image.path.name} in {made_with}, to wait for {self._check.where}")
+        say(f"booting {called} until it is healthy ({self._check.where}), in {made_with}")
         with self._machines.start(image, self._hardware, self._check, status) as machine:
             began = self._clock.now()
             watch, why = self._watch(machine, began, status)
             seconds = self._clock.now() - began
             if watch.good < self._check.healthy:
-                raise self._refused(image, machine, watch, why, seconds, say)
+                kept = self._folder / f"{called}-{time.strftime('%Y%m%dT%H%M%S')}.console"
+                raise self._refused(image, machine, watch, why, seconds, kept, say)
         image.check_unchanged()
-        say(f"{image.path.name} was healthy {duration(seconds)} after its machine started")
+        say(f"{called} was healthy {duration(seconds)} after its machine started")
         _keep(mark, "")
         return Passed(seconds)
 
@@ -165,13 +166,19 @@ class BootTest:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _refused(
-        self, image: ImageFile, machine: Machine, watch: Watch, why: str, seconds: float, say: Callable[[str], None]
+        self,
+        image: ImageFile,
+        machine: Machine,
+        watch: Watch,
+        why: str,
+        seconds: float,
+        kept: Path,
+        say: Callable[[str], None],
     ) -> Unhealthy:
         console, told = machine.console(), watch.told(machine.traffic())
-        kept = self._folder / f"{image.path.stem}-{time.strftime('%Y%m%dT%H%M%S')}.console"
         _keep(kept, console)
         lines = health.tail(console)
-        for line in lines or ["(its console said nothing)"]:
+        for line in lines or ["(nothing)"]:
             say(f"console | {line}")
         return Unhealthy(health.refusal(str(image.path), seconds, why, told, str(kept)))
 
@@ -182,6 +189,11 @@ class BootTest:
         content = [name, file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns]
         said = [content, asdict(self._check), asdict(self._hardware), made_with, self._seconds]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def _called(image: ImageFile, name: str) -> str:
+    """The image as people call it: by its name in Nix's store, else by its file."""
+    return without_store_hash(name).replace("/", "-") if name.startswith("/nix/store/") else image.path.name
 
 
 def _answer(asked: Future[Answer]) -> Answer | None:

@@ -3,70 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fleetswap.domain.boot.health import Check
 from fleetswap.domain.boot.machine import Hardware
-from fleetswap.domain.boot.traffic import Traffic
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.rollout.health import Answer
 from fleetswap.workflows.boot_test import KEPT, BootTest, Passed, Unhealthy
 from fleetswap.workflows.image.image_file import ImageFile
-from tests.fakes.ebs import FakeClock, disk_file, nothing
+from tests.boot.world import World
+from tests.fakes.ebs import disk_file, nothing
 
 CHECK = Check(8080, "/healthz")
-
-
-@dataclass
-class World:
-    """Machines that answer with these, in turn, the last one for ever; each answer takes a second."""
-
-    answers: list[Answer]
-    said: str = ""
-    dies: str | None = None
-    made_with: str = "QEMU 1"
-    clock: FakeClock = field(default_factory=FakeClock)
-    started: int = 0
-    running: int = 0
-    asked: int = 0
-
-    def ready(self, hardware: Hardware) -> str:  # noqa: ARG002
-        return self.made_with
-
-    @contextmanager
-    def start(
-        self,
-        image: ImageFile,  # noqa: ARG002
-        hardware: Hardware,  # noqa: ARG002
-        check: Check,  # noqa: ARG002
-        status: Callable[[str], None],
-    ) -> Iterator[World]:
-        self.started += 1
-        self.running += 1
-        try:
-            status("decoding")
-            yield self
-        finally:
-            self.running -= 1
-
-    def ended(self) -> str | None:
-        return self.dies if self.asked >= len(self.answers) else None
-
-    def console(self) -> str:
-        return self.said
-
-    def traffic(self) -> Traffic:
-        return Traffic(spoke=True, has_address=True)
-
-    def ask(self, check: Check) -> Answer:  # noqa: ARG002
-        self.clock.advance(1)
-        self.asked += 1
-        return self.answers[min(self.asked, len(self.answers)) - 1]
 
 
 @pytest.fixture
@@ -112,6 +64,18 @@ def test_an_image_that_is_not_healthy_in_time_is_refused_with_its_console(disk: 
     assert str(kept) in str(refused.value)
     assert "web: no database" in kept.read_text()
     assert world.running == 0
+
+
+def test_an_image_of_nix_is_called_by_its_name(disk: Path) -> None:
+    """Each image of Nix would be `disk.raw`, and its console be found by nobody."""
+    lines: list[str] = []
+    name = f"/nix/store/{'0' * 32}-web-1.4"
+    with pytest.raises(Unhealthy, match=r"kept/web-1\.4-\d+T\d+\.console"):
+        tried(World([Answer(503)]), disk, name=name, say=lines.append)
+    assert lines == [
+        "booting web-1.4 until it is healthy (http port 8080, /healthz), in QEMU 1",
+        "console | (nothing)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,22 @@ import pytest
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
+from fleetswap.domain.boot.health import Check
+from fleetswap.domain.boot.machine import Hardware
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image.blocks import digest, linear_checksum
 from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.domain.image.snapshots import Start
+from fleetswap.domain.rollout.health import Answer
 from fleetswap.nix import build
 from fleetswap.nix import source as nix_source
+from fleetswap.workflows.boot_test import Unhealthy
 from fleetswap.workflows.image import acquire
-from fleetswap.workflows.image.image_file import identify
-from fleetswap_pulumi import disk_image, project
+from fleetswap.workflows.image.image_file import ImageFile, identify
+from fleetswap_pulumi import boot_test, disk_image, project
 from fleetswap_pulumi.disk_image import DiskImageProvider
 from localcloud.server import LocalCloud
+from tests.boot.world import World
 from tests.fakes.ebs import BLOCK, disk_file, nothing
 from tests.fakes.reads import mapped
 from tests.localcloud.clients import Clients
@@ -218,6 +223,31 @@ def test_a_boot_test_of_what_is_there_is_no_change(cloud: LocalCloud, disk: Path
         assert not provider.diff("snap-1", old, new).changes
         assert not provider.check(old, new).failures
         old = new
+
+
+def test_an_image_is_uploaded_only_if_its_machine_becomes_healthy(
+    cloud: LocalCloud, clients: Clients, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stack asks for would not be what is booted, or a broken image be uploaded all the same."""
+    world = World([Answer(None, "refused")], dies="the machine shut down")
+    asked: list[tuple[Hardware, Check]] = []
+
+    class Watched(World):
+        def start(self, image: ImageFile, hardware: Hardware, check: Check, status: Callable[[str], None]) -> Any:
+            asked.append((hardware, check))
+            return world.start(image, hardware, check, status)
+
+    monkeypatch.setattr(boot_test, "QemuMachines", lambda *_: Watched([]))
+    monkeypatch.setattr(project, "root", lambda: tmp_path)
+    wanted = inputs(cloud, disk, boot_test=BOOT_TEST | {"codes": "204", "instance_type": "m7i.large"})
+    with pytest.raises(Unhealthy, match="the machine shut down after"):
+        provider.create(wanted)
+    assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+    assert list((tmp_path / ".work" / "boot-tests").glob("*.console"))
+    world.answers, world.dies = [Answer(204)], None
+    assert provider.create(wanted).id.startswith("snap-")
+    hardware = Hardware("x86_64", "uefi", 256, "m7i.large", "us-east-1")
+    assert asked == [(hardware, Check(8080, "/healthz", "204", healthy=2, timeout=3))] * 2
 
 
 def test_a_boot_test_without_qemu_makes_nothing(

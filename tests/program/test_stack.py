@@ -421,6 +421,32 @@ def test_the_preview_names_the_packages_that_change(first: Program, second: Prog
     assert disk.inputs["changes"] == ["fleetswap-demo 1 → 2"]
 
 
+def test_the_preview_says_that_the_image_will_be_booted(first: Program) -> None:
+    """A reviewer could not tell, or the machine be asked otherwise than the load balancer asks."""
+    (live,) = releases(first)
+    image = {**json.loads(local("2")["image"]), "boot_test": {"timeout": 300}}
+    health = {"port": 8443, "path": "/up", "codes": "200-204", "protocol": "https", "timeout": 4, "healthy": 3}
+    program = declare(local("2", image=image, health=health), ledger=first.outputs["ledger"])
+    disk = next(disk for disk in program.of("DiskImage") if disk.name != live)
+    assert disk.inputs["boot_test"] == {
+        "timeout": 300,
+        "memory": 1024,
+        "accelerator": "auto",
+        "architecture": "x86_64",
+        "boot_mode": "uefi",
+        "instance_type": "c7i.large",
+        "port": 8443,
+        "path": "/up",
+        "codes": "200-204",
+        "protocol": "https",
+        "protocol_version": "http1",
+        "healthy": 3,
+        "health_timeout": 4,
+    }
+    assert program.outputs["ledger"]["live"] == declare(local("2", health=health)).outputs["ledger"]["live"]
+    assert "boot_test" not in json.dumps(program.outputs["ledger"])
+
+
 def test_the_network_cannot_change_under_a_fleet(first: Program) -> None:
     """A new CIDR would replace the VPC, and with it take down what is live."""
     with pytest.raises(InputError, match="network cannot change"):

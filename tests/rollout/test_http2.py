@@ -15,7 +15,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 
-from fleetswap.aws.rollout.probe import HttpProber
+from fleetswap.aws.rollout.probe import HttpProber, health_checker
 from fleetswap.domain.rollout.health import Answer, ProbeProtocol
 from fleetswap.domain.rollout.rule import PREVIEW_HEADER
 from tests.localcloud.balancer.secure import Http2Server, server_context
@@ -172,6 +172,38 @@ def test_a_load_balancer_without_http2_is_told_of() -> None:
     assert answer.status is None
     assert "does not offer HTTP/2" in answer.error
     assert "HTTPS" in probe("http://127.0.0.1:9").error
+
+
+@pytest.mark.parametrize(("protocol", "method"), [(HTTP2, "GET"), (GRPC, "POST")])
+def test_a_machine_is_checked_without_tls_as_a_load_balancer_does(protocol: ProbeProtocol, method: str) -> None:
+    """An image whose service speaks HTTP/2 or gRPC behind an HTTP target group would fail every boot test."""
+    asked: dict[str, str] = {}
+
+    def serve(listening: socket.socket) -> None:
+        with listening.accept()[0] as connection:
+            http2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+            http2.initiate_connection()
+            while not asked:
+                for event in http2.receive_data(connection.recv(65_536)):
+                    asked.update(getattr(event, "headers", None) or {})
+            http2.send_headers(1, [(":status", "200"), ("grpc-status", "12")], end_stream=True)
+            connection.sendall(http2.data_to_send())
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/web.Health/Check"
+        assert health_checker(protocol, "10.0.0.1:8080").get(url, release=None, timeout=5) == Answer(200)
+        thread.join()
+    found = [asked[name] for name in (":method", ":scheme", ":authority", ":path", "user-agent")]
+    assert found == [method, "http", "10.0.0.1:8080", "/web.Health/Check", "ELB-HealthChecker/2.0"]
+
+
+def test_a_machine_without_http2_is_not_called_a_load_balancer() -> None:
+    """Its developer would look for an attribute of a load balancer."""
+    with spoken_to("http/1.1", lambda _: None) as url:
+        answer = health_checker(HTTP2, "10.0.0.1").get(url, release=None, timeout=5)
+    assert answer == Answer(None, "it does not offer HTTP/2 (ALPN)")
 
 
 def test_nonsense_and_nobody_are_no_answers() -> None:
