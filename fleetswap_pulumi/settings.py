@@ -21,10 +21,11 @@ from fleetswap.domain.image import info
 from fleetswap.domain.image.source import ImageSource, from_plain
 from fleetswap.domain.partition import of_arn
 from fleetswap.domain.rollout.rule import matches_host, matches_path
+from fleetswap.nix.output import DISK_SUFFIXES
 from fleetswap.workflows.image.request import SAMPLES
 from fleetswap.workflows.image.send import CONNECTIONS
 from fleetswap_pulumi.boot_settings import BootTestSettings
-from fleetswap_pulumi.checks import Strict, wrong_together
+from fleetswap_pulumi.checks import Strict, wrong, wrong_together
 from fleetswap_pulumi.front_settings import (
     LONGEST_DRAIN,
     FrontSettings,
@@ -57,17 +58,21 @@ INSTANCE_TYPES = {
 
 
 class NixImage(Strict):
-    """An image built with Nix."""
+    """An image built with Nix: either `flake` or `expression`. Its output is a raw disk, or a folder with one."""
 
-    expression: str = Field(examples=["nix/demo"])
-    """Path of a Nix expression, relative to the project's root. Its output is a raw disk, or a folder with one."""
+    flake: Annotated[str, Field(pattern=r"^[^\s-]\S*$")] | None = Field(default=None, examples=[".#web"])
+    """Flake reference with the attribute of the image, relative to the project's root, as `nix build` takes it. The
+    flake must be locked."""
+    expression: str | None = Field(default=None, examples=["nix/demo"])
+    """Path of a Nix expression, relative to the project's root."""
     attr: str | None = Field(default=None, examples=["image"])
     """Attribute of the expression to build. Unset: the expression itself."""
     args: dict[str, str] = Field(default={}, examples=[{"version": "1"}])
-    """Arguments of the expression, passed with `--argstr`. Nix silently ignores an argument that the expression does
-    not have, so check the spelling. Quote a value that looks like a number: YAML reads 1.10 as 1.1."""
+    """Arguments of the expression, passed with `--argstr`. One that the expression does not take is refused. Quote a
+    value that looks like a number: YAML reads 1.10 as 1.1."""
     options: dict[str, str] = Field(default={}, examples=[{"sandbox": "true"}])
-    """Nix options, passed with `--option`."""
+    """Nix options, passed with `--option`. In a preview, `allow-import-from-derivation` is false unless it is set
+    here."""
 
     @field_validator("args", "options", mode="before")
     @classmethod
@@ -96,7 +101,9 @@ class AmiSettings(Strict):
 
 
 class ImageSettings(Strict):
-    """The image to deploy: either `nix` or `file`. A change creates a new release, except of `boot_test`."""
+    """The image to deploy: either `nix` or `file`. `image: .#web` is short for `nix.flake`. A change creates a new
+    release, except of `boot_test`.
+    """
 
     nix: NixImage | None = Field(default=None, examples=[{"expression": "nix/demo"}])
     file: str | None = Field(default=None, examples=["images/web.raw"])
@@ -112,6 +119,16 @@ class ImageSettings(Strict):
     def _as_settings(cls, value: object) -> object:
         """`true` is short for all defaults, `false` for none."""
         return ({} if value else None) if isinstance(value, bool) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, value: object) -> object:
+        """`image: .#web` names a flake's attribute. A disk so named would be looked for as a flake."""
+        if not isinstance(value, str):
+            return value
+        if value.endswith(DISK_SUFFIXES):
+            raise wrong("", f"{value} is read as a flake: set image.file to deploy a disk")
+        return {"nix": {"flake": value}}
 
     @model_validator(mode="after")
     def _exactly_one(self) -> ImageSettings:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.image.source import FileImage, FlakeImage, NixImage
 from fleetswap_pulumi.parse import parse
 from fleetswap_pulumi.settings import Settings
 from infra import config
@@ -69,6 +70,21 @@ def test_defaults_are_enough() -> None:
     assert read(health={"drain": 5}).drain == 5
 
 
+@pytest.mark.parametrize(
+    ("image", "source"),
+    [
+        (".#web", FlakeImage(".#web")),
+        ("github:acme/shop?dir=nix#web", FlakeImage("github:acme/shop?dir=nix#web")),
+        ({"nix": {"flake": "./nix#web", "options": {"cores": 2}}}, FlakeImage("./nix#web", {"cores": "2"})),
+        ({"nix": {"expression": "nix/demo", "attr": "a"}}, NixImage("nix/demo", {}, {}, "a")),
+        ({"file": "web.raw"}, FileImage("web.raw")),
+    ],
+)
+def test_an_image_is_named_in_three_ways(image: object, source: object) -> None:
+    """A flake, the usual way to have a NixOS image, would need an expression around it, or the wrong one be deployed."""
+    assert read(image=image).image.source == source
+
+
 @pytest.mark.parametrize("name", ["Pulumi.local.yaml", "Pulumi.prod.yaml", "Pulumi.staging.yaml"])
 def test_the_files_that_we_ship_are_read(name: str) -> None:
     """The commented example would be refused by the program that it documents."""
@@ -83,6 +99,14 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
         ({"sevrice": "web"}, "fleetswap:sevrice is not a setting"),
         ({"capacity": {"mni": 2}}, "fleetswap:capacity.mni is not a setting"),
         ({"image": {}}, "fleetswap:image: give exactly one of `nix` and `file`"),
+        ({"image": {"nix": {}}}, "fleetswap:image: give exactly one of `nix.flake` and `nix.expression`"),
+        (
+            {"image": {"nix": {"flake": ".#a", "expression": "b"}}},
+            "give exactly one of `nix.flake` and `nix.expression`",
+        ),
+        ({"image": {"nix": {"flake": ".#a", "args": {"x": "1"}}}}, "`nix.args` is for `nix.expression` only"),
+        ({"image": "--impure"}, r"fleetswap:image.nix.flake: must match"),
+        ({"image": "images/web.raw"}, "fleetswap:image: images/web.raw is read as a flake: set image.file"),
         ({"image": {"file": "a", "nix": {"expression": "b"}}}, "exactly one"),
         ({"capacity": {"min": 3, "max": 2}}, "fleetswap:capacity.max: 2 is less than min (3)"),
         ({"capacity": {"min": 9}}, "fleetswap:capacity.max: 8 is less than min (9)"),

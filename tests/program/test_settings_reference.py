@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fleetswap.domain.image.source import FlakeImage
 from fleetswap_pulumi.front_settings import OWN
 from fleetswap_pulumi.parse import parse
 from tools.settings_reference import FILES, PAGE, Key, commented, keys, page
@@ -72,6 +73,7 @@ def test_the_examples_are_accepted() -> None:
     """A user would uncomment a line and be refused."""
     values = config(uncommented((ROOT / "Pulumi.prod.yaml").read_text()))
     del values["fleetswap:image"]["file"]  # a fleet has one image
+    flake = values["fleetswap:image"]["nix"].pop("flake")
     region, network = values.pop("aws:region"), values["fleetswap:network"]
     front = values["fleetswap:front"]
     listener = {key: front.pop(key) for key in ("listener_arn", "priorities")}  # instead of an own load balancer
@@ -87,6 +89,7 @@ def test_the_examples_are_accepted() -> None:
         vpc = _without(existing, ids, f"{ids[:-1]}_tags")
         parse(raw({**values, "fleetswap:network": {"vpc": vpc}}), region=region)
     assert parse(raw(values), region=region).rollout.probe_host == "shop.example.com"
+    assert parse(raw({**values, "fleetswap:image": flake}), region=region).image.source == FlakeImage(".#web")
     vpc = {"id": existing["id"], "machine_subnets": existing["machine_subnets"]}
     values |= {"fleetswap:front": shared, "fleetswap:network": {"vpc": vpc}}
     assert parse(raw(values), region=region).front.listener_arn
