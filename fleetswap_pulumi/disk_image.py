@@ -313,4 +313,10 @@ def _source(inputs: Inputs) -> NixSource | FileSource:
         return FileSource(disk, lambda: beside(disk, inputs.identity))
     # Two stacks may ship one release out of one checkout at once.
     link = f"{inputs.stack.replace('/', '.')}.{inputs.region}.{inputs.release}"
-    return NixSource(image, project.root(), link=project.work() / "nix" / link)
+    return NixSource(
+        image,
+        project.root(),
+        link=project.work() / "nix" / link,
+        cache=project.evaluations(),
+        named=inputs.identity,
+    )

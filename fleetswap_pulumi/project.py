@@ -23,3 +23,8 @@ def root() -> Path:
 def work() -> Path:
     """Where this computer keeps what makes the next deployment faster. Losing it only costs time."""
     return root() / ".work"
+
+
+def evaluations() -> Path:
+    """Where evaluations of images are kept."""
+    return work() / "evaluations"

@@ -11,7 +11,7 @@ from fleetswap.domain.release.packages import changes
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image.ship import FileSource
 from fleetswap_pulumi.image_info import said_beside, said_if_built
-from fleetswap_pulumi.project import root
+from fleetswap_pulumi.project import evaluations, root
 from fleetswap_pulumi.settings import ImageSettings, Settings
 
 
@@ -37,7 +37,7 @@ def _image(settings: ImageSettings, ledger: Ledger) -> Image:
         identity = FileSource(root() / source.file).identity()
         beside = {**_said_before(identity, ledger), **said_beside(root() / source.file)}
         return Image(identity, source, info=resolve(beside, asserted), asserted=tuple(asserted))
-    made = NixSource(source, root(), preview=True).evaluate()
+    made = NixSource(source, root(), preview=True, cache=evaluations()).evaluate()
     identity, packages = made.identity, made.packages
     before = ledger.entry(ledger.live).image.packages if ledger.live is not None else {}
     said: Said = {**_said_before(identity, ledger), **said_if_built(Path(identity))}

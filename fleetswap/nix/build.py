@@ -16,7 +16,8 @@ from pathlib import Path
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.nix.errors import build_failure
-from fleetswap.nix.process import end, pairs, start
+from fleetswap.nix.process import end, pairs, start, version
+from fleetswap.nix.remedies import remedy
 
 SAY_EVERY = 2.0
 """Seconds between two progress lines out of a build log, which may have thousands of lines."""
@@ -46,10 +47,10 @@ def realise(
             end(process)
             raise
     if process.returncode != 0:
-        raise FleetswapError(
-            f"nix could not build {image.derivation}: {build_failure(log)}: "
-            f"see `nix-store --read-log {image.derivation}`"
-        )
+        why = build_failure(log)
+        mends = remedy(why, version("nix-store"))
+        log_of = f"see `nix-store --read-log {image.derivation}`"
+        raise FleetswapError(f"nix could not build {image.derivation}: {why}: {mends or log_of}")
     return Path(image.identity)
 
 

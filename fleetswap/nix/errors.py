@@ -18,10 +18,10 @@ from fleetswap.domain.text import one_line, paragraph
 JSON = ["--log-format", "internal-json", "--show-trace"]
 """Of an evaluation: with the trace, since where the user's files come in is only there."""
 
-OWN_ERRORS = ("error: builder for '", "error: hash mismatch in fixed-output derivation '")
+OWN_ERRORS = ("error: builder for '", "error: Cannot build '", "error: hash mismatch in fixed-output derivation '")
 """How nix begins to say that a build failed, and nothing else says."""
 
-AFTER_MESSAGE = ("at ", "… ", "... ", "> ", "last ", "For full logs", "note: ")
+AFTER_MESSAGE = ("at ", "… ", "... ", "> ", "last ", "Last ", "Output paths", "For full logs", "note: ")
 """How lines begin that stand below an error's message and are none of it."""
 
 MESSAGE_CHARS = 1_000

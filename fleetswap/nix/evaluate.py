@@ -9,35 +9,28 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import shlex
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.domain.image.source import FlakeImage, NixImage
-from fleetswap.nix.errors import JSON, Complaint, Place, complaint
-from fleetswap.nix.process import pairs, run, version
-from fleetswap.nix.remedies import NO_BUILD, remedy
+from fleetswap.nix.errors import JSON, complaint
+from fleetswap.nix.failures import failure, listed
+from fleetswap.nix.process import pairs, run
+from fleetswap.nix.remedies import NO_BUILD
 
 HERE = Path(__file__).parent
 
 STORE_PATH = re.compile(r"/.+/[0-9a-df-np-sv-z]{32}-[^/]+")
 """Where an output will be. One whose path follows from its content has a placeholder instead until it is built."""
 
+REGISTERED = re.compile(r"[A-Za-z][\w-]*(/[\w./-]+)?")
+"""A reference that is looked up in nix's registry (flakeref.cc)."""
+
 FLAKES = ["--extra-experimental-features", "nix-command flakes"]
 """What nix 2.4 and later let do without more settings."""
-
-SHOWN = 20
-"""So many names of what there is are shown."""
-
-LINES = 40
-"""So many lines of a message are shown. NixOS's longest are lists of failed assertions."""
-
-IN_STORE = re.compile(r"/nix/store/[0-9a-z]{32}-source/(.+)")
-"""A file of a flake, as nix names it."""
 
 
 def evaluate(image: NixImage | FlakeImage, root: Path, *, preview: bool) -> Evaluation:
@@ -58,20 +51,12 @@ def _of_expression(image: NixImage, root: Path, *, preview: bool) -> Mapping[str
     request = {"file": str(file), "path": _parts(image.attr or ""), "args": image.args}
     asked = ["--eval", "--strict", "--json", "--read-write-mode", str(HERE / "expression.nix")]
     selection = [*(["--attr", image.attr] if image.attr else []), *pairs("--argstr", image.args)]
-    said = _json(
-        name,
-        [
-            "nix-instantiate",
-            *_options(image, preview=preview),
-            *JSON,
-            *asked,
-            "--argstr",
-            "request",
-            json.dumps(request),
-        ],
-        root,
-        by_hand=["nix-instantiate", "--show-trace", name, *selection, *pairs("--option", image.options)],
-    )
+    options = _options(image, preview=preview)
+    done = run(["nix-instantiate", *asked, "--argstr", "request", json.dumps(request), *options, *JSON], folder=root)
+    if done.returncode != 0:
+        by_hand = ["nix-instantiate", "--show-trace", name, *selection, *pairs("--option", image.options)]
+        raise InputError(failure(name, complaint(done.stderr), [root], by_hand))
+    said: Mapping[str, Any] = json.loads(done.stdout)
     stop = said.get("stop")
     if stop is not None:
         raise InputError(f"{name}: {_stop(image.attr or '', stop)}")
@@ -85,70 +70,38 @@ def _of_expression(image: NixImage, root: Path, *, preview: bool) -> Mapping[str
 
 
 def _of_flake(image: FlakeImage, root: Path, *, preview: bool) -> Mapping[str, Any]:
+    reference, _, _ = image.flake.partition("#")
+    if REGISTERED.fullmatch(reference) and (root / reference).is_dir():
+        raise InputError(f"{image.flake} is a name in nix's registry of flakes; for the folder, write ./{image.flake}")
     # Nix's own cache of evaluations would tell a failure only once; and it does not have what is asked here.
     fixed = ["--no-update-lock-file", "--option", "eval-cache", "false"]
+    options = _options(image, preview=preview)
     asked = ["--json", "--apply", (HERE / "image.nix").read_text()]
-    return _json(
-        image.flake,
-        ["nix", *FLAKES, "eval", image.flake, *fixed, *_options(image, preview=preview), *asked, *JSON],
-        root,
-        by_hand=[
-            *("nix", *FLAKES, "build", "--dry-run", "--show-trace", image.flake),
-            *fixed,
-            *pairs("--option", image.options),
-        ],
-    )
 
+    def names(system: str) -> list[str]:
+        these = ["eval", f"{reference}#packages.{system}", "--json", "--apply", "builtins.attrNames"]
+        done = run(["nix", *FLAKES, *these, *fixed, *options], folder=root)
+        return list(json.loads(done.stdout)) if done.returncode == 0 else []
 
-def _options(image: NixImage | FlakeImage, *, preview: bool) -> list[str]:
-    return pairs("--option", {**({NO_BUILD: "false"} if preview else {}), **image.options})
-
-
-def _json(name: str, command: list[str], root: Path, *, by_hand: list[str]) -> Mapping[str, Any]:
-    """What nix answers. `by_hand` is the command that shows a person the whole trace of what failed."""
-    done = run(command, folder=root)
+    done = run(["nix", *FLAKES, "eval", image.flake, *asked, *fixed, *options, *JSON], folder=root)
     if done.returncode != 0:
-        raise InputError(_failure(name, complaint(done.stderr), root, by_hand))
+        by_hand = ["nix", *FLAKES, "build", "--dry-run", "--show-trace", image.flake, *fixed]
+        by_hand += pairs("--option", image.options)
+        folders = _folders(reference, root)
+        raise InputError(failure(image.flake, complaint(done.stderr), folders, by_hand, names))
     said: Mapping[str, Any] = json.loads(done.stdout)
     return said
 
 
-def _failure(name: str, why: Complaint, root: Path, by_hand: list[str]) -> str:
-    """The error: its first line says what, where and why; nix's message follows whole, then what to do about it."""
-    at = _place(why, root)
-    head = f"{name} does not evaluate{f' ({at})' if at else ''}: {why.lines[0]}"
-    left = len(why.lines) - LINES
-    more = [f"  {line}".rstrip() for line in why.lines[1:LINES]] + ([f"  … {left} more lines"] if left > 0 else [])
-    mends = remedy(why.text, version(by_hand[0]))
-    trace = f"`{shlex.join(by_hand)}` shows the trace"
-    if not more:
-        return ": ".join([head.rstrip(":;."), *([mends] if mends else [trace])])
-    return "\n".join([head, *more, *([mends] if mends else []), trace])
+def _folders(reference: str, root: Path) -> list[Path]:
+    """Where the files of a flake may be on this computer: in its folder, and around it in that of its repository."""
+    path = reference.partition("?")[0].removeprefix("path:").removeprefix("git+file:")
+    here = (root / path).resolve()
+    return [root, here, *here.parents[:-1]] if here.is_dir() else [root]
 
 
-def _place(why: Complaint, root: Path) -> str | None:
-    """Where to look: the innermost place in the user's own files, or where nix says, if that is not in this package."""
-    for place in ((why.at,) if why.at else ()) + why.trace:
-        own = _own(place, root)
-        if own is not None:
-            return own
-    return None if why.at is None or Path(why.at.file).parent == HERE else _words(why.at, why.at.file)
-
-
-def _own(place: Place, root: Path) -> str | None:
-    """A place relative to the project, if it is there; nix copies a flake into its store first."""
-    copied = IN_STORE.fullmatch(place.file)
-    if copied is not None:
-        return _words(place, copied[1]) if (root / copied[1]).is_file() else None
-    with suppress(ValueError):
-        inside = Path(place.file).relative_to(root.absolute())
-        if Path(place.file).parent != HERE:
-            return _words(place, str(inside))
-    return None
-
-
-def _words(place: Place, file: str) -> str:
-    return f"{file}:{place.line}:{place.column}"
+def _options(image: NixImage | FlakeImage, *, preview: bool) -> list[str]:
+    return pairs("--option", {**({NO_BUILD: "false"} if preview else {}), **image.options})
 
 
 def _parts(path: str) -> list[str]:
@@ -171,20 +124,15 @@ def _stop(path: str, stop: Mapping[str, Any]) -> str:
     name = stop.get("name")
     match stop["kind"]:
         case "unset":
-            return f"it needs {_names(stop['names'])}: set it in `args` of the image"
+            return f"it needs {listed(stop['names'])}: set it in `args` of the image"
         case "no attribute":
             close = difflib.get_close_matches(str(name), stop["there"], 3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            return f"there is no attribute {name!r} on the path {path!r}{hint} There are: {_names(stop['there'])}"
+            return f"there is no attribute {name!r} on the path {path!r}, but {listed(stop['there'])}{hint}"
         case "no element":
             return f"there is no element {name} on the path {path!r}: the list has {stop['length']}"
         case _:
             return f"{name!r} on the path {path!r} is looked up in a {stop['type']}: correct `attr` of the image"
-
-
-def _names(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return (", ".join(names[:SHOWN]) or "none") + more
 
 
 def _evaluation(name: str, said: Mapping[str, Any]) -> Evaluation:
@@ -218,7 +166,7 @@ def _evaluation(name: str, said: Mapping[str, Any]) -> Evaluation:
 
 def _no_image(said: Mapping[str, Any], there: list[str]) -> str:
     if there:
-        return f"{len(there)} derivations, not one: name the image with its attribute ({_names(there)})"
+        return f"{len(there)} derivations, not one: name the image with its attribute ({listed(there)})"
     if said["nixos"]:
         return (
             "a NixOS configuration, and 0 derivations: add the attribute of its image, as in config.system.build.image"

@@ -20,6 +20,10 @@ _REMEDIES = (
         "this nixpkgs needs a builtin that {nix} does not have: install a newer nix (NixOS 25.11 needs 2.18 or later)",
     ),
     (
+        r"unrecogni[sz]ed flag '--(?:extra-experimental-features|apply|no-update-lock-file)'",
+        "flakes need nix 2.4 or later, and this machine has {nix}: install a newer nix",
+    ),
+    (
         r"lock file changes|lock file .* (?:out of date|outdated)|cannot update unlocked flake input",
         "the flake is not locked, so each evaluation could be of something else: run `nix flake lock` and commit"
         " flake.lock",
@@ -28,11 +32,6 @@ _REMEDIES = (
         rf"because the option '{NO_BUILD}' is disabled",
         f'a preview builds nothing: do without import from derivation, or set {NO_BUILD}: "true" in `options` of the'
         " image",
-    ),
-    (
-        r"is not (?:tracked|under version control)"
-        r"|(?:getting status of|opening file|path) '/nix/store/[^']*-source/\S*'? .*(?:No such file|does not exist)",
-        "of a flake in a Git repository nix sees only the files that Git knows: `git add` the file",
     ),
     (
         r"experimental Nix feature '[^']*' is disabled",

@@ -14,6 +14,7 @@ from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.image.source import FlakeImage, NixImage
 from fleetswap.nix import build
+from fleetswap.nix.cache import Cache, fingerprint
 from fleetswap.nix.closures import derived
 from fleetswap.nix.evaluate import evaluate
 from fleetswap.nix.output import Output, read
@@ -26,15 +27,27 @@ class NixSource:
     """One image. Nix is asked once; what it said is kept."""
 
     def __init__(
-        self, image: NixImage | FlakeImage, folder: Path, *, link: Path | None = None, preview: bool = False
+        self,
+        image: NixImage | FlakeImage,
+        folder: Path,
+        *,
+        link: Path | None = None,
+        preview: bool = False,
+        cache: Path | None = None,
+        named: str | None = None,
     ) -> None:
         """The image's paths are relative to `folder`. `link` keeps what is built from Nix's garbage collector, until it
-        is sent. In a `preview` nothing may be built; see `fleetswap.nix.evaluate`.
+        is sent. In a `preview` nothing may be built; see `fleetswap.nix.evaluate`. `cache` is a folder for evaluations.
+
+        `named` is the store path of the image that is wanted. If its derivation is in the store since it was evaluated,
+        that one is the image, whatever the source has become.
         """
         self._image = image
         self._folder = folder
         self._link = link
         self._preview = preview
+        self._cache = None if cache is None else Cache(cache)
+        self._named = named
         self._evaluation: Evaluation | None = None
         self.output: Output | None = None
         """What `bring` has built."""
@@ -42,8 +55,28 @@ class NixSource:
     def evaluate(self) -> Evaluation:
         """What Nix says of the image; builds nothing. `InputError` if it is not one image."""
         if self._evaluation is None:
-            self._evaluation = evaluate(self._image, self._folder, preview=self._preview)
+            self._evaluation = self._known(self._named) or self._evaluated()
         return self._evaluation
+
+    def _known(self, key: str | None) -> Evaluation | None:
+        return None if self._cache is None or key is None else self._cache.get(key)
+
+    def _evaluated(self) -> Evaluation:
+        """By its source, or by Nix. An expression may read anything, so nothing says whether it is the same."""
+        source = self._fingerprint()
+        found = self._known(source)
+        if found is None:
+            found = evaluate(self._image, self._folder, preview=self._preview)
+            # A file may have changed while Nix read them: then nobody knows of which source this is.
+            unchanged = source is not None and source == self._fingerprint()
+            if self._cache is not None:
+                self._cache.put(source if unchanged and source is not None else found.identity, found)
+        return found
+
+    def _fingerprint(self) -> str | None:
+        if self._cache is None or not isinstance(self._image, FlakeImage):
+            return None
+        return fingerprint(self._image, self._folder)
 
     def identity(self) -> str:
         """The store path that the image will have; builds nothing. `InputError` if it is not one image."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image.evaluation import Evaluation
-from fleetswap.domain.image.source import NixImage
+from fleetswap.domain.image.source import FlakeImage, NixImage
 from fleetswap.nix import build
 from fleetswap.nix.evaluate import evaluate
 
@@ -75,5 +76,57 @@ def expression(tmp_path: Path) -> Write:
         path = tmp_path / "image.nix"
         path.write_text(text)
         return path
+
+    return write
+
+
+FLAKE = """
+{{
+  outputs = {{ self }}: {{
+    packages.x86_64-linux = rec {{
+      web = ({small} {{}}) // {{ packages = {{ a = "1"; }}; registerImage = {{ BootMode = "uefi"; }}; }};
+      both = [ web (web // {{ name = "other"; drvPath = "x"; }}) ];
+      wrong = import ./wrong.nix;
+      listed = builtins.addErrorContext "while looking" (throw (builtins.readFile ./listed.txt));
+      built = import ({small} {{}});
+    }};
+    nixosConfigurations.web.config.system.build.toplevel = 1;
+  }};
+}}
+"""
+
+WriteFlake = Callable[..., FlakeImage]
+
+
+@pytest.fixture(params=["machine", "debian13"])
+def nix(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each nix that there is, by the name of what it comes from: this machine's 2.8, and Debian 13's 2.26."""
+    if request.param == "debian13":
+        run: Path = request.getfixturevalue("debian13")
+        folder = tmp_path / "newer"
+        folder.mkdir()
+        for program in ("nix", "nix-instantiate", "nix-store"):
+            script = folder / program
+            script.write_text(f'#!/bin/sh\nexec {run} {program} "$@"\n')
+            script.chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    return str(request.param)
+
+
+@pytest.fixture
+def flake(tmp_path: Path) -> WriteFlake:
+    """Writes a flake without inputs, and answers with an image of it, which no other test has."""
+
+    def write(attribute: str = "web", text: str | None = None, **files: str) -> FlakeImage:
+        folder = tmp_path / "flake"
+        folder.mkdir(exist_ok=True)
+        (folder / "flake.nix").write_text(
+            FLAKE.format(small=small(f"echo {tmp_path} > $out")) if text is None else text
+        )
+        for name, content in files.items():
+            (folder / name.replace("_", ".")).write_text(content)
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (1_000_000_000, 1_000_000_000))  # which the flake can read
+        return FlakeImage(f"path:{folder}#{attribute}", OPTIONS)
 
     return write

@@ -81,7 +81,7 @@ def test_defaults_are_enough() -> None:
     ],
 )
 def test_an_image_is_named_in_three_ways(image: object, source: object) -> None:
-    """A flake, the usual way to have a NixOS image, would need an expression around it, or the wrong one be deployed."""
+    """A flake, the usual way to a NixOS image, would need an expression around it, or the wrong one be deployed."""
     assert read(image=image).image.source == source
 
 
