@@ -146,7 +146,7 @@ def test_the_disk_keeps_no_system_in_the_store(debian13: Path, tmp_path: Path) -
     expression = tmp_path / "default.nix"
     expression.write_text(f"{system(SIZES + OTHER)}.config.system.build.fleetswapImage")
     options = [word for name, setting in BUILD.items() for word in ("--option", name, setting)]
-    command = [debian13, "nix-build", "--no-out-link", *options, expression]
+    command: list[str | Path] = [debian13, "nix-build", "--no-out-link", *options, expression]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     query = [debian13, "nix-store", "--query", "--references", out]
     assert subprocess.run(query, check=True, capture_output=True, text=True).stdout == ""
