@@ -19,6 +19,9 @@ from fleetswap.nix.errors import build_failure
 from fleetswap.nix.process import end, pairs, start, version
 from fleetswap.nix.remedies import remedy
 
+NEAR_END = 20
+"""So many last lines of a failed build's log are searched for what mends it."""
+
 SAY_EVERY = 2.0
 """Seconds between two progress lines out of a build log, which may have thousands of lines."""
 
@@ -48,7 +51,8 @@ def realise(
             raise
     if process.returncode != 0:
         why = build_failure(log)
-        mends = remedy(why, version("nix-store"))
+        # A builder's own error stands above what its programs say on their way out.
+        mends = remedy(" ".join([why, *log[-NEAR_END:]]), version("nix-store"))
         log_of = f"see `nix-store --read-log {image.derivation}`"
         raise FleetswapError(f"nix could not build {image.derivation}: {why}: {mends or log_of}")
     return Path(image.identity)

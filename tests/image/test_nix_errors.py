@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from fleetswap.nix.errors import reason
+from fleetswap.nix.errors import complaint, reason
+from fleetswap.nix.failures import failure
+from fleetswap.nix.remedies import remedy
 
 
 @pytest.mark.parametrize(
@@ -25,3 +29,33 @@ from fleetswap.nix.errors import reason
 def test_the_reason_is_found_in_what_other_versions_print(stderr: str, expected: str) -> None:
     """With another nix, or a full disk, the message would be a bare "error" or half a sentence."""
     assert reason(stderr) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "Cannot build '/nix/store/x.drv'. Reason: required system or feature not available"
+            " Required system: 'aarch64-linux' with features {} Current system: 'x86_64-linux' with features {kvm}",
+            "this machine builds no aarch64-linux: ",
+        ),
+        ("opening lock file '/nix/var/nix/db/big-lock': Permission denied", "this user may not use nix's store"),
+        ("attribute 'readFileType' missing", "a builtin that nix 2.8.0 does not have"),
+        ("executing SQLite statement: disk is full (in '/nix/var')", "the disk is full"),
+        ("unable to download 'https://x': Couldn't resolve host name (6)", "nix needs the network"),
+        ("undefined variable 'x'", None),
+    ],
+)
+def test_what_mends_it_is_told(said: str, told: str | None) -> None:
+    """The words of a newer nix, or of a computer that is set up otherwise, would be all that the user gets."""
+    mends = remedy(said, "nix 2.8.0")
+    assert mends is None if told is None else mends is not None and told in mends
+
+
+def test_a_message_has_an_end() -> None:
+    """A throw that prints a package set would push everything else off the screen."""
+    why = complaint('@nix {"action":"msg","level":0,"raw_msg":"' + "x" * 5_000 + "\\n - y" * 100 + '"}\n@nix broken')
+    lines = failure("web", why, [Path("/p")], ["nix", "build"]).splitlines()
+    assert len(lines) < 50
+    assert max(map(len, lines)) < 1_100
+    assert lines[-2:] == ["  … and 61 more lines", "`nix build` shows the other 61 lines and the trace."]
