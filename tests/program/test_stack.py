@@ -565,3 +565,23 @@ def test_a_refresh_leaves_the_tags_of_rollouts_alone(first: Program) -> None:
     """A refresh would take a pin for drift, and the next update remove it with its undo."""
     (provider,) = [each for each in first.resources if each.type == "pulumi:providers:aws"]
     assert "fleetswap:pin" in provider.inputs["ignoreTags"]
+
+
+def test_an_image_of_a_flake_is_declared_as_it_is_named(tmp_path: Path) -> None:
+    """The disk image could not be built from its inputs, or an older program would misread the ledger."""
+    (tmp_path / "flake.nix").write_text(
+        '{ outputs = { self }: { web = (derivation { name = "web"; system = "x86_64-linux"; builder = "/bin/sh"; })'
+        ' // { packages = { nginx = "1.28"; }; }; }; }'
+    )
+    flake = f"path:{tmp_path}#web"
+    options = {"substitute": "false", "build-users-group": ""}
+    program = declare(local(image={"nix": {"flake": flake, "options": options}}))
+    (disk,) = program.of("DiskImage")
+    assert disk.inputs["nix"] == {"flake": flake, "options": options}
+    assert disk.inputs["identity"].endswith("-web")
+    ledger = program.outputs["ledger"]
+    assert ledger["version"] == 2
+    assert ledger["entries"][0]["image"]["nix"] == {"flake": flake, "options": options}
+    assert ledger["entries"][0]["image"]["packages"] == {"nginx": "1.28"}
+    again = declare(local(image={"nix": {"flake": flake, "options": options}}), ledger=ledger)
+    assert again.outputs["ledger"]["entries"] == ledger["entries"]
