@@ -59,6 +59,10 @@ bench-upload: setup ## compare the uploader with coldsnap, against one server; A
 bench-deploy: setup ## measure a deploy and a rollback on the local cloud, with a verdict for each goal; about 4 minutes
 	@$(python) -m bench deploy $(ARGS)
 
+.PHONY: bench-image
+bench-image: setup debian13 ## measure NixOS images: blocks that a change moves, build, preview; about 25 minutes, or ARGS=--quick
+	@$(python) -m bench image $(ARGS)
+
 .PHONY: mutants
 mutants: setup ## run mutation tests of the rollout's state machine; ARGS="gate pins": only these modules
 	@$(python) -m tools.mutants $(ARGS)

@@ -1,4 +1,4 @@
-"""`python -m bench upload|deploy`: the command line of the benchmarks. It reads the arguments, decides nothing else."""
+"""`python -m bench upload|deploy|image`: the command line of the benchmarks. It reads the arguments, no more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.cases import cases
 from bench.deploy import deploy
+from bench.image import image, sections
 from bench.stand_in import NoServer
 from bench.upload import Options, Refused, upload
 
@@ -62,6 +63,14 @@ def main() -> int:
     deploys = commands.add_parser("deploy", help="phases of a deploy and of a rollback on the local cloud")
     deploys.add_argument("--json", type=Path, metavar="FILE", help="write all figures to it")
     deploys.set_defaults(run=lambda asked: deploy(WORK / "deploy", asked.json))
+    images = commands.add_parser("image", help="blocks that a change of an image moves, its build, its preview")
+    images.add_argument("--only", action="append", choices=[*sections()], help="only this section; may be given again")
+    images.add_argument("--quick", action="store_true", help="one size, one run, two changes")
+    images.add_argument("--json", type=Path, metavar="FILE", help="write all figures to it")
+    images.add_argument("--work", type=Path, default=WORK, metavar="FOLDER", help="where it may write (.work/bench)")
+    images.set_defaults(
+        run=lambda asked: image(asked.work / "image", asked.json, asked.only or [*sections()], quick=asked.quick)
+    )
     command.set_defaults(run=lambda asked: _upload(asked, names))
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind

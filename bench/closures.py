@@ -46,23 +46,23 @@ def server(mib: int) -> dict[str, Package]:
     base = ["glibc", "openssl"]
     tools = [f"{_word(random)}{n}" for n in range(260)]
     for n, name in enumerate(tools):
-        size = min(48 * MIB, math.exp(random.gauss(13.6, 1.7))) * share + 8 * KIB
+        bulk = min(48 * MIB, math.exp(random.gauss(13.6, 1.7))) * share + 8 * KIB
         # Nearly everything uses openssl, through something or other; a leaf library has few users.
         uses = [*base, *random.sample(tools[: max(1, n // 2)], min(2, n // 2))]
         add(
             name,
             f"{random.randint(0, 9)}.{random.randint(0, 40)}",
-            _files(random, "share", _count(size), size),
+            _files(random, "share", _count(bulk), bulk),
             tuple(uses),
         )
     add("leaf", "1.2.0", _files(random, "lib", 30, 900 * KIB), ("glibc",))
     modules = [f"python3.12-{_word(random)}{n}" for n in range(90)]
     for n, name in enumerate(modules):
-        size = math.exp(random.gauss(12.2, 1.1)) * share + 8 * KIB
+        bulk = math.exp(random.gauss(12.2, 1.1)) * share + 8 * KIB
         add(
             name,
             f"{random.randint(0, 9)}.{n}",
-            _files(random, "lib/python3.12/site-packages", _count(size), size),
+            _files(random, "lib/python3.12/site-packages", _count(bulk), bulk),
             ("openssl",),
         )
     for n in range(8):
@@ -70,7 +70,7 @@ def server(mib: int) -> dict[str, Package]:
     # What NixOS has in scripts, wrappers and configuration files: hundreds of paths of one file.
     for n in range(int(300 * share) + 60):
         add(f"{_word(random)}{n}.conf", "", {"": random.randint(200, 6000)}, (random.choice(tools),))
-    left = mib * MIB - sum(sum(package.files.values()) for package in found.values()) - 8 * MIB
+    left = mib * MIB - sum(map(size, found.values())) - 25 * MIB
     add("linux", "6.12.8", {"bzImage": 12 * MIB, "System.map": 5 * MIB})
     kernel = _files(random, "lib/modules/6.12.8/kernel", int(3200 * share) + 400, max(8 * MIB, left / 3))
     add("linux-modules", "6.12.8", kernel)
@@ -101,6 +101,11 @@ def server(mib: int) -> dict[str, Package]:
         links=12,
     )
     return found
+
+
+def size(package: Package) -> int:
+    """Bytes in its files."""
+    return sum(package.files.values())
 
 
 def changes(before: dict[str, Package]) -> dict[str, dict[str, Package]]:
@@ -152,7 +157,7 @@ def write(packages: dict[str, Package], root: Path, closure: Path) -> None:
             {
                 "path": f"/nix/store/{name}",
                 "narHash": f"sha256:{hashed}",
-                "narSize": sum(package.files.values()),
+                "narSize": size(package),
                 "references": [f"/nix/store/{each}" for each in uses],
             }
         )

@@ -112,17 +112,25 @@ def scan(names: Iterable[str], root: str = "/") -> Tree:
     Raises `Refused` for what a Nix store cannot hold.
     """
     tree = Tree()
-    found: list[tuple[str, int, str, list[File]]] = []
+    found: list[tuple[str, list[File]]] = []
     for name in sorted(set(names)):
         files: list[File] = []
         _walk(tree, f"{STORE}/{name}", os.path.join(root, STORE, name), files)
-        found.append((stem(name), -sum(file.size for file in files), name, files))
-    # Of two paths of one name the larger is the first: their hashes say nothing, and would swap them at any time.
-    counts: dict[str, int] = {}
-    for key, _, _, files in sorted(found, key=lambda each: each[:3]):
-        nth = counts[key] = counts.get(key, 0) + 1
-        tree.paths.append((key if nth == 1 else f"{key}#{nth}", sorted(files, key=lambda file: file.path)))
+        found.append((name, files))
+    tree.paths = key_paths(found)
     return tree
+
+
+def key_paths(found: Iterable[tuple[str, list[File]]]) -> list[tuple[str, list[File]]]:
+    """Give each store path, by its name, the key that it keeps when it is rebuilt, and sort it all."""
+    # Of two paths of one name the larger is the first: their hashes say nothing, and would swap them at any time.
+    order = sorted((stem(name), name[33:], -sum(file.size for file in files), name, files) for name, files in found)
+    counts: dict[str, int] = {}
+    keyed = []
+    for key, *_, files in order:
+        nth = counts[key] = counts.get(key, 0) + 1
+        keyed.append((key if nth == 1 else f"{key}#{nth}", sorted(files, key=lambda file: file.path)))
+    return keyed
 
 
 def _walk(tree: Tree, path: str, source: str, files: list[File]) -> None:
