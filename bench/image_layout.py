@@ -16,7 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from bench import closures
-from bench.image import Goal, Section, say
+from bench.sections import Goal, Section, say
 from bench.upload import Refused
 
 ROOT = Path(__file__).resolve().parent.parent

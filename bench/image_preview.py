@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from bench.deploy import ROOT, Demo
-from bench.image import Goal, Section, say
+from bench.sections import Goal, Section, say
 from bench.upload import Refused
 
 EVALUATION, PREVIEW = 5.0, 15.0

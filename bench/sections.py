@@ -1,0 +1,40 @@
+"""What a benchmark of images says: sections, each a table with goals. It measures nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What was to be reached, what was measured, and whether it is that. None: nothing was measured."""
+
+    text: str
+    figure: str
+    reached: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """As in the other benchmarks."""
+        return {True: "ok", False: "short", None: "fails"}[self.reached]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table, the first row the heads, and its goals."""
+
+    title: str
+    rows: Sequence[Sequence[str]]
+    goals: Sequence[Goal] = ()
+
+
+Measure = Callable[[Path, bool], list[Section]]
+"""Measures in a folder that is empty and goes afterwards; quickly, if the second argument says so."""
+
+
+def say(text: str) -> None:
+    """Progress, for the one who waits."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 (progress of a command-line program)
