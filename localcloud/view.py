@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
+from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.elbv2.ssl_policies import SSL_POLICIES
 
 from localcloud.elbv2 import certificates, targets
@@ -263,7 +264,10 @@ def _root(ec2: Moto, instance: Moto) -> Root | None:
     volume = ec2.volumes.get(device.volume_id) if device is not None else None
     if image is None or volume is None or volume.snapshot_id is None:
         return None
-    uefi = getattr(image, "boot_mode", None) in {"uefi", "uefi-preferred"}
+    mode = getattr(image, "boot_mode", None)
+    # With uefi-preferred, an instance type without UEFI boots as with a BIOS (EC2 user guide, "Boot modes").
+    has_uefi = "uefi" in INSTANCE_TYPES.get(instance.instance_type, {}).get("SupportedBootModes", ["uefi"])
+    uefi = mode == "uefi" or (mode == "uefi-preferred" and has_uefi)
     return Root(volume.snapshot_id, int(volume.size), bool(volume.encrypted), uefi)
 
 

@@ -191,6 +191,9 @@ def _check(ec2: Moto, asked: dict[str, Any]) -> None:
     for key, choices in _CHOICES.items():
         if key in asked and asked[key] not in choices:
             raise EC2ClientError("InvalidParameterValue", f"Value ({asked[key]}) for parameter {key} is invalid.")
+    if asked.get("Architecture") == "arm64" and asked.get("BootMode") == "legacy-bios":
+        raise EC2ClientError("InvalidParameterCombination", "BootMode legacy-bios is not supported for arm64.")
+    # Not with uefi-preferred either, as was tried (flatcar/mantle pull request 582).
     if asked.get("TpmSupport") and asked.get("BootMode") != "uefi":
         raise EC2ClientError("InvalidParameterCombination", "TpmSupport needs BootMode uefi.")
     if asked.get("BootMode", "").startswith("uefi") and asked.get("VirtualizationType") != "hvm":

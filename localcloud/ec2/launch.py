@@ -45,6 +45,13 @@ DEATHS = {
 "InvalidKMSKey.InvalidState"; API reference, StateReason; EC2 user guide, "Troubleshoot instance launch issues", of a
 key that may not be used)."""
 
+_FIRMWARE = {
+    "uefi": ("UEFI", " Only instance types built on the Nitro System support UEFI."),
+    "legacy-bios": ("Legacy BIOS", ""),
+}
+"""A boot mode that only some instance types have, as a refusal calls it; the words for UEFI are EC2's (cloudgoat issue
+247), the others are made like them."""
+
 _AUTO_SCALED = "aws:autoscaling:groupName"  # the tag that Auto Scaling gives its instances
 
 _DIES = "dies"  # an attribute of moto's instance that is ours: when, in monotonic seconds, and the state reason
@@ -53,6 +60,9 @@ _run_instances = InstanceBackend.run_instances
 _create_template = LaunchTemplates.create_launch_template
 _create_version = LaunchTemplates.create_launch_template_version
 _describe_templates = LaunchTemplateBackend.describe_launch_templates
+
+EMULATED = frozenset({"i386", "x86_64"})
+"""Architectures of the machines that `localcloud.compute` starts."""
 
 HOPS = range(1, 65)  # API reference: LaunchTemplateInstanceMetadataOptionsRequest
 _NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")  # API reference: CreateLaunchTemplate
@@ -141,6 +151,7 @@ def run_instances(
     if kwargs.get("is_instance_type_default") and template.get("InstanceType"):
         kwargs |= {"instance_type": template["InstanceType"], "is_instance_type_default": False}
     check_type(kwargs["instance_type"], image)
+    _check_emulator(image)
     profile = _profile(self, kwargs, template)
     spot = (
         template.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
@@ -216,7 +227,9 @@ def check_type(name: str, image: Moto) -> None:
         raise EC2ClientError(
             "InvalidParameterValue",
             f"The architecture '{','.join(architectures)}' of the specified instance type does not match the"
-            f" architecture '{image.architecture}' of the specified AMI.",
+            f" architecture '{image.architecture}' of the specified AMI. Specify an instance type and an AMI that have"
+            " matching architectures, and try again. You can use 'describe-instance-types' or 'describe-images' to"
+            " discover the architecture of the instance type or AMI.",
         )
     if kind["NetworkInfo"].get("EnaSupport") == "required" and not getattr(image, "ena_support", False):
         raise EC2ClientError(
@@ -224,8 +237,27 @@ def check_type(name: str, image: Moto) -> None:
             f"Enhanced networking with the Elastic Network Adapter (ENA) is required for the '{name}' instance type."
             " Ensure that you are using an AMI that is enabled for ENA.",
         )
-    if image.boot_mode == "uefi" and "uefi" not in kind.get("SupportedBootModes", ["legacy-bios", "uefi"]):
-        raise EC2ClientError("Unsupported", f"The instance type '{name}' does not support the boot mode 'uefi'.")
+    if image.boot_mode in _FIRMWARE and image.boot_mode not in kind["SupportedBootModes"]:
+        what, more = _FIRMWARE[image.boot_mode]
+        raise EC2ClientError(
+            "InvalidParameterValue",
+            f"The {name} instance type does not support an AMI with a boot mode of {what}.{more} Specify an instance"
+            f" type that supports {what}, and try again.",
+        )
+    if getattr(image, "tpm_support", None) and kind.get("NitroTpmSupport") != "supported":
+        raise EC2ClientError(
+            "InvalidParameterValue", f"The {name} instance type does not support an AMI with NitroTPM enabled."
+        )
+
+
+def _check_emulator(image: Moto) -> None:
+    """Fail where AWS would not, rather than show an instance that never boots."""
+    if image.architecture not in EMULATED:
+        raise EC2ClientError(
+            "Unsupported",
+            f"This local cloud cannot launch {image.id}: its architecture is {image.architecture}, and machines here"
+            f" are {' or '.join(sorted(EMULATED))}. Deploy it to AWS.",
+        )
 
 
 def _asked(ec2: Moto, kwargs: dict[str, Any], *, spot: bool) -> tuple[str, str, str]:

@@ -89,6 +89,29 @@ def test_an_instance_is_read_with_its_disk_and_its_place(account: Account) -> No
     assert group.target_groups == (account.target_group,)
 
 
+@pytest.mark.parametrize(
+    ("mode", "instance_type", "firmware"),
+    [
+        ("uefi", "t3.micro", "uefi"),
+        ("uefi-preferred", "t3.micro", "uefi"),
+        ("uefi-preferred", "t2.micro", "bios"),
+        ("legacy-bios", "t3.micro", "bios"),
+        ("legacy-bios", "t2.micro", "bios"),
+    ],
+)
+def test_firmware_is_that_of_the_ami_and_of_the_instance_type(
+    clients: Clients, mode: str, instance_type: str, firmware: str
+) -> None:
+    """A disk for a BIOS would be started by UEFI, and never boot here though it does in AWS; or the other way round."""
+    image = clients.image(BootMode=mode)
+    subnet = clients.network().subnets[0]
+    asked: Any = {"ImageId": image, "InstanceType": instance_type, "SubnetId": subnet}
+    clients.ec2.run_instances(MinCount=1, MaxCount=1, **asked)
+    root = only(view.read()).root
+    assert root is not None
+    assert root.uefi == (firmware == "uefi")
+
+
 def test_a_health_check_is_read_as_it_was_set(account: Account) -> None:
     """Targets would be checked at another path, or judged by other thresholds, than in AWS."""
     group = view.read().target_groups[account.target_group]

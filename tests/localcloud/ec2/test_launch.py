@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from localcloud.autoscaling import scaling
 from localcloud.moto_state import LOCK, backend
@@ -108,6 +110,66 @@ def test_a_launch_that_fails_leaves_nothing(
     assert refusal(lambda: call(MinCount=1, MaxCount=1, LaunchTemplate=launch, SubnetId=network.subnets[0])) == code
     assert running(clients) == []
     assert clients.ec2.describe_volumes()["Volumes"] == []
+
+
+ARM: dict[str, Any] = {"Architecture": "arm64"}
+BIOS: dict[str, Any] = {"BootMode": "legacy-bios"}
+TPM: dict[str, Any] = {"TpmSupport": "v2.0"}
+
+
+@pytest.mark.parametrize(
+    ("image", "instance_type", "told"),
+    [
+        (
+            ARM,
+            "t3.micro",
+            "The architecture 'x86_64' of the specified instance type does not match the architecture 'arm",
+        ),
+        (
+            {},
+            "c7g.large",
+            "The architecture 'arm64' of the specified instance type does not match the architecture 'x86",
+        ),
+        ({}, "t2.micro", "The t2.micro instance type does not support an AMI with a boot mode of UEFI. Only instance"),
+        (TPM, "c5.metal", "The c5.metal instance type does not support an AMI with"),
+        (TPM | {"BootMode": "uefi"}, "a1.large", "The architecture 'arm64'"),
+    ],
+)
+def test_a_group_whose_types_cannot_launch_its_ami_is_refused(
+    clients: Clients, image: dict[str, Any], instance_type: str, told: str
+) -> None:
+    """A group that AWS refuses would be made, and machines run that cannot be in AWS."""
+    template, network = clients.template(clients.image(**image), InstanceType=instance_type), clients.network()
+    with pytest.raises(ClientError) as caught:
+        clients.group(template, network)
+    error = caught.value.response["Error"]
+    assert error["Code"] == "ValidationError"
+    assert error["Message"].startswith(f"You must use a valid fully-formed launch template. {told}")
+    launch: Any = {"LaunchTemplateId": template}
+    with pytest.raises(ClientError, match=r"InvalidParameterValue.*" + re.escape(told)):
+        clients.ec2.run_instances(MinCount=1, MaxCount=1, LaunchTemplate=launch, SubnetId=network.subnets[0])
+
+
+def test_an_ami_launches_on_every_type_that_can_boot_it(clients: Clients) -> None:
+    """A good AMI would be refused for what it does not ask for."""
+    subnet = clients.network().subnets[0]
+    for number, (image, kind) in enumerate(
+        [(BIOS, "t2.micro"), (BIOS, "t3.micro"), ({}, "t3.micro"), (TPM, "t3.micro")]
+    ):
+        asked: Any = {"ImageId": clients.image(f"web-{number}", **image), "InstanceType": kind, "SubnetId": subnet}
+        clients.ec2.run_instances(MinCount=1, MaxCount=1, **asked)
+    assert len(running(clients)) == 4
+
+
+def test_a_machine_that_cannot_be_emulated_fails_with_the_reason(clients: Clients) -> None:
+    """An instance for Arm would be shown as running here, and never answer."""
+    clients.group(
+        clients.template(clients.image(**ARM), InstanceType="c7g.large"), clients.network(), DesiredCapacity=1
+    )
+    failed = clients.autoscaling.describe_scaling_activities(AutoScalingGroupName="web")["Activities"][0]
+    assert failed["StatusCode"] == "Failed"
+    assert "its architecture is arm64, and machines here are i386 or x86_64" in failed["StatusMessage"]
+    assert clients.instances() == []
 
 
 def fleet(clients: Clients, **asked: Any) -> list[Any]:
