@@ -119,6 +119,8 @@ in
       "/usr" = {
         device = if verity then "/dev/mapper/usr" else "/dev/disk/by-partlabel/store";
         fsType = "erofs";
+        # It is never written to, and the initrd has no fsck.erofs.
+        noCheck = true;
         # Otherwise systemd-remount-fs fails.
         options = [ "ro" ];
       };

@@ -86,6 +86,7 @@ def test_a_guide_shows_the_settings_of_its_example() -> None:
         "your-own-vpc.md": ["existing-vpc.yaml"],
         "several-services.md": ["two-services/shop.yaml", "two-services/admin.yaml"],
         "database.md": ["database.yaml"],
+        "nixos-image.md": ["nixos.yaml"],
     }
     assert sorted(name for names in shown.values() for name in names) == [
         str(path.relative_to(ROOT / "examples")) for path in EXAMPLES

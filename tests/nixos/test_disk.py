@@ -148,5 +148,5 @@ def test_the_disk_keeps_no_system_in_the_store(debian13: Path, tmp_path: Path) -
     options = [word for name, setting in BUILD.items() for word in ("--option", name, setting)]
     command: list[str | Path] = [debian13, "nix-build", "--no-out-link", *options, expression]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    query = [debian13, "nix-store", "--query", "--references", out]
+    query: list[str | Path] = [debian13, "nix-store", "--query", "--references", out]
     assert subprocess.run(query, check=True, capture_output=True, text=True).stdout == ""

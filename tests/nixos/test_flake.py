@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from fleetswap.domain.image.source import FlakeImage
+from fleetswap.nix.source import NixSource
 from tests.needs import ROOT
-from tests.nixos.evaluate import STUB
+from tests.nixos.evaluate import BUILD, STUB
 
 OURS = f"path:{ROOT}/nix"
+FLAKES = ("--extra-experimental-features", "nix-command flakes")
 SYSTEMS = ("x86_64-linux", "aarch64-linux")
 
 
 def evaluate(nix: Sequence[str], flake: str, *arguments: str, inputs: Sequence[tuple[str, str]] = ()) -> str:
     """What `nix eval` prints of an attribute of a flake. It writes no lock file."""
-    command = [*nix, "nix", "--extra-experimental-features", "nix-command flakes", "eval", "--no-write-lock-file"]
+    command = [*nix, "nix", *FLAKES, "eval", "--no-write-lock-file"]
     for name, url in (("nixpkgs", f"path:{STUB}"), *inputs):
         command += ["--override-input", name, url]
     return subprocess.run([*command, flake, *arguments], check=True, capture_output=True, text=True).stdout
@@ -58,6 +61,20 @@ def test_the_example_builds_on_our_flake(nix: tuple[str, ...], tmp_path: Path) -
     inputs = [("fleetswap", OURS), ("fleetswap/nixpkgs", f"path:{STUB}")]
     drv = evaluate(nix, f"path:{tmp_path}#packages.x86_64-linux.web.drvPath", "--raw", inputs=inputs)
     assert re.fullmatch(r"/nix/store/[a-z0-9]{32}-web\.drv", drv)
+
+
+def test_a_stack_names_the_image_of_the_example(tmp_path: Path) -> None:
+    """`image: .#web` would not find the image, or would need a network for what is on the computer."""
+    text = (ROOT / "nix/example/flake.nix").read_text()
+    text = re.sub(r"github:NixOS/nixpkgs/nixos-[0-9.]+", f"path:{STUB}", text).replace('"path:../"', f'"{OURS}"')
+    (tmp_path / "flake.nix").write_text(text)
+    (tmp_path / "server.nix").write_text((ROOT / "nix/example/server.nix").read_text())
+    subprocess.run(["nix", *FLAKES, "flake", "lock"], check=True, cwd=tmp_path, capture_output=True)
+    said = NixSource(FlakeImage(".#web", BUILD), tmp_path).evaluate()
+    assert re.fullmatch(r"/nix/store/[a-z0-9]{32}-web", said.identity)
+    assert said.register["BootMode"] == "uefi"
+    assert said.packages["nginx"] == "1.28.0"
+    assert said.licences["openssl"] == "Apache-2.0"
 
 
 @pytest.mark.parametrize("name", ["flake.nix", "example/flake.nix"])
