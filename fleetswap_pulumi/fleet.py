@@ -16,18 +16,22 @@ from pulumi.runtime import get_root_resource
 from pulumi.runtime.sync_await import _sync_await
 
 from fleetswap.aws.account import Account
+from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.network import Networks as AwsNetworks
 from fleetswap.aws.rollout.fronts import Fronts as AwsFronts
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
+from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
 from fleetswap.domain.rollout.health import ProbeProtocol
+from fleetswap.workflows.image.read_manifest import manifest_of
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.front_survey import Fronts, approach
 from fleetswap_pulumi.ground import Networks, survey
 from fleetswap_pulumi.network import Network, NetworkArgs
+from fleetswap_pulumi.package_changes import Manifests, tell
 from fleetswap_pulumi.place import Whereabouts, check_offers, place
 from fleetswap_pulumi.release import Release, ReleaseArgs, Tuning
 from fleetswap_pulumi.rollout import Rollout, RolloutArgs
@@ -53,14 +57,15 @@ def deploy(
     whereabouts: Whereabouts | None = None,
     networks: Networks | None = None,
     fronts: Fronts | None = None,
+    manifests: Manifests | None = None,
 ) -> Fleet:
     """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds`, `ledger` and
     `preview`, the secret header of each running release.
 
     The ledger is what the next update reads to know what there is. `whereabouts` is asked where the credentials lead
-    to, `networks` about an existing VPC and endpoints, and `fronts` about an existing listener and hosted zones: AWS
-    (or the local cloud) if they are not given. Raises `InputError` before the first resource if something asked for is
-    wrong.
+    to, `networks` about an existing VPC and endpoints, `fronts` about an existing listener and hosted zones, and
+    `manifests` what the live image contains: AWS (or the local cloud) if they are not given. Raises `InputError` before
+    the first resource if something asked for is wrong.
     """
     before = read_outputs()
     read = from_plain(before.get("ledger"))
@@ -68,7 +73,7 @@ def deploy(
     account = whereabouts or Account(cloud)
     here = place(read, settings, account)
     ledger = here.ledger.behind(settings.front.listener_arn or ("internal" if settings.front.internal else ""))
-    wanted = wanted_entry(settings, ledger)
+    wanted = wanted_entry(settings, ledger, manifests or _manifests(cloud, settings.stack))
     ground = survey(settings, here, networks or AwsNetworks(cloud, settings.stack), wanted.release)
     ours = {tags.STACK: settings.stack, tags.SERVICE: settings.service}
     way_in = approach(settings, here.identity.account, fronts or AwsFronts(cloud, ours))
@@ -81,6 +86,7 @@ def deploy(
         kept_images=settings.retention.images,
         max_size=settings.capacity.max,
     )
+    tell(wanted, ledger)
     context = Context(
         stack=settings.stack,
         service=settings.service,
@@ -182,6 +188,15 @@ def deploy(
     headers = {name: release.preview for name, release in releases.items() if release.preview is not None}
     pulumi.export("preview", _secret(pulumi.Output.all(**headers), before.get("preview")))
     return Fleet(front.url, network, front, releases, rollout)
+
+
+def _manifests(cloud: Cloud, stack: str) -> Manifests:
+    """The manifests of the stack's images, out of their snapshots. What cannot be read is a warning."""
+
+    def read(identity: str) -> Manifest | None:
+        return manifest_of(DirectSnapshots(*cloud.ebs_and_ec2(1)), stack, identity, pulumi.log.warn)
+
+    return read
 
 
 def _export(

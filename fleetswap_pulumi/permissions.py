@@ -1,6 +1,7 @@
 """What of a stack's settings decides its permissions, for `fleetswap permissions`.
 
-It is the only module of the library that the commands import, so it has what reads the settings, too.
+It is the only module of the library that the commands import, so it also has what reads the settings: `fleetswap diff`
+needs that too.
 """
 
 from __future__ import annotations

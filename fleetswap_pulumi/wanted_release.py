@@ -2,49 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import pulumi
+
+from fleetswap.domain.closure.derivation import UnknownDerivation
+from fleetswap.domain.closure.known import Known
+from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.domain.image.info import Said, known, of_builder, of_register, resolve
 from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, release_id
-from fleetswap.domain.release.packages import changes
+from fleetswap.nix.closures import of_disk, of_evaluation
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image.ship import FileSource
 from fleetswap_pulumi.image_info import said_beside, said_if_built
+from fleetswap_pulumi.package_changes import Manifests, changes_since
 from fleetswap_pulumi.project import evaluations, root
 from fleetswap_pulumi.settings import ImageSettings, Settings
 
 
-def wanted_entry(settings: Settings, ledger: Ledger) -> Entry:
+def wanted_entry(settings: Settings, ledger: Ledger, manifests: Manifests) -> Entry:
     """The entry of the wanted release.
 
     A release named in the settings is taken from the ledger as it is. An image is named without building it: Nix says
-    its store path; a file is read, hashed, and refused if it is not a disk.
+    its store path; a file is read, hashed, and refused if it is not a disk. Of a release that the ledger does not have,
+    the entry says what it changes since the live one (`fleetswap_pulumi.package_changes`).
     """
     if settings.release is not None:
         return ledger.entry(settings.release)
-    image = _image(settings.image, ledger)
+    image, contents = _image(settings.image, ledger)
     types = settings.machine.types_for(image.info.architecture)
     machine = Machine(**{**settings.machine.model_dump(), "instance_types": types}, path=settings.iam.path)
     health = HealthCheck(**settings.health.model_dump(exclude={"drain", "grace"}))
     release = release_id(settings.service, image.identity, machine, health, image.info)
+    if all(entry.release != release for entry in ledger.entries):
+        live = None if ledger.live is None else ledger.entry(ledger.live)
+        image = replace(image, changes=changes_since(live, contents(), manifests, settings.service))
     return Entry(release, image, machine, health, max_size=settings.capacity.max)
 
 
-def _image(settings: ImageSettings, ledger: Ledger) -> Image:
+def _image(settings: ImageSettings, ledger: Ledger) -> tuple[Image, Callable[[], Known]]:
+    """The image, and how to find out what it contains."""
     source, asserted = settings.source, settings.asserted
+    packages: Mapping[str, str] = {}
+    contents: Callable[[], Known]
     if isinstance(source, FileImage):
-        identity = FileSource(root() / source.file).identity()
-        beside = {**_said_before(identity, ledger), **said_beside(root() / source.file)}
-        return Image(identity, source, info=resolve(beside, asserted), asserted=tuple(asserted))
-    made = NixSource(source, root(), preview=True, cache=evaluations()).evaluate()
-    identity, packages = made.identity, made.packages
-    before = ledger.entry(ledger.live).image.packages if ledger.live is not None else {}
-    said: Said = {**_said_before(identity, ledger), **said_if_built(Path(identity))}
-    if made.register:
-        said = of_register(made.register, "the image's derivation")
-    info = resolve(said, asserted, of_builder(made.system))
-    return Image(identity, source, packages, tuple(changes(before, packages)), info, tuple(asserted))
+        disk = root() / source.file
+        identity = FileSource(disk).identity()
+        said: Said = {**_said_before(identity, ledger), **said_beside(disk)}
+        info, contents = resolve(said, asserted), partial(of_disk, disk)
+    else:
+        made = NixSource(source, root(), preview=True, cache=evaluations()).evaluate()
+        identity, packages = made.identity, made.packages
+        said = {**_said_before(identity, ledger), **said_if_built(Path(identity))}
+        if made.register:
+            said = of_register(made.register, "the image's derivation")
+        info, contents = resolve(said, asserted, of_builder(made.system)), partial(_evaluated, made)
+    return Image(identity, source, packages, info=info, asserted=tuple(asserted)), contents
+
+
+def _evaluated(made: Evaluation) -> Known:
+    try:
+        return of_evaluation(made)
+    except UnknownDerivation as error:
+        pulumi.log.warn(f"the package changes are not known: {error}")
+        return Known(packages=made.packages)
 
 
 def _said_before(identity: str, ledger: Ledger) -> Said:

@@ -54,6 +54,7 @@ COMMANDS = {
     "status": Listed(
         "service", FLEET, "Show the releases of a service, where its traffic goes, and what AWS is scheduled to do."
     ),
+    "diff": Listed("diff", FLEET, "Show which packages change from a release to another one, or to an image."),
     "abort": Listed("service", FLEET, "Abort the running rollout of a service, on whatever computer it runs."),
     "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
     "why": Listed(

@@ -1,26 +1,49 @@
-"""Closures out of the store of this machine."""
+"""Closures out of the store of this machine, and what is known of an image by them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from fleetswap.domain.closure.exact import from_file
+from fleetswap.domain.closure.exact import exact, from_file, registered
+from fleetswap.domain.closure.known import Known
 from fleetswap.domain.closure.model import Closure
 from fleetswap.domain.closure.runtime import derive
+from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.domain.image.manifest import Manifest
 from fleetswap.nix.output import read
+from fleetswap.nix.process import run
 
 
 def derived(derivation: str) -> Closure:
     """What the image of a derivation will need at run time; see `fleetswap.domain.closure.runtime`.
 
-    The files are read where Nix has written them, so no version of Nix matters, and nothing is built. `InputError` if
-    one cannot be read: it was garbage-collected, or the store is not on this machine.
+    The files are read where Nix has written them, so no version of Nix matters, and nothing is built.
+    `UnknownDerivation` if one cannot be read: it was garbage-collected, or the store is not on this machine.
     """
     return derive(derivation, lambda path: Path(path).read_bytes())
 
 
-def beside(disk: Path, identity: str) -> Manifest | None:
-    """The manifest of a disk in a file, if `nix-support` beside it has its closure. `InputError` if that is damaged."""
+def in_store(root: str) -> Closure | None:
+    """The exact closure of a store path, or None if it is not in the store. Nix is asked twice, and builds nothing."""
+    found = run(["nix-store", "--query", "--requisites", root])
+    if found.returncode != 0:
+        return None
+    dump = run(["nix-store", "--dump-db", *found.stdout.split()])
+    return exact(root, registered(dump.stdout), {}) if dump.returncode == 0 else None
+
+
+def of_evaluation(made: Evaluation) -> Known:
+    """What is known of an image that may not be built. `UnknownDerivation` if its derivations cannot be read."""
+    return Known(derived=derived(made.derivation), packages=made.packages)
+
+
+def of_disk(disk: Path) -> Known:
+    """What `nix-support` beside a disk in a file says of it, if that is there. `InputError` if it is damaged."""
     stated = read(disk).closure
-    return None if stated is None else Manifest(identity, from_file(stated))
+    return Known(exact=None if stated is None else from_file(stated))
+
+
+def beside(disk: Path, identity: str) -> Manifest | None:
+    """The same as a manifest, or None if nothing is said of it."""
+    stated = of_disk(disk).exact
+    return None if stated is None else Manifest(identity, stated)

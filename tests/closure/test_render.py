@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 from fleetswap.domain.closure.changes import Changes, Names, Package, Source, compare, of_packages
 from fleetswap.domain.closure.render import MAY_BE, lines, markdown, plain
@@ -141,3 +142,13 @@ def test_json_has_a_fixed_form() -> None:
         "rebuilt": {"packages": ["curl", "git"], "because": ["openssl"]},
         "size": {"before": 400_000_000, "after": 340_000_000},
     }
+
+
+def test_the_page_shows_what_is_printed(nixos: Derived) -> None:
+    """The documentation would show lines that the command does not print."""
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/cli.md").read_text()
+    after = nixos(web="1.5.0", openssl="3.6.1", kernel="6.12.60", extra="1.8.1", worker="off", environment="PORT=1")
+    changes = compare(nixos(), after)
+    text = "\n".join(["web-7f3a1b2c → .#web", *(f"  {line}" for line in lines(changes, "web"))])
+    assert f"```\n{text}\n```" in page
+    assert f"````markdown\n{markdown(changes, 'web-7f3a1b2c', '.#web', 'web')}````" in page

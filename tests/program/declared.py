@@ -15,6 +15,7 @@ from pulumi.runtime.mocks import test as with_pulumi
 from pulumi.runtime.stack import Stack
 
 from fleetswap.domain.image.evaluation import Evaluation
+from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.image.source import FlakeImage, NixImage
 from fleetswap.domain.network.endpoints import Service
 from fleetswap.domain.network.existing import Vpc
@@ -200,12 +201,14 @@ def declare(
     credentials: Credentials | None = None,
     around: Around | None = None,
     fronts: Doors | None = None,
+    manifests: Mapping[str, Manifest | None] | None = None,
     serving: str | None = "",
     left: str = "",
 ) -> Program:
     """Run the program with these settings; `ledger`, or all of `outputs`, is what the stack's last update left.
 
-    `serving` is what the rollout says has the traffic afterwards: what was asked for, if not given.
+    `serving` is what the rollout says has the traffic afterwards: what was asked for, if not given. `manifests` are in
+    the snapshots, by identity; no other may be asked for.
     """
     read = outputs if outputs is not None else {} if ledger is None else {"ledger": ledger}
     recorder = _Recorder(read, stack_name, serving, left)
@@ -220,7 +223,11 @@ def declare(
     def program() -> pulumi.Output[Any]:
         pulumi.runtime.register_stack_transformation(remember)
         deploy(
-            parse(values, region=region, aws=aws), credentials or Credentials(), around or Around(), fronts or Doors()
+            parse(values, region=region, aws=aws),
+            credentials or Credentials(),
+            around or Around(),
+            fronts or Doors(),
+            (manifests or {}).__getitem__,
         )
         root = pulumi.runtime.get_root_resource()
         assert isinstance(root, Stack)

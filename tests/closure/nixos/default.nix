@@ -9,6 +9,7 @@
   webSource ? "one",
   environment ? "PORT=8080",
   extra ? "",
+  many ? "0",
   worker ? "yes",
   gcc ? "14.3.0",
   label ? "25.11.20251101",
@@ -137,7 +138,9 @@ let
     name = "system-path";
     __structuredAttrs = true;
     chosenOutputs = map (paths: { inherit paths; priority = 5; }) (
-      [ [ "${curl}" "${glibc.bin}" ] [ "${bash}" ] ] ++ (if extra == "" then [ ] else [ [ "${package "jq" extra { }}" ] ])
+      [ [ "${curl}" "${glibc.bin}" ] [ "${bash}" ] ]
+      ++ (if extra == "" then [ ] else [ [ "${package "jq" extra { }}" ] ])
+      ++ builtins.genList (number: [ "${package "more${toString number}" "1.0" { }}" ]) (builtins.fromJSON many)
     );
     pathsToLink = [ "/bin" ];
   };
