@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # each command needs one of these
     from fleetswap.domain.boot.health import Check
     from fleetswap.domain.boot.machine import Hardware
+    from fleetswap.domain.image.cost import Estimate
     from fleetswap.workflows.boot_test import Passed
     from fleetswap.workflows.image.download import Downloaded
     from fleetswap.workflows.image.request import UploadRequest
@@ -55,6 +56,22 @@ def of_boot_test(file: Path, kind: str, size: int, hardware: Hardware, check: Ch
         "port": check.port,
         "path": check.path,
         "seconds": passed.seconds,
+    }
+
+
+def of_plan(file: Path, region: str, planned: Estimate) -> Result:
+    """For `fleetswap upload --dry-run`."""
+    return {
+        "file": str(file),
+        "region": region,
+        "blocks": planned.blocks,
+        "blocks_sent": planned.blocks_sent,
+        "bytes_sent": planned.bytes_sent,
+        "seconds": planned.seconds,
+        "parent": planned.parent,
+        "adopted": planned.adopted,
+        "request_dollars": planned.request_dollars,
+        "month_dollars": planned.month_dollars,
     }
 
 

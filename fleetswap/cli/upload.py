@@ -16,10 +16,14 @@ from fleetswap.cli.display import Display, cost, print_json, print_result
 from fleetswap.cli.way import of_stack
 from fleetswap.domain.boot.health import Check
 from fleetswap.domain.boot.machine import Hardware
+from fleetswap.domain.image.cost import Estimate
 from fleetswap.domain.image.info import DEFAULT
+from fleetswap.domain.image.manifest import encode
 from fleetswap.domain.text import counted
+from fleetswap.nix.closures import beside
 from fleetswap.qemu import programs
 from fleetswap.workflows.boot_test import SECONDS
+from fleetswap.workflows.image.estimate import estimate
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.request import AUTO, NONE, SAMPLES, UploadRequest
 from fleetswap.workflows.image.send import CONNECTIONS
@@ -130,6 +134,13 @@ def upload(
             help="Where an interrupted upload records what the next run needs to resume it.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only show how many blocks would be sent, how long that takes at the quota, and its price.",
+        ),
+    ] = False,
     region: options.Region = None,
     profile: options.Profile = None,
     endpoint_url: options.EndpointUrl = None,
@@ -140,8 +151,10 @@ def upload(
 
     FILE is a raw disk, a fixed or dynamic VHD, or a qcow2 image. Only the blocks that the parent does not have are
     sent. It is safe to run the command again: it adopts a completed snapshot of the same image, and resumes an
-    interrupted upload.
+    interrupted upload. With --dry-run, nothing is sent or created, and the number of blocks is printed.
     """
+    if dry_run:
+        options.refuse(context, "fleetswap upload --dry-run", {"boot_test", "journal", "samples", "description", "tag"})
     if no_parent:
         options.refuse(context, "fleetswap upload --no-parent", {"parent", "trust_stack", "samples"})
     if parent is not None:
@@ -176,6 +189,13 @@ def upload(
         if identity is None:
             display.say(f"computing the identity of {file.name} (--identity skips this)")
             request = replace(request, identity=identify(file, data=data))
+        contains = beside(file, request.identity)
+        request = replace(request, manifest=b"" if contains is None else encode(contains))
+        planned = estimate(file, request, joined.port, display.say) if dry_run else None
+        if planned is not None:
+            display.say(f"{file.name}: {planned}")
+            _print_plan(file, planned, joined.region, as_json=as_json)
+            return
         shipped = ship(
             request,
             file,
@@ -194,6 +214,13 @@ def upload(
         print_json(results.of_upload(file, image.format, image.size, request, joined.region, uploaded))
     else:
         print_result(uploaded.snapshot_id)
+
+
+def _print_plan(file: Path, planned: Estimate, region: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(results.of_plan(file, region, planned))
+    else:
+        print_result(str(planned.blocks_sent))
 
 
 def _summary(file: Path, uploaded: Uploaded) -> str:

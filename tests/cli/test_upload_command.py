@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -306,3 +307,42 @@ def test_what_could_not_be_cleaned_up_is_named_after_an_interrupt(
 def test_versions_of_an_image_are_of_one_lineage(name: str, wanted: str) -> None:
     """Each version would be sent whole, or images that have nothing in common be each other's parents."""
     assert lineage(Path("folder-1.0") / name) == wanted
+
+
+def test_a_dry_run_says_what_the_upload_then_sends_and_creates_nothing(cli: Cli, local: Local, image: Path) -> None:
+    """Nobody could see what an image would move before it is moved; or asking would start a snapshot."""
+    options = ("--stack", "dry", "--lineage", "dry")
+    planned = cli("upload", image, *options, "--dry-run", "--json", "--quiet").result
+    assert local.snapshots(stack="dry") == []
+    assert (planned["blocks"], planned["blocks_sent"], planned["parent"], planned["adopted"]) == (9, 10, None, None)
+    assert (planned["seconds"], planned["bytes_sent"]) == (0.01, 10 * BLOCK)
+    assert planned["request_dollars"] == pytest.approx(10 * 0.006 / 1000)
+    first = cli("upload", image, *options, "--json").result
+    changed = image.with_name("web-1.1.raw")
+    changed.write_bytes(CONTENT[: 4 * BLOCK] + b"new" + CONTENT[4 * BLOCK + 3 :])
+    ran = cli("upload", changed, *options, "--dry-run")
+    assert (ran.status, ran.out) == (0, "2\n")
+    assert (
+        f"web-1.1.raw: 2 blocks to send (the image has 9; the others are in {first['snapshot_id']}): 1 MiB" in ran.err
+    )
+    assert cli("upload", changed, *options, "--json").result["blocks_sent"] == 2
+    refused = cli("upload", changed, "--dry-run", "--tag", "a=b")
+    assert refused.error == "`fleetswap upload --dry-run` does not take --tag (see `fleetswap upload --help`)"
+
+
+def test_a_file_with_its_closure_beside_it_has_a_manifest(cli: Cli, local: Local, image: Path) -> None:
+    """What CI builds and uploads would have no manifest, and a damaged closure be shipped as none."""
+    support = image.parent / "nix-support"
+    support.mkdir()
+    root = "/nix/store/0c1a2b3d4f5g6h7i8j9k0l1m2n3p4q5r-nixos-system-web-25.11"
+    paths = [{"path": root, "narHash": "sha256:x", "narSize": 1, "references": []}]
+    (support / "closure.json").write_text(json.dumps({"version": 1, "root": root, "paths": paths}))
+    made = cli("upload", image, "--stack", "beside", "--json").result
+    assert (made["blocks"], made["blocks_sent"]) == (9, 11)
+    checked = cli("verify", made["snapshot_id"], image, "--json").result
+    assert (checked["matches"], checked["manifest"]) == (True, True)
+    (support / "closure.json").write_text("{}")
+    damaged = cli("upload", image, "--stack", "damaged")
+    assert damaged.status == 2
+    assert "closure.json cannot be read" in damaged.error
+    assert local.snapshots(stack="damaged") == []

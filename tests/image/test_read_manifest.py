@@ -278,3 +278,13 @@ def test_the_token_without_a_manifest_is_the_one_of_older_versions() -> None:
     token = UploadRequest(**asked).start(1, None, "0").token
     assert token == "7caa645c6b34e45dbb5067b91628778ca1e8580060d6cfec93c80b12a588ce35"
     assert UploadRequest(**asked, manifest=b"x").start(1, None, "0").token != token
+
+
+def test_as_many_tags_as_before_fit(disk: Path) -> None:
+    """A command that was accepted before there were manifests would be refused."""
+    port = FakeSnapshots()
+    uploaded = sent(port, disk, tags={f"k{number}": "v" for number in range(45)})
+    about = port.held[uploaded.snapshot_id].about
+    assert len(about.tags) == 50
+    assert "fleetswap:manifest" not in about.tags
+    assert found(port) == (WHOLE, [])

@@ -143,7 +143,7 @@ class Acquisition:
         return Target(now.snapshot_id, parent, shared=True, absent_until=self._clock.now() + VISIBLE_SECONDS)
 
     def _start(self) -> Snapshot | Target:
-        parent, refused = self._choose(), None
+        parent, refused = self._search.chosen(self._request, self._say), None
         # Another run of this request may have finished since it was looked for: then its snapshot is the best parent.
         if parent is not None and self._is_the_image(parent):
             return parent.snapshot
@@ -167,13 +167,6 @@ class Acquisition:
             if (begun := self._look(started, parent)) is not None:
                 return begun
             self._generation += 1
-
-    def _choose(self) -> Parent | None:
-        if self._request.parent == NONE:
-            return None
-        if self._request.parent != AUTO:
-            return self._search.asked_for(self._request.parent)
-        return self._search.newest(self._request.lineage, self._say) if self._request.lineage else None
 
     def _serves(self, finished: Snapshot) -> bool:
         """Whether what EBS answers this request's own token with is still of use: the token says what it holds."""

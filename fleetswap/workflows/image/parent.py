@@ -23,6 +23,7 @@ from fleetswap.domain.tags import LINEAGE, STACK
 from fleetswap.workflows.image.block_list import listing, read_map
 from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.ports import Snapshots
+from fleetswap.workflows.image.request import AUTO, NONE, UploadRequest
 from fleetswap.workflows.retry import GaveUp, Patience
 
 TRIES = 8
@@ -101,6 +102,14 @@ class Search:
         else:
             say(f"sending every block: {reasons[0]}")
         return None
+
+    def chosen(self, request: UploadRequest, say: Callable[[str], None]) -> Parent | None:
+        """The parent that a request asks for: the one it names, none, or the newest of its lineage."""
+        if request.parent == NONE:
+            return None
+        if request.parent != AUTO:
+            return self.asked_for(request.parent)
+        return self.newest(request.lineage, say) if request.lineage else None
 
     def own(self, snapshot_id: str) -> Parent:
         """The snapshot as a parent that nobody has named: as `named`, and it must be of one of the stacks."""

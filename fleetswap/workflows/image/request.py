@@ -88,8 +88,7 @@ class UploadRequest:
             raise InputError(
                 f"the description has {len(self.description)} characters, but at most {DESCRIPTION_CHARS} are allowed"
             )
-        ours = {tags.PARENT: "", tags.UPLOAD: "", tags.LINEAGE: self.lineage, tags.MANIFEST: ""}
-        carried = {**self.tags, **self.own_tags, **ours}
+        carried = {**self.tags, **self.own_tags, tags.PARENT: "", tags.UPLOAD: "", tags.LINEAGE: self.lineage}
         if len(carried) > MOST_TAGS:
             raise InputError(
                 f"a snapshot has {MOST_TAGS} tags at most, {len(carried) - len(self.tags)} of them ours, and"
@@ -133,11 +132,14 @@ class UploadRequest:
         marked = dict(self.tags) | self.own_tags | {tags.PARENT: parent or NONE}
         if self.lineage:
             marked[tags.LINEAGE] = self.lineage
-        if self.manifest:
+        # Who gives as many tags as there may be besides ours of before goes without: then an upload starts over.
+        if self.manifest and len({*marked, tags.UPLOAD, tags.MANIFEST}) <= MOST_TAGS:
             marked[tags.MANIFEST] = self.manifest_tag
         encrypted = self.encrypted and parent is None
         kms_key = self.kms_key if encrypted else None
-        # `sparse` is not sent, but two runs that differ in it must not share a snapshot.
+        # These are not sent, or not always, but two runs that differ in them must not share a snapshot.
         said = [volume_gib, sorted(marked.items()), self.description, encrypted, kms_key, parent, PENDING_MINUTES]
-        token = hashlib.sha256(json.dumps([*said, self.sparse, generation]).encode()).hexdigest()
+        token = hashlib.sha256(
+            json.dumps([*said, *([self.manifest_tag] if self.manifest else []), self.sparse, generation]).encode()
+        ).hexdigest()
         return Start(token, volume_gib, marked, self.description, encrypted, kms_key, parent)
