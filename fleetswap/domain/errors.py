@@ -9,7 +9,8 @@
         ├── NotFound          the resource does not exist: not yet, or no longer
         └── Invalid           the request is not valid for its resource
 
-A message is one line: what failed, the IDs that matter, the remedy. It never contains a secret.
+A message is one line: what failed, the IDs that matter, the remedy. It never contains a secret. That of an evaluation
+which failed has nix's own message, which may be a list, below its first line.
 """
 
 from __future__ import annotations
