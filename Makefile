@@ -60,7 +60,7 @@ bench-deploy: setup ## measure a deploy and a rollback on the local cloud, with 
 	@$(python) -m bench deploy $(ARGS)
 
 .PHONY: bench-image
-bench-image: setup debian13 ## measure NixOS images: blocks that a change moves, build, preview; about 25 minutes, or ARGS=--quick
+bench-image: setup debian13 ## measure NixOS images: blocks that a change moves, build, preview, deploy; about 30 minutes, or ARGS=--quick
 	@$(python) -m bench image $(ARGS)
 
 .PHONY: mutants

@@ -33,6 +33,7 @@ CIDR = "10.76.0.0/16"
 
 HOLD = 20
 WEIGHTS = (10, 25, 50)
+CANARY = [{"weight": weight, "hold": HOLD} for weight in WEIGHTS]
 LOOK_EVERY = 0.2
 """Seconds between two looks. Each costs the local cloud some milliseconds, which the deploy must not be slowed by."""
 
@@ -124,20 +125,25 @@ class Watch:
 
 
 class Demo:
-    """The demo's stack, driven by the verbs of the Makefile."""
+    """The demo's stack, or that of another expression, driven by the verbs of the Makefile."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, expression: str = "nix/demo", strategy: object = CANARY, grace: int | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         config = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]
         config["fleetswap:front"] = {"port": LISTENER_PORT}
         config["fleetswap:network"] = {"cidr": CIDR}
         config["fleetswap:rollout"] |= {
-            "strategy": [{"weight": weight, "hold": HOLD} for weight in WEIGHTS],
+            "strategy": strategy,
             # Holds and nothing else: how long the figures of requests are waited for is CloudWatch's, not ours.
             "errors": None,
             "bake": 0,
             "deadline": 300,
         }
+        config["fleetswap:image"]["nix"]["expression"] = expression
+        if grace is not None:
+            config["fleetswap:health"]["grace"] = grace
         settings = folder / "settings.yaml"
         settings.write_text(yaml.safe_dump({"config": config}))
         self._env = os.environ | {
@@ -167,8 +173,8 @@ class Demo:
             status, said = self.run(verb, version=version)
             total = time.monotonic() - started
         problem = "" if status == 0 else f"`make {verb}` exited with status {status}: {_error(said)}"
-        rollout = phases.phases_of(said)
-        return Timeline(name, total, holds=holds, rollout=rollout, problem=problem, **watch.moments)
+        rollout, sent = phases.phases_of(said), phases.sent_of(said)
+        return Timeline(name, total, holds=holds, rollout=rollout, problem=problem, sent=sent, **watch.moments)
 
 
 def deploy(folder: Path, report: Path | None) -> None:

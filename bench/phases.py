@@ -41,6 +41,8 @@ class Timeline:
     """What the strategy says."""
     rollout: Mapping[str, float] = field(default_factory=dict)
     problem: str = ""
+    sent: str = ""
+    """How many blocks were sent, of how many; empty if the image was in the account."""
 
     @property
     def launch_to_first_healthy(self) -> float | None:
@@ -115,3 +117,9 @@ def phases_of(said: str) -> dict[str, float]:
     """The phases that an update's last line tells (`tools.local.stack.summary`); empty if it tells none."""
     line = re.search(r"^\((.*the last rollout: .*)\)$", said, flags=re.MULTILINE)
     return {name: float(seconds) for name, seconds in re.findall(r"(\w+) ([\d.]+) s", line[1] if line else "")}
+
+
+def sent_of(said: str) -> str:
+    """How many blocks an update says that it sent, of how many; empty if it sent none."""
+    found = re.search(r"is complete: ([\d,]+) blocks?, ([\d,]+) sent", said)
+    return f"{found[2]} of {found[1]}" if found else ""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.phases import Goal, Timeline, goals, phases_of
+from bench.phases import Goal, Timeline, goals, phases_of, sent_of
 
 DEPLOY = Timeline(
     "canary", 80.0, launched=6.0, first_healthy=15.0, all_healthy=16.0, shifted=20.0, arrived=75.0, holds=60.0
@@ -40,6 +40,13 @@ def test_the_phases_are_read_out_of_the_summary() -> None:
     said = "http://x is served by web-1\n(its image: build 0.8 s; the last rollout: gate 13 s, shift 2.6 s)\n"
     assert phases_of(said) == {"build": 0.8, "gate": 13.0, "shift": 2.6}
     assert phases_of("error: no\n") == {}
+
+
+def test_the_blocks_are_read_out_of_what_an_update_says() -> None:
+    """A change that moves a whole image would be shown as one that moves nothing."""
+    assert sent_of("snapshot snap-1 is complete: 1,388 blocks, 7 sent, including the block map\n") == "7 of 1,388"
+    assert sent_of("snapshot snap-1 is complete: 1 block, 1 sent, including the block map\n") == "1 of 1"
+    assert sent_of("Resources: 12 unchanged\n") == ""
 
 
 def test_only_what_was_seen_is_shown() -> None:
