@@ -147,10 +147,10 @@ def _blocks(folder: Path, mib: int, *, quick: bool) -> Section:
     for layout, make in LAYOUTS.items():
         maps = {}
         for name in ("before", *(changes if layout == "ours" else CHANGES)):
-            say(f"{mib} MiB: {layout}, {name} …")
             out = folder / "out"
             maps[name] = block_map(make(folder, folder / f"{name}.json", out))
             shutil.rmtree(out)
+            say(f"{mib} MiB: {layout}, {name}: {moved(maps['before'], maps[name])} of {sum(map(bool, maps[name]))}")
         before = maps["before"]
         data = sum(map(bool, before))
         counts = {name: moved(before, after) for name, after in maps.items()}

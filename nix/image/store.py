@@ -67,6 +67,7 @@ def _mkfs(command: list[str], tree: lay_out.Tree, placed: dict[int, lay_out.Slot
         try:
             with cast("BinaryIO", mkfs.stdin) as pipe:
                 lay_out.write_tar(tree, placed, end, pipe)
+            mkfs.wait()
         except BrokenPipeError:
             broken = True  # it says itself why it ended
         except BaseException:

@@ -55,11 +55,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(debian13: Path, small: Path) -> Build:
     """Run the builder on the small closure, with more arguments."""
 
-    def run(out: Path, *arguments: str, uki: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(out: Path, *arguments: str, uki: bool = True, path: str = "") -> subprocess.CompletedProcess[str]:
         given = ["--closure", str(small / "closure.json"), "--root", str(small)]
         given += ["--uki", str(small / "web.efi")] if uki else []
         given += ["--esp-size", "36M", "--store-size", "64M", *arguments, str(out)]
-        command = [str(debian13), str(ROOT / "nix/image/build-disk"), *given]
+        before = ["env", f"PATH={path}", "/usr/bin/python3"] if path else []
+        command = [str(debian13), *before, str(ROOT / "nix/image/build-disk"), *given]
         return subprocess.run(command, check=False, capture_output=True, text=True)
 
     return run
