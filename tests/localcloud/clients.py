@@ -72,12 +72,12 @@ class Clients:
         for client in self._made:
             client.close()
 
-    def client(self, name: str) -> Any:
+    def client(self, name: str, region: str = "us-east-1") -> Any:
         """A new client of any service."""
         client = boto3.client(
             name,  # type: ignore[call-overload] # any service's name
             endpoint_url=self._endpoint,
-            region_name="us-east-1",
+            region_name=region,
             aws_access_key_id="local",
             aws_secret_access_key="local",  # noqa: S106 - no secret: the local cloud takes anything
             config=Config(
