@@ -124,6 +124,21 @@ def test_every_option_has_its_file_of_nixpkgs_and_is_used() -> None:
         assert all(word in ours for word in words), name
 
 
+def test_every_option_of_ours_says_what_it_is_for_and_what_it_is_unset() -> None:
+    """A user would have to read our modules, and NixOS's list of options could not be made."""
+    walk = """
+      let walk = path: tree:
+        if tree._type or "" == "option" then
+          [ { name = path; said = tree ? description; shown = tree ? defaultText || !(tree ? default)
+                || builtins.isString tree.default || builtins.isBool tree.default || builtins.isInt tree.default
+                || builtins.elem tree.default [ null [ ] ] || tree.internal or false; } ]
+        else builtins.concatLists (map (name: walk "${path}.${name}" tree.${name}) (builtins.attrNames tree));
+      in walk "fleetswap" (%s).options.fleetswap"""
+    found = value(walk % system())
+    assert len(found) > 10
+    assert [each["name"] for each in found if not (each["said"] and each["shown"])] == []
+
+
 def test_what_the_derivation_says_without_a_build(nix: tuple[str, ...]) -> None:
     """A preview would show no packages, and the AMI would be registered for another machine."""
     image = system(
