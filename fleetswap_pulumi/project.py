@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fleetswap.nix import cache
+
 FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
 """A project's file, by the names that Pulumi looks for (docs, "Pulumi project file reference")."""
 
@@ -27,4 +29,4 @@ def work() -> Path:
 
 def evaluations() -> Path:
     """Where evaluations of images are kept."""
-    return work() / "evaluations"
+    return work() / cache.NAME

@@ -22,7 +22,7 @@ import typer
 from click.exceptions import NoArgsIsHelpError
 from typer.core import TyperGroup
 
-from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.errors import EvaluationError, FleetswapError
 from fleetswap.domain.text import one_line
 
 INTERRUPTED = 128
@@ -161,6 +161,9 @@ def _outcome(end: BaseException) -> int:
             # click names the environment variable of every option of typer, also where there is none.
             said = end.format_message().replace(" (env var: 'None')", "").rstrip(".")
             line, status = f"{said} (see `{where} --help`)", end.exit_code
+        case EvaluationError():
+            typer.echo(f"error: {end}", err=True)
+            return end.exit_status
         case FleetswapError():
             line, status = str(end), end.exit_status
         case BrokenPipeError():

@@ -24,6 +24,7 @@ from fleetswap.domain.closure.render import lines, markdown, plain
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError
 from fleetswap.domain.image.source import FileImage, ImageSource
 from fleetswap.nix import closures
+from fleetswap.nix.cache import evaluations
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image.read_manifest import NoManifest, read_manifest
 from fleetswap.workflows.image.ship import FileSource
@@ -160,7 +161,8 @@ def _image(name: str, source: ImageSource, root: Path) -> _Side:
     if isinstance(source, FileImage):
         disk = root / source.file
         return _Side(name, FileSource(disk).identity(), closures.of_disk(disk))
-    made = NixSource(source, root, preview=True).evaluate()
+    kept = evaluations(root)
+    made = NixSource(source, root, preview=True, cache=kept if kept.parent.is_dir() else None).evaluate()
     known = closures.of_evaluation(made)
     if known.derived is not None and known.is_machine:  # if it is built, sizes are known too
         known = replace(known, exact=closures.in_store(known.derived.root))

@@ -2,6 +2,7 @@
 
     FleetswapError            any of the below; the message is the one line that the user sees
     ├── InputError            the request is invalid; nothing was changed
+    │   └── EvaluationError   Nix cannot evaluate the image
     ├── Aborted               the gate aborted; the live release kept all the traffic, or has it again
     └── CloudError            AWS refused, or did not respond within the time budget
         ├── TryAgain          the same call may succeed later: a 5xx, a lost connection, a malformed response
@@ -9,8 +10,8 @@
         ├── NotFound          the resource does not exist: not yet, or no longer
         └── Invalid           the request is not valid for its resource
 
-A message is one line: what failed, the IDs that matter, the remedy. It never contains a secret. That of an evaluation
-which failed has nix's own message, which may be a list, below its first line.
+A message is one line: what failed, the IDs that matter, the remedy. It never contains a secret. Only that of an
+`EvaluationError` has Nix's own message, which may be a list, below its first line.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ class InputError(FleetswapError):
     """A setting, a file or an argument is wrong. Raised before anything is created or changed."""
 
     exit_status = 2
+
+
+class EvaluationError(InputError):
+    """Nix does not evaluate the image. The message may have several lines, without escapes or control characters."""
 
 
 class Aborted(FleetswapError):

@@ -31,6 +31,15 @@ IMPURE = ("pure-eval", "impure-env", "extra-impure-env")
 """Settings with which a flake may read what is not part of its fingerprint."""
 
 
+NAME = "evaluations"
+"""Of the folder, beside what else makes a project's next deployment faster."""
+
+
+def evaluations(root: Path) -> Path:
+    """The folder of the project in `root`."""
+    return root / ".work" / NAME
+
+
 class Cache:
     """Evaluations in a folder. Several processes may use it at once."""
 

@@ -182,6 +182,19 @@ def test_what_cannot_be_compared_is_said(cli: Cli, service: Service, images: Ima
     assert "/nowhere.nix does not exist" in cli(*asked, "--to", f"{tmp_path}/nowhere.nix").error
 
 
+@pytest.mark.nix
+@pytest.mark.usefixtures("both")
+def test_an_image_that_does_not_evaluate_is_told_as_nix_tells_it(cli: Cli, service: Service, tmp_path: Path) -> None:
+    """A list of failed assertions would be one long line."""
+    wrong = tmp_path / "wrong.nix"
+    wrong.write_text('throw "Failed assertions:\\n- one\\n- two"')
+    ran = cli("diff", "--to", str(wrong), "--service", service.name)
+    assert ran.status == 2
+    lines = ran.err.splitlines()
+    assert lines[0].startswith(f"error: {wrong} does not evaluate")
+    assert lines[1:3] == ["  - one", "  - two"]
+
+
 @pytest.mark.usefixtures("service")
 def test_without_a_live_release_one_must_be_named(cli: Cli, region: Region) -> None:
     """Before the first rollout, the error would be about the image."""

@@ -8,7 +8,7 @@ import pytest
 
 from fleetswap.cli.display import Display, cost
 from fleetswap.domain.image.meter import Meter, Progress
-from fleetswap.domain.text import amount, duration
+from fleetswap.domain.text import amount, duration, paragraph
 
 
 def at(seconds: float, done: int, *, total: int = 1_000, throttled: int = 0) -> Progress:
@@ -65,6 +65,12 @@ def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 def test_times(seconds: float, text: str) -> None:
     """A time could not be read."""
     assert duration(seconds) == text
+
+
+def test_a_text_from_outside_keeps_its_lines_and_nothing_else() -> None:
+    """A message could draw on the user's terminal, or a list of failed assertions be one long line."""
+    assert paragraph("\n \n\x1b[31mFailed:\x1b[0m  \n\t- a\x07b\n\n  c\n\n") == ["Failed:", "        - a b", "", "  c"]
+    assert paragraph(" \n") == []
 
 
 def test_amounts_and_costs() -> None:
