@@ -98,7 +98,7 @@ FLAKE = """
 WriteFlake = Callable[..., FlakeImage]
 
 
-@pytest.fixture(params=["machine", "debian13"])
+@pytest.fixture(params=["machine", pytest.param("debian13", marks=pytest.mark.debian13)])
 def nix(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each nix that there is, by the name of what it comes from: this machine's 2.8, and Debian 13's 2.26."""
     if request.param == "debian13":
