@@ -48,6 +48,21 @@ def test_what_is_no_disk_is_refused(fresh: LocalStack, content: bytes, said: str
     assert_refused(fresh.run("up"), said)
 
 
+def test_an_image_that_does_not_evaluate_is_refused_in_nixs_words(fresh: LocalStack) -> None:
+    """Of the failed assertions of a NixOS configuration the engine would show one, or a single long line."""
+    flake = fresh.folder / "flake"
+    flake.mkdir()
+    (flake / "flake.nix").write_text(
+        '{ outputs = { self }: { web = throw "Failed assertions:\\n- one is not set\\n- two is not set"; }; }'
+    )
+    fresh.set(image=f"path:{flake}#web")
+    ran = fresh.run("up")
+    assert_refused(ran, "#web does not evaluate")
+    told = [line.strip() for line in ran.said.splitlines()]
+    at = told.index("- one is not set")
+    assert told[at + 1] == "- two is not set"
+
+
 def test_a_taken_port_is_told(fresh: LocalStack) -> None:
     """The first try of a new user would end in a traceback."""
     with socket.create_server(("127.0.0.1", PORT)):
