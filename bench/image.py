@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import figures, image_layout, image_machine, image_preview
+from bench import derivations, figures, image_layout, image_machine, image_preview
 from bench.sections import Measure, Section
 from bench.upload import machine
 
@@ -22,6 +22,7 @@ def sections() -> Mapping[str, Measure]:
         "blocks": image_layout.blocks,
         "build": image_layout.build,
         "preview": image_preview.preview,
+        "derivations": derivations.derivations,
         "live": image_machine.live,
     }
 

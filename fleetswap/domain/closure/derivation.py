@@ -17,8 +17,9 @@ from typing import Any
 from fleetswap.domain.closure.names import name_of
 from fleetswap.domain.errors import InputError
 
-_TERM = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[()]', re.DOTALL)
-"""A string, which stays as it is, or a parenthesis."""
+_STRING = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
+
+_BRACKETS = str.maketrans("()", "[]")
 
 _PLAIN, _VERSIONED = "Derive(", "DrvWithVersion("
 
@@ -107,16 +108,14 @@ def _values(path: str, text: str) -> tuple[str, list[Any]]:
     if head is None:
         raise UnknownDerivation(f"{path} is not a derivation: it begins with {text[:16]!r}")
     try:
-        # Of all that is escaped in it, JSON has the same escapes; other control characters are as they are.
-        values = json.loads(_TERM.sub(_bracket, text[len(head) - 1 :]), strict=False)
+        # Every other part is a string. JSON has the same escapes for all that is escaped in one; other control
+        # characters are as they are.
+        parts = _STRING.split(text[len(head) - 1 :])
+        parts[::2] = [between.translate(_BRACKETS) for between in parts[::2]]
+        values = json.loads("".join(parts), strict=False)
     except (RecursionError, ValueError) as error:
         raise UnknownDerivation(f"{path} is not a derivation ({error})") from error
     return head, values
-
-
-def _bracket(found: re.Match[str]) -> str:
-    term = found[0]
-    return "[" if term == "(" else "]" if term == ")" else term
 
 
 def _input(path: str, given: Any) -> str:  # noqa: ANN401 (JSON)
