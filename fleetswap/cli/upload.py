@@ -121,7 +121,10 @@ def upload(
         int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent connections.")
     ] = CONNECTIONS,
     boot_test: Annotated[
-        bool, typer.Option("--boot-test", help="Boot FILE in QEMU first, and upload nothing if it is not healthy.")
+        bool,
+        typer.Option(
+            "--boot-test", help="Boot FILE (x86-64, UEFI) in QEMU first, and upload nothing if it is not healthy."
+        ),
     ] = False,
     boot_port: boot.Port = 8080,
     boot_path: boot.HealthPath = "/healthz",
