@@ -12,6 +12,8 @@ from typing import NamedTuple
 STORE_PATH = re.compile(r"/[!-.0-~/]*?/([0-9a-df-np-sv-z]{32})-([0-9a-zA-Z+\-._?=]+)")
 """A path of a store, wherever that is: the characters of a hash (Nix's base 32) and of a name are Nix's."""
 
+_HASHED = re.compile(r"[0-9a-df-np-sv-z]{32}-")
+
 _VERSION = re.compile(r"-(?=[0-9])")
 
 _OUTPUTS = re.compile(r"((?:-(?!(?:alpha|beta|pre|rc)\b)(?:[a-z]+|lib32|lib64))+)$")
@@ -31,8 +33,8 @@ class Named(NamedTuple):
 
 def name_of(path: str) -> str:
     """The name of a store path, without store and hash. Of anything else, what stands behind the last slash."""
-    found = STORE_PATH.fullmatch(path)
-    return found[2] if found else path.rpartition("/")[2]
+    base = path.rpartition("/")[2]
+    return base[33:] if _HASHED.match(base) else base
 
 
 def split(name: str) -> Named:

@@ -112,13 +112,12 @@ def _closure(graph: _Graph, start: _Made) -> Closure:
 
 
 def _component(path: str, found: _Read, references: list[str]) -> Component:
-    name, version, output = split(name_of(path))
-    given = found.derivation.attributes.get("version")
-    if isinstance(given, str) and given:
-        its_name = found.derivation.name
-        if its_name.endswith(f"-{given}"):
-            name, version = its_name.removesuffix(f"-{given}"), given
-            output = name_of(path).removeprefix(its_name).removeprefix("-") or "out"
+    its_name, given = found.derivation.name, found.derivation.attributes.get("version")
+    if isinstance(given, str) and given and its_name.endswith(f"-{given}"):
+        name, version = its_name.removesuffix(f"-{given}"), given
+        output = name_of(path).removeprefix(its_name).removeprefix("-") or "out"
+    else:
+        name, version, output = split(name_of(path))
     return Component(path, name, version, output, references=tuple(references), own=found.own)
 
 
