@@ -61,8 +61,13 @@ class Complaint:
         return one_line(" ".join(self.lines))
 
 
-def complaint(stderr: str) -> Complaint:
-    """Read what a failed evaluation wrote. Of several errors the last one is what ended it."""
+def complaint(stderr: str, status: int = 1) -> Complaint:
+    """Read what a failed evaluation wrote. Of several errors the last one is what ended it.
+
+    A negative `status` is that of a signal, which leaves no time for words.
+    """
+    if status < 0:
+        return Complaint((f"nix was killed by signal {-status}",))
     told, text = [], []
     for event in _events(stderr):
         if isinstance(event, str):

@@ -55,7 +55,7 @@ def _of_expression(image: NixImage, root: Path, *, preview: bool) -> Mapping[str
     done = run(["nix-instantiate", *asked, "--argstr", "request", json.dumps(request), *options, *JSON], folder=root)
     if done.returncode != 0:
         by_hand = ["nix-instantiate", "--show-trace", name, *selection, *pairs("--option", image.options)]
-        raise EvaluationError(failure(name, complaint(done.stderr), [root], by_hand))
+        raise EvaluationError(failure(name, complaint(done.stderr, done.returncode), [root], by_hand))
     said: Mapping[str, Any] = json.loads(done.stdout)
     stop = said.get("stop")
     if stop is not None:
@@ -88,7 +88,7 @@ def _of_flake(image: FlakeImage, root: Path, *, preview: bool) -> Mapping[str, A
         by_hand = ["nix", *FLAKES, "build", "--dry-run", "--show-trace", image.flake, *fixed]
         by_hand += pairs("--option", image.options)
         folders = _folders(reference, root)
-        raise EvaluationError(failure(image.flake, complaint(done.stderr), folders, by_hand, names))
+        raise EvaluationError(failure(image.flake, complaint(done.stderr, done.returncode), folders, by_hand, names))
     said: Mapping[str, Any] = json.loads(done.stdout)
     return said
 

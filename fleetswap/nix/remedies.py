@@ -54,7 +54,7 @@ _REMEDIES = (
         "nix's daemon does not run: start it (`systemctl start nix-daemon`)",
     ),
     (r"/nix/\S*'?: Permission denied", "this user may not use nix's store: run nix's daemon, or deploy as its owner"),
-    (r"failed due to signal 9|killed by signal 9", "something killed the builder, which is mostly a lack of memory"),
+    (r"failed due to signal 9|killed by signal 9", "something killed it, which is mostly a lack of memory"),
     (
         r"unable to (?:download|fetch)|Could ?n[o']t resolve host|Could not connect|timed out|Timeout was reached",
         "nix needs the network for what is not in its store: check the connection and its substituters",

@@ -96,7 +96,7 @@ def test_a_system_that_cannot_be_built_here_is_told(expression: Write) -> None:
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ("kill -9 $$", "something killed the builder, which is mostly a lack of memory"),
+        ("kill -9 $$", "something killed it, which is mostly a lack of memory"),
         (
             "/usr/bin/dd if=/dev/zero of=/dev/full count=1",
             "the disk is full: free some space, with `nix-collect-garbage` say",
@@ -106,6 +106,13 @@ def test_a_system_that_cannot_be_built_here_is_told(expression: Write) -> None:
 def test_a_builder_that_lacks_something_is_told(expression: Write, tmp_path: Path, script: str, told: str) -> None:
     """An exit code would be all that is known, of a build that works on a larger machine."""
     assert told in unbuilt(name(expression(small(f": {tmp_path}; {script}"))))
+
+
+def test_a_nix_that_was_killed_is_told(expression: Write, bin_folder: Path) -> None:
+    """An evaluation of NixOS takes more memory than a small runner has: nothing at all would be said."""
+    program(bin_folder, "nix-instantiate", '[ "$1" = --version ] || kill -9 $$')
+    with pytest.raises(InputError, match=r"nix was killed by signal 9: something killed it, which is mostly a lack of"):
+        name(expression(small()))
 
 
 @pytest.mark.usefixtures("nix")
