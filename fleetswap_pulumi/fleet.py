@@ -26,6 +26,7 @@ from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
 from fleetswap.domain.rollout.health import ProbeProtocol
 from fleetswap.workflows.image.read_manifest import manifest_of
+from fleetswap_pulumi import upload_estimate
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.front_survey import Fronts, approach
@@ -37,6 +38,7 @@ from fleetswap_pulumi.release import Release, ReleaseArgs, Tuning
 from fleetswap_pulumi.rollout import Rollout, RolloutArgs
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.switch import Switch, SwitchArgs
+from fleetswap_pulumi.upload_estimate import tell_upload
 from fleetswap_pulumi.wanted_release import wanted_entry
 
 
@@ -87,6 +89,7 @@ def deploy(
         max_size=settings.capacity.max,
     )
     tell(wanted, ledger)
+    tell_upload(settings, wanted, ledger, upload_estimate.of(cloud))
     context = Context(
         stack=settings.stack,
         service=settings.service,

@@ -1,0 +1,88 @@
+"""What the upload of a new release will move, as a message in the preview: blocks, size, time, price.
+
+A message and no input: it depends on what is on this computer and in AWS at this moment, so as an input it would change
+from preview to preview. It is there only if the image is: a file, or one that Nix has built already. Whatever is wrong,
+the preview goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pulumi
+
+from fleetswap.aws.image.ebs import DirectSnapshots
+from fleetswap.aws.session import Cloud
+from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.image.cost import Estimate
+from fleetswap.domain.image.manifest import encode
+from fleetswap.domain.image.source import FileImage
+from fleetswap.domain.release.ledger import Entry, Ledger
+from fleetswap.nix.closures import beside
+from fleetswap.nix.output import read
+from fleetswap.workflows.clock import SystemClock
+from fleetswap.workflows.image.estimate import estimate, seconds_left
+from fleetswap.workflows.image.request import UploadRequest
+from fleetswap_pulumi.project import root
+from fleetswap_pulumi.settings import Settings
+
+SECONDS = 5.0
+"""How long blocks are compared: some GiB on two cores. A preview must not wait for the rest."""
+
+Estimates = Callable[[Path, UploadRequest, Callable[[str], None]], Estimate | None]
+"""What an upload would send; None if that takes too long. See `fleetswap.workflows.image.estimate`."""
+
+
+def of(cloud: Cloud) -> Estimates:
+    """Estimates out of the stack's snapshots."""
+
+    def ask(disk: Path, request: UploadRequest, say: Callable[[str], None]) -> Estimate | None:
+        clock = SystemClock()
+        port = DirectSnapshots(*cloud.ebs_and_ec2(1))
+        return estimate(disk, request, port, say, enough=seconds_left(clock, SECONDS), clock=clock)
+
+    return ask
+
+
+def tell_upload(settings: Settings, wanted: Entry, ledger: Ledger, estimates: Estimates) -> None:
+    """Show what the upload of a new release will move. In an update nothing is shown: it uploads right away."""
+    if not pulumi.runtime.is_dry_run() or any(entry.release == wanted.release for entry in ledger.entries):
+        return
+    reasons: list[str] = []
+    try:
+        disk = _disk(wanted)
+        if disk is None:
+            return
+        planned = estimates(disk, _request(settings, wanted, disk), reasons.append)
+    except FleetswapError as error:
+        pulumi.log.info(f"{wanted.release}: how many blocks will be sent is not known: {error}")
+        return
+    if planned is None:
+        pulumi.log.info(f"{wanted.release}: how many blocks will be sent takes longer than {SECONDS:.0f} s to find out")
+        return
+    why = f" ({reasons[-1]})" if reasons and planned.parent is None and planned.adopted is None else ""
+    pulumi.log.info(f"{wanted.release}: {planned}{why}")
+
+
+def _disk(wanted: Entry) -> Path | None:
+    """The disk of the image, if it is on this computer; nothing is built."""
+    if isinstance(wanted.image.source, FileImage):
+        return root() / wanted.image.source.file
+    out = Path(wanted.image.identity)
+    return read(out).disk if out.exists() else None
+
+
+def _request(settings: Settings, wanted: Entry, disk: Path) -> UploadRequest:
+    """The request of the upload, as far as it decides what is sent. The derivations' closure is left out of the
+    manifest: to derive it takes longer than the block that it may add.
+    """
+    contains = beside(disk, wanted.image.identity)
+    return UploadRequest(
+        wanted.image.identity,
+        settings.stack,
+        lineage=settings.service,
+        sparse=settings.upload.sparse,
+        trusted_stacks=settings.upload.trusted_stacks,
+        manifest=b"" if contains is None else encode(contains),
+    )
