@@ -80,6 +80,7 @@ setup:
 
 debian13:
 	@tools/debian13
+	@nix/debian/fetch-parts .work/debian
 
 setup-python:
 	@tools/setup python
