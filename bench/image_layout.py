@@ -187,6 +187,7 @@ def build(folder: Path, quick: bool) -> list[Section]:  # noqa: FBT001 (one of t
         shutil.rmtree(folder / "copy")
         shutil.rmtree(folder / "out")
         ratios.append(built / copied)
+        say(f"{mib} MiB: {built:.1f} s, the tree {copied:.1f} s")
         rows.append([str(run + 1), f"{copied:.1f} s", f"{built:.1f} s", f"{built / copied:.2f}"])
     best = sorted(ratios)[len(ratios) // 2]
     goal = Goal(f"at most {TIMES:.0f} times writing the tree once, the median", f"{best:.2f}", best <= TIMES)
