@@ -76,9 +76,10 @@ def test_the_machine_tells_what_it_waited_for(machines: LocalStack) -> None:
 
 
 def test_a_change_of_the_application_moves_few_blocks(machines: LocalStack) -> None:
-    """An application of a few kilobytes would move a whole system, or a machine would go on with the old one."""
+    """An application of a few kilobytes would move a whole system unseen, or a machine would go on with the old one."""
     ran = machines.run("up", version="2")
     assert ran.status == 0
+    assert "fleetswap-web 1 → 2" in ran.said
     whole, sent = blocks(ran.said)
     assert sent <= MOST_BLOCKS < whole / 10
     assert machines.serves("2")
