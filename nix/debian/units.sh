@@ -13,8 +13,9 @@ done
 for unit in systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service; do
     ln -s "$udev/lib/systemd/system/$unit" "$out/$unit"
 done
-for unit in "$own"/*; do
-    sed -e "s,@report@,$report,g" -e "s,@web@,$web,g" "$unit" >"$out/$(basename "$unit")"
+(cd "$own" && find . -type f) | while read -r unit; do
+    mkdir -p "$out/$(dirname "$unit")"
+    sed -e "s,@report@,$report,g" -e "s,@web@,$web,g" -e "s,@udev@,$udev,g" "$own/$unit" >"$out/$unit"
 done
 
 ln -s multi-user.target "$out/default.target"
