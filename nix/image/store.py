@@ -22,7 +22,7 @@ def make(tree: lay_out.Tree, image: Path, *, name: str, size: int | None, compre
     With `compress`, mkfs.erofs puts the files in an order of its own, by path.
     """
     wanted = lay_out.slots(tree)
-    size = size or lay_out.size_for(wanted)
+    asked, size = size, size or lay_out.size_for(wanted)
     command = ["mkfs.erofs", "--quiet", "-T1", "--all-root", f"-U{fixed_uuid(name, 'erofs')}", "-x-1", "--tar=f"]
     if compress:
         # Between compressed files there is nothing to keep free: it would be zeros to compress.
@@ -34,6 +34,8 @@ def make(tree: lay_out.Tree, image: Path, *, name: str, size: int | None, compre
         command += ["--sort=none", "-Enoinline_data"]
     _mkfs([*command, str(image)], tree, placed, end, image.with_suffix(".log"))
     made = image.stat().st_size
+    if compress and not asked:
+        size = next(step for step in lay_out.STEPS if step >= made * 5 // 4)
     if made > size:
         step = next(step for step in lay_out.STEPS if step >= made)
         raise Refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from bench import closures
 from bench.image_layout import BLOCK, block_map, moved
 from tests.needs import ROOT
 
+MIB = 1 << 20
 MAKE = """
 import json, pathlib, sys, lay_out, store
 closure = json.loads(pathlib.Path(sys.argv[2]).read_text())
@@ -39,3 +41,20 @@ def test_a_change_of_the_application_moves_the_application(tmp_path: Path, debia
     application = -(-closures.size(packages["app"]) // BLOCK)
     assert changed["ours"] <= application + 10, f"of {sum(map(bool, before))} blocks"
     assert changed["by path"] > 2 * changed["ours"]
+
+
+def test_a_compressed_store_is_as_small_as_it_can_be(tmp_path: Path, debian13: Path) -> None:
+    """The volume of each machine would have room for what was compressed away."""
+    name = "0123456789abcdfghijklmnpqrsvwxyz-nixos-system-x"
+    (tmp_path / "nix/store").mkdir(parents=True)
+    (tmp_path / "nix/store" / name).write_bytes(b"compresses well " * (MIB * 250 // 16))
+    (tmp_path / "closure.json").write_text(json.dumps({"paths": [{"path": f"/nix/store/{name}"}]}))
+    sizes = []
+    for option in ("None", "'lz4'"):
+        script = MAKE.replace("compress=None", f"compress={option}").replace("128 << 20", "None")
+        command: list[str | Path] = [debian13, "python3", "-c", script, tmp_path, tmp_path / "closure.json"]
+        image = tmp_path / "image"
+        subprocess.run([*command, image], check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "nix/image")})
+        sizes.append(image.stat().st_size // MIB)
+        image.unlink()
+    assert sizes == [512, 256]
