@@ -16,7 +16,7 @@ from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image.cost import Estimate
-from fleetswap.domain.image.manifest import encode
+from fleetswap.domain.image.manifest import Manifest, encode
 from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, Ledger
 from fleetswap.nix.closures import beside
@@ -77,12 +77,16 @@ def _request(settings: Settings, wanted: Entry, disk: Path) -> UploadRequest:
     """The request of the upload, as far as it decides what is sent. The derivations' closure is left out of the
     manifest: to derive it takes longer than the block that it may add.
     """
-    contains = beside(disk, wanted.image.identity)
+    image = wanted.image
+    stated = beside(disk, image.identity)
+    contains = Manifest(image.identity, stated and stated.closure, packages=image.packages)
+    # Of an image of Nix there is always one, of its derivations if of nothing else.
+    manifest = encode(contains) or (b"" if isinstance(image.source, FileImage) else b"{}")
     return UploadRequest(
-        wanted.image.identity,
+        image.identity,
         settings.stack,
         lineage=settings.service,
         sparse=settings.upload.sparse,
         trusted_stacks=settings.upload.trusted_stacks,
-        manifest=b"" if contains is None else encode(contains),
+        manifest=manifest,
     )

@@ -84,7 +84,7 @@ def test_an_image_that_nix_has_built_is_found_in_the_store(disk: Path, said: lis
     """Only images in files would be announced; or a preview would build one."""
     source = NixImage("nix", {}, {})
     tell_upload(settings(disk), entry(str(disk), source), Ledger(), of(FakeSnapshots()))
-    assert said[0].startswith("web-1: 5 blocks to send")
+    assert said[0].startswith("web-1: 6 blocks to send")  # with the manifest, and the map
     tell_upload(settings(disk), entry("/nix/store/not-built", source), Ledger(), never)
     assert len(said) == 1
 
