@@ -79,7 +79,8 @@ def _request(settings: Settings, wanted: Entry, disk: Path) -> UploadRequest:
     """
     image = wanted.image
     stated = beside(disk, image.identity)
-    contains = Manifest(image.identity, stated and stated.closure, packages=image.packages)
+    closure = None if stated is None else stated.closure
+    contains = Manifest(image.identity, closure, packages=image.packages)
     # Of an image of Nix there is always one, of its derivations if of nothing else.
     manifest = encode(contains) or (b"" if isinstance(image.source, FileImage) else b"{}")
     return UploadRequest(
