@@ -131,16 +131,36 @@ let
     "apply-ec2-data"
     "print-host-key"
   ];
-  onlineServices = attrNames (
-    filterAttrs (
-      _: service: elem "network-online.target" (service.wants ++ service.requires ++ service.bindsTo or [ ])
-    ) services
+
+  containers = value [ "virtualisation" "oci-containers" "containers" ] { };
+  pulled = attrNames (
+    filterAttrs (_: container: container.imageFile == null && container.imageStream or null == null) containers
   );
 
-  pulled = attrNames (
-    filterAttrs (_: container: container.imageFile == null && container.imageStream or null == null) (
-      value [ "virtualisation" "oci-containers" "containers" ] { }
-    )
+  # What waits until the network is online for a reason that has a check of its own, or a warning; and what only sends
+  # what the machine says of itself, so that nothing else waits with it.
+  saidElsewhere =
+    name:
+    lib.hasPrefix "acme-" name
+    || elem name (
+      metadataServices
+      ++ map (container: containers.${container}.serviceName) pulled
+      ++ [
+        "amazon-init"
+        "amazon-ssm-agent"
+        "cloud-config"
+        "cloud-final"
+        "cloud-init"
+        "cloud-init-local"
+        "nixos-upgrade"
+        "vector"
+      ]
+    );
+  onlineServices = attrNames (
+    filterAttrs (
+      name: service:
+      elem "network-online.target" (service.wants ++ service.requires ++ service.bindsTo or [ ]) && !saidElsewhere name
+    ) services
   );
 
   growing = map (fs: fs.mountPoint) (filter (fs: fs.autoResize || fs.autoFormat) (attrValues config.fileSystems));
@@ -227,6 +247,13 @@ let
           on [
             "boot"
             "initrd"
+            "network"
+            "enable"
+          ]
+          || on [
+            "boot"
+            "initrd"
+            "systemd"
             "network"
             "enable"
           ]

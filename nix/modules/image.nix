@@ -12,13 +12,23 @@ let
   cfg = config.fleetswap.image;
   size = types.strMatching "[1-9][0-9]*[MG]";
   verity = cfg.verity.enable;
+  inherit (config.boot.kernelPackages) kernel;
+
+  # What the kernel is built with, where nixpkgs says it without a build; an own kernel may not.
+  settings = kernel.configfile.structuredConfig or { EROFS_FS_ZIP_ZSTD.tristate = "y"; };
+  readsZstd = settings.EROFS_FS_ZIP_ZSTD.tristate or null == "y";
+
+  # Each boot would make /usr/bin/env anew, which ends a boot with nixos-init: it is in the image, and /usr is read-only.
+  # Releases without `createUsrBinEnv` make none only if there is to be none.
+  leavesEnv = options.environment ? createUsrBinEnv;
+  hasNoEnv = !leavesEnv && options.system ? nixos-init && config.system.nixos-init.enable;
 
   roots =
     config.environment.systemPackages
     ++ config.systemd.packages
-    ++ lib.concatMap (service: service.path) (lib.attrValues config.systemd.services)
+    ++ lib.concatMap (service: lib.optionals service.enable service.path) (lib.attrValues config.systemd.services)
     ++ [
-      config.boot.kernelPackages.kernel
+      kernel
       config.systemd.package
     ]
     ++ cfg.packages;
@@ -57,7 +67,8 @@ in
       default = "none";
       description = ''
         How the store is compressed. `none` makes the largest disk and moves the fewest blocks for a change: compressed
-        data has no fixed place. docs/explanation/image-layout.md has the figures.
+        data has no fixed place. docs/explanation/image-layout.md has the figures. `zstd` needs a kernel that reads it:
+        nixpkgs' do since June 2026.
       '';
     };
     verity.enable = lib.mkEnableOption ''
@@ -108,12 +119,22 @@ in
         assertion = config.boot.initrd.systemd.enable;
         message = "Fleetswap's image needs `boot.initrd.systemd.enable`: its mounts are units of the initrd's systemd.";
       }
+      {
+        assertion = cfg.compression != "zstd" || readsZstd;
+        message = ''
+          The kernel, ${kernel.name}, cannot read a store that is compressed with zstd: it is built without
+          EROFS_FS_ZIP_ZSTD, which nixpkgs' kernels have since June 2026. Use a newer nixpkgs, or
+          `fleetswap.image.compression = "lz4"`.'';
+      }
     ];
 
     # Not defaults: another definition is an error that names both files, instead of a machine that does not boot.
     fileSystems = {
       "/" = {
+        # The device and no resizing are said, since nixpkgs' modules for clouds have other defaults.
+        device = "tmpfs";
         fsType = "tmpfs";
+        autoResize = false;
         options = [ "mode=0755" ];
       };
       "/usr" = {
@@ -140,7 +161,11 @@ in
 
     # /usr is the store's file system, and read-only: its /usr/bin/env is in the image.
     system.activationScripts.usrbinenv = lib.mkForce "";
-    environment = lib.optionalAttrs (options.environment ? createUsrBinEnv) { createUsrBinEnv = mkDefault false; };
+    environment =
+      if leavesEnv then
+        { createUsrBinEnv = mkDefault false; }
+      else
+        { usrbinenv = lib.mkIf hasNoEnv (lib.mkForce null); };
 
     system.build.fleetswapImage = import ../disk.nix {
       inherit lib pkgs;
@@ -154,7 +179,7 @@ in
       inherit verity;
       inherit (config.system.build) toplevel;
       ukiConfig = config.boot.uki.configFile;
-      env = config.environment.usrbinenv;
+      env = if hasNoEnv then "${pkgs.coreutils}/bin/env" else config.environment.usrbinenv;
       manifest = import ../manifest.nix { inherit lib roots; };
     };
   };

@@ -39,6 +39,7 @@ ALSO_REFUSED = {
         "network-mounts",
         '{ systemd.mounts = [ { what = "f:/d"; where = "/d"; type = "nfs"; wantedBy = [ "multi-user.target" ]; } ]; }',
     ),
+    "initrd-networkd": ("initrd-network", "{ boot.initrd.systemd.network.enable = true; }"),
     "requires-online": ("network-online", '{ systemd.services.shop.requires = [ "network-online.target" ]; }'),
     "chrony": ("time-servers", '{ services.chrony.enable = true; services.chrony.servers = [ "pool ntp.example" ]; }'),
     "fallback": ("time-servers", '{ services.timesyncd.fallbackServers = [ "time.example" ]; }'),
@@ -54,11 +55,35 @@ ALLOWED = {
     "after-only": '{ systemd.services.shop.after = [ "network.target" ]; }',
     "known-keys": "{ services.openssh.enable = true; services.openssh.hostKeys = [ ]; }",
     "local-time": '{ services.chrony.enable = true; services.chrony.servers = [ "169.254.169.123 prefer iburst" ]; }',
+    "agents": (
+        '{ systemd.services = { amazon-ssm-agent.wants = [ "network-online.target" ]; '
+        'vector.requires = [ "network-online.target" ]; }; }'
+    ),
     "own-image": (
         "({ pkgs, ... }: { virtualisation.oci-containers.containers.shop = "
         '{ image = "shop:1"; imageFile = pkgs.coreutils; }; })'
     ),
 }
+
+
+ALSO_ONLINE = {
+    "acme": [("acme-shop.example", "wants"), ("acme-order-renew-shop.example", "wants")],
+    "auto-upgrade": [("nixos-upgrade", "wants")],
+    "cloud-init": [("cloud-init", "wants"), ("cloud-config", "wants"), ("cloud-final", "wants")],
+    "container-images": [("shop", "wants")],
+    "ec2-metadata": [("fetch-ec2-metadata", "wants")],
+    "user-data": [("amazon-init", "requires")],
+}
+"""The services of nixpkgs' own modules that wait for the network, of what has a check of its own."""
+
+
+def _refused(name: str) -> str:
+    """Nix: the smallest configuration that a check is there for, with the services that nixpkgs makes of it."""
+    services = "".join(
+        f' {{ systemd.services."{service}".{how} = [ "network-online.target" ]; }}'
+        for service, how in ALSO_ONLINE.get(name, [])
+    )
+    return REFUSED[name] + services
 
 
 def _messages(modules: str) -> str:
@@ -74,11 +99,11 @@ OFF = "({ lib, ... }: { virtualisation.amazon-init.enable = lib.mkDefault false;
 @functools.cache
 def _all(nix: tuple[str, ...]) -> dict[str, Any]:
     """Every configuration of this file, evaluated at once."""
-    cases = {f"refused {name}": f"{OFF} {module}" for name, module in REFUSED.items()}
+    cases = {f"refused {name}": f"{OFF} {_refused(name)}" for name in REFUSED}
     cases |= {f"also {name}": f"{OFF} {module}" for name, (_, module) in ALSO_REFUSED.items()}
     cases |= {f"fine {name}": f"{OFF} {module}" for name, module in ALLOWED.items()}
-    for name, module in REFUSED.items():
-        cases[f"allowed {name}"] = f'{OFF} {module} {{ fleetswap.checks.allow = [ "{name}" ]; }}'
+    for name in REFUSED:
+        cases[f"allowed {name}"] = f'{OFF} {_refused(name)} {{ fleetswap.checks.allow = [ "{name}" ]; }}'
     return values({name: f"({_messages(modules)})" for name, modules in cases.items()}, nix)
 
 

@@ -25,7 +25,7 @@ def test_the_mounts() -> None:
     """The machine would not find its store, or would try to write to it."""
     found = value(f"builtins.mapAttrs (_: fs: {{ inherit (fs) device fsType options; }}) {system()}.config.fileSystems")
     assert found == {
-        "/": {"device": None, "fsType": "tmpfs", "options": ["mode=0755"]},
+        "/": {"device": "tmpfs", "fsType": "tmpfs", "options": ["mode=0755"]},
         "/usr": {"device": "/dev/disk/by-partlabel/store", "fsType": "erofs", "options": ["ro"]},
         "/nix/store": {"device": "/usr/nix/store", "fsType": "none", "options": ["bind"]},
     }
@@ -98,6 +98,64 @@ def test_a_file_system_of_hardware_configuration_is_a_conflict(nix: tuple[str, .
     assert "image.nix" in said
 
 
+def test_defaults_of_a_module_for_a_cloud_change_no_mount() -> None:
+    """A configuration that is used elsewhere as well would not evaluate, or would resize a root in memory."""
+    default = (
+        '({ lib, ... }: { fileSystems."/" = lib.mapAttrs (_: lib.mkDefault) '
+        '{ device = "/dev/disk/by-label/nixos"; fsType = "ext4"; autoResize = true; }; })'
+    )
+    root = f'{system(default)}.config.fileSystems."/"'
+    found = value(f"{{ inherit ({root}) device fsType autoResize; }}")
+    assert found == {"device": "tmpfs", "fsType": "tmpfs", "autoResize": False}
+
+
+ENV = "/nix/store/coreutils/bin/env"
+
+
+@pytest.mark.parametrize(
+    ("release", "init", "made"),
+    [
+        ("25.05", "", {"usrbinenv": ENV}),
+        ("25.11", "", {"usrbinenv": ENV}),
+        # nixos-init of these releases would make it, and its failure ends the boot.
+        ("25.11", "{ system.nixos-init.enable = true; }", {"usrbinenv": None}),
+        ("26.05", "{ system.nixos-init.enable = true; }", {"usrbinenv": None}),
+        ("26.11", "{ system.nixos-init.enable = true; }", {"usrbinenv": ENV, "createUsrBinEnv": False}),
+    ],
+)
+def test_no_boot_makes_env_in_the_read_only_usr(release: str, init: str, made: dict[str, object]) -> None:
+    """A machine with nixos-init would end its boot with "Read-only file system"; one without would log an error."""
+    config = system(init, release=release) + ".config"
+    found = values(
+        {name: f"{config}.environment.{name}" for name in made}
+        | {
+            "script": f"{config}.system.activationScripts.usrbinenv",
+            "builds": f'builtins.match ".*(--symlink bin/env=|bin/env=/nix/store/[^ ]+/bin/env).*" '
+            f"{config}.system.build.fleetswapImage.buildCommand != null",
+        }
+    )
+    assert found == {**made, "script": "", "builds": True}
+
+
+def test_zstd_needs_a_kernel_that_reads_it() -> None:
+    """The machine would not mount its store; nixpkgs' kernels do not read zstd before June 2026."""
+    mine = '{ fleetswap.image.compression = "zstd"; }'
+    said = refusal(system(mine) + ".config.system.build.toplevel")
+    assert "linux-6.12.40, cannot read a store that is compressed with zstd" in said
+    kernel = "({ pkgs, ... }: { boot.kernelPackages.kernel = removeAttrs pkgs.linuxPackages.kernel %s // { %s }; })"
+    for module in (
+        kernel % ("[ ]", 'configfile.structuredConfig.EROFS_FS_ZIP_ZSTD.tristate = "y";'),
+        kernel % ('[ "configfile" ]', ""),  # an own one, which says nothing
+    ):
+        assert value(system(mine + module) + ".config.system.build.toplevel.name")
+
+
+def test_a_service_that_is_off_is_not_evaluated() -> None:
+    """A package that is broken or not free, in a service that is switched off, would stop the image."""
+    mine = '{ systemd.services.old = { enable = false; path = [ (throw "broken") ]; }; }'
+    assert value(system(mine) + ".config.system.build.fleetswapImage.packages")
+
+
 @pytest.mark.parametrize(
     ("mine", "said"),
     [
@@ -158,6 +216,19 @@ def test_what_the_derivation_says_without_a_build(nix: tuple[str, ...]) -> None:
     assert found["packages"]["nginx"] == "1.28.0"
     assert found["packages"]["openssl"] == "3.5.1", "what a package is linked with counts as well"
     assert found["licences"]["systemd"] == "LGPL-2.1-or-later AND GPL-2.0-only"
+
+
+@pytest.mark.parametrize(
+    ("package", "licence"),
+    [
+        ("choice", "MIT OR (Apache-2.0+ WITH LLVM-exception)"),
+        ("both", "(MIT OR (Apache-2.0+ WITH LLVM-exception)) AND Zlib"),
+    ],
+)
+def test_a_licence_that_is_an_expression(package: str, licence: str) -> None:
+    """The manifest would say that nobody knows the licence, of packages in NixOS 26.05 and later."""
+    image = system(f"({{ pkgs, ... }}: {{ fleetswap.image.packages = [ pkgs.{package} ]; }})")
+    assert value(f"{image}.config.system.build.fleetswapImage.licences.{package}") == licence
 
 
 def test_a_licence_that_spdx_does_not_know() -> None:

@@ -107,9 +107,30 @@ let
       { spdxId = "LGPL-2.1-or-later"; }
       { spdxId = "GPL-2.0-only"; }
     ] { };
+    choice = package "choice" "1" {
+      operator = "OR";
+      licenses = [
+        { spdxId = "MIT"; }
+        {
+          operator = "WITH";
+          license = {
+            operator = "+";
+            license.spdxId = "Apache-2.0";
+          };
+          exception.spdxId = "LLVM-exception";
+        }
+      ];
+    } { };
+    both = package "both" "1" [
+      pkgs.choice.meta.license
+      { spdxId = "Zlib"; }
+    ] { };
     vendored = package "vendored" "1" { shortName = "unfree (redistributable)"; } { };
     initrd = package "initrd" "1" [ ] { };
-    linuxPackages.kernel = package "linux" "6.12.40" { spdxId = "GPL-2.0-only"; } { };
+    # nixpkgs' kernels say what they are built with; until June 2026 without zstd for erofs.
+    linuxPackages.kernel = package "linux" "6.12.40" { spdxId = "GPL-2.0-only"; } {
+      configfile.structuredConfig.EROFS_FS.tristate = "m";
+    };
   };
 in
 pkgs

@@ -31,6 +31,7 @@ let
       concatStringsSep
       elem
       filter
+      isList
       isString
       listToAttrs
       mapAttrs
@@ -51,6 +52,7 @@ let
     genAttrs = names: f: listToAttrs (map (name: pair name (f name)) names);
     unique = foldl' (seen: value: if elem value seen then seen else seen ++ [ value ]) [ ];
     flatten = value: if isList value then concatMap helpers.flatten value else [ value ];
+    hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
     hasInfix = part: text: length (builtins.split (escape part) text) > 1;
     getBin = package: package.bin or package;
     isDerivation = value: isAttrs value && value.type or null == "derivation";
