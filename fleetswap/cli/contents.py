@@ -25,6 +25,9 @@ from fleetswap.workflows.rollout import service as workflow
 
 ANY = "*"
 
+SIMILAR = 8
+"""So many names that contain the one asked for are shown."""
+
 
 class Absent(FleetswapError):
     """What was asked for is in no release. Everything could be read."""
@@ -90,10 +93,13 @@ def why(
     if unknown:
         named = "; ".join(f"{each.name}: {each.problem}" for each in unknown)
         raise CloudError(f"{what} is in no release that is known; not known are {named}")
-    raise Absent(f"no release of {at.service.name} contains {what}")
+    similar = sorted({name for each, _, _ in releases for name in _names(each.manifest) if package in name})
+    also = f", but there is {', '.join(similar[:SIMILAR])}" if similar and version == ANY else ""
+    raise Absent(f"no release of {at.service.name} contains {what}{also}")
 
 
 def manifest(
+    context: typer.Context,
     release: Annotated[str | None, typer.Argument(metavar="[RELEASE]", show_default=False)] = None,
     *,
     form: Annotated[
@@ -105,14 +111,18 @@ def manifest(
     region: locate.Region = None,
     profile: locate.Profile = None,
     endpoint_url: locate.EndpointUrl = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Print what RELEASE (the live one if none is given) consists of.
 
     It is read out of the snapshot of the release, which is found by tags: neither Pulumi, nor its state, nor Nix is
     needed.
     """
+    if as_json and form is not Format.JSON:
+        options.refuse(context, "fleetswap manifest --json", {"form"})
     at = locate.find(service, stack, region, endpoint_url, profile)
     each = _chosen(at, release)
+    form = Format.JSON if as_json else form
     found = each.manifest
     if found is None:
         problem = f"{each.name}: {each.problem}"
@@ -202,6 +212,10 @@ def _matches(found: Manifest | None, package: str, version: str) -> tuple[str, t
     if found.packages:
         return "packages", in_packages(found.packages, package, version)
     return "derivations", () if found.derived is None else in_closure(found.derived, package, version)
+
+
+def _names(found: Manifest | None) -> set[str]:
+    return {each.name for each in _components(found)} if found is not None else set()
 
 
 _SAYS = {"closure": "contains", "packages": "lists", "derivations": "may contain (from its derivations)"}

@@ -135,13 +135,12 @@ def _wanted(at: Place, releases: _Releases, to: str | None) -> _Side:
     if to is None:
         source, root = _of_settings(at)
         return _image("the image of the settings", source, root)
-    if to in releases.images or (_is_release(at, to) and not Path(to).exists()):
+    if to in releases.images:
         return releases.side(to)
+    if re.fullmatch(r"[\w.-]+", to) and not Path(to).exists():  # Nix would look for it in its registry of flakes
+        known = ", ".join(releases.images) or "none"
+        raise InputError(f"--to {to}: there is no such release (there are: {known}), file or folder")
     return _image(to, references.image(to), Path.cwd())
-
-
-def _is_release(at: Place, text: str) -> bool:
-    return re.fullmatch(rf"{re.escape(at.service.name)}-[0-9a-f]{{8}}", text) is not None
 
 
 def _of_settings(at: Place) -> tuple[ImageSource, Path]:

@@ -88,9 +88,12 @@ def _words(place: Place, file: str) -> str:
 
 
 def _untracked(why: Complaint, folders: list[Path]) -> str | None:
-    """Of a flake in a Git repository nix copies what Git knows: that a file is missing there surprises everybody."""
+    """Of a flake in a Git repository nix copies what Git knows: that a file is missing there surprises everybody.
+
+    It is missing if that is said behind its name. Of an option that does not exist, the file that sets it comes last.
+    """
     missing = IN_STORE.search(why.text)
-    if missing is None or not MISSING.search(why.text):
+    if missing is None or not MISSING.search(why.text, missing.end()):
         return None
     if not any((folder / missing[1]).exists() for folder in folders):
         return None

@@ -25,13 +25,11 @@ _REMEDIES = (
     ),
     (
         r"lock file changes|lock file .* (?:out of date|outdated)|cannot update unlocked flake input",
-        "the flake is not locked, so each evaluation could be of something else: run `nix flake lock` and commit"
-        " flake.lock",
+        "the flake is not locked, so its inputs could be others each time: run `nix flake lock` and commit flake.lock",
     ),
     (
         rf"because the option '{NO_BUILD}' is disabled",
-        f'a preview builds nothing: do without import from derivation, or set {NO_BUILD}: "true" in `options` of the'
-        " image",
+        f'a preview builds nothing: avoid import from derivation, or set {NO_BUILD}: "true" in `options` of the image',
     ),
     (
         r"experimental Nix feature '[^']*' is disabled",
@@ -41,20 +39,28 @@ _REMEDIES = (
         r"(?P<system>[a-z0-9_]+-[a-z0-9]+)' with features .* is required to build"
         r"|Required system: '(?P<other>[a-z0-9_]+-[a-z0-9]+)'"
         r"|a '(?P<third>[a-z0-9_]+-[a-z0-9]+)' is required to build",
-        "this machine builds no {system}: give nix a remote builder (`builders`), or binfmt emulation and"
+        "this machine cannot build for {system}: give nix a remote builder (`builders`), or binfmt emulation and"
         " `extra-platforms`",
     ),
     (
         r"No space left on device|disk is full|ENOSPC",
-        "the disk is full: free some space, with `nix-collect-garbage` say",
+        "the disk is full: free some space, for example with `nix-collect-garbage`",
     ),
     (r"Read-only file system|readonly database", "nix's store is read-only: make /nix writable"),
     (
         r"cannot connect to (?:socket|daemon)|daemon-socket",
         "nix's daemon does not run: start it (`systemctl start nix-daemon`)",
     ),
-    (r"/nix/\S*'?: Permission denied", "this user may not use nix's store: run nix's daemon, or deploy as its owner"),
-    (r"failed due to signal 9|killed by signal 9", "something killed it, which is mostly a lack of memory"),
+    (
+        r"/nix/\S*'?: Permission denied",
+        "this user has no access to nix's store: run nix's daemon, or deploy as the store's owner",
+    ),
+    (r"failed due to signal 9|killed by signal 9", "something killed it, usually because the memory was full"),
+    (
+        r"flake-registry\.json|cannot find flake 'flake:",
+        "a name before `#` is looked up in Nix's registry of flakes: `.#web` is the flake of this folder, `./name#web`"
+        " that of another one",
+    ),
     (
         r"unable to (?:download|fetch)|Could ?n[o']t resolve host|Could not connect|timed out|Timeout was reached",
         "nix needs the network for what is not in its store: check the connection and its substituters",

@@ -130,6 +130,8 @@ def test_a_package_that_is_in_no_release_has_a_status_of_its_own(
     monkeypatch.setattr("fleetswap.cli.contents.identities", lambda *_: images)
     ran = shop.why(cli, "openssl", "1.0.2")
     assert (ran.status, ran.error) == (5, f"no release of {shop.service.name} contains openssl 1.0.2")
+    ran = shop.why(cli, "ssl")
+    assert (ran.status, ran.error) == (5, f"no release of {shop.service.name} contains ssl, but there is openssl")
     assert ran.out.splitlines()[0] == f"{shop.service.name}-b (live): no"
 
 
@@ -149,6 +151,8 @@ def test_a_manifest_can_be_read_by_people_and_scripts(cli: Cli, shop: Shop) -> N
     assert [(each["name"], each["version"], each["path"]) for each in listed["packages"]] == [
         ("openssl", "3.5.4", None)
     ]
+    assert shop.manifest(cli, shop.service.id("a"), "--json").result == listed
+    assert "--json` does not take --format" in shop.manifest(cli, "--json", "--format", "text").error
     guessed = shop.manifest(cli, shop.service.id("kept"), "--format", "json").result
     assert {each["name"] for each in guessed["packages"]} == {
         "glibc",

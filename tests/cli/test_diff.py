@@ -179,6 +179,12 @@ def test_what_cannot_be_compared_is_said(cli: Cli, service: Service, images: Ima
         f"{service.id('b')} and {disk} cannot be compared: {service.id('b')} has a closure, and {disk} has no list of"
         " its packages",
     )
+    ran = cli(*asked, "--to", "imgae.raw")
+    assert (ran.status, ran.error) == (
+        2,
+        f"--to imgae.raw: there is no such release (there are: {service.id('a')}, {service.id('b')},"
+        f" {service.id('c')}), file or folder",
+    )
     assert "/nowhere.nix does not exist" in cli(*asked, "--to", f"{tmp_path}/nowhere.nix").error
 
 

@@ -89,17 +89,17 @@ def test_a_system_that_cannot_be_built_here_is_told(expression: Write) -> None:
     assert image.system == "aarch64-linux"
     told = unbuilt(image)
     assert "a 'aarch64-linux' with features {} is required to build" in told
-    assert "this machine builds no aarch64-linux: give nix a remote builder (`builders`), or binfmt" in told
+    assert "this machine cannot build for aarch64-linux: give nix a remote builder (`builders`), or binfmt" in told
 
 
 @pytest.mark.usefixtures("nix")
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ("kill -9 $$", "something killed it, which is mostly a lack of memory"),
+        ("kill -9 $$", "something killed it, usually because the memory was full"),
         (
             "/usr/bin/dd if=/dev/zero of=/dev/full count=1",
-            "the disk is full: free some space, with `nix-collect-garbage` say",
+            "the disk is full: free some space, for example with `nix-collect-garbage`",
         ),
     ],
 )
@@ -111,7 +111,7 @@ def test_a_builder_that_lacks_something_is_told(expression: Write, tmp_path: Pat
 def test_a_nix_that_was_killed_is_told(expression: Write, bin_folder: Path) -> None:
     """An evaluation of NixOS takes more memory than a small runner has: nothing at all would be said."""
     program(bin_folder, "nix-instantiate", '[ "$1" = --version ] || kill -9 $$')
-    with pytest.raises(InputError, match=r"nix was killed by signal 9: something killed it, which is mostly a lack of"):
+    with pytest.raises(InputError, match=r"nix was killed by signal 9: something killed it, usually because"):
         name(expression(small()))
 
 

@@ -113,7 +113,7 @@ def test_the_command_for_the_trace_shows_it(flake: WriteFlake, expression: Write
         ("nixosConfigurations.web", "is a NixOS configuration, and 0 derivations: add the attribute of its image"),
         (
             "built",
-            'a preview builds nothing: do without import from derivation, or set allow-import-from-derivation: "',
+            'a preview builds nothing: avoid import from derivation, or set allow-import-from-derivation: "',
         ),
     ],
 )
@@ -131,7 +131,7 @@ def test_a_flake_that_is_not_locked_is_refused(flake: WriteFlake, tmp_path: Path
     other.mkdir()
     (other / "flake.nix").write_text("{ outputs = { self }: { }; }")
     text = f'{{ inputs.other.url = "path:{other}"; outputs = {{ self, other }}: {{ }}; }}'
-    assert "the flake is not locked, so each evaluation could be of something else: run `nix flake lock`" in refused(
+    assert "the flake is not locked, so its inputs could be others each time: run `nix flake lock`" in refused(
         flake(text=text), tmp_path
     )
     assert [each.name for each in (tmp_path / "flake").iterdir()] == ["flake.nix"], "a preview changes no file"
