@@ -17,6 +17,7 @@ from fleetswap.domain.closure.changes import (
     compare,
     of_packages,
 )
+from fleetswap.domain.closure.kinds import Group, Kind, sort
 from fleetswap.domain.closure.model import Closure, Component
 from tests.closure.conftest import Derived
 from tests.closure.store import path
@@ -177,3 +178,25 @@ def test_the_changes_lead_from_one_image_to_the_other(before: dict[str, str], af
         if each.after:
             result[each.name] = each.after
     assert result == {name: (version,) for name, version in after.items()}
+
+
+def test_another_output_is_not_a_rebuild() -> None:
+    """A whole new output, such as headers, would be counted as rebuilt, because of what it is built with."""
+    ssl, tools = component("ssl", "3", own="s"), component("ssl", "3", seed="bin", own="s")
+    before, after = closure(component("root"), ssl), closure(component("root"), ssl, tools)
+    for found in (compare(before, after), compare(after, before)):
+        assert (found.changed, found.rebuilt) == ((Package("ssl", ("3",), ("3",), found.changed[0].size),), ())
+
+
+def test_any_version_has_its_place() -> None:
+    """An image's author writes what they like: a long number would be a traceback, equal ones a change by chance."""
+    long = "9" * 5000
+    found = compare(of_packages({"a": long}), of_packages({"a": f"1{long}"}))
+    assert found.moved == (Package("a", (long,), (f"1{long}",)),)
+    versions = ["1.1", "1.01", "1.001", "01.1"]
+    both = [
+        closure(component("root"), *(component("a", each) for each in order)) for order in (versions, versions[::-1])
+    ]
+    assert compare(*both).is_empty
+    # Each process orders its sets in another way.
+    assert sort(both[0])[Kind(Group.PACKAGE, "a")].versions == ("01.1", "1.001", "1.01", "1.1")

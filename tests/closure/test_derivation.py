@@ -82,6 +82,8 @@ def test_an_input_of_the_versioned_form_may_be_plain() -> None:
         (_derive("[" * 100_000), "is not a derivation"),
         (_derive("[(1,[])]"), "is not a derivation"),
         (_derive('[("x",[1])]'), "is not a derivation"),
+        (_derive(environment='[("version",1)]'), "is not a derivation"),
+        (_derive(outputs="[(1,2,3,4)]"), "is not a derivation"),
         (_derive(f'[("{LIB}",(["out"],[("out",["out"])]))]'), f"derivations that only {LIB} will make"),
     ],
 )
@@ -97,3 +99,11 @@ def test_damaged_attributes_are_said() -> None:
     found = parse(AT, _derive(environment='[("__json","{")]'))
     with pytest.raises(UnknownDerivation, match="its __json is not JSON"):
         _ = found.attributes
+
+
+def test_a_file_that_was_cut_short_is_read_once() -> None:
+    """After a full disk, a preview would hang for hours: each quote in the text would be tried as its beginning."""
+    quotes = r"\"" * 200_000
+    whole = _derive(environment=f'[("buildCommand","{quotes}")]')
+    with pytest.raises(UnknownDerivation, match="is not a derivation"):
+        parse(AT, whole[:-4])

@@ -152,3 +152,14 @@ def test_the_page_shows_what_is_printed(nixos: Derived) -> None:
     text = "\n".join(["web-7f3a1b2c → .#web", *(f"  {line}" for line in lines(changes, "web"))])
     assert f"```\n{text}\n```" in page
     assert f"````markdown\n{markdown(changes, 'web-7f3a1b2c', '.#web', 'web')}````" in page
+
+
+def test_a_line_is_one_line_without_escapes_and_not_endless() -> None:
+    """Names and versions are what an image's author wrote: they could color the terminal, forge lines or fill the
+    stack's state.
+    """
+    found = compare(of_packages({"a": "1"}), of_packages({"a": "2\x1b[31m\nb 1", "b\x1b]0;title\x07": "2." * 9999}))
+    shown = lines(found, limit=20)
+    assert shown[0] == "a 1 → 2 b 1"
+    assert (shown[1][:8], shown[1][-1], len(shown[1])) == ("+ b 2.2.", "…", 300)
+    assert len(lines(found)[1]) > 19_000

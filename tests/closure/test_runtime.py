@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fleetswap.domain.closure.derivation import UnknownDerivation
 from fleetswap.domain.closure.model import Closure
@@ -193,3 +197,35 @@ def test_another_source_is_another_package(attribute: str) -> None:
         owns.add(_own(store, store.add("app-1", environment, inputs=[fetched], seed=seed)))
         owns.add(_own(store, store.add("app-1", {"stdenv": "", attribute: source}, sources=[source], seed=f"s{seed}")))
     assert len(owns) == 4
+
+
+def test_the_text_of_a_derivation_is_not_kept() -> None:
+    """A machine of derivations with long build scripts would take more memory than a runner of CI has."""
+    store = Store()
+    app = store.add("app-1", {"script": "x" * 1_000_000})
+    for number in range(2, 40):
+        app = store.add(f"app-{number}", {"script": "x" * 1_000_000, "below": output(app)}, inputs=[app])
+    tracemalloc.start()
+    try:
+        assert len(derive(app, store.reads).components) == 39
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 15_000_000, "that of a few, while they are read"
+
+
+@given(st.data())
+def test_a_damaged_file_is_said(data: st.DataObject) -> None:
+    """A byte that a disk has lost would be a traceback in a preview."""
+    store = Store()
+    lib = store.add("lib-1", {"__json": '{"version":"1"}'}, outputs=["out", "dev"])
+    app = store.add("app-1", {"version": "1", "lib": output(lib, "dev")}, inputs=[lib], args=["-c"])
+    damaged = data.draw(st.sampled_from([lib, app]))
+    content = bytearray(store.files[damaged])
+    at = data.draw(st.integers(0, len(content) - 1))
+    content[at : at + data.draw(st.integers(0, 5))] = data.draw(
+        st.sampled_from([b"", b'"', b"[", b"1", b"\\", b"\xff"])
+    )
+    store.files[damaged] = bytes(content)
+    with suppress(UnknownDerivation):
+        assert derive(app, store.reads).root

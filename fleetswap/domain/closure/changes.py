@@ -61,7 +61,7 @@ class Changes:
     moved: tuple[Package, ...] = ()
     """Packages with other versions."""
     changed: tuple[Package, ...] = ()
-    """Packages of the same version that were themselves changed: other sources, patches or options."""
+    """Packages of the same version that were themselves changed: other sources, patches, options or outputs."""
     added: tuple[Package, ...] = ()
     removed: tuple[Package, ...] = ()
     files: Names = NONE
@@ -143,6 +143,8 @@ class _Comparison:
         """Whether what has another path was itself changed. If nobody knows: unless something it refers to was."""
         if {each.version for each in had.components} != {each.version for each in has.components}:
             return False  # a module of the kernel, that was built for another one
+        if had.paths <= has.paths or has.paths <= had.paths:
+            return True  # one image has an output of it that the other does not have
         if had.own is not None and has.own is not None:
             return had.own != has.own
         before, after = self._closures

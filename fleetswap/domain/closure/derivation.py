@@ -12,12 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from fleetswap.domain.closure.names import name_of
 from fleetswap.domain.errors import InputError
 
-_STRING = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
+_STRING = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z))', re.DOTALL)
+"""Or the rest of a file that was cut short: else each quote in it would be tried as the beginning of a string."""
 
 _BRACKETS = str.maketrans("()", "[]")
 
@@ -89,7 +91,7 @@ def parse(path: str, data: bytes) -> Derivation:
             raise UnknownDerivation(f"{path} has version {version!r}, which this program does not know")
     try:
         outputs, inputs, sources, _system, builder, args, environment = values
-        return Derivation(
+        found = Derivation(
             path=path,
             outputs={name: its_path for name, its_path, _method, _hash in outputs},
             is_fixed=any(its_hash for _name, _path, _method, its_hash in outputs),
@@ -99,6 +101,10 @@ def parse(path: str, data: bytes) -> Derivation:
             args=tuple(args),
             environment=dict(environment),
         )
+        texts = (found.builder, *found.args, *found.sources, *chain(*found.outputs.items(), *found.environment.items()))
+        if any(type(each) is not str for each in texts):
+            raise ValueError("what must be a text is none")
+        return found
     except (TypeError, ValueError) as error:
         raise UnknownDerivation(f"{path} is not a derivation ({error})") from error
 

@@ -97,7 +97,7 @@ def sort(closure: Closure) -> Mapping[Kind, Held]:
         found.setdefault(kind, Held()).components.append(each)
         versions.setdefault(kind, set()).add(version)
     for kind, held in found.items():
-        held.versions = tuple(sorted(versions[kind], key=_parts))
+        held.versions = tuple(sorted(versions[kind], key=lambda version: (_parts(version), version)))
     return found
 
 
@@ -121,4 +121,6 @@ def _kind(each: Component, root: str, kernels: set[str]) -> tuple[Kind, str]:
 
 def _parts(version: str) -> list[tuple[int, str]]:
     """By numbers where there are numbers: 3.9 comes before 3.10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.findall(r"[0-9]+|[^0-9]+", version)]
+    # Numbers of any length: as a text, the longer one is the greater, and Python converts no more than 4,300 digits.
+    parts = re.findall(r"0*([0-9]+)|([^0-9]+)", version)
+    return [(len(number), number or text) for number, text in parts]

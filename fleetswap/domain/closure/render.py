@@ -12,6 +12,9 @@ from fleetswap.domain.text import amount, counted, one_line
 PREVIEW_LINES = 20
 """What a reviewer reads in a preview, where it is one message among many."""
 
+WIDTH = 300
+"""Characters of a line that is cut short: names and versions come from whoever made the image."""
+
 NAMED = 5
 """Names in a line that is cut short; the rest is counted."""
 
@@ -35,7 +38,8 @@ def lines(changes: Changes, application: str = "", limit: int | None = None) -> 
     if limit is not None and len(details) + len(totals) > limit:
         kept = max(0, limit - len(totals) - 1)
         details = [*details[:kept], f"… and {len(details) - kept} more: `fleetswap diff`"]
-    return [*details, *totals]
+    found = [one_line(each) for each in (*details, *totals)]
+    return [each if len(each) <= WIDTH else f"{each[: WIDTH - 1]}…" for each in found] if short else found
 
 
 def _details(changes: Changes, application: str) -> Iterator[str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -56,12 +57,33 @@ def _references(store: str) -> re.Pattern[str]:
 _Made = tuple[str, str]
 """A derivation, and one of its outputs."""
 
+_Named = tuple[str, str]
+"""The hash and the name of a store path in a text."""
+
+
+@dataclass(frozen=True)
+class _Node:
+    """What is kept of a derivation. Its attributes can have megabytes, and a machine has thousands of derivations."""
+
+    path: str
+    name: str
+    version: object
+    """The attribute `version`, whatever its type."""
+    outputs: Mapping[str, str]
+    is_fixed: bool
+    inputs: tuple[str, ...]
+    sources: tuple[str, ...]
+    named: tuple[_Named, ...]
+    """The store paths in the attributes that an output can refer to, in the order of the text and as often."""
+    rest: str
+    """Digest of the attributes without those."""
+
 
 @dataclass(frozen=True)
 class _Read:
     """A derivation with what its attributes lead to."""
 
-    derivation: Derivation
+    node: _Node
     made: tuple[_Made, ...]
     """What it refers to and another derivation makes."""
     sources: tuple[str, ...]
@@ -112,7 +134,7 @@ def _closure(graph: _Graph, start: _Made) -> Closure:
 
 
 def _component(path: str, found: _Read, references: list[str]) -> Component:
-    its_name, given = found.derivation.name, found.derivation.attributes.get("version")
+    its_name, given = found.node.name, found.node.version
     if isinstance(given, str) and given and its_name.endswith(f"-{given}"):
         name, version = its_name.removesuffix(f"-{given}"), given
         output = name_of(path).removeprefix(its_name).removeprefix("-") or "out"
@@ -132,31 +154,33 @@ class _Graph:
 
     def __init__(self, read: Reader) -> None:
         self._read = read
-        self._derivations: dict[str, Derivation] = {}
+        self._nodes: dict[str, _Node] = {}
         self._reads: dict[str, _Read] = {}
-        self._makers: dict[str, _Made] = {}
+        self._makers: dict[str, _Made | None] = {}
+        """By the hash of an output; None of what is fetched: what is at run time is not known of such a one."""
         self.made_by: dict[str, _Made] = {}
 
-    def derivation(self, path: str) -> Derivation:
-        if path not in self._derivations:
+    def node(self, path: str) -> _Node:
+        if path not in self._nodes:
             try:
                 data = self._read(path)
             except OSError as error:
                 raise UnknownDerivation(
                     f"{path} cannot be read ({error.strerror or error}): if it was garbage-collected, evaluate again"
                 ) from error
-            found = self._derivations[path] = parse(path, data)
+            found = self._nodes[path] = _node(parse(path, data))
             for output, made in found.outputs.items():
-                self._makers[_hash_of(made)] = path, output
-        return self._derivations[path]
+                maker = None if found.is_fixed else (path, _at_run_time(output, found.outputs))
+                self._makers[_hash_of(made)] = maker
+        return self._nodes[path]
 
     def output(self, path: str) -> _Made:
         """The output of a derivation that is meant if none is named."""
-        outputs = self.derivation(path).outputs
+        outputs = self.node(path).outputs
         return path, "out" if "out" in outputs else min(outputs, default="out")
 
     def path_of(self, path: str, output: str) -> str:
-        made = self.derivation(path).outputs.get(output, "")
+        made = self.node(path).outputs.get(output, "")
         if not made:
             raise UnknownDerivation(
                 f"{path} has no store path before it is built (a content-addressed derivation): build it first"
@@ -165,57 +189,74 @@ class _Graph:
 
     def reads(self, path: str) -> _Read:
         if path not in self._reads:
-            self._reads[path] = self._look(self.derivation(path))
+            self._reads[path] = self._look(self.node(path))
         return self._reads[path]
 
-    def _look(self, at: Derivation) -> _Read:
-        by_name: dict[str, list[str]] = {}
-        for each in at.inputs:
-            by_name.setdefault(name_of(each).removesuffix(".drv"), []).append(each)
+    def _look(self, at: _Node) -> _Read:
         ours = {_hash_of(each) for each in at.outputs.values()}
         plain = {_hash_of(each): each for each in at.sources if not each.endswith(".drv")}
-        known: dict[str, _Made | None] = {}
-        used: set[str] = set()
-
-        def followed(found: re.Match[str]) -> str:
-            """What another hash of it does not make another content is written without hash and version."""
-            its_hash, its_name = found.groups()
-            if its_hash in ours:
-                return _unversioned(its_name)
-            if its_hash in plain:
-                used.add(plain[its_hash])
-                return found[0]
-            if its_hash not in known:
-                known[its_hash] = self._maker(its_hash, its_name, by_name)
-            return found[0] if known[its_hash] is None else _unversioned(its_name)
-
-        references = _references(at.path.rpartition("/")[0])
-        parts = []
-        for name, value in _attributes(at):
-            if name in SOURCES:
-                parts.append((name, value))
-            elif _is_for_build(at, name):
-                parts.append((name, references.sub(lambda found: _unversioned(found[2]), value)))
-            else:
-                parts.append((name, references.sub(followed, value)))
-        own = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-        made = {each for each in known.values() if each is not None}
+        named = dict.fromkeys(at.named)
+        self._find([each for each in named if each[0] not in ours and each[0] not in plain], at.inputs)
+        made = {found for its_hash, _ in named if (found := self._makers.get(its_hash)) and its_hash not in ours}
+        used = {plain[its_hash] for its_hash, _ in named if its_hash in plain and its_hash not in ours}
+        # What another hash of it does not make another content is written without hash and version.
+        written = {
+            each: _unversioned(each[1])
+            if each[0] in ours or (each[0] not in plain and self._makers.get(each[0]))
+            else "-".join(each)
+            for each in named
+        }
+        own = _digest([at.rest, *(written[each] for each in at.named)])
         return _Read(at, tuple(sorted(made)), tuple(sorted(used)), own)
 
-    def _maker(self, its_hash: str, its_name: str, by_name: Mapping[str, list[str]]) -> _Made | None:
-        """What makes the store path of a hash, unless it is fetched: what is at run time is not known of such a one.
+    def _find(self, named: Iterable[_Named], inputs: Iterable[str]) -> None:
+        """Read the inputs that make these store paths.
 
         The name of an output begins with that of its derivation, so no other input is read.
         """
-        if its_hash not in self._makers:
+        missing = [each for each in named if each[0] not in self._makers]
+        if not missing:
+            return
+        by_name: dict[str, list[str]] = {}
+        for each in inputs:
+            by_name.setdefault(name_of(each).removesuffix(".drv"), []).append(each)
+        for its_hash, its_name in missing:
             for name in _beginnings(its_name):
-                for path in by_name.get(name, ()):
-                    self.derivation(path)
-        if its_hash not in self._makers:
-            return None
-        path, output = self._makers[its_hash]
-        made = self.derivation(path)
-        return None if made.is_fixed else (path, _at_run_time(output, made.outputs))
+                for path in by_name.get(name, ()) if its_hash not in self._makers else ():
+                    self.node(path)
+
+
+def _node(at: Derivation) -> _Node:
+    """A derivation without the text of its attributes."""
+    references = _references(at.path.rpartition("/")[0])
+    store = at.path.rpartition("/")[0] + "/"
+    rest: list[object] = []
+    named: list[_Named] = []
+    for name, value in _attributes(at):
+        if name in SOURCES or store not in value:
+            rest += (name, value)
+            continue
+        pieces = references.split(value)  # a text, a hash, a name, a text, …
+        rest += (name, pieces[::3])
+        if _is_for_build(at, name):
+            rest.append([_unversioned(each) for each in pieces[2::3]])
+        else:
+            named += zip(map(sys.intern, pieces[1::3]), map(sys.intern, pieces[2::3]), strict=True)
+    return _Node(
+        path=at.path,
+        name=at.name,
+        version=at.attributes.get("version"),
+        outputs=at.outputs,
+        is_fixed=at.is_fixed,
+        inputs=at.inputs,
+        sources=at.sources,
+        named=tuple(named),
+        rest=_digest(rest),
+    )
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def _attributes(at: Derivation) -> Iterator[tuple[str, str]]:
