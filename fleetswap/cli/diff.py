@@ -73,9 +73,8 @@ def diff(
     if as_json and style is not Format.JSON:
         options.refuse(context, "fleetswap diff --json", {"style"})
     at = locate.find(service, stack, region, endpoint_url, profile)
-    from_release = from_release or _live(at)
     releases = _Releases(at)
-    before, after = releases.side(from_release), _wanted(at, releases, to)
+    before, after = releases.side(_live(at) if from_release is None else from_release), _wanted(at, releases, to)
     found = between(before.known, after.known)
     if found is None:
         raise FleetswapError(f"{before.name} and {after.name} cannot be compared: {_says(before)}, and {_says(after)}")

@@ -15,6 +15,8 @@ def image(text: str) -> ImageSource:
     file is a disk. What is not here is a flake reference, such as `github:owner/repository#web`. `InputError` if it can
     only be a path, and nothing is there.
     """
+    if not text:
+        raise InputError("--to is empty: leave it out for the image of the settings")
     place, sign, attribute = text.partition("#")
     path = Path(place or ".")
     if path.is_dir() and not (path / "flake.nix").is_file():
@@ -27,6 +29,8 @@ def image(text: str) -> ImageSource:
         if sign:
             raise InputError(f"--to {text}: {path} is a disk, so it has no attribute {attribute!r}")
         return FileImage(str(path))
+    if path.is_dir() and not place.startswith((".", "/")):
+        return FlakeImage(f"./{text}", {})  # else Nix looks the folder's name up in its registry
     if place.startswith(("/", "./", "../")) and not path.exists():
         raise InputError(f"--to {text}: {path} does not exist")
     return FlakeImage(text, {})

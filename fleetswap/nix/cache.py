@@ -13,7 +13,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -27,8 +27,8 @@ from fleetswap.nix.process import pairs, run, version
 DAYS = 30
 """Age at which an entry is removed by the next one that is written."""
 
-IMPURE = ("pure-eval", "impure-env", "extra-impure-env")
-"""Settings with which a flake may read what is not part of its fingerprint."""
+IMPURE = ("pure-eval", "impure-env", "allow-unsafe-native-code-during-evaluation", "plugin-files")
+"""Settings with which a flake may read what is not part of its fingerprint. A flake can set them too (`nixConfig`)."""
 
 
 NAME = "evaluations"
@@ -53,7 +53,7 @@ class Cache:
             found = Evaluation(**kept["evaluation"])
             if kept["digest"] != _digest([key, asdict(found)]):
                 return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         # Asked for anything else, nix would first look for the derivation in its substituters.
         return found if run(["nix-store", "--check-validity", found.derivation]).returncode == 0 else None
@@ -81,7 +81,7 @@ def fingerprint(image: FlakeImage, root: Path) -> str | None:
     It is all that nix says of the flake (the hash of its files, the revision, the lock of its inputs), the reference,
     the options, nix itself and its configuration.
     """
-    if any(name in image.options for name in IMPURE):
+    if _is_impure([*image.options, *_configuration()]):
         return None
     reference = image.flake.partition("#")[0]
     asked = [
@@ -100,14 +100,24 @@ def fingerprint(image: FlakeImage, root: Path) -> str | None:
         return None
     if not isinstance(locked, Mapping) or "narHash" not in locked:
         return None
+    try:
+        if _is_impure([(Path(said["path"]) / locked.get("dir", "") / "flake.nix").read_text(errors="replace")]):
+            return None
+    except (OSError, KeyError):
+        return None
     here = [version("nix"), platform.machine(), _configuration(), (evaluate.HERE / "image.nix").read_text()]
     return _digest([image.flake, dict(image.options), said, here])
+
+
+def _is_impure(texts: Iterable[str]) -> bool:
+    return any(name in text for text in texts for name in IMPURE)
 
 
 def _configuration() -> list[str]:
     """Nix's configuration: what its environment says, and its files (nix.conf(5))."""
     said = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("NIX_")]
-    homes = [os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())]
+    # Without a home, as that of a user whom the machine does not know, there is no such file.
+    homes = [os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")]  # noqa: PTH111
     homes += (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
     files = [Path(os.environ.get("NIX_CONF_DIR") or "/etc/nix") / "nix.conf"]
     files += [Path(home) / "nix" / "nix.conf" for home in homes]

@@ -13,7 +13,7 @@ TERM_TRIES = 20
 
 
 def run(command: list[str], *, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """A command to its end, in `folder`. `InputError` if there is no such program."""
+    """A command to its end, in `folder`. `InputError` if there is no such program, or it cannot be run."""
     with start(command, stdout=subprocess.PIPE, folder=folder) as process:
         try:
             stdout, stderr = process.communicate()
@@ -30,7 +30,7 @@ def version(program: str) -> str:
 
 
 def start(command: list[str], *, stdout: int, folder: Path | None = None) -> subprocess.Popen[str]:
-    """A command that goes on. `InputError` if there is no such program."""
+    """A command that goes on. `InputError` if there is no such program, or it cannot be run."""
     try:
         return subprocess.Popen(
             command,
@@ -45,6 +45,8 @@ def start(command: list[str], *, stdout: int, folder: Path | None = None) -> sub
         raise InputError(
             f"{command[0]} is not on PATH: install Nix (Debian: nix-bin; elsewhere: see nixos.org)"
         ) from error
+    except OSError as error:
+        raise InputError(f"{command[0]} cannot be run ({error.strerror}): reinstall Nix") from error
 
 
 def end(process: subprocess.Popen[str]) -> None:

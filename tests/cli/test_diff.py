@@ -165,6 +165,8 @@ def test_what_cannot_be_compared_is_said(cli: Cli, service: Service, images: Ima
         2,
         f"release 'web-x' has no AMI in this account and region: choose one of {service.id('a')}, {service.id('b')}",
     )
+    ran = cli(*asked, "--from", "", "--to", service.id("a"))
+    assert (ran.status, ran.error[:39]) == (2, "release '' has no AMI in this account a"), "as of an unset variable"
     ran = cli(*asked)
     assert ran.status == 2
     assert "the settings of stack fleetswap/prod are not here: name an image or a release with --to" in ran.error
@@ -213,7 +215,10 @@ def test_without_a_live_release_one_must_be_named(cli: Cli, region: Region) -> N
     ("text", "found"),
     [
         (".#web", FlakeImage(".#web", {})),
-        ("flake#web", FlakeImage("flake#web", {})),
+        ("flake#web", FlakeImage("./flake#web", {})),
+        ("#web", FlakeImage("./#web", {})),
+        ("nixpkgs#web", FlakeImage("nixpkgs#web", {})),
+        ("", "--to is empty: leave it out"),
         ("github:company/machines#web", FlakeImage("github:company/machines#web", {})),
         ("folder", NixImage("folder", {}, {})),
         ("folder#web.image", NixImage("folder", {}, {}, "web.image")),

@@ -66,6 +66,11 @@ def test_without_nix_the_remedy_is_to_install_it(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="nix-instantiate is not on PATH: install Nix"):
         name(expression(small()))
+    for content, mode in (("", 0o755), ("#!/bin/sh", 0o644)):
+        (tmp_path / "nix-instantiate").write_text(content)
+        (tmp_path / "nix-instantiate").chmod(mode)
+        with pytest.raises(InputError, match=r"nix-instantiate cannot be run \(.*\): reinstall Nix"):
+            name(expression(small()))
 
 
 def test_a_trace_that_looks_like_an_error_is_none(expression: Write) -> None:

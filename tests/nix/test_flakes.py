@@ -18,7 +18,7 @@ from fleetswap.nix import evaluate as nix_evaluate
 from fleetswap.nix import source as nix_source
 from fleetswap.nix.evaluate import evaluate
 from fleetswap.nix.source import NixSource
-from tests.nix.conftest import OPTIONS, Write, WriteFlake, name, small
+from tests.nix.conftest import FLAKE, OPTIONS, Write, WriteFlake, name, small
 
 
 def refused(image: NixImage | FlakeImage, folder: Path) -> str:
@@ -239,6 +239,21 @@ def test_what_a_flake_reads_elsewhere_is_read_again(
         assert len(asked) == 2
 
 
+def test_a_flake_that_makes_itself_impure_is_evaluated_again(
+    flake: WriteFlake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `accept-flake-config`, the image would stay that of an older environment, and this one be deployed."""
+    text = FLAKE.format(small=small()).replace("{", "{ nixConfig.pure-eval = false;", 1)
+    image = FlakeImage(
+        flake(text=text.replace('a = "1"', 'a = builtins.getEnv "SAID"')).flake,
+        {**OPTIONS, "accept-flake-config": "true"},
+    )
+    for said in ("one", "two"):
+        monkeypatch.setenv("SAID", said)
+        made = NixSource(image, tmp_path, preview=True, cache=tmp_path / "evaluations").evaluate()
+        assert made.packages == {"a": said}
+
+
 def test_an_image_is_built_as_it_was_named(expression: Write, tmp_path: Path, asked: list[NixImage]) -> None:
     """An update would evaluate a second time; or refuse a release that could be built, since its source has changed."""
     kept = tmp_path / "evaluations"
@@ -261,3 +276,22 @@ def test_a_cache_that_cannot_be_written_only_costs_time(flake: WriteFlake, tmp_p
     """A full disk, or a checkout of another user, would stop a preview that changes nothing."""
     (tmp_path / "file").touch()
     assert NixSource(flake(), tmp_path, preview=True, cache=tmp_path / "file").evaluate().packages == {"a": "1"}
+
+
+def test_a_user_without_a_home_is_no_traceback(
+    flake: WriteFlake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container whose user is only a number, a preview would end in a traceback instead of Nix's answer."""
+    image = flake()
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}[0])
+    monkeypatch.delenv("HOME")
+    assert NixSource(image, tmp_path, preview=True, cache=tmp_path / "evaluations").evaluate().packages == {"a": "1"}
+
+
+def test_an_endless_list_in_the_cache_is_no_traceback(tmp_path: Path, flake: WriteFlake) -> None:
+    """A damaged file would end each preview, until somebody finds it."""
+    kept = tmp_path / "evaluations"
+    NixSource(flake(), tmp_path, preview=True, cache=kept).evaluate()
+    for file in kept.iterdir():
+        file.write_text("[" * 100_000)
+    assert NixSource(flake(), tmp_path, preview=True, cache=kept).evaluate().packages == {"a": "1"}
