@@ -108,5 +108,5 @@ def derivations(folder: Path, quick: bool) -> list[Section]:  # noqa: FBT001 (on
         [f"closure of {count:,} derivations", f"{found['derive']:.2f}"],
         ["comparing it with another", f"{found['compare']:.2f}"],
     ]
-    goal = Goal(f"both, of {COUNT:,}: at most {GOAL:.0f} s", f"{seconds:.1f} s", None if quick else seconds <= GOAL)
-    return [Section("Package changes of a preview", rows, [goal])]
+    goal = Goal(f"both, of {COUNT:,}: at most {GOAL:.0f} s", f"{seconds:.1f} s", seconds <= GOAL)
+    return [Section("Package changes of a preview", rows, [] if quick else [goal])]

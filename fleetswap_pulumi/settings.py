@@ -102,7 +102,7 @@ class AmiSettings(Strict):
 
 class ImageSettings(Strict):
     """The image to deploy: either `nix` or `file`. `image: .#web` is short for `nix.flake`. A change creates a new
-    release, except of `boot_test`.
+    release, unless only `boot_test` changes.
     """
 
     nix: NixImage | None = Field(default=None, examples=[{"expression": "nix/demo"}])

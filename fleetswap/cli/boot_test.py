@@ -104,7 +104,7 @@ def boot_test(
     """
     hardware = Hardware(architecture.value, boot_mode.value, memory)
     check = Check(port, path, codes, protocol.value, protocol_version.value, healthy=healthy)
-    test = made(hardware, check, accelerator.value, timeout, always=True)
+    test = made(hardware, check, accelerator.value, timeout, "--timeout", always=True)
     with Display("booting", "", quiet=quiet) as display, ImageFile(file) as image:
         refuse_unbootable(image, ImageInfo(architecture.value, boot_mode.value))
         test.ready()
@@ -115,14 +115,19 @@ def boot_test(
         print_result("healthy")
 
 
-def made(hardware: Hardware, check: Check, accelerator: str, timeout: float, *, always: bool = False) -> BootTest:
-    """The boot test of a command; with `always`, also of an image that has passed. `InputError` for a wrong check."""
+def made(
+    hardware: Hardware, check: Check, accelerator: str, timeout: float, option: str, *, always: bool = False
+) -> BootTest:
+    """The boot test of a command; with `always`, also of an image that has passed. `InputError` for a wrong check.
+
+    `option` is what the command calls `timeout`.
+    """
     if not check.path.startswith("/"):
         raise InputError(f"the path {check.path!r} of the health check does not start with /")
     if not re.fullmatch(r"\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*", check.codes):
         raise InputError(f"--codes {check.codes!r} is not a list of status codes such as 200, 200,204 or 200-299")
     machines = QemuMachines(health_checker, accelerator)
-    return BootTest(machines, hardware, check, folder=_folder(), seconds=timeout, always=always)
+    return BootTest(machines, hardware, check, folder=_folder(), seconds=timeout, always=always, option=option)
 
 
 def slowly(say: Callable[[str], None], clock: Clock | None = None) -> Callable[[str], None]:

@@ -166,7 +166,8 @@ def upload(
         options.refuse(context, "fleetswap upload --data", {"boot_test"})
     if not boot_test:
         options.refuse(context, "fleetswap upload without --boot-test", {"boot_port", "boot_path", "boot_timeout"})
-    trial = boot.made(Hardware(), Check(boot_port, boot_path), programs.AUTO, boot_timeout) if boot_test else None
+    check, limit = Check(boot_port, boot_path), "--boot-timeout"
+    trial = boot.made(Hardware(), check, programs.AUTO, boot_timeout, limit) if boot_test else None
     request = UploadRequest(
         _NOT_YET if identity is None else identity,
         stack,

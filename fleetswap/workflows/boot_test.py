@@ -100,10 +100,11 @@ class BootTest:
         folder: Path,
         seconds: float = SECONDS,
         always: bool = False,
+        option: str = "boot_test.timeout",
         clock: Clock | None = None,
     ) -> None:
         """`folder` keeps consoles of refused images, and which images have passed. With `always`, those are booted,
-        too.
+        too. `option` is the user's name for `seconds`.
         """
         self._machines = machines
         self._hardware = hardware
@@ -111,6 +112,7 @@ class BootTest:
         self._folder = folder
         self._seconds = seconds
         self._always = always
+        self._option = option
         self._clock = clock or SystemClock()
 
     def ready(self) -> None:
@@ -180,7 +182,7 @@ class BootTest:
         lines = health.tail(console)
         for line in lines or ["(nothing)"]:
             say(f"console | {line}")
-        return Unhealthy(health.refusal(str(image.path), seconds, why, told, str(kept)))
+        return Unhealthy(health.refusal(str(image.path), seconds, why, told, str(kept), self._option))
 
     def _key(self, image: ImageFile, name: str, made_with: str) -> str:
         """One name for all that decides the result: the image, its file, the check, the machine, QEMU."""

@@ -88,10 +88,10 @@ def test_the_end_of_the_console_is_bounded_and_harmless() -> None:
 
 def test_the_error_is_one_line_with_the_image_the_time_the_reason_and_the_remedy() -> None:
     """Whoever reads only the error would not know what to do."""
-    line = refusal("/x/web.raw", 180.2, "", "its health check got status 503", ".work/web.console")
+    line = refusal("/x/web.raw", 180.2, "", "its health check got status 503", ".work/web.console", "--timeout")
     assert line == (
         "the boot test refused image /x/web.raw, and nothing was uploaded: not healthy after 3:00: its health check got"
         " status 503. Its console is in .work/web.console: correct the image or its health check, or give it more time"
-        " (boot_test.timeout)"
+        " (--timeout)"
     )
-    assert "the kernel panicked after 7 s. Its" in refusal("x", 7, "the kernel panicked", "x", "y")
+    assert "the kernel panicked after 7 s. Its" in refusal("x", 7, "the kernel panicked", "x", "y", "z")

@@ -90,12 +90,12 @@ def tail(console: str) -> list[str]:
     return said[-TAIL_LINES:]
 
 
-def refusal(image: str, seconds: float, why: str, told: str, console_file: str) -> str:
+def refusal(image: str, seconds: float, why: str, told: str, console_file: str, timeout: str) -> str:
     """The error of an image that is refused: one line. `why` is how it ended, empty if its time was over: then
-    `told` says how far it got.
+    `told` says how far it got. `timeout` is what the user calls that time.
     """
     how = f"{why} after {duration(seconds)}" if why else f"not healthy after {duration(seconds)}: {told}"
     return (
         f"the boot test refused image {image}, and nothing was uploaded: {how}. Its console is in"
-        f" {console_file}: correct the image or its health check, or give it more time (boot_test.timeout)"
+        f" {console_file}: correct the image or its health check, or give it more time ({timeout})"
     )
