@@ -16,7 +16,7 @@ import typer
 
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image.meter import Meter, Progress
-from fleetswap.domain.text import amount
+from fleetswap.domain.text import amount, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -59,9 +59,7 @@ class Display:
         """Print a line."""
         if self._quiet:
             return
-        line = "".join(
-            each if each.isprintable() else repr(each)[1:-1] for each in line
-        )  # a file's name may be anything
+        line = visible(line)  # a file's name may be anything
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

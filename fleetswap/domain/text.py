@@ -34,6 +34,11 @@ def paragraph(text: object) -> list[str]:
     return lines[full[0] : full[-1] + 1] if full else []
 
 
+def visible(text: str) -> str:
+    """Text from outside as it is, but what a terminal would not show, or obey, as its escape in Python."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def without_escapes(text: str) -> str:
     """Text without what a terminal would take for a command."""
     return _ESCAPES.sub("", text)

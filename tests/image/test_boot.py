@@ -149,6 +149,13 @@ EFI = b"EFI        \x10".ljust(26, b"\0") + b"\x02\x00".ljust(6, b"\0")
 SMALL_FAT32 = boot_sector(entries=0)[:22] + bytes(14) + b"\1".ljust(8, b"\0") + b"\2".ljust(466, b"\0") + b"\x55\xaa"
 """As `mkfs.fat -F 32` makes it of a partition with few clusters, its root directory in the first."""
 
+OUTSIDE = (
+    boot_sector()
+    + (b"\xf8\xff\xff" + b"\x28\x80\x02" * 60).ljust(512, b"\0")
+    + (EFI[:26] + b"\x28\0").ljust(512, b"\0")
+)
+"""Of a partition that was cut off: \\EFI begins behind its end, in a cluster that follows itself."""
+
 EFI3 = EFI[:26] + b"\x03\x00".ljust(6, b"\0")
 ENDS = b"\xff\xff\xff\x0f" * 5
 BOOT = b"BOOT       \x10".ljust(26, b"\0") + b"\x04\x00".ljust(6, b"\0")
@@ -166,6 +173,7 @@ FILE = b"X       EFI\x20".ljust(512, b"\0")
         (boot_sector() + b"\xf8\xff\xff\x01\x00" + bytes(507) + EFI.ljust(512, b"\0") + bytes(512 * 40), None),
         (boot_sector() + b"\xf8\xff\xff\xff\x0f" + bytes(507) + EFI.ljust(512, b"\0") + bytes(512), frozenset()),
         (b"", None),
+        (OUTSIDE, None),
         (SMALL_FAT32 + ENDS.ljust(512, b"\0") + EFI3.ljust(512, b"\0") + BOOT.ljust(512, b"\0") + FILE, {"X.EFI"}),
     ],
     ids=[
@@ -177,6 +185,7 @@ FILE = b"X       EFI\x20".ljust(512, b"\0")
         "into nowhere",
         "no BOOT",
         "nothing",
+        "circle outside",
         "small",
     ],
 )

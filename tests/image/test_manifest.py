@@ -18,6 +18,7 @@ from fleetswap.domain.closure.model import Closure, Component
 from fleetswap.domain.image import manifest, spdx
 from fleetswap.domain.image.blockmap import NO_MANIFEST
 from fleetswap.domain.image.manifest import BadManifest, Manifest
+from fleetswap.domain.text import visible
 
 BLOCK = 524_288
 BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"
@@ -91,7 +92,7 @@ def test_every_closure_is_read_as_it_was_written(data: st.DataObject) -> None:
         for path in paths
     ]
     licences = data.draw(st.dictionaries(st.sampled_from(names), st.text(min_size=1, max_size=12).filter(str.strip)))
-    licences = {key: value for key, value in licences.items() if value != "NOASSERTION"}
+    licences = {key: visible(value) for key, value in licences.items() if value != "NOASSERTION"}
     closure = exact(paths[0], rows, licences)
     whole = Manifest(IDENTITY, closure, derived(closure))
     assert manifest.decode(manifest.encode(whole)) == whole
@@ -142,7 +143,7 @@ def changed(**over: Any) -> bytes:
     return zlib.compress(json.dumps(json.loads(zlib.decompress(DATA)) | over).encode())
 
 
-SPDX = json.loads(zlib.decompress(DATA))["spdx"]
+SPDX, DERIVED = (json.loads(zlib.decompress(DATA))[key] for key in ("spdx", "derived"))
 
 
 @pytest.mark.parametrize(
@@ -159,15 +160,51 @@ SPDX = json.loads(zlib.decompress(DATA))["spdx"]
         (changed(version=2), "has version 2, but this Fleetswap reads version 1"),
         (changed(sizes=[1]), "cannot be read"),
         (changed(derived={"root": "x"}), "cannot be read"),
+        (changed(derived=DERIVED | {"root": "gone"}), "lacks its top"),
+        (changed(sizes=["big"] * len(NAMES)), "has size 'big'"),
+        (changed(sizes=[-1] * len(NAMES)), "has size -1"),
+        (changed(sizes=[True] * len(NAMES)), "has size True"),
         (changed(spdx=SPDX | {"relationships": []}), "the image contains no store path"),
         (changed(spdx=SPDX | {"relationships": [{"spdxElementId": "SPDXRef-99"}]}), "cannot be read"),
     ],
-    ids=[str(number) for number in range(13)],
+    ids=[str(number) for number in range(17)],
 )
 def test_what_no_version_wrote_is_refused(data: bytes, said: str) -> None:
     """A preview would end with a traceback, because of a snapshot that a newer version made."""
     with pytest.raises(BadManifest, match=said):
         manifest.decode(data)
+
+
+HOSTILE = "x\x1b]0;owned\x07\n\u202e\ud800"
+
+
+def test_what_a_terminal_would_obey_is_made_visible() -> None:
+    """Whoever makes an image could write to the terminal of whoever asks `fleetswap why`, or end it in a traceback."""
+    columns = {key: [HOSTILE, *DERIVED[key][1:]] for key in ("name", "version", "output", "licence")}
+    packages = [
+        SPDX["packages"][0],
+        *(each | {"name": HOSTILE, "versionInfo": HOSTILE} for each in SPDX["packages"][1:]),
+    ]
+    said = {HOSTILE: HOSTILE}
+    data = changed(derived=DERIVED | columns, spdx=SPDX | {"packages": packages}, packages=said, licences=said)
+    read = manifest.decode(data)
+    assert read.closure is not None
+    assert read.derived is not None
+    shown = [*read.packages.items(), *read.licences.items()]
+    for each in (*read.closure.components.values(), *read.derived.components.values()):
+        shown.append((each.path, each.name, each.version, each.output, each.licence or ""))
+    for text in (word for row in shown for word in row):
+        assert text.isprintable()
+    assert "\\x1b]0;owned\\x07\\n\\u202e\\ud800" in "".join(read.packages)
+
+
+def test_half_a_character_does_not_fail_an_upload() -> None:
+    """An image whose author wrote such a license would be built, and never uploaded."""
+    closure = made(licences={"openssl": HOSTILE})
+    read = manifest.decode(manifest.encode(Manifest(IDENTITY, closure, packages={HOSTILE: HOSTILE})))
+    assert read.closure is not None
+    assert {each.licence for each in read.closure.components.values()} == {None, visible(HOSTILE)}
+    assert read.packages == {visible(HOSTILE): visible(HOSTILE)}
 
 
 def test_a_stream_that_unpacks_to_far_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +326,13 @@ def test_the_document_says_which_image_it_is_of() -> None:
         ("LicenseRef-own", "NOASSERTION"),
         ("unfree, ask", "NOASSERTION"),
         ("(MIT", "NOASSERTION"),
+        ("MIT) AND (ISC", "NOASSERTION"),
+        ("(GPL-2.0-only) WITH Classpath-exception-2.0", "NOASSERTION"),
+        ("GPL-2.0-only WITH (Classpath-exception-2.0)", "NOASSERTION"),
+        ("GPL-2.0-only WITH Classpath-exception-2.0 WITH LLVM-exception", "NOASSERTION"),
+        ("(GPL-2.0-only WITH Classpath-exception-2.0) OR MIT", "(GPL-2.0-only WITH Classpath-exception-2.0) OR MIT"),
+        ("MIT AND", "NOASSERTION"),
+        ("MIT AND NOASSERTION", "NOASSERTION"),
         ("", "NOASSERTION"),
         (None, "NOASSERTION"),
     ],

@@ -88,7 +88,10 @@ class _Volume:
         while cluster < last:
             if cluster < 2 or len(content) > MAX_DIRECTORY:
                 raise ValueError("a chain that leads nowhere")
-            content += self.read(self.data + (cluster - 2) * self.cluster, self.cluster)
+            part = self.read(self.data + (cluster - 2) * self.cluster, self.cluster)
+            if len(part) < self.cluster:  # past the end: were it a circle, the content would never grow
+                raise ValueError("a chain that leads out of the file system")
+            content += part
             cluster = self._next(cluster)
         return bytes(content)
 

@@ -31,6 +31,7 @@ from fleetswap.domain.closure.model import Closure, Component
 from fleetswap.domain.image import spdx
 from fleetswap.domain.image.blockmap import NO_MANIFEST, Sealed
 from fleetswap.domain.image.blocks import BLOCK_SIZE, block_count
+from fleetswap.domain.text import visible
 
 VERSION = 1
 """Raised with every change that an older reader would misread. A reader takes its own version and older ones."""
@@ -96,7 +97,8 @@ def _packed(manifest: Manifest) -> bytes:
         "sizes": None if closure is None else [closure.components[path].size for path in sorted(closure.components)],
         "derived": None if manifest.derived is None else _plain(manifest.derived),
     }
-    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()
+    # Half a surrogate pair, as JSON may have it, has no UTF-8; as Python escapes it, it is JSON again.
+    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode(errors="backslashreplace")
     data = zlib.compress(text, LEVEL) if len(text) <= MAX_BYTES else b""
     return data if block_count(len(data)) <= MAX_BLOCKS else b""
 
@@ -121,7 +123,10 @@ def opened(blocks: bytes | bytearray, sealed: Sealed) -> Manifest:
 
 
 def decode(data: bytes) -> Manifest:
-    """What `encode` wrote. `BadManifest` for anything else."""
+    """What `encode` wrote. `BadManifest` for anything else.
+
+    Its texts are made visible: they end in terminals, and whoever made the image chose them.
+    """
     unpacking = zlib.decompressobj()
     try:
         text = unpacking.decompress(data, MAX_BYTES)
@@ -141,8 +146,8 @@ def _manifest(value: Mapping[str, Any]) -> Manifest:
         str(value["identity"]),
         None if sizes is None else spdx.closure(value["spdx"], sizes),
         None if derived is None else _closure(derived),
-        {str(name): str(version) for name, version in value["packages"].items()},
-        {str(name): str(licence) for name, licence in value["licences"].items()},
+        {visible(str(name)): visible(str(version)) for name, version in value["packages"].items()},
+        {visible(str(name)): visible(str(licence)) for name, licence in value["licences"].items()},
     )
 
 
@@ -164,18 +169,20 @@ def _plain(closure: Closure) -> dict[str, Any]:
 
 
 def _closure(plain: Mapping[str, Any]) -> Closure:
-    paths = plain["path"]
+    paths, root = [visible(str(each)) for each in plain["path"]], visible(str(plain["root"]))
+    if root not in paths:
+        raise ValueError("the derivations' closure lacks its top")
     columns = [plain[key] for key in ("name", "version", "output", "licence", "own", "references")]
     components = {
-        str(path): Component(
-            str(path),
-            str(name),
-            str(version),
-            str(output),
-            references=tuple(str(paths[row]) for row in rows),
-            licence=None if licence is None else str(licence),
+        path: Component(
+            path,
+            visible(str(name)),
+            visible(str(version)),
+            visible(str(output)),
+            references=tuple(paths[row] for row in rows),
+            licence=None if licence is None else visible(str(licence)),
             own=str(own),
         )
         for path, name, version, output, licence, own, rows in zip(paths, *columns, strict=True)
     }
-    return Closure(str(plain["root"]), exact=False, components=components)
+    return Closure(root, exact=False, components=components)

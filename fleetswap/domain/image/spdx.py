@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from fleetswap.domain.closure.model import Closure, Component
 from fleetswap.domain.closure.names import name_of, split
+from fleetswap.domain.text import visible
 
 NOASSERTION = "NOASSERTION"
 DOCUMENT, IMAGE = "SPDXRef-DOCUMENT", "SPDXRef-image"
@@ -29,11 +30,10 @@ CREATED = "1970-01-01T00:00:01Z"
 NAMESPACE = "https://spdx.org/spdxdocs/"
 """Of documents whose creator has no web site to put them on (clause 6.5)."""
 
-_EXPRESSION = re.compile(r"\(*[A-Za-z0-9][A-Za-z0-9.-]*\+?\)*(?: (?:AND|OR|WITH) \(*[A-Za-z0-9][A-Za-z0-9.-]*\+?\)*)*")
-"""A license expression without references (annex D): license and exception identifiers, operators, parentheses."""
-
-_ELSEWHERE = re.compile(r"\b(?:LicenseRef|DocumentRef)-")
-"""A license that is not on SPDX's list needs its text in the document (clause 10), and nobody has it here."""
+_TOKENS = re.compile(r"[()]|[^\s()]+")
+_LICENSE = re.compile(r"(?!(?:AND|OR|WITH|NONE|NOASSERTION)$)(?!(?:License|Document)Ref-)[A-Za-z0-9][A-Za-z0-9.-]*\+?")
+"""A license or an exception in an expression (annex D). Not one that has its text in the document (clause 10): nobody
+has it here."""
 
 
 def document(
@@ -51,7 +51,7 @@ def document(
         "dataLicense": "CC0-1.0",
         "SPDXID": DOCUMENT,
         "name": name,
-        "documentNamespace": f"{NAMESPACE}{quote(name, safe='')}-{uuid.uuid5(uuid.NAMESPACE_URL, identity)}",
+        "documentNamespace": f"{NAMESPACE}{quote(name, safe='', errors='replace')}-{uuid.uuid5(uuid.NAMESPACE_URL, identity)}",
         "creationInfo": {"created": CREATED, "creators": ["Tool: fleetswap"]},
         "packages": [_image(identity, name), *(_package(row, each) for row, each in enumerate(rows))],
         "relationships": [
@@ -71,7 +71,7 @@ def closure(value: Mapping[str, Any], sizes: Sequence[int | None]) -> Closure:
     Raises `KeyError`, `TypeError` or `ValueError` for what `document` did not write of a closure.
     """
     rows = value["packages"][1:]
-    paths = {str(each["SPDXID"]): str(each["packageFileName"]) for each in rows}
+    paths = {str(each["SPDXID"]): visible(str(each["packageFileName"])) for each in rows}
     references: dict[str, list[str]] = {path: [] for path in paths.values()}
     root = ""
     for each in value["relationships"]:
@@ -82,8 +82,10 @@ def closure(value: Mapping[str, Any], sizes: Sequence[int | None]) -> Closure:
             root = paths[other]
     components = {}
     for each, size in zip(rows, sizes, strict=True):
-        path = str(each["packageFileName"])
-        name, version = str(each["name"]), str(each.get("versionInfo", ""))
+        path = paths[str(each["SPDXID"])]
+        name, version = visible(str(each["name"])), visible(str(each.get("versionInfo", "")))
+        if not (size is None or (type(size) is int and size >= 0)):
+            raise ValueError(f"{path} has size {size!r}")
         output = split(name_of(path)).output
         licence = _licence(each)
         components[path] = Component(path, name, version, output, size, tuple(references[path]), licence)
@@ -95,16 +97,34 @@ def closure(value: Mapping[str, Any], sizes: Sequence[int | None]) -> Closure:
 def declared(licence: str | None) -> str:
     """What may be said as a declared license: the expression, or NOASSERTION if it is none that stands alone."""
     text = (licence or "").strip()
-    sound = _EXPRESSION.fullmatch(text) and not _ELSEWHERE.search(text) and text.count("(") == text.count(")")
-    return text if sound else NOASSERTION
+    return text if _is_expression(text) else NOASSERTION
+
+
+def _is_expression(text: str) -> bool:
+    """Whether this is a license expression (annex D). Which identifiers are on SPDX's list is not known here."""
+    depth, before = 0, "("
+    for token in _TOKENS.findall(text):
+        if before in {"(", "AND", "OR"}:
+            sound = token == "(" or bool(_LICENSE.fullmatch(token))
+            kind = token if token == "(" else "license"
+        elif before == "WITH":
+            sound, kind = bool(_LICENSE.fullmatch(token)), "exception"
+        else:
+            sound = token in {"AND", "OR", ")"} or (token == "WITH" and before == "license")
+            kind = token
+        depth += (token == "(") - (token == ")")
+        if not sound or depth < 0:
+            return False
+        before = kind
+    return depth == 0 and before in {"license", "exception", ")"}
 
 
 def purl(component: Component) -> str:
     """The package URL. The type `nix` is a candidate (purl specification, "candidate purl types"; proposed in its
     repository, pull request 877), so only what no proposal disputes is in it: name and version.
     """
-    version = f"@{quote(component.version, safe='')}" if component.version else ""
-    return f"pkg:nix/{quote(component.name, safe='')}{version}"
+    version = f"@{quote(component.version, safe='', errors='replace')}" if component.version else ""
+    return f"pkg:nix/{quote(component.name, safe='', errors='replace')}{version}"
 
 
 def _image(identity: str, name: str) -> dict[str, Any]:
@@ -149,7 +169,7 @@ def _package(row: int, component: Component) -> dict[str, Any]:
 
 def _licence(package: Mapping[str, Any]) -> str | None:
     said = package.get("licenseComments", package["licenseDeclared"])
-    return None if said == NOASSERTION else str(said)
+    return None if said == NOASSERTION else visible(str(said))
 
 
 def _references(rows: Sequence[Component]) -> Iterator[tuple[str, str, str]]:
