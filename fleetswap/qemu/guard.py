@@ -8,6 +8,7 @@ starter has closed it, or was killed. It runs in a session of its own, so Ctrl-C
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -19,6 +20,15 @@ import sys
 from pathlib import Path
 
 LOOK_SECONDS = 0.05
+CONSOLE_BYTES = 8 << 20
+"""How much of a console is kept, at least: its end."""
+
+OTHER_BYTES = 8 << 20
+"""How much of what else QEMU writes all the time is kept, at least: its beginning."""
+
+CONSOLE, BEFORE, PACKETS, LOG = "console.log", "console.before", "packets.pcap", "qemu.log"
+"""Names in the folder; `fleetswap.domain.boot.machine` has them, too."""
+
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -27,7 +37,7 @@ def main(folder: str) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(1))
     process: subprocess.Popen[bytes] | None = None
-    waiting = b""
+    waiting, place = b"", Path(folder)
     try:
         while True:
             if select.select([0], [], [], LOOK_SECONDS)[0]:
@@ -38,6 +48,7 @@ def main(folder: str) -> int:
                 while b"\n" in waiting:
                     line, _, waiting = waiting.partition(b"\n")
                     process = _start(json.loads(line), folder)
+            _bound(place)
             if process is not None and process.poll() is not None:
                 os.write(1, b"%d\n" % process.returncode)
                 process = None
@@ -48,8 +59,25 @@ def main(folder: str) -> int:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _bound(folder: Path) -> None:
+    """Keep what a machine can make QEMU write from filling the disk. QEMU appends to the console, so it goes on at its
+    new end; into other files it goes on where it was, and nothing is stored of what was cut out.
+    """
+    with contextlib.suppress(OSError):
+        console = folder / CONSOLE
+        if console.stat().st_size > 2 * CONSOLE_BYTES:
+            with contextlib.suppress(OSError), console.open("rb") as file:  # there may be no room for a copy
+                file.seek(-CONSOLE_BYTES, os.SEEK_END)
+                (folder / BEFORE).write_bytes(file.read(2 * CONSOLE_BYTES))
+            os.truncate(console, 0)
+    for name in (PACKETS, LOG):
+        with contextlib.suppress(OSError):
+            if os.stat(folder / name).st_blocks * 512 > 2 * OTHER_BYTES:  # noqa: PTH116
+                os.truncate(folder / name, OTHER_BYTES)
+
+
 def _start(command: list[str], folder: str) -> subprocess.Popen[bytes]:
-    with (Path(folder) / "qemu.log").open("wb") as log:
+    with (Path(folder) / LOG).open("wb") as log:
         return subprocess.Popen(
             command,
             cwd=folder,

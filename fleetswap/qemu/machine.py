@@ -164,7 +164,8 @@ class Running:
 
     def console(self) -> str:
         """See the protocol."""
-        return _read(self._folder / decisions.CONSOLE, CONSOLE_BYTES)
+        said = _read(self._folder / decisions.CONSOLE, CONSOLE_BYTES)
+        return said if len(said) >= CONSOLE_BYTES else _read(self._folder / decisions.BEFORE, CONSOLE_BYTES) + said
 
     def traffic(self) -> Traffic:
         """See the protocol."""

@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from fleetswap.aws.rollout.probe import HttpProber
+from fleetswap.domain.boot import machine as decisions
+from fleetswap.domain.boot.machine import Hardware
 from fleetswap.qemu import guard
+from fleetswap.qemu.machine import Running
+from fleetswap.qemu.programs import Found
 
 SECONDS = 60
 """For what takes some hundredths of one."""
@@ -81,6 +86,57 @@ def test_the_end_of_the_guard_ends_the_machine(
     process.wait(SECONDS)
     wait(lambda: not runs(pid))
     assert folder.exists() == (number == signal.SIGKILL)
+
+
+LIMIT = 16 << 20
+
+FLOOD = """
+import pathlib, time
+console, packets = open("console.log", "ab", 0), open("packets.pcap", "wb", 0)
+packets.write(b"first")
+for number in range(60):
+    console.write(b"%d," % number * 400_000)
+    packets.write(bytes(1 << 20))
+pathlib.Path("flooded").touch()
+while not pathlib.Path("go").exists():
+    time.sleep(0.01)
+console.write(b"the end")
+packets.write(b"more")
+time.sleep(1000)
+"""
+
+
+def test_a_machine_that_floods_its_console_and_network_does_not_fill_the_disk(
+    process: subprocess.Popen[bytes], folder: Path
+) -> None:
+    """A service that logs in a loop would fill the disk of the computer that deploys it, within one boot test."""
+
+    def is_bounded() -> bool:
+        stored = {each.name: each.stat().st_blocks * 512 for each in folder.iterdir()}
+        return all(size <= LIMIT + 4096 for size in stored.values())
+
+    send(process, sys.executable, "-c", FLOOD)
+    wait(lambda: (folder / "flooded").exists() and is_bounded())
+    (folder / "go").touch()
+    wait(lambda: (folder / "packets.pcap").read_bytes().endswith(b"more"))
+    assert is_bounded()
+    said = (folder / "console.before").read_bytes() + (folder / "console.log").read_bytes()
+    assert said.endswith(b"the end")
+    assert len(said) > guard.CONSOLE_BYTES
+    with (folder / "packets.pcap").open("rb") as packets:
+        assert packets.read(5) == b"first", "what the traffic is read from"
+
+
+def test_the_end_of_a_console_is_read_across_what_was_put_aside(folder: Path) -> None:
+    """A panic that was printed just before the console became too large would not be seen."""
+    assert (guard.CONSOLE, guard.BEFORE, guard.PACKETS) == (decisions.CONSOLE, decisions.BEFORE, decisions.PACKETS)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as cat:
+        machine = Running(cat, folder, Hardware(), Found(Path("qemu"), "", None, "tcg"), 80, HttpProber(lambda _: None))
+        assert machine.console() == ""
+        (folder / "console.log").write_text("one line\n")
+        assert machine.console() == "one line\n"
+        (folder / "console.before").write_text("Kernel panic\n")
+        assert machine.console() == "Kernel panic\none line\n"
 
 
 def test_a_machine_that_ends_is_told_and_another_can_be_started(process: subprocess.Popen[bytes], folder: Path) -> None:

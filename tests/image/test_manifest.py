@@ -190,7 +190,7 @@ def test_what_a_terminal_would_obey_is_made_visible() -> None:
     read = manifest.decode(data)
     assert read.closure is not None
     assert read.derived is not None
-    shown = [*read.packages.items(), *read.licences.items()]
+    shown: list[tuple[str, ...]] = [*read.packages.items(), *read.licences.items()]
     for each in (*read.closure.components.values(), *read.derived.components.values()):
         shown.append((each.path, each.name, each.version, each.output, each.licence or ""))
     for text in (word for row in shown for word in row):

@@ -158,6 +158,20 @@ def test_an_image_that_does_not_pass_its_trial_is_not_uploaded(disk: Path) -> No
     assert "start" not in port.calls
 
 
+def test_what_is_sent_is_what_was_tried(disk: Path, tmp_path: Path) -> None:
+    """A build that ends during the boot test would be sent in place of the image that has passed, under its name."""
+
+    class Replaced(Trying):
+        def run(self, *args: Any) -> None:
+            super().run(*args)
+            disk_file(tmp_path / "new.raw", seed=7).replace(disk)
+
+    port = FakeSnapshots()
+    with pytest.raises(FleetswapError, match="changed while it was read"):
+        shipped(port, disk, trial=Replaced())
+    assert not port.of_state("completed")
+
+
 def test_what_a_trial_needs_is_missed_before_anything_is_made(disk: Path) -> None:
     """An hour of building would end with the news that there is no QEMU."""
 

@@ -24,8 +24,8 @@ NETWORK, GATEWAY, DNS, ADDRESS = "169.0.0.0/8", "169.0.0.1", "169.0.0.2", "169.0
 
 METADATA = "169.254.169.254"
 
-CONSOLE, PACKETS, OVERLAY, NVRAM = "console.log", "packets.pcap", "root.qcow2", "nvram.fd"
-"""Files in the folder of the machine."""
+CONSOLE, BEFORE, PACKETS, OVERLAY, NVRAM = "console.log", "console.before", "packets.pcap", "root.qcow2", "nvram.fd"
+"""Files in the folder of the machine. `BEFORE` has what the console said before, once that is too much for one file."""
 
 PACKET_BYTES = 64
 """How much of each packet is kept: its headers."""
@@ -77,7 +77,7 @@ def command(
         *("-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="),
         *("-object", f"filter-dump,id=packets,netdev=net,file={PACKETS},maxlen={PACKET_BYTES}"),
         *("-device", "pvpanic-pci"),  # a kernel that panics and has its driver ends QEMU at once
-        *("-chardev", f"file,id=console,path={CONSOLE}", "-serial", "chardev:console"),
+        *("-chardev", f"file,id=console,path={CONSOLE},append=on", "-serial", "chardev:console"),
     ]
 
 

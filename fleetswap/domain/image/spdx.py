@@ -30,7 +30,7 @@ CREATED = "1970-01-01T00:00:01Z"
 NAMESPACE = "https://spdx.org/spdxdocs/"
 """Of documents whose creator has no web site to put them on (clause 6.5)."""
 
-_TOKENS = re.compile(r"[()]|[^\s()]+")
+_WORDS = re.compile(r"[()]|[^\s()]+")
 _LICENSE = re.compile(r"(?!(?:AND|OR|WITH|NONE|NOASSERTION)$)(?!(?:License|Document)Ref-)[A-Za-z0-9][A-Za-z0-9.-]*\+?")
 """A license or an exception in an expression (annex D). Not one that has its text in the document (clause 10): nobody
 has it here."""
@@ -51,7 +51,7 @@ def document(
         "dataLicense": "CC0-1.0",
         "SPDXID": DOCUMENT,
         "name": name,
-        "documentNamespace": f"{NAMESPACE}{quote(name, safe='', errors='replace')}-{uuid.uuid5(uuid.NAMESPACE_URL, identity)}",
+        "documentNamespace": f"{NAMESPACE}{_quoted(name)}-{uuid.uuid5(uuid.NAMESPACE_URL, identity)}",
         "creationInfo": {"created": CREATED, "creators": ["Tool: fleetswap"]},
         "packages": [_image(identity, name), *(_package(row, each) for row, each in enumerate(rows))],
         "relationships": [
@@ -103,16 +103,16 @@ def declared(licence: str | None) -> str:
 def _is_expression(text: str) -> bool:
     """Whether this is a license expression (annex D). Which identifiers are on SPDX's list is not known here."""
     depth, before = 0, "("
-    for token in _TOKENS.findall(text):
+    for word in _WORDS.findall(text):
         if before in {"(", "AND", "OR"}:
-            sound = token == "(" or bool(_LICENSE.fullmatch(token))
-            kind = token if token == "(" else "license"
+            sound = word == "(" or bool(_LICENSE.fullmatch(word))
+            kind = word if word == "(" else "license"
         elif before == "WITH":
-            sound, kind = bool(_LICENSE.fullmatch(token)), "exception"
+            sound, kind = bool(_LICENSE.fullmatch(word)), "exception"
         else:
-            sound = token in {"AND", "OR", ")"} or (token == "WITH" and before == "license")
-            kind = token
-        depth += (token == "(") - (token == ")")
+            sound = word in {"AND", "OR", ")"} or (word == "WITH" and before == "license")
+            kind = word
+        depth += (word == "(") - (word == ")")
         if not sound or depth < 0:
             return False
         before = kind
@@ -123,8 +123,12 @@ def purl(component: Component) -> str:
     """The package URL. The type `nix` is a candidate (purl specification, "candidate purl types"; proposed in its
     repository, pull request 877), so only what no proposal disputes is in it: name and version.
     """
-    version = f"@{quote(component.version, safe='', errors='replace')}" if component.version else ""
-    return f"pkg:nix/{quote(component.name, safe='', errors='replace')}{version}"
+    version = f"@{_quoted(component.version)}" if component.version else ""
+    return f"pkg:nix/{_quoted(component.name)}{version}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="", errors="replace")
 
 
 def _image(identity: str, name: str) -> dict[str, Any]:

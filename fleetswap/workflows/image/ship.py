@@ -22,7 +22,7 @@ from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.ports import Puts, Snapshots, Source, Trial
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.send import CONNECTIONS
-from fleetswap.workflows.image.upload import Uploaded, upload
+from fleetswap.workflows.image.upload import Uploaded, upload_open
 
 
 class FileSource:
@@ -115,8 +115,9 @@ def ship(
         _check_root(blockmap.layout(image.size).volume_gib, root_gib)
         if trial is not None:
             trial.run(image, request.identity, say, building)
-    tried = clock.now()
-    uploaded = upload(path, request, port, puts, say, progress=progress, clock=clock, connections=connections)
+        tried = clock.now()
+        # Of the open file, so that what is sent is what was tried.
+        uploaded = upload_open(image, request, port, puts, say, progress=progress, clock=clock, connections=connections)
     if not isinstance(source, Path):
         source.sent()
     return Shipped(uploaded, built - began, clock.now() - tried)

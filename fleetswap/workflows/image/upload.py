@@ -98,7 +98,22 @@ def upload(
     `FleetswapError` if the image changes.
     """
     with ImageFile(path, data=request.data) as image:
-        return _Upload(request, image, port, puts, say, progress, clock or SystemClock(), connections).run()
+        return upload_open(image, request, port, puts, say, progress=progress, clock=clock, connections=connections)
+
+
+def upload_open(
+    image: ImageFile,
+    request: UploadRequest,
+    port: Snapshots,
+    puts: Puts,
+    say: Callable[[str], None],
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    clock: Clock | None = None,
+    connections: int = CONNECTIONS,
+) -> Uploaded:
+    """`upload` of an image that is open: what was looked at since it was opened is what is sent, or it raises."""
+    return _Upload(request, image, port, puts, say, progress, clock or SystemClock(), connections).run()
 
 
 class _Upload:
