@@ -1,5 +1,6 @@
 {
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
+  # In a copy of this folder: the path of Fleetswap's folder nix, or git+https://…/fleetswap?dir=nix.
   inputs.fleetswap.url = "path:../";
   inputs.fleetswap.inputs.nixpkgs.follows = "nixpkgs";
 

@@ -1,4 +1,4 @@
-# A server of static files. Put your own service in the place of `fleetswap.web`: an option of NixOS, or a unit.
+# A server of static files. Replace `fleetswap.web` with your own service: an option of NixOS, or a unit.
 {
   networking.hostName = "web";
   fleetswap.image.name = "web";
@@ -6,6 +6,7 @@
   fleetswap.web.enable = true;
   fleetswap.web.port = 8080;
 
+  # A unit of your own; `pkgs` is an argument: begin this file with `{ pkgs, ... }:`.
   # systemd.services.shop = {
   #   wantedBy = [ "multi-user.target" ];
   #   serviceConfig.ExecStart = "${pkgs.shop}/bin/shop";
@@ -13,5 +14,5 @@
   # };
   # networking.firewall.allowedTCPPorts = [ 8080 ];
 
-  system.stateVersion = "25.11";
+  system.stateVersion = "26.05";
 }

@@ -17,6 +17,7 @@ from tests.nixos.evaluate import BUILD, STUB
 
 OURS = f"path:{ROOT}/nix"
 FLAKES = ("--extra-experimental-features", "nix-command flakes")
+GUIDE = ROOT / "docs/how-to/nixos-image.md"
 SYSTEMS = ("x86_64-linux", "aarch64-linux")
 
 
@@ -63,6 +64,20 @@ def test_the_example_builds_on_our_flake(nix: tuple[str, ...], tmp_path: Path) -
     assert re.fullmatch(r"/nix/store/[a-z0-9]{32}-web\.drv", drv)
 
 
+def test_the_files_that_the_guide_shows_evaluate(nix: tuple[str, ...], tmp_path: Path) -> None:
+    """Whoever copies them from the page would get an error, with flakes or without."""
+    flake, server, default = re.findall(r"```nix\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
+    for name, text in (("flake.nix", flake), ("server.nix", server), ("default.nix", default)):
+        # The stand-in for nixpkgs has few packages.
+        (tmp_path / name).write_text(text.replace("/path/to/fleetswap", str(ROOT)).replace("caddy", "nginx"))
+    inputs = [("fleetswap", OURS), ("fleetswap/nixpkgs", f"path:{STUB}")]
+    drv = evaluate(nix, f"path:{tmp_path}#packages.x86_64-linux.web.drvPath", "--raw", inputs=inputs)
+    command = [*nix, "nix-instantiate", "--eval", "--json", "--attr", "web.drvPath", "--argstr", "nixpkgs", str(STUB)]
+    done = subprocess.run([*command, str(tmp_path)], check=True, capture_output=True, text=True)
+    assert re.fullmatch(r"/nix/store/[a-z0-9]{32}-web\.drv", drv)
+    assert json.loads(done.stdout).endswith("-web.drv")
+
+
 def test_a_stack_names_the_image_of_the_example(tmp_path: Path) -> None:
     """`image: .#web` would not find the image, or would need a network for what is on the computer."""
     text = (ROOT / "nix/example/flake.nix").read_text()
@@ -81,5 +96,4 @@ def test_a_stack_names_the_image_of_the_example(tmp_path: Path) -> None:
 def test_nixpkgs_is_a_release_that_the_guide_names(name: str) -> None:
     """The flake would follow a release that is no longer supported, or unstable."""
     (release,) = re.findall(r"github:NixOS/nixpkgs/nixos-(\d\d\.\d\d)", (ROOT / "nix" / name).read_text())
-    guide = (ROOT / "docs/how-to/nixos-image.md").read_text()
-    assert release in guide.partition("## Which NixOS, which Nix")[2]
+    assert release in GUIDE.read_text().partition("## Which NixOS, which Nix")[2]
