@@ -23,6 +23,9 @@ from fleetswap_pulumi.package_changes import Manifests, changes_since
 from fleetswap_pulumi.project import evaluations, root
 from fleetswap_pulumi.settings import ImageSettings, Settings
 
+WARNINGS = 20
+"""So many of an image's warnings are shown; a configuration that needs an update may have hundreds."""
+
 
 def wanted_entry(settings: Settings, ledger: Ledger, manifests: Manifests) -> Entry:
     """The entry of the wanted release.
@@ -56,6 +59,8 @@ def _image(settings: ImageSettings, ledger: Ledger) -> tuple[Image, Callable[[],
         info, contents = resolve(said, asserted), partial(of_disk, disk)
     else:
         made = NixSource(source, root(), preview=True, cache=evaluations()).evaluate()
+        for warning in made.warnings[:WARNINGS]:
+            pulumi.log.warn(f"the image: {warning}")
         identity, packages = made.identity, made.packages
         said = {**_said_before(identity, ledger), **said_if_built(Path(identity))}
         if made.register:

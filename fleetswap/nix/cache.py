@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Cache:
         try:
             kept = json.loads(self._path(key).read_bytes())
             found = Evaluation(**kept["evaluation"])
+            found = replace(found, warnings=tuple(found.warnings))
             if kept["digest"] != _digest([key, asdict(found)]):
                 return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -37,6 +37,11 @@ SUGGESTION = re.compile(r"Did you mean [^\n]*\?\s*$")
 """How nix ends a message about a name that is not there; it is not part of the message as it was thrown."""
 
 
+WARNING = re.compile(r"(?:trace: )?evaluation warning: (.+)|trace: warning: (.+)|warning: (Git tree .+ is dirty)")
+"""What nixpkgs' `lib.warn` and NixOS's `warnings` write, in older and newer forms; and of nix's own warnings the one
+that is about the image. The others are about this computer."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A position in a file, counted from 1."""
@@ -85,6 +90,14 @@ def complaint(stderr: str, status: int = 1) -> Complaint:
         lines.append(suggestion[0].strip())
     trace = tuple(place for place in (_place(each) for each in last.get("trace") or ()) if place is not None)
     return Complaint(tuple(lines) or ("no reason given",), _place(last), trace)
+
+
+def warnings(stderr: str) -> tuple[str, ...]:
+    """What an evaluation that was run with `JSON` warned of, each once."""
+    said = (one_line(each.get("msg", "")) for each in _events(stderr) if isinstance(each, Mapping))
+    found = (WARNING.fullmatch(each) for each in said)
+    texts = (next(group for group in each.groups() if group) for each in found if each is not None)
+    return tuple(dict.fromkeys(text if len(text) <= MESSAGE_CHARS else f"{text[:MESSAGE_CHARS]}…" for text in texts))
 
 
 def _events(stderr: str) -> Iterator[Mapping[str, Any] | str]:

@@ -16,7 +16,7 @@ from typing import Any
 from fleetswap.domain.errors import EvaluationError, InputError
 from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.domain.image.source import FlakeImage, NixImage
-from fleetswap.nix.errors import JSON, complaint
+from fleetswap.nix.errors import JSON, complaint, warnings
 from fleetswap.nix.failures import failure, listed
 from fleetswap.nix.process import pairs, run
 from fleetswap.nix.remedies import NO_BUILD
@@ -65,8 +65,7 @@ def _of_expression(image: NixImage, root: Path, *, preview: bool) -> Mapping[str
             f"{name} does not take the argument {', '.join(said['untaken'])}:"
             " correct or remove it in `args` of the image"
         )
-    found: Mapping[str, Any] = said["image"]
-    return found
+    return {**said["image"], "warnings": warnings(done.stderr)}
 
 
 def _of_flake(image: FlakeImage, root: Path, *, preview: bool) -> Mapping[str, Any]:
@@ -89,8 +88,7 @@ def _of_flake(image: FlakeImage, root: Path, *, preview: bool) -> Mapping[str, A
         by_hand += pairs("--option", image.options)
         folders = _folders(reference, root)
         raise EvaluationError(failure(image.flake, complaint(done.stderr, done.returncode), folders, by_hand, names))
-    said: Mapping[str, Any] = json.loads(done.stdout)
-    return said
+    return {**json.loads(done.stdout), "warnings": warnings(done.stderr)}
 
 
 def _folders(reference: str, root: Path) -> list[Path]:
@@ -161,6 +159,7 @@ def _evaluation(name: str, said: Mapping[str, Any]) -> Evaluation:
         packages=_texts(name, "packages", "package = version", said["packages"]),
         register=register,
         licences=_texts(name, "licences", "package = license", said["licences"]),
+        warnings=said["warnings"],
     )
 
 

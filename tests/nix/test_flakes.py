@@ -283,7 +283,11 @@ def test_a_user_without_a_home_is_no_traceback(
 ) -> None:
     """In a container whose user is only a number, a preview would end in a traceback instead of Nix's answer."""
     image = flake()
-    monkeypatch.setattr("pwd.getpwuid", lambda _: {}[0])
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
     monkeypatch.delenv("HOME")
     assert NixSource(image, tmp_path, preview=True, cache=tmp_path / "evaluations").evaluate().packages == {"a": "1"}
 
@@ -295,3 +299,17 @@ def test_an_endless_list_in_the_cache_is_no_traceback(tmp_path: Path, flake: Wri
     for file in kept.iterdir():
         file.write_text("[" * 100_000)
     assert NixSource(flake(), tmp_path, preview=True, cache=kept).evaluate().packages == {"a": "1"}
+
+
+@pytest.mark.usefixtures("nix")
+def test_what_a_configuration_warns_of_is_kept(flake: WriteFlake, expression: Write, tmp_path: Path) -> None:
+    """Nobody would see that an option is going away, or that the image has changes that are in no commit."""
+    folder = Path(flake().flake.removeprefix("path:").partition("#")[0])
+    text = (folder / "flake.nix").read_text()
+    flake(text=text.replace("web = (", 'web = builtins.trace "evaluation warning: a\nb" (builtins.trace "no" '))
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    subprocess.run(["git", "-C", folder, "add", "."], check=True)
+    for _ in range(2):
+        source = NixSource(FlakeImage(f"{folder}#web", OPTIONS), tmp_path, preview=True, cache=tmp_path / "evaluations")
+        assert set(source.evaluate().warnings) == {"a b", f"Git tree '{folder}' is dirty"}
+    assert name(expression(f'builtins.trace "warning: c" ({small()} {{}})')).warnings == ("c",)

@@ -585,3 +585,13 @@ def test_an_image_of_a_flake_is_declared_as_it_is_named(tmp_path: Path) -> None:
     assert ledger["entries"][0]["image"]["packages"] == {"nginx": "1.28"}
     again = declare(local(image={"nix": {"flake": flake, "options": options}}), ledger=ledger)
     assert again.outputs["ledger"]["entries"] == ledger["entries"]
+
+
+def test_warnings_of_the_image_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NixOS would say in vain that an option is going away."""
+    made = Evaluation("/nix/store/x-image", "/nix/store/x-image.drv", "x86_64-linux", warnings=("a", "b"))
+    monkeypatch.setattr("tests.program.declared._evaluate", lambda *_, **__: made)
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+    declare(local("1"))
+    assert [each for each in said if each.startswith("the image: ")] == ["the image: a", "the image: b"]

@@ -28,3 +28,6 @@ class Evaluation:
 
     licences: Mapping[str, str] = field(default_factory=dict)
     """Name of a package and its SPDX license expression."""
+
+    warnings: tuple[str, ...] = ()
+    """What its configuration warns of, and that its Git tree has changes that are not committed; a line each."""
