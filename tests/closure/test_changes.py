@@ -200,3 +200,17 @@ def test_any_version_has_its_place() -> None:
     assert compare(*both).is_empty
     # Each process orders its sets in another way.
     assert sort(both[0])[Kind(Group.PACKAGE, "a")].versions == ("01.1", "1.001", "1.01", "1.1")
+
+
+def test_what_is_named_after_a_kernel_changes_with_it() -> None:
+    """Each update of the kernel would be told three times; or another initial RAM disk not at all."""
+
+    def machine(kernel: str, own: str = "1") -> Closure:
+        linux = component("linux", kernel, own="1")
+        initrd = component("initrd-linux", kernel, linux.path, seed=own, own=own)
+        return closure(component("root"), linux, initrd, component("kernel-modules", seed=kernel, own=own))
+
+    found = compare(machine("6.12.58"), machine("6.12.60", "2"))
+    assert found == Changes(Source.STORE, kernel=found.kernel, size=found.size)
+    assert [each.name for each in found.kernel] == ["linux"]
+    assert compare(machine("6.12.58"), machine("6.12.58", "2")).files == Names(changed=("initrd-linux",))

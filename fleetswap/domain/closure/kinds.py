@@ -18,7 +18,7 @@ SYSTEM = "NixOS"
 """What the machine itself is called, whose version is that of its NixOS."""
 
 AGGREGATES = re.compile(
-    r"etc|system-path|system-(?:units|generators|shutdown)|user-(?:units|environment)|initrd-units|closure-info"
+    r"etc|firmware|kernel-modules|system-path|system-(?:units|generators|shutdown)|user-(?:units|environment)|initrd-units|closure-info"
 )
 """They list all others, so they change with any: nothing to say of them."""
 
@@ -108,7 +108,8 @@ def _kind(each: Component, root: str, kernels: set[str]) -> tuple[Kind, str]:
         return Kind(Group.UNIT, unit[1]), "disabled" if name.endswith("-disabled") else ""
     if each.path == root and each.name.startswith("nixos-system-"):
         return Kind(Group.PACKAGE, SYSTEM), each.version
-    if not each.version:
+    # An initial RAM disk is named after its kernel, and has no version of its own.
+    if not each.version or (each.version in kernels and each.name.startswith("initrd-")):
         return Kind(Group.FILE, each.name), ""
     if KERNEL.fullmatch(each.name):
         return Kind(Group.KERNEL, each.name), each.version
