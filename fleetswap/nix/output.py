@@ -83,7 +83,7 @@ def _json(path: Path) -> Mapping[str, Any] | None:
         value = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): build the image again") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} must hold a JSON object: build the image again")

@@ -45,6 +45,8 @@ def test_a_closure_is_what_the_build_wrote() -> None:
         (_file(paths=_file()["paths"][:1]), f"{LIBC} is not in the list"),
         (_file(paths=[{"path": 3, "narSize": 1, "references": []}]), "is not a store path"),
         (_file(paths=[{"path": HELLO}]), "cannot be read"),
+        (_file(paths=[{"path": HELLO, "narSize": float("inf"), "references": []}]), "cannot be read"),
+        (_file(licences={"hello": 3}), "cannot be read"),
     ],
 )
 def test_what_is_no_closure_is_refused(value: Any, said: str) -> None:

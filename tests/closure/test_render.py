@@ -163,3 +163,14 @@ def test_a_line_is_one_line_without_escapes_and_not_endless() -> None:
     assert shown[0] == "a 1 → 2 b 1"
     assert (shown[1][:8], shown[1][-1], len(shown[1])) == ("+ b 2.2.", "…", 300)
     assert len(lines(found)[1]) > 19_000
+
+
+def test_many_units_leave_room_for_the_packages() -> None:
+    """With an update of NixOS the preview would list units, and neither the application nor a library."""
+    units = tuple(f"{number:02}.service" for number in range(30))
+    found = Changes(Source.STORE, units=Names(changed=units), moved=many(3))
+    assert lines(found, limit=20) == [
+        "~ 30 units: 00.service, 01.service, 02.service, 03.service, 04.service and 25 more",
+        *lines(Changes(Source.STORE, moved=many(3))),
+    ]
+    assert len(lines(found)) == 33

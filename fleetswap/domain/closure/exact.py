@@ -25,7 +25,7 @@ def from_file(value: object) -> Closure:
     """
     try:
         return _from_file(value)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"closure.json cannot be read ({error!r}): build the image again") from error
 
 
@@ -36,7 +36,10 @@ def _from_file(value: Any) -> Closure:  # noqa: ANN401 (JSON)
             f"closure.json has version {version}, this program reads {VERSION}: use the release of Fleetswap that the"
             " image was built with"
         )
-    return exact(value["root"], value["paths"], value.get("licences") or {})
+    licences = value.get("licences") or {}
+    if not all(isinstance(each, str) for each in licences.values()):
+        raise TypeError("a license is not a text")
+    return exact(value["root"], value["paths"], licences)
 
 
 def exact(root: str, paths: Iterable[Mapping[str, Any]], licences: Mapping[str, str]) -> Closure:

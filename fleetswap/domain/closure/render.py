@@ -33,7 +33,7 @@ def lines(changes: Changes, application: str = "", limit: int | None = None) -> 
     if changes.is_empty:
         return []
     short = limit is not None
-    details = [*_details(changes, application), *_files(changes.files, short=short)]
+    details = [*_details(changes, application, short=short), *_files(changes.files, short=short)]
     totals = list(_totals(changes, short=short))
     if limit is not None and len(details) + len(totals) > limit:
         kept = max(0, limit - len(totals) - 1)
@@ -42,12 +42,15 @@ def lines(changes: Changes, application: str = "", limit: int | None = None) -> 
     return [each if len(each) <= WIDTH else f"{each[: WIDTH - 1]}…" for each in found] if short else found
 
 
-def _details(changes: Changes, application: str) -> Iterator[str]:
+def _details(changes: Changes, application: str, *, short: bool) -> Iterator[str]:
     for each in changes.kernel:
         yield f"kernel: {_package(each)}"
-    yield from (f"+ unit {name}" for name in changes.units.added)
-    yield from (f"- unit {name}" for name in changes.units.removed)
-    yield from (f"~ unit {name}" for name in changes.units.changed)
+    for sign, names in (("+", changes.units.added), ("-", changes.units.removed), ("~", changes.units.changed)):
+        if short and len(names) > NAMED:
+            # Another NixOS changes dozens, and what comes below is the application.
+            yield f"{sign} {counted(len(names), 'unit')}: {_listed(names, short=short)}"
+        else:
+            yield from (f"{sign} unit {name}" for name in names)
     ours = sorted([*changes.moved, *changes.changed], key=lambda each: _rank(each.name, application))
     first = [each for each in ours if _rank(each.name, application) < _OTHER]
     for each in first:
