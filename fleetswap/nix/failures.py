@@ -95,8 +95,12 @@ def _untracked(why: Complaint, folders: list[Path]) -> str | None:
     missing = IN_STORE.search(why.text)
     if missing is None or not MISSING.search(why.text, missing.end()):
         return None
-    if not any((folder / missing[1]).exists() for folder in folders):
+    folder = next((each for each in folders if (each / missing[1]).exists()), None)
+    if folder is None:
         return None
+    file = folder / missing[1]
+    if any((each / ".git").exists() for each in (file, *file.parents) if folder in each.parents):
+        return "the file is in a Git submodule, which nix leaves out: add `?submodules=1` to the reference of the flake"
     return f"the file is there, but nix sees only what Git knows of a flake: `git add {missing[1]}`"
 
 

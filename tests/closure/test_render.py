@@ -174,3 +174,15 @@ def test_many_units_leave_room_for_the_packages() -> None:
         *lines(Changes(Source.STORE, moved=many(3))),
     ]
     assert len(lines(found)) == 33
+
+
+def test_a_comment_is_not_too_long_to_be_posted() -> None:
+    """With another NixOS, GitHub would refuse the comment, of which it takes 65,536 characters."""
+    names = tuple(f"some-package-of-usual-length-{number}" for number in range(5000))
+    moved = tuple(Package(name, ("1.2.3",), ("1.2.4",), (1, 20_000)) for name in names)
+    found = Changes(Source.STORE, moved=moved, rebuilt=names, because=names, units=Names(changed=names))
+    text = markdown(found, "a", "b")
+    assert len(text) < 65_536
+    assert "\n… and 4,700 packages more\n" in text
+    assert text.count(" and 4800 more") == 2
+    assert "\n- … and 4,800 units more\n" in text

@@ -154,6 +154,14 @@ def test_a_file_that_git_does_not_know_is_told(flake: WriteFlake, tmp_path: Path
     told = refused(image, tmp_path)
     assert "wrong.nix" in told
     assert told.endswith("the file is there, but nix sees only what Git knows of a flake: `git add wrong.nix`")
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / ".git").touch()
+    (inner / "wrong.nix").touch()
+    flake_nix = folder / "flake.nix"
+    flake_nix.write_text(flake_nix.read_text().replace("./wrong.nix", "./inner/wrong.nix"))
+    assert refused(image, tmp_path).endswith("add `?submodules=1` to the reference of the flake")
+    flake_nix.write_text(flake_nix.read_text().replace("./inner/wrong.nix", "./wrong.nix"))
     (folder / "wrong.nix").unlink()
     assert "git add" not in refused(image, tmp_path), "of a file that is nowhere"
 

@@ -21,6 +21,9 @@ NAMED = 5
 WORTH_SAYING = 8 * 1024
 """Bytes by which the size of a package must differ to be said, as in `nix store diff-closures`."""
 
+ROWS, LISTED = 300, 200
+"""Packages, and names in a list, of a comment: GitHub takes 65,536 characters, and another NixOS has a thousand."""
+
 MAY_BE = "derived from the derivations: packages that are only needed to build may be among them"
 
 
@@ -131,12 +134,15 @@ def markdown(changes: Changes, before: str, after: str, application: str = "") -
         *(("added", each) for each in changes.added),
         *(("removed", each) for each in changes.removed),
     ]
-    for what, names in (("added", changes.units.added), ("removed", changes.units.removed)):
-        out += [f"- unit {_code(name)} {what}" for name in names]
-    out += [f"- unit {_code(name)} changed" for name in changes.units.changed]
+    units = [f"- unit {_code(name)} {what}" for what, names in changes.units._asdict().items() for name in names]
+    out += units[:LISTED]
+    if len(units) > LISTED:
+        out.append(f"- … and {counted(len(units) - LISTED, 'unit')} more")
     if rows:
         out += ["", "| | package | before | after | size |", "| --- | --- | --- | --- | ---: |"]
-        out += [_row(what, each) for what, each in rows]
+        out += [_row(what, each) for what, each in rows[:ROWS]]
+        if len(rows) > ROWS:
+            out += ["", f"… and {counted(len(rows) - ROWS, 'package')} more"]
     for what, files in changes.files._asdict().items():
         if files:
             out += ["", f"Files {what}: {_codes(files)}"]
@@ -158,8 +164,9 @@ def _row(what: str, each: Package) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _codes(texts: Iterable[str]) -> str:
-    return ", ".join(_code(text) for text in texts)
+def _codes(texts: tuple[str, ...]) -> str:
+    more = f" and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
+    return ", ".join(_code(text) for text in texts[:LISTED]) + more
 
 
 def _code(text: str) -> str:
