@@ -43,6 +43,30 @@ def test_a_kernel_is_not_a_package(nixos: Derived) -> None:
     assert found.kernel == (Package("linux", ("6.12.58",), ("6.12.60",)),)
     assert (found.moved, found.changed, found.added, found.removed) == ((), (), (), ())
     assert (found.rebuilt, found.because) == (("ena",), ("linux",))
+    assert found.files == Names(), "the initrd has the version of its kernel in its name"
+
+
+def test_a_kernel_that_is_configured_otherwise_is_changed(nixos: Derived) -> None:
+    """Another configuration of the same version would be a rebuild for no reason."""
+    found = compare(nixos(), nixos(kernelConfig="EROFS_FS_ZIP_ZSTD y"))
+    assert found.changed == (Package("linux", ("6.12.58",), ("6.12.58",)),)
+    assert (found.kernel, found.moved, found.files) == ((), (), Names())
+
+
+def test_parameters_of_the_kernel_are_shown(nixos: Derived) -> None:
+    """A machine would start with others than its reviewer has seen."""
+    assert compare(nixos(), nixos(parameters="panic=10 quiet")).files == Names(changed=("boot.json",))
+
+
+def test_the_number_of_a_stage_of_the_boot_is_no_version() -> None:
+    """A package `stage` would come and go with the scripts of NixOS."""
+    before, after = (
+        Closure("", exact=False, components={at: Component(at, "stage", "2", own=seed)})
+        for seed in ("1", "2")
+        for at in (path("stage-2-init.sh", seed),)
+    )
+    found = compare(before, after)
+    assert (found.changed, found.files) == ((), Names(changed=("stage-2-init.sh",)))
 
 
 def test_sources_of_ones_own_change_without_a_version(nixos: Derived) -> None:

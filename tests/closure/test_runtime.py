@@ -31,6 +31,7 @@ def test_a_machine_is_what_runs_and_not_what_builds_it(nixos: Derived) -> None:
     assert {name: version for name, version in named(found).items() if version} == {
         "nixos-system-web": "25.11.20251101",
         "linux": "6.12.58",
+        "initrd-linux": "6.12.58",
         "ena": "2.15.0-6.12.58",
         "linux-firmware": "20251111",
         "systemd": "258.2",
@@ -87,6 +88,30 @@ def test_a_build_says_no_less(tmp_path: Path) -> None:
     found = derive(at, lambda each: Path(each).read_bytes())
     real = subprocess.run(["nix-store", "-qR", found.root], capture_output=True, text=True, check=True).stdout.split()
     assert set(found.components) == set(real)
+
+
+def test_a_tool_of_a_build_counts_where_a_machine_has_it(nixos: Derived) -> None:
+    """Who puts jq or Perl on a machine would not find it in a preview, because NixOS's own scripts run them as well."""
+    assert named(nixos(extra="1.8.1"))["jq"] == "1.8.1"
+    store = Store()
+    perl, python = (store.add(name, {"stdenv": ""}) for name in ("perl-5.42.0", "python3-3.13.9"))
+    script = store.add(
+        "report", {"stdenv": "", "buildCommand": f"echo {output(python)}/bin/python3 > $out"}, inputs=[python]
+    )
+    top = store.add(
+        "system-path",
+        {"stdenv": "", "pathsToLink": "/bin", "pkgs": f"{output(perl)} {output(script)}", "buildCommand": "run"},
+        inputs=[perl, script],
+    )
+    assert {"perl", "python3", "report"} <= named(derive(top, store.reads)).keys()
+
+
+def test_a_package_named_as_a_kernel_keeps_what_it_refers_to() -> None:
+    """What a package such as linux-gpib needs would be missing."""
+    store = Store()
+    library = store.add("libusb-1.0.29", {"stdenv": ""})
+    top = store.add("linux-gpib-4.3.7", {"stdenv": "", "buildInputs": output(library)}, inputs=[library])
+    assert "libusb" in named(derive(top, store.reads))
 
 
 def test_only_what_is_needed_is_read() -> None:

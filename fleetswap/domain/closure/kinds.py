@@ -17,8 +17,13 @@ KERNEL = re.compile(r"linux(?:-(?!pam|firmware|headers|config|tools|quota|api|do
 SYSTEM = "NixOS"
 """What the machine itself is called, whose version is that of its NixOS."""
 
+STAGE = re.compile(r"stage-[12]-init(?:\.sh)?")
+"""The scripts of NixOS's boot. The number is no version."""
+
 AGGREGATES = re.compile(
-    r"etc|firmware|kernel-modules|system-path|system-(?:units|generators|shutdown)|user-(?:units|environment)|initrd-units|closure-info"
+    r"etc|etc-(?:dump|json|lowerdir|metadata\.erofs)|firmware|kernel-modules|system-path"
+    r"|system-(?:units|generators|shutdown)|user-(?:units|environment)|initrd-(?:units|bin-env)|closure-info"
+    r"|X-(?:Restart|Reload)-Triggers-.+"
 )
 """They list all others, so they change with any: nothing to say of them."""
 
@@ -109,8 +114,8 @@ def _kind(each: Component, root: str, kernels: set[str]) -> tuple[Kind, str]:
     if each.path == root and each.name.startswith("nixos-system-"):
         return Kind(Group.PACKAGE, SYSTEM), each.version
     # An initial RAM disk is named after its kernel, and has no version of its own.
-    if not each.version or (each.version in kernels and each.name.startswith("initrd-")):
-        return Kind(Group.FILE, each.name), ""
+    if not each.version or (each.version in kernels and each.name.startswith("initrd-")) or STAGE.fullmatch(name):
+        return Kind(Group.FILE, name if STAGE.fullmatch(name) else each.name), ""
     if KERNEL.fullmatch(each.name):
         return Kind(Group.KERNEL, each.name), each.version
     # A module outside the kernel's own sources is built for one kernel, which ends its version: ena-2.15.0-6.12.58.

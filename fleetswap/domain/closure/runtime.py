@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
+from fleetswap.domain.closure import build_only
+from fleetswap.domain.closure.build_only import SOURCES, SYSTEM, unversioned
 from fleetswap.domain.closure.derivation import Derivation, UnknownDerivation, parse
 from fleetswap.domain.closure.model import Closure, Component
 from fleetswap.domain.closure.names import name_of, split
@@ -23,39 +23,11 @@ from fleetswap.domain.closure.names import name_of, split
 Reader = Callable[[str], bytes]
 """The bytes of a store path that is a file. An `OSError` if it is not there, or cannot be read."""
 
-SOURCES = frozenset(
-    {"src", "srcs", "patches", "cargoDeps", "goModules", "npmDeps", "pnpmDeps", "yarnOfflineCache"},
-)
-"""What is unpacked and compiled. Of these, another hash is another content."""
-
-BUILD_ONLY = SOURCES | {
-    # What runs while something is built: nixpkgs manual, "Specifying dependencies".
-    *("stdenv", "builder", "nativeBuildInputs", "propagatedNativeBuildInputs"),
-    *("depsBuildBuild", "depsBuildBuildPropagated", "depsBuildTarget", "depsBuildTargetPropagated"),
-    *("nativeCheckInputs", "checkInputs", "nativeInstallCheckInputs", "installCheckInputs"),
-    *("unpackPhase", "checkPhase", "preCheck", "postCheck"),
-    *("installCheckPhase", "preInstallCheck", "postInstallCheck"),
-    *("setupHook", "setupHooks", "envHooks", "phases"),
-    # What an output may refer to, or must not: Nix manual, "Advanced attributes".
-    *("allowedReferences", "allowedRequisites", "disallowedReferences", "disallowedRequisites", "outputChecks"),
-}
-"""Attributes that name what an output does not refer to."""
-
-SYSTEM = re.compile(r"nixos-system-.+")
-"""The name of a NixOS machine (nixos/modules/system/activation/top-level.nix)."""
-
-SYSTEM_ONLY = frozenset({"passedChecks", "closureInfo", "perl", "localeArchive"})
-"""Attributes of a NixOS machine that its output does not refer to; the same file says so."""
-
-
-@lru_cache
-def _references(store: str) -> re.Pattern[str]:
-    """Finds the paths of a store, wherever they stand in a text: the hash and the name of each."""
-    return re.compile(re.escape(store) + r"/([0-9a-df-np-sv-z]{32})-([0-9a-zA-Z+\-._?=]+)")
-
-
 _Made = tuple[str, str]
 """A derivation, and one of its outputs."""
+
+_NEVER: _Made = ("", "")
+"""What makes something that no output refers to."""
 
 _Named = tuple[str, str]
 """The hash and the name of a store path in a text."""
@@ -77,6 +49,8 @@ class _Node:
     """The store paths in the attributes that an output can refer to, in the order of the text and as often."""
     rest: str
     """Digest of the attributes without those."""
+    is_hook: bool
+    is_kernel: bool
 
 
 @dataclass(frozen=True)
@@ -170,8 +144,8 @@ class _Graph:
                 ) from error
             found = self._nodes[path] = _node(parse(path, data))
             for output, made in found.outputs.items():
-                maker = None if found.is_fixed else (path, _at_run_time(output, found.outputs))
-                self._makers[_hash_of(made)] = maker
+                maker = _NEVER if found.is_hook else (path, _at_run_time(output, found.outputs))
+                self._makers[_hash_of(made)] = None if found.is_fixed else maker
         return self._nodes[path]
 
     def output(self, path: str) -> _Made:
@@ -198,15 +172,20 @@ class _Graph:
         named = dict.fromkeys(at.named)
         self._find([each for each in named if each[0] not in ours and each[0] not in plain], at.inputs)
         made = {found for its_hash, _ in named if (found := self._makers.get(its_hash)) and its_hash not in ours}
+        made.discard(_NEVER)
         used = {plain[its_hash] for its_hash, _ in named if its_hash in plain and its_hash not in ours}
         # What another hash of it does not make another content is written without hash and version.
         written = {
-            each: _unversioned(each[1])
+            each: unversioned(each[1])
             if each[0] in ours or (each[0] not in plain and self._makers.get(each[0]))
             else "-".join(each)
             for each in named
         }
-        own = _digest([at.rest, *(written[each] for each in at.named)])
+        parts = [at.rest, *(written[each] for each in at.named)]
+        if at.is_kernel and (configured := [path for path, _ in sorted(made) if build_only.is_configuration(path)]):
+            parts += [self.reads(path).own for path in configured]
+            made, used = set(), set()
+        own = _digest(parts)
         return _Read(at, tuple(sorted(made)), tuple(sorted(used)), own)
 
     def _find(self, named: Iterable[_Named], inputs: Iterable[str]) -> None:
@@ -228,20 +207,26 @@ class _Graph:
 
 def _node(at: Derivation) -> _Node:
     """A derivation without the text of its attributes."""
-    references = _references(at.path.rpartition("/")[0])
     store = at.path.rpartition("/")[0] + "/"
+    references = build_only.references(store)
+    texts = [*build_only.attributes(at)]
+    forbidden = build_only.forbidden(at, texts)
     rest: list[object] = []
     named: list[_Named] = []
-    for name, value in _attributes(at):
+    for name, value in texts:
         if name in SOURCES or store not in value:
             rest += (name, value)
             continue
-        pieces = references.split(value)  # a text, a hash, a name, a text, …
+        pieces = references.split(
+            build_only.without_compilers(name, value, references)
+        )  # a text, a hash, a name, a text, …
         rest += (name, pieces[::3])
-        if _is_for_build(at, name):
-            rest.append([_unversioned(each) for each in pieces[2::3]])
-        else:
-            named += zip(map(sys.intern, pieces[1::3]), map(sys.intern, pieces[2::3]), strict=True)
+        is_run = build_only.is_run_by(at, name)
+        for its_hash, its_name in zip(map(sys.intern, pieces[1::3]), map(sys.intern, pieces[2::3]), strict=True):
+            if its_hash in forbidden or build_only.is_tool(its_name) or is_run(its_name):
+                rest.append(unversioned(its_name))
+            else:
+                named.append((its_hash, its_name))
     return _Node(
         path=at.path,
         name=at.name,
@@ -252,25 +237,13 @@ def _node(at: Derivation) -> _Node:
         sources=at.sources,
         named=tuple(named),
         rest=_digest(rest),
+        is_hook=build_only.is_hook(at),
+        is_kernel=build_only.is_kernel(at),
     )
 
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
-
-
-def _attributes(at: Derivation) -> Iterator[tuple[str, str]]:
-    """What a derivation is made of, as texts. Without stdenv nothing says what is there for the build alone."""
-    for name, value in sorted(at.attributes.items()):
-        yield name, value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
-    if "stdenv" not in at.attributes:
-        yield "args", "\n".join(at.args)
-
-
-def _is_for_build(at: Derivation, name: str) -> bool:
-    if name == "builder" and "stdenv" not in at.attributes:
-        return False
-    return name in BUILD_ONLY or (name in SYSTEM_ONLY and SYSTEM.fullmatch(at.name) is not None)
 
 
 def _at_run_time(output: str, outputs: Mapping[str, Any]) -> str:
@@ -286,11 +259,6 @@ def _beginnings(name: str) -> Iterator[str]:
     for at in range(len(name) - 1, 0, -1):
         if name[at] in "-.?=_+":
             yield name[:at]
-
-
-@lru_cache(maxsize=65536)
-def _unversioned(name: str) -> str:
-    return f"<{split(name).name}>"
 
 
 def _hash_of(path: str) -> str:
