@@ -72,6 +72,8 @@ def _of_flake(image: FlakeImage, root: Path, *, preview: bool) -> Mapping[str, A
     reference, _, _ = image.flake.partition("#")
     if REGISTERED.fullmatch(reference) and (root / reference).is_dir():
         raise InputError(f"{image.flake} is a name in nix's registry of flakes; for the folder, write ./{image.flake}")
+    if image.flake.startswith("-"):
+        raise InputError(f"{image.flake} is not a flake reference: nix would take it for an option")
     # Nix's own cache of evaluations would tell a failure only once; and it does not have what is asked here.
     fixed = ["--no-update-lock-file", "--option", "eval-cache", "false"]
     options = _options(image, preview=preview)

@@ -137,6 +137,11 @@ def test_a_flake_that_is_not_locked_is_refused(flake: WriteFlake, tmp_path: Path
     assert [each.name for each in (tmp_path / "flake").iterdir()] == ["flake.nix"], "a preview changes no file"
 
 
+def test_a_reference_is_not_taken_for_an_option(tmp_path: Path) -> None:
+    """Nix would read a setting of an image as one of its own, and evaluate whatever follows."""
+    assert refused(FlakeImage("--file#web", OPTIONS), tmp_path).startswith("--file#web is not a flake reference")
+
+
 def test_a_folder_is_not_taken_for_a_name_in_the_registry(flake: WriteFlake, tmp_path: Path) -> None:
     """Nix would ask the internet for a flake of that name, and evaluate whatever that is."""
     flake()

@@ -171,7 +171,7 @@ def _plain(closure: Closure) -> dict[str, Any]:
 def _closure(plain: Mapping[str, Any]) -> Closure:
     paths, root = [visible(str(each)) for each in plain["path"]], visible(str(plain["root"]))
     if root not in paths:
-        raise ValueError("the derivations' closure lacks its top")
+        raise ValueError("the derivations' closure does not have its top")
     columns = [plain[key] for key in ("name", "version", "output", "licence", "own", "references")]
     components = {
         path: Component(
