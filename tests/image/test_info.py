@@ -82,6 +82,8 @@ def test_an_image_info_of_any_age_is_read(written: dict[str, Any], info: ImageIn
         ({"registerImage": {"ImdsSupport": "v1.0"}}, "ImdsSupport is 'v1.0', and must be v2.0"),
         ({"registerImage": {"VirtualizationType": "paravirtual"}}, "VirtualizationType is 'paravirtual'"),
         ({"registerImage": {"RootDeviceName": "xvda"}}, "RootDeviceName is 'xvda', and must be a device such as"),
+        ({"registerImage": {"RootDeviceName": "/dev/"}}, "RootDeviceName is '/dev/', and must be a device such as"),
+        ({"registerImage": {"RootDeviceName": "/dev/sda\n"}}, "RootDeviceName is '/dev/sda"),
         ({"registerImage": {"BlockDeviceMappings": []}}, "BlockDeviceMappings must have exactly one device"),
         (
             {"registerImage": {**REGISTER, "BlockDeviceMappings": [{"DeviceName": "/dev/sdb"}]}},

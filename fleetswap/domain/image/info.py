@@ -8,6 +8,7 @@ override, and which combinations EC2 cannot launch. It reads no file and never l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -66,6 +67,9 @@ class ImageInfo:
 
 
 DEFAULT = ImageInfo()
+
+_DEVICE = re.compile(r"/dev/[a-z0-9]+")
+"""EC2 user guide, "Device names for volumes on Amazon EC2 instances": sd and xvd with letters and digits, hd, nvme."""
 
 
 def of_register(value: object, where: str) -> Said:
@@ -203,7 +207,7 @@ def _wrong_values(given: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} is {value!r}, and must be {' or '.join(CHOICES[name])}"
         elif name == "EnaSupport" and not isinstance(value, bool):
             yield f"{name} is {value!r}, and must be true or false"
-        elif name == "RootDeviceName" and not (isinstance(value, str) and value.startswith("/dev/")):
+        elif name == "RootDeviceName" and not (isinstance(value, str) and _DEVICE.fullmatch(value)):
             yield f"{name} is {value!r}, and must be a device such as /dev/xvda"
 
 
