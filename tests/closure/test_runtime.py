@@ -106,6 +106,25 @@ def test_a_tool_of_a_build_counts_where_a_machine_has_it(nixos: Derived) -> None
     assert {"perl", "python3", "report"} <= named(derive(top, store.reads)).keys()
 
 
+def test_a_patch_that_is_made_of_paths_is_what_it_is_made_from() -> None:
+    """Each rebuild of what a patch names (replaceVars) would be another patch, and its package changed."""
+
+    def own(rebuilt: str, text: str) -> str:
+        store = Store()
+        tool = store.add("util-linux-2.41", {"stdenv": "", "of": rebuilt}, seed=rebuilt)
+        patch = store.add(
+            "fix.patch", {"stdenv": "", "src": text, "tool": output(tool)}, inputs=[tool], seed=rebuilt + text
+        )
+        top = store.add(
+            "lvm2-2.03", {"stdenv": "", "patches": f"{output(patch)} {path('other.patch')}"}, inputs=[patch]
+        )
+        found = derive(top, store.reads)
+        assert {*named(found)} == {"lvm2"}, "a patch is not there at run time"
+        return found.components[found.root].own
+
+    assert own("once", "a") == own("twice", "a") != own("once", "b")
+
+
 def test_a_package_named_as_a_kernel_keeps_what_it_refers_to() -> None:
     """What a package such as linux-gpib needs would be missing."""
     store = Store()

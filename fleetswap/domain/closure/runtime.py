@@ -47,8 +47,10 @@ class _Node:
     sources: tuple[str, ...]
     named: tuple[_Named, ...]
     """The store paths in the attributes that an output can refer to, in the order of the text and as often."""
+    patched: tuple[_Named, ...]
+    """Those in `patches`."""
     rest: str
-    """Digest of the attributes without those."""
+    """Digest of the attributes without all of them."""
     is_hook: bool
     is_kernel: bool
 
@@ -170,7 +172,8 @@ class _Graph:
         ours = {_hash_of(each) for each in at.outputs.values()}
         plain = {_hash_of(each): each for each in at.sources if not each.endswith(".drv")}
         named = dict.fromkeys(at.named)
-        self._find([each for each in named if each[0] not in ours and each[0] not in plain], at.inputs)
+        wanted = [*named, *at.patched]
+        self._find([each for each in wanted if each[0] not in ours and each[0] not in plain], at.inputs)
         made = {found for its_hash, _ in named if (found := self._makers.get(its_hash)) and its_hash not in ours}
         made.discard(_NEVER)
         used = {plain[its_hash] for its_hash, _ in named if its_hash in plain and its_hash not in ours}
@@ -181,12 +184,17 @@ class _Graph:
             else "-".join(each)
             for each in named
         }
-        parts = [at.rest, *(written[each] for each in at.named)]
+        parts = [at.rest, *(written[each] for each in at.named), *map(self._content, at.patched)]
         if at.is_kernel and (configured := [path for path, _ in sorted(made) if build_only.is_configuration(path)]):
             parts += [self.reads(path).own for path in configured]
             made, used = set(), set()
         own = _digest(parts)
         return _Read(at, tuple(sorted(made)), tuple(sorted(used)), own)
+
+    def _content(self, patch: _Named) -> str:
+        """What a patch is: its hash says so, unless it is made of other paths (replaceVars) and changes with theirs."""
+        maker = self._makers.get(patch[0])
+        return self.reads(maker[0]).own if maker and maker != _NEVER else "-".join(patch)
 
     def _find(self, named: Iterable[_Named], inputs: Iterable[str]) -> None:
         """Read the inputs that make these store paths.
@@ -213,14 +221,18 @@ def _node(at: Derivation) -> _Node:
     forbidden = build_only.forbidden(at, texts)
     rest: list[object] = []
     named: list[_Named] = []
+    patched: list[_Named] = []
     for name, value in texts:
-        if name in SOURCES or store not in value:
+        if (name in SOURCES and name != "patches") or store not in value:
             rest += (name, value)
             continue
         pieces = references.split(
             build_only.without_compilers(name, value, references)
         )  # a text, a hash, a name, a text, …
         rest += (name, pieces[::3])
+        if name == "patches":
+            patched += zip(pieces[1::3], pieces[2::3], strict=True)
+            continue
         is_run = build_only.is_run_by(at, name)
         for its_hash, its_name in zip(map(sys.intern, pieces[1::3]), map(sys.intern, pieces[2::3]), strict=True):
             if its_hash in forbidden or build_only.is_tool(its_name) or is_run(its_name):
@@ -236,6 +248,7 @@ def _node(at: Derivation) -> _Node:
         inputs=at.inputs,
         sources=at.sources,
         named=tuple(named),
+        patched=tuple(patched),
         rest=_digest(rest),
         is_hook=build_only.is_hook(at),
         is_kernel=build_only.is_kernel(at),
