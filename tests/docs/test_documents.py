@@ -71,7 +71,7 @@ def test_each_decision_has_a_number_a_date_a_status_and_its_line_in_the_list() -
     folder = ROOT / "docs/decisions"
     found = []
     paths = sorted(folder.glob("0*.md"))
-    assert len({path.name[:4] for path in paths}) == len(paths), "two of one number"
+    assert [int(path.name[:4]) for path in paths] == list(range(1, len(paths) + 1)), "a gap, or two of one number"
     for path in paths:
         number = int(path.name[:4])
         head = re.match(
