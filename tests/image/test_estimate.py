@@ -104,10 +104,12 @@ def test_the_line_has_blocks_size_time_and_price() -> None:
     """A reviewer would have to compute what a deploy takes and costs."""
     assert str(Estimate(2_500, 2_010, parent="snap-1")) == (
         "2,010 blocks to send (the image has 2,500; the others are in snap-1): 1,005 MiB, at least 2 s at 1,000 blocks"
-        " a second; $0.01, then $0.05 a month in us-east-1"
+        " a second; $0.01 to send, $0.05 a month to keep (in us-east-1)"
     )
     assert str(Estimate(1, 2)) == (
-        "2 blocks to send (the image has 1): 1 MiB, less than 1 s at 1,000 blocks a second; less than $0.01, then less"
-        " than $0.01 a month in us-east-1"
+        "2 blocks to send (the image has 1): 1 MiB, less than 1 s at 1,000 blocks a second; less than $0.01 to"
+        " send, less than $0.01 a month to keep (in us-east-1)"
     )
-    assert "; $0.60, then $2.44 a month in us-east-1" in str(Estimate(100_000, 100_000))
+    assert ": 5,000,000 MiB, " in str(Estimate(10_000_000, 10_000_000))
+    assert ": 1.5 MiB, " in str(Estimate(40, 3))
+    assert "; $0.60 to send, $2.44 a month to keep (in us-east-1)" in str(Estimate(100_000, 100_000))

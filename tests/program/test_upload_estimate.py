@@ -72,12 +72,12 @@ def test_a_new_release_says_what_moves(disk: Path, said: list[str], tmp_path: Pa
     request = UploadRequest("/nix/store/old", "shop/prod", lineage="web")
     old = upload(tmp_path / "old.raw", request, port, port, nothing, clock=FakeClock(), connections=1).snapshot_id
     tell_upload(settings(disk), new, Ledger(), of(port))
-    assert said[0].startswith("web-1: 5 blocks to send (the image has 4): 2 MiB, less than 1 s")
+    assert said[0].startswith("web-1: 5 blocks to send (the image has 4): 2.5 MiB, less than 1 s")
     assert said[0].endswith(" (sending every block: lineage web has no completed snapshot of stack shop/prod yet)")
     assert said[1].startswith(
         f"web-1: 2 blocks to send (the image has 4; the others are in {old}): 1 MiB, less than 1 s"
     )
-    assert said[1].endswith(" a month in us-east-1")
+    assert said[1].endswith(" a month to keep (in us-east-1)")
 
 
 def test_an_image_that_nix_has_built_is_found_in_the_store(disk: Path, said: list[str]) -> None:

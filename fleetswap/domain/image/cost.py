@@ -57,10 +57,10 @@ class Estimate:
             return f"nothing to send: snapshot {self.adopted} has the image"
         beside = f"; the others are in {self.parent}" if self.parent is not None else ""
         moved = f"{counted(self.blocks_sent, 'block')} to send (the image has {self.blocks:,}{beside})"
-        size = f"{self.bytes_sent / (1 << 20):,.0f} MiB"
+        size = f"{self.bytes_sent / (1 << 20):,.1f}".removesuffix(".0") + " MiB"
         time = f"at least {duration(self.seconds)}" if self.seconds >= 1 else "less than 1 s"
-        price = f"{_dollars(self.request_dollars)}, then {_dollars(self.month_dollars)} a month"
-        return f"{moved}: {size}, {time} at {DOCUMENTED_QUOTA:,.0f} blocks a second; {price} in us-east-1"
+        price = f"{_dollars(self.request_dollars)} to send, {_dollars(self.month_dollars)} a month to keep"
+        return f"{moved}: {size}, {time} at {DOCUMENTED_QUOTA:,.0f} blocks a second; {price} (in us-east-1)"
 
 
 def _dollars(amount: float) -> str:
