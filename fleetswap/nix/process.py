@@ -38,7 +38,7 @@ def start(command: list[str], *, stdout: int, folder: Path | None = None) -> sub
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",  # whatever the locale: the same image must have the same packages on each machine
             errors="replace",  # a build log may hold anything
         )
     except FileNotFoundError as error:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +74,14 @@ def test_without_nix_the_remedy_is_to_install_it(
         (tmp_path / "nix-instantiate").chmod(mode)
         with pytest.raises(InputError, match=r"nix-instantiate cannot be run \(.*\): reinstall Nix"):
             name(expression(small()))
+
+
+def test_what_nix_says_is_read_alike_in_each_locale() -> None:
+    """In a container without a locale, packages would have other names than on the author's computer."""
+    code = "from fleetswap.nix.process import run; print(ascii(run(['printf', r'\\303\\251']).stdout))"
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == r"'\xe9'"
 
 
 def test_a_trace_that_looks_like_an_error_is_none(expression: Write) -> None:
