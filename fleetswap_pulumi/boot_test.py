@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from fleetswap.aws.partition import partition_of
 from fleetswap.aws.rollout.probe import health_checker
 from fleetswap.domain.boot.health import Check
 from fleetswap.domain.boot.machine import Hardware
@@ -61,7 +62,10 @@ class BootTestInputs(BaseModel):
             healthy=self.healthy,
             timeout=self.health_timeout,
         )
-        hardware = Hardware(self.architecture, self.boot_mode, self.memory, self.instance_type, region)
+        partition = partition_of(region)
+        hardware = Hardware(
+            self.architecture, self.boot_mode, self.memory, self.instance_type, region, partition=partition
+        )
         return BootTest(
             QemuMachines(health_checker, self.accelerator), hardware, check, folder=folder, seconds=self.timeout
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleetswap.domain.boot.machine import INSTANCE, Hardware, identity
+from fleetswap.domain.partition import Partition
 from fleetswap.qemu import metadata
 
 DATA = {"key": "ab" * 32, **identity(Hardware())}
@@ -34,6 +35,15 @@ def test_an_instance_learns_who_it_is_by_a_token() -> None:
     assert get("/latest/")[1] == "meta-data/\ndynamic/"
     assert get("/") == (200, "latest")
     assert json.loads(get("/latest/dynamic/instance-identity/document")[1])["instanceId"] == INSTANCE
+
+
+def test_an_instance_learns_which_partition_it_is_in() -> None:
+    """A program on a machine in China would call the hosts of another partition, and its image be refused."""
+    here = Hardware(region="cn-north-1", partition=Partition("aws-cn", "amazonaws.com.cn"))
+    data = {"key": "ab" * 32, **identity(here)}
+    headers = {metadata.TOKEN: metadata.respond("PUT", "/latest/api/token", {metadata.TTL: "60"}, data, NOW)[1]}
+    assert metadata.respond("GET", "/latest/meta-data/services/domain", headers, data, NOW)[1] == "amazonaws.com.cn"
+    assert metadata.respond("GET", "/latest/meta-data/services/partition", headers, data, NOW)[1] == "aws-cn"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ All paths of the command line are relative to the folder of the machine, except 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from fleetswap.domain.partition import Partition
 
 LEGACY = "legacy-bios"
 """The boot mode of an AMI that needs a BIOS (EC2 API reference, RegisterImage). With all others, a Nitro instance boots
@@ -41,6 +43,7 @@ class Hardware:
     """MiB."""
     instance_type: str = "c7i.large"
     region: str = "us-east-1"
+    partition: Partition = field(default_factory=Partition)
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,8 @@ def identity(hardware: Hardware) -> dict[str, Any]:
         f"{interface}/vpc-ipv4-cidr-block": NETWORK,
         "placement/availability-zone": zone,
         "placement/region": hardware.region,
-        "services/domain": "amazonaws.com",
-        "services/partition": "aws",
+        "services/domain": hardware.partition.suffix,
+        "services/partition": hardware.partition.name,
     }
     document = {
         "accountId": "000000000000",
