@@ -185,17 +185,19 @@ def _taken(path: Path) -> InputError:
 def _made(target: Path, size: int, *, force: bool) -> Iterator[int]:
     """A new file of so many zeros to write to. It becomes `target` at the end; after an error nothing is left of it."""
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    with _asking(target):
-        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    fd = -1
     try:
         try:
+            with _asking(target):  # within: an interrupt may come as soon as the file is there
+                fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             with _writing(target):
                 os.ftruncate(fd, size)
             yield fd
             with _writing(target):
                 os.fsync(fd)
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
         with _writing(target):
             _name(part, target, force=force)
             _sync_folder(target.parent)
