@@ -111,7 +111,7 @@ def manifest(
     region: locate.Region = None,
     profile: locate.Profile = None,
     endpoint_url: locate.EndpointUrl = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_json: options.JsonFormat = False,
 ) -> None:
     """Print what RELEASE (the live one if none is given) consists of.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from fleetswap.aws.image.amis import identities
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.cli import locate, options, project, references
 from fleetswap.cli.contents import NONE
-from fleetswap.cli.display import print_result
+from fleetswap.cli.display import print_json, print_result
 from fleetswap.cli.locate import Place
 from fleetswap.domain.closure.changes import Changes
 from fleetswap.domain.closure.known import Known, between
@@ -62,7 +61,7 @@ def diff(
     region: locate.Region = None,
     profile: locate.Profile = None,
     endpoint_url: locate.EndpointUrl = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_json: options.JsonFormat = False,
 ) -> None:
     """Show which packages change from a release to another one, or to an image.
 
@@ -79,7 +78,7 @@ def diff(
     if found is None:
         raise FleetswapError(f"{before.name} and {after.name} cannot be compared: {_says(before)}, and {_says(after)}")
     if as_json or style is Format.JSON:
-        print_result(json.dumps(_figures(at, before, after, found)))
+        print_json(_figures(at, before, after, found))
     elif style is Format.MARKDOWN:
         print_result(markdown(found, before.name, after.name, at.service.name).rstrip())
     else:

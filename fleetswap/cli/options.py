@@ -49,6 +49,7 @@ Stack = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object with all details instead of the short result.")
 ]
+JsonFormat = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print no progress and no summary to standard error, only errors.")
 ]
