@@ -15,11 +15,11 @@ from fleetswap.domain.image import manifest
 from fleetswap.domain.image.manifest import Manifest
 from fleetswap.workflows.image import complete
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.upload import upload
 from tests.cli.conftest import Ran
 from tests.cli.test_service import Region, Service, endpoint, region
 from tests.fakes.ebs import disk_file, nothing
 from tests.image.test_manifest import NAMES, derived, made, store_path
+from tests.image.uploads import upload
 
 __all__ = ["endpoint", "region"]
 

@@ -264,7 +264,7 @@ def test_an_unknown_region_is_named_when_it_does_not_answer(
     def silent(*_: object, **__: object) -> None:
         raise CloudError("looking for snapshots: could not connect")
 
-    monkeypatch.setattr(ship, "upload_open", silent)
+    monkeypatch.setattr(ship, "upload", silent)
     ran = cli("upload", image, "--region", "us-east-9")
     assert ran.status == 1
     assert "check the region's name" in ran.error
@@ -281,7 +281,7 @@ def test_what_could_not_be_cleaned_up_is_named_after_an_interrupt(
         error.add_note("snapshot snap-1 could not be deleted")
         raise error
 
-    monkeypatch.setattr(ship, "upload_open", interrupted)
+    monkeypatch.setattr(ship, "upload", interrupted)
     ran = cli("upload", image)
     assert (ran.status, ran.error) == (130, "interrupted; snapshot snap-1 could not be deleted")
 

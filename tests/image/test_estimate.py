@@ -12,9 +12,10 @@ from fleetswap.domain.image import manifest
 from fleetswap.domain.image.cost import Estimate
 from fleetswap.workflows.image.estimate import estimate, seconds_left
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.upload import Uploaded, upload
+from fleetswap.workflows.image.upload import Uploaded
 from tests.fakes.ebs import FakeClock, FakeSnapshots, nothing, spelled
 from tests.image.test_manifest import WHOLE
+from tests.image.uploads import upload
 
 READS = {"find", "describe", "list_blocks", "get"}
 

@@ -18,8 +18,9 @@ from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blocks import digest
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.upload import Uploaded, upload
+from fleetswap.workflows.image.upload import Uploaded
 from tests.fakes.ebs import BLOCK, HOLE, FakeClock, FakeSnapshots, Held, nothing, spelled
+from tests.image.uploads import upload
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
 LAST = 2047

@@ -28,10 +28,11 @@ from fleetswap.workflows.image.image_file import identify
 from fleetswap.workflows.image.journal import Journal
 from fleetswap.workflows.image.ports import Puts
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.upload import Uploaded, upload
+from fleetswap.workflows.image.upload import Uploaded
 from fleetswap.workflows.retry import Patience
 from tests.fakes.ebs import BLOCK, disk_file, nothing, spelled
 from tests.fakes.localcloud import serve
+from tests.image.uploads import upload
 
 
 @pytest.fixture(scope="module")

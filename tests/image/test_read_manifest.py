@@ -17,11 +17,12 @@ from fleetswap.workflows.image import read_manifest
 from fleetswap.workflows.image.read_manifest import NoManifest, manifest_in, manifest_of
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.ship import ship
-from fleetswap.workflows.image.upload import Uploaded, upload
+from fleetswap.workflows.image.upload import Uploaded
 from fleetswap.workflows.image.verify import verify
 from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, Held, disk_file, nothing, read_back
 from tests.image.test_manifest import IDENTITY, LISTED, WHOLE
 from tests.image.test_ship import Maker
+from tests.image.uploads import upload
 
 BEFORE = "/nix/store/before-image"
 WHERE = 2047 - 1

@@ -15,8 +15,9 @@ from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.workflows.image.complete import Completion
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.upload import Uploaded, upload
+from fleetswap.workflows.image.upload import Uploaded
 from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, Held, nothing, read_back, spelled
+from tests.image.uploads import upload
 
 LETTERS = "ab0Ac"
 PARENTS = "axbAc"

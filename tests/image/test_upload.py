@@ -20,9 +20,10 @@ from fleetswap.domain.image.snapshots import Start, Wanted, adoptable
 from fleetswap.domain.tags import UPLOAD
 from fleetswap.workflows.image.image_file import identify
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.upload import Uploaded, upload
+from fleetswap.workflows.image.upload import Uploaded
 from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, Held, disk_bytes, disk_file, nothing, read_back
 from tests.fakes.reads import mapped
+from tests.image.uploads import upload
 
 STACK = "demo/local"
 STORE_PATH = "/nix/store/abc-image"

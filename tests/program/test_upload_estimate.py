@@ -15,11 +15,11 @@ from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, M
 from fleetswap.workflows.image.estimate import estimate
 from fleetswap.workflows.image.image_file import identify
 from fleetswap.workflows.image.request import UploadRequest
-from fleetswap.workflows.image.upload import upload
 from fleetswap_pulumi import upload_estimate
 from fleetswap_pulumi.settings import CapacitySettings, ImageSettings, Settings
 from fleetswap_pulumi.upload_estimate import tell_upload
 from tests.fakes.ebs import FakeClock, FakeSnapshots, nothing, spelled
+from tests.image.uploads import upload
 
 MACHINE = Machine(("m7i.large",), 0, 100)
 HEALTH = HealthCheck(80, "/", "200", 10, 5, 2, 2)

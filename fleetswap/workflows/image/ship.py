@@ -22,7 +22,7 @@ from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.ports import Puts, Snapshots, Source, Trial
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.send import CONNECTIONS
-from fleetswap.workflows.image.upload import Uploaded, upload_open
+from fleetswap.workflows.image.upload import Uploaded, upload
 
 
 class FileSource:
@@ -117,7 +117,7 @@ def ship(
             trial.run(image, request.identity, say, building)
         tried = clock.now()
         # Of the open file, so that what is sent is what was tried.
-        uploaded = upload_open(image, request, port, puts, say, progress=progress, clock=clock, connections=connections)
+        uploaded = upload(image, request, port, puts, say, progress=progress, clock=clock, connections=connections)
     if not isinstance(source, Path):
         source.sent()
     return Shipped(uploaded, built - began, clock.now() - tried)

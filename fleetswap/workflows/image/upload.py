@@ -24,7 +24,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from fleetswap.domain.errors import CloudError, Invalid, NotFound
 from fleetswap.domain.image import blockmap, manifest
@@ -80,28 +79,6 @@ class Uploaded:
 
 
 def upload(
-    path: Path,
-    request: UploadRequest,
-    port: Snapshots,
-    puts: Puts,
-    say: Callable[[str], None],
-    *,
-    progress: Callable[[Progress], None] | None = None,
-    clock: Clock | None = None,
-    connections: int = CONNECTIONS,
-) -> Uploaded:
-    """Return a finished snapshot of the image in the file `path`, made now or by an earlier upload of the same stack.
-
-    To repeat it is harmless: what is finished is adopted, what was left unfinished is gone on with or deleted. `say`
-    gets what is decided, `progress` the figures, several times a second, both on the calling thread. Raises
-    `InputError` before anything is created, `CloudError` if AWS refuses or is silent for `PATIENCE_SECONDS`,
-    `FleetswapError` if the image changes.
-    """
-    with ImageFile(path, data=request.data) as image:
-        return upload_open(image, request, port, puts, say, progress=progress, clock=clock, connections=connections)
-
-
-def upload_open(
     image: ImageFile,
     request: UploadRequest,
     port: Snapshots,
@@ -112,7 +89,13 @@ def upload_open(
     clock: Clock | None = None,
     connections: int = CONNECTIONS,
 ) -> Uploaded:
-    """`upload` of an image that is open: what was looked at since it was opened is what is sent, or it raises."""
+    """Return a finished snapshot of the image, made now or by an earlier upload of the same stack.
+
+    What was looked at since `image` was opened is what is sent, or it raises. To repeat it is harmless: what is
+    finished is adopted, what was left unfinished is gone on with or deleted. `say` gets what is decided, `progress` the
+    figures, several times a second, both on the calling thread. Raises `InputError` before anything is created,
+    `CloudError` if AWS refuses or is silent for `PATIENCE_SECONDS`, `FleetswapError` if the image changes.
+    """
     return _Upload(request, image, port, puts, say, progress, clock or SystemClock(), connections).run()
 
 
