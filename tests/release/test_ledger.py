@@ -26,6 +26,7 @@ from fleetswap.domain.release.ledger import (
     release_id,
     to_plain,
 )
+from fleetswap.domain.secrets.sealing import Sealing
 
 texts = st.text(max_size=8)
 maps = st.dictionaries(texts, texts, max_size=3)
@@ -37,6 +38,7 @@ machines = st.builds(
     root_gib=st.none() | st.integers(1, 99),
     policies=st.lists(texts, max_size=2).map(tuple),
     security_groups=st.lists(texts, max_size=2).map(tuple),
+    secrets=st.none() | st.builds(Sealing, texts, st.booleans()),
 )
 checks = st.builds(
     HealthCheck,
@@ -67,6 +69,7 @@ images = st.builds(
         root_device=st.sampled_from(["/dev/xvda", "/dev/sda1"]),
     ),
     asserted=st.lists(st.sampled_from(["boot_mode", "tpm"]), unique=True).map(tuple),
+    measured=st.lists(st.tuples(st.sampled_from(["4", "12"]), texts), max_size=2).map(tuple),
 )
 
 
@@ -131,10 +134,17 @@ def at_default(value: object, where: str = "") -> Iterator[str]:
 
 def test_every_field_is_read_back() -> None:
     """A setting that came later would be forgotten with the next update, and its release made anew under users."""
-    machine = Machine(("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",), ("sg-1",), "arn:aws:kms:x", "/web/")
+    sealing = Sealing("stack", attested=True)
+    machine = Machine(
+        ("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",), ("sg-1",), "arn:aws:kms:x", "/web/", sealing
+    )
     health = replace(HEALTH, protocol="https", protocol_version="grpc")
     nix = NixImage("nix/demo", {"version": "1"}, {"sandbox": "true"}, "image")
-    ami = (ImageInfo("arm64", "uefi-preferred", ena=False, tpm="v2.0", root_device="/dev/sda1"), ("tpm",))
+    ami = (
+        ImageInfo("arm64", "uefi-preferred", ena=False, tpm="v2.0", root_device="/dev/sda1"),
+        ("tpm",),
+        (("4", "ab"),),
+    )
     images = [
         Image("a", nix, {"p": "1"}, ("p 1",), *ami),
         Image("b", FileImage("web.raw"), {"p": "2"}, ("p 2",), *ami),
@@ -286,6 +296,7 @@ def test_an_older_network_is_one_of_halves() -> None:
         replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, security_groups=("sg-1",))),)),
         replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, path="/web/")),)),
         replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, kms_key="arn:aws:kms:x")),)),
+        replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, secrets=Sealing("stack"))),)),
         replace(RUNNING, entries=(entry("2", health=replace(HEALTH, protocol="https")),)),
         replace(RUNNING, entries=(replace(entry("2"), image=Image("2", FileImage("x"), info=ImageInfo(tpm="v2.0"))),)),
         replace(RUNNING, entries=(replace(entry("2"), image=Image("2", FlakeImage(".#web"))),)),
@@ -304,6 +315,7 @@ def test_a_release_without_groups_of_its_own_keeps_its_id() -> None:
         replace(MACHINE, security_groups=("sg-1",)),
         replace(MACHINE, path="/web/"),
         replace(MACHINE, kms_key="arn:aws:kms:x"),
+        replace(MACHINE, secrets=Sealing("stack")),
     ):
         assert release_id("web", "2", other, HEALTH) != "web-004ece35"
 

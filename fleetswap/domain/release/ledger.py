@@ -19,6 +19,7 @@ from fleetswap.domain.image import info as ami
 from fleetswap.domain.image import source
 from fleetswap.domain.image.info import DEFAULT, ImageInfo
 from fleetswap.domain.image.source import FlakeImage, ImageSource
+from fleetswap.domain.secrets.sealing import Sealing
 
 _T = TypeVar("_T")
 
@@ -47,6 +48,8 @@ class Image:
     """With what its AMI is registered. Another value makes another release: an AMI cannot change."""
     asserted: tuple[str, ...] = later(())
     """The fields of `info` that the settings said, whatever the image says of itself."""
+    measured: tuple[tuple[str, str], ...] = later(())
+    """PCRs (`4`, `12`) that a NitroTPM has after this image booted, in hex; empty while the image is not built."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Machine:
     """ARN of the key of the volumes; None is the account's default key."""
     path: str = later("/")
     """Of the role and the instance profile."""
+    secrets: Sealing | None = later(None)  # noqa: RUF009 (it is frozen)
+    """How the secrets in its image are sealed; None if it has none. With it, the role is the stack's, not its own."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +247,7 @@ def _version(ledger: Ledger) -> int:
         entry.machine.security_groups
         or entry.machine.kms_key is not None
         or entry.machine.path != "/"
+        or entry.machine.secrets is not None
         or (entry.health.protocol, entry.health.protocol_version) != ("http", "http1")
         or entry.image.info != DEFAULT
         or isinstance(entry.image.source, FlakeImage)
@@ -317,6 +323,10 @@ def _identity(value: Mapping[str, Any] | None) -> Identity | None:
     return Identity(*(str(value[key]) for key in ("stack", "service", "region", "account")))
 
 
+def _sealing(value: Mapping[str, Any] | None) -> Sealing | None:
+    return None if value is None else Sealing(str(value["key"]), bool(value.get("attested", False)))
+
+
 def _entry(value: Mapping[str, Any]) -> Entry:
     image, machine, health = value["image"], value["machine"], value["health"]
     return Entry(
@@ -328,6 +338,7 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             changes=tuple(image["changes"]),
             info=ami.from_plain(image.get("info", {})),
             asserted=tuple(image.get("asserted", ())),
+            measured=tuple((str(pcr), str(value)) for pcr, value in image.get("measured", ())),
         ),
         machine=Machine(
             instance_types=tuple(machine["instance_types"]),
@@ -338,6 +349,7 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             security_groups=tuple(machine.get("security_groups", ())),
             kms_key=machine.get("kms_key"),
             path=str(machine.get("path", "/")),
+            secrets=_sealing(machine.get("secrets")),
         ),
         health=HealthCheck(
             port=int(health["port"]),
