@@ -67,7 +67,7 @@ class Machines:
             lateness,
         )
         self._hypervisor = Hypervisor(
-            directory, snapshots, self._children, accelerator=accelerator, changed=self._wake.set
+            directory, snapshots, self._children, authority.pem, accelerator=accelerator, changed=self._wake.set
         )
         self._fabric = Fabric(directory, self._children, authority, api)
         self._log = logging.FileHandler(directory / "log", delay=True)

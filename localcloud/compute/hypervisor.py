@@ -6,7 +6,9 @@ when it is stopped or terminated. Never changes an instance; that a machine went
 A machine has 256 MiB and one processor, whatever its instance type says. Its disk is an NVMe device, as on Nitro. Its
 console is the file `console.log`. Each of its packets goes to the router of `localcloud.network` and nowhere else;
 while that does not run, none passes. With the boot mode `uefi` or `uefi-preferred` it has UEFI firmware, else a BIOS,
-as in EC2; a disk for the other firmware never boots, there as here.
+as in EC2; a disk for the other firmware never boots, there as here. In its firmware configuration is the certificate of
+the local cloud's authority (`CA`): EC2 has no such thing, and an image that does not look there trusts what it would
+on EC2.
 """
 
 from __future__ import annotations
@@ -37,6 +39,11 @@ CONSOLES_KEPT = 50  # of terminated instances; EC2 keeps a console for about an 
 
 FIRMWARE = Path("/usr/share/OVMF")  # Debian package ovmf
 CODE, VARS = FIRMWARE / "OVMF_CODE_4M.fd", FIRMWARE / "OVMF_VARS_4M.fd"
+
+CA_FILE = "ca.pem"
+CA = "opt/io.systemd.credentials/fleetswap.ca"
+"""The item of QEMU's fw_cfg with the authority's certificate, PEM. systemd imports it as the system credential
+`fleetswap.ca` (systemd.system-credentials(7)); others read it below `/sys/firmware/qemu_fw_cfg/by_name/`."""
 
 QMP_SECONDS = 2.0
 
@@ -70,16 +77,19 @@ class Hypervisor:
         directory: Path,
         volumes: Volumes,
         children: Children,
+        ca: Callable[[], str],
         *,
         accelerator: str = "tcg",
         changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`ca` gives the certificate of the local cloud's authority, PEM."""
         self._instances, self._bases = directory / "instances", directory / "volumes"
         for folder in (self._instances, self._bases):
             shutil.rmtree(folder, ignore_errors=True)  # of an earlier run; the instances went with it
             folder.mkdir(parents=True)
         self._volumes = volumes
         self._children = children
+        self._ca = ca
         self._accelerator = accelerator
         self._changed = changed
         self._machines: dict[str, _Machine] = {}
@@ -204,6 +214,7 @@ class Hypervisor:
             _tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base.absolute()), str(overlay))
         if not (machine.folder / "vars.fd").exists():
             shutil.copyfile(VARS, machine.folder / "vars.fd")
+        (machine.folder / CA_FILE).write_text(self._ca())
 
     def _power_on(self, machine: _Machine, instance: Instance) -> None:
         if machine.metadata is None:
@@ -281,6 +292,7 @@ def qemu_command(accelerator: str, root: Root, mac: str) -> list[str]:
         *("-drive", "if=none,id=root,format=qcow2,file=root.qcow2,cache=unsafe"),  # the disk goes with the machine
         *("-device", "nvme,drive=root,serial=vol0,bootindex=0"),
         *network,
+        *("-fw_cfg", f"name={CA},file={CA_FILE}"),
         *("-device", "pvpanic-pci", "-action", "panic=pause"),  # a kernel that panicked must not spin on our processor
         *("-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"),
         *("-qmp", "unix:qmp.sock,server=on,wait=off"),

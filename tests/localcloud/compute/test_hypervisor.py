@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,11 +21,11 @@ from tests.localcloud.balancer.world import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = [pytest.mark.machines, pytest.mark.disks]
 
 ROOT = Root("snap-0a", 1, encrypted=True, uefi=False)
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\n"
 INSTANCE = Instance("i-0a", "running", "10.211.1.4", ("sg-1",), root=ROOT)
 
 
@@ -50,7 +51,7 @@ class Host:
         self.folder = folder
         self.volumes = EmptyVolumes()
         self.children = Children(folder / "children")
-        self.hypervisor = Hypervisor(folder, self.volumes, self.children)
+        self.hypervisor = Hypervisor(folder, self.volumes, self.children, lambda: CERTIFICATE)
         self.instances = {INSTANCE.id: INSTANCE}
         self.doors: dict[str, set[int]] = {INSTANCE.id: {8080}}
         self.snapshots = frozenset({"snap-0a"})
@@ -102,6 +103,16 @@ def test_a_machine_starts_and_its_console_is_read(host: Host) -> None:
     host.settle(lambda: "No bootable device" in host.hypervisor.console_output(INSTANCE.id), "the BIOS's complaint")
     assert host.volumes.made == [("snap-0a", 1, True)]
     assert host.hypervisor.console_output("i-unknown") == ""
+
+
+def test_a_machine_is_told_whom_the_local_cloud_trusts_where_ec2_has_nothing(host: Host) -> None:
+    """A machine could not call AWS's services, whose certificates here no image knows."""
+    process = Path(f"/proc/{host.running()}")
+    arguments = (process / "cmdline").read_text().split("\0")
+    item = arguments[arguments.index("-fw_cfg") + 1]
+    name, file = (part.partition("=")[2] for part in item.split(","))
+    assert name == "opt/io.systemd.credentials/fleetswap.ca"
+    assert (process / "cwd" / file).read_text() == CERTIFICATE
 
 
 def test_a_uefi_image_gets_uefi_firmware(host: Host) -> None:
