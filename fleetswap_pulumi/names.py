@@ -143,6 +143,17 @@ KeyArn = Annotated[
 ]
 """The ARN of a KMS key, not of an alias, which may be pointed at another key under a release."""
 
+PrincipalArn = Annotated[
+    str,
+    _form(
+        r"^arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/[!-)+-~]+)$",
+        "the ARN of an IAM role, a user or an account's root user (arn:aws:iam::ACCOUNT:role/NAME)",
+        max_length=2048,
+    ),
+]
+"""A principal of a policy, which takes no wildcard within an ARN (IAM user guide, "AWS JSON policy elements:
+Principal")."""
+
 TopicArn = Annotated[
     str,
     _form(

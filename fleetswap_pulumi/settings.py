@@ -11,7 +11,15 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 import pulumi
-from pydantic import AfterValidator, Field, InstanceOf, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from fleetswap.aws.partition import partition_of
@@ -47,6 +55,8 @@ from fleetswap_pulumi.names import (
 )
 from fleetswap_pulumi.network_settings import NetworkSettings
 from fleetswap_pulumi.policy import RolloutSettings
+from fleetswap_pulumi.secrets_settings import SecretsSettings, short_form
+from fleetswap_pulumi.secrets_settings import misfits as misfits_of_secrets
 
 NAMESPACE = "fleetswap"
 
@@ -255,6 +265,9 @@ class Settings(Strict):
     deploy `image` again."""
     upload: UploadSettings = UploadSettings()
     machine: MachineSettings = MachineSettings()
+    secrets: Annotated[SecretsSettings | None, BeforeValidator(short_form)] = Field(
+        default=None, examples=[{"file": "secrets/prod.yaml"}]
+    )
     iam: IamSettings = IamSettings()
     capacity: CapacitySettings = CapacitySettings()
     network: NetworkSettings = NetworkSettings()
@@ -314,6 +327,8 @@ class Settings(Strict):
         key = self.machine.kms_key
         if key is not None and not is_of_region(key, self.region):
             problems.append(("machine.kms_key", f"{key} is not of region {self.region}, as it must be"))
+        if self.secrets is not None:
+            problems += misfits_of_secrets(self.secrets, self.region, boot_test=self.image.boot_test is not None)
         if own and vpc is not None and not vpc.names_balancer_subnets:
             problems.append(("network.vpc.balancer_subnets", "is missing: name them, or `balancer_subnet_tags`"))
         if not own and vpc is None:

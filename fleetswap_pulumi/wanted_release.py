@@ -38,7 +38,11 @@ def wanted_entry(settings: Settings, ledger: Ledger, manifests: Manifests) -> En
         return ledger.entry(settings.release)
     image, contents = _image(settings.image, ledger)
     types = settings.machine.types_for(image.info.architecture)
-    machine = Machine(**{**settings.machine.model_dump(), "instance_types": types}, path=settings.iam.path)
+    machine = Machine(
+        **{**settings.machine.model_dump(), "instance_types": types},
+        path=settings.iam.path,
+        secrets=None if settings.secrets is None else settings.secrets.sealing,
+    )
     health = HealthCheck(**settings.health.model_dump(exclude={"drain", "grace"}))
     release = release_id(settings.service, image.identity, machine, health, image.info)
     if all(entry.release != release for entry in ledger.entries):

@@ -74,6 +74,9 @@ def test_the_examples_are_accepted() -> None:
     values = config(uncommented((ROOT / "Pulumi.prod.yaml").read_text()))
     del values["fleetswap:image"]["file"]  # a fleet has one image
     flake = values["fleetswap:image"]["nix"].pop("flake")
+    with_boot_test = {**values["fleetswap:image"]}
+    del values["fleetswap:image"]["boot_test"]  # which has no KMS
+    with_key = {"kms_key": values["fleetswap:secrets"].pop("kms_key"), "file": values["fleetswap:secrets"]["file"]}
     region, network = values.pop("aws:region"), values["fleetswap:network"]
     front = values["fleetswap:front"]
     listener = {key: front.pop(key) for key in ("listener_arn", "priorities")}  # instead of an own load balancer
@@ -89,6 +92,9 @@ def test_the_examples_are_accepted() -> None:
         vpc = _without(existing, ids, f"{ids[:-1]}_tags")
         parse(raw({**values, "fleetswap:network": {"vpc": vpc}}), region=region)
     assert parse(raw(values), region=region).rollout.probe_host == "shop.example.com"
+    assert parse(raw({**values, "fleetswap:secrets": with_key}), region=region).secrets is not None
+    without = {key: value for key, value in values.items() if key != "fleetswap:secrets"}
+    assert parse(raw({**without, "fleetswap:image": with_boot_test}), region=region).image.boot_test is not None
     assert parse(raw({**values, "fleetswap:image": flake}), region=region).image.source == FlakeImage(".#web")
     vpc = {"id": existing["id"], "machine_subnets": existing["machine_subnets"]}
     values |= {"fleetswap:front": shared, "fleetswap:network": {"vpc": vpc}}
