@@ -127,6 +127,8 @@ class Disk:
     """The same of a BIOS."""
     efi: tuple[tuple[int, int], ...] = ()
     """Where partitions begin that UEFI may boot from, and how long they are, in bytes."""
+    partitions: int = 0
+    """How many it has; 0 also if the table is one that is not read."""
 
 
 def tell(head: bytes, tail: bytes) -> Format:
@@ -225,8 +227,8 @@ def _refuse_formats(head: bytes, tail: bytes, name: str, *, data: bool) -> None:
         raise InputError(f"image {name} is an ISO 9660 CD, not a disk: use a disk image with an installed system")
 
 
-_Boots = tuple[str | None, str | None, tuple[tuple[int, int], ...]]
-"""Why UEFI does not boot it, why a BIOS does not, and where UEFI may look."""
+_Boots = tuple[str | None, str | None, tuple[tuple[int, int], ...], int]
+"""Why UEFI does not boot it, why a BIOS does not, where UEFI may look, and how many partitions there are."""
 
 
 def _check_gpt(head: bytes, size: int, name: str) -> _Boots:
@@ -249,7 +251,7 @@ def _check_gpt(head: bytes, size: int, name: str) -> _Boots:
     entries = head[entries_lba * SECTOR : entries_lba * SECTOR + entry_count * entry_size]
     if len(entries) < entry_count * entry_size:
         # The table is larger, or elsewhere, than any common tool makes it: allowed, not ours to judge.
-        return None, _by_bios(head), ()
+        return None, _by_bios(head), (), 0
     if zlib.crc32(entries) != entries_crc:
         raise InputError(f"{damaged} (the checksum of its entries is wrong): build it again")
     # An entry that begins with the zero type GUID is unused (UEFI 2.10, 5.3.3).
@@ -258,11 +260,11 @@ def _check_gpt(head: bytes, size: int, name: str) -> _Boots:
         raise InputError(f"image {name} has an empty partition table: use an image with an installed system")
     # Firmware and kernels believe a GPT only behind such an MBR (UEFI 2.10, 5.2.3; EDK II, PartitionDxe/Gpt.c).
     if head[510:512] != MBR_SIGNATURE or not any(kind == PROTECTIVE and first == 1 for _, kind, first, _ in _mbr(head)):
-        return "has a GPT without a protective MBR, so its partitions are not recognized", _by_bios(head), ()
+        return "has a GPT without a protective MBR, so its partitions are not recognized", _by_bios(head), (), 0
     places = range(0, len(entries) - GPT_ENTRY.size + 1, max(entry_size, 1))
     parts = [GPT_ENTRY.unpack_from(entries, at) for at in places]
     efi = tuple((first * SECTOR, (last - first + 1) * SECTOR) for kind, _, first, last in parts if kind in EFI_GPT)
-    return None if efi else NO_EFI, _by_bios(head), efi
+    return None if efi else NO_EFI, _by_bios(head), efi, sum(map(any, kinds))
 
 
 def _by_bios(head: bytes) -> str | None:
@@ -294,4 +296,4 @@ def _check_mbr(head: bytes, size: int, name: str) -> _Boots:
             f"image {name} is truncated: its partitions end at byte {end}, but it has {size}; copy or build it again"
         )
     efi = tuple((first * SECTOR, sectors * SECTOR) for kind, first, sectors in used if kind in EFI_MBR)
-    return None if efi else NO_EFI, _by_bios(head), efi
+    return None if efi else NO_EFI, _by_bios(head), efi, len(used)

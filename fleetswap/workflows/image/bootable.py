@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from fleetswap.domain.image import boot, fat
@@ -24,25 +25,33 @@ def loaders(image: ImageFile) -> frozenset[str] | None:
     """
     found: set[str] = set()
     for start, length in image.disk.efi:
-        names = fat.names(_reader(image, start, length), boot.FOLDER)
+        names = fat.names(read_partition(blocks_of(image), start, min(length, image.size - start)), boot.FOLDER)
         if names is None:
             return None
         found |= names
     return frozenset(found) if image.disk.efi else None
 
 
-def _reader(image: ImageFile, start: int, length: int) -> fat.Read:
-    limit = min(start + length, image.size)
+def blocks_of(image: ImageFile) -> Callable[[int], bytes]:
+    """The blocks of an image, one at a time."""
 
-    @lru_cache(maxsize=BLOCKS_KEPT)
     def block(index: int) -> bytes:
         into = bytearray(BLOCK_SIZE)
         image.read(index, into)
         return bytes(into)
 
+    return block
+
+
+def read_partition(block: Callable[[int], bytes], start: int, length: int) -> fat.Read:
+    """Reads the partition that begins at `start` and has `length` bytes, out of the blocks of a disk."""
+    block = lru_cache(maxsize=BLOCKS_KEPT)(block)
+
     def read(offset: int, size: int) -> bytes:
-        begin, end = start + offset, min(start + offset + size, limit)
-        found = b"".join(block(index) for index in range(begin // BLOCK_SIZE, -(-end // BLOCK_SIZE)))
-        return found[begin % BLOCK_SIZE :][: max(0, end - begin)]
+        begin, end = start + offset, start + max(offset, min(offset + size, length))
+        first = begin // BLOCK_SIZE
+        found = [block(index) for index in range(first, -(-end // BLOCK_SIZE))]
+        whole = found[0] if len(found) == 1 else b"".join(found)
+        return whole[begin - first * BLOCK_SIZE : end - first * BLOCK_SIZE]
 
     return read
