@@ -1,0 +1,425 @@
+"""What opens a sealed file on a machine, with the real sops, against a KMS and a metadata service of the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.needs import ROOT
+from tests.secrets.aws_of_a_machine import DEPLOYER, KEY, ROLE
+
+OPEN = ROOT / "nix/secrets/open-secrets"
+SOPS = ROOT / ".work/sops/sops"
+CONTEXT = "Environment:fleetswap/prod"
+MARKER = "hunter2-very-secret"
+MULTILINE = 'line one\nline two with "quotes", \\n and ünïcode\n\n'
+PLAIN = {"database": MARKER, "certificate": MULTILINE, "pin": "0123", "number": 12345}
+
+HOSTILE = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.3:1",
+    "AWS_ACCESS_KEY_ID": "AKIANOBODY",
+    "AWS_SECRET_ACCESS_KEY": "of-nobody",
+    "AWS_PROFILE": "other",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CA_BUNDLE": "/etc/passwd",
+    "HTTPS_PROXY": "http://127.0.0.3:1",
+    "SOPS_KEYSERVICE": "tcp://127.0.0.3:1",
+    "SOPS_ENABLE_LOCAL_KEYSERVICE": "false",
+}
+"""What would send sops elsewhere, if it heard of it."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How one run ended."""
+
+    status: int
+    said: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A network and a file system as a machine has them, with folders in memory."""
+
+    folder: Path
+    pid: int
+
+    @property
+    def run_folder(self) -> Path:
+        """In a tmpfs that the namespace alone sees; outside it goes by /proc."""
+        return self.folder / "run"
+
+    def inside(self, *command: str | Path, env: Mapping[str, str] = os.environ) -> subprocess.CompletedProcess[str]:
+        """Run a command there."""
+        enter = ["nsenter", f"--target={self.pid}", "--net", "--mount", f"--wdns={self.folder}"]
+        return subprocess.run([*enter, *command], check=False, capture_output=True, text=True, env=env)
+
+    def plan(self, **answers: Any) -> None:
+        """How KMS and the metadata service answer from now on."""
+        for path in [*self.folder.glob("used-*"), self.folder / "asked", self.folder / "seen"]:
+            path.unlink(missing_ok=True)
+        (self.folder / "new").write_text(json.dumps(answers))
+        (self.folder / "new").rename(self.folder / "plan.json")
+
+    def open(
+        self,
+        *secrets: str,
+        sealed: str = "sealed.yaml",
+        shell: str = "dash",
+        jq: bool = True,
+        deadline: int = 20,
+        into: str = "run/one",
+        ca: bool = True,
+    ) -> Ran:
+        """Open a sealed file, with an environment that means no good."""
+        self.inside("mkdir", "-p", into)
+        command: list[str | Path] = [
+            *shell.split(),
+            OPEN,
+            "--sealed",
+            self.folder / sealed,
+            "--into",
+            self.folder / into,
+        ]
+        command += ["--sops", self.folder / "sops", "--deadline", str(deadline), "--ca", self.folder / "not-there"]
+        command += ["--jq", self.folder / "jq"] if jq else []
+        command += ["--ca", self.folder / "ca.pem"] if ca else []
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **HOSTILE}
+        done = self.inside(*command, *secrets, env=env)
+        return Ran(done.returncode, done.stdout + done.stderr)
+
+    def files(self, into: str = "run/one") -> dict[str, str]:
+        """What is in a folder: mode, owner and group of each file."""
+        found = self.inside("find", into, "-mindepth", "1", "-printf", "%P %m:%U:%G\\n").stdout
+        return dict(line.rsplit(" ", 1) for line in found.splitlines())
+
+    def asked(self) -> list[list[Any]]:
+        """Every request since the plan was made: service, method, path, status."""
+        path = self.folder / "asked"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def seen(self) -> str:
+        """Arguments and environments of every sops and jq since the plan was made."""
+        return (self.folder / "seen").read_bytes().decode().replace("\0", "\n")
+
+    def changed(self, name: str, old: str, new: str) -> str:
+        """The sealed file with something replaced, as another file."""
+        text, count = re.subn(old, lambda _: new, (self.folder / "sealed.yaml").read_text(), count=1, flags=re.M | re.S)
+        assert count == 1
+        (self.folder / name).write_text(text)
+        return name
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """The machine, with one sealed file."""
+    folder = tmp_path_factory.mktemp("machine")
+    for name in ("run", "ramfs"):
+        (folder / name).mkdir()
+    for name, real in (("sops", SOPS), ("jq", "/usr/bin/jq")):
+        wrapper = folder / name
+        wrapper.write_text(f'#!/bin/sh\n/bin/cat /proc/$$/cmdline /proc/$$/environ >>{folder}/seen\nexec {real} "$@"\n')
+        wrapper.chmod(0o755)
+    (folder / "plan.json").write_text("{}")
+    (folder / "plain.json").write_text(json.dumps(PLAIN))
+    server = subprocess.Popen(
+        ["unshare", "--net", "--mount", ROOT / ".venv/bin/python", "-m", "tests.secrets.aws_of_a_machine", folder],
+        cwd=ROOT,
+    )
+    machine = Machine(folder, server.pid)
+    try:
+        until = time.monotonic() + 30
+        while not (folder / "ready").exists():
+            assert server.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        env = {"AWS_ACCESS_KEY_ID": DEPLOYER, "AWS_SECRET_ACCESS_KEY": "x", "SSL_CERT_FILE": str(folder / "ca.pem")}
+        # JSON with other quotes is YAML; the sealed file is what `sops encrypt` of a YAML file makes.
+        seal = [
+            "encrypt",
+            "--input-type",
+            "yaml",
+            "--output-type",
+            "yaml",
+            "--encryption-context",
+            CONTEXT,
+            "--kms",
+            KEY,
+        ]
+        done = machine.inside(SOPS, *seal, folder / "plain.json", env=env)
+        assert done.returncode == 0, done.stderr
+        (folder / "sealed.yaml").write_text(done.stdout)
+        yield machine
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def machine(started: Machine) -> Machine:
+    """The machine as it is at the start of a test: nothing opened, and everyone answers."""
+    started.inside("sh", "-c", "rm -rf run/* ramfs/*")
+    started.plan()
+    return started
+
+
+def refused(machine: Machine, ran: Ran, into: str = "run/one") -> str:
+    """The one line of a refusal, when it leaves nothing and says nothing that it must not."""
+    assert ran.status == 1
+    assert MARKER not in ran.said
+    assert not (machine.folder / "seen").exists() or MARKER not in machine.seen()
+    assert machine.files(into) == {}
+    return ran.said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("by", ["jq", "sops"])
+@pytest.mark.parametrize("shell", ["dash", "busybox ash"])
+def test_the_secrets_are_there_and_nothing_else_knows_them(machine: Machine, shell: str, by: str) -> None:
+    """An application would not start, would read another secret than was sealed, or another process could read it."""
+    ran = machine.open("database", "certificate:0440:0:1000", "pin:400:1234", shell=shell, jq=by == "jq")
+    assert (ran.status, ran.said.count("\n")) == (0, 1), ran.said
+    assert "secrets: 3, tries: 1" in ran.said
+    assert machine.files() == {"database": "400:0:0", "certificate": "440:0:1000", "pin": "400:1234:0"}
+    assert machine.inside("cat", "run/one/database").stdout == MARKER
+    assert machine.inside("cat", "run/one/certificate").stdout == MULTILINE
+    assert machine.inside("cat", "run/one/pin").stdout == "0123"
+    seen = machine.seen()
+    assert MARKER not in seen + ran.said
+    names = {line.partition("=")[0] for line in seen.splitlines() if re.match(r"[A-Z][A-Z0-9_]*=", line)}
+    assert names & {*HOSTILE, "HOME"} == set()
+    base = "/latest/meta-data/iam/security-credentials/"
+    one = [
+        ["Metadata", "PUT", "/latest/api/token", 200],
+        ["Metadata", "GET", base, 200],
+        ["Metadata", "GET", base + ROLE, 200],
+        ["Kms", "POST", "/", 200],
+    ]
+    assert machine.asked() == one * (1 if by == "jq" else 3)
+
+
+CHANGED = {
+    "integer": (r"^(database: .*)type:str", "type:int"),
+    "float": (r"type:str", "type:float"),
+    "bool": (r"type:str", "type:bool"),
+    "time": (r"type:str", "type:time"),
+    "bytes": (r"type:str", "type:bytes"),
+    "comment": (r"type:str", "type:comment"),
+    "unknown type": (r"type:str", "type:none"),
+    "mac": (r"mac: \S+", "mac: " + "x" * 40),
+    "no mac": (r"mac: \S+", 'mac: ""'),
+    "value": (r"data:...", "data:AAA"),
+    "name": (r"^database:", "databasf:"),
+    "unsealed": (r"^database: .*?$", "database: mine"),
+    "truncated": (r"lastmodified: .*", ""),
+    "cut": (r",tag:.*", ""),
+    "not sealed": (r".*", f"database: {MARKER}\n"),
+    "empty": (r".*", ""),
+    "garbage": (r".*", "\x00\x01{{{ \u0378"),
+}
+"""Ways in which a sealed file may have been changed."""
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_a_changed_file_is_refused_without_a_word_of_sops(machine: Machine, what: str) -> None:
+    """Whoever can change the sealed file would read a secret on the console, or the machine would take a wrong one."""
+    old, new = CHANGED[what]
+    if what == "integer":
+        new = re.match(old, (machine.folder / "sealed.yaml").read_text(), re.M).group(1) + new  # type: ignore[union-attr]
+    sealed = machine.changed("changed.yaml", old, new)
+    line = refused(machine, machine.open("database", sealed=sealed))
+    assert re.search(
+        r"the sealed file is damaged, or was changed after it was sealed \(sops ends with status \d+\)", line
+    )
+
+
+def test_sops_itself_prints_a_secret(machine: Machine) -> None:
+    """The test above would prove nothing: sops would have become silent of itself."""
+    sealed = machine.changed("changed.yaml", r"(?<=,type:)str", "int")
+    env = {"SSL_CERT_FILE": str(machine.folder / "ca.pem")}
+    done = machine.inside(SOPS, "decrypt", machine.folder / sealed, env=env)
+    assert (done.returncode, MARKER in done.stderr) == (25, True)
+
+
+DENIED = (
+    f"User: arn:aws:sts::111122223333:assumed-role/{ROLE}/i-0123456789abcdef0 is not authorized to perform: kms:Decrypt"
+)
+FAULTS = {
+    "denied": (
+        "AccessDeniedException",
+        400,
+        DENIED,
+        f"KMS refuses: AccessDeniedException: {DENIED}. The role of this machine",
+    ),
+    "disabled": (
+        "DisabledException",
+        400,
+        f"{KEY} is disabled.",
+        f"DisabledException: {KEY} is disabled. Enable the key",
+    ),
+    "deleted": (
+        "KMSInvalidStateException",
+        400,
+        f"{KEY} is pending deletion.",
+        f"KMSInvalidStateException: {KEY} is pending deletion. If the key is to be deleted, keep it",
+    ),
+    "not found": ("NotFoundException", 400, f"Key '{KEY}' does not exist", "is not in this account and region"),
+    "broken": ("KMSInternalException", 500, "", "KMS cannot answer now: KMSInternalException"),
+    "clock": ("InvalidSignatureException", 400, "Signature not yet current", "is the clock right?"),
+    "rude": ("Rude\x1b[2J", 400, "\x1b]0;x\x07\r\nfake line " * 90, "fake line"),
+}
+
+
+@pytest.mark.parametrize("what", FAULTS)
+def test_the_answer_of_kms_is_told_in_one_line_with_what_to_do(machine: Machine, what: str) -> None:
+    """Nobody would know from the console which key or policy to mend, or KMS's words could forge lines of it."""
+    code, status, message, told = FAULTS[what]
+    machine.plan(faults=[{"code": code, "status": status, "times": 99, "message": message}])
+    ran = machine.open("database", deadline=1)
+    line = refused(machine, ran)
+    assert told in line
+    assert re.match(r"fleetswap-secrets: gave up after 1 s \(tries: [1-9]\): ", line)
+    assert re.fullmatch(r"(fleetswap-secrets: [ -~]{1,600}\n){1,2}", ran.said)
+
+
+def test_what_stands_in_the_way_of_kms_is_told_by_kind(machine: Machine) -> None:
+    """No role, no name, no endpoint and no trust would all look alike, and each has its own remedy."""
+    machine.plan(role=False)
+    assert "no credentials: this machine has no role" in refused(machine, machine.open("database", deadline=1))
+    machine.plan(no_metadata=True)
+    line = refused(machine, machine.open("database", deadline=4))
+    assert "no credentials: the instance metadata service (IMDSv2) does not give them" in line
+    machine.plan()
+    line = refused(machine, machine.open("database", deadline=1, ca=False))
+    assert "KMS is not reached: the certificate that answers for it is not one to trust" in line
+    elsewhere = machine.changed("elsewhere.yaml", "us-east-1", "eu-west-1")
+    assert "its name is not known" in refused(machine, machine.open("database", sealed=elsewhere, deadline=1))
+    closed = machine.changed("closed.yaml", "us-east-1", "us-east-2")
+    assert "it does not accept a connection" in refused(machine, machine.open("database", sealed=closed, deadline=1))
+    machine.plan(hang=5)
+    assert "neither it nor the instance metadata service answers within 1 s" in refused(
+        machine, machine.open("database", deadline=1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            r"Environment: fleetswap/prod",
+            "Environment: fleetswap/staging",
+            "KMS refuses: InvalidCiphertextException. It was sealed",
+        ),
+        (r'aws_profile: ""', "aws_profile: admin", "names an AWS profile"),
+        (r"arn: arn:\S+", f"arn: {KEY.replace(':kms:', ':sns:')}", "names no key of KMS"),
+    ],
+)
+def test_what_another_try_cannot_mend_is_not_tried_again(machine: Machine, old: str, new: str, told: str) -> None:
+    """A machine that can never open its secrets would look for minutes as if it still might."""
+    ran = machine.open("database", sealed=machine.changed("final.yaml", old, new))
+    assert told in refused(machine, ran)
+    assert len([asked for asked in machine.asked() if asked[0] == "Kms"]) <= 1
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        r"arn:aws:kms:x\e[2J\r\n\a https response error StatusCode: 400, RequestID: x, Fake: line\nforged\n:1:key/x",
+        "arn:aws:kms:us-east-1:111122223333:key/" + "get credentials ec2imds " * 400,
+    ],
+)
+def test_the_text_of_a_sealed_file_forges_no_line(machine: Machine, arn: str) -> None:
+    """Whoever can change the sealed file would write what they like onto the console, or fill it."""
+    ran = machine.open("database", sealed=machine.changed("forged.yaml", r"arn: arn:\S+", f'arn: "{arn}"'), deadline=1)
+    refused(machine, ran)
+    assert re.fullmatch(r"(fleetswap-secrets: [ -~]{1,600}\n){1,3}", ran.said)
+
+
+@pytest.mark.parametrize("by", ["jq", "sops"])
+def test_a_secret_that_is_not_in_the_file_is_named(machine: Machine, by: str) -> None:
+    """The machine would start with some of its secrets, or say only that something is wrong."""
+    line = refused(machine, machine.open("database", "missing", jq=by == "jq"))
+    assert "the sealed file has no secret missing" in line
+
+
+def test_a_value_that_is_no_string_is_not_guessed_at(machine: Machine) -> None:
+    """A long number would reach the application rounded."""
+    assert "secret number is not a string" in refused(machine, machine.open("database", "number"))
+    assert "could not be given to nobody-here" in refused(machine, machine.open("database:0400:nobody-here"))
+
+
+def test_only_memory_is_written_to(machine: Machine) -> None:
+    """A secret would be on the volume, and so in snapshots of it, after the machine is gone."""
+    ran = machine.open("database", into="disk")
+    assert "is not in memory" in refused(machine, ran, "disk")
+    assert machine.asked() == []
+    assert machine.open("database", into="ramfs").status == 0
+
+    swaps = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n{} partition 1048572 0 -2\n"
+    command = f"{OPEN} --sealed sealed --into {machine.folder}/run --sops {machine.folder}/sops database"
+    command = command.replace("--sealed sealed", f"--sealed {machine.folder}/sealed.yaml --ca {machine.folder}/ca.pem")
+    for device, backing, status in (
+        ("/dev/nvme1n1", "none", 1),
+        ("/dev/zram0", "none", 0),
+        ("/dev/zram0", "/dev/sdb", 1),
+    ):
+        (machine.folder / "swaps").write_text(swaps.format(device))
+        made = "mount --bind swaps /proc/swaps; mount -t tmpfs x /sys/block; mkdir /sys/block/zram0"
+        made += f"; echo {backing} >/sys/block/zram0/backing_dev"
+        done = machine.inside("unshare", "--mount", "sh", "-c", f"{made}; {command}")
+        assert (done.returncode, "swap is on" in done.stderr) == (status, status == 1), done.stderr
+
+
+def test_twenty_machines_that_a_quota_throttles_all_get_there(machine: Machine) -> None:
+    """A deploy of a large fleet would fail because its machines start together."""
+    machine.plan(rate=8)
+    with ThreadPoolExecutor(20) as pool:
+        ran = list(pool.map(lambda each: machine.open("database", into=f"run/{each}", deadline=60), range(20)))
+    assert [each.status for each in ran] == [0] * 20
+    statuses = [status for service, _, _, status in machine.asked() if service == "Kms"]
+    assert (statuses.count(200), 400 in statuses) == (20, True)
+    assert any("KMS cannot answer now: ThrottlingException" in each.said for each in ran)
+
+
+def test_a_repeat_replaces_what_is_there_and_what_a_killed_one_left(machine: Machine) -> None:
+    """A restart of the unit would fail, or plain text of an attempt that was killed would stay."""
+    machine.inside(
+        "sh", "-c", "mkdir -p run/one/.opening.1/open && echo old >run/one/.opening.1/plain && echo old >run/one/pin"
+    )
+    for _ in range(2):
+        assert machine.open("database", "pin").status == 0
+    assert machine.files() == {"database": "400:0:0", "pin": "400:0:0"}
+    assert machine.inside("cat", "run/one/pin").stdout == "0123"
+    # One that fails leaves what an earlier one opened.
+    assert machine.open("database", "missing").status == 1
+    assert machine.files() == {"database": "400:0:0", "pin": "400:0:0"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--into"],
+        ["--into", "run/one", "database"],
+        ["--sealed", "/s", "--into", "/run", "--sops", "sops", "database"],
+        ["--sealed", "/s", "--into", "/run", "--sops", "/s"],
+        ["--sealed", "/s", "--into", "/run", "--sops", "/s", "../database"],
+        ["--sealed", "/s", "--into", "/run", "--sops", "/s", ".hidden"],
+        ["--sealed", "/s", "--into", "/run", "--sops", "/s", "database:u+r"],
+        ["--sealed", "/s", "--into", "/run", "--sops", "/s", "--deadline", "2m", "database"],
+        ["--secret", "x"],
+    ],
+)
+def test_wrong_arguments_are_told(arguments: list[str]) -> None:
+    """A mistake in a unit would look as if KMS were to blame, or write outside of the folder."""
+    done = subprocess.run(["dash", OPEN, *arguments], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
