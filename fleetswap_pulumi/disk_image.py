@@ -37,7 +37,7 @@ from fleetswap.domain.text import counted, without_store_hash
 from fleetswap.nix.closures import beside
 from fleetswap.nix.output import read as read_output
 from fleetswap.nix.source import NixSource
-from fleetswap.workflows.image import adopt
+from fleetswap.workflows.image import adopt, measure
 from fleetswap.workflows.image.ports import Trial
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.ship import FileSource, Shipped, ship
@@ -106,6 +106,8 @@ class Inputs(ReachInputs):
     """What the AMI is declared with, where it differs from `fleetswap.domain.image.info.DEFAULT`."""
     asserted: list[str] | None = None
     """Those of its fields that the settings said, whatever the image says of itself."""
+    attested: bool | None = None
+    """Whether it must be known what a NitroTPM measures of it; None, as in older states: it need not."""
 
     @model_validator(mode="after")
     def _have_one_source(self) -> Inputs:
@@ -156,6 +158,8 @@ class Outputs(BaseModel):
     blocks_sent: int
     build_seconds: float
     upload_seconds: float
+    measured: dict[str, str] | None = None
+    """PCRs by their numbers, of an attested release; None of another."""
 
     @classmethod
     def of(cls, shipped: Shipped) -> Outputs:
@@ -170,6 +174,7 @@ class Outputs(BaseModel):
             blocks_sent=uploaded.blocks_sent,
             build_seconds=round(shipped.build_seconds, 1),
             upload_seconds=round(shipped.upload_seconds, 1),
+            measured=dict(shipped.measured) or None,
         )
 
 
@@ -187,7 +192,8 @@ class DiskImageProvider(ResourceProvider):
         replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
         silent = {*REPLACING, *HOW, ACCESS}
         others = [key for key in Inputs.model_fields if key not in silent and _olds.get(key) != _news.get(key)]
-        changes = bool(replaces or others) or is_reached_otherwise(_olds, _news)
+        unmeasured = bool(_news.get("attested")) and not _olds.get("measured")
+        changes = bool(replaces or others) or is_reached_otherwise(_olds, _news) or unmeasured
         return DiffResult(changes=changes, replaces=replaces, delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -224,6 +230,7 @@ class DiskImageProvider(ResourceProvider):
                 accept=accept,
                 info=inputs.ami,
                 root_gib=inputs.root_gib,
+                attested=bool(inputs.attested),
                 trial=_trial(inputs),
                 connections=connections,
             )
@@ -231,7 +238,7 @@ class DiskImageProvider(ResourceProvider):
         if not uploaded.adopted:  # else it was told who finished it
             sent = f"{counted(uploaded.blocks, 'block')}, {uploaded.blocks_sent:,} sent, including the block map"
             speech.line(f"snapshot {uploaded.snapshot_id} is complete: {sent}")
-        return CreateResult(uploaded.snapshot_id, {**props, **Outputs.of(shipped).model_dump()})
+        return CreateResult(uploaded.snapshot_id, {**props, **Outputs.of(shipped).model_dump(exclude_none=True)})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """A snapshot that was deleted, or can never be used, has no ID."""
@@ -239,10 +246,17 @@ class DiskImageProvider(ResourceProvider):
         return ReadResult(id_ if found else "", props)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Write the tags. Every other change that does not replace the resource is only recorded."""
+        """Write the tags. Every other change that does not replace the resource is only recorded.
+
+        A snapshot of which it was not known what is measured of it is read once.
+        """
         inputs = Inputs.of(_news)
-        snapshots.write_tags(inputs.admitted().ec2(), _id, inputs.tags, _olds.get("tags", {}))
+        cloud = inputs.admitted()
+        snapshots.write_tags(cloud.ec2(), _id, inputs.tags, _olds.get("tags", {}))
         outputs = {key: value for key, value in _olds.items() if key not in Inputs.model_fields}
+        if inputs.attested and not outputs.get("measured"):
+            port = DirectSnapshots(*cloud.ebs_and_ec2(1))
+            outputs["measured"] = dict(measure.of_snapshot(port, _id, int(outputs["volume_gib"]), inputs.ami))
         return UpdateResult({**outputs, **_news})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
@@ -265,6 +279,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
     snapshot_id: pulumi.Output[str]
     build_seconds: pulumi.Output[float]
     upload_seconds: pulumi.Output[float]
+    measured: pulumi.Output[dict[str, str] | None]
 
     def __init__(
         self,
@@ -293,6 +308,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             boot_test=BootTestInputs.of(boot_test, entry) if boot_test is not None else None,
             info=ami.to_plain(image.info) or None,
             asserted=list(image.asserted) or None,
+            attested=True if entry.machine.attested else None,
             urn=urn_of("DiskImage", name, RELEASE),
         )
         outputs = dict.fromkeys(Outputs.model_fields)

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from fleetswap.domain.boot.measured import measurements
 from fleetswap.domain.errors import CloudError, FleetswapError, InputError
 from fleetswap.domain.image.manifest import Manifest
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.ports import Source
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap.workflows.image.ship import FileSource, Shipped, ship
-from tests.fakes.ebs import FakeClock, FakeSnapshots, disk_file, nothing, read_back
+from tests.boot.executables import uki
+from tests.fakes.ebs import BLOCK, FakeClock, FakeSnapshots, disk_file, nothing, read_back
+from tests.image.test_boot import disk_with
 
 STORE_PATH = "/nix/store/abc-image"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
@@ -100,6 +103,27 @@ def test_what_is_adopted_before_the_build_is_what_an_upload_would_adopt(disk: Pa
     assert secret.snapshot_id != plain.snapshot_id
     assert port.held[secret.snapshot_id].about.kms_key == KEY
     assert source.asked == ["identity", "bring", "sent"]
+
+
+@pytest.mark.disks
+def test_what_is_measured_is_the_same_before_and_after_the_upload(tmp_path: Path) -> None:
+    """A release that is deployed again from its snapshot would be in the key policy with other values, or with none."""
+    image = uki(command_line="quiet", initrd=bytes(range(256)) * 9000)
+    files = {"before.bin": bytes(BLOCK), "EFI/BOOT/BOOTX64.EFI": image}
+    port = FakeSnapshots()
+    sent = shipped(port, Maker(disk_with(tmp_path / "disk.raw", files, esp_mib=8)), attested=True)
+    found = shipped(port, Maker(Path("/gone"), makes="/nix/store/other"), attested=True)
+    assert found.uploaded.adopted
+    assert sent.measured == found.measured == measurements(image, name="x", alone=True)
+    assert shipped(port, Maker(Path("/gone"))).measured == ()
+
+
+def test_an_image_that_cannot_be_attested_is_not_sent(disk: Path) -> None:
+    """An upload of minutes would end with a release whose secrets nobody opens."""
+    port = FakeSnapshots()
+    with pytest.raises(InputError, match="cannot be attested"):
+        shipped(port, Maker(disk), attested=True)
+    assert port.held == {}
 
 
 def test_a_source_that_makes_another_image_is_refused_before_it_does(disk: Path) -> None:

@@ -17,6 +17,7 @@ from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.boot.health import Check
 from fleetswap.domain.boot.machine import Hardware
+from fleetswap.domain.boot.measured import measurements
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image.blocks import digest, linear_checksum
 from fleetswap.domain.image.evaluation import Evaluation
@@ -30,9 +31,11 @@ from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap_pulumi import boot_test, disk_image, project
 from fleetswap_pulumi.disk_image import DiskImageProvider
 from localcloud.server import LocalCloud
+from tests.boot.executables import uki
 from tests.boot.world import World
 from tests.fakes.ebs import BLOCK, disk_file, nothing
 from tests.fakes.reads import mapped
+from tests.image.test_boot import disk_with
 from tests.localcloud.clients import Clients
 
 provider = DiskImageProvider()
@@ -197,6 +200,25 @@ def test_what_changes_a_snapshot(
     old = inputs(cloud, disk)
     diff = provider.diff("snap-1", {**old, "snapshot_id": "snap-1"}, old | changes)
     assert (diff.changes, diff.replaces) == (changed, replaces)
+
+
+@pytest.mark.disks
+def test_an_attested_image_says_what_is_measured_of_it(cloud: LocalCloud, tmp_path: Path) -> None:
+    """The key policy would not have the release, whether it was just sent, adopted, or declared before it was asked."""
+    disk = disk_with(tmp_path / "disk.raw", {"EFI/BOOT/BOOTX64.EFI": uki()}, esp_mib=4)
+    values = dict(measurements(uki(), name="x", alone=True))
+    plain = inputs(cloud, disk)
+    before = provider.create(plain).outs or {}
+    assert "measured" not in before
+    asked = plain | {"attested": True}
+    adopted = provider.create(asked)
+    assert ((adopted.outs or {})["adopted"], (adopted.outs or {})["measured"]) == (True, values)
+    assert provider.diff(adopted.id, before, asked).changes
+    assert (provider.update(adopted.id, before, asked).outs or {})["measured"] == values
+    diff = provider.diff(adopted.id, adopted.outs or {}, asked)
+    assert (diff.changes, diff.replaces) == (False, [])
+    lost = {key: value for key, value in (adopted.outs or {}).items() if key != "measured"}
+    assert provider.diff(adopted.id, lost, asked).changes
 
 
 BOOT_TEST = {

@@ -69,6 +69,11 @@ class Machine:
     secrets: Sealing | None = later(None)  # noqa: RUF009 (it is frozen)
     """How the secrets in its image are sealed; None if it has none. With it, the role is the stack's, not its own."""
 
+    @property
+    def attested(self) -> bool:
+        """Whether KMS opens its secrets only to machines that measure what was predicted of its image."""
+        return self.secrets is not None and self.secrets.attested
+
 
 @dataclass(frozen=True)
 class HealthCheck:

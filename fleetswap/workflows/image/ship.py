@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fleetswap.domain.boot.measured import Measurements
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.info import DEFAULT, ImageInfo
 from fleetswap.domain.image.manifest import Manifest, encode
 from fleetswap.domain.image.meter import Progress
 from fleetswap.workflows.clock import Clock, SystemClock
-from fleetswap.workflows.image import adopt
+from fleetswap.workflows.image import adopt, measure
 from fleetswap.workflows.image.bootable import refuse_unbootable
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.ports import Puts, Snapshots, Source, Trial
@@ -58,6 +59,8 @@ class Shipped:
     uploaded: Uploaded
     build_seconds: float = 0.0
     upload_seconds: float = 0.0
+    measured: Measurements = ()
+    """What a NitroTPM measures of it, if that was asked for."""
 
 
 def ship(
@@ -72,6 +75,7 @@ def ship(
     accept: Callable[[Path], None] = lambda _disk: None,
     info: ImageInfo | None = DEFAULT,
     root_gib: int | None = None,
+    attested: bool = False,
     trial: Trial | None = None,
     clock: Clock | None = None,
     connections: int = CONNECTIONS,
@@ -82,9 +86,10 @@ def ship(
     gone. What the source makes must be the image that the request names. A `Path` is of an image that is there, which
     the caller has named. `accept` raises if what the source made is not what the caller expects. `info` is of the AMI
     that will be made of it: a disk from which no machine of that AMI boots is refused; with None, none is. `root_gib`
-    refuses one that does not fit into a root volume of that size. An image that does not pass `trial` is not uploaded;
-    one that has a completed snapshot is not tried. `say` gets what stays to be read, `building` and `progress` what
-    passes.
+    refuses one that does not fit into a root volume of that size. `attested` asks what is measured of it, and refuses
+    one of which that is not known (`fleetswap.workflows.image.measure`). An image that does not pass `trial` is not
+    uploaded; one that has a completed snapshot is not tried. `say` gets what stays to be read, `building` and
+    `progress` what passes.
 
     To repeat it is harmless. Raises as `upload` does, and `FleetswapError` if the source makes another image.
     """
@@ -100,7 +105,10 @@ def ship(
             _check_root(found.volume_gib, root_gib)
             say(f"snapshot {found.snapshot_id} already has this image: nothing to build or send")
             adopted = Uploaded(found.snapshot_id, found.volume_gib, 0, 0, clock.now() - began, adopted=True)
-            return Shipped(adopted)
+            if not attested:
+                return Shipped(adopted)
+            seen = measure.of_snapshot(port, found.snapshot_id, found.volume_gib, info or DEFAULT, clock=clock)
+            return Shipped(adopted, measured=seen)
     if trial is not None:
         trial.ready()
     if not isinstance(source, Path):
@@ -113,6 +121,7 @@ def ship(
         if info is not None:
             refuse_unbootable(image, info)
         _check_root(blockmap.layout(image.size).volume_gib, root_gib)
+        measured = measure.of_image(image, info or DEFAULT) if attested else ()
         if trial is not None:
             trial.run(image, request.identity, say, building)
         tried = clock.now()
@@ -120,7 +129,7 @@ def ship(
         uploaded = upload(image, request, port, puts, say, progress=progress, clock=clock, connections=connections)
     if not isinstance(source, Path):
         source.sent()
-    return Shipped(uploaded, built - began, clock.now() - tried)
+    return Shipped(uploaded, built - began, clock.now() - tried, measured)
 
 
 def _made(source: Source, identity: str, building: Callable[[str], None]) -> Path:
