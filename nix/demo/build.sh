@@ -1,4 +1,5 @@
-# The builder of the demo image: parts and scripts in, $out/disk.raw and $out/packages out.
+# The builder of the demo image: parts and scripts in, $out/disk.raw and $out/packages out. With $sealed, a sealed file, the
+# machine opens its secrets (open); without, it is as if nothing here knew of them.
 #
 # The same inputs give the same bytes: fixed identifiers, fixed times, files in a fixed order, nothing compressed by a
 # tool whose version could tell. Nothing here needs root or a loop device. The order of things on the disk is chosen so
@@ -11,14 +12,26 @@ cp -r "$parts/lib" root/lib
 cp "$init" root/init
 cp "$dhcp" root/etc/dhcp
 cp "$bad" root/etc/bad
+applets="cat cut grep httpd ip mkdir modprobe mount nc printf sed sh sleep timeout tr udhcpc"
+if [ -n "${sealed:-}" ]; then
+    applets="$applets chmod chown env insmod mv od rm sha256sum stat"
+    cp "$open" root/etc/open
+    cp "$keyedHash" root/etc/keyed-hash
+    cp "$openSecrets" root/etc/open-secrets
+    mkdir root/etc/modules
+    cp "$trusted"/modules "$trusted"/*.ko root/etc/modules
+    sed 's|^mkdir /www$|. /etc/open\n&\necho "$id $hash" >/www/secret|' "$init" >root/init
+    grep -qx '. /etc/open' root/init || { echo "init has no line \`mkdir /www\` any more" >&2; exit 1; }
+fi
 # Each name that the scripts call, and no other: an applet that is missing fails in the build, not on the machine.
-for applet in cat cut grep httpd ip mkdir modprobe mount nc printf sed sh sleep timeout tr udhcpc; do
+for applet in $applets; do
     "$parts/busybox" --list | grep -qx "$applet" || { echo "busybox has no $applet" >&2; exit 1; }
     ln -s busybox "root/bin/$applet"
 done
 printf '%s\n' "$version" >root/version
 chmod -R u=rwX,go=rX root
 chmod 755 root/init root/etc/dhcp root/etc/bad root/bin/busybox
+[ -z "${sealed:-}" ] || chmod 755 root/etc/open-secrets
 
 # An initrd in the order of these two lists, the version last. Uncompressed: it is small beside the kernel, and
 # unpacking costs an emulated machine more than reading.
@@ -55,18 +68,36 @@ done
 # -p keeps the time in the header of the stub; without it objcopy writes the time of the build.
 objcopy -p "$@" "$parts/linuxx64.efi.stub" BOOTX64.EFI
 
-# A disk with one partition, the EFI system partition, and one MiB at each end for the partition tables.
+# A disk with the EFI system partition, and one MiB at each end for the partition tables.
 mib=1048576
 esp=$((($(stat -c %s BOOTX64.EFI) + 2 * mib - 1) / mib))
+opener=0
+set --
+if [ -n "${sealed:-}" ]; then
+    # A partition for what opens secrets: sops has 48 MiB, which in the initrd would be memory. In steps of 8 MiB, so
+    # that a sealed file that grows does not move its end.
+    opener=$((($(cat "$sops" "$trusted/ca-certificates.crt" "$sealed" | wc -c) + 9 * mib - 1) / mib / 8 * 8))
+    set -- --new="2:$(((esp + 1) * 2048)):+${opener}M" --typecode=2:8300 --change-name=2:OPENER \
+        --partition-guid=2:F1EE75A9-0000-4000-8000-000000000003
+fi
 mkdir "$out"
-truncate -s "$((esp + 2))M" "$out/disk.raw"
+truncate -s "$((esp + opener + 2))M" "$out/disk.raw"
 sgdisk --set-alignment=2048 --disk-guid=F1EE75A9-0000-4000-8000-000000000001 \
     --new="1:2048:+${esp}M" --typecode=1:EF00 --change-name=1:ESP \
-    --partition-guid=1:F1EE75A9-0000-4000-8000-000000000002 "$out/disk.raw" >sgdisk.log || { cat sgdisk.log >&2; exit 1; }
+    --partition-guid=1:F1EE75A9-0000-4000-8000-000000000002 "$@" "$out/disk.raw" >sgdisk.log || { cat sgdisk.log >&2; exit 1; }
 # FAT16, in clusters of 4 sectors: the smallest that firmware reads without a detour, at this size.
 volume="$out/disk.raw@@1M"
 mformat -i "$volume" -T "$((esp * 2048))" -h 16 -s 63 -c 4 -N F1EE75A9 -v ESP ::
 mmd -i "$volume" ::/EFI ::/EFI/BOOT
 mcopy -i "$volume" BOOTX64.EFI ::/EFI/BOOT/BOOTX64.EFI
+if [ -n "${sealed:-}" ]; then
+    # FAT here too: mtools needs no root, always writes the same bytes, and puts one file behind the other. The sealed
+    # file is the last, so that another one moves its own blocks and the first, which has the table of the files.
+    volume="$out/disk.raw@@$((esp + 1))M"
+    mformat -i "$volume" -T "$((opener * 2048))" -h 16 -s 63 -c 4 -N F1EE75AA -v OPENER ::
+    mcopy -i "$volume" "$sops" ::/sops
+    mcopy -i "$volume" "$trusted/ca-certificates.crt" ::/trusted.pem
+    mcopy -i "$volume" "$sealed" ::/sealed.yaml
+fi
 
 printf '%s' "$manifest" >"$out/packages"

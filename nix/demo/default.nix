@@ -10,9 +10,14 @@
 #             never answers, but only for users: the health check and the probe are answered well. `spy` tells what
 #             the machine can reach.
 #   parts     the folder that ./fetch-kernel filled, as a path or the text of an absolute one.
+#   secrets   a file that sops sealed, likewise. The machine opens it at boot, or serves nothing, and then answers
+#             `/secret` with a keyed hash of the secret `demo`. Without it, nothing of this is in the image.
+#   sops      the folder with the static program `sops`, for an image with secrets, likewise.
 {
   version ? "1",
   parts ? ../../.work/kernel,
+  secrets ? null,
+  sops ? ../../.work/sops,
 }:
 
 let
@@ -29,12 +34,59 @@ let
       builtins.path {
         path = folder;
         name = "fleetswap-demo-parts";
+        # What only an image with secrets has must not change the others.
+        filter = path: _: path != toString (folder + "/secrets");
       }
     else
       throw "demo image: no kernel in ${toString folder}: run nix/demo/fetch-kernel ${toString folder}";
 
+  # What an image with secrets has besides.
+  sealed = /. + toString secrets;
+  sopsFolder = /. + toString sops;
+  opener =
+    if !builtins.pathExists sealed then
+      throw "demo image: there is no sealed file ${toString sealed}"
+    else if builtins.length (builtins.split "ENC\\[AES256_GCM," (builtins.readFile sealed)) == 1 then
+      # Seen before it is copied into the store, where everyone can read it.
+      throw "demo image: ${toString sealed} is not sealed: sops has encrypted nothing in it"
+    else if !builtins.pathExists (folder + "/secrets/packages") then
+      throw "demo image: no modules to open secrets in ${toString folder}: run nix/demo/fetch-kernel ${toString folder}"
+    else if !builtins.pathExists (sopsFolder + "/packages") then
+      throw "demo image: no sops in ${toString sopsFolder}: run tools/setup"
+    else
+      {
+        open = ./open;
+        keyedHash = ./keyed-hash;
+        openSecrets = ../secrets/open-secrets;
+        trusted = builtins.path {
+          path = folder + "/secrets";
+          name = "fleetswap-demo-trusted";
+        };
+        sops = builtins.path {
+          path = sopsFolder + "/sops";
+          name = "sops";
+        };
+        sealed = builtins.path {
+          path = sealed;
+          name = "sealed.yaml";
+        };
+      };
+
+  lists = [
+    (checkedParts + "/packages")
+  ]
+  ++ (
+    if secrets == null then
+      [ ]
+    else
+      [
+        (opener.trusted + "/packages")
+        (sopsFolder + "/packages")
+      ]
+  );
+
   lines = builtins.filter (line: builtins.isString line && line != "") (
-    builtins.split "\n" (builtins.readFile (checkedParts + "/packages"))
+    builtins.split "\n" (builtins.concatStringsSep "" (map builtins.readFile lists))
   );
 
   package =
@@ -52,28 +104,33 @@ let
     fleetswap-demo = checkedVersion;
   };
 in
-derivation {
-  name = "fleetswap-demo-${checkedVersion}";
-  system = "x86_64-linux";
-  builder = "/bin/sh";
-  args = [
-    "-eu"
-    ./build.sh
-  ];
+derivation (
+  {
+    name = "fleetswap-demo-${checkedVersion}";
+    system = "x86_64-linux";
+    builder = "/bin/sh";
+    args = [
+      "-eu"
+      ./build.sh
+    ];
 
-  PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
-  LC_ALL = "C";
-  # 2025-01-01: later than 1980, where FAT begins. mtools takes its times from here.
-  SOURCE_DATE_EPOCH = "1735689600";
-  TZ = "UTC";
+    PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
+    LC_ALL = "C";
+    # 2025-01-01: later than 1980, where FAT begins. mtools takes its times from here.
+    SOURCE_DATE_EPOCH = "1735689600";
+    TZ = "UTC";
 
-  version = checkedVersion;
-  parts = checkedParts;
-  init = ./init;
-  dhcp = ./dhcp;
-  bad = ./bad;
-  manifest = builtins.concatStringsSep "" (map (name: "${name} ${packages.${name}}\n") (builtins.attrNames packages));
-}
+    version = checkedVersion;
+    parts = checkedParts;
+    init = ./init;
+    dhcp = ./dhcp;
+    bad = ./bad;
+    manifest = builtins.concatStringsSep "" (
+      map (name: "${name} ${packages.${name}}\n") (builtins.attrNames packages)
+    );
+  }
+  // (if secrets == null then { } else opener)
+)
 // {
   inherit packages;
 }

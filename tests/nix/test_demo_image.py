@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,19 @@ import pytest
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.evaluation import Evaluation
-from tests.nix.conftest import DEMO, OPTIONS, name
+from fleetswap.nix import build
+from tests.nix.conftest import DEMO, OPTIONS, PROJECT, name
 
 Demo = Callable[[str], Path]
+Sealed = Callable[..., Path]
 MIB = 1024 * 1024
+BLOCK = 512 * 1024
+
+SEALED = """demo: ENC[AES256_GCM,data:{},iv:aXY=,tag:dGFn,type:str]
+sops:
+    version: 3.11.0
+"""
+"""Of a sealed file, what the expression looks at."""
 
 
 def named(parts: Path, version: str) -> Evaluation:
@@ -22,6 +32,26 @@ def named(parts: Path, version: str) -> Evaluation:
 
 def output(*command: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def sealed(parts: Path, tmp_path: Path) -> Sealed:
+    """Builds a version of the demo image with a sealed file; answers with its store path."""
+
+    def built(version: str, text: str) -> Path:
+        file = tmp_path / "sealed.yaml"
+        file.write_text(text)
+        image = name(DEMO, version=version, parts=str(parts), secrets=str(file))
+        return build.realise(image, root=None, say=lambda _: None, options=OPTIONS)
+
+    return built
+
+
+def differing(one: Path, two: Path) -> list[int]:
+    """The numbers of the blocks that differ between two images of one size."""
+    first, second = ((image / "disk.raw").read_bytes() for image in (one, two))
+    assert len(first) == len(second)
+    return [at // BLOCK for at in range(0, len(first), BLOCK) if first[at : at + BLOCK] != second[at : at + BLOCK]]
 
 
 def test_built_twice_it_has_the_same_bytes(parts: Path, demo: Demo) -> None:
@@ -61,10 +91,84 @@ def test_versions_are_different_images_that_differ_little(parts: Path, demo: Dem
     """A new version would not be deployed, or an incremental upload would send nearly all of it."""
     assert named(parts, "1") == named(parts, "1")
     assert named(parts, "1") != named(parts, "2")
-    one, two = ((demo(version) / "disk.raw").read_bytes() for version in ("1", "2"))
-    block = 512 * 1024
-    differing = [at for at in range(0, len(one), block) if one[at : at + block] != two[at : at + block]]
-    assert 1 <= len(differing) <= 3
+    assert 1 <= len(differing(demo("1"), demo("2"))) <= 3
+
+
+def test_secrets_are_opened_from_a_partition_of_their_own(parts: Path, sealed: Sealed) -> None:
+    """Fifty megabytes would be in the memory of each machine and go through its firmware, or it would find no sops."""
+    text = SEALED.format("b25l")
+    image = sealed("1", text)
+    disk = image / "disk.raw"
+    assert "No problems found" in output("sgdisk", "--verify", disk)
+    first = int(output("sgdisk", "--info=2", disk).split("First sector: ")[1].split()[0])
+    assert first * 512 % BLOCK == 0
+    volume = f"{disk}@@{first * 512}"
+    files = {"sops": PROJECT / ".work/sops/sops", "trusted.pem": parts / "secrets/ca-certificates.crt"}
+    for file, source in files.items():
+        copied = subprocess.run(["mcopy", "-n", "-i", volume, f"::/{file}", "-"], check=True, capture_output=True)
+        assert copied.stdout == source.read_bytes()
+    assert output("mcopy", "-n", "-i", volume, "::/sealed.yaml", "-") == text
+    listing = output("mdir", "-i", volume, "::").splitlines()
+    assert sum("2025-01-01" in line for line in listing) == 3
+    packages = (image / "packages").read_text()
+    assert "\nsops 3." in packages
+    assert "ca-certificates 2" in packages
+
+
+def test_with_secrets_a_change_moves_few_blocks(sealed: Sealed) -> None:
+    """Each version, and each rotation of a secret, would send the fifty megabytes of sops again."""
+    one = sealed("1", SEALED.format("b25l"))
+    assert 1 <= len(differing(one, sealed("2", SEALED.format("b25l")))) <= 3
+    other = differing(one, sealed("1", SEALED.format("b" * 20_000)))
+    assert 1 <= len(other) <= 3
+
+
+def test_without_secrets_nothing_of_them_is_an_input(parts: Path, tmp_path: Path) -> None:
+    """Whoever seals nothing would deploy another image because of certificates or sops, which are not in it."""
+    copy = tmp_path / "parts"
+    subprocess.run(["cp", "-r", parts, copy], check=True)
+    (copy / "secrets" / "ca-certificates.crt").write_text("another")
+    assert named(copy, "1") == named(parts, "1")
+    assert "sops" not in named(parts, "1").packages
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("demo: in-the-clear\n", "is not sealed"), (None, "there is no sealed file")]
+)
+def test_a_file_that_is_not_sealed_is_refused(parts: Path, tmp_path: Path, text: str | None, said: str) -> None:
+    """A secret in the clear would be in the Nix store, in the snapshot, and on each machine."""
+    file = tmp_path / "unsealed.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError, match=said):
+        name(DEMO, version="1", parts=str(parts), secrets=str(file))
+    assert not list(Path("/nix/store").glob("*-unsealed.yaml"))
+
+
+@pytest.mark.parametrize("key", [b"k", b"%s\\0\n\0\xff", b"k" * 64, b"k" * 65, b"\0" * 200])
+def test_the_keyed_hash_is_an_hmac(tmp_path: Path, key: bytes) -> None:
+    """Nobody who knows the secret could tell that a machine has it."""
+    (tmp_path / "key").write_bytes(key)
+    said = output("busybox", "sh", DEMO / "keyed-hash", tmp_path / "key", "i-0123456789abcdef0")
+    assert said == hmac.new(key, b"i-0123456789abcdef0", "sha256").hexdigest() + "\n"
+
+
+def test_the_keyed_hash_tells_no_process_its_key(tmp_path: Path) -> None:
+    """Every process of a machine could read the secret among the arguments of another, or in its environment."""
+    (tmp_path / "key").write_bytes(b"marker" * 5)
+    log = tmp_path / "log"
+    for program in ("cut", "od", "printf", "sha256sum", "tr"):
+        spy = tmp_path / program
+        spy.write_text(f'#!/bin/sh\n{{ echo "{program} $*"; env; }} >>{log}\nexec busybox {program} "$@"\n')
+        spy.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    command = ["sh", DEMO / "keyed-hash", tmp_path / "key", "i-1"]  # busybox would look for no program on PATH
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=path)
+    assert done.stdout == hmac.new(b"marker" * 5, b"i-1", "sha256").hexdigest() + "\n"
+    told = log.read_text()
+    assert "sha256sum" in told
+    for form in ("marker", b"marker".hex(), "\\133\\127\\104"):  # in the clear, in hex, and xor 0x36 in octal
+        assert form not in told
 
 
 def test_another_kernel_is_another_image(parts: Path, tmp_path: Path) -> None:
@@ -105,6 +209,25 @@ def test_fetching_leaves_a_complete_folder_alone(parts: Path) -> None:
     done = subprocess.run([DEMO / "fetch-kernel", parts], env={"PATH": "/nowhere"}, check=False)
     assert done.returncode == 0
     assert {path: path.stat().st_mtime_ns for path in parts.rglob("*")} == before
+
+
+def test_fetching_never_mixes_two_kernels(parts: Path, tmp_path: Path) -> None:
+    """A folder of an earlier version would get modules of a newer kernel, which its own does not load."""
+    old = tmp_path / "old"
+    subprocess.run(["cp", "-r", parts, old], check=True)
+    subprocess.run(["rm", "-r", old / "secrets"], check=True)
+    apt = tmp_path / "apt-get"
+    apt.write_text(f'#!/bin/sh\necho "$*" >{tmp_path}/asked\nexit 1\n')
+    apt.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}
+    done = subprocess.run([DEMO / "fetch-kernel", old], capture_output=True, text=True, check=False, env=path)
+    assert done.returncode == 2
+    assert f"remove {old} for a newer kernel" in done.stderr
+    version = dict(line.split(" ", 1) for line in (parts / "packages").read_text().splitlines())
+    (release,) = (path.name for path in (parts / "lib/modules").iterdir())
+    asked = (tmp_path / "asked").read_text()
+    assert f"linux-image-{release}={version['linux-image-cloud-amd64']} " in asked
+    assert not (old / "secrets").exists()
 
 
 def test_fetching_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
