@@ -45,6 +45,7 @@ PLANTED = {
         ("fleetswap.workflows.stop", "boto3"),
         ("fleetswap.workflows.retry", "fleetswap.nix.build"),
         ("fleetswap.workflows.clock", "fleetswap.qemu.guard"),
+        ("fleetswap.workflows.stop", "fleetswap.sops.rules"),
     ],
     "fleetswap does not know Pulumi": [("fleetswap.nix.build", "pulumi")],
     "the stand-ins for AWS and Pulumi import nothing of what they are for": [
