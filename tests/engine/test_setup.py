@@ -48,6 +48,7 @@ class Machine:
             "awk",
             "bash",
             "cat",
+            "chmod",
             "comm",
             "cp",
             "cut",

@@ -162,7 +162,8 @@ def test_the_keyed_hash_tells_no_process_its_key(tmp_path: Path) -> None:
         spy.write_text(f'#!/bin/sh\n{{ echo "{program} $*"; env; }} >>{log}\nexec busybox {program} "$@"\n')
         spy.chmod(0o755)
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    command = ["sh", DEMO / "keyed-hash", tmp_path / "key", "i-1"]  # busybox would look for no program on PATH
+    # Not busybox's shell, which would not look for these on PATH.
+    command: list[str | Path] = ["sh", DEMO / "keyed-hash", tmp_path / "key", "i-1"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=path)
     assert done.stdout == hmac.new(b"marker" * 5, b"i-1", "sha256").hexdigest() + "\n"
     told = log.read_text()
