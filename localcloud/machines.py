@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+    from localcloud.attestation.documents import Attestor
     from localcloud.balancer.traffic import Slot, Tally
     from localcloud.faults.lateness import Lateness
     from localcloud.hooks import TargetHealth
@@ -48,6 +49,7 @@ class Machines:
         snapshots: Volumes,
         lateness: Lateness,
         authority: Authority,
+        attestor: Attestor,
         api: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]],
     ) -> None:
         """Prepare `directory`; nothing runs before `start`. `api` answers what the machines ask of AWS's services."""
@@ -67,7 +69,13 @@ class Machines:
             lateness,
         )
         self._hypervisor = Hypervisor(
-            directory, snapshots, self._children, authority.pem, accelerator=accelerator, changed=self._wake.set
+            directory,
+            snapshots,
+            self._children,
+            authority.pem,
+            attestor,
+            accelerator=accelerator,
+            changed=self._wake.set,
         )
         self._fabric = Fabric(directory, self._children, authority, api)
         self._log = logging.FileHandler(directory / "log", delay=True)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from localcloud import admin, control
+from localcloud.attestation import recipients
+from localcloud.attestation.documents import Attestor
 from localcloud.authorization.gate import OF_MACHINE, Gate
 from localcloud.authorization.record import Record
 from localcloud.ebs.store import SnapshotStore
@@ -80,7 +82,10 @@ class LocalCloud:
         try:
             self.store = store or SnapshotStore(directory / "snapshots")
             authority = Authority(directory)
-            self.machines = Machines(directory, self.store, self.lateness, authority, self._api) if machines else None
+            attestor = Attestor(directory)
+            self.machines = (
+                Machines(directory, self.store, self.lateness, authority, attestor, self._api) if machines else None
+            )
             with LOCK:
                 self._control = control.Control(
                     self._patches,
@@ -92,6 +97,7 @@ class LocalCloud:
                     clock=clock,
                     sleep=self._stopping.wait,
                 )
+                recipients.patch(self._patches, attestor.root)  # around whatever `control` patches
             self._moto = _moto()
             self.authorizations = Record()
             gate = Gate(self._serve, self.authorizations)

@@ -52,12 +52,13 @@ class SecurityGroup:
 
 @dataclass(frozen=True)
 class Root:
-    """The root volume of an instance and how its firmware starts it."""
+    """The root volume of an instance, how its firmware starts it, and whether it has a TPM."""
 
     snapshot_id: str
     size_gib: int
     encrypted: bool
     uefi: bool
+    tpm: bool = False
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,8 @@ def _root(ec2: Moto, instance: Moto) -> Root | None:
     # With uefi-preferred, an instance type without UEFI boots as with a BIOS (EC2 user guide, "Boot modes").
     has_uefi = "uefi" in INSTANCE_TYPES.get(instance.instance_type, {}).get("SupportedBootModes", ["uefi"])
     uefi = mode == "uefi" or (mode == "uefi-preferred" and has_uefi)
-    return Root(volume.snapshot_id, int(volume.size), bool(volume.encrypted), uefi)
+    has_tpm = uefi and getattr(image, "tpm_support", None) == "v2.0"
+    return Root(volume.snapshot_id, int(volume.size), bool(volume.encrypted), uefi, has_tpm)
 
 
 def _rules(rules: Iterable[Moto]) -> tuple[Permission, ...]:

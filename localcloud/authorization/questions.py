@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from localcloud.attestation import recipients
 from localcloud.authorization import actions, resources
 from localcloud.authorization.asked import Asked
 from localcloud.authorization.checks import KEY, LAUNCH, LINKED, OWN, PASS, Check, created_tags, keys_of, pass_role
@@ -182,6 +183,9 @@ def _kms_keys(asked: Asked) -> Keys:
     if operations := asked.values("Operations"):
         keys["kms:grantoperations"] = tuple(operations)
         keys["kms:grantisforawsresource"] = ("false",)
+    attested = recipients.verified(resources.moto(asked, "kms"), asked.parameters.get("Recipient"))
+    if attested is not None and asked.operation in recipients.ATTESTED:
+        keys |= {f"kms:recipientattestation:nitrotpmpcr{pcr}": (value.hex(),) for pcr, value in attested.pcrs.items()}
     name = asked.value("KeyId")
     if "alias/" in name:
         keys["kms:requestalias"] = ("alias/" + name.partition("alias/")[2],)

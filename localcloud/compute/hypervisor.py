@@ -6,9 +6,9 @@ when it is stopped or terminated. Never changes an instance; that a machine went
 A machine has 256 MiB and one processor, whatever its instance type says. Its disk is an NVMe device, as on Nitro. Its
 console is the file `console.log`. Each of its packets goes to the router of `localcloud.network` and nowhere else;
 while that does not run, none passes. With the boot mode `uefi` or `uefi-preferred` it has UEFI firmware, else a BIOS,
-as in EC2; a disk for the other firmware never boots, there as here. In its firmware configuration is the certificate of
-the local cloud's authority (`CA`): EC2 has no such thing, and an image that does not look there trusts what it would
-on EC2.
+as in EC2; a disk for the other firmware never boots, there as here. If its AMI has TPM support, it has a TPM
+(`compute.tpm`). In its firmware configuration is the certificate of the local cloud's authority (`CA`): EC2 has no such
+thing, and an image that does not look there trusts what it would on EC2.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from localcloud.compute import tpm
 from localcloud.compute.metadata import MetadataServer
 from localcloud.network.router import HOST, NIC
 from localcloud.network.topology import Machine as Plugged
@@ -30,6 +31,7 @@ from localcloud.processes.children import Child, connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from localcloud.attestation.documents import Attestor
     from localcloud.processes.children import Children
     from localcloud.view import Cloud, Instance, Root
 
@@ -63,6 +65,7 @@ class _Machine:
     root: Root
     disk: Future[None] | None = None
     qemu: Child | None = None
+    tpm: tpm.Tpm | None = None
     metadata: MetadataServer | None = None
     ports: frozenset[int] = frozenset()
     off: bool = False  # it ended by itself, or could not start: only a stop and a start bring it back
@@ -78,11 +81,12 @@ class Hypervisor:
         volumes: Volumes,
         children: Children,
         ca: Callable[[], str],
+        attestor: Attestor,
         *,
         accelerator: str = "tcg",
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`ca` gives the certificate of the local cloud's authority, PEM."""
+        """`ca` gives the certificate of the local cloud's authority, PEM; `attestor` signs what TPMs attest."""
         self._instances, self._bases = directory / "instances", directory / "volumes"
         for folder in (self._instances, self._bases):
             shutil.rmtree(folder, ignore_errors=True)  # of an earlier run; the instances went with it
@@ -90,6 +94,7 @@ class Hypervisor:
         self._volumes = volumes
         self._children = children
         self._ca = ca
+        self._attestor = attestor
         self._accelerator = accelerator
         self._changed = changed
         self._machines: dict[str, _Machine] = {}
@@ -177,6 +182,9 @@ class Hypervisor:
         machines = [machine.qemu for machine in self._machines.values() if machine.qemu is not None]
         for qemu in machines:
             qemu.kill()
+        for machine in self._machines.values():
+            if machine.tpm is not None:
+                machine.tpm.kill()
         self._machines.clear()
 
     def _run(self, machine: _Machine, instance: Instance, doors: Collection[int]) -> bool:
@@ -219,9 +227,17 @@ class Hypervisor:
     def _power_on(self, machine: _Machine, instance: Instance) -> None:
         if machine.metadata is None:
             machine.metadata = MetadataServer(instance.id)
-        command = qemu_command(self._accelerator, machine.root, instance.mac)
+        command, inherited = qemu_command(self._accelerator, machine.root, instance.mac), []
+        if machine.root.tpm:
+            machine.tpm = tpm.Tpm(machine.folder, self._children, self._attestor, instance.id)
+            command += tpm.devices(machine.tpm.qemu)
+            inherited = [machine.tpm.qemu]
         machine.ports = frozenset()
-        machine.qemu = self._children.start(command, cwd=machine.folder, log=machine.folder / "qemu.log")
+        machine.qemu = self._children.start(
+            command, cwd=machine.folder, log=machine.folder / "qemu.log", inherited=inherited
+        )
+        if machine.tpm is not None:
+            machine.tpm.handed_over()
         log.info("machine of %s started: pid %s, address %s", instance.id, machine.qemu.pid, instance.address)
 
     def _open(self, machine: _Machine, instance: Instance, wanted: frozenset[int]) -> None:
@@ -244,13 +260,16 @@ class Hypervisor:
     def _halt(self, machine: _Machine, instance_id: str, *, destroy: bool) -> None:
         if machine.qemu is not None and not machine.qemu.end():
             return
-        machine.qemu, machine.off = None, False
+        if machine.tpm is not None and not machine.tpm.end():
+            return
+        machine.qemu, machine.tpm, machine.off = None, None, False
         if not destroy or (machine.disk is not None and not machine.disk.done()):
             return
         if machine.metadata is not None:
             machine.metadata.close()
         for name in ("root.qcow2", "vars.fd"):
             (machine.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(machine.folder / tpm.FOLDER, ignore_errors=True)
         del self._machines[instance_id]
         self._consoles.append(instance_id)
         for old in self._consoles[:-CONSOLES_KEPT]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localcloud.attestation.documents import Attestor
 from localcloud.compute.hypervisor import Hypervisor
 from localcloud.processes.children import Children
 from localcloud.processes.process import Process
@@ -51,7 +52,7 @@ class Host:
         self.folder = folder
         self.volumes = EmptyVolumes()
         self.children = Children(folder / "children")
-        self.hypervisor = Hypervisor(folder, self.volumes, self.children, lambda: CERTIFICATE)
+        self.hypervisor = Hypervisor(folder, self.volumes, self.children, lambda: CERTIFICATE, Attestor(folder))
         self.instances = {INSTANCE.id: INSTANCE}
         self.doors: dict[str, set[int]] = {INSTANCE.id: {8080}}
         self.snapshots = frozenset({"snap-0a"})
@@ -120,6 +121,34 @@ def test_a_uefi_image_gets_uefi_firmware(host: Host) -> None:
     host.instances[INSTANCE.id] = replace(INSTANCE, root=replace(ROOT, uefi=True))
     host.running()
     host.settle(lambda: "BdsDxe" in host.hypervisor.console_output(INSTANCE.id), "the firmware's name")
+
+
+def tpms(host: Host) -> list[Process]:
+    """The TPMs that run."""
+    children = [Process.parse(line) for line in (host.folder / "children").read_text().splitlines()]
+    alive = [child for child in children if child and child.alive]
+    return [child for child in alive if Path(f"/proc/{child.pid}/comm").read_text() == "swtpm\n"]
+
+
+def test_a_machine_has_a_tpm_if_its_image_asks_for_one(host: Host) -> None:
+    """A machine could attest nothing, or every machine would have a TPM, which EC2's have not; or a TPM would stay."""
+    host.running()
+    assert tpms(host) == []
+    host.instances["i-0b"] = replace(
+        INSTANCE, id="i-0b", private_ip="10.211.1.5", root=replace(ROOT, uefi=True, tpm=True)
+    )
+    host.running("i-0b")
+    (tpm,) = tpms(host)
+    state = host.folder / "instances" / "i-0b" / "tpm"
+    host.settle((state / "tpm2-00.permall").exists, "QEMU's first word to its TPM")
+    host.becomes("stopped", "i-0b")
+    host.settle(lambda: not host.hypervisor.running().get("i-0b") and not tpm.alive, "the end of both")
+    assert state.exists()
+    host.becomes("running", "i-0b")
+    host.running("i-0b")
+    (tpm,) = tpms(host)
+    host.becomes("terminated", "i-0b")
+    host.settle(lambda: not tpm.alive and not state.exists(), "the end")
 
 
 def test_ports_follow_what_load_balancers_call(host: Host) -> None:

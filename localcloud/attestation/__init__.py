@@ -1,0 +1,1 @@
+"""What NitroTPM attests and how KMS reads it: documents, the vendor command that asks for one, the answer to them."""
