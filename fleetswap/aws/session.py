@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ebs import EBSClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sts import STSClient
@@ -127,6 +128,13 @@ class Cloud:
             region = self.access.sts_region or self.region
             client = make("sts", region_name=region, **self._to("sts", control(self)))
         return cast("STSClient", client)
+
+    def kms(self, region: str) -> KMSClient:
+        """KMS in the region of a key; botocore retries. From the small session: a preview asks it."""
+        with self._lock:
+            make = self._small_session.create_client
+            client = make("kms", region_name=region, **self._to("kms", control(self)))
+        return cast("KMSClient", client)
 
     def small_ec2(self) -> EC2Client:
         """EC2 with the few calls that `tools/trim_models.py` names; botocore retries."""

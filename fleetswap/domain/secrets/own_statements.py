@@ -1,0 +1,60 @@
+"""Some statements of a key policy, which others have statements in as well: what is ours by its `Sid`, and the rest.
+
+KMS has one policy for a key and replaces it whole, so to add or remove a statement is to read it, and write it back
+with everything else as it is. Pure: it compares documents as KMS does, not letter by letter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+Statement = Mapping[str, Any]
+
+
+def sids(statements: Sequence[Statement]) -> list[str]:
+    """The names by which statements are found again. `ValueError` for one without, or one that comes twice."""
+    found = [str(each.get("Sid", "")) for each in statements]
+    if not all(found) or len(set(found)) < len(found):
+        raise ValueError(f"each statement needs a Sid of its own: {', '.join(found)}")
+    return found
+
+
+def of(policy: str, ours: Collection[str]) -> list[Statement]:
+    """The statements of a policy that have one of these `Sid`s, in their order."""
+    return [each for each in _statements(policy) if each.get("Sid") in ours]
+
+
+def written(policy: str, ours: Collection[str], wanted: Sequence[Statement]) -> str | None:
+    """The policy with `wanted` in place of what has one of these `Sid`s; None if it says just that already."""
+    ours = {*ours, *sids(wanted)}
+    found = _statements(policy)
+    mine = [each for each in found if each.get("Sid") in ours]
+    if same(mine, wanted):
+        return None
+    others = [each for each in found if each.get("Sid") not in ours]
+    return json.dumps({**json.loads(policy), "Statement": [*others, *wanted]})
+
+
+def same(some: Sequence[Statement], others: Sequence[Statement]) -> bool:
+    """Whether statements allow the same: neither their order counts, nor that of a list, nor a list of one element."""
+
+    def plain(value: Any) -> Any:  # noqa: ANN401 (JSON)
+        if isinstance(value, Mapping):
+            return {key: plain(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            listed = sorted(map(str, value))
+            return listed[0] if len(listed) == 1 else listed
+        return str(value)
+
+    def ordered(statements: Sequence[Statement]) -> list[str]:
+        return sorted(json.dumps(plain(each), sort_keys=True) for each in statements)
+
+    return ordered(some) == ordered(others)
+
+
+def _statements(policy: str) -> list[Statement]:
+    """A single statement needs no list (IAM user guide, "Grammar of the IAM JSON policy language")."""
+    found = json.loads(policy)["Statement"]
+    return [found] if isinstance(found, Mapping) else list(found)

@@ -1,0 +1,70 @@
+"""Changes some statements of a KMS key's policy, and waits until KMS shows the change.
+
+Who changes a policy reads and replaces it whole, and KMS may show an older one for some moments ("Changes to AWS KMS
+... might take ... several minutes", KMS developer guide, "AWS KMS eventual consistency"). So no change of this process
+begins before the one before it is seen: otherwise it would write back what that one has just removed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from fleetswap.domain.errors import CloudError, Invalid, NotFound
+from fleetswap.domain.secrets import own_statements
+from fleetswap.domain.secrets.own_statements import Statement
+from fleetswap.workflows.clock import Clock, SystemClock
+
+PATIENCE_SECONDS = 120.0
+"""How long a new principal, or the change itself, is waited for."""
+
+LOOK_SECONDS = 2.0
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class Policies(Protocol):
+    """The policy of one key. `NotFound` if the key is gone, `Invalid` if its state or the policy does not allow it."""
+
+    def read(self) -> str:
+        """The policy, as JSON."""
+
+    def write(self, policy: str) -> None:
+        """Replace it. `Invalid` also for a principal that KMS does not know yet."""
+
+
+def change(
+    port: Policies, ours: Collection[str], wanted: Sequence[Statement], key: str, *, clock: Clock | None = None
+) -> None:
+    """Make the statements with these `Sid`s the wanted ones. Nothing is written if they are, so a repeat is harmless.
+
+    A role that was just created is unknown to KMS for some seconds: it is waited for. Raises `NotFound` if the key is
+    gone, `CloudError` if KMS refuses.
+    """
+    clock = clock or SystemClock()
+    with _ONE_AT_A_TIME:
+        until = clock.now() + PATIENCE_SECONDS
+        while (policy := own_statements.written(port.read(), ours, wanted)) is not None:
+            try:
+                port.write(policy)
+            except Invalid:
+                if clock.now() >= until:
+                    raise
+            else:
+                break
+            clock.sleep(LOOK_SECONDS)
+        while own_statements.written(port.read(), ours, wanted) is not None:
+            if clock.now() >= until:
+                raise CloudError(
+                    f"the policy of key {key} was changed, but KMS still shows the old one: run again in some minutes"
+                )
+            clock.sleep(LOOK_SECONDS)
+
+
+def remove(port: Policies, ours: Collection[str], key: str, *, clock: Clock | None = None) -> None:
+    """Remove the statements with these `Sid`s. A key that is gone, or waits for its deletion, opens nothing anyway."""
+    try:
+        change(port, ours, [], key, clock=clock)
+    except NotFound:
+        return

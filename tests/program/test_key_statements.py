@@ -1,0 +1,86 @@
+"""The provider of statements of a key's policy, against the local cloud's KMS."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fleetswap.aws.session import Cloud
+from fleetswap_pulumi.key_statements import KeyStatementsProvider
+from localcloud.server import LocalCloud
+
+provider = KeyStatementsProvider()
+
+
+@pytest.fixture
+def key(cloud: LocalCloud) -> str:
+    return str(kms(cloud).create_key()["KeyMetadata"]["Arn"])
+
+
+def kms(cloud: LocalCloud) -> Any:
+    return Cloud("us-east-1", cloud.endpoint).kms("us-east-1")
+
+
+def statement(sid: str, key: str, action: str = "kms:Decrypt") -> dict[str, Any]:
+    root = f"arn:aws:iam::{key.split(':')[4]}:root"
+    return {"Sid": sid, "Effect": "Allow", "Principal": {"AWS": root}, "Action": action, "Resource": "*"}
+
+
+def inputs(cloud: LocalCloud, key: str, *statements: dict[str, Any]) -> dict[str, Any]:
+    place = {"schema_version": 1, "region": "us-east-1", "endpoint": cloud.endpoint}
+    return {**place, "key": key, "statements": list(statements)}
+
+
+def names(cloud: LocalCloud, key: str) -> list[str]:
+    policy = json.loads(kms(cloud).get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    return [each.get("Sid", "") for each in policy["Statement"]][1:]
+
+
+def test_statements_come_and_go_with_their_resource(cloud: LocalCloud, key: str) -> None:
+    """A release would keep its permission when it is gone, or take that of another release along."""
+    first, second = (inputs(cloud, key, statement(sid, key)) for sid in ("A", "B"))
+    made = provider.create(first)
+    provider.create(second)
+    assert provider.create(first).id == made.id
+    assert names(cloud, key) == ["A", "B"]
+    changed = inputs(cloud, key, statement("A", key, "kms:Encrypt"), statement("C", key))
+    diff = provider.diff(made.id, first, changed)
+    assert (diff.changes, diff.replaces) == (True, [])
+    provider.update(made.id, first, changed)
+    assert names(cloud, key) == ["B", "A", "C"]
+    provider.delete(made.id, changed)
+    provider.delete(made.id, changed)
+    assert names(cloud, key) == ["B"]
+
+
+def test_a_refresh_finds_what_somebody_took_away(cloud: LocalCloud, key: str) -> None:
+    """Machines could not open their secrets, and no update would repair it."""
+    asked = inputs(cloud, key, statement("A", key), statement("B", key))
+    made = provider.create(asked)
+    found = provider.read(made.id, asked)
+    assert found.id == made.id
+    assert not provider.diff(made.id, found.outs or {}, asked).changes
+    provider.update(made.id, asked, inputs(cloud, key, statement("B", key)))
+    found = provider.read(made.id, asked)
+    assert found.id == made.id
+    assert provider.diff(made.id, found.outs or {}, asked).changes
+    provider.update(made.id, found.outs or {}, asked)
+    assert names(cloud, key) == ["B", "A"] or names(cloud, key) == ["A", "B"]
+    provider.delete(made.id, asked)
+    assert provider.read(made.id, asked).id == ""
+
+
+def test_another_key_is_another_resource_and_a_lost_one_opens_nothing(cloud: LocalCloud, key: str) -> None:
+    """A stack whose key is pending deletion could not be destroyed, or a new key would not get the statements."""
+    asked = inputs(cloud, key, statement("A", key))
+    made = provider.create(asked)
+    assert provider.diff(made.id, asked, {**asked, "key": key[:-1] + "0"}).replaces == ["key"]
+    kms(cloud).schedule_key_deletion(KeyId=key.rsplit("/", 1)[1], PendingWindowInDays=7)
+    provider.delete(made.id, asked)
+    missing = asked | {"key": key.rsplit("/", 1)[0] + "/00000000-0000-4000-8000-000000000000"}
+    assert provider.read("x", missing).id == ""
+    provider.delete("x", missing)
+    assert provider.check({}, asked).failures == []
+    assert provider.check({}, {**asked, "statements": "x"}).failures

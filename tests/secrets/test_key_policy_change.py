@@ -1,0 +1,90 @@
+"""Changes of a key's policy survive that KMS is late: none is lost, and none is waited for without an end."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from fleetswap.domain.errors import CloudError, Invalid, NotFound
+from fleetswap.workflows.key_policy import PATIENCE_SECONDS, change, remove
+from tests.fakes.ebs import FakeClock
+
+KEY = "arn:aws:kms:us-east-1:111122223333:key/1"
+
+
+def statement(sid: str) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Allow", "Principal": {"AWS": "arn:role"}, "Action": "kms:Decrypt", "Resource": "*"}
+
+
+@dataclass
+class Late(FakeClock):
+    """A key whose policy is shown `lag` seconds after it was written, and which knows a new role after `unknown`."""
+
+    lag: float = 0
+    unknown: float = 0
+    shown: list[tuple[float, list[dict[str, Any]]]] = field(default_factory=lambda: [(0.0, [statement("Account")])])
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def read(self) -> str:
+        seen = [statements for when, statements in self.shown if when <= self.now()]
+        return json.dumps({"Version": "2012-10-17", "Statement": seen[-1]})
+
+    def write(self, policy: str) -> None:
+        if self.now() < self.unknown:
+            raise Invalid("Policy contains a statement with one or more invalid principals.")
+        self.shown.append((self.now() + self.lag, json.loads(policy)["Statement"]))
+
+    def names(self) -> list[str]:
+        return [each["Sid"] for each in self.shown[-1][1]]
+
+
+def test_no_change_is_lost_where_kms_shows_an_old_policy() -> None:
+    """Two releases that go at once: the second would write the first one's permission back."""
+    key = Late(lag=7)
+    for sid in ("A", "B"):
+        change(key, [sid], [statement(sid)], KEY, clock=key)
+    assert key.names() == ["Account", "A", "B"]
+    threads = [threading.Thread(target=remove, args=(key, [sid], KEY), kwargs={"clock": key}) for sid in ("A", "B")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert key.names() == ["Account"]
+    written = len(key.shown)
+    change(key, ["A"], [], KEY, clock=key)
+    assert len(key.shown) == written, "a repeat writes nothing"
+
+
+def test_a_new_role_is_waited_for() -> None:
+    """The first deploy of a stack would fail: KMS does not know the role yet that was just made."""
+    key = Late(unknown=9)
+    change(key, ["A"], [statement("A")], KEY, clock=key)
+    assert key.names() == ["Account", "A"]
+
+
+def test_what_never_comes_is_an_error() -> None:
+    """A deploy would hang, or go on with machines that cannot open their secrets."""
+    key = Late(unknown=2 * PATIENCE_SECONDS)
+    with pytest.raises(Invalid, match="invalid principals"):
+        change(key, ["A"], [statement("A")], KEY, clock=key)
+    key = Late(lag=2 * PATIENCE_SECONDS)
+    with pytest.raises(CloudError, match=f"the policy of key {KEY} was changed, but KMS still shows the old one"):
+        change(key, ["A"], [statement("A")], KEY, clock=key)
+
+
+def test_a_key_that_is_gone_has_nothing_to_remove() -> None:
+    """A stack whose key somebody deleted could not be destroyed."""
+
+    class Gone(Late):
+        def read(self) -> str:
+            raise NotFound("no such key")
+
+    remove(Gone(), ["A"], KEY)
+    with pytest.raises(NotFound):
+        change(Gone(), ["A"], [statement("A")], KEY)
