@@ -21,6 +21,7 @@ from fleetswap.aws.network import Networks as AwsNetworks
 from fleetswap.aws.rollout.fronts import Fronts as AwsFronts
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
+from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
@@ -33,9 +34,12 @@ from fleetswap_pulumi.front_survey import Fronts, approach
 from fleetswap_pulumi.ground import Networks, survey
 from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.package_changes import Manifests, tell
-from fleetswap_pulumi.place import Whereabouts, check_offers, place
+from fleetswap_pulumi.place import Place, Whereabouts, check_offers, place
 from fleetswap_pulumi.release import Release, ReleaseArgs, Tuning
 from fleetswap_pulumi.rollout import Rollout, RolloutArgs
+from fleetswap_pulumi.sealed_secrets import SealedSecrets, SealedSecretsArgs
+from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
+from fleetswap_pulumi.secrets_plan import SecretsPlan, before_there_is_a_key, only_the_key, plan_secrets
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.switch import Switch, SwitchArgs
 from fleetswap_pulumi.upload_estimate import tell_upload
@@ -60,9 +64,11 @@ def deploy(
     networks: Networks | None = None,
     fronts: Fronts | None = None,
     manifests: Manifests | None = None,
-) -> Fleet:
-    """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds`, `ledger` and
-    `preview`, the secret header of each running release.
+) -> Fleet | None:
+    """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds`, `ledger`,
+    `preview`, the secret header of each running release, and `secrets`, if there are sealed ones.
+
+    None: the update only makes the key for the secrets of a new stack (`fleetswap_pulumi.secrets_plan`).
 
     The ledger is what the next update reads to know what there is. `whereabouts` is asked where the credentials lead
     to, `networks` about an existing VPC and endpoints, `fronts` about an existing listener and hosted zones, and
@@ -75,36 +81,47 @@ def deploy(
     account = whereabouts or Account(cloud)
     here = place(read, settings, account)
     ledger = here.ledger.behind(settings.front.listener_arn or ("internal" if settings.front.internal else ""))
-    wanted = wanted_entry(settings, ledger, manifests or _manifests(cloud, settings.stack))
-    ground = survey(settings, here, networks or AwsNetworks(cloud, settings.stack), wanted.release)
-    ours = {tags.STACK: settings.stack, tags.SERVICE: settings.service}
-    way_in = approach(settings, here.identity.account, fronts or AwsFronts(cloud, ours))
-    for warning in way_in.warnings:
-        pulumi.log.warn(warning)
-    check_offers(wanted, here, ground.zones, account)
+    networks = networks or AwsNetworks(cloud, settings.stack)
+    key_first = before_there_is_a_key(settings, before)
+    if key_first:
+        pulumi.log.warn(only_the_key(settings))
+    if key_first and ledger.live is None:
+        if networks.own_vpcs():
+            raise InputError(
+                "an update of this stack failed and left resources, which an update of the key alone would delete:"
+                " deploy without fleetswap:secrets first, or destroy the stack"
+            )
+        secrets = plan_secrets(settings, ledger, None, before)
+        context = _context(settings, here, secrets)
+        _secrets(secrets, settings, context, here, None, pulumi.ResourceOptions(provider=context.provider()), before)
+        return None
+    wanted = (
+        ledger.entry(str(ledger.live))
+        if key_first
+        else wanted_entry(settings, ledger, manifests or _manifests(cloud, settings.stack))
+    )
     decided = plan(
         ledger,
         wanted,
         kept_images=settings.retention.images,
         max_size=settings.capacity.max,
     )
+    secrets = plan_secrets(settings, ledger, decided, before)
+    ground = survey(
+        settings,
+        here,
+        networks,
+        wanted.release,
+        needs_kms=any(entry.machine.secrets is not None for entry in decided.running),
+    )
+    ours = {tags.STACK: settings.stack, tags.SERVICE: settings.service}
+    way_in = approach(settings, here.identity.account, fronts or AwsFronts(cloud, ours))
+    for warning in way_in.warnings:
+        pulumi.log.warn(warning)
+    check_offers(wanted, here, ground.zones, account)
     tell(wanted, ledger)
     tell_upload(settings, wanted, ledger, upload_estimate.of(cloud))
-    context = Context(
-        stack=settings.stack,
-        service=settings.service,
-        region=settings.region,
-        endpoint=settings.endpoint,
-        account=here.identity.account,
-        extra_tags=settings.all_tags,
-        aws=settings.aws,
-        boundary=settings.iam.permissions_boundary,
-        path=settings.iam.path,
-        more_services=(
-            *(("route53",) if settings.front.domain is not None else ()),
-            *(("wafv2",) if settings.front.web_acl_arn is not None else ()),
-        ),
-    )
+    context = _context(settings, here, secrets)
     everything = pulumi.ResourceOptions(provider=context.provider())
 
     network = Network(
@@ -163,6 +180,9 @@ def deploy(
         )
         for entry in (*decided.running, *decided.kept)
     }
+    sealed = _secrets(secrets, settings, context, here, decided, everything, before)
+    for entry in (*decided.running, *decided.kept):
+        releases[entry.release].complete(sealed.roles.get(entry.machine.path) if sealed is not None else None)
     health = decided.wanted.health
     rollout = Rollout(
         settings.service,
@@ -182,7 +202,9 @@ def deploy(
             protocol=ProbeProtocol(health.protocol_version, health.codes),
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
-        opts=pulumi.ResourceOptions(depends_on=[network, front, switch, *releases.values()]),
+        opts=pulumi.ResourceOptions(
+            depends_on=[network, front, switch, *releases.values(), *([sealed] if sealed is not None else [])]
+        ),
     )
     disk = releases[decided.wanted.release].disk
     pulumi.export("url", front.url)
@@ -191,6 +213,54 @@ def deploy(
     headers = {name: release.preview for name, release in releases.items() if release.preview is not None}
     pulumi.export("preview", _secret(pulumi.Output.all(**headers), before.get("preview")))
     return Fleet(front.url, network, front, releases, rollout)
+
+
+def _context(settings: Settings, here: Place, secrets: SecretsPlan | None) -> Context:
+    """What every component needs. A service is named only if something needs it: its provider would change."""
+    return Context(
+        stack=settings.stack,
+        service=settings.service,
+        region=settings.region,
+        endpoint=settings.endpoint,
+        account=here.identity.account,
+        extra_tags=settings.all_tags,
+        aws=settings.aws,
+        boundary=settings.iam.permissions_boundary,
+        path=settings.iam.path,
+        more_services=(
+            *(("kms",) if secrets is not None else ()),
+            *(("route53",) if settings.front.domain is not None else ()),
+            *(("wafv2",) if settings.front.web_acl_arn is not None else ()),
+        ),
+    )
+
+
+def _secrets(
+    secrets: SecretsPlan | None,
+    settings: Settings,
+    context: Context,
+    here: Place,
+    decided: Plan | None,
+    opts: pulumi.ResourceOptions,
+    before: Mapping[str, Any],
+) -> SealedSecrets | None:
+    """Declare the key and the role of the machines, and export what seals with them."""
+    if secrets is None:
+        return None
+    sealed = SealedSecrets(
+        settings.service,
+        SealedSecretsArgs(
+            context=context,
+            account=here.identity.account,
+            settings=secrets.settings,
+            running=() if decided is None else decided.running,
+            own_key=secrets.own_key,
+            multi_region=secrets.multi_region,
+        ),
+        opts=opts,
+    )
+    pulumi.export(SECRETS, _known(sealed.told, before.get(SECRETS)))
+    return sealed
 
 
 def _manifests(cloud: Cloud, stack: str) -> Manifests:

@@ -75,7 +75,7 @@ def _own(settings: Settings, here: Place, networks: Networks, *, needs_kms: bool
     asked, network, region = settings.network, here.network, settings.region
     zones = tuple(f"{region}{zone}" for zone in network.zones)
     division = subnets.divide(network.cidr, network.zones, network.layout)
-    choice = _endpoints(endpoints.with_kms(asked.endpoints, needs_kms=needs_kms), region, zones, networks)
+    choice = _endpoints(endpoints.with_kms(asked.endpoints, region, needs_kms=needs_kms), region, zones, networks)
     problems = [*choice.problems, *_doubled(asked.egress, choice.endpoints, networks)]
     named = sorted({*settings.machine.security_groups, *_groups_of(asked.egress)})
     if named and here.ledger.entries:
@@ -125,6 +125,13 @@ def _groups_of(egress: tuple[EgressRule, ...]) -> tuple[str, ...]:
     return tuple(rule.security_group for rule in egress if rule.security_group is not None)
 
 
+def _allows_https(rule: EgressRule) -> bool:
+    port, _ = HTTPS
+    return rule.protocol == "all" or (
+        rule.protocol == "tcp" and any(first <= port <= last for first, last in rule.ranges)
+    )
+
+
 def _doubled(egress: tuple[EgressRule, ...], chosen: tuple[Endpoint, ...], networks: Networks) -> Iterator[str]:
     """Rules that a gateway endpoint brings as well: only AWS knows whose a prefix list is."""
     allowed = [
@@ -166,6 +173,8 @@ def _existing(
         destinations=destinations,
         groups=settings.machine.security_groups,
         needs_kms=needs_kms,
+        # Groups of one's own may let machines out as well.
+        https=bool(settings.machine.security_groups) or any(_allows_https(rule) for rule in asked.egress),
     )
     chosen = existing.choose(wanted, vpc)
     choice = _endpoints(asked.endpoints, settings.region, chosen.zones, networks) if chosen.machine else Choice()

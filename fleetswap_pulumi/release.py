@@ -24,6 +24,7 @@ from fleetswap_pulumi.machine_image import MachineImage, MachineImageArgs
 from fleetswap_pulumi.network import Network
 from fleetswap_pulumi.preview import PreviewRule
 from fleetswap_pulumi.rollout import ReleaseTarget
+from fleetswap_pulumi.sealed_secrets import MachineRole
 from fleetswap_pulumi.settings import UploadSettings
 
 
@@ -53,11 +54,14 @@ class ReleaseArgs:
 
 
 class Release(pulumi.ComponentResource):
-    """Outputs the disk image, the AMI and, if it is running, the release target of a rollout."""
+    """Outputs the disk image, the AMI and, once it is completed, the release target of a rollout, if it is running.
+
+    It is declared in two steps: a key policy names what is measured of the image, and no machine may boot before it.
+    """
 
     disk: DiskImage
     ami_id: pulumi.Output[str]
-    target: ReleaseTarget | None
+    target: ReleaseTarget | None = None
     preview: pulumi.Output[str | None] | None = None
     """The secret header that reaches it before it has traffic, if it is running; none while no update has made it."""
 
@@ -80,7 +84,12 @@ class Release(pulumi.ComponentResource):
             ),
             opts=self._child,
         ).ami_id
-        self.target = self._run() if args.running else None
+
+    def complete(self, machine_role: MachineRole | None = None) -> None:
+        """Declare what makes the image a fleet, if it is running. `machine_role` is the stack's role of machines that
+        open secrets, for a release that has some.
+        """
+        self.target = self._run(machine_role) if self._args.running else None
         self.register_outputs(
             {
                 "amiId": self.ami_id,
@@ -89,10 +98,12 @@ class Release(pulumi.ComponentResource):
             }
         )
 
-    def _run(self) -> ReleaseTarget:
-        """Declare what makes the image a fleet; the target that comes back is complete once all of it exists."""
+    def _run(self, machine_role: MachineRole | None) -> ReleaseTarget:
+        """The target that comes back is complete once all of it exists."""
         target_group, rule = self._target_group()
-        instances = self._instances(self._launch_template())
+        # No machine may boot before its role can do what it must.
+        profile_arn, permissions = self._role(machine_role)
+        instances = self._instances(self._launch_template(profile_arn))
         group = autoscaling.Group(
             self._name,
             min_size=0,
@@ -112,7 +123,7 @@ class Release(pulumi.ComponentResource):
                 for key, value in self._tags.items()
             ],
             opts=pulumi.ResourceOptions(
-                parent=self, ignore_changes=["desiredCapacity", "minSize"], depends_on=[rule, *self._permissions]
+                parent=self, ignore_changes=["desiredCapacity", "minSize"], depends_on=[rule, *permissions]
             ),
         )
         autoscaling.Policy(
@@ -166,26 +177,11 @@ class Release(pulumi.ComponentResource):
         self.preview = rule.value.apply(lambda value: f"{PREVIEW_HEADER}: {value}" if value else None)
         return target_group, rule
 
-    def _launch_template(self) -> ec2.LaunchTemplate:
-        path = self._args.entry.machine.path
-        role = iam.Role(
-            self._name,
-            path=path,
-            permissions_boundary=self._args.context.boundary,
-            assume_role_policy=trust(partition_of(self._args.context.region).principal("ec2")),
-            tags=self._tags,
-            opts=self._child,
-        )
-        # No machine may boot before its role can do what it must.
-        self._permissions = [
-            iam.RolePolicyAttachment(f"{self._name}-{index}", role=role.name, policy_arn=policy_arn, opts=self._child)
-            for index, policy_arn in enumerate(self._args.entry.machine.policies)
-        ]
-        profile = iam.InstanceProfile(self._name, path=path, role=role.name, tags=self._tags, opts=self._child)
+    def _launch_template(self, profile_arn: pulumi.Output[str]) -> ec2.LaunchTemplate:
         return ec2.LaunchTemplate(
             self._name,
             image_id=self.ami_id,
-            iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile.arn),
+            iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile_arn),
             vpc_security_group_ids=[self._args.network.machine_group_id, *self._args.entry.machine.security_groups],
             block_device_mappings=[
                 ec2.LaunchTemplateBlockDeviceMappingArgs(
@@ -210,6 +206,28 @@ class Release(pulumi.ComponentResource):
             tags=self._tags,
             opts=self._child,
         )
+
+    def _role(self, given: MachineRole | None) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
+        """The ARN of the instance profile, and what its role needs: the stack's or, without secrets, its own."""
+        machine = self._args.entry.machine
+        if machine.secrets is not None:
+            if given is None:
+                raise ValueError(f"{self._name} has secrets, and no role is given to open them")
+            return given.profile_arn, list(given.ready)
+        role = iam.Role(
+            self._name,
+            path=machine.path,
+            permissions_boundary=self._args.context.boundary,
+            assume_role_policy=trust(partition_of(self._args.context.region).principal("ec2")),
+            tags=self._tags,
+            opts=self._child,
+        )
+        policies: list[pulumi.Resource] = [
+            iam.RolePolicyAttachment(f"{self._name}-{index}", role=role.name, policy_arn=policy_arn, opts=self._child)
+            for index, policy_arn in enumerate(machine.policies)
+        ]
+        profile = iam.InstanceProfile(self._name, path=machine.path, role=role.name, tags=self._tags, opts=self._child)
+        return profile.arn, policies
 
     def _instances(self, template: ec2.LaunchTemplate) -> autoscaling.GroupMixedInstancesPolicyArgs:
         machine = self._args.entry.machine

@@ -80,6 +80,8 @@ def test_a_short_name_is_looked_for_in_every_partition(name: str, region: str, n
 
 def test_secrets_need_kms() -> None:
     """A machine in a private subnet could not decrypt its secrets, and hang at boot."""
-    assert with_kms(["logs"], needs_kms=True) == ("logs", "kms")
-    assert with_kms(["kms", "logs"], needs_kms=True) == ("kms", "logs")
-    assert with_kms(["logs"], needs_kms=False) == ("logs",)
+    assert with_kms(["logs"], "us-east-1", needs_kms=True) == ("logs", "kms")
+    assert with_kms(["kms", "logs"], "us-east-1", needs_kms=True) == ("kms", "logs")
+    full = "com.amazonaws.us-east-1.kms"
+    assert with_kms([full], "us-east-1", needs_kms=True) == (full,), "or the same endpoint would be asked for twice"
+    assert with_kms(["logs"], "us-east-1", needs_kms=False) == ("logs",)

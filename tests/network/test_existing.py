@@ -234,6 +234,17 @@ def test_kms_is_reached_by_an_endpoint_or_a_gateway() -> None:
     assert "cannot reach KMS" in problems(wanted, replace(VPC, endpoints=(replace(there, private_dns=False),)))
 
 
+def test_a_way_to_kms_is_one_that_the_machines_may_take() -> None:
+    """The security group of the machines would stop what the VPC has a way for, and each machine fail at boot."""
+    wanted = replace(WANTED, needs_kms=True, https=False)
+    assert problems(wanted, VPC, (KMS,)) == "", "which brings its rule"
+    there = Present("vpce-1", KMS.service, INTERFACE, private_dns=True)
+    told = problems(wanted, replace(VPC, endpoints=(there,)))
+    assert "add the security group of its endpoint vpce-1 to `egress`, with port 443" in told
+    assert "may not connect to KMS to decrypt their secrets: add kms" in problems(wanted, with_machines(NAT))
+    assert problems(replace(wanted, needs_kms=False), with_machines(NAT)) == ""
+
+
 def test_a_block_lies_in_another_of_its_kind() -> None:
     """A destination in the internet would be taken for a private one."""
     assert is_inside("10.1.0.0/16", "10.0.0.0/8")

@@ -222,6 +222,9 @@ def declare(
     @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
         pulumi.runtime.register_stack_transformation(remember)
+        root = pulumi.runtime.get_root_resource()
+        assert isinstance(root, Stack)
+        root.outputs.clear()  # of the run before: the mocks keep the stack
         deploy(
             parse(values, region=region, aws=aws),
             credentials or Credentials(),
@@ -229,10 +232,7 @@ def declare(
             fronts or Doors(),
             (manifests or {}).__getitem__,
         )
-        root = pulumi.runtime.get_root_resource()
-        assert isinstance(root, Stack)
-        exported = root.outputs
-        return pulumi.Output.from_input(exported).apply(exports.update)
+        return pulumi.Output.from_input(root.outputs).apply(exports.update)
 
     with mock.patch.object(nix_source, "evaluate", _evaluate):
         program()

@@ -42,9 +42,10 @@ class Endpoint:
         return self.name.replace(".", "-")
 
 
-def with_kms(names: Sequence[str], *, needs_kms: bool) -> tuple[str, ...]:
+def with_kms(names: Sequence[str], region: str, *, needs_kms: bool) -> tuple[str, ...]:
     """The endpoints of a VPC of the stack's own: without KMS, no machine could decrypt its secrets."""
-    return (*names, KMS) if needs_kms and KMS not in names else tuple(names)
+    there = {KMS, *service_names(KMS, region)} & set(names)
+    return (*names, KMS) if needs_kms and not there else tuple(names)
 
 
 def service_names(name: str, region: str) -> tuple[str, ...]:

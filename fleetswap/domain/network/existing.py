@@ -100,6 +100,8 @@ class Wanted:
     groups: tuple[str, ...] = ()
     """Security groups that machines connect to, and those that they are members of."""
     needs_kms: bool = False
+    https: bool = True
+    """Whether the machines may connect to something at port 443, besides what `endpoints` bring."""
 
 
 @dataclass(frozen=True)
@@ -304,11 +306,19 @@ def _endpoints(vpc: Vpc, endpoints: Sequence[Endpoint]) -> Iterator[str]:
 
 
 def _kms(wanted: Wanted, vpc: Vpc, chosen: Chosen, endpoints: Collection[Endpoint]) -> Iterator[str]:
-    if not wanted.needs_kms or any(each.name == KMS for each in endpoints):
-        return
     names = service_names(KMS, vpc.region)
-    if any(there.service in names and there.private_dns for there in vpc.endpoints):
+    if not wanted.needs_kms or any(each.service in names for each in endpoints):
         return
-    for subnet in chosen.machine:
-        if not _reaches(subnet, WORLD[4]):
-            yield f"machines in {subnet.id} cannot reach KMS to decrypt their secrets: add kms to `endpoints`"
+    there = next((there for there in vpc.endpoints if there.service in names and there.private_dns), None)
+    if there is not None:
+        if not wanted.https:
+            yield (
+                f"machines may not connect to KMS to decrypt their secrets: add the security group of its endpoint"
+                f" {there.id} to `egress`, with port 443"
+            )
+        return
+    lost = [subnet for subnet in chosen.machine if not _reaches(subnet, WORLD[4])]
+    for subnet in lost:
+        yield f"machines in {subnet.id} cannot reach KMS to decrypt their secrets: add kms to `endpoints`"
+    if not lost and not wanted.https:
+        yield "machines may not connect to KMS to decrypt their secrets: add kms to `endpoints`"

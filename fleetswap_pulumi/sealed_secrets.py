@@ -1,0 +1,226 @@
+"""Sealed secrets: the KMS key of the stack, who may do what with it, and the role with which machines open them.
+
+The role is the stack's and not a release's, so that the key policy can name it before there is a release, and the file
+be sealed before there is an image. The key is never replaced: nothing of it that cannot change in place is declared
+again. See `fleetswap.domain.secrets.key_policy`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+from pulumi_aws import iam, kms
+
+from fleetswap.aws.partition import partition_of
+from fleetswap.domain.release.ledger import Entry
+from fleetswap.domain.secrets import key_policy
+from fleetswap.domain.secrets.key_policy import Machines
+from fleetswap.domain.secrets.sealing import STACK, alias, encryption_context
+from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.iam_policy import document, trust
+from fleetswap_pulumi.secrets_settings import SecretsSettings
+
+Measurements = Mapping[str, str]
+"""PCRs by their numbers (`"4"`), in hex."""
+
+
+@dataclass(frozen=True)
+class SealedSecretsArgs:
+    """`account` is the stack's, 12 digits. `running` are the declared releases that have machines, of any kind.
+
+    `own_key`: the stack has a key of its own. `multi_region`: it is, or will be, a multi-Region key.
+    `measurements` are those of attested releases, by release. An output of an image that this update leaves out is not
+    known, and no reason to wait: the machines of that release cannot open secrets before an update measures it.
+    """
+
+    context: Context
+    account: str
+    settings: SecretsSettings
+    running: Sequence[Entry]
+    own_key: bool = True
+    multi_region: bool = False
+    measurements: Mapping[str, pulumi.Input[Measurements | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MachineRole:
+    """The role of machines with one IAM path. `ready` is all that must be there before a machine boots with it."""
+
+    profile_arn: pulumi.Output[str]
+    ready: tuple[pulumi.Resource, ...]
+
+
+class SealedSecrets(pulumi.ComponentResource):
+    """Outputs the key, and a role of machines for each IAM path."""
+
+    key_arn: pulumi.Output[str] | None
+    """None if the stack has no key of its own."""
+    roles: Mapping[str, MachineRole]
+    """By their paths."""
+    told: pulumi.Output[dict[str, Any]]
+    """The stack output `secrets`: ARNs (`key`, with which secrets are sealed, `role` of the machines; `stack_key` and
+    `replicas`, if the stack has a key of its own), that key's `alias`, and the encryption `context`."""
+
+    def __init__(self, name: str, args: SealedSecretsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("fleetswap:components:SealedSecrets", name, None, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._context = encryption_context(args.context.stack)
+        self._sealed = [entry for entry in args.running if entry.machine.secrets is not None]
+        # That of new releases first: it must be there before the first of them, for the file to be sealed.
+        new = [] if args.settings.sealing is None else [args.context.path]
+        paths = list(dict.fromkeys([*new, *(entry.machine.path for entry in self._sealed)]))
+        roles = {path: self._role(path) for path in paths}
+        self._document = self._policy(roles)
+        key = self._key() if args.own_key else None
+        replicas = [] if key is None else [self._replica(key, region) for region in args.settings.replica_regions]
+        self.key_arn = None if key is None else key.arn
+        self.roles = {path: self._ready(path, role, key) for path, role in roles.items()}
+        self.told = self._told(key, replicas, next(iter(roles.values()), None))
+        self.register_outputs({"keyArn": self.key_arn, "roleArns": [role.arn for role in roles.values()]})
+
+    def _label(self, path: str) -> str:
+        """The name of what a path has, which is stable: a path can be longer than a role's name."""
+        return f"{self._name}-machines" + ("" if path == "/" else f"-{hashlib.sha256(path.encode()).hexdigest()[:8]}")
+
+    def _role(self, path: str) -> iam.Role:
+        label, context = self._label(path), self._args.context
+        return iam.Role(
+            label,
+            path=path,
+            description=f"machines of {context.stack} that open secrets",
+            permissions_boundary=context.boundary,
+            assume_role_policy=trust(partition_of(context.region).principal("ec2")),
+            tags=context.tags(label),
+            opts=self._child,
+        )
+
+    def _key(self) -> kms.Key:
+        args = self._args
+        key = kms.Key(
+            self._name,
+            description=f"secrets of {args.context.stack}",
+            enable_key_rotation=True,
+            rotation_period_in_days=args.settings.rotation_period,
+            deletion_window_in_days=args.settings.deletion_window,
+            multi_region=True if args.multi_region else None,
+            policy=self._document,
+            tags=args.context.tags(f"{self._name}-secrets"),
+            # A key that is replaced takes all that is sealed with it along (aws_kms_key, ForceNew).
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["multiRegion"]),
+        )
+        kms.Alias(self._name, name=alias(args.context.stack), target_key_id=key.key_id, opts=self._child)
+        return key
+
+    def _replica(self, key: kms.Key, region: str) -> kms.ReplicaKey:
+        label, context = f"{self._name}-{region}", self._args.context
+        return kms.ReplicaKey(
+            label,
+            region=region,
+            primary_key_arn=key.arn,
+            description=f"secrets of {context.stack}",
+            deletion_window_in_days=self._args.settings.deletion_window,
+            policy=self._document,
+            tags=context.tags(f"{self._name}-secrets"),
+            opts=self._child,
+        )
+
+    def _policy(self, roles: Mapping[str, iam.Role]) -> pulumi.Output[str]:
+        args, plain, attested = self._args, {}, {}
+        for path in roles:
+            sealings = {
+                entry.release: entry.machine.secrets
+                for entry in self._sealed
+                if entry.machine.path == path and entry.machine.secrets is not None
+                if entry.machine.secrets.key == STACK
+            }
+            # Before the first release, the role may already do what a release of these settings will need.
+            first = [] if args.settings.sealing is None else [args.settings.sealing]
+            needs = list(sealings.values()) or [each for each in first if each.key == STACK]
+            plain[path] = any(not each.attested for each in needs)
+            attested[path] = [
+                args.measurements[release]
+                for release, each in sealings.items()
+                if each.attested and release in args.measurements
+            ]
+
+        def policy(found: list[Any]) -> str:
+            arns, measurements = found
+            machines = [
+                Machines(arns[path], plain[path], tuple(each for each in measurements[path] if each)) for path in roles
+            ]
+            statements = key_policy.statements(
+                partition=partition_of(args.context.region).name,
+                account=args.account,
+                context=self._context,
+                machines=machines,
+                editors=args.settings.editors,
+            )
+            return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+        arns = {path: role.arn for path, role in roles.items()}
+        known = {path: [_if_known(each) for each in measurements] for path, measurements in attested.items()}
+        return pulumi.Output.all(arns, known).apply(policy)
+
+    def _ready(self, path: str, role: iam.Role, key: kms.Key | None) -> MachineRole:
+        label, context, of_path = self._label(path), self._args.context, self._of_path(path)
+        policies = dict.fromkeys(arn for entry in of_path for arn in entry.machine.policies)
+        attached: list[pulumi.Resource] = [
+            iam.RolePolicyAttachment(f"{label}-{_slug(arn)}", role=role.name, policy_arn=arn, opts=self._child)
+            for arn in policies
+        ]
+        given = {entry.machine.secrets.key for entry in of_path if entry.machine.secrets is not None}
+        given |= {self._args.settings.kms_key} if self._args.settings.kms_key is not None else set()
+        keys: list[pulumi.Input[str]] = [*([key.arn] if key is not None else []), *sorted(given - {STACK})]
+        opens = iam.RolePolicy(
+            label,
+            role=role.name,
+            policy=pulumi.Output.all(*keys).apply(lambda arns: document(key_policy.of_role(arns, self._context))),
+            opts=self._child,
+        )
+        profile = iam.InstanceProfile(label, path=path, role=role.name, tags=context.tags(label), opts=self._child)
+        return MachineRole(profile.arn, (opens, *attached, *([key] if key is not None else [])))
+
+    def _of_path(self, path: str) -> list[Entry]:
+        return [entry for entry in self._sealed if entry.machine.path == path]
+
+    def _told(
+        self, key: kms.Key | None, replicas: Sequence[kms.ReplicaKey], role: iam.Role | None
+    ) -> pulumi.Output[dict[str, Any]]:
+        given = self._args.settings.kms_key
+        told: dict[str, Any] = {"context": self._context}
+        if key is not None:
+            told |= {"key": key.arn, "stack_key": key.arn, "alias": alias(self._args.context.stack)}
+        if replicas:
+            told["replicas"] = [each.arn for each in replicas]
+        if given is not None:
+            told["key"] = given
+        if role is not None:
+            told["role"] = role.arn
+        return pulumi.Output.all(**told)
+
+
+def _slug(policy_arn: str) -> str:
+    """What names a managed policy in a resource's name: whose it is, and its path and name."""
+    return policy_arn.split(":", 4)[4].replace(":policy/", "-").replace("/", "-")
+
+
+def _if_known(value: pulumi.Input[Measurements | None]) -> pulumi.Output[Measurements | None]:
+    """A value of this update or, if the update leaves out what makes it, None. In a preview, unknown is unknown.
+
+    It depends on no resource: the engine refuses an update of the key alone (`--target`) that depends on an image which
+    it is not to make.
+    """
+    output = pulumi.Output.from_input(value)
+
+    async def settled() -> Measurements | None:
+        return await output.future() if await output.is_known() else None
+
+    if pulumi.runtime.is_dry_run():
+        return pulumi.Output(set(), output.future(), output.is_known())
+    return pulumi.Output.from_input(settled())

@@ -1,0 +1,333 @@
+"""Sealed secrets as the program declares them: key, role, policies, and what they must be before a machine boots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.network.endpoints import INTERFACE, Service
+from tests.fakes.ebs import disk_file
+from tests.program.declared import Around, Declared, Program, declare
+
+KMS = Around(
+    services=(Service("com.amazonaws.us-east-1.kms", INTERFACE, frozenset({"us-east-1a", "us-east-1b"}), True),)  # noqa: FBT003
+)
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+MULTI = "arn:aws:kms:us-east-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab"
+OPS = "arn:aws:iam::123456789012:role/ops"
+POLICIES = ["arn:aws:iam::aws:policy/service-role/A", "arn:aws:iam::123456789012:policy/B"]
+CONTEXT = {"Environment": "fleetswap/local"}
+TPM = {"ami": {"tpm_support": "v2.0"}}
+
+
+@pytest.fixture(scope="module")
+def disks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("disks")
+    found = []
+    for number in range(3):
+        path = folder / f"{number}.raw"
+        path.write_bytes(disk_file(folder / "some.raw").read_bytes() + bytes([number]) * 512)
+        found.append(path)
+    return found
+
+
+def program(disk: Path, before: Program | None = None, **values: Any) -> Program:
+    """One update; `before` is the last one."""
+    image = {"file": str(disk), **values.pop("image", {})}
+    given = {"service": "web", "image": image, "retention": {"images": 1}, **values}
+    raw = {key: json.dumps(value) if isinstance(value, (dict, list)) else str(value) for key, value in given.items()}
+    return declare(raw, outputs=before.outputs if before is not None else {}, around=KMS)
+
+
+def statements(found: Program) -> dict[str, dict[str, Any]]:
+    policy = json.loads(found.one("Key").inputs["policy"])
+    return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+def of(found: Program, kind: str) -> dict[str, dict[str, Any]]:
+    return {each.name: each.inputs for each in found.of(kind)}
+
+
+def before(found: Declared) -> set[str]:
+    """Types and names of what a resource depends on explicitly."""
+    after = found.options.depends_on
+    resources = after if isinstance(after, list) else [after]
+    return {f"{type(each).__name__} {each._name}" for each in resources if isinstance(each, pulumi.Resource)}
+
+
+def only_release(found: Program) -> str:
+    (release,) = (each.name for each in found.of("Release"))
+    return release
+
+
+def test_a_stack_without_the_setting_has_neither_key_nor_endpoint(disks: list[Path]) -> None:
+    """Every fleet of an older version would get a key that it pays for, or another role under its machines."""
+    found = program(disks[0])
+    assert not [each for each in found.resources if "kms" in each.type.lower()]
+    assert only_release(found) in of(found, "Role")
+    assert "secrets" not in found.outputs
+    assert "kms" not in str(found.one("aws").inputs["endpoints"] if found.one("aws").inputs.get("endpoints") else "")
+
+
+def test_the_key_is_as_the_settings_say(disks: list[Path]) -> None:
+    """It would not rotate, or be gone a week after a mistake, or be found by nobody."""
+    found = program(disks[0], secrets={"rotation_period": 90, "deletion_window": 14, "editors": [OPS]})
+    key = found.one("Key")
+    assert key.inputs["enableKeyRotation"] is True
+    assert (key.inputs["rotationPeriodInDays"], key.inputs["deletionWindowInDays"]) == (90, 14)
+    assert "multiRegion" not in key.inputs
+    assert key.options.ignore_changes == ["multiRegion"], "or the provider would replace the key"
+    assert found.one("Alias").inputs["name"] == "alias/fleetswap/fleetswap/local"
+    assert statements(found)["EditorsSealAndOpen"]["Principal"] == {"AWS": [OPS]}
+
+
+def test_the_machines_have_the_role_of_the_stack(disks: list[Path]) -> None:
+    """The key policy could not name the role, or a machine boot before it may open anything."""
+    found = program(disks[0], secrets=True, machine={"policies": POLICIES})
+    release = only_release(found)
+    assert set(of(found, "Role")) == {"web-machines", "web-switch"}, "and none of the release's own"
+    template = found.one("LaunchTemplate").inputs
+    assert template["iamInstanceProfile"] == {"arn": "arn:web-machines"}
+    assert statements(found)["MachinesOpen"]["Principal"] == {"AWS": ["arn:web-machines"]}
+    assert statements(found)["MachinesOpen"]["Condition"]["StringEquals"] == {
+        "kms:EncryptionContext:Environment": "fleetswap/local"
+    }
+    (opens,) = json.loads(found.one("RolePolicy", "web-machines").inputs["policy"])["Statement"]
+    assert (opens["Action"], opens["Resource"]) == ("kms:Decrypt", ["arn:web"])
+    attached = of(found, "RolePolicyAttachment")
+    assert attached["web-machines-aws-service-role-A"]["policyArn"] == POLICIES[0]
+    assert attached["web-machines-123456789012-B"]["policyArn"] == POLICIES[1]
+    assert before(found.one("Group", release)) >= {
+        "Key web",
+        "RolePolicy web-machines",
+        *(f"RolePolicyAttachment {name}" for name in attached),
+    }
+
+
+def test_the_output_says_what_seals(disks: list[Path]) -> None:
+    """Whoever seals could not know the key, or seal for another environment."""
+    told = program(disks[0], secrets={"replica_regions": ["eu-west-1"]}).outputs["secrets"]
+    assert told == {
+        "key": "arn:web",
+        "stack_key": "arn:web",
+        "alias": "alias/fleetswap/fleetswap/local",
+        "context": CONTEXT,
+        "replicas": ["arn:web-eu-west-1"],
+        "role": "arn:web-machines",
+    }
+
+
+def test_secrets_come_with_a_way_to_kms(disks: list[Path]) -> None:
+    """No machine could open anything, and each deploy would fail at its gate."""
+    assert "web-endpoint-kms" in of(program(disks[0], secrets=True), "VpcEndpoint")
+    assert not program(disks[0]).of("VpcEndpoint")
+
+
+def test_turning_secrets_on_makes_a_new_release_of_the_same_image(disks: list[Path]) -> None:
+    """The live release would change its role under its machines."""
+    first = program(disks[0])
+    old = only_release(first)
+    found = program(disks[0], first, secrets=True)
+    roles = of(found, "Role")
+    assert set(roles) == {old, "web-machines", "web-switch"}
+    templates = {name: each["iamInstanceProfile"]["arn"] for name, each in of(found, "LaunchTemplate").items()}
+    assert templates.pop(old) == f"arn:{old}"
+    assert list(templates.values()) == ["arn:web-machines"]
+
+
+def test_the_role_outlives_its_releases_and_has_what_all_of_them_need(disks: list[Path]) -> None:
+    """The machines of the live release would lose a policy when the next one no longer asks for it."""
+    first = program(disks[0], secrets=True, machine={"policies": POLICIES[:1]})
+    second = program(disks[1], first, secrets=True, machine={"policies": POLICIES[1:]})
+    assert {each["policyArn"] for each in of(second, "RolePolicyAttachment").values()} == set(POLICIES)
+    third = program(disks[2], second, secrets=True, machine={"policies": POLICIES[1:]})
+    assert {each["policyArn"] for each in of(third, "RolePolicyAttachment").values()} == set(POLICIES[1:])
+    assert "web-machines" in of(third, "Role")
+
+
+def test_another_path_is_another_role_beside_the_first(disks: list[Path]) -> None:
+    """IAM cannot move a role, so it would be replaced under the live release's machines."""
+    first = program(disks[0], secrets=True)
+    found = program(disks[0], first, secrets=True, iam={"path": "/web/"})
+    roles = {name: each["path"] for name, each in of(found, "Role").items() if name.startswith("web-machines")}
+    assert roles.pop("web-machines") == "/"
+    ((moved, path),) = roles.items()
+    assert path == "/web/"
+    assert statements(found)["MachinesOpen"]["Principal"]["AWS"] == [f"arn:{moved}", "arn:web-machines"]
+    assert found.outputs["secrets"]["role"] == f"arn:{moved}"
+
+
+def test_an_existing_key_is_not_made_and_not_changed(disks: list[Path]) -> None:
+    """A key of a company would get another policy, or secrets be sealed with one that nobody asked for."""
+    found = program(disks[0], secrets={"kms_key": KEY})
+    assert not found.of("Key")
+    (opens,) = json.loads(found.one("RolePolicy", "web-machines").inputs["policy"])["Statement"]
+    assert opens["Resource"] == [KEY]
+    assert found.outputs["secrets"] == {"key": KEY, "context": CONTEXT, "role": "arn:web-machines"}
+
+
+def test_replicas_have_the_policy_of_the_key(disks: list[Path]) -> None:
+    """Whoever may not open in one region could do so in another."""
+    found = program(disks[0], secrets={"replica_regions": ["eu-west-1", "eu-west-2"]})
+    key, replicas = found.one("Key"), of(found, "ReplicaKey")
+    assert key.inputs["multiRegion"] is True
+    assert {each["region"] for each in replicas.values()} == {"eu-west-1", "eu-west-2"}
+    for each in replicas.values():
+        assert each["policy"] == key.inputs["policy"]
+        assert each["deletionWindowInDays"] == 30
+
+
+def with_key(found: Program, arn: str) -> Program:
+    """As if KMS had given the key this ARN."""
+    return Program(found.resources, {**found.outputs, "secrets": {**found.outputs["secrets"], "stack_key": arn}})
+
+
+def test_a_key_stays_what_it_was_made_as(disks: list[Path]) -> None:
+    """A key of many regions would lose them with the last replica, or one of a single region be replaced."""
+    first = program(disks[0], secrets={"replica_regions": ["eu-west-1"]})
+    assert program(disks[0], with_key(first, MULTI), secrets=True).one("Key").inputs["multiRegion"] is True
+    single = with_key(program(disks[0], secrets=True), KEY)
+    with pytest.raises(InputError, match=r"fleetswap:secrets\.replica_regions: .* was made as a single-Region key"):
+        program(disks[0], single, secrets={"replica_regions": ["eu-west-1"]})
+
+
+def test_the_key_cannot_go_while_a_release_needs_it(disks: list[Path]) -> None:
+    """The machines of the live release, or of one that a rollback starts, could never open their secrets again."""
+    first = program(disks[0], secrets=True)
+    second = program(disks[1], first, secrets=True)
+    third = program(disks[2], second, secrets=True)
+    live, standby, retained = (entry["release"] for entry in third.outputs["ledger"]["entries"])
+    for change in ({}, {"secrets": {"kms_key": KEY}}):
+        with pytest.raises(InputError) as caught:
+            program(disks[2], third, **change)
+        assert f"{live} (live), {standby} (standby), {retained} (retained) need the stack's key" in str(caught.value)
+        assert "secrets.retire" in str(caught.value)
+
+
+def test_a_key_that_retires_goes_with_the_last_release_that_needs_it(disks: list[Path]) -> None:
+    """Secrets could never be turned off, or the key go too early."""
+    first = program(disks[0], secrets=True)
+    off: dict[str, Any] = {"secrets": {"retire": True}}
+    second = program(disks[1], first, **off)
+    assert second.outputs["ledger"]["entries"][0]["machine"].get("secrets") is None
+    assert second.of("Key"), "the standby needs it"
+    third = program(disks[2], second, **off)
+    assert third.of("Key"), "the retained release needs it"
+    assert not [name for name in of(third, "Role") if name.startswith("web-machines")], "and no machine opens anything"
+    assert "MachinesOpen" not in statements(third)
+    fourth = program(disks[1], third, **off, retention={"images": 0})
+    assert fourth.of("Key"), "this update may still fail"
+    assert not program(disks[1], fourth, **off, retention={"images": 0}).of("Key")
+    assert not program(disks[1], fourth).of("Key"), "and the setting can go"
+
+
+def test_a_retiring_key_gives_way_to_an_existing_one(disks: list[Path]) -> None:
+    """The standby could not open its secrets when its machines start again, or the new release not its own."""
+    first = program(disks[0], secrets={"editors": [OPS]})
+    found = program(disks[0], first, secrets={"kms_key": KEY, "retire": True, "editors": [OPS]})
+    assert found.of("Key")
+    assert "EditorsSealAndOpen" in statements(found)
+    (opens,) = json.loads(found.one("RolePolicy", "web-machines").inputs["policy"])["Statement"]
+    assert opens["Resource"] == ["arn:web", KEY]
+    assert (found.outputs["secrets"]["key"], found.outputs["secrets"]["stack_key"]) == (KEY, "arn:web")
+
+
+def test_attested_needs_a_nitro_tpm(disks: list[Path]) -> None:
+    """No machine could ever attest itself: the deploy would fail at its gate, after the upload."""
+    with pytest.raises(InputError) as caught:
+        program(disks[0], secrets={"attested": True}, image={"ami": {"boot_mode": "uefi-preferred"}})
+    assert "has no NitroTPM: set tpm_support: v2.0 and boot_mode: uefi in image.ami" in str(caught.value)
+
+
+def test_attested_machines_are_not_let_in_without_measurements(disks: list[Path]) -> None:
+    """Before an image is measured, any image with the role could open the secrets."""
+    found = program(disks[0], secrets={"attested": True}, image=TPM)
+    assert "MachinesOpen" not in statements(found)
+    open_ = program(disks[0], secrets=True, image=TPM)
+    both = program(disks[0], open_, secrets={"attested": True}, image=TPM)
+    assert "MachinesOpen" in statements(both), "the standby is not attested"
+
+
+def test_the_first_update_of_a_stack_with_a_sealed_file_makes_the_key_alone(
+    disks: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing can be sealed before there is a key, so no image could ever be built."""
+    found = program(disks[0].with_name("not-there.raw"), secrets={"file": "secrets/not-there.yaml"})
+    kinds = {each.type for each in found.resources}
+    assert {
+        "aws:kms/key:Key",
+        "aws:kms/alias:Alias",
+        "aws:iam/role:Role",
+        "aws:iam/instanceProfile:InstanceProfile",
+    } <= kinds
+    assert not [kind for kind in kinds if "ec2" in kind or "DiskImage" in kind]
+    assert found.outputs["secrets"]["role"] == "arn:web-machines"
+    assert "ledger" not in found.outputs
+    assert "seal secrets/not-there.yaml with it" in caplog.text
+
+
+def test_the_update_that_makes_the_key_leaves_a_running_fleet_alone(disks: list[Path]) -> None:
+    """A new image would be deployed although it cannot contain what is sealed with the key."""
+    first = program(disks[0])
+    found = program(disks[1], first, secrets={"file": "secrets/not-there.yaml"})
+    assert only_release(found) == only_release(first)
+    assert found.outputs["ledger"] == first.outputs["ledger"]
+    assert found.of("Key")
+    assert not found.of("VpcEndpoint")
+
+
+def test_the_key_alone_is_not_made_over_what_a_failed_update_left(disks: list[Path]) -> None:
+    """Everything that such an update does not declare would be deleted, and it might have traffic."""
+    raw = {"service": "web", "image": json.dumps({"file": str(disks[0])}), "secrets": json.dumps({"file": "a.yaml"})}
+    with pytest.raises(InputError, match="failed and left resources"):
+        declare(raw, around=Around(own=frozenset({"vpc-1"})))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("fleetswap_pulumi.secrets_plan.root", lambda: tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "secrets.yaml does not exist"),
+        ("password: hunter2\n", "is not sealed"),
+        ("password: [hunter2\n", "is neither YAML nor JSON"),
+        ("password: hunter2\nsops: {mac: x}\n", "password is in plaintext"),
+    ],
+)
+def test_a_file_that_is_not_sealed_is_refused(disks: list[Path], project: Path, content: str | None, told: str) -> None:
+    """A secret in plaintext would be in the image, in the snapshot, and in the Nix store."""
+    first = program(disks[0], secrets=True)
+    if content is not None:
+        (project / "secrets.yaml").write_text(content)
+    with pytest.raises(InputError) as caught:
+        program(disks[0], first, secrets={"file": "secrets.yaml"})
+    assert "fleetswap:secrets.file: secrets.yaml" in str(caught.value)
+    assert told in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    live = first.outputs["live"]
+    assert program(disks[0], first, secrets={"file": "secrets.yaml"}, release=live).outputs["live"] == live, (
+        "a rollback"
+    )
+
+
+@pytest.mark.usefixtures("project")
+def test_all_that_is_wrong_with_secrets_is_told_at_once(disks: list[Path]) -> None:
+    """Each would take an update of its own to find."""
+    first = with_key(program(disks[0], secrets=True), KEY)
+    with pytest.raises(InputError) as caught:
+        program(
+            disks[1],
+            first,
+            secrets={"file": "secrets.yaml", "attested": True, "replica_regions": ["eu-west-1"]},
+        )
+    for key in ("secrets.file", "secrets.attested", "secrets.replica_regions"):
+        assert f"fleetswap:{key}: " in str(caught.value)
