@@ -40,7 +40,7 @@ class Client:
         self._qemu.sendall(struct.pack(">II", INIT, 0))
         assert self._qemu.recv(4) == bytes(4)
         self.send(wire.build(0x144, b"\0\0"))  # TPM2_Startup(CLEAR)
-        self.size = size
+        self.size, self.index = size, INDEX
         self.attributes = AUTH_READ | AUTH_WRITE
         self.session: tuple[int, Session, int] | None = None
 
@@ -58,12 +58,17 @@ class Client:
                 if refused.code != wire.RC_RETRY:
                     raise
 
-    def _send(self, command: bytes) -> bytes:
+    def raw(self, command: bytes) -> bytes:
+        """The TPM's whole answer."""
         self._data.sendall(command)
         answer = self._data.recv(wire.HEADER)
         size = int.from_bytes(answer[2:6], "big")
         while len(answer) < size:
             answer += self._data.recv(size - len(answer))
+        return answer
+
+    def _send(self, command: bytes) -> bytes:
+        answer = self.raw(command)
         if wire.code_of(answer) != wire.SUCCESS:
             raise wire.Refused(wire.code_of(answer))
         return answer[wire.HEADER :]
@@ -86,7 +91,7 @@ class Client:
 
     def define(self, *, owner: int = wire.OWNER) -> None:
         """Define the buffer."""
-        public = struct.pack(">IHI", INDEX, SHA512, self.attributes) + sized(b"") + struct.pack(">H", self.size)
+        public = struct.pack(">IHI", self.index, SHA512, self.attributes) + sized(b"") + struct.pack(">H", self.size)
         self._run(wire.DEFINE_SPACE, (owner,), sized(SECRET) + sized(public), struct.pack(">I", owner), b"")
 
     def write(self, data: bytes, offset: int = 0) -> None:
@@ -104,7 +109,7 @@ class Client:
     def undefine(self) -> None:
         """Undefine the buffer, by the owner's empty password, as nitro-tpm-attest does."""
         self.session = None
-        self._run(wire.UNDEFINE_SPACE, (wire.OWNER, INDEX), b"", b"", b"")
+        self._run(wire.UNDEFINE_SPACE, (wire.OWNER, self.index), b"", b"", b"")
 
     def attest(self, **given: bytes) -> bytes:
         """A document, or the answer of another kind."""
@@ -121,11 +126,11 @@ class Client:
 
     def public(self) -> tuple[bytes, bytes]:
         """The buffer's public area and its name."""
-        reader = Reader(self.send(wire.build(wire.READ_PUBLIC, struct.pack(">I", INDEX))))
+        reader = Reader(self.send(wire.build(wire.READ_PUBLIC, struct.pack(">I", self.index))))
         return reader.sized(), reader.sized()
 
     def _with_index(self, code: int, parameters: bytes, *, secret: bytes = SECRET) -> bytes:
-        return self._run(code, (INDEX, INDEX), parameters, self.public()[1] * 2, secret)
+        return self._run(code, (self.index, self.index), parameters, self.public()[1] * 2, secret)
 
     def _run(self, code: int, handles: tuple[int, ...], parameters: bytes, names: bytes, secret: bytes) -> bytes:
         if self.session is None:

@@ -1,0 +1,3 @@
+module fleetswap.dev/fleetswap-key-service
+
+go 1.24
