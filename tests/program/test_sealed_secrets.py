@@ -281,6 +281,14 @@ def test_the_update_that_makes_the_key_leaves_a_running_fleet_alone(disks: list[
     assert not found.of("VpcEndpoint")
 
 
+def test_a_rollback_does_not_wait_for_the_key(disks: list[Path]) -> None:
+    """Whoever has just turned secrets on could not go back from a bad release."""
+    first = program(disks[0])
+    second = program(disks[1], first)
+    back = program(disks[1], second, release=only_release(first), secrets={"file": "secrets/not-there.yaml"})
+    assert back.outputs["live"] == only_release(first)
+
+
 def test_the_key_alone_is_not_made_over_what_a_failed_update_left(disks: list[Path]) -> None:
     """Everything that such an update does not declare would be deleted, and it might have traffic."""
     raw = {"service": "web", "image": json.dumps({"file": str(disks[0])}), "secrets": json.dumps({"file": "a.yaml"})}
