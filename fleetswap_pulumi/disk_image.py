@@ -26,6 +26,7 @@ from pydantic import BaseModel, TypeAdapter, WrapValidator, model_validator
 from fleetswap.aws.image import snapshots
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
+from fleetswap.domain import tags
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image import info as ami
 from fleetswap.domain.image import source
@@ -33,6 +34,7 @@ from fleetswap.domain.image.info import ImageInfo
 from fleetswap.domain.image.meter import Meter, Progress
 from fleetswap.domain.image.source import FileImage, FlakeImage, ImageSource, NixImage
 from fleetswap.domain.release.ledger import Entry
+from fleetswap.domain.secrets.sealing import STACK
 from fleetswap.domain.text import counted, without_store_hash
 from fleetswap.nix.closures import beside
 from fleetswap.nix.output import read as read_output
@@ -59,7 +61,7 @@ SCHEMA = 1
 REPLACING = ("identity", "region")
 """Another value of these is another snapshot. A renamed stack keeps its snapshots, with other tags."""
 
-HOW = ("lineage", "shipping", "root_gib", "urn", "boot_test", "info", "asserted")
+HOW = ("lineage", "shipping", "root_gib", "urn", "boot_test", "info", "asserted", "kms_key")
 """These say how a snapshot is made and checked; of one that is there they change nothing."""
 
 RELEASE = "fleetswap:components:Release"
@@ -108,6 +110,8 @@ class Inputs(ReachInputs):
     """Those of its fields that the settings said, whatever the image says of itself."""
     attested: bool | None = None
     """Whether it must be known what a NitroTPM measures of it; None, as in older states: it need not."""
+    kms_key: str | None = None
+    """ARN of the key that encrypts the snapshot; None: it is encrypted as the account encrypts by default."""
 
     @model_validator(mode="after")
     def _have_one_source(self) -> Inputs:
@@ -139,6 +143,8 @@ class Inputs(ReachInputs):
             stack=self.stack,
             tags=self.tags,
             description=self.identity,
+            encrypted=self.kms_key is not None,
+            kms_key=self.kms_key,
             lineage=self.lineage,
             sparse=self.shipping.sparse,
             samples=self.shipping.samples,
@@ -288,6 +294,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
         entry: Entry,
         upload: UploadSettings,
         boot_test: BootTestSettings | None = None,
+        kms_key: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         image = entry.image
@@ -301,9 +308,12 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             identity=image.identity,
             **source.to_plain(image.source),
             changes=list(image.changes),
-            tags=context.tags(name, release=entry.release, image=image.identity),
+            tags={
+                **context.tags(name, release=entry.release, image=image.identity),
+                **({tags.OWN_KEY: context.stack} if image.kms_key == STACK else {}),
+            },
             lineage=context.service,
-            shipping=upload,
+            shipping=upload.model_copy(update={"kms_key": None}),  # of another upload, maybe
             root_gib=entry.machine.root_gib,
             boot_test=BootTestInputs.of(boot_test, entry) if boot_test is not None else None,
             info=ami.to_plain(image.info) or None,
@@ -312,7 +322,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             urn=urn_of("DiskImage", name, RELEASE),
         )
         outputs = dict.fromkeys(Outputs.model_fields)
-        super().__init__(DiskImageProvider(), name, {**inputs.model_dump(), **outputs}, opts)
+        super().__init__(DiskImageProvider(), name, {**inputs.model_dump(), "kms_key": kms_key, **outputs}, opts)
 
 
 def _trial(inputs: Inputs) -> Trial | None:

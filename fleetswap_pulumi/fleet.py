@@ -17,12 +17,14 @@ from pulumi.runtime.sync_await import _sync_await
 
 from fleetswap.aws.account import Account
 from fleetswap.aws.image.ebs import DirectSnapshots
+from fleetswap.aws.keys import Keys as AwsKeys
 from fleetswap.aws.network import Networks as AwsNetworks
 from fleetswap.aws.rollout.fronts import Fronts as AwsFronts
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.manifest import Manifest
+from fleetswap.domain.release.keys import needs_volume_key
 from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
 from fleetswap.domain.rollout.health import ProbeProtocol
@@ -32,6 +34,7 @@ from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.front_survey import Fronts, approach
 from fleetswap_pulumi.ground import Networks, survey
+from fleetswap_pulumi.keys import VOLUME_KEY, Keys, OwnKeys, check_keys
 from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.package_changes import Manifests, tell
 from fleetswap_pulumi.place import Place, Whereabouts, check_offers, place
@@ -43,6 +46,7 @@ from fleetswap_pulumi.secrets_plan import SecretsPlan, before_there_is_a_key, on
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.switch import Switch, SwitchArgs
 from fleetswap_pulumi.upload_estimate import tell_upload
+from fleetswap_pulumi.volume_key import VolumeKey, VolumeKeyArgs
 from fleetswap_pulumi.wanted_release import wanted_entry
 
 
@@ -64,6 +68,7 @@ def deploy(
     networks: Networks | None = None,
     fronts: Fronts | None = None,
     manifests: Manifests | None = None,
+    keys: Keys | None = None,
 ) -> Fleet | None:
     """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds`, `ledger`,
     `preview`, the secret header of each running release, and `secrets`, if there are sealed ones.
@@ -71,9 +76,9 @@ def deploy(
     None: the update only makes the key for the secrets of a new stack (`fleetswap_pulumi.secrets_plan`).
 
     The ledger is what the next update reads to know what there is. `whereabouts` is asked where the credentials lead
-    to, `networks` about an existing VPC and endpoints, `fronts` about an existing listener and hosted zones, and
-    `manifests` what the live image contains: AWS (or the local cloud) if they are not given. Raises `InputError` before
-    the first resource if something asked for is wrong.
+    to, `networks` about an existing VPC and endpoints, `fronts` about an existing listener and hosted zones,
+    `manifests` what the live image contains, and `keys` about the KMS keys that releases need: AWS (or the local
+    cloud) if they are not given. Raises `InputError` before the first resource if something asked for is wrong.
     """
     before = read_outputs()
     read = from_plain(before.get("ledger"))
@@ -92,7 +97,7 @@ def deploy(
                 " deploy without fleetswap:secrets first, or destroy the stack"
             )
         secrets = plan_secrets(settings, ledger, None, before)
-        context = _context(settings, here, secrets)
+        context = _context(settings, here, kms=True)
         _secrets(secrets, settings, context, here, None, pulumi.ResourceOptions(provider=context.provider()), before)
         return None
     wanted = (
@@ -107,6 +112,10 @@ def deploy(
         max_size=settings.capacity.max,
     )
     secrets = plan_secrets(settings, ledger, decided, before)
+    check_keys(decided, ledger, before, keys or AwsKeys(cloud))
+    declared = (*decided.running, *decided.kept)
+    # Also while this update deletes the last release that needs it: the update may fail, and the release stay.
+    needed = needs_volume_key((*ledger.entries, *declared), settings.machine.kms_key, settings.upload.kms_key)
     ground = survey(
         settings,
         here,
@@ -120,10 +129,11 @@ def deploy(
         pulumi.log.warn(warning)
     check_offers(wanted, here, ground.zones, account)
     tell(wanted, ledger)
-    tell_upload(settings, wanted, ledger, upload_estimate.of(cloud))
-    context = _context(settings, here, secrets)
+    tell_upload(settings, wanted, ledger, upload_estimate.of(cloud), before.get(VOLUME_KEY))
+    context = _context(settings, here, kms=needed or secrets is not None)
     everything = pulumi.ResourceOptions(provider=context.provider())
 
+    volumes = _volume_key(context, here, everything, before) if needed else None
     network = Network(
         settings.service,
         NetworkArgs(
@@ -175,14 +185,17 @@ def deploy(
                 boot_test=settings.image.boot_test,
                 running=entry.release in running,
                 rules=way_in.rules,
+                volume_key=volumes,
             ),
             opts=everything,
         )
-        for entry in (*decided.running, *decided.kept)
+        for entry in declared
     }
     sealed = _secrets(secrets, settings, context, here, decided, everything, before)
-    for entry in (*decided.running, *decided.kept):
-        releases[entry.release].complete(sealed.roles.get(entry.machine.path) if sealed is not None else None)
+    own_keys = OwnKeys(sealed.key_arn if sealed is not None else None, volumes)
+    for entry in declared:
+        role = sealed.roles.get(entry.machine.path) if sealed is not None else None
+        releases[entry.release].complete(role, own_keys.of(entry))
     health = decided.wanted.health
     rollout = Rollout(
         settings.service,
@@ -200,6 +213,7 @@ def deploy(
             probe_host=settings.probe_host,
             rules=way_in.rules,
             protocol=ProbeProtocol(health.protocol_version, health.codes),
+            keys=own_keys.of(decided.wanted),
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
         opts=pulumi.ResourceOptions(
@@ -215,7 +229,7 @@ def deploy(
     return Fleet(front.url, network, front, releases, rollout)
 
 
-def _context(settings: Settings, here: Place, secrets: SecretsPlan | None) -> Context:
+def _context(settings: Settings, here: Place, *, kms: bool) -> Context:
     """What every component needs. A service is named only if something needs it: its provider would change."""
     return Context(
         stack=settings.stack,
@@ -228,7 +242,7 @@ def _context(settings: Settings, here: Place, secrets: SecretsPlan | None) -> Co
         boundary=settings.iam.permissions_boundary,
         path=settings.iam.path,
         more_services=(
-            *(("kms",) if secrets is not None else ()),
+            *(("kms",) if kms else ()),
             *(("route53",) if settings.front.domain is not None else ()),
             *(("wafv2",) if settings.front.web_acl_arn is not None else ()),
         ),
@@ -261,6 +275,15 @@ def _secrets(
     )
     pulumi.export(SECRETS, _known(sealed.told, before.get(SECRETS)))
     return sealed
+
+
+def _volume_key(
+    context: Context, here: Place, opts: pulumi.ResourceOptions, before: Mapping[str, Any]
+) -> pulumi.Output[str]:
+    """Declare the key for volumes and snapshots, and export its ARN."""
+    key = VolumeKey(context.service, VolumeKeyArgs(context, here.identity.account), opts=opts)
+    pulumi.export(VOLUME_KEY, _known(key.arn, before.get(VOLUME_KEY)))
+    return key.arn
 
 
 def _manifests(cloud: Cloud, stack: str) -> Manifests:

@@ -134,14 +134,21 @@ CertificateArn = Annotated[
 ]
 """A certificate of ACM, or one uploaded to IAM (CreateListener, CertificateArn)."""
 
+_KEY = r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+
 KeyArn = Annotated[
-    str,
-    _form(
-        r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$",
-        "the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID), and not an alias or an ID",
-    ),
+    str, _form(rf"^{_KEY}$", "the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID), and not an alias or an ID")
 ]
 """The ARN of a KMS key, not of an alias, which may be pointed at another key under a release."""
+
+KeyOrStack = Annotated[
+    str,
+    _form(
+        rf"^(stack|{_KEY})$",
+        "the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID), not an alias or an ID, or `stack`",
+    ),
+]
+"""The same, or the key that the stack makes (`fleetswap.domain.secrets.sealing.STACK`)."""
 
 PrincipalArn = Annotated[
     str,

@@ -8,24 +8,31 @@ program ignores changes to them. A retained release has its image and nothing th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_aws import autoscaling, ec2, iam, lb
 
 from fleetswap.aws.partition import partition_of
+from fleetswap.domain import tags
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.rollout.rule import OWN, PREVIEW_HEADER, Rules
+from fleetswap.domain.secrets.sealing import STACK
 from fleetswap_pulumi.boot_settings import BootTestSettings
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
 from fleetswap_pulumi.iam_policy import trust
+from fleetswap_pulumi.keys import in_one_line
 from fleetswap_pulumi.machine_image import MachineImage, MachineImageArgs
 from fleetswap_pulumi.network import Network
 from fleetswap_pulumi.preview import PreviewRule
 from fleetswap_pulumi.rollout import ReleaseTarget
 from fleetswap_pulumi.sealed_secrets import MachineRole
 from fleetswap_pulumi.settings import UploadSettings
+
+KEY_ID = 36
+"""Characters of the ID of a KMS key, a multi-Region one or not (KMS developer guide, "Key identifiers")."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class ReleaseArgs:
     running: bool
     boot_test: BootTestSettings | None = None
     rules: Rules = OWN
+    volume_key: pulumi.Input[str] | None = None
+    """ARN of the stack's own key for volumes and snapshots, if it has one."""
 
 
 class Release(pulumi.ComponentResource):
@@ -72,7 +81,15 @@ class Release(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self._tags = args.context.tags(self._name, release=self._name, image=args.entry.image.identity)
 
-        self.disk = DiskImage(self._name, args.context, args.entry, args.upload, args.boot_test, opts=self._child)
+        self.disk = DiskImage(
+            self._name,
+            args.context,
+            args.entry,
+            args.upload,
+            args.boot_test,
+            self._key(args.entry.image.kms_key),
+            opts=self._child,
+        )
         self.ami_id = MachineImage(
             self._name,
             MachineImageArgs(
@@ -85,10 +102,15 @@ class Release(pulumi.ComponentResource):
             opts=self._child,
         ).ami_id
 
-    def complete(self, machine_role: MachineRole | None = None) -> None:
+    def _key(self, key: str | None) -> pulumi.Input[str] | None:
+        """The ARN of a key for volumes and snapshots."""
+        return self._args.volume_key if key == STACK else key
+
+    def complete(self, machine_role: MachineRole | None = None, keys: Sequence[pulumi.Input[str]] = ()) -> None:
         """Declare what makes the image a fleet, if it is running. `machine_role` is the stack's role of machines that
-        open secrets, for a release that has some.
+        open secrets, for a release that has some. `keys` are the ARNs of all KMS keys that its machines need to start.
         """
+        self._tagged_keys = _key_tags(keys, self._args.context)
         self.target = self._run(machine_role) if self._args.running else None
         self.register_outputs(
             {
@@ -121,7 +143,8 @@ class Release(pulumi.ComponentResource):
             tags=[
                 autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
                 for key, value in self._tags.items()
-            ],
+            ]
+            + self._tagged_keys,
             opts=pulumi.ResourceOptions(
                 parent=self, ignore_changes=["desiredCapacity", "minSize"], depends_on=[rule, *permissions]
             ),
@@ -189,7 +212,7 @@ class Release(pulumi.ComponentResource):
                     ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
                         volume_type="gp3",
                         encrypted="true",
-                        kms_key_id=self._args.entry.machine.kms_key,
+                        kms_key_id=self._key(self._args.entry.machine.kms_key),
                         delete_on_termination="true",
                         volume_size=self._args.entry.machine.root_gib,
                     ),
@@ -251,3 +274,15 @@ class Release(pulumi.ComponentResource):
                 ],
             ),
         )
+
+
+def _key_tags(keys: Sequence[pulumi.Input[str]], context: Context) -> list[autoscaling.GroupTagArgs]:
+    """By which `fleetswap status` and a rollback without the state know the keys; not a tag of the machines.
+
+    Where ARNs are so long that three are longer than a tag, the last, that of the snapshot, is left out.
+    """
+    if not keys:
+        return []
+    longest = len(f"arn:{partition_of(context.region).name}:kms:{context.region}:{context.account}:key/{'x' * KEY_ID}")
+    told = in_one_line(keys[: (tags.VALUE_CHARS + 1) // (longest + 1)])
+    return [autoscaling.GroupTagArgs(key=tags.KEYS, value=told, propagate_at_launch=False)]

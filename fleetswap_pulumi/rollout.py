@@ -43,7 +43,7 @@ from fleetswap_pulumi.speech import Speech, urn_of
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
 
-HOW = ("trusted", "urn")
+HOW = ("trusted", "urn", "keys")
 """These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
 becomes trusted by being live."""
 
@@ -83,6 +83,8 @@ class Inputs(ReachInputs):
     grpc_codes: str | None = None
     """The gRPC statuses that a probe accepts."""
     rules: RuleInputs | None = None
+    keys: list[str] | None = None
+    """ARNs of the KMS keys without which the wanted release cannot start machines."""
     urn: str = ""
     """In whose row the rollout speaks."""
 
@@ -96,7 +98,7 @@ class Inputs(ReachInputs):
     def order(self) -> Order:
         """The order for the workflow."""
         targets = {target.release: model.ReleaseTarget(**target.model_dump()) for target in self.sides}
-        candidate = targets.pop(self.live)
+        candidate = replace(targets.pop(self.live), keys=tuple(self.keys or ()))
         return Order(
             service=self.service,
             listener=self.listener,
@@ -197,6 +199,8 @@ class RolloutArgs:
     rules: Rules = OWN
     protocol: ProbeProtocol = HTTP1
     """What the candidate speaks, in which it is probed."""
+    keys: Sequence[pulumi.Input[str]] = ()
+    """ARNs of the KMS keys without which the candidate cannot start machines."""
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
@@ -240,6 +244,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "protocol_version": None if args.protocol.version == "http1" else args.protocol.version,
             "grpc_codes": args.protocol.codes if args.protocol.version == "grpc" else None,
             "rules": rule_inputs(args.rules),
+            "keys": list(args.keys) or None,
             "urn": urn_of("Rollout", name),
         }
         super().__init__(
@@ -296,6 +301,7 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
                 clock=SystemClock(stop),
                 metrics=aws.metrics(),
                 switch=aws.switch,
+                keys=aws.keys,
                 notifier=aws.notifier(inputs.alerts),
                 say=speech.line,
                 show=speech.status,

@@ -29,6 +29,7 @@ from fleetswap.domain.image import info
 from fleetswap.domain.image.source import ImageSource, from_plain
 from fleetswap.domain.partition import of_arn
 from fleetswap.domain.rollout.rule import matches_host, matches_path
+from fleetswap.domain.secrets.sealing import STACK
 from fleetswap.nix.output import DISK_SUFFIXES
 from fleetswap.workflows.image.request import SAMPLES
 from fleetswap.workflows.image.send import CONNECTIONS
@@ -45,7 +46,7 @@ from fleetswap_pulumi.names import (
     AccountId,
     IamPath,
     InstanceType,
-    KeyArn,
+    KeyOrStack,
     PolicyArn,
     Region,
     SecurityGroupId,
@@ -172,6 +173,13 @@ class UploadSettings(Strict):
     boot."""
     connections: int = Field(default=CONNECTIONS, ge=1, le=1000)
     """Maximum number of concurrent requests to EBS."""
+    kms_key: KeyOrStack | None = Field(
+        default=None,
+        examples=["stack", "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"],
+    )
+    """Customer managed KMS key that encrypts the snapshots: `stack` for the key that the stack makes for volumes, or
+    the ARN of an existing key in the stack's region. Only a parent with the same key saves sending blocks, so the first
+    upload after a change sends all of them. Unset: snapshots are encrypted as the account encrypts by default."""
 
 
 class MachineSettings(Strict):
@@ -189,11 +197,13 @@ class MachineSettings(Strict):
     """Percentage of On-Demand Instances among the machines above `on_demand_base`. The others are Spot Instances."""
     root_gib: int | None = Field(default=None, ge=1, le=16384, examples=[20])
     """Size of the root volume in GiB. Unset: as large as the image needs."""
-    kms_key: KeyArn | None = Field(
-        default=None, examples=["arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"]
+    kms_key: KeyOrStack | None = Field(
+        default=None,
+        examples=["stack", "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"],
     )
-    """ARN of the customer managed KMS key that encrypts the volumes, in the stack's region. Its key policy must let EC2
-    Auto Scaling use it (`fleetswap permissions` prints the statements). Unset: the account's default key for EBS."""
+    """Customer managed KMS key that encrypts the volumes: `stack` for one that the stack makes, or the ARN of an
+    existing key in the stack's region, whose key policy must let EC2 Auto Scaling use it (`fleetswap permissions`
+    prints the statements). Unset: the account's default key for EBS."""
     policies: Annotated[tuple[PolicyArn, ...], AfterValidator(distinct)] = Field(
         default=(), max_length=20, examples=[["arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"]]
     )
@@ -324,9 +334,9 @@ class Settings(Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         vpc, own, problems = self.network.vpc, self.front.listener_arn is None, list(self._other_partitions())
-        key = self.machine.kms_key
-        if key is not None and not is_of_region(key, self.region):
-            problems.append(("machine.kms_key", f"{key} is not of region {self.region}, as it must be"))
+        for path, key in (("machine.kms_key", self.machine.kms_key), ("upload.kms_key", self.upload.kms_key)):
+            if key not in (None, STACK) and not is_of_region(str(key), self.region):
+                problems.append((path, f"{key} is not of region {self.region}, as it must be"))
         if self.secrets is not None:
             problems += misfits_of_secrets(self.secrets, self.region, boot_test=self.image.boot_test is not None)
         if own and vpc is not None and not vpc.names_balancer_subnets:

@@ -19,11 +19,12 @@ from fleetswap.domain.image.cost import Estimate
 from fleetswap.domain.image.manifest import Manifest, encode
 from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, Ledger
+from fleetswap.domain.secrets.sealing import STACK
 from fleetswap.nix.closures import beside
 from fleetswap.nix.output import read
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.image.estimate import estimate, seconds_left
-from fleetswap.workflows.image.request import UploadRequest
+from fleetswap.workflows.image.request import AUTO, NONE, UploadRequest
 from fleetswap_pulumi.project import root
 from fleetswap_pulumi.settings import Settings
 
@@ -45,8 +46,13 @@ def of(cloud: Cloud) -> Estimates:
     return ask
 
 
-def tell_upload(settings: Settings, wanted: Entry, ledger: Ledger, estimates: Estimates) -> None:
-    """Show what the upload of a new release will move. In an update nothing is shown: it uploads right away."""
+def tell_upload(
+    settings: Settings, wanted: Entry, ledger: Ledger, estimates: Estimates, own_key: str | None = None
+) -> None:
+    """Show what the upload of a new release will move. In an update nothing is shown: it uploads right away.
+
+    `own_key` is the ARN of the stack's key for volumes and snapshots, if it is made already.
+    """
     if not pulumi.runtime.is_dry_run() or any(entry.release == wanted.release for entry in ledger.entries):
         return
     reasons: list[str] = []
@@ -54,7 +60,7 @@ def tell_upload(settings: Settings, wanted: Entry, ledger: Ledger, estimates: Es
         disk = _disk(wanted)
         if disk is None:
             return
-        planned = estimates(disk, _request(settings, wanted, disk), reasons.append)
+        planned = estimates(disk, _request(settings, wanted, disk, own_key), reasons.append)
     except FleetswapError as error:
         pulumi.log.info(f"{wanted.release}: how many blocks will be sent is not known: {error}")
         return
@@ -73,7 +79,7 @@ def _disk(wanted: Entry) -> Path | None:
     return read(out).disk if out.exists() else None
 
 
-def _request(settings: Settings, wanted: Entry, disk: Path) -> UploadRequest:
+def _request(settings: Settings, wanted: Entry, disk: Path, own_key: str | None) -> UploadRequest:
     """The request of the upload, as far as it decides what is sent. The derivations' closure is left out of the
     manifest: to derive it takes longer than the block that it may add.
     """
@@ -83,10 +89,15 @@ def _request(settings: Settings, wanted: Entry, disk: Path) -> UploadRequest:
     contains = Manifest(image.identity, closure, packages=image.packages)
     # Of an image of Nix there is always one, of its derivations if of nothing else.
     manifest = encode(contains) or (b"" if isinstance(image.source, FileImage) else b"{}")
+    kms_key = own_key if image.kms_key == STACK else image.kms_key
     return UploadRequest(
         image.identity,
         settings.stack,
+        encrypted=kms_key is not None,
+        kms_key=kms_key,
         lineage=settings.service,
+        # Nothing can be encrypted yet with a key that this update makes.
+        parent=NONE if image.kms_key is not None and kms_key is None else AUTO,
         sparse=settings.upload.sparse,
         trusted_stacks=settings.upload.trusted_stacks,
         manifest=manifest,

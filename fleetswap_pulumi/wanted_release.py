@@ -47,7 +47,11 @@ def wanted_entry(settings: Settings, ledger: Ledger, manifests: Manifests) -> En
     release = release_id(settings.service, image.identity, machine, health, image.info)
     if all(entry.release != release for entry in ledger.entries):
         live = None if ledger.live is None else ledger.entry(ledger.live)
-        image = replace(image, changes=changes_since(live, contents(), manifests, settings.service))
+        image = replace(
+            image,
+            changes=changes_since(live, contents(), manifests, settings.service),
+            kms_key=settings.upload.kms_key,
+        )
     return Entry(release, image, machine, health, max_size=settings.capacity.max)
 
 

@@ -33,8 +33,8 @@ KEPT = (
 )
 """EC2's calls that `fleetswap.aws.image.ebs`, `snapshots`, `amis`, `account` and `network` make."""
 
-SERVICES = frozenset({"ebs", "ec2", "oidc", "portal.sso", "signin", "sts"})
-"""Services whose endpoints are kept: an upload's, and those that the chain of credentials may ask."""
+SERVICES = frozenset({"ebs", "ec2", "kms", "oidc", "portal.sso", "signin", "sts"})
+"""Services whose endpoints are kept: an upload's, that of keys, and those that the chain of credentials may ask."""
 
 MODELS = Path(__file__).parent.parent / "fleetswap" / "aws" / "models"
 

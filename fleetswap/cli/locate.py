@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from fleetswap.aws.keys import Keys
 from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.finder import Finder
 from fleetswap.aws.rollout.previews import Previews
@@ -72,6 +73,7 @@ class Place:
     fleet: Fleet
     switch: Switch
     previews: Previews
+    keys: Keys
     cloud: Cloud
     settings: StackFile | None
     """The settings of its stack, if we are in its project."""
@@ -121,4 +123,4 @@ def _open(here: Project | None, service: str, stack: str | None, way: Way) -> Pl
             rules=found.rules,
         )
     settings = here.stack(found.stack) if here is not None else None
-    return Place(found, aws.balancer, aws.fleet, aws.switch, aws.previews, cloud, settings)
+    return Place(found, aws.balancer, aws.fleet, aws.switch, aws.previews, aws.keys, cloud, settings)

@@ -217,6 +217,7 @@ def _now(
                 balancer=at.balancer,
                 fleet=at.fleet,
                 switch=at.switch,
+                keys=at.keys,
                 clock=SystemClock(),
                 policy=replace(POLICY, deadline=health_deadline),
                 say=display.say,

@@ -40,7 +40,7 @@ def status(
     is shown as unknown and is not an error.
     """
     at = locate.find(service, stack, region, endpoint_url, profile)
-    found = workflow.status(at.service, balancer=at.balancer, fleet=at.fleet, switch=at.switch)
+    found = workflow.status(at.service, balancer=at.balancer, fleet=at.fleet, switch=at.switch, keys=at.keys)
     headers = _headers(at, found) if show_secrets else {}
     if as_json:
         print_json(figures(found) | ({"previews": headers} if show_secrets else {}))
@@ -101,6 +101,15 @@ def figures(now: ServiceView) -> dict[str, Any]:
         else None,
         "releases": [_release(each) for each in now.releases],
         "strangers": [{"target_group": arn, "weight": weight} for arn, weight in now.strangers],
+        "keys": [
+            {
+                "arn": each.arn,
+                "state": each.state if each.is_known else None,
+                "deletion": each.deletion or None,
+                "releases": now.needing(each.arn),
+            }
+            for each in now.keys
+        ],
         "unknown": now.unknown,
     }
 
@@ -200,6 +209,11 @@ def _beside(now: ServiceView, total: int) -> list[str]:
         lines.append(
             f"the dead man's switch is armed: {when} it restores {weights or 'weights that Fleetswap did not write'}"
         )
+    lines += [
+        each.line(f"new machines of {' and '.join(now.needing(each.arn))} need it")
+        for each in now.keys
+        if not each.works
+    ]
     if now.unknown:
         lines.append("unknown, because AWS did not answer:")
         lines += [f"  {each}" for each in now.unknown]

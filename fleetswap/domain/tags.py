@@ -37,8 +37,15 @@ MANIFEST = "fleetswap:manifest"
 """Digest of the manifest that a snapshot was started for, absent if for none. Only with the same can an upload be
 resumed. What a completed snapshot has, its header says."""
 
+KEYS = "fleetswap:keys"
+"""On an auto scaling group: the ARNs of the KMS keys without which its release cannot start machines, in one line."""
+
+OWN_KEY = "fleetswap:own-key"
+"""On a snapshot that the own key of a stack encrypts: that stack. It can be read as long as the stack has the key, so
+only an upload with this key makes another one from it (`fleetswap.domain.image.snapshots.is_others`)."""
+
 MOST = 40
-"""Tags of the user, at most: a resource has 50, and a group under a rollout carries nine of ours (`rollout_tags`)."""
+"""Tags of the user, at most: a resource has 50, and a group under a rollout carries ten of ours (`rollout_tags`)."""
 
 KEY_CHARS, VALUE_CHARS = 127, 255
 """The shortest limits of those that take our tags (EBS direct, StartSnapshot)."""

@@ -248,6 +248,7 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
         "standby": service.id("a"),
         "rolled_back": {"release": "web-z", "at": "2026-11-24T12:00:00+00:00"},
         "strangers": [],
+        "keys": [],
         "unknown": [],
     }
     assert (switch["weights"], switch["run"]) == ({service.id("b"): 100}, "run-1")
@@ -286,6 +287,37 @@ def test_status_of_what_it_cannot_read(cli: Cli, local: Local, service: Service)
     found = cli("status", "--service", service.name, "--json").result
     assert [each["healthy"] for each in found["releases"]] == [None, None]
     assert len(found["unknown"]) == 3
+
+
+def test_status_of_a_key_that_new_machines_need(cli: Cli, local: Local, service: Service) -> None:
+    """Nobody would learn that the next launch of the live release will fail, before it does."""
+    kms: Any = Cloud("us-east-1", local.endpoint).kms("us-east-1")
+    disabled, deleted = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    gone = disabled.rpartition("/")[0] + "/00000000-0000-0000-0000-000000000000"
+    service.region.fleet.tag(service.id("b"), {tags.KEYS: f"{disabled} {gone}"})
+    service.region.fleet.tag(service.id("a"), {tags.KEYS: f"{disabled} {deleted} nonsense"})
+    assert not [line for line in cli("status", "--service", service.name).out.splitlines() if disabled in line]
+    kms.disable_key(KeyId=disabled.rpartition("/")[2])
+    kms.schedule_key_deletion(KeyId=deleted.rpartition("/")[2], PendingWindowInDays=7)
+    lines = cli("status", "--service", service.name).out.splitlines()
+    both = f"new machines of {service.id('a')} and {service.id('b')} need it"
+    assert f"KMS key {disabled} is Disabled, and {both}: enable it with `aws kms enable-key --key-id {disabled}" in (
+        "\n".join(lines)
+    )
+    found = cli("status", "--service", service.name, "--json").result["keys"]
+    day = found[1].pop("deletion")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", day)
+    assert f"KMS key {deleted} is PendingDeletion: KMS deletes it on {day}," in "\n".join(lines)
+    assert f"KMS key {gone} does not exist" in "\n".join(lines)
+    assert found == [
+        {"arn": disabled, "state": "Disabled", "deletion": None, "releases": [service.id("a"), service.id("b")]},
+        {"arn": deleted, "state": "PendingDeletion", "releases": [service.id("a")]},
+        {"arn": gone, "state": "missing", "deletion": None, "releases": [service.id("b")]},
+    ]
+    local.fault(fault="access-denied", service="kms", operation="DescribeKey")
+    assert "allow kms:DescribeKey on it" in cli("status", "--service", service.name).out
+    local.fault(fault="access-denied", service="kms", operation="DescribeKey")
+    assert None in [each["state"] for each in cli("status", "--service", service.name, "--json").result["keys"]]
 
 
 def test_status_of_strange_traffic(cli: Cli, service: Service) -> None:

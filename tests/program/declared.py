@@ -22,6 +22,7 @@ from fleetswap.domain.network.existing import Vpc
 from fleetswap.domain.release.instance_types import InstanceType
 from fleetswap.domain.rollout.listener import Seen
 from fleetswap.domain.rollout.zone import HostedZone
+from fleetswap.domain.secrets.key_state import KeyState
 from fleetswap.nix import evaluate as nix_evaluate
 from fleetswap.nix import source as nix_source
 from fleetswap_pulumi.fleet import deploy
@@ -190,6 +191,17 @@ class Doors:
         return next((zone for zone in self.hosted if zone.id == zone_id), None)
 
 
+@dataclass(frozen=True)
+class Kms:
+    """Keys that are not enabled, with their states, in place of KMS."""
+
+    states: Mapping[str, str]
+
+    def state(self, arn: str) -> KeyState:
+        """Its own, or that every other key works."""
+        return KeyState(arn, self.states.get(arn, "Enabled"))
+
+
 def declare(
     values: dict[str, str],
     *,
@@ -202,13 +214,14 @@ def declare(
     around: Around | None = None,
     fronts: Doors | None = None,
     manifests: Mapping[str, Manifest | None] | None = None,
+    keys: Mapping[str, str] | None = None,
     serving: str | None = "",
     left: str = "",
 ) -> Program:
     """Run the program with these settings; `ledger`, or all of `outputs`, is what the stack's last update left.
 
     `serving` is what the rollout says has the traffic afterwards: what was asked for, if not given. `manifests` are in
-    the snapshots, by identity; no other may be asked for.
+    the snapshots, by identity; no other may be asked for. `keys` are the states of KMS keys that are not enabled.
     """
     read = outputs if outputs is not None else {} if ledger is None else {"ledger": ledger}
     recorder = _Recorder(read, stack_name, serving, left)
@@ -231,6 +244,7 @@ def declare(
             around or Around(),
             fronts or Doors(),
             (manifests or {}).__getitem__,
+            Kms(keys or {}),
         )
         return pulumi.Output.from_input(root.outputs).apply(exports.update)
 

@@ -144,6 +144,7 @@ def test_every_field_is_read_back() -> None:
         ImageInfo("arm64", "uefi-preferred", ena=False, tpm="v2.0", root_device="/dev/sda1"),
         ("tpm",),
         (("4", "ab"),),
+        "stack",
     )
     images = [
         Image("a", nix, {"p": "1"}, ("p 1",), *ami),
@@ -168,7 +169,7 @@ def test_a_new_stack_has_an_empty_ledger() -> None:
 @pytest.mark.parametrize(
     "damaged",
     [
-        {"version": 3, "live": None, "standby": None, "entries": []},
+        {"version": 4, "live": None, "standby": None, "entries": []},
         {"version": 0, "live": None, "standby": None, "entries": []},
         {"version": 1, "live": "web-gone", "standby": None, "entries": []},
         {"version": 1, "live": None},
@@ -305,6 +306,18 @@ def test_an_older_network_is_one_of_halves() -> None:
 def test_what_an_older_program_would_misread_it_refuses(newer: Ledger) -> None:
     """After a downgrade the old program would replace the network under the live fleet."""
     assert to_plain(newer)["version"] == 2
+
+
+@pytest.mark.parametrize(
+    "newest",
+    [
+        replace(RUNNING, entries=(entry("2", machine=replace(MACHINE, kms_key="stack")),)),
+        replace(RUNNING, entries=(replace(entry("2"), image=Image("2", FileImage("x"), kms_key="stack")),)),
+    ],
+)
+def test_a_key_of_the_stack_is_not_read_by_a_program_that_takes_it_for_an_arn(newest: Ledger) -> None:
+    """After a downgrade the old program would write "stack" into the launch template of the live fleet as its key."""
+    assert to_plain(newest)["version"] == 3
 
 
 def test_a_release_without_groups_of_its_own_keeps_its_id() -> None:

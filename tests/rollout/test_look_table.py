@@ -10,6 +10,8 @@ import pytest
 from fleetswap.domain.rollout import look, rollout_tags
 from fleetswap.domain.rollout.messages import Arm, Change, Disarm, Kind, Restore, Route, Seen
 from fleetswap.domain.rollout.model import Armed, Group, Order, Rule
+from fleetswap.domain.rollout.state import State
+from fleetswap.domain.secrets.key_state import KeyState
 from tests.rollout.tables import ALIEN, LIVE, NEW, OLD, ON_LIVE, ON_NEW, ORDER, POLICY, SHARED, seen, state
 
 EQUAL = Rule((("tg-live", 50), ("tg-new", 50)))
@@ -149,3 +151,30 @@ def test_what_is_live_already_may_always_begin() -> None:
     assert look.refusal(state(replace(WATCHED, others=(OLD, LIVE)), home=ON_NEW, first=world), world) is None
     assert NEW in ORDER.releases
     assert look.refusal(state(WATCHED, home=ALIEN, first=world), world) is not None
+
+
+KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+@pytest.mark.parametrize(
+    ("key", "world", "home", "outcome"),
+    [
+        ("Enabled", seen(), ON_LIVE, ""),
+        ("Disabled", seen(), ON_LIVE, "refused"),
+        ("Disabled", seen(new=None), ON_LIVE, "refused"),
+        ("Disabled", seen(new=Group(2, 2, 8)), ON_LIVE, "warned"),
+        ("Disabled", seen(ON_NEW), ON_NEW, "warned"),
+        ("denied", seen(), ON_LIVE, "warned"),
+    ],
+)
+def test_a_key_that_new_machines_need(key: str, world: Seen, home: Rule, outcome: str) -> None:
+    """A candidate that cannot start a machine would be waited for; or a rollback to machines that run be refused."""
+    world = replace(world, keys=(KeyState(KEY, key),))
+    begun = look.answered(state(ORDER, home=home), world, 1000.0)
+    assert not isinstance(begun, State)
+    found = look.refusal(state(ORDER, home=home, first=world), world)
+    assert (found is not None) is (outcome == "refused")
+    if found is not None:
+        assert found[0] is Kind.INPUT
+        assert f"KMS key {KEY} is Disabled, and new machines of new need it: enable it with" in found[1]
+    assert any(KEY in warning for warning in begun.state.warnings) is (outcome == "warned")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain.errors import Aborted
+from fleetswap.domain.errors import Aborted, InputError
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.notices import Ending
 from fleetswap.domain.rollout.progress import ROW_CHARS
 from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.domain.secrets.key_state import KeyState
+from fleetswap.workflows.rollout.ports import Keys
 from fleetswap.workflows.rollout.run import Keep, Say, roll_out
 from fleetswap.workflows.stop import Stop
 from tests.fakes.world import World
@@ -18,7 +21,13 @@ from tests.rollout.test_canary import deploy
 
 
 def run(
-    world: World, wanted: Order, *, show: Say = print, stop: Stop | None = None, keep: Keep = lambda _: None
+    world: World,
+    wanted: Order,
+    *,
+    show: Say = print,
+    stop: Stop | None = None,
+    keep: Keep = lambda _: None,
+    keys: Keys | None = None,
 ) -> None:
     roll_out(
         wanted,
@@ -28,6 +37,7 @@ def run(
         clock=world,
         metrics=world,
         switch=world,
+        keys=keys,
         notifier=world,
         say=world.say,
         show=show,
@@ -109,3 +119,29 @@ def test_the_row_says_in_a_few_words_what_is_waited_for() -> None:
     )
     assert any(re.match(r"25 %, .*; slow: candidate 0 of", row) for row in shown), "else what users got"
     assert max(map(len, shown)) <= ROW_CHARS
+
+
+class Kms:
+    """Keys in a state each."""
+
+    def __init__(self, **states: str) -> None:
+        self._states = {f"arn:aws:kms:us-east-1:111122223333:key/{name}": state for name, state in states.items()}
+
+    def state(self, arn: str) -> KeyState:
+        """The state of one."""
+        return KeyState(arn, self._states[arn])
+
+
+def test_a_key_that_was_disabled_since_the_preview_is_told_before_a_machine_starts() -> None:
+    """People would learn of it from machines that fail at the gate, minutes later, and look for the reason there."""
+    world, wanted = deploy()
+    arns = tuple(f"arn:aws:kms:us-east-1:111122223333:key/{name}" for name in ("volumes", "secrets"))
+    wanted = replace(wanted, candidate=replace(wanted.candidate, keys=arns))
+    with pytest.raises(InputError, match="secrets is Disabled, and new machines of new need it: enable it with"):
+        run(world, wanted, keys=Kms(volumes="Enabled", secrets="Disabled"))
+    what, serving, remedy = told(world)
+    assert re.fullmatch(r"web: the rollout of new failed, after .+", what)
+    assert serving == "serving now: live"
+    assert remedy == "what to do: nothing was changed: correct what the error names, and run `pulumi up` again"
+    assert "why: KMS key arn:aws:kms:us-east-1:111122223333:key/secrets is Disabled" in world.notices[0].text
+    assert world.size("new") == (0, 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from fleetswap.aws.keys import Keys
 from fleetswap.aws.rollout.balancer import Balancer
 from fleetswap.aws.rollout.fleet import Fleet
 from fleetswap.aws.rollout.metrics import LOCAL_PERIOD, PERIOD, Metrics
@@ -46,6 +47,7 @@ class Adapters:
         elbv2 = cloud.elbv2()
         self.balancer = Balancer(elbv2, tags=tags, rules=rules)
         self.previews = Previews(elbv2, listener, tags=tags, rules=rules or OWN)
+        self.keys = Keys(cloud)
         self.fleet = Fleet(cloud.autoscaling(), cloud.ec2(), stack=stack)
         self.switch = Switch(
             cloud.scheduler(),

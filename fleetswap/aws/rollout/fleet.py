@@ -21,6 +21,7 @@ from fleetswap.domain import tags as names
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Failure, Machine
 from fleetswap.domain.rollout.model import Group, ReleaseTarget
+from fleetswap.domain.secrets.key_state import is_key
 from fleetswap.domain.text import one_line
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ def found_groups(autoscaling: AutoScalingClient, service: str) -> tuple[FoundGro
                 its = tags_of(group)
                 if names.STACK in its and names.RELEASE in its and group.get("TargetGroupARNs"):
                     target = ReleaseTarget(
-                        its[names.RELEASE], group["AutoScalingGroupName"], group["TargetGroupARNs"][0]
+                        its[names.RELEASE],
+                        group["AutoScalingGroupName"],
+                        group["TargetGroupARNs"][0],
+                        keys=tuple(each for each in its.get(names.KEYS, "").split() if is_key(each)),
                     )
                     found.append(FoundGroup(its[names.STACK], target, group["DesiredCapacity"]))
     return tuple(sorted(found, key=lambda one: (-one.desired, one.target.group)))

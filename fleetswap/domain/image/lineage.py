@@ -19,7 +19,7 @@ from itertools import chain
 from fleetswap.domain.image import blocks
 from fleetswap.domain.image.blockmap import NO_MANIFEST, NOT_THERE, BlockMap, Layout, Sealed, name_of
 from fleetswap.domain.image.blocks import DIGEST_SIZE
-from fleetswap.domain.image.snapshots import Snapshot, Wanted
+from fleetswap.domain.image.snapshots import Snapshot, Wanted, is_others
 from fleetswap.domain.tags import IMAGE
 
 CANDIDATES = 3
@@ -50,7 +50,8 @@ def unfit(snapshot: Snapshot, wanted: Wanted) -> str | None:
         return "is not encrypted, but the new snapshot must be"
     if wanted.kms_key is not None and snapshot.kms_key != wanted.kms_key:
         return f"is encrypted with {snapshot.kms_key}, not with {wanted.kms_key}"
-    return None
+    others = is_others(snapshot, wanted.kms_key)
+    return f"is encrypted with a stack's own key, {snapshot.kms_key}, and the upload names none" if others else None
 
 
 class Plan:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from fleetswap.domain.tags import UPLOAD
+from fleetswap.domain.tags import OWN_KEY, UPLOAD
 
 SNAPSHOT_ID = re.compile(r"snap-[0-9a-f]+")
 """How every snapshot's id is made (EC2 user guide, "Resource IDs")."""
@@ -112,6 +112,15 @@ class Wanted:
     kms_key: str | None
 
 
+def is_others(snapshot: Snapshot, kms_key: str | None) -> bool:
+    """Whether the own key of a stack encrypts it, and not for an upload with `kms_key`.
+
+    A child inherits its parent's key, and the stack deletes its key when no release is known to need it. An upload that
+    names no key takes any other.
+    """
+    return OWN_KEY in snapshot.tags and snapshot.kms_key != kms_key
+
+
 def adoptable(found: Iterable[Snapshot], wanted: Wanted) -> list[Snapshot]:
     """The finished ones that can stand for a new upload, if they hold the image: the likeliest first.
 
@@ -127,5 +136,6 @@ def adoptable(found: Iterable[Snapshot], wanted: Wanted) -> list[Snapshot]:
         and each.volume_gib >= wanted.volume_gib
         and (each.encrypted or not wanted.encrypted)
         and (wanted.kms_key is None or each.kms_key == wanted.kms_key)
+        and not is_others(each, wanted.kms_key)
     ]
     return sorted(fits, key=lambda each: (each.uploaded, each.started, each.snapshot_id), reverse=True)

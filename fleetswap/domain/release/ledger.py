@@ -19,15 +19,19 @@ from fleetswap.domain.image import info as ami
 from fleetswap.domain.image import source
 from fleetswap.domain.image.info import DEFAULT, ImageInfo
 from fleetswap.domain.image.source import FlakeImage, ImageSource
-from fleetswap.domain.secrets.sealing import Sealing
+from fleetswap.domain.secrets.sealing import STACK, Sealing
 
 _T = TypeVar("_T")
 
-VERSION = 2
+VERSION = 3
 """Of the plain form. A reader refuses a newer one and must keep reading every older one."""
 
 FIRST = 1
 """The version that is written while nothing in the ledger needs a newer reader, so that a downgrade stays possible."""
+
+
+SECOND = 2
+"""The version with what the first had not, before a key could be the stack's own."""
 
 
 def later(default: _T) -> _T:
@@ -50,6 +54,8 @@ class Image:
     """The fields of `info` that the settings said, whatever the image says of itself."""
     measured: tuple[tuple[str, str], ...] = later(())
     """PCRs (`4`, `12`) that a NitroTPM has after this image booted, in hex; empty while the image is not built."""
+    kms_key: str | None = later(None)
+    """Key that its snapshot was to be encrypted with, as `Machine.kms_key`; None: whatever the account's default is."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Machine:
     policies: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = later(())
     kms_key: str | None = later(None)
-    """ARN of the key of the volumes; None is the account's default key."""
+    """ARN of the key of the volumes, or `sealing.STACK`; None is the account's default key."""
     path: str = later("/")
     """Of the role and the instance profile."""
     secrets: Sealing | None = later(None)  # noqa: RUF009 (it is frozen)
@@ -245,7 +251,9 @@ def to_plain(ledger: Ledger) -> dict[str, Any]:
 
 
 def _version(ledger: Ledger) -> int:
-    """An older program would take any other network for one of its own, and replace the subnets of the live fleet."""
+    """An older program would take any other network for one of its own, and replace the subnets of the live fleet; and
+    `sealing.STACK` for a key's ARN.
+    """
     network = ledger.network
     plain = network is None or network == Network(network.cidr, network.zones)
     newer = any(
@@ -255,10 +263,13 @@ def _version(ledger: Ledger) -> int:
         or entry.machine.secrets is not None
         or (entry.health.protocol, entry.health.protocol_version) != ("http", "http1")
         or entry.image.info != DEFAULT
+        or entry.image.kms_key is not None
         or isinstance(entry.image.source, FlakeImage)
         for entry in ledger.entries
     )
-    return FIRST if plain and not newer and not ledger.front else VERSION
+    if any(STACK in (entry.machine.kms_key, entry.image.kms_key) for entry in ledger.entries):
+        return VERSION
+    return FIRST if plain and not newer and not ledger.front else SECOND
 
 
 def from_plain(value: Mapping[str, Any] | None) -> Ledger:
@@ -344,6 +355,7 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             info=ami.from_plain(image.get("info", {})),
             asserted=tuple(image.get("asserted", ())),
             measured=tuple((str(pcr), str(value)) for pcr, value in image.get("measured", ())),
+            kms_key=image.get("kms_key"),
         ),
         machine=Machine(
             instance_types=tuple(machine["instance_types"]),

@@ -32,6 +32,7 @@ from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import ALL
 from fleetswap.domain.rollout.transition import Go, Next, make, unexpected
+from fleetswap.domain.secrets.key_state import Findings, at_start
 
 LOOK_SECONDS = 30.0
 """How long the first look may go unanswered. Nothing is touched yet, so there is nothing to be patient for."""
@@ -104,6 +105,7 @@ def _first_look(state: State, seen: Seen, now: float) -> Next:
     )
     armed = seen.armed.rule.serving if seen.armed else frozenset()
     state = replace(state, had=state.had | armed | (seen.rule.serving if seen.rule else frozenset()))
+    state = warn(state, *_keys(state, seen).warnings)
     # The switch brings nothing home any more once it is taken over: nothing may be planned for what then has traffic.
     mend: list[Change] = [MendRule()] if seen.rule is not None and seen.rule.odd else []
     before = [*mend, *scale.keep(state, seen), *take_over(state, seen)]
@@ -205,6 +207,9 @@ def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
         return Kind.INPUT, f"alarm {', '.join(missing)} does not exist in this account and region"
     if state.is_live_already:
         return None
+    broken = _keys(state, seen).refused
+    if broken:
+        return Kind.INPUT, "; ".join(broken)
     rolled_back = rollout_tags.RolledBack.read(seen.tags.get(rollout_tags.ROLLED_BACK, ""))
     if rolled_back.release == candidate.release and not policy.again:
         at = f" at {rolled_back.at}" if rolled_back.at else ""
@@ -219,3 +224,11 @@ def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
     if bad and not state.trusted and not policy.reports_only(Check.ALARMS):
         return Kind.ABORTED, f"{wording.reasons(bad)} already, before release {candidate.release} begins"
     return None
+
+
+def _keys(state: State, seen: Seen) -> Findings:
+    """What its keys mean for the candidate. Machines that run need none, so they can always get the traffic."""
+    candidate = state.order.candidate
+    group = seen.group(candidate.release)
+    launches = not state.is_live_already and (group is None or group.desired == 0)
+    return at_start(seen.keys, candidate.release, launches=launches)

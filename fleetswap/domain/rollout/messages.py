@@ -12,6 +12,7 @@ from enum import StrEnum
 from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.health import Answer, Failure, Reading, Target
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
+from fleetswap.domain.secrets.key_state import KeyState
 
 # Changes. The answer to each is `Did`.
 
@@ -277,6 +278,8 @@ class Seen:
     unknown: tuple[str, ...] = ()
     """What could not be read, and is not needed (`Terms.best_effort`)."""
     armed_known: bool = True
+    keys: tuple[KeyState, ...] = ()
+    """Of the keys that the candidate needs."""
 
     def group(self, release: str) -> Group | None:
         """The group of a release."""

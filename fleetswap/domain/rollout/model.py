@@ -17,13 +17,15 @@ from fleetswap.domain.rollout.policy import Policy
 class ReleaseTarget:
     """One release as the rollout sees it: its id, the name of its auto scaling group, the ARN of its target group.
 
-    `image` is the id of its AMI, which its machines must run; None if that is not to be checked.
+    `image` is the id of its AMI, which its machines must run; None if that is not to be checked. `keys` are the ARNs of
+    the KMS keys without which it cannot start machines.
     """
 
     release: str
     group: str
     target_group: str
     image: str | None = None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from fleetswap.domain.rollout.health import Target, healthy
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.rollout_tags import RolledBack
 from fleetswap.domain.rollout.rule import OWN, Rules
+from fleetswap.domain.secrets.key_state import KeyState
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,12 @@ class ServiceView:
     rolled_back: RolledBack | None
     switch: Armed | None
     unknown: tuple[str, ...] = ()
+    keys: tuple[KeyState, ...] = ()
+    """Of the KMS keys without which a release cannot start machines."""
+
+    def needing(self, key: str) -> tuple[str, ...]:
+        """The releases that need a key, by its ARN."""
+        return tuple(each.release for each in self.service.releases if key in each.keys)
 
     @property
     def serving(self) -> tuple[ReleaseView, ...]:
@@ -100,6 +107,7 @@ def seen(
     targets: Mapping[str, tuple[Target, ...]],
     switch: Armed | None,
     unknown: tuple[str, ...],
+    keys: tuple[KeyState, ...] = (),
 ) -> ServiceView:
     """Put together what was read. `groups` are by name, `targets` by target group; what is unknown is not in them."""
     weights = dict(rule.weights) if rule else {}
@@ -124,6 +132,7 @@ def seen(
         rolled_back=RolledBack.read(rolled_back) if rolled_back else None,
         switch=switch,
         unknown=unknown,
+        keys=keys,
     )
 
 

@@ -22,6 +22,7 @@ from fleetswap.domain.image.snapshots import (
     Start,
     Started,
     adoptable,
+    is_others,
 )
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.image.adopt import Proof
@@ -129,6 +130,7 @@ class Acquisition:
             and now.volume_gib == self._volume_gib
             and (now.encrypted or not request.encrypted)
             and (request.kms_key is None or now.kms_key == request.kms_key)
+            and not is_others(now, request.kms_key)
         )
         if not same:
             return None

@@ -57,8 +57,9 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.model import Armed, Group, Order, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.periods import Period
+from fleetswap.domain.secrets.key_state import KeyState
 from fleetswap.workflows.clock import Clock
-from fleetswap.workflows.rollout.ports import Balancer, Fleet, Metrics, Prober, Switch
+from fleetswap.workflows.rollout.ports import Balancer, Fleet, Keys, Metrics, Prober, Switch
 
 CONSOLES = 3
 """Machines whose console is asked for; a machine that was never launched far enough has none."""
@@ -76,6 +77,7 @@ class Ports:
     clock: Clock | None = None
     metrics: Metrics | None = None
     switch: Switch | None = None
+    keys: Keys | None = None
 
 
 class Executor:
@@ -262,9 +264,15 @@ class Executor:
             alarms=needed(self._ports.metrics).alarms(alarms) if alarms else {},
             armed=armed,
             strangers=strangers,
+            keys=if_told(self._keys, ()) if action.first else (),
             unknown=tuple(dict.fromkeys(unknown)),
             armed_known=armed_known,
         )
+
+    def _keys(self) -> tuple[KeyState, ...]:
+        """The states of the candidate's keys; none without a port, as for a look at what is real."""
+        keys = self._ports.keys
+        return tuple(map(keys.state, self._order.candidate.keys)) if keys is not None else ()
 
     def _strangers(self, target_groups: Sequence[str]) -> tuple[ReleaseTarget, ...]:
         """The releases that these target groups belong to. One with the name of one of the order gets another."""

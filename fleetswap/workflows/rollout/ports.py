@@ -14,6 +14,7 @@ from fleetswap.domain.rollout.health import Answer, Failure, Target
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Notice
 from fleetswap.domain.rollout.periods import Report
+from fleetswap.domain.secrets.key_state import KeyState
 
 
 class Balancer(Protocol):
@@ -101,6 +102,13 @@ class Metrics(Protocol):
 
         Never called without names.
         """
+
+
+class Keys(Protocol):
+    """KMS."""
+
+    def state(self, arn: str) -> KeyState:
+        """The state of a key. One that does not exist or may not be described, and no answer, are states as well."""
 
 
 class Switch(Protocol):

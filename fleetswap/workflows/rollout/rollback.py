@@ -16,7 +16,7 @@ from fleetswap.domain.rollout.view import Service
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.executor import Executor, Ports
 from fleetswap.workflows.rollout.patiently import patiently
-from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
+from fleetswap.workflows.rollout.ports import Balancer, Fleet, Keys, Switch
 from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.rollout.run import Driver, Say, Teller
 from fleetswap.workflows.rollout.service import status, time_now
@@ -41,6 +41,7 @@ def rollback_now(
     balancer: Balancer,
     fleet: Fleet,
     switch: Switch,
+    keys: Keys | None = None,
     clock: Clock,
     policy: Policy = rollback.POLICY,
     say: Say = lambda _: None,
@@ -54,7 +55,7 @@ def rollback_now(
     keeps the record.
     """
     started = clock.now()
-    ports = Ports(balancer, fleet, clock=clock, switch=switch)
+    ports = Ports(balancer, fleet, clock=clock, switch=switch, keys=keys)
     now = patiently(lambda: status(service, balancer=balancer, fleet=fleet, switch=switch), clock, say)
     order = rollback.order(now, to, at=time_now(), policy=policy)
     teller = Teller(say)

@@ -27,7 +27,7 @@ from fleetswap.domain.text import one_line
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.executor import Executor, Ports
 from fleetswap.workflows.rollout.patiently import patiently
-from fleetswap.workflows.rollout.ports import Balancer, Fleet, Metrics, Notifier, Prober, Switch
+from fleetswap.workflows.rollout.ports import Balancer, Fleet, Keys, Metrics, Notifier, Prober, Switch
 from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.stop import Stop
 
@@ -79,6 +79,7 @@ def roll_out(
     clock: Clock,
     metrics: Metrics | None = None,
     switch: Switch | None = None,
+    keys: Keys | None = None,
     notifier: Notifier | None = None,
     say: Say = lambda _: None,
     show: Say = lambda _: None,
@@ -98,7 +99,7 @@ def roll_out(
     not raise. `recorder` keeps the record.
     """
     run, recorder = uuid.uuid4().hex, recorder or Recorder()
-    executor = Executor(order, Ports(balancer, fleet, prober, clock, metrics, switch), run)
+    executor = Executor(order, Ports(balancer, fleet, prober, clock, metrics, switch, keys), run)
     driver = Driver(executor, Teller(say, show), clock, stop, keep, recorder)
     now = clock.now()
     state = driver.drive(begin(order, now, run), now)

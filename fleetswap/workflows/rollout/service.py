@@ -16,9 +16,10 @@ from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Target
 from fleetswap.domain.rollout.model import Group
 from fleetswap.domain.rollout.view import Service, ServiceView, in_rollout, seen
+from fleetswap.domain.secrets.key_state import KeyState
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.patiently import patiently
-from fleetswap.workflows.rollout.ports import Balancer, Fleet, Switch
+from fleetswap.workflows.rollout.ports import Balancer, Fleet, Keys, Switch
 
 T = TypeVar("T")
 
@@ -52,8 +53,13 @@ def find(finder: Finder, service: str, stack: str | None) -> Service:
     raise InputError(f"service {service} is in several stacks ({stacks}): name one with --stack")
 
 
-def status(service: Service, *, balancer: Balancer, fleet: Fleet, switch: Switch | None) -> ServiceView:
-    """The service as it is now. Reads only. `unknown` lists what AWS did not return; the rule must be readable."""
+def status(
+    service: Service, *, balancer: Balancer, fleet: Fleet, switch: Switch | None, keys: Keys | None = None
+) -> ServiceView:
+    """The service as it is now. Reads only. `unknown` lists what AWS did not return; the rule must be readable.
+
+    Without `keys`, no state of a KMS key is read.
+    """
     unknown: list[str] = []
 
     def known(read: Callable[[], T], otherwise: T) -> T:
@@ -78,6 +84,10 @@ def status(service: Service, *, balancer: Balancer, fleet: Fleet, switch: Switch
         keep(groups, target.group, fleet.group)
         keep(targets, target.target_group, balancer.targets)
     armed = known(switch.armed, None) if switch is not None else None
+    states: dict[str, KeyState] = {}
+    if keys is not None:
+        for arn in dict.fromkeys(arn for target in service.releases for arn in target.keys):
+            keep(states, arn, keys.state)
     return seen(
         service,
         rule=rule,
@@ -86,6 +96,7 @@ def status(service: Service, *, balancer: Balancer, fleet: Fleet, switch: Switch
         targets=targets,
         switch=armed,
         unknown=tuple(dict.fromkeys(unknown)),
+        keys=tuple(states.values()),
     )
 
 

@@ -1,0 +1,183 @@
+"""The stack's own key for volumes and snapshots, and the state of keys before the first resource."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from fleetswap.domain.errors import InputError
+from tests.fakes.ebs import disk_file
+from tests.program.declared import Program, declare
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+OWN = "arn:aws:kms:us-east-1:123456789012:key/99999999-12ab-34cd-56ef-1234567890ab"
+STACK: dict[str, Any] = {"machine": {"kms_key": "stack"}, "upload": {"kms_key": "stack"}}
+
+
+@pytest.fixture(scope="module")
+def disks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three images."""
+    folder = tmp_path_factory.mktemp("disks")
+    return [disk_file(folder / f"{number}.raw", seed=number) for number in range(3)]
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the program warns of."""
+    lines: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", lines.append)
+    return lines
+
+
+def program(disk: Path, before: Program | None = None, keys: dict[str, str] | None = None, **values: Any) -> Program:
+    """The program, with what an update before has left, whose own key has the ARN `OWN`."""
+    given = {"service": "web", "image": {"file": str(disk)}, **values}
+    raw = {key: json.dumps(value) if isinstance(value, (dict, list)) else value for key, value in given.items()}
+    outputs = None if before is None else {**before.outputs, **({"volume_key": OWN} if before.of("Key") else {})}
+    return declare(raw, outputs=outputs, keys=keys)
+
+
+def of(setting: str, key: str) -> dict[str, Any]:
+    """One of the two settings."""
+    return {setting: {"kms_key": key}}
+
+
+def release(found: Program) -> str:
+    """The wanted release."""
+    return str(found.one("Rollout").inputs["live"])
+
+
+def tag(found: Program, name: str) -> str | None:
+    """What a release's group says of its keys."""
+    tags = found.one("Group", name).inputs["tags"]
+    return next((each["value"] for each in tags if each["key"] == "fleetswap:keys"), None)
+
+
+def test_a_stack_makes_a_key_for_its_volumes_and_snapshots(disks: list[Path]) -> None:
+    """Volumes would be encrypted with a key that nobody asked for; or the key could be deleted within a week."""
+    found = program(disks[0], **STACK)
+    key = found.one("Key")
+    assert key.inputs["enableKeyRotation"] is True
+    assert (key.inputs["rotationPeriodInDays"], key.inputs["deletionWindowInDays"]) == (365, 30)
+    assert key.inputs["tags"]["fleetswap:stack"] == "fleetswap/local"
+    alias = found.one("Alias").inputs
+    assert alias == {"name": "alias/fleetswap/fleetswap/local/volumes", "targetKeyId": "web-volumes-id"}
+    (device,) = found.one("LaunchTemplate").inputs["blockDeviceMappings"]
+    assert device["ebs"]["kmsKeyId"] == "arn:web-volumes"
+    disk = found.one("DiskImage").inputs
+    assert disk["kms_key"] == "arn:web-volumes"
+    assert disk["tags"]["fleetswap:own-key"] == "fleetswap/local"
+    assert "fleetswap:own-key" not in found.one("LaunchTemplate").inputs["tags"]
+    assert found.outputs["volume_key"] == "arn:web-volumes"
+    assert found.one("Rollout").inputs["keys"] == ["arn:web-volumes"]
+    assert tag(found, release(found)) == "arn:web-volumes"
+
+
+def test_the_policy_of_the_key_lets_machines_launch_before_auto_scaling_has_its_role(disks: list[Path]) -> None:
+    """KMS refuses a principal that does not exist, and in a new account the role is made with the first group."""
+    policy = json.loads(program(disks[0], machine={"kms_key": "stack"}).one("Key").inputs["policy"])
+    role = "arn:aws:iam::123456789012:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+    admin, use, grant = policy["Statement"]
+    assert admin["Principal"] == {"AWS": "arn:aws:iam::123456789012:root"}
+    for one in (use, grant):
+        assert one["Principal"] == {"AWS": "*"}
+        assert one["Condition"]["StringEquals"] == {"aws:PrincipalArn": role, "kms:CallerAccount": "123456789012"}
+    assert grant["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+    assert "kms:GenerateDataKey*" in use["Action"]
+
+
+def test_the_key_stays_as_long_as_a_release_needs_it(disks: list[Path]) -> None:
+    """With the setting, the key of volumes that machines run from and of snapshots to roll back to would be deleted."""
+    first = program(disks[0], **STACK)
+    second = program(disks[1], first, retention={"images": 1})
+    assert second.one("Key").inputs == first.one("Key").inputs
+    assert second.one("DiskImage", release(second)).inputs.get("kms_key") is None
+    assert "fleetswap:own-key" not in second.one("DiskImage", release(second)).inputs["tags"]
+    assert tag(second, release(second)) is None
+    assert tag(second, release(first)) == "arn:web-volumes"
+    third = program(disks[2], second, retention={"images": 1})
+    assert third.of("Key"), "the first release is kept without machines, and its snapshot needs the key"
+    fourth = program(disks[2], third, retention={"images": 0})
+    assert fourth.of("Key"), "this update deletes the release, and may fail"
+    assert not program(disks[2], fourth, retention={"images": 0}).of("Key")
+
+
+def test_only_the_snapshot_may_need_the_key(disks: list[Path]) -> None:
+    """A release whose volumes are of another key would lose its snapshot with the key."""
+    first = program(disks[0], upload={"kms_key": "stack"}, machine={"kms_key": KEY})
+    assert tag(first, release(first)) == f"{KEY} arn:web-volumes"
+    (device,) = first.one("LaunchTemplate").inputs["blockDeviceMappings"]
+    assert device["ebs"]["kmsKeyId"] == KEY
+    assert program(disks[1], first).of("Key")
+
+
+def test_what_encrypts_uploads_makes_no_new_release(disks: list[Path]) -> None:
+    """A change of the next upload would replace the machines that run."""
+    first = program(disks[0])
+    again = program(disks[0], first, upload={"kms_key": KEY})
+    assert release(again) == release(first)
+    assert again.one("DiskImage").inputs.get("kms_key") is None, "its snapshot is there, with another key"
+    assert (
+        program(disks[1], first, upload={"kms_key": KEY}).one("DiskImage", release(first)).inputs.get("kms_key") is None
+    )
+
+
+@pytest.mark.parametrize("setting", ["machine", "upload"])
+@pytest.mark.parametrize("key", [KEY.replace("us-east-1", "eu-west-1"), KEY.replace("key/", "alias/"), "own"])
+def test_a_key_that_cannot_be_used_is_refused(disks: list[Path], setting: str, key: str) -> None:
+    """StartSnapshot would refuse it, or every launch be cancelled, in the middle of a deploy."""
+    with pytest.raises(InputError, match=rf"fleetswap:{setting}\.kms_key"):
+        program(disks[0], **of(setting, key))
+
+
+@pytest.mark.parametrize("setting", ["machine", "upload"])
+def test_a_key_that_is_disabled_is_told_before_the_first_resource(disks: list[Path], setting: str) -> None:
+    """An image would be uploaded and a group made for machines that cannot start."""
+    with pytest.raises(InputError) as caught:
+        program(disks[0], keys={KEY: "Disabled"}, **of(setting, KEY))
+    assert f"nothing was changed: KMS key {KEY} is Disabled, and new machines of web-" in str(caught.value)
+    assert f"`aws kms enable-key --key-id {KEY}" in str(caught.value)
+
+
+def test_a_key_of_the_stack_is_known_by_the_output_of_the_last_update(disks: list[Path], warned: list[str]) -> None:
+    """A refresh drops a key that is pending deletion from the state, and the update would quietly make another one."""
+    first = program(disks[0], **STACK)
+    with pytest.raises(InputError, match=f"KMS key {OWN} is PendingDeletion"):
+        program(disks[1], first, keys={OWN: "PendingDeletion"}, **STACK)
+    assert not warned
+    program(disks[0], first, keys={OWN: "PendingDeletion"}, **STACK)
+    assert len(warned) == 1, "what is live already is repaired all the same"
+
+
+def test_a_rollback_is_not_refused_for_a_key(disks: list[Path], warned: list[str]) -> None:
+    """A disabled key would keep the traffic on a broken release, although the standby's machines run."""
+    first = program(disks[0], machine={"kms_key": KEY})
+    second = program(disks[1], first, machine={"kms_key": KEY})
+    back = program(disks[1], second, keys={KEY: "Disabled"}, release=release(first), machine={"kms_key": KEY})
+    assert release(back) == release(first)
+    (line,) = warned
+    assert f"new machines of {release(first)}, {release(second)} need it to create its volumes" in line
+    assert back.one("Rollout").inputs["keys"] == [KEY]
+
+
+def test_a_deploy_away_from_a_disabled_key_is_not_refused(disks: list[Path], warned: list[str]) -> None:
+    """The one deploy that would help could not be made."""
+    first = program(disks[0], machine={"kms_key": KEY})
+    second = program(disks[1], first, keys={KEY: "Disabled"})
+    assert release(second) != release(first)
+    (line,) = warned
+    assert f"new machines of {release(first)} need it" in line
+
+
+def test_a_stack_without_keys_asks_and_declares_nothing(disks: list[Path]) -> None:
+    """Every stack of before would see a change, or need kms:DescribeKey."""
+    found = program(disks[0])
+    assert not found.of("Key")
+    assert not found.of("Alias")
+    assert found.one("Rollout").inputs.get("keys") is None
+    assert tag(found, release(found)) is None
+    assert "kms_key" not in json.dumps(found.outputs["ledger"])
