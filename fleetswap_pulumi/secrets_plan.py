@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import yaml
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.release import own_key
 from fleetswap.domain.release.ledger import Entry, Ledger
 from fleetswap.domain.release.plan import Plan
-from fleetswap.domain.secrets import sealed_file
 from fleetswap.domain.secrets.sealing import encryption_context
+from fleetswap.sops import sealed
+from fleetswap.sops.sealed import Unreadable
 from fleetswap_pulumi.project import root
 from fleetswap_pulumi.secrets_settings import SecretsSettings
 from fleetswap_pulumi.settings import Settings
@@ -107,26 +105,21 @@ def _sealed_file(settings: Settings, secrets: SecretsSettings, outputs: Mapping[
     key = secrets.kms_key or _stack_key(outputs)
     if key is None:
         return
-    where = f"fleetswap:secrets.file: {secrets.file}"
     try:
-        document = yaml.safe_load((root() / secrets.file).read_text())
-    except FileNotFoundError:
-        yield f"{where} does not exist: correct the setting, or seal it with `fleetswap secrets init`"
-    except OSError as error:
-        yield f"{where} cannot be read: {os.strerror(error.errno or 0)}"
-    except (UnicodeDecodeError, yaml.YAMLError):
-        # No word of its content: it may be in plaintext.
-        yield f"{where} is neither YAML nor JSON: `fleetswap secrets check` shows what is wrong"
-    else:
-        yield from (f"{where}: {each}" for each in _problems(document, key, secrets, outputs, settings.stack))
+        content = sealed.read(root() / secrets.file)
+    except Unreadable as error:
+        yield f"fleetswap:secrets.file: {secrets.file} {error}: correct the setting, or run `fleetswap secrets init`"
+        return
+    for each in _problems(content, key, secrets, outputs, settings.stack):
+        yield f"fleetswap:secrets.file: {secrets.file}: {each}"
 
 
 def _problems(
-    document: object, key: str, secrets: SecretsSettings, outputs: Mapping[str, Any], stack: str
+    content: bytes, key: str, secrets: SecretsSettings, outputs: Mapping[str, Any], stack: str
 ) -> Sequence[str]:
     """A replica counts from when it is made, and until it is no longer in the settings: the file follows in between."""
     made = (outputs.get(OUTPUT) or {}).get("replicas", ()) if secrets.own_key else ()
     wanted = [own_key.replica(key, region) for region in secrets.replica_regions]
     context = encryption_context(stack)
-    found = [sealed_file.problems(document, [key, *replicas], context) for replicas in (made, wanted)]
-    return [] if [] in found else found[0]
+    found = [sealed.inspect(content, str(secrets.file), [key, *replicas], context) for replicas in (made, wanted)]
+    return () if () in found else found[0]

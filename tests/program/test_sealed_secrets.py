@@ -307,8 +307,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (None, "secrets.yaml does not exist"),
         ("password: hunter2\n", "is not sealed"),
-        ("password: [hunter2\n", "is neither YAML nor JSON"),
+        ("password: [hunter2\n", "is not YAML"),
         ("password: hunter2\nsops: {mac: x}\n", "password is in plaintext"),
+        ("# hunter2\nsops: {mac: x}\n", "the comment in line 1 is in plaintext"),
     ],
 )
 def test_a_file_that_is_not_sealed_is_refused(disks: list[Path], project: Path, content: str | None, told: str) -> None:
