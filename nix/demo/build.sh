@@ -15,6 +15,7 @@ cp "$bad" root/etc/bad
 applets="cat cut grep httpd ip mkdir modprobe mount nc printf sed sh sleep timeout tr udhcpc"
 if [ -n "${sealed:-}" ]; then
     applets="$applets chmod chown env insmod mv od rm sha256sum stat"
+    [ -z "${keyService:-}" ] || cp "$keyService" root/bin/fleetswap-key-service
     cp "$open" root/etc/open
     cp "$keyedHash" root/etc/keyed-hash
     cp "$openSecrets" root/etc/open-secrets
@@ -32,6 +33,7 @@ printf '%s\n' "$version" >root/version
 chmod -R u=rwX,go=rX root
 chmod 755 root/init root/etc/dhcp root/etc/bad root/bin/busybox
 [ -z "${sealed:-}" ] || chmod 755 root/etc/open-secrets
+[ -z "${keyService:-}" ] || chmod 755 root/bin/fleetswap-key-service
 
 # An initrd in the order of these two lists, the version last. Uncompressed: it is small beside the kernel, and
 # unpacking costs an emulated machine more than reading.
@@ -42,10 +44,26 @@ find root -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
         cpio --quiet --create --format=newc --reproducible --owner=+0:+0
 ) >initrd
 
+mib=1048576
+opener=0
+if [ -n "${sealed:-}" ]; then
+    # A partition for what opens secrets: sops has 48 MiB, which in the initrd would be memory. In steps of 8 MiB, so
+    # that a sealed file that grows does not move its end.
+    opener=$((($(cat "$sops" "$trusted/ca-certificates.crt" "$sealed" | wc -c) + 9 * mib - 1) / mib / 8 * 8))
+    # FAT here too: mtools needs no root, always writes the same bytes, and puts one file behind the other. The sealed
+    # file is the last, so that another one moves its own blocks and the first, which has the table of the files.
+    truncate -s "${opener}M" opener
+    mformat -i opener -T "$((opener * 2048))" -h 16 -s 63 -c 4 -N F1EE75AA -v OPENER ::
+    mcopy -i opener "$sops" ::/sops
+    mcopy -i opener "$trusted/ca-certificates.crt" ::/trusted.pem
+    mcopy -i opener "$sealed" ::/sealed.yaml
+fi
+
 # console: EC2's serial console, and QEMU's. panic=0: a machine that panics stays and shows why, as most AMIs do. The
 # rest is work at start that this machine has no use for, and that takes an emulated one 0.5 s of 2.8.
 printf '%s' "console=ttyS0 quiet panic=0 tsc=reliable noreplace-smp cryptomgr.notests" \
     " initcall_blacklist=init_kprobe_trace" >cmdline
+[ -z "${keyService:-}" ] || printf ' roothash=%s' "$(sha256sum <opener | cut -d ' ' -f 1)" >>cmdline
 printf 'ID=fleetswap-demo\nPRETTY_NAME="Fleetswap demo %s"\nVERSION_ID=%s\n' "$version" "$version" >os-release
 
 # One EFI executable out of stub, command line, kernel and initrd: a unified kernel image (systemd-stub(7)). A section
@@ -69,14 +87,9 @@ done
 objcopy -p "$@" "$parts/linuxx64.efi.stub" BOOTX64.EFI
 
 # A disk with the EFI system partition, and one MiB at each end for the partition tables.
-mib=1048576
 esp=$((($(stat -c %s BOOTX64.EFI) + 2 * mib - 1) / mib))
-opener=0
 set --
 if [ -n "${sealed:-}" ]; then
-    # A partition for what opens secrets: sops has 48 MiB, which in the initrd would be memory. In steps of 8 MiB, so
-    # that a sealed file that grows does not move its end.
-    opener=$((($(cat "$sops" "$trusted/ca-certificates.crt" "$sealed" | wc -c) + 9 * mib - 1) / mib / 8 * 8))
     set -- --new="2:$(((esp + 1) * 2048)):+${opener}M" --typecode=2:8300 --change-name=2:OPENER \
         --partition-guid=2:F1EE75A9-0000-4000-8000-000000000003
 fi
@@ -91,13 +104,7 @@ mformat -i "$volume" -T "$((esp * 2048))" -h 16 -s 63 -c 4 -N F1EE75A9 -v ESP ::
 mmd -i "$volume" ::/EFI ::/EFI/BOOT
 mcopy -i "$volume" BOOTX64.EFI ::/EFI/BOOT/BOOTX64.EFI
 if [ -n "${sealed:-}" ]; then
-    # FAT here too: mtools needs no root, always writes the same bytes, and puts one file behind the other. The sealed
-    # file is the last, so that another one moves its own blocks and the first, which has the table of the files.
-    volume="$out/disk.raw@@$((esp + 1))M"
-    mformat -i "$volume" -T "$((opener * 2048))" -h 16 -s 63 -c 4 -N F1EE75AA -v OPENER ::
-    mcopy -i "$volume" "$sops" ::/sops
-    mcopy -i "$volume" "$trusted/ca-certificates.crt" ::/trusted.pem
-    mcopy -i "$volume" "$sealed" ::/sealed.yaml
+    dd if=opener of="$out/disk.raw" bs=1M seek="$((esp + 1))" conv=notrunc status=none
 fi
 
 printf '%s' "$manifest" >"$out/packages"

@@ -13,11 +13,15 @@
 #   secrets   a file that sops sealed, likewise. The machine opens it at boot, or serves nothing, and then answers
 #             `/secret` with a keyed hash of the secret `demo`. Without it, nothing of this is in the image.
 #   sops      the folder with the static program `sops`, for an image with secrets, likewise.
+#   keyService  the program that ../key-service/build makes, likewise. With it, an image with secrets is attested: KMS
+#             is asked with a document of the machine's NitroTPM. What is outside the measured executable is checked
+#             against a hash in its command line, before anything of it runs.
 {
   version ? "1",
   parts ? ../../.work/kernel,
   secrets ? null,
   sops ? ../../.work/sops,
+  keyService ? null,
 }:
 
 let
@@ -70,7 +74,18 @@ let
           path = sealed;
           name = "sealed.yaml";
         };
-      };
+      }
+      // (
+        if keyService == null then
+          { }
+        else
+          {
+            keyService = builtins.path {
+              path = /. + toString keyService;
+              name = "fleetswap-key-service";
+            };
+          }
+      );
 
   lists = [
     (checkedParts + "/packages")
