@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from moto.backends import get_backend
 from moto.core.base_backend import BackendDict
 from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
@@ -40,6 +41,7 @@ from localcloud.ec2 import (
     zones,
 )
 from localcloud.elbv2 import attributes, listeners, target_groups, targets
+from localcloud.kms import api as kms
 from localcloud.moto_state import ACCOUNT_ID, LOCK, Moto, backend
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ class Control:
         scheduled_actions.patch(patches, clock)
         dns.patch(patches, lateness)
         scheduler.patch(patches, clock)
+        kms.patch(patches, lateness, clock)
         metrics.patch(patches, Metrics(), clock)
         alarms.patch(patches)
         targets.patch(patches, machines)
@@ -143,6 +146,7 @@ class Control:
         alarms.tick(backend("cloudwatch"), now, self._lateness)
         scheduled_actions.tick(backend("autoscaling"), now, self._lateness)
         self._firing.tick()
+        kms.tick(get_backend("kms")[ACCOUNT_ID])
         scaling.tick(backend("autoscaling"))
 
 

@@ -36,7 +36,7 @@ _OWN_WORDS: Final = frozenset({("ec2", "Name")})
 
 _TOO_MANY: Final = {"elbv2": "TooManyTags", "ec2": "TagLimitExceeded", "sns": "TagLimitExceeded"}
 _TWICE: Final = {"elbv2": "DuplicateTagKeys", "iam": "InvalidInput"}
-_INVALID: Final = {"ec2": "InvalidParameterValue", "sns": "InvalidParameter"}
+_INVALID: Final = {"ec2": "InvalidParameterValue", "kms": "ValidationException", "sns": "InvalidParameter"}
 
 SERVICES: Final = frozenset({"autoscaling", "ec2", "elbv2", "iam", "sns"})
 """Those whose requests are checked here. CloudWatch has words of its own for most of it (see `cloudwatch`)."""
@@ -84,6 +84,8 @@ def problems(service: str, shape: Moto, value: Any, path: str = "", where: str =
             yield from problems(service, shape.member, item, f"{path}.{index}.member", where)
     elif shape.type_name == "string" and isinstance(value, str):
         yield from _text(service, shape, value, path, where)
+    elif shape.type_name == "blob" and isinstance(value, bytes):
+        yield from _size(service, shape, len(value), None, path, where)
     elif isinstance(value, int | float):
         yield from _size(service, shape, value, value, path, where)
 
@@ -111,9 +113,10 @@ def _missing(service: str, path: str, name: str) -> Refused:
 def _broken(service: str, value: object, path: str, where: str, rule: str) -> Refused:
     if service == "ec2":
         return Refused(_INVALID["ec2"], f"Value ({value}) for parameter {where} is invalid. {rule}")
+    shown = "" if value is None else f" '{value}'"  # a secret is not repeated
     return Refused(
         _INVALID.get(service, "ValidationError"),
-        f"1 validation error detected: Value '{value}' at '{path}' failed to satisfy constraint: {rule}",
+        f"1 validation error detected: Value{shown} at '{path}' failed to satisfy constraint: {rule}",
     )
 
 

@@ -1,7 +1,7 @@
 """Builds the local cloud and owns its start and stop: moto, the strict parts, the machines, one HTTP endpoint.
 
 Decides which part answers a request: `/_localcloud/…` goes to `admin`, the rest past `authorization`: EBS direct calls
-to `ebs`, all others to moto.
+to `ebs`, KMS's to `kms`, all others to moto.
 Never leaves loopback. The state of moto is in memory and gone when the process ends; snapshots last.
 """
 
@@ -26,6 +26,7 @@ from localcloud.faults.inject import Injector
 from localcloud.faults.lateness import Lateness
 from localcloud.faults.rules import Faults
 from localcloud.http_server import LoopbackServer
+from localcloud.kms.api import KmsApi
 from localcloud.machines import Machines
 from localcloud.moto_state import ACCOUNT_ID, LOCK, backend
 from localcloud.network.authority import Authority
@@ -97,8 +98,9 @@ class LocalCloud:
                     clock=clock,
                     sleep=self._stopping.wait,
                 )
-                recipients.patch(self._patches, attestor.root)  # around whatever `control` patches
+                recipients.patch(self._patches, attestor.root)
             self._moto = _moto()
+            self._kms = KmsApi(self._moto)
             self.authorizations = Record()
             gate = Gate(self._serve, self.authorizations)
             self._injector = Injector(gate, self.faults, self._stopping.wait)
@@ -216,6 +218,8 @@ class LocalCloud:
             return [b"Not found\n"]
         if calls.service(environ) == "ebs":
             return self._control.ebs(environ, start_response)
+        if calls.service(environ) == "kms":
+            return self._kms(environ, start_response)
         with LOCK:
             return list(self._moto(environ, start_response))
 

@@ -6,6 +6,7 @@ Every finding has the path of its property. It decides nothing about values that
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Iterator, Mapping
 
@@ -97,6 +98,26 @@ def resource_failures(kind: Kind, props: Props) -> list[Failure]:
     if "name" in kind.supported and props.get("name") and props.get("namePrefix"):
         found.append(("namePrefix", "not together with name"))
     return found or list(kind.validate(props))
+
+
+def document_failures(props: Props, name: str) -> Iterator[Failure]:
+    """A policy is a JSON object."""
+    text = props.get(name)
+    if text is None or text is UNKNOWN:
+        return
+    try:
+        good = isinstance(json.loads(text), dict)
+    except ValueError:
+        good = False
+    if not good:
+        yield name, "it is not a JSON object"
+
+
+def range_failures(props: Props, name: str, least: int, most: int) -> Iterator[Failure]:
+    """A number, if it is given, is between two others, or one of them."""
+    value = props.get(name)
+    if value is not None and value is not UNKNOWN and not least <= value <= most:
+        yield name, f"expected {least} to {most}, got {value}"
 
 
 def with_name(

@@ -22,12 +22,15 @@ Change = Literal["add", "delete", "update"]
 
 @dataclass(frozen=True)
 class Rules:
-    """How one resource type's values compare: which dotted paths are sets, hold JSON, ignore case, are names in DNS."""
+    """How one resource type's values compare: which dotted paths are sets, hold a policy, ignore case, are names in DNS
+    or name a KMS key.
+    """
 
     sets: frozenset[str] = frozenset()
     json: frozenset[str] = frozenset()
     caseless: frozenset[str] = frozenset()
     domains: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
 
 
 def domain(name: str) -> str:
@@ -81,6 +84,27 @@ def in_order(document: Value) -> Value:
         return document
 
 
+def same_document(one: str, other: str) -> bool:
+    """Whether two policies say the same to IAM, which gives lists back in another order, and one value without a list.
+
+    As the official plugin compares them (awspolicyequivalence).
+    """
+    try:
+        return bool(_unordered(json.loads(one)) == _unordered(json.loads(other)))
+    except ValueError:
+        return one == other
+
+
+def _unordered(value: Value) -> Value:
+    if isinstance(value, dict):
+        return {key: _unordered(item) for key, item in value.items()}
+    if isinstance(value, list):
+        items = [_unordered(item) for item in value]
+        return items[0] if len(items) == 1 else sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
+    account = re.fullmatch(r"arn:[a-z-]+:iam::(\d{12}):root", value) if isinstance(value, str) else None
+    return account[1] if account else value
+
+
 def _list_matches(given: list[Value], actual: list[Value], kind: schema.Type, rules: Rules, path: str) -> bool:
     if len(given) != len(actual):
         return False
@@ -97,10 +121,9 @@ def _list_matches(given: list[Value], actual: list[Value], kind: schema.Type, ru
 
 def _scalar_matches(given: Value, actual: Value, rules: Rules, path: str) -> bool:
     if path in rules.json and isinstance(given, str) and isinstance(actual, str):
-        try:
-            return bool(json.loads(given) == json.loads(actual))
-        except ValueError:
-            return given == actual
+        return same_document(given, actual)
+    if path in rules.keys and isinstance(given, str) and isinstance(actual, str):
+        return given.rpartition(":key/")[2] == actual.rpartition(":key/")[2]
     if path in rules.caseless and isinstance(given, str) and isinstance(actual, str):
         return given.lower() == actual.lower()
     if path in rules.domains and isinstance(given, str) and isinstance(actual, str):

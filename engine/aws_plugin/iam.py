@@ -10,29 +10,17 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
+from engine.aws_plugin.check import document_failures
 from engine.aws_plugin.compare import Rules
 from engine.aws_plugin.convert import tag_list, tag_map
 from engine.aws_plugin.kind import Call, Kind, OperationError, forget_missing, gone, unique_name
-from engine.aws_plugin.wire import UNKNOWN, Props, Value
+from engine.aws_plugin.wire import Props, Value
 
 
 def _document(policy: Value) -> str:
     if isinstance(policy, str):
         return urllib.parse.unquote(policy) if policy.startswith("%") else policy
     return json.dumps(policy)
-
-
-def _document_failures(props: Props, name: str) -> Iterator[tuple[str, str]]:
-    """A policy is a JSON object."""
-    text = props.get(name)
-    if text is None or text is UNKNOWN:
-        return
-    try:
-        good = isinstance(json.loads(text), dict)
-    except ValueError:
-        good = False
-    if not good:
-        yield name, "it is not a JSON object"
 
 
 def _update_tags(operations: tuple[Any, Any], key: dict[str, str], old: Props, new: Props) -> None:
@@ -61,7 +49,7 @@ class Role(Kind):
 
     def validate(self, props: Props) -> Iterator[tuple[str, str]]:
         """The trust policy."""
-        yield from _document_failures(props, "assumeRolePolicy")
+        yield from document_failures(props, "assumeRolePolicy")
 
     def create(self, call: Call, props: Props) -> str:
         """Make it."""
@@ -158,7 +146,7 @@ class RolePolicy(Kind):
 
     def validate(self, props: Props) -> Iterator[tuple[str, str]]:
         """The policy."""
-        yield from _document_failures(props, "policy")
+        yield from document_failures(props, "policy")
 
     def create(self, call: Call, props: Props) -> str:
         """Put it."""

@@ -5,6 +5,7 @@ It works on plain Python values and on the tables of the kinds; it knows neither
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,8 +158,11 @@ def read(kind: Kind, resource_id: str, state: Props, inputs: Props, call: Call) 
     """What is there now: id, state and the inputs that lead to it. An empty id if it is gone.
 
     Without state and inputs it is an import: the inputs are then what a program would have to say, without nested
-    objects, where only a program can know what it wants to say.
+    objects, where only a program can know what it wants to say. The id may then name a region: `ID@us-west-2`.
     """
+    elsewhere = re.fullmatch(r"(.+)@([a-z]+(?:-[a-z]+)+-\d)", resource_id) if not state else None
+    if elsewhere is not None and "region" in kind.schema.inputs:
+        resource_id, call.region = elsewhere.groups()
     with _told(f"reading {kind.noun} ({resource_id})"):
         known = {**fill(kind, inputs, call.clients), **state}
         observed = kind.read(call, resource_id, known if state else {})

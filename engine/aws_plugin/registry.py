@@ -37,6 +37,9 @@ _MODULES = {
     "RolePolicy": "iam",
     "RolePolicyAttachment": "iam",
     "InstanceProfile": "iam",
+    "Key": "kms",
+    "ReplicaKey": "kms",
+    "Alias": "kms",
 }
 
 

@@ -1,41 +1,33 @@
 """KMS for attested machines: a request with `Recipient` is answered with a message that only that machine can read.
 
-Decides when a `Recipient` is good and what its answer looks like. Moto ignores the parameter and answers with the
-plaintext. Source: KMS API reference (Decrypt, GenerateDataKey, GenerateRandom: `Recipient`, `CiphertextForRecipient`;
-RecipientInfo), RFC 5652 (EnvelopedData), RFC 3560 (RSAES-OAEP in CMS), and messages of KMS's that others published. The
-messages of refusals are not KMS's own words, which are not documented.
+Decides when a `Recipient` is good and what its answer looks like. Source: KMS API reference (Decrypt, GenerateDataKey,
+GenerateRandom: `Recipient`, `CiphertextForRecipient`; RecipientInfo), RFC 5652 (EnvelopedData), RFC 3560 (RSAES-OAEP in
+CMS), and messages of KMS's that others published. The messages of refusals are not KMS's own words, which are not
+documented.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, padding, serialization
 from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from moto.kms.exceptions import ValidationException
 from moto.kms.models import KmsBackend
-from moto.kms.responses import KmsResponse
 
 from localcloud.attestation import documents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     from localcloud.moto_state import Moto
     from localcloud.patches import Patches
 
 ALGORITHM: Final = "RSAES_OAEP_SHA_256"
-OPERATIONS: Final = {"decrypt": "Plaintext", "generate_data_key": "Plaintext", "generate_random": "Plaintext"}
-"""Moto's methods of what takes a recipient, and the member that the answer leaves out. Of key pairs and shared secrets
-nothing is here."""
 ATTESTED: Final = frozenset(
     {"Decrypt", "DeriveSharedSecret", "GenerateDataKey", "GenerateDataKeyPair", "GenerateRandom"}
 )
@@ -48,10 +40,8 @@ _AES_BLOCK: Final = 128
 
 
 def patch(patches: Patches, root: x509.Certificate) -> None:
-    """Answer recipients that `root` vouches for. Patch this last of all that concerns KMS: it goes around the rest."""
+    """Trust what `root` vouches for."""
     patches.set(KmsBackend, ROOT, root)
-    for name, secret in OPERATIONS.items():
-        patches.set(KmsResponse, name, _for_recipients(getattr(KmsResponse, name), secret))
 
 
 def verified(backend: Moto, recipient: object) -> documents.Document | None:
@@ -62,21 +52,9 @@ def verified(backend: Moto, recipient: object) -> documents.Document | None:
         return None
 
 
-def _for_recipients(inner: Callable[[Moto], str], secret: str) -> Callable[[Moto], str]:
-    def respond(self: Moto) -> str:
-        recipient = self._get_param("Recipient")
-        if recipient is None:
-            return inner(self)
-        try:
-            key = documents.recipient_key(_document(self.kms_backend, recipient))
-        except documents.Invalid as reason:
-            raise ValidationException(f"The attestation document is not valid: {reason}.") from None
-        answer: dict[str, Any] = json.loads(inner(self))
-        plain = base64.b64decode(answer.pop(secret))
-        answer["CiphertextForRecipient"] = base64.b64encode(envelope(plain, key)).decode()
-        return json.dumps(answer)
-
-    return respond
+def key_of(backend: Moto, recipient: object) -> rsa.RSAPublicKey:
+    """The key that a `Recipient`'s answer is encrypted for. Raises `documents.Invalid`."""
+    return documents.recipient_key(_document(backend, recipient))
 
 
 def _document(backend: Moto, recipient: object) -> documents.Document:

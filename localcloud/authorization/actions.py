@@ -197,11 +197,12 @@ IAM: Final = {
 KMS: Final = {
     **_each(
         "key",
-        "CancelKeyDeletion CreateGrant Decrypt DescribeKey DisableKey DisableKeyRotation EnableKey",
+        "CancelKeyDeletion CreateGrant Decrypt DeriveSharedSecret DescribeKey DisableKey DisableKeyRotation EnableKey",
         "EnableKeyRotation Encrypt GenerateDataKey GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext",
         "GenerateDataKeyWithoutPlaintext GenerateMac GetKeyPolicy GetKeyRotationStatus GetPublicKey ListGrants",
-        "ListKeyPolicies ListResourceTags PutKeyPolicy RetireGrant RevokeGrant ScheduleKeyDeletion Sign",
-        "TagResource UntagResource UpdateKeyDescription Verify VerifyMac",
+        "ListKeyPolicies ListKeyRotations ListResourceTags PutKeyPolicy ReplicateKey RetireGrant RevokeGrant",
+        "RotateKeyOnDemand ScheduleKeyDeletion Sign TagResource UntagResource UpdateKeyDescription",
+        "UpdatePrimaryRegion Verify VerifyMac",
     ),
     "CreateAlias": "alias key:TargetKeyId",
     "CreateKey": "",
@@ -209,8 +210,9 @@ KMS: Final = {
     "GenerateRandom": "",
     "ListAliases": "",
     "ListKeys": "",
-    "ReEncrypt": "",  # two actions: see `also`
-    "UpdateAlias": "alias key:TargetKeyId",
+    "ListRetirableGrants": "",
+    "ReEncrypt": "",  # two actions: see `keys`
+    "UpdateAlias": "alias key:AliasName,TargetKeyId",
 }
 
 SCHEDULER: Final = {

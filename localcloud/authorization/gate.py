@@ -31,6 +31,8 @@ _UNSIGNED: Final = frozenset({"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"}
 """What AWS takes without a signature: another proof is in the request (STS API reference)."""
 VPC_ENDPOINT: Final = "localcloud.vpc_endpoint"
 """In the WSGI environment of a request that came through a VPC endpoint: its id."""
+JUDGED: Final = "localcloud.judged"
+"""In the WSGI environment of a request that was read: its caller, and what it asks for."""
 OF_MACHINE: Final = "localcloud.of_machine"
 """In the WSGI environment of every request of a machine. A machine has no key but those that it was given."""
 
@@ -58,6 +60,7 @@ class Gate:
                 raise callers.Rejected(MALFORMED)
         except callers.Rejected as rejected:
             return _answer(calls.refusal(calls.identify(environ), rejected.fault), environ, start_response)
+        environ[JUDGED] = (caller, request)
         with LOCK:
             refused = self._judge(caller, request, environ)
         if refused is not None:

@@ -6,7 +6,7 @@ Decides which resources have one, and where it alone decides. Sources: KMS devel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from moto.backends import get_backend
 from moto.utilities.utils import get_partition
@@ -16,8 +16,15 @@ from localcloud.authorization.callers import parsed
 from localcloud.authorization.policies import Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from localcloud.authorization.asked import Asked
     from localcloud.moto_state import Moto
+
+
+GRANT: Final = "localcloud:grantid"
+"""A condition key of our own, of RetireGrant: which grant. AWS lets a grant say who may retire it."""
+_WITHOUT_CONTEXT: Final = frozenset({"kms:CreateGrant", "kms:DescribeKey"})
 
 
 def policy(asked: Asked, action: str, resource: str) -> tuple[Policy | None, bool]:
@@ -30,7 +37,7 @@ def policy(asked: Asked, action: str, resource: str) -> tuple[Policy | None, boo
             return parsed(role.assume_role_policy_document) if role is not None else Policy(()), True
         case "kms" if ":key/" in resource:
             key = resources.moto(asked, "kms").keys.get(resource.rpartition("/")[2])
-            return (key_policy(key), True) if key is not None else (None, False)
+            return (key_policy(key, asked.values("GrantTokens")), True) if key is not None else (None, False)
         case "sns":
             topic = resources.moto(asked, "sns").topics.get(resource)
             return (parsed(topic.policy) if topic is not None and topic.policy else None), False
@@ -41,16 +48,16 @@ def policy(asked: Asked, action: str, resource: str) -> tuple[Policy | None, boo
     return None, False
 
 
-def key_policy(key: Moto) -> Policy:
-    """A key's policy, with a statement more for each grant."""
-    own = parsed(key.policy)
-    grants = tuple(_statement(grant) for grant in key.grants.values())
+def key_policy(key: Moto, tokens: Sequence[str] = ()) -> Policy:
+    """A key's policy that is in force, with statements more for each grant; a new grant's with its token already."""
+    own = parsed(key.policy_in_force())
+    grants = tuple(one for grant in key.grants_in_force(tokens) for one in _statements(grant))
     return Policy((*own.statements, *grants), variables=own.variables) if grants else own
 
 
-def _statement(grant: Moto) -> dict[str, Any]:
-    """What a grant allows, in a policy's words (API reference: CreateGrant, GrantConstraints)."""
-    constraints = grant.constraints or {}
+def _statements(grant: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a grant allows, in a policy's words (API reference: CreateGrant, GrantConstraints, RetireGrant)."""
+    constraints = grant["constraints"]
     exact = constraints.get("EncryptionContextEquals")
     wanted = exact or constraints.get("EncryptionContextSubset") or {}
     condition: dict[str, dict[str, Any]] = {}
@@ -58,13 +65,19 @@ def _statement(grant: Moto) -> dict[str, Any]:
         condition["StringEquals"] = {f"kms:EncryptionContext:{key}": value for key, value in wanted.items()}
     if exact:
         condition["ForAllValues:StringEquals"] = {"kms:EncryptionContextKeys": list(exact)}
-    return {
-        "Effect": "Allow",
-        "Principal": {"AWS": grant.grantee_principal},
-        "Action": [f"kms:{operation}" for operation in grant.operations],
-        "Resource": "*",
-        "Condition": condition,
-    }
+    grantee = {"Service" if grant["service"] else "AWS": grant["grantee"]}
+    actions = [f"kms:{operation}" for operation in grant["operations"] if operation != "RetireGrant"]
+    statement: dict[str, Any] = {"Effect": "Allow", "Resource": "*"}
+    plain = [action for action in actions if action in _WITHOUT_CONTEXT]
+    yield {**statement, "Principal": grantee, "Action": actions, "Condition": condition}
+    if condition and plain:  # what takes no encryption context is not constrained by it
+        yield {**statement, "Principal": grantee, "Action": plain}
+    retiring = [
+        one for one in (grant["retiring"], grant["grantee"] if "RetireGrant" in grant["operations"] else "") if one
+    ]
+    if retiring:
+        this = {"StringEquals": {GRANT: grant["id"]}}
+        yield {**statement, "Principal": {"AWS": retiring}, "Action": "kms:RetireGrant", "Condition": this}
 
 
 def _role(arn: str, asked: Asked) -> Moto | None:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from localcloud.attestation import recipients
 from localcloud.authorization import actions, resources
+from localcloud.authorization import keys as keys_of_kms
 from localcloud.authorization.asked import Asked
 from localcloud.authorization.checks import KEY, LAUNCH, LINKED, OWN, PASS, Check, created_tags, keys_of, pass_role
 from localcloud.authorization.launches import Launch, launching, passing_profile
@@ -27,18 +27,9 @@ if TYPE_CHECKING:
 LINKED_ROLES: Final = {
     ("elbv2", "CreateLoadBalancer"): ("elasticloadbalancing.amazonaws.com", "AWSServiceRoleForElasticLoadBalancing"),
     ("autoscaling", "CreateAutoScalingGroup"): ("autoscaling.amazonaws.com", "AWSServiceRoleForAutoScaling"),
+    ("kms", "CreateKey"): ("mrk.kms.amazonaws.com", "AWSServiceRoleForKeyManagementServiceMultiRegionKeys"),
 }
 """The role that AWS makes for itself when the account has none, by the call that makes it."""
-
-_EBS_KEY: Final = (
-    "CreateGrant",
-    "Decrypt",
-    "DescribeKey",
-    "GenerateDataKeyWithoutPlaintext",
-    "ReEncryptFrom",
-    "ReEncryptTo",
-)
-"""What encrypted snapshots and volumes need of their key (EBS user guide, "Requirements for Amazon EBS encryption")."""
 
 _TAGGING_ON_CREATE: Final = {
     "CreateRole": ("iam:TagRole", "role"),
@@ -90,15 +81,20 @@ def _own(asked: Asked) -> list[Check]:
     row = actions.listed(asked.service, asked.operation)
     action = actions.action(asked.service, asked.operation)
     if asked.service == "kms" and asked.operation == "ReEncrypt":
-        return _re_encrypt(asked)
+        return keys_of_kms.re_encrypt(asked)
     keys = _request_keys(asked)
     if asked.service == "ec2" and asked.operation == "RunInstances":
         return launching(asked, Launch.direct(asked), OWN)
     found = resources.found(asked, row or "")
     return [
-        Check(Question(action, arn, {**keys, **_tag_keys(asked, kind), **resources.context(asked, kind, arn)}))
+        Check(Question(action, arn, {**keys, **_tag_keys(asked, kind), **_resource_keys(asked, kind, arn)}))
         for kind, arn in found
     ] or [Check(Question(action, "*", {**keys, **_tag_keys(asked, "")}))]
+
+
+def _resource_keys(asked: Asked, kind: str, arn: str) -> Keys:
+    own = keys_of_kms.of_key(asked, arn) if asked.service == "kms" else {}
+    return {**own, **resources.context(asked, kind, arn)}
 
 
 def _also(asked: Asked) -> list[Check]:
@@ -162,7 +158,7 @@ def _request_keys(asked: Asked) -> Keys:
         case "autoscaling" if subnets := asked.value("VPCZoneIdentifier"):
             keys["autoscaling:vpczoneidentifiers"] = tuple(one.strip() for one in subnets.split(","))
         case "kms":
-            keys |= _kms_keys(asked)
+            keys |= keys_of_kms.of_request(asked)
         case "route53" if names := keys.get(_RECORD_NAMES, ()):
             keys[_RECORD_NAMES] = tuple(name.lower().removesuffix(".") for name in names)
     return keys
@@ -172,24 +168,6 @@ def _boundary(asked: Asked) -> str:
     name = asked.value("RoleName")
     role = next((one for one in resources.moto(asked, "iam").roles.values() if one.name == name), None)
     return str(role.permissions_boundary_arn or "") if role and not asked.operation.startswith("Get") else ""
-
-
-def _kms_keys(asked: Asked) -> Keys:
-    keys: Keys = {"kms:calleraccount": (asked.account,)}
-    encryption = asked.parameters.get("EncryptionContext") or {}
-    if encryption:
-        keys["kms:encryptioncontextkeys"] = tuple(encryption)
-        keys |= {f"kms:encryptioncontext:{key.lower()}": (value,) for key, value in encryption.items()}
-    if operations := asked.values("Operations"):
-        keys["kms:grantoperations"] = tuple(operations)
-        keys["kms:grantisforawsresource"] = ("false",)
-    attested = recipients.verified(resources.moto(asked, "kms"), asked.parameters.get("Recipient"))
-    if attested is not None and asked.operation in recipients.ATTESTED:
-        keys |= {f"kms:recipientattestation:nitrotpmpcr{pcr}": (value.hex(),) for pcr, value in attested.pcrs.items()}
-    name = asked.value("KeyId")
-    if "alias/" in name:
-        keys["kms:requestalias"] = ("alias/" + name.partition("alias/")[2],)
-    return keys
 
 
 def _tag_keys(asked: Asked, kind: str) -> Keys:
@@ -234,6 +212,8 @@ def _linked(asked: Asked) -> list[Check]:
     if found is None or any(role.name == found[1] for role in resources.moto(asked, "iam").roles.values()):
         return []
     service, name = found
+    if asked.service == "kms" and asked.parameters.get("MultiRegion") is not True:
+        return []
     role = resources.service_linked_role(asked, service, name)
     return [Check(Question("iam:CreateServiceLinkedRole", role, {"iam:awsservicename": (service,)}), LINKED)]
 
@@ -247,38 +227,18 @@ def _snapshot(asked: Asked) -> list[Check]:
     ec2 = resources.moto(asked, "ec2")
     key = asked.value("KmsKeyArn") or str(ec2.default_kms_key_id or "")
     wanted = asked.parameters.get("Encrypted") or asked.value("KmsKeyArn") or ec2.ebs_encryption_by_default
-    return [*checks, *(key_checks(asked, key, "ec2") if wanted and key else [])]
+    return [*checks, *(keys_of_kms.key_checks(asked, key, "ec2") if wanted and key else [])]
 
 
 def _block(asked: Asked) -> list[Check]:
     """A block of an encrypted snapshot is decrypted for whoever reads it."""
     snapshot = resources.moto(asked, "ec2").snapshots.get(asked.value("SnapshotId"))
     key = getattr(snapshot, "kms_key_id", None)
-    return [check for check in key_checks(asked, key, "ec2") if check.question.action == "kms:Decrypt"] if key else []
-
-
-def key_checks(asked: Asked, key: str, service: str) -> list[Check]:
-    """What is asked of a customer managed key of EBS; nothing of one that AWS manages."""
-    arn = resources.key_arn(asked, key)
-    if managed_by_aws(asked, arn):
-        return []
-    via = resources.host(asked, service)
-    keys: Keys = {"kms:calleraccount": (asked.account,), "kms:viaservice": (via,)}
-    return [
-        Check(
-            Question(
-                f"kms:{name}", arn, {**keys, "kms:grantisforawsresource": ("true",)} if name == "CreateGrant" else keys
-            ),
-            KEY,
-        )
-        for name in _EBS_KEY
-    ]
-
-
-def managed_by_aws(asked: Asked, key_arn: str) -> bool:
-    """Whether a key is one that AWS manages for a service: its alias says so."""
-    key = resources.moto(asked, "kms").keys.get(key_arn.rpartition("/")[2])
-    return key is not None and any(alias.startswith("alias/aws/") for alias in key.aliases)
+    return (
+        [check for check in keys_of_kms.key_checks(asked, key, "ec2") if check.question.action == "kms:Decrypt"]
+        if key
+        else []
+    )
 
 
 def _publish(asked: Asked) -> list[Check]:
@@ -289,16 +249,6 @@ def _publish(asked: Asked) -> list[Check]:
     arn = resources.key_arn(asked, key)
     via: Keys = {"kms:viaservice": (resources.host(asked, "sns"),), "kms:calleraccount": (asked.account,)}
     return [Check(Question(f"kms:{name}", arn, via), KEY) for name in ("GenerateDataKey", "Decrypt")]
-
-
-def _re_encrypt(asked: Asked) -> list[Check]:
-    keys = _kms_keys(asked)
-    source, destination = resources.found(asked, "key"), resources.found(asked, "key:DestinationKeyId")
-    return [
-        Check(Question(f"kms:{name}", arn, {**keys, **resources.context(asked, "key", arn)}))
-        for name, found in (("ReEncryptFrom", source), ("ReEncryptTo", destination))
-        for _, arn in found
-    ]
 
 
 _ALSO: Final[dict[tuple[str, str], Callable[[Asked], list[Check]]]] = {
@@ -314,6 +264,8 @@ _ALSO: Final[dict[tuple[str, str], Callable[[Asked], list[Check]]]] = {
     ("ebs", "StartSnapshot"): _snapshot,
     ("ebs", "GetSnapshotBlock"): _block,
     ("sts", "AssumeRole"): _session_tags,
+    ("kms", "CreateKey"): lambda asked: [*_linked(asked), *keys_of_kms.made(asked)],
+    ("kms", "ReplicateKey"): keys_of_kms.made,
     ("sns", "Publish"): _publish,
     ("sns", "PublishBatch"): _publish,
 }

@@ -192,8 +192,8 @@ def _named(asked: Asked, kind: str, value: str) -> tuple[str, str]:  # noqa: C90
 
 def _indirect(asked: Asked, kind: str) -> list[str]:
     """What the request names by something else: a template's name, an association, a ciphertext."""
-    if asked.service == "kms" and kind == "key" and (blob := asked.parameters.get("CiphertextBlob")):
-        return [blob[:36].decode(errors="replace")]  # moto's ciphertexts begin with the id of their key
+    if asked.service == "kms":
+        return _indirect_key(asked) if kind == "key" else []
     if asked.service != "ec2":
         return []
     ec2 = moto(asked, "ec2")
@@ -210,6 +210,13 @@ def _indirect(asked: Asked, kind: str) -> list[str]:
             if address.association_id == association:
                 return [address.allocation_id] if kind == "elastic-ip" else [address.eni.id] if address.eni else []
     return []
+
+
+def _indirect_key(asked: Asked) -> list[str]:
+    """The key of a ciphertext, or of a grant token."""
+    kms, blob = moto(asked, "kms"), asked.parameters.get("CiphertextBlob")
+    found = kms.key_of(blob) if blob else kms.grant_of(asked.value("GrantToken"))[0]
+    return [found] if found else []
 
 
 def _identity(asked: Asked, kind: str, name: str) -> str:
@@ -237,7 +244,7 @@ def key_arn(asked: Asked, name: str) -> str:
     """The ARN of a KMS key, by its id, ARN, alias or alias' ARN."""
     kms = moto(asked, "kms")
     alias = "alias/" + name.partition("alias/")[2] if "alias/" in name else ""
-    key_id = str(kms.get_key_id_from_alias(alias) or "") if alias else kms.get_key_id(name)
+    key_id = str(kms.alias_in_force(alias) or "") if alias else kms.get_key_id(name)
     if key_id in kms.keys:
         existing: str = kms.keys[key_id].arn
         return existing

@@ -13,6 +13,8 @@ one. A minute of AWS is 10 s here, as a load balancer's figures stand for 10 s a
 | `endpoints` | an interface endpoint is available; an endpoint and its network interfaces are gone | about a minute |
 | `schedules` | a schedule of EventBridge Scheduler | up to a minute (its user guide, "Schedule types") |
 | `records` | a change of Route 53 is at all name servers | within a minute (its API reference, ChangeResourceRecordSets) |
+| `keys` | a KMS key, its policy, state, rotation, tags, grants and aliases are as they were changed; reads say old and new by turns | seconds, up to minutes (KMS developer guide, "Eventual consistency") |
+| `principals` | a role or a user that was made is known to KMS, whose key policies may then name it | seconds (IAM user guide, "Changes that I make are not always immediately visible") |
 
 A member is the least and the most seconds. With the look that a change then waits for, requests follow it after 3 s at
 most, unless someone asks for more: a rollout that waits for `rollout.convergence` may count on it.
@@ -44,6 +46,8 @@ class Lateness:
     nat_gateways: Span = (3.0, 8.0)
     endpoints: Span = (1.0, 5.0)
     records: Span = (2.0, 8.0)
+    keys: Span = (0.5, 2.5)
+    principals: Span = (0.5, 2.5)
 
     @classmethod
     def none(cls) -> Lateness:

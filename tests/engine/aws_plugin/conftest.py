@@ -12,11 +12,12 @@ import pytest
 from pulumi.runtime import proto
 from pulumi.runtime.proto import provider_pb2_grpc
 
-from engine.aws_plugin import server, wire
+from engine.aws_plugin import kind, server, wire
 from localcloud.ebs.store import SnapshotStore
+from localcloud.faults.lateness import Lateness
 from localcloud.server import LocalCloud
 
-SERVICES = ("ec2", "autoscaling", "elbv2", "iam", "sts", "route53", "wafv2")
+SERVICES = ("ec2", "autoscaling", "elbv2", "iam", "sts", "kms", "route53", "wafv2")
 
 
 @dataclass
@@ -130,7 +131,13 @@ class Engine:
 def endpoint(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The local cloud's control plane, without machines, at a free port."""
     root = tmp_path_factory.mktemp("cloud")
-    cloud = LocalCloud(root, 0, machines=False, store=SnapshotStore(root / "snapshots", settle_seconds=0.0))
+    cloud = LocalCloud(
+        root,
+        0,
+        machines=False,
+        store=SnapshotStore(root / "snapshots", settle_seconds=0.0),
+        lateness=Lateness(keys=(0.1, 0.3), principals=(0.1, 0.3)),
+    )
     cloud.start()
     yield cloud.endpoint
     cloud.stop()
@@ -147,6 +154,14 @@ def provider_config(endpoint: str) -> dict[str, Any]:
         "skipCredentialsValidation": "true",
         "skipMetadataApiCheck": "true",
     }
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _quick() -> Iterator[None]:
+    """Of what the plugin waits for, the tests wait a tenth."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "POLL_SECONDS", kind.POLL_SECONDS / 10)
+        yield
 
 
 @pytest.fixture(scope="package")

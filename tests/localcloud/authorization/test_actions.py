@@ -129,6 +129,11 @@ def test_auto_scaling_uses_a_key_through_the_partition_s_ec2(region: str, partit
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     key = SimpleNamespace(
-        aliases=[], arn=f"arn:{partition}:kms:{region}:1:key/1", account_id="1", region=region, policy=policy, grants={}
+        aliases=[],
+        arn=f"arn:{partition}:kms:{region}:1:key/1",
+        account_id="1",
+        region=region,
+        policy_in_force=lambda: policy,
+        grants_in_force=lambda _: [],
     )
     assert auto_scaling_may_launch_with(key)

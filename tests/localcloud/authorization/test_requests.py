@@ -397,7 +397,12 @@ class Secret:
 
     def policy(self, *principals: Any) -> None:
         statements = [allow("kms:*") | {"Principal": principal} for principal in principals]
-        self.kms.put_key_policy(KeyId=self.key, PolicyName="default", Policy=policy(*statements))
+        self.kms.put_key_policy(
+            KeyId=self.key,
+            PolicyName="default",
+            Policy=policy(*statements),
+            BypassPolicyLockoutSafetyCheck=True,
+        )
 
     def decrypt(self, **context: str) -> Any:
         return self.machine.decrypt(CiphertextBlob=self.blob, EncryptionContext=context or {"service": "web"})
@@ -411,6 +416,7 @@ def test_a_machine_decrypts_what_its_role_and_the_key_allow(people: People, clie
     secret.role(allow("kms:Decrypt", resource=secret.key, condition=condition))
     assert secret.decrypt()["Plaintext"] == b"x"
     assert refused(lambda: secret.decrypt(service="other"))[1] == "AccessDeniedException"
+    clients.iam.create_role(RoleName="other", AssumeRolePolicyDocument=trust(AWS=ACCOUNT))
     secret.policy({"AWS": f"arn:aws:iam::{ACCOUNT}:role/other"})
     message = refused(secret.decrypt)[2]
     assert message.endswith("because no resource-based policy allows the kms:Decrypt action")
