@@ -11,8 +11,11 @@ import pytest
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.network.endpoints import INTERFACE, Service
+from fleetswap.domain.release.own_key import replica
 from tests.fakes.ebs import disk_file
 from tests.program.declared import Around, Declared, Program, declare
+from tests.secrets.test_sealed_file import document, entry
+from tests.secrets.test_sealed_file import sealed as value
 
 KMS = Around(
     services=(Service("com.amazonaws.us-east-1.kms", INTERFACE, frozenset({"us-east-1a", "us-east-1b"}), True),)  # noqa: FBT003
@@ -326,6 +329,33 @@ def test_a_file_that_is_not_sealed_is_refused(disks: list[Path], project: Path, 
     assert program(disks[0], first, secrets={"file": "secrets.yaml"}, release=live).outputs["live"] == live, (
         "a rollback"
     )
+
+
+def test_a_sealed_file_is_accepted_while_replicas_come_and_go(disks: list[Path], project: Path) -> None:
+    """The update that makes a replica would want it in the file, or the one that removes it find one too many."""
+    one = [entry(MULTI, context=CONTEXT)]
+    both = [*one, entry(replica(MULTI, "eu-west-1"), context=CONTEXT)]
+
+    def update(replicas: list[str], before: list[str], keys: list[dict[str, Any]]) -> None:
+        known = {"stack_key": MULTI, "replicas": [replica(MULTI, each) for each in before]}
+        outputs = {**first.outputs, "secrets": known}
+        sealed = document(password=value())
+        sealed["sops"]["kms"] = keys
+        (project / "sealed.yaml").write_text(json.dumps(sealed))
+        program(disks[0], Program((), outputs), secrets={"file": "sealed.yaml", "replica_regions": replicas})
+
+    first = program(disks[0], secrets={"replica_regions": ["eu-west-1"]})
+    for replicas, made, keys in (
+        ([], [], one),
+        (["eu-west-1"], [], one),
+        (["eu-west-1"], ["eu-west-1"], both),
+        ([], ["eu-west-1"], both),
+        ([], ["eu-west-1"], one),
+    ):
+        update(replicas, made, keys)
+    for replicas, made, keys in ((["eu-west-1"], ["eu-west-1"], one), ([], [], both)):
+        with pytest.raises(InputError, match=r"fleetswap:secrets\.file: sealed\.yaml"):
+            update(replicas, made, keys)
 
 
 @pytest.mark.usefixtures("project")
