@@ -8,9 +8,14 @@
 #
 #   version   what `/` answers. Of the machine, only its application changes with it.
 #   parts     the folder that ./fetch-parts filled, as a path or the text of an absolute one.
+#   secrets   a file that sops sealed, likewise, with a secret `demo`. The machine opens it with the unit of NixOS's
+#             module, and answers `/secret` with a keyed hash of it. Without the file, nothing of this is in the image.
+#   sops      the folder with the static program `sops`, for a machine with secrets, likewise.
 {
   version ? "1",
   parts ? ../../.work/debian,
+  secrets ? null,
+  sops ? ../../.work/sops,
 }:
 
 let
@@ -90,13 +95,39 @@ let
 
   inherit (packages) systemd busybox-static;
 
+  hasSecrets = secrets != null;
+  onlyForSecrets = [
+    "ca-certificates"
+    "jq"
+    "libjq1"
+    "libonig5"
+  ];
+  fetched =
+    what: path:
+    if builtins.pathExists path then
+      path
+    else
+      throw "Debian machine: no ${what} at ${toString path}: remove ${toString folder} and run nix/debian/fetch-parts ${toString folder}";
+  sealed = builtins.path {
+    path = /. + toString secrets;
+    name = "sealed.yaml";
+  };
+
   kernel = made ./kernel.sh {
     pname = "linux";
     inherit (debian.linux-image-cloud-amd64) version files;
   };
   modules = made ./modules.sh {
     pname = "linux-modules";
-    inherit (debian.linux-image-cloud-amd64) version files;
+    inherit (debian.linux-image-cloud-amd64) version;
+    files =
+      if hasSecrets then
+        builtins.path {
+          path = fetched "modules for secrets" (folder + "/secrets");
+          name = "debian-secrets";
+        }
+      else
+        debian.linux-image-cloud-amd64.files;
   };
 
   web = made ./web.sh {
@@ -113,19 +144,89 @@ let
     program = ./boot-report;
   };
 
-  units = made ./units.sh {
+  plainUnits = made ./units.sh {
     name = "system-units";
     inherit systemd web report;
     inherit (packages) udev;
     own = ./units;
   };
+  units = if hasSecrets then secretUnits else plainUnits;
 
   etc = made ./etc.sh {
     name = "etc";
     inherit units systemd;
     inherit (packages) udev;
-    own = ./etc;
+    own = if hasSecrets then secretEtc else ./etc;
   };
+
+  # What a machine with secrets has besides: units, and names and certificates to find KMS by.
+  openTools = made ./secrets/tools.sh {
+    name = "open-tools";
+    busybox = busybox-static;
+    keyedHash = ../demo/keyed-hash;
+    own = ./secrets;
+  };
+  secretEtc = made ./secrets/etc.sh {
+    name = "etc-with-secrets";
+    own = ./etc;
+    certificates = builtins.path {
+      path = fetched "certificates" (folder + "/secrets/ca-certificates.crt");
+      name = "ca-certificates.crt";
+    };
+  };
+  sopsProgram = builtins.path {
+    path = fetched "sops" ((/. + toString sops) + "/sops");
+    name = "sops";
+  };
+  secretServices = import ../secrets/units.nix {
+    shell = "${busybox-static}/bin/busybox sh";
+    path = [ openTools ];
+    sops = sopsProgram;
+    jq = "${packages.jq}/bin/jq";
+    inherit sealed;
+    deadline = 120;
+    authorities = [ "/etc/ssl/certs/ca-certificates.crt" ];
+    names.demo = {
+      owner = "root";
+      group = "web";
+      mode = "0440";
+      services = [ "web" ];
+    };
+  };
+  secretUnits = made ./secrets/units.sh {
+    name = "system-units";
+    inherit systemd openTools;
+    units = plainUnits;
+    opens = asUnit secretServices.fleetswap-secrets;
+    ofWeb = asUnit secretServices.web;
+    own = ./secrets/units;
+  };
+
+  # A unit of NixOS's `systemd.services` as a unit file.
+  asUnit =
+    service:
+    let
+      # What systemd reads as a word or a number, `true` is 1.
+      line = name: value: map (each: "${name}=${toString each}\n") (if builtins.isList value then value else [ value ]);
+      section =
+        name: values:
+        "[${name}]\n"
+        + builtins.concatStringsSep "" (
+          builtins.concatLists (map (each: line each values.${each}) (builtins.attrNames values))
+        );
+    in
+    section "Unit" {
+      Description = service.description or [ ];
+      Wants = service.wants or [ ];
+      Requires = service.requires;
+      After = service.after;
+    }
+    + section "Service" (
+      service.serviceConfig
+      // {
+        Environment = map (each: "PATH=${each}/bin") (service.path or [ ]);
+      }
+    );
 
   toplevel = made ./toplevel.sh {
     name = "debian-system-${debian.systemd.version}";
@@ -180,7 +281,7 @@ derivation {
     filter = path: _: baseNameOf path != "__pycache__";
   };
   # Room for what a change of packages may add: a size that stays moves nothing.
-  storeSize = "128M";
+  storeSize = if hasSecrets then "256M" else "128M";
   espSize = "64M";
   tools = builtins.path {
     path = folder + "/tools";
@@ -191,7 +292,9 @@ derivation {
   inherit registerImage;
   # Name to version, for the changes in a preview. Evaluates without a build.
   packages =
-    builtins.mapAttrs (_: package: package.version) (builtins.removeAttrs debian [ "patchelf" ])
+    builtins.mapAttrs (_: package: package.version) (
+      builtins.removeAttrs debian ([ "patchelf" ] ++ (if hasSecrets then [ ] else onlyForSecrets))
+    )
     // {
       fleetswap-web = checkedVersion;
     };

@@ -152,6 +152,8 @@ let
         "cloud-final"
         "cloud-init"
         "cloud-init-local"
+        # Of ours, by ./secrets.nix: KMS is asked when the network is up.
+        "fleetswap-secrets"
         "nixos-upgrade"
         "vector"
       ]
@@ -292,6 +294,19 @@ let
       why = "the store is read-only and has no database, and channels come from the outside";
       instead = "leave `nix.enable` false";
     };
+    private-keys =
+      let
+        others = filter (module: value [ module "secrets" ] { } != { }) [
+          "age"
+          "sops"
+        ];
+      in
+      {
+        found =
+          if others == [ ] then null else "secrets of agenix or sops-nix (`${concatStringsSep "`, `" (map (module: "${module}.secrets") others)}`)";
+        why = "they are opened before the network is up, with a private key that would have to be in the image in plain";
+        instead = "seal them with KMS (`fleetswap.secrets`)";
+      };
     ssh-host-keys = {
       found =
         if

@@ -5,6 +5,7 @@ let
     base = ./base.nix;
     network = ./network.nix;
     checks = ./checks.nix;
+    secrets = ./secrets.nix;
   };
 in
 modules

@@ -25,6 +25,7 @@ REFUSED = {
     "network-mounts": '{ fileSystems."/data" = { device = "files:/data"; fsType = "nfs"; }; }',
     "network-online": '{ systemd.services.shop.wants = [ "network-online.target" ]; }',
     "nix": "{ nix.enable = true; }",
+    "private-keys": "{ sops.secrets.password = { }; }",
     "ssh-host-keys": "{ services.openssh.enable = true; }",
     "swap": '{ swapDevices = [ { device = "/swap"; } ]; }',
     "time-servers": '{ services.timesyncd.servers = [ "pool.ntp.org" ]; }',
@@ -41,6 +42,7 @@ ALSO_REFUSED = {
     ),
     "initrd-networkd": ("initrd-network", "{ boot.initrd.systemd.network.enable = true; }"),
     "requires-online": ("network-online", '{ systemd.services.shop.requires = [ "network-online.target" ]; }'),
+    "agenix": ("private-keys", '{ age.secrets.password.file = "/secrets/password.age"; }'),
     "chrony": ("time-servers", '{ services.chrony.enable = true; services.chrony.servers = [ "pool ntp.example" ]; }'),
     "fallback": ("time-servers", '{ services.timesyncd.fallbackServers = [ "time.example" ]; }'),
 }
@@ -88,7 +90,8 @@ def _refused(name: str) -> str:
 
 def _messages(modules: str) -> str:
     """Nix: what the configuration is refused for."""
-    evaluated = system(modules, imported=["virtualisation/amazon-image.nix"], release="26.05")
+    imported = ["virtualisation/amazon-image.nix", "agenix", "sops-nix"]
+    evaluated = system(modules, imported=imported, release="26.05")
     return f"map (one: one.message) (builtins.filter (one: !one.assertion) {evaluated}.config.assertions)"
 
 

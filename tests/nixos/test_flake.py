@@ -44,7 +44,7 @@ def test_the_flake_has_an_image_of_each_architecture(nix: tuple[str, ...]) -> No
 def test_the_flake_has_the_modules_by_name(nix: tuple[str, ...]) -> None:
     """A user's flake would not find what the guide names."""
     found = evaluate(nix, f"{OURS}#nixosModules", "--apply", "builtins.attrNames", "--json")
-    assert json.loads(found) == ["base", "checks", "default", "image", "network", "web"]
+    assert json.loads(found) == ["base", "checks", "default", "image", "network", "secrets", "web"]
 
 
 def test_without_flakes_it_is_the_same_image(nix: tuple[str, ...]) -> None:
@@ -66,10 +66,14 @@ def test_the_example_builds_on_our_flake(nix: tuple[str, ...], tmp_path: Path) -
 
 def test_the_files_that_the_guide_shows_evaluate(nix: tuple[str, ...], tmp_path: Path) -> None:
     """Whoever copies them from the page would get an error, with flakes or without."""
-    flake, server, default = re.findall(r"```nix\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
-    for name, text in (("flake.nix", flake), ("server.nix", server), ("default.nix", default)):
+    flake, server, default, opened = re.findall(r"```nix\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/prod.yaml").write_text("database-password: ENC[AES256_GCM,data:xx,type:str]\n")
+    server = server.replace("  fleetswap.image", "  imports = [ ./secrets.nix ];\n  fleetswap.image", 1)
+    for name, text in (("flake", flake), ("server", server), ("default", default), ("secrets", opened)):
         # The stand-in for nixpkgs has few packages.
-        (tmp_path / name).write_text(text.replace("/path/to/fleetswap", str(ROOT)).replace("caddy", "nginx"))
+        text = text.replace("/path/to/fleetswap", str(ROOT)).replace("caddy", "nginx")
+        (tmp_path / f"{name}.nix").write_text(text)
     inputs = [("fleetswap", OURS), ("fleetswap/nixpkgs", f"path:{STUB}")]
     drv = evaluate(nix, f"path:{tmp_path}#packages.x86_64-linux.web.drvPath", "--raw", inputs=inputs)
     command = [*nix, "nix-instantiate", "--eval", "--json", "--attr", "web.drvPath", "--argstr", "nixpkgs", str(STUB)]

@@ -14,6 +14,8 @@ import datetime
 import http.server
 import json
 import secrets
+import socket
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -31,9 +33,12 @@ REGION: Final = "us-east-1"
 KMS: Final = f"kms.{REGION}.amazonaws.com"
 KEY: Final = f"arn:aws:kms:{REGION}:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 ROLE: Final = "web-machines"
+INSTANCE: Final = "i-0123456789abcdef0"
 DEPLOYER: Final = "AKIADEPLOYER00000000"
 """May encrypt; what it is refused is nobody's concern here."""
-HOSTS: Final = f"127.0.0.1 localhost\n127.0.0.2 {KMS}\n127.0.0.3 kms.us-east-2.amazonaws.com\n"
+ADDRESS: Final = "192.0.2.53"
+"""Of KMS, and of the name server that QEMU asks for a guest."""
+HOSTS: Final = f"127.0.0.1 localhost\n{ADDRESS} {KMS}\n127.0.0.3 kms.us-east-2.amazonaws.com\n"
 
 folder = Path(sys.argv[-1])
 sealed: dict[str, tuple[str, str, dict[str, str]]] = {}
@@ -101,6 +106,8 @@ class Metadata(Answers):
         base = "/latest/meta-data/iam/security-credentials/"
         if self.headers.get("X-aws-ec2-metadata-token") not in tokens:
             return self.answer(401, "")
+        if self.path == "/latest/meta-data/instance-id":
+            return self.answer(200, INSTANCE)
         if not plan().get("role", True) or not self.path.startswith(base):
             return self.answer(404, "")
         if self.path == base:
@@ -167,6 +174,23 @@ class Kms(Answers):
             self.answer(200, json.dumps({"Plaintext": known[0], "KeyId": known[1]}))
 
 
+class Names(socketserver.BaseRequestHandler):
+    """A name server that knows KMS alone (RFC 1035, section 4.1)."""
+
+    def handle(self) -> None:
+        """One question, and its answer."""
+        asked, line = self.request
+        end = asked.index(b"\0", 12) + 5
+        labels, kind = asked[12 : end - 4], asked[end - 4 : end - 2]
+        known = labels.lower() == b"".join(bytes([len(part)]) + part.encode() for part in KMS.split(".")) + b"\0"
+        found = known and kind == b"\0\1"
+        head = (
+            asked[:2] + (b"\x81\x80" if known else b"\x81\x83") + b"\0\1" + (b"\0\1" if found else b"\0\0") + b"\0" * 4
+        )
+        answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(ADDRESS) if found else b""
+        line.sendto(head + asked[12:end] + answer, self.client_address)
+
+
 def certificate() -> None:
     """A certificate for KMS by an authority of its own, in FOLDER."""
     now = datetime.datetime.now(datetime.UTC)
@@ -195,10 +219,13 @@ def certificate() -> None:
 def main() -> None:
     """Make the namespace a machine's, and serve until killed."""
     (folder / "hosts").write_text(HOSTS)
+    (folder / "resolv.conf").write_text(f"nameserver {ADDRESS}\n")
     for command in (
         "ip link set lo up",
         "ip address add 169.254.169.254/32 dev lo",
+        f"ip address add {ADDRESS}/32 dev lo",
         f"mount --bind {folder}/hosts /etc/hosts",
+        f"mount --bind {folder}/resolv.conf /etc/resolv.conf",
         f"mount -t tmpfs -o mode=755 run {folder}/run",
         f"mount -t ramfs -o mode=755 run {folder}/ramfs",
     ):
@@ -206,9 +233,11 @@ def main() -> None:
     certificate()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "kms.pem", folder / "kms.key")
-    kms = http.server.ThreadingHTTPServer(("127.0.0.2", 443), Kms)
+    kms = http.server.ThreadingHTTPServer((ADDRESS, 443), Kms)
     kms.socket = context.wrap_socket(kms.socket, server_side=True)
     threading.Thread(target=kms.serve_forever, daemon=True).start()
+    names = socketserver.ThreadingUDPServer((ADDRESS, 53), Names)
+    threading.Thread(target=names.serve_forever, daemon=True).start()
     metadata = http.server.ThreadingHTTPServer(("169.254.169.254", 80), Metadata)
     (folder / "ready").touch()
     metadata.serve_forever()

@@ -2,175 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import subprocess
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.needs import ROOT
-from tests.secrets.aws_of_a_machine import DEPLOYER, KEY, ROLE
+from tests.secrets.aws_of_a_machine import KEY, ROLE
+from tests.secrets.machine import HOSTILE, OPEN, SOPS, Machine, Ran, started
 
-OPEN = ROOT / "nix/secrets/open-secrets"
-SOPS = ROOT / ".work/sops/sops"
-CONTEXT = "Environment:fleetswap/prod"
 MARKER = "hunter2-very-secret"
 MULTILINE = 'line one\nline two with "quotes", \\n and ünïcode\n\n'
 PLAIN = {"database": MARKER, "certificate": MULTILINE, "pin": "0123", "number": 12345}
 
-HOSTILE = {
-    "AWS_ENDPOINT_URL": "http://127.0.0.3:1",
-    "AWS_ACCESS_KEY_ID": "AKIANOBODY",
-    "AWS_SECRET_ACCESS_KEY": "of-nobody",
-    "AWS_PROFILE": "other",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_CA_BUNDLE": "/etc/passwd",
-    "HTTPS_PROXY": "http://127.0.0.3:1",
-    "SOPS_KEYSERVICE": "tcp://127.0.0.3:1",
-    "SOPS_ENABLE_LOCAL_KEYSERVICE": "false",
-}
-"""What would send sops elsewhere, if it heard of it."""
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How one run ended."""
-
-    status: int
-    said: str
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A network and a file system as a machine has them, with folders in memory."""
-
-    folder: Path
-    pid: int
-
-    @property
-    def run_folder(self) -> Path:
-        """In a tmpfs that the namespace alone sees; outside it goes by /proc."""
-        return self.folder / "run"
-
-    def inside(self, *command: str | Path, env: Mapping[str, str] = os.environ) -> subprocess.CompletedProcess[str]:
-        """Run a command there."""
-        enter = ["nsenter", f"--target={self.pid}", "--net", "--mount", f"--wdns={self.folder}"]
-        return subprocess.run([*enter, *command], check=False, capture_output=True, text=True, env=env)
-
-    def plan(self, **answers: Any) -> None:
-        """How KMS and the metadata service answer from now on."""
-        for path in [*self.folder.glob("used-*"), self.folder / "asked", self.folder / "seen"]:
-            path.unlink(missing_ok=True)
-        (self.folder / "new").write_text(json.dumps(answers))
-        (self.folder / "new").rename(self.folder / "plan.json")
-
-    def open(
-        self,
-        *secrets: str,
-        sealed: str = "sealed.yaml",
-        shell: str = "dash",
-        jq: bool = True,
-        deadline: int = 20,
-        into: str = "run/one",
-        ca: bool = True,
-    ) -> Ran:
-        """Open a sealed file, with an environment that means no good."""
-        self.inside("mkdir", "-p", into)
-        command: list[str | Path] = [
-            *shell.split(),
-            OPEN,
-            "--sealed",
-            self.folder / sealed,
-            "--into",
-            self.folder / into,
-        ]
-        command += ["--sops", self.folder / "sops", "--deadline", str(deadline), "--ca", self.folder / "not-there"]
-        command += ["--jq", self.folder / "jq"] if jq else []
-        command += ["--ca", self.folder / "ca.pem"] if ca else []
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **HOSTILE}
-        done = self.inside(*command, *secrets, env=env)
-        return Ran(done.returncode, done.stdout + done.stderr)
-
-    def files(self, into: str = "run/one") -> dict[str, str]:
-        """What is in a folder: mode, owner and group of each file."""
-        found = self.inside("find", into, "-mindepth", "1", "-printf", "%P %m:%U:%G\\n").stdout
-        return dict(line.rsplit(" ", 1) for line in found.splitlines())
-
-    def asked(self) -> list[list[Any]]:
-        """Every request since the plan was made: service, method, path, status."""
-        path = self.folder / "asked"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def seen(self) -> str:
-        """Arguments and environments of every sops and jq since the plan was made."""
-        return (self.folder / "seen").read_bytes().decode().replace("\0", "\n")
-
-    def changed(self, name: str, old: str, new: str) -> str:
-        """The sealed file with something replaced, as another file."""
-        text, count = re.subn(old, lambda _: new, (self.folder / "sealed.yaml").read_text(), count=1, flags=re.M | re.S)
-        assert count == 1
-        (self.folder / name).write_text(text)
-        return name
-
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """The machine, with one sealed file."""
-    folder = tmp_path_factory.mktemp("machine")
-    for name in ("run", "ramfs"):
-        (folder / name).mkdir()
-    for name, real in (("sops", SOPS), ("jq", "/usr/bin/jq")):
-        wrapper = folder / name
-        wrapper.write_text(f'#!/bin/sh\n/bin/cat /proc/$$/cmdline /proc/$$/environ >>{folder}/seen\nexec {real} "$@"\n')
-        wrapper.chmod(0o755)
-    (folder / "plan.json").write_text("{}")
-    (folder / "plain.json").write_text(json.dumps(PLAIN))
-    server = subprocess.Popen(
-        ["unshare", "--net", "--mount", ROOT / ".venv/bin/python", "-m", "tests.secrets.aws_of_a_machine", folder],
-        cwd=ROOT,
-    )
-    machine = Machine(folder, server.pid)
-    try:
-        until = time.monotonic() + 30
-        while not (folder / "ready").exists():
-            assert server.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.02)
-        env = {"AWS_ACCESS_KEY_ID": DEPLOYER, "AWS_SECRET_ACCESS_KEY": "x", "SSL_CERT_FILE": str(folder / "ca.pem")}
-        # JSON with other quotes is YAML; the sealed file is what `sops encrypt` of a YAML file makes.
-        seal = [
-            "encrypt",
-            "--input-type",
-            "yaml",
-            "--output-type",
-            "yaml",
-            "--encryption-context",
-            CONTEXT,
-            "--kms",
-            KEY,
-        ]
-        done = machine.inside(SOPS, *seal, folder / "plain.json", env=env)
-        assert done.returncode == 0, done.stderr
-        (folder / "sealed.yaml").write_text(done.stdout)
+    with started(tmp_path_factory.mktemp("machine")) as machine:
+        machine.seal("sealed.yaml", PLAIN)
         yield machine
-    finally:
-        server.kill()
-        server.wait()
 
 
 @pytest.fixture
-def machine(started: Machine) -> Machine:
+def machine(here: Machine) -> Machine:
     """The machine as it is at the start of a test: nothing opened, and everyone answers."""
-    started.inside("sh", "-c", "rm -rf run/* ramfs/*")
-    started.plan()
-    return started
+    here.inside("sh", "-c", "rm -rf run/* ramfs/*")
+    here.plan()
+    return here
 
 
 def refused(machine: Machine, ran: Ran, into: str = "run/one") -> str:
@@ -273,7 +133,7 @@ FAULTS = {
         f"KMSInvalidStateException: {KEY} is pending deletion. If the key is to be deleted, keep it",
     ),
     "not found": ("NotFoundException", 400, f"Key '{KEY}' does not exist", "is not in this account and region"),
-    "broken": ("KMSInternalException", 500, "", "KMS cannot answer now: KMSInternalException"),
+    "broken": ("KMSInternalException", 500, "", "KMS is not available: KMSInternalException"),
     "clock": ("InvalidSignatureException", 400, "Signature not yet current", "is the clock right?"),
     "rude": ("Rude\x1b[2J", 400, "\x1b]0;x\x07\r\nfake line " * 90, "fake line"),
 }
@@ -297,16 +157,16 @@ def test_what_stands_in_the_way_of_kms_is_told_by_kind(machine: Machine) -> None
     assert "no credentials: this machine has no role" in refused(machine, machine.open("database", deadline=1))
     machine.plan(no_metadata=True)
     line = refused(machine, machine.open("database", deadline=4))
-    assert "no credentials: the instance metadata service (IMDSv2) does not give them" in line
+    assert "no credentials: the instance metadata service (IMDSv2) returns none" in line
     machine.plan()
     line = refused(machine, machine.open("database", deadline=1, ca=False))
-    assert "KMS is not reached: the certificate that answers for it is not one to trust" in line
+    assert "KMS is not reached: its certificate is not trusted" in line
     elsewhere = machine.changed("elsewhere.yaml", "us-east-1", "eu-west-1")
-    assert "its name is not known" in refused(machine, machine.open("database", sealed=elsewhere, deadline=1))
+    assert "its name does not resolve" in refused(machine, machine.open("database", sealed=elsewhere, deadline=1))
     closed = machine.changed("closed.yaml", "us-east-1", "us-east-2")
-    assert "it does not accept a connection" in refused(machine, machine.open("database", sealed=closed, deadline=1))
+    assert "the connection failed" in refused(machine, machine.open("database", sealed=closed, deadline=1))
     machine.plan(hang=5)
-    assert "neither it nor the instance metadata service answers within 1 s" in refused(
+    assert "no response from it, or from the instance metadata service, within 1 s" in refused(
         machine, machine.open("database", deadline=1)
     )
 
@@ -387,7 +247,7 @@ def test_twenty_machines_that_a_quota_throttles_all_get_there(machine: Machine) 
     assert [each.status for each in ran] == [0] * 20
     statuses = [status for service, _, _, status in machine.asked() if service == "Kms"]
     assert (statuses.count(200), 400 in statuses) == (20, True)
-    assert any("KMS cannot answer now: ThrottlingException" in each.said for each in ran)
+    assert any("KMS is not available: ThrottlingException" in each.said for each in ran)
 
 
 def test_a_repeat_replaces_what_is_there_and_what_a_killed_one_left(machine: Machine) -> None:

@@ -103,6 +103,11 @@ let
       ];
     };
     coreutils = package "coreutils" "9.7" { spdxId = "GPL-3.0-or-later"; } { };
+    gnugrep = package "gnugrep" "3.12" { spdxId = "GPL-3.0-or-later"; } { };
+    gnused = package "gnused" "4.9" { spdxId = "GPL-3.0-or-later"; } { };
+    jq = package "jq" "1.8.1" { spdxId = "MIT"; } { };
+    sops = package "sops" "3.11.0" { spdxId = "MPL-2.0"; } { };
+    runtimeShell = "${pkgs.coreutils}/bin/bash";
     systemd = package "systemd" "257.9" [
       { spdxId = "LGPL-2.1-or-later"; }
       { spdxId = "GPL-2.0-only"; }

@@ -163,6 +163,11 @@ let
     bool = scalar "boolean" isBool;
     int = scalar "signed integer" isInt;
     str = scalar "string" isString;
+    ints.between =
+      least: most:
+      scalar "integer between ${toString least} and ${toString most} (both inclusive)" (
+        value: isInt value && value >= least && value <= most
+      );
     port = scalar "16 bit unsigned integer" (value: isInt value && value >= 0 && value <= 65535);
     path = scalar "absolute path" (
       value: typeOf value == "path" || helpers.isDerivation value || (isString value && builtins.substring 0 1 value == "/")

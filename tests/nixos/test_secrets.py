@@ -1,0 +1,163 @@
+"""What our modules make of secrets: the unit that opens them, what uses them, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.nixos.evaluate import RELEASES, refusal, system, value, values
+
+SEALED = """\
+database: ENC[AES256_GCM,data:Z/2RO0Rh,iv:UxfJhEev=,tag:EPY+lSOV==,type:str]
+plain: in plain
+sops:
+    mac: ENC[AES256_GCM,data:mZDmB5oc,iv:2xNtK1QK=,tag:u9SJGIrN==,type:str]
+    version: 3.11.0
+"""
+
+NAMES = 'names = { database.services = [ "shop" ]; };'
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    """A sealed file, as sops writes it."""
+    path = tmp_path / "prod.yaml"
+    path.write_text(SEALED)
+    return path
+
+
+def with_secrets(sealed: Path, more: str = NAMES, rest: str = "") -> str:
+    """Nix: a configuration with the sealed file."""
+    return f"{{ fleetswap.secrets = {{ file = {sealed}; {more} }}; {rest} }}"
+
+
+def failed(modules: str) -> list[str]:
+    """What the configuration is refused for."""
+    found: list[str] = value(
+        f"map (one: one.message) (builtins.filter (one: !one.assertion) {system(modules)}.config.assertions)"
+    )
+    return found
+
+
+def services(modules: str, release: str = "25.11") -> dict[str, Any]:
+    """The services of the configuration."""
+    found: dict[str, Any] = value(system(modules, release=release) + ".config.systemd.services")
+    return found
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_uses_a_secret_starts_after_it_and_gets_it_as_a_credential(sealed: Path, release: str) -> None:
+    """The application would start without its secret, and a core dump of it could have it."""
+    names = 'names = { database.services = [ "shop" "queue" ]; pin-1 = { services = [ "shop" ]; owner = "till"; }; };'
+    sealed.write_text(SEALED + "pin-1: ENC[AES256_GCM,data:xx,type:str]\n")
+    found = services(with_secrets(sealed, names), release)
+    for name, secrets in (("shop", ["database", "pin-1"]), ("queue", ["database"])):
+        assert found[name]["requires"] == found[name]["after"] == ["fleetswap-secrets.service"]
+        assert found[name]["serviceConfig"] == {
+            "LoadCredential": [f"{secret}:/run/fleetswap-secrets/{secret}" for secret in secrets],
+            "LimitCORE": 0,
+        }
+    started = found["fleetswap-secrets"]["serviceConfig"]["ExecStart"]
+    assert started.endswith(" database:0400:root:root pin-1:0400:till:root")
+
+
+def test_the_unit_is_bounded_and_has_few_rights(sealed: Path, nix: tuple[str, ...]) -> None:
+    """A boot would hang on KMS, a second unit could wait for the network, or a flaw in sops would be root's."""
+    config = system(with_secrets(sealed, NAMES + " deadline = 40;")) + ".config"
+    found = values(
+        {
+            "unit": f"{config}.systemd.services.fleetswap-secrets",
+            "refused": f"builtins.filter (one: !one.assertion) {config}.assertions",
+        },
+        nix,
+    )
+    assert found["refused"] == []
+    unit, service = found["unit"], found["unit"]["serviceConfig"]
+    assert unit["wants"] == unit["after"] == ["network-online.target"]
+    assert unit["wantedBy"] == ["multi-user.target"]
+    assert (service["TimeoutStartSec"], "--deadline 40 " in service["ExecStart"]) == (70, True)
+    assert service["LoadCredential"][0].startswith("sealed:/nix/store/")
+    assert service["LoadCredential"][1:] == ["fleetswap.ca"]
+    assert {
+        "CapabilityBoundingSet": "CAP_CHOWN",
+        "LimitCORE": 0,
+        "MemorySwapMax": 0,
+        "NoNewPrivileges": True,
+        "ProtectSystem": "strict",
+        "RuntimeDirectory": "fleetswap-secrets",
+        "StandardError": "journal+console",
+        "Type": "oneshot",
+    }.items() <= service.items()
+
+
+def test_without_a_file_nothing_is_there() -> None:
+    """Every image would have sops, and wait for the network."""
+    config = system() + ".config"
+    found = values(
+        {"services": f"builtins.attrNames {config}.systemd.services", "packages": f"{config}.fleetswap.image.packages"}
+    )
+    assert "fleetswap-secrets" not in found["services"]
+    assert found["packages"] == []
+
+
+def test_another_core_limit_of_a_service_counts(sealed: Path) -> None:
+    """Whoever debugs a service would have to change our files."""
+    rest = "systemd.services.shop.serviceConfig.LimitCORE = 1024;"
+    assert services(with_secrets(sealed, rest=rest))["shop"]["serviceConfig"]["LimitCORE"] == 1024
+
+
+def test_json_is_sealed_as_well(sealed: Path) -> None:
+    """A file that sops sealed would be refused."""
+    sealed.write_text('{\n\t"database": "ENC[AES256_GCM,data:xx,type:str]",\n\t"sops": {}\n}\n')
+    assert failed(with_secrets(sealed)) == []
+
+
+REFUSED = {
+    "plain": ("names.plain.services = [ ];", "", "has no sealed value for plain"),
+    "missing": ("names.databas.services = [ ];", "", "has no sealed value for databas"),
+    "no names": ("", "", "name the secrets that the machine opens"),
+    "bad name": ('names."../database".services = [ ];', "", "do not start with `.`: not ../database"),
+    "swap": (
+        NAMES,
+        'swapDevices = [ { device = "/swap"; } ]; fleetswap.checks.allow = [ "swap" ];',
+        "no swap on a device",
+    ),
+    "write back": (NAMES, 'zramSwap = { enable = true; writebackDevice = "/dev/sdb"; };', "no swap on a device"),
+    "unmeasured": (NAMES + " attested = true;", "", "fleetswap.image.verity.enable"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_work_or_would_leak_is_refused(sealed: Path, what: str) -> None:
+    """It would be found when machines do not become healthy, or when a secret has been on a disk."""
+    more, rest, told = REFUSED[what]
+    messages = failed(with_secrets(sealed, more, rest))
+    assert any(told in message for message in messages), messages
+
+
+def test_swap_in_memory_is_fine(sealed: Path) -> None:
+    """The remedy that the check of swap names would be refused with secrets."""
+    assert failed(with_secrets(sealed, rest="zramSwap.enable = true;")) == []
+
+
+def test_a_path_that_is_only_text_is_refused(sealed: Path) -> None:
+    """The unit would look on the machine for a file of the computer that built it."""
+    (message,) = failed(f'{{ fleetswap.secrets = {{ file = "{sealed}"; {NAMES} }}; }}')
+    assert "is a path in your configuration" in message
+
+
+@pytest.mark.parametrize("more", ["deadline = 5;", 'names.database.mode = "u+r";', 'names.database.owner = "a:b";'])
+def test_values_are_checked(sealed: Path, more: str) -> None:
+    """open-secrets would refuse its arguments on the machine."""
+    said = refusal(system(with_secrets(sealed, more)) + ".config.systemd.services.fleetswap-secrets.serviceConfig")
+    assert "is not of type" in said
+
+
+def test_attested_asks_for_a_tpm(sealed: Path) -> None:
+    """The AMI would have no NitroTPM, and KMS would refuse every machine."""
+    more = f"{NAMES} attested = true; keyService = pkgs.coreutils;"
+    module = f"({{ pkgs, ... }}: {with_secrets(sealed, more, 'fleetswap.image.verity.enable = true;')})"
+    assert failed(module) == []
+    assert value(f"{system(module)}.config.fleetswap.image.registerImage.TpmSupport") == "v2.0"
