@@ -93,12 +93,12 @@ in
       `fleetswap:secrets.attested` puts the measurements into the key policy
     '';
     keyService = mkOption {
-      type = types.nullOr types.package;
-      default = null;
+      type = types.package;
+      default = pkgs.callPackage ../key-service/package.nix { };
+      defaultText = lib.literalMD "Fleetswap's own";
       description = ''
         With `attested`, what asks KMS for the data key with the attestation document of the NitroTPM: a package with the
-        program `bin/fleetswap-key-service`, which speaks the protocol of a sops key service on the socket that is its
-        argument.
+        program `bin/fleetswap-key-service`.
       '';
     };
   };
@@ -130,10 +130,10 @@ in
           be written there. `zramSwap.enable` alone stays in memory.'';
       }
       {
-        assertion = !cfg.attested || (cfg.keyService != null && config.fleetswap.image.verity.enable);
+        assertion = !cfg.attested || config.fleetswap.image.verity.enable;
         message = ''
-          `fleetswap.secrets.attested` needs `fleetswap.secrets.keyService`, and `fleetswap.image.verity.enable`: without
-          it, what the NitroTPM measures says nothing of the store.'';
+          `fleetswap.secrets.attested` needs `fleetswap.image.verity.enable`: without it, what the NitroTPM measures says
+          nothing of the store.'';
       }
     ];
 
@@ -149,6 +149,7 @@ in
       sops = "${cfg.package}/bin/sops";
       jq = "${pkgs.jq}/bin/jq";
       sealed = "${cfg.file}";
+      keyService = if cfg.attested then "${cfg.keyService}/bin/fleetswap-key-service" else null;
       authorities = [ "/etc/ssl/certs/ca-certificates.crt" ];
     };
     fleetswap.image = {

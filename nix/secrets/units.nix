@@ -5,7 +5,7 @@
 #   sealed       the sealed file in the store
 #   names        of each secret: owner, group, mode, and the services that get it as a credential
 #   authorities  files of certificate authorities on the machine; those that are not there are passed over
-#   keyService   the unit and the socket of a sops key service, or null
+#   keyService   the program ../key-service, which asks KMS with what the machine's NitroTPM attests, or null
 #   default      marks what a service may have another value for
 {
   shell,
@@ -31,7 +31,15 @@ let
     )
   );
   secretsOf = service: builtins.filter (name: builtins.elem service names.${name}.services) (builtins.attrNames names);
+  attested = keyService != null;
   optional = condition: values: if condition then values else [ ];
+  cas = authorities ++ [
+    # From the configuration of a virtual machine's firmware, which EC2 does not have: systemd imports what is called
+    # opt/io.systemd.credentials/fleetswap.ca there. Where there is none, the credential does not exist.
+    "%d/fleetswap.ca"
+  ];
+  # In a /tmp of the unit's own.
+  socket = "/tmp/key-service";
 
   user = service: {
     name = service;
@@ -52,15 +60,17 @@ builtins.listToAttrs (map user services)
     description = "Secrets, opened with KMS";
     # Nothing else of an image may wait for the network: the checks allow it for this unit, since KMS is out there.
     wants = [ "network-online.target" ];
-    requires = optional (keyService != null) [ keyService.unit ];
-    after = [ "network-online.target" ] ++ optional (keyService != null) [ keyService.unit ];
+    requires = [ ];
+    after = [ "network-online.target" ];
     wantedBy = [ "multi-user.target" ];
     inherit path;
     serviceConfig = {
       Type = "oneshot";
       RemainAfterExit = true;
       ExecStart = builtins.concatStringsSep " " (
-        [
+        # It lives as long as what it starts.
+        optional attested ([ "${keyService} -socket ${socket}" ] ++ map (file: "-ca ${file}") cas ++ [ "--" ])
+        ++ [
           shell
           "${./open-secrets}"
           "--sealed %d/sealed"
@@ -69,11 +79,8 @@ builtins.listToAttrs (map user services)
           "--deadline ${toString deadline}"
         ]
         ++ optional (jq != null) [ "--jq ${jq}" ]
-        ++ map (file: "--ca ${file}") authorities
-        # From the configuration of a virtual machine's firmware, which EC2 does not have: systemd imports what is called
-        # opt/io.systemd.credentials/fleetswap.ca there. Where there is none, the credential does not exist.
-        ++ [ "--ca %d/fleetswap.ca" ]
-        ++ optional (keyService != null) [ "--key-service ${keyService.socket}" ]
+        ++ optional attested [ "--key-service ${socket}" ]
+        ++ map (file: "--ca ${file}") cas
         ++ map (
           name:
           let
@@ -99,13 +106,16 @@ builtins.listToAttrs (map user services)
       UMask = "0077";
       LimitCORE = 0;
       MemorySwapMax = 0;
-      # It gives files to those who own them, and may do nothing else that root may.
-      CapabilityBoundingSet = "CAP_CHOWN";
+      # It gives files to those who own them, and may do nothing else that root may; attested, it reaches the TPM, which
+      # may be a group's.
+      CapabilityBoundingSet = "CAP_CHOWN" + (if attested then " CAP_DAC_OVERRIDE" else "");
       NoNewPrivileges = true;
       ProtectSystem = "strict";
       ProtectHome = true;
       PrivateTmp = true;
-      PrivateDevices = true;
+      PrivateDevices = !attested;
+      DevicePolicy = "closed";
+      DeviceAllow = optional attested [ "/dev/tpm0 rw" ];
       ProtectClock = true;
       ProtectHostname = true;
       ProtectControlGroups = true;

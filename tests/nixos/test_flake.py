@@ -72,8 +72,8 @@ def test_the_files_that_the_guide_shows_evaluate(nix: tuple[str, ...], tmp_path:
     server = server.replace("  fleetswap.image", "  imports = [ ./secrets.nix ];\n  fleetswap.image", 1)
     for name, text in (("flake", flake), ("server", server), ("default", default), ("secrets", opened)):
         # The stand-in for nixpkgs has few packages.
-        text = text.replace("/path/to/fleetswap", str(ROOT)).replace("caddy", "nginx")
-        (tmp_path / f"{name}.nix").write_text(text)
+        here = text.replace("/path/to/fleetswap", str(ROOT)).replace("caddy", "nginx")
+        (tmp_path / f"{name}.nix").write_text(here)
     inputs = [("fleetswap", OURS), ("fleetswap/nixpkgs", f"path:{STUB}")]
     drv = evaluate(nix, f"path:{tmp_path}#packages.x86_64-linux.web.drvPath", "--raw", inputs=inputs)
     command = [*nix, "nix-instantiate", "--eval", "--json", "--attr", "web.drvPath", "--argstr", "nixpkgs", str(STUB)]

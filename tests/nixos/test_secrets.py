@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,15 @@ def test_values_are_checked(sealed: Path, more: str) -> None:
     assert "is not of type" in said
 
 
-def test_attested_asks_for_a_tpm(sealed: Path) -> None:
-    """The AMI would have no NitroTPM, and KMS would refuse every machine."""
-    more = f"{NAMES} attested = true; keyService = pkgs.coreutils;"
-    module = f"({{ pkgs, ... }}: {with_secrets(sealed, more, 'fleetswap.image.verity.enable = true;')})"
+def test_attested_asks_for_a_tpm_and_gets_the_key_through_it(sealed: Path) -> None:
+    """KMS would refuse every machine: no NitroTPM in the AMI, or no attestation document in the request."""
+    module = with_secrets(sealed, NAMES + " attested = true;", "fleetswap.image.verity.enable = true;")
     assert failed(module) == []
     assert value(f"{system(module)}.config.fleetswap.image.registerImage.TpmSupport") == "v2.0"
+    service = services(module)["fleetswap-secrets"]["serviceConfig"]
+    key_service, _, opens = service["ExecStart"].partition(" -- ")
+    assert re.fullmatch(r"\S+/bin/fleetswap-key-service -socket (\S+)( -ca \S+){2}", key_service)
+    assert " --key-service /tmp/key-service " in opens
+    assert (service["PrivateDevices"], service["DeviceAllow"]) == (False, ["/dev/tpm0 rw"])
+    plain = services(with_secrets(sealed))["fleetswap-secrets"]["serviceConfig"]
+    assert (plain["PrivateDevices"], plain["DeviceAllow"], "key-service" in plain["ExecStart"]) == (True, [], False)
