@@ -24,8 +24,9 @@ from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.manifest import Manifest
+from fleetswap.domain.release import attested
 from fleetswap.domain.release.keys import needs_volume_key
-from fleetswap.domain.release.ledger import Ledger, from_plain, to_plain
+from fleetswap.domain.release.ledger import Entry, Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, plan, served
 from fleetswap.domain.rollout.health import ProbeProtocol
 from fleetswap.workflows.image.read_manifest import manifest_of
@@ -128,7 +129,7 @@ def deploy(
     for warning in way_in.warnings:
         pulumi.log.warn(warning)
     check_offers(wanted, here, ground.zones, account)
-    tell(wanted, ledger)
+    _tell(wanted, ledger, decided)
     tell_upload(settings, wanted, ledger, upload_estimate.of(cloud), before.get(VOLUME_KEY))
     context = _context(settings, here, kms=needed or secrets is not None)
     everything = pulumi.ResourceOptions(provider=context.provider())
@@ -223,7 +224,7 @@ def deploy(
     disk = releases[decided.wanted.release].disk
     pulumi.export("url", front.url)
     seconds = {"build": disk.build_seconds, "upload": disk.upload_seconds, "rollout": rollout.seconds}
-    _export(rollout, read, decided, seconds, before)
+    _export(rollout, read, decided, seconds, before, releases)
     headers = {name: release.preview for name, release in releases.items() if release.preview is not None}
     pulumi.export("preview", _secret(pulumi.Output.all(**headers), before.get("preview")))
     return Fleet(front.url, network, front, releases, rollout)
@@ -286,6 +287,13 @@ def _volume_key(
     return key.arn
 
 
+def _tell(wanted: Entry, ledger: Ledger, decided: Plan) -> None:
+    """Show what the update changes beside its resources."""
+    tell(wanted, ledger)
+    if (changed := attested.changes(ledger, decided)) is not None:
+        pulumi.log.info(changed)
+
+
 def _manifests(cloud: Cloud, stack: str) -> Manifests:
     """The manifests of the stack's images, out of their snapshots. What cannot be read is a warning."""
 
@@ -296,9 +304,17 @@ def _manifests(cloud: Cloud, stack: str) -> Manifests:
 
 
 def _export(
-    rollout: Rollout, read: Ledger, decided: Plan, seconds: Mapping[str, Any], before: Mapping[str, Any]
+    rollout: Rollout,
+    read: Ledger,
+    decided: Plan,
+    seconds: Mapping[str, Any],
+    before: Mapping[str, Any],
+    releases: Mapping[str, Release],
 ) -> None:
-    """Export what the rollout has reached; what an update without it (`--target`, `--exclude`) leaves is as it was."""
+    """Export what the rollout has reached; what an update without it (`--target`, `--exclude`) leaves is as it was.
+
+    What was measured of an image is written down with it: the image never changes, so it is true whatever is reached.
+    """
 
     def told(values: Sequence[Any]) -> Ledger:
         serving, left = values
@@ -306,6 +322,8 @@ def _export(
 
     # Not together with the times: those of an image that is left out are unknown, what the rollout has reached is not.
     reached = pulumi.Output.all(rollout.serving, rollout.left).apply(told)
+    images = [entry.release for entry in decided.ledger.entries if entry.machine.attested]
+    measured = {name: _known(releases[name].disk.measured, None) for name in images if name in releases}
     spent = pulumi.Output.all(reached, seconds).apply(
         lambda both: before.get("seconds", {}) if both[0] is read else both[1]
     )
@@ -313,7 +331,7 @@ def _export(
         "live": rollout.serving,
         "standby": reached.apply(lambda ledger: ledger.standby or ""),
         "seconds": spent,
-        "ledger": reached.apply(to_plain),
+        "ledger": pulumi.Output.all(reached, measured).apply(lambda both: to_plain(both[0].measuring(both[1]))),
     }
     for name, output in outputs.items():
         pulumi.export(name, _known(output, before.get(name)))

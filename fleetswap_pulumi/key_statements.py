@@ -21,6 +21,7 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
+from pulumi.output import Unknown
 
 from fleetswap.aws.key_policies import KeyPolicy
 from fleetswap.domain.errors import NotFound
@@ -62,7 +63,9 @@ class KeyStatementsProvider(ResourceProvider):
         return CheckResult(news, check_failures(Inputs, news))
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """Another key is another resource. Statements change in place."""
+        """Another key is another resource. Statements change in place. What a preview does not know yet may change."""
+        if any(isinstance(news.get(key), Unknown) for key in ("key", "statements")):
+            return DiffResult(changes=True, replaces=[], delete_before_replace=False)
         replaces = ["key"] if olds.get("key") != news.get("key") else []
         changed = not own_statements.same(olds.get("statements") or [], news.get("statements") or [])
         changes = bool(replaces) or changed or is_reached_otherwise(olds, news)

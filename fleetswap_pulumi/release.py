@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 from pulumi_aws import autoscaling, ec2, iam, lb
@@ -18,11 +19,13 @@ from fleetswap.aws.partition import partition_of
 from fleetswap.domain import tags
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.rollout.rule import OWN, PREVIEW_HEADER, Rules
-from fleetswap.domain.secrets.sealing import STACK
+from fleetswap.domain.secrets import key_policy
+from fleetswap.domain.secrets.sealing import STACK, Sealing, encryption_context
 from fleetswap_pulumi.boot_settings import BootTestSettings
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
 from fleetswap_pulumi.iam_policy import trust
+from fleetswap_pulumi.key_statements import KeyStatements
 from fleetswap_pulumi.keys import in_one_line
 from fleetswap_pulumi.machine_image import MachineImage, MachineImageArgs
 from fleetswap_pulumi.network import Network
@@ -236,7 +239,7 @@ class Release(pulumi.ComponentResource):
         if machine.secrets is not None:
             if given is None:
                 raise ValueError(f"{self._name} has secrets, and no role is given to open them")
-            return given.profile_arn, list(given.ready)
+            return given.profile_arn, [*given.ready, *self._opening(machine.secrets, given)]
         role = iam.Role(
             self._name,
             path=machine.path,
@@ -251,6 +254,30 @@ class Release(pulumi.ComponentResource):
         ]
         profile = iam.InstanceProfile(self._name, path=machine.path, role=role.name, tags=self._tags, opts=self._child)
         return profile.arn, policies
+
+    def _opening(self, sealing: Sealing, role: MachineRole) -> list[pulumi.Resource]:
+        """What lets machines of this image open secrets, if it is attested: a statement in the stack's key policy.
+
+        The engine removes it when the release has no machines any more, after the rollout that took its place. An
+        image that this update leaves out before it was ever measured opens nothing.
+        """
+        if not sealing.attested or sealing.key != STACK:
+            return []
+        context = encryption_context(self._args.context.stack)
+
+        def statements(found: Sequence[Any]) -> list[dict[str, Any]]:
+            arn, pcrs = found
+            return [key_policy.of_release(self._name, arn, context, pcrs)] if pcrs else []
+
+        # A preview knows what the ledger says, also where it shows a change of the disk's tags.
+        measured = dict(self._args.entry.image.measured) or self.disk.measured
+        wanted = pulumi.Output.all(role.arn, measured).apply(statements)
+        return [
+            KeyStatements(
+                f"{self._name}-{region}" if region else self._name, self._args.context, key, wanted, opts=self._child
+            )
+            for region, key in role.keys.items()
+        ]
 
     def _instances(self, template: ec2.LaunchTemplate) -> autoscaling.GroupMixedInstancesPolicyArgs:
         machine = self._args.entry.machine

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pulumi
@@ -19,14 +20,11 @@ from pulumi_aws import iam, kms
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.secrets import key_policy
-from fleetswap.domain.secrets.key_policy import Machines
 from fleetswap.domain.secrets.sealing import STACK, alias, encryption_context
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.iam_policy import document, trust
+from fleetswap_pulumi.key_statements import KeyStatements
 from fleetswap_pulumi.secrets_settings import SecretsSettings
-
-Measurements = Mapping[str, str]
-"""PCRs by their numbers (`"4"`), in hex."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,6 @@ class SealedSecretsArgs:
     """`account` is the stack's, 12 digits. `running` are the declared releases that have machines, of any kind.
 
     `own_key`: the stack has a key of its own. `multi_region`: it is, or will be, a multi-Region key.
-    `measurements` are those of attested releases, by release. An output of an image that this update leaves out is not
-    known, and no reason to wait: the machines of that release cannot open secrets before an update measures it.
     """
 
     context: Context
@@ -44,15 +40,19 @@ class SealedSecretsArgs:
     running: Sequence[Entry]
     own_key: bool = True
     multi_region: bool = False
-    measurements: Mapping[str, pulumi.Input[Measurements | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class MachineRole:
-    """The role of machines with one IAM path. `ready` is all that must be there before a machine boots with it."""
+    """The role of machines with one IAM path. `ready` is all that must be there before a machine boots with it.
 
+    `keys` are the ARNs of the stack's own key (`""`) and of its replicas, by their regions.
+    """
+
+    arn: pulumi.Output[str]
     profile_arn: pulumi.Output[str]
     ready: tuple[pulumi.Resource, ...]
+    keys: Mapping[str, pulumi.Output[str]]
 
 
 class SealedSecrets(pulumi.ComponentResource):
@@ -76,17 +76,21 @@ class SealedSecrets(pulumi.ComponentResource):
         new = [] if args.settings.sealing is None else [args.context.path]
         paths = list(dict.fromkeys([*new, *(entry.machine.path for entry in self._sealed)]))
         roles = {path: self._role(path) for path in paths}
-        self._document = self._policy(roles)
+        machines = {path: role.arn for path, role in roles.items() if self._is_plain(path)}
+        self._document = self._policy(machines)
         key = self._key() if args.own_key else None
         replicas = [] if key is None else [self._replica(key, region) for region in args.settings.replica_regions]
+        made = {} if key is None else dict(zip(("", *args.settings.replica_regions), (key, *replicas), strict=True))
+        self._keys = {region: each.arn for region, each in made.items()}
+        self._own(machines)
         self.key_arn = None if key is None else key.arn
-        self.roles = {path: self._ready(path, role, key) for path, role in roles.items()}
+        self.roles = {path: self._ready(path, role) for path, role in roles.items()}
         self.told = self._told(key, replicas, next(iter(roles.values()), None))
         self.register_outputs({"keyArn": self.key_arn, "roleArns": [role.arn for role in roles.values()]})
 
     def _label(self, path: str) -> str:
         """The name of what a path has, which is stable: a path can be longer than a role's name."""
-        return f"{self._name}-machines" + ("" if path == "/" else f"-{hashlib.sha256(path.encode()).hexdigest()[:8]}")
+        return "-".join(part for part in (f"{self._name}-machines", _name(path)) if part)
 
     def _role(self, path: str) -> iam.Role:
         label, context = self._label(path), self._args.context
@@ -111,8 +115,9 @@ class SealedSecrets(pulumi.ComponentResource):
             multi_region=True if args.multi_region else None,
             policy=self._document,
             tags=args.context.tags(f"{self._name}-secrets"),
-            # A key that is replaced takes all that is sealed with it along (aws_kms_key, ForceNew).
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["multiRegion"]),
+            # A key that is replaced takes all that is sealed with it along (aws_kms_key, ForceNew). Its policy changes
+            # with the releases, see `fleetswap_pulumi.key_statements`.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["multiRegion", "policy"]),
         )
         kms.Alias(self._name, name=alias(args.context.stack), target_key_id=key.key_id, opts=self._child)
         return key
@@ -127,47 +132,52 @@ class SealedSecrets(pulumi.ComponentResource):
             deletion_window_in_days=self._args.settings.deletion_window,
             policy=self._document,
             tags=context.tags(f"{self._name}-secrets"),
-            opts=self._child,
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["policy"]),
         )
 
-    def _policy(self, roles: Mapping[str, iam.Role]) -> pulumi.Output[str]:
-        args, plain, attested = self._args, {}, {}
-        for path in roles:
-            sealings = {
-                entry.release: entry.machine.secrets
-                for entry in self._sealed
-                if entry.machine.path == path and entry.machine.secrets is not None
-                if entry.machine.secrets.key == STACK
-            }
-            # Before the first release, the role may already do what a release of these settings will need.
-            first = [] if args.settings.sealing is None else [args.settings.sealing]
-            needs = list(sealings.values()) or [each for each in first if each.key == STACK]
-            plain[path] = any(not each.attested for each in needs)
-            attested[path] = [
-                args.measurements[release]
-                for release, each in sealings.items()
-                if each.attested and release in args.measurements
-            ]
+    def _is_plain(self, path: str) -> bool:
+        """Whether machines with that path open secrets of the own key without attestation.
 
-        def policy(found: list[Any]) -> str:
-            arns, measurements = found
-            machines = [
-                Machines(arns[path], plain[path], tuple(each for each in measurements[path] if each)) for path in roles
-            ]
-            statements = key_policy.statements(
-                partition=partition_of(args.context.region).name,
-                account=args.account,
-                context=self._context,
-                machines=machines,
-                editors=args.settings.editors,
-            )
-            return json.dumps({"Version": "2012-10-17", "Statement": statements})
+        Before the first release, the role may already do what a release of these settings will need.
+        """
+        sealings = [each.machine.secrets for each in self._of_path(path) if each.machine.secrets is not None]
+        new = self._args.settings.sealing
+        needs = [each for each in sealings or ([] if new is None else [new]) if each.key == STACK]
+        return any(not each.attested for each in needs)
 
-        arns = {path: role.arn for path, role in roles.items()}
-        known = {path: [_if_known(each) for each in measurements] for path, measurements in attested.items()}
-        return pulumi.Output.all(arns, known).apply(policy)
+    def _account(self) -> list[dict[str, Any]]:
+        args = self._args
+        partition = partition_of(args.context.region).name
+        return key_policy.of_account(
+            partition=partition, account=args.account, context=self._context, editors=args.settings.editors
+        )
 
-    def _ready(self, path: str, role: iam.Role, key: kms.Key | None) -> MachineRole:
+    def _policy(self, machines: Mapping[str, pulumi.Output[str]]) -> pulumi.Output[str]:
+        """With what the key is made. Later, its statements are resources of their own."""
+
+        def policy(arns: Mapping[str, str]) -> str:
+            opens = [each for path in machines for each in self._opens(path, arns[path])]
+            return json.dumps({"Version": "2012-10-17", "Statement": [*self._account(), *opens]})
+
+        return pulumi.Output.all(**machines).apply(policy)
+
+    def _opens(self, path: str, role: str) -> list[dict[str, Any]]:
+        return [key_policy.of_machines(role, self._context, _name(path))]
+
+    def _own(self, machines: Mapping[str, pulumi.Output[str]]) -> None:
+        """Declare the statements of the key and of its replicas, but for those of attested releases."""
+        self._opening: dict[str, list[pulumi.Resource]] = {path: [] for path in machines}
+        for region, key in self._keys.items():
+            # They go with the key: a policy without them would lock the account out of it.
+            stays = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
+            label = _of_key(f"{self._name}-account", region)
+            KeyStatements(label, self._args.context, key, self._account(), opts=stays)
+            for path, role in machines.items():
+                opens = role.apply(partial(self._opens, path))
+                label = _of_key(self._label(path), region)
+                self._opening[path].append(KeyStatements(label, self._args.context, key, opens, opts=self._child))
+
+    def _ready(self, path: str, role: iam.Role) -> MachineRole:
         label, context, of_path = self._label(path), self._args.context, self._of_path(path)
         policies = dict.fromkeys(arn for entry in of_path for arn in entry.machine.policies)
         attached: list[pulumi.Resource] = [
@@ -176,7 +186,7 @@ class SealedSecrets(pulumi.ComponentResource):
         ]
         given = {entry.machine.secrets.key for entry in of_path if entry.machine.secrets is not None}
         given |= {self._args.settings.kms_key} if self._args.settings.kms_key is not None else set()
-        keys: list[pulumi.Input[str]] = [*([key.arn] if key is not None else []), *sorted(given - {STACK})]
+        keys: list[pulumi.Input[str]] = [*([self._keys[""]] if self._keys else []), *sorted(given - {STACK})]
         opens = iam.RolePolicy(
             label,
             role=role.name,
@@ -184,7 +194,8 @@ class SealedSecrets(pulumi.ComponentResource):
             opts=self._child,
         )
         profile = iam.InstanceProfile(label, path=path, role=role.name, tags=context.tags(label), opts=self._child)
-        return MachineRole(profile.arn, (opens, *attached, *([key] if key is not None else [])))
+        ready = (opens, *attached, *self._opening.get(path, ()))
+        return MachineRole(role.arn, profile.arn, ready, self._keys)
 
     def _of_path(self, path: str) -> list[Entry]:
         return [entry for entry in self._sealed if entry.machine.path == path]
@@ -210,17 +221,11 @@ def _slug(policy_arn: str) -> str:
     return policy_arn.split(":", 4)[4].replace(":policy/", "-").replace("/", "-")
 
 
-def _if_known(value: pulumi.Input[Measurements | None]) -> pulumi.Output[Measurements | None]:
-    """A value of this update or, if the update leaves out what makes it, None. In a preview, unknown is unknown.
+def _name(path: str) -> str:
+    """What tells the machines of a path from those of others."""
+    return "" if path == "/" else hashlib.sha256(path.encode()).hexdigest()[:8]
 
-    It depends on no resource: the engine refuses an update of the key alone (`--target`) that depends on an image which
-    it is not to make.
-    """
-    output = pulumi.Output.from_input(value)
 
-    async def settled() -> Measurements | None:
-        return await output.future() if await output.is_known() else None
-
-    if pulumi.runtime.is_dry_run():
-        return pulumi.Output(set(), output.future(), output.is_known())
-    return pulumi.Output.from_input(settled())
+def _of_key(label: str, region: str) -> str:
+    """The name of what a key has: a replica's with its region."""
+    return f"{label}-{region}" if region else label

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain.secrets.sealing import STACK, Sealing
-from fleetswap_pulumi.checks import Strict, wrong_together
+from fleetswap_pulumi.checks import Strict, wrong, wrong_together
 from fleetswap_pulumi.names import KeyArn, PrincipalArn, Region, distinct, is_of_region
 
 OF_OWN_KEY = ("editors", "deletion_window", "rotation_period", "replica_regions")
@@ -45,13 +45,18 @@ class SecretsSettings(Strict):
     without replicas cannot get any."""
     attested: bool = False
     """Makes KMS open secrets only for machines whose NitroTPM proves that they booted the image of a release that runs.
-    Requires `tpm_support: v2.0` and the boot mode `uefi`. A change creates a new release."""
+    Requires `tpm_support: v2.0`, the boot mode `uefi`, the stack's own key, and a unified kernel image with the whole
+    system or its root hash (`fleetswap.image.verity.enable`). A change creates a new release."""
     retire: bool = False
     """Keeps the stack's key only as long as a release needs it, and uses it for no new one: they use `kms_key` or,
     without it, have no secrets. Set it to change to `kms_key`, or before `secrets` is removed."""
 
     @model_validator(mode="after")
     def _names_one_key(self) -> SecretsSettings:
+        if self.kms_key is not None and self.attested:
+            raise wrong(
+                "attested", "is for the stack's own key, whose policy says who is attested: remove it, or `kms_key`"
+            )
         if self.kms_key is not None and not self.retire:
             given = [key for key in OF_OWN_KEY if key in self.model_fields_set]
             if given:

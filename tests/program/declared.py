@@ -92,6 +92,8 @@ class _Recorder(Mocks):
             del computed["zoneId"]
         if args.typ.endswith(":PreviewRule"):
             computed["value"] = f"{args.name}.secret"
+        if args.typ.endswith(":DiskImage") and args.inputs.get("attested"):
+            computed["measured"] = {"4": args.inputs["release"].encode().hex(), "12": "00", "13": "00"}
         if args.typ.endswith(":Rollout"):
             serving = args.inputs["live"] if self._serving == "" else self._serving
             computed = {"serving": serving, "left": self._left, "seconds": {"gate": 1.0}}

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from pulumi.output import UNKNOWN
 
 from fleetswap.aws.session import Cloud
 from fleetswap_pulumi.key_statements import KeyStatementsProvider
@@ -83,4 +84,6 @@ def test_another_key_is_another_resource_and_a_lost_one_opens_nothing(cloud: Loc
     assert provider.read("x", missing).id == ""
     provider.delete("x", missing)
     assert provider.check({}, asked).failures == []
+    unknown = provider.diff(made.id, asked, {**asked, "statements": UNKNOWN})
+    assert (unknown.changes, unknown.replaces) == (True, []), "a preview of an image that is not built"
     assert provider.check({}, {**asked, "statements": "x"}).failures

@@ -103,7 +103,7 @@ def test_the_account_manages_the_key_and_cannot_use_it_so() -> None:
 def test_attested_machines_open_with_the_measurements_of_one_image() -> None:
     """An image that nobody deployed could open the secrets with the role of one that was."""
     other = {"4": "c" * 96, "12": "d" * 96}
-    machines = (Machines(ROLE, plain=False, measurements=(PCRS, other)),)
+    machines = (Machines(ROLE, plain=False, measurements={"web-1": PCRS, "web-2": other}),)
     assert may(ROLE, OPEN, pcrs=PCRS, machines=machines)
     assert may(ROLE, OPEN, pcrs={**other, "7": "e"}, machines=machines)
     assert not may(ROLE, OPEN, machines=machines), "without attestation"
@@ -117,7 +117,7 @@ def test_attested_machines_open_with_the_measurements_of_one_image() -> None:
 @given(changed=st.sampled_from(["4", "12"]), at=st.integers(0, 95))
 def test_one_changed_bit_of_a_measurement_is_refused(changed: str, at: int) -> None:
     """A changed kernel argument would pass."""
-    machines = (Machines(ROLE, plain=False, measurements=(PCRS,)),)
+    machines = (Machines(ROLE, plain=False, measurements={"web-1": PCRS}),)
     value = PCRS[changed]
     wrong = {**PCRS, changed: f"{value[:at]}0{value[at + 1 :]}"}
     assert not may(ROLE, OPEN, pcrs=wrong, machines=machines)
@@ -150,7 +150,7 @@ def test_the_policy_of_the_role_allows_the_same_and_nothing_else() -> None:
 def test_the_largest_policy_fits() -> None:
     """KMS takes 32 KiB of key policy (developer guide, "Key policy format"): an update would fail half-way."""
     editors = tuple(f"{OPS}{'x' * 60}{number}" for number in range(50))  # the most that the settings take
-    releases = tuple(Machines(ROLE, plain=False, measurements=(PCRS, PCRS)) for _ in range(3))
+    releases = tuple(Machines(ROLE, plain=False, measurements={f"w-{n}": PCRS, f"v-{n}": PCRS}) for n in range(3))
     made = statements(partition="aws", account=ACCOUNT, context=CONTEXT, machines=releases, editors=editors)
     assert len(json.dumps({"Version": "2012-10-17", "Statement": made})) < 32_768
 

@@ -181,6 +181,15 @@ class Ledger:
         left = tuple(replace(entry, left=entry.left or entry.release == release) for entry in self.entries)
         return replace(self, entries=left)
 
+    def measuring(self, measured: Mapping[str, Mapping[str, str] | None]) -> Ledger:
+        """The same ledger with what is measured of the images of these releases, where that is known."""
+
+        def of(entry: Entry) -> Entry:
+            pcrs = sorted((measured.get(entry.release) or {}).items(), key=lambda each: int(each[0]))
+            return replace(entry, image=replace(entry.image, measured=tuple(pcrs))) if pcrs else entry
+
+        return replace(self, entries=tuple(map(of, self.entries)))
+
     def on(self, network: Network) -> Ledger:
         """The same ledger on `network`; another one than it stands on is an `InputError`. IPv6 may be added."""
         if self.network not in (None, network, replace(network, ipv6=False)):

@@ -7,8 +7,9 @@ it, you cannot use IAM policies to allow access to a KMS key").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 ADMINISTER = (
@@ -61,12 +62,13 @@ ARGUMENTS = frozenset({"7", "12"})
 class Machines:
     """A role of machines, by its ARN. `plain`: it opens secrets without attestation, for releases without it.
 
-    `measurements` are PCRs by their numbers, one mapping for each attested release.
+    `measurements` are PCRs by their numbers, for each attested release. `name` tells the roles of a key apart.
     """
 
     role: str
     plain: bool = True
-    measurements: tuple[Mapping[str, str], ...] = ()
+    measurements: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    name: str = ""
 
 
 def in_context(context: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -104,11 +106,24 @@ def statements(
     machines: Sequence[Machines],
     editors: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """The statements of the key policy. `account` is the stack's, `context` its encryption context.
+    """All statements of the key policy. `account` is the stack's, `context` its encryption context.
 
     Every principal must exist, or KMS refuses the policy (CreateKey, MalformedPolicyDocumentException). `Resource` is
     `*`: in a key policy it means this key.
     """
+    found = of_account(partition=partition, account=account, context=context, editors=editors)
+    found += [of_machines(each.role, context, each.name) for each in machines if each.plain]
+    return found + [
+        of_release(release, each.role, context, pcrs)
+        for each in machines
+        for release, pcrs in each.measurements.items()
+    ]
+
+
+def of_account(
+    *, partition: str, account: str, context: Mapping[str, str], editors: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """What people and the deploying role may do, whatever releases there are."""
     root = f"arn:{partition}:iam::{account}:root"
     exactly = in_context(context)
     found = [
@@ -117,14 +132,23 @@ def statements(
     ]
     if editors:
         found.append(_statement("EditorsSealAndOpen", editors, (*SEAL, OPEN), exactly))
-    plain = [each.role for each in machines if each.plain]
-    if plain:
-        found.append(_statement("MachinesOpen", plain, (OPEN,), exactly))
-    attested = [(each.role, pcrs) for each in machines for pcrs in each.measurements]
-    for number, (role, pcrs) in enumerate(attested, 1):
-        condition = {**exactly, "StringEquals": {**exactly["StringEquals"], **measured(pcrs)}}
-        found.append(_statement(f"AttestedMachinesOpen{number}", [role], (OPEN,), condition))
     return found
+
+
+def of_machines(role: str, context: Mapping[str, str], name: str = "") -> dict[str, Any]:
+    """What the machines of releases without attestation may do. `name` is that of `Machines`."""
+    return _statement(f"MachinesOpen{name}", [role], (OPEN,), in_context(context))
+
+
+def of_release(release: str, role: str, context: Mapping[str, str], pcrs: Mapping[str, str]) -> dict[str, Any]:
+    """What the machines of an attested release may do: only with its measurements, see `measured`.
+
+    A `Sid` has letters and digits (IAM user guide, "IAM JSON policy elements: Sid"). That of a release is its own, as
+    no two releases have the same eight digits.
+    """
+    exactly = in_context(context)
+    condition = {**exactly, "StringEquals": {**exactly["StringEquals"], **measured(pcrs)}}
+    return _statement(f"AttestedMachinesOf{re.sub('[^A-Za-z0-9]', '', release)}", [role], (OPEN,), condition)
 
 
 def of_role(keys: Sequence[str], context: Mapping[str, str]) -> dict[str, Any]:
