@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localcloud.patches import Patches
 
 _assume_role = TokenResponse.assume_role
+_create_linked_role = IAMBackend.create_service_linked_role
 _PREFIX = "arn:aws:iam::aws:policy/"
 _TAKING_AN_ARN = (
     "attach_role_policy",
@@ -31,6 +32,9 @@ _TAKING_AN_ARN = (
     "list_policy_versions",
 )
 
+_NAMED = {"mrk.kms.amazonaws.com": "AWSServiceRoleForKeyManagementServiceMultiRegionKeys"}
+"""Service-linked roles whose names follow no rule."""
+
 _SERVICES = {"elasticloadbalancing": "ElasticLoadBalancing", "spot": "EC2Spot"}
 """How AWS writes a service in the name of its role, where moto does not know it."""
 
@@ -39,6 +43,7 @@ def patch(patches: Patches) -> None:
     """Make AWS's managed policies attachable, and name service-linked roles as AWS does."""
     patches.set(models, "SERVICE_NAME_CONVERSION", {**models.SERVICE_NAME_CONVERSION, **_SERVICES})
     patches.methods(TokenResponse, assume_role)
+    patches.methods(IAMBackend, create_service_linked_role)
     for name in _TAKING_AN_ARN:
         patches.set(IAMBackend, name, _loading(getattr(IAMBackend, name)))
 
@@ -50,6 +55,13 @@ def assume_role(self: Moto) -> Moto:
     assumed.policy_arns = [one["arn"] for one in self._get_param("PolicyArns", [])]
     assumed.tags = self._get_param("Tags", [])
     return answer
+
+
+def create_service_linked_role(self: Moto, service_name: str, description: str, suffix: str) -> Moto:
+    """AWS's name of some is none that moto would make."""
+    role = _create_linked_role(self, service_name, description, suffix)
+    role.name = _NAMED.get(service_name, role.name)
+    return role
 
 
 def _loading(original: Callable[..., Any]) -> Callable[..., Any]:

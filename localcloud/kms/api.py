@@ -177,7 +177,7 @@ def _answer(start_response: StartResponse, status: int, body: str, code: str = "
 
 _key_init = Key.__init__
 _private_key = models.generate_private_key
-_default_keys = KmsBackend._generate_default_keys
+_create_alias = KmsBackend.create_alias
 _backend_init = KmsBackend.__init__
 
 
@@ -190,7 +190,7 @@ def patch(patches: Patches, lateness: Lateness, clock: Callable[[], float]) -> N
     patches.set(Key, "__init__", _init)
     patches.methods(Key, policy_in_force, grants_in_force, state_in_force)
     patches.set(KmsBackend, "__init__", _with_changes)
-    patches.methods(KmsBackend, _generate_default_keys, key_of, grant_of, alias_in_force)
+    patches.methods(KmsBackend, create_alias, key_of, grant_of, alias_in_force)
 
 
 def _no_needless_key(key_spec: str) -> Moto:
@@ -262,16 +262,16 @@ def grant_of(self: Moto, token: str) -> tuple[str, str]:
     return (found[0].id, found[1].id) if found is not None else ("", "")
 
 
-def _generate_default_keys(self: Moto, alias_name: str) -> str | None:
-    """AWS manages the key of one of its services; moto's is like any other."""
-    key_id: str | None = _default_keys(self, alias_name)
-    if key_id is not None:
-        key, service = self.keys[key_id], alias_name.rpartition("/")[2]
+def create_alias(self: Moto, target_key_id: str, alias_name: str) -> Moto:
+    """An alias of AWS's makes the key one that AWS manages for a service; moto's is like any other."""
+    made = _create_alias(self, target_key_id, alias_name)
+    if alias_name.startswith("alias/aws/"):
+        key, service = self.keys[self.get_key_id(target_key_id)], alias_name.rpartition("/")[2]
         key.key_manager, key.key_rotation_status = "AWS", True
         host = f"{'ec2' if service == 'ebs' else service}.{self.region_name}.amazonaws.com"
         key.policy = documents.of_aws(self.account_id, host)
         key.description = f"Default key that protects my {service.upper()} data when no other key is defined"
-    return key_id
+    return made
 
 
 def tick(backends: Moto) -> None:
