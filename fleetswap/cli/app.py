@@ -31,7 +31,7 @@ INTERRUPTED = 128
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 """Signals that are answered like Ctrl-C: cleaned up first. Python would end on the spot."""
 
-IMAGES, FLEET = "Images", "Fleet"
+IMAGES, FLEET, SECRETS = "Images", "Fleet", "Secrets"
 """The headings of the list of commands."""
 
 
@@ -62,6 +62,9 @@ COMMANDS = {
     ),
     "manifest": Listed("contents", FLEET, "Print what RELEASE (the live one if none is given) consists of."),
     "permissions": Listed("permissions", FLEET, "Print the IAM policies of a stack: exactly what its settings need."),
+    "secrets": Listed(
+        "secrets", SECRETS, "Make, edit, rotate and check files of secrets that are sealed with sops and KMS."
+    ),
 }
 
 
@@ -113,10 +116,12 @@ def options(
 
 
 def load(name: str) -> click.Command:
-    """A command with all its options, its module imported."""
+    """A command with all its options, or a group of commands, its module imported."""
     listed = COMMANDS[name]
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     function = getattr(import_module(f"fleetswap.cli.{listed.module}"), name.replace("-", "_"))
+    if isinstance(function, typer.Typer):
+        return typer.main.get_command(function)
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     alone.command(name, no_args_is_help=listed.panel == IMAGES)(function)  # they cannot run without an argument
     return typer.main.get_command(alone)
 

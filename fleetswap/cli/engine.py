@@ -90,13 +90,11 @@ class Engine:
         return done.stdout
 
 
-def find(folder: Path) -> Engine:
-    """The pulumi on PATH, or `InputError`."""
+def find(folder: Path, otherwise: str = "") -> Engine:
+    """The pulumi on PATH, or `InputError`: `otherwise` is what can be done without it."""
     program = shutil.which("pulumi")
     if program is None:
-        raise InputError(
-            "`pulumi` is not on PATH: install it, or roll back without it: `fleetswap rollback --now --service NAME`"
-        )
+        raise InputError(f"`pulumi` is not on PATH: install it{otherwise}")
     return Engine(program, folder)
 
 

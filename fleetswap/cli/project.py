@@ -87,7 +87,7 @@ class StackFile:
             good = False
         if not good:
             raise InputError(f"{self.path} cannot be edited automatically: add {RELEASE} to it manually")
-        _replace(self.path, after)
+        replace(self.path, after)
 
 
 @dataclass(frozen=True)
@@ -202,16 +202,17 @@ def _config(path: Path, text: str) -> dict[str, Any]:
     return config
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that at any moment it is the old one or the new one."""
+def replace(path: Path, text: str) -> None:
+    """Write a file so that at any moment it is the old one or the new one. `InputError` if that is not possible."""
     try:
         target = path.resolve()  # of a link, what it leads to
+        mode = target.stat().st_mode if target.exists() else 0o644
         number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         part = Path(name)
         try:
             with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
-            part.chmod(target.stat().st_mode)
+            part.chmod(mode)
             part.replace(target)
         except BaseException:
             part.unlink(missing_ok=True)

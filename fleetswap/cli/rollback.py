@@ -306,7 +306,7 @@ def _plan(to: str | None, stack: str | None) -> _Plan:
             "no Pulumi project here: run this in the folder of Pulumi.yaml, or roll back without Pulumi:"
             " `fleetswap rollback --now --service NAME`"
         )
-    pulumi = engine.find(here.folder)
+    pulumi = engine.find(here.folder, ", or roll back without it: `fleetswap rollback --now --service NAME`")
     try:
         name = stack or pulumi.selected()
         if not name:

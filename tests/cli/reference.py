@@ -28,8 +28,13 @@ def tables() -> dict[str, str]:
 
 
 def commands() -> dict[str, click.Command]:
-    """Every command, with its options."""
-    return {name: load(name) for name in COMMANDS}
+    """Every command, with its options; of a group, those in it."""
+    found: dict[str, click.Command] = {}
+    for name in COMMANDS:
+        command = load(name)
+        inner = command.commands if isinstance(command, click.Group) else {}
+        found |= {f"{name} {each}": inner[each] for each in inner} or {name: command}
+    return found
 
 
 def _rows(command: click.Command) -> Iterator[str]:

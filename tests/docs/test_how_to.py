@@ -15,6 +15,7 @@ from botocore import xform_name
 
 from fleetswap_pulumi.parse import parse
 from fleetswap_pulumi.settings import Settings
+from tests.cli.reference import commands as fleetswap_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = sorted((ROOT / "docs/how-to").glob("*.md"))
@@ -35,6 +36,9 @@ PULUMI = {
     "up": {"stack"},
 }
 """The commands of Pulumi, with the options, that the guides use (pulumi.com/docs/iac/cli/commands)."""
+
+
+FLEETSWAP = fleetswap_commands()
 
 
 def read(config: dict[str, Any]) -> Settings:
@@ -123,6 +127,10 @@ def test_the_commands_of_a_guide_exist(path: Path) -> None:
         elif program == "pulumi":
             verb = next(verb for verb in PULUMI if " ".join(words).startswith(verb))
             assert options(words) <= PULUMI[verb], words
+        elif program == "fleetswap":
+            name = next(name for name in FLEETSWAP if " ".join(words).startswith(name))
+            known = {option[2:] for each in FLEETSWAP[name].params for option in each.opts if option.startswith("--")}
+            assert options(words) <= known, words
         else:
             assert program == "cp", program
             assert (ROOT / words[0]).is_file(), words
