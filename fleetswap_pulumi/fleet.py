@@ -43,7 +43,13 @@ from fleetswap_pulumi.release import Release, ReleaseArgs, Tuning
 from fleetswap_pulumi.rollout import Rollout, RolloutArgs
 from fleetswap_pulumi.sealed_secrets import SealedSecrets, SealedSecretsArgs
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
-from fleetswap_pulumi.secrets_plan import SecretsPlan, before_there_is_a_key, only_the_key, plan_secrets
+from fleetswap_pulumi.secrets_plan import (
+    SecretsPlan,
+    before_there_is_a_key,
+    check_sealed_file,
+    only_the_key,
+    plan_secrets,
+)
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.switch import Switch, SwitchArgs
 from fleetswap_pulumi.upload_estimate import tell_upload
@@ -92,20 +98,13 @@ def deploy(
     if key_first:
         pulumi.log.warn(only_the_key(settings))
     if key_first and ledger.live is None:
-        if networks.own_vpcs():
-            raise InputError(
-                "an update of this stack failed and left resources, which an update of the key alone would delete:"
-                " deploy without fleetswap:secrets first, or destroy the stack"
-            )
-        secrets = plan_secrets(settings, ledger, None, before)
-        context = _context(settings, here, kms=True)
-        _secrets(secrets, settings, context, here, None, pulumi.ResourceOptions(provider=context.provider()), before)
+        _declare_only_the_key(settings, here, networks, before)
         return None
-    wanted = (
-        ledger.entry(str(ledger.live))
-        if key_first
-        else wanted_entry(settings, ledger, manifests or _manifests(cloud, settings.stack))
-    )
+    if key_first:
+        wanted = ledger.entry(str(ledger.live))
+    else:
+        check_sealed_file(settings, before)
+        wanted = wanted_entry(settings, ledger, manifests or _manifests(cloud, settings.stack))
     decided = plan(
         ledger,
         wanted,
@@ -228,6 +227,18 @@ def deploy(
     headers = {name: release.preview for name, release in releases.items() if release.preview is not None}
     pulumi.export("preview", _secret(pulumi.Output.all(**headers), before.get("preview")))
     return Fleet(front.url, network, front, releases, rollout)
+
+
+def _declare_only_the_key(settings: Settings, here: Place, networks: Networks, before: Mapping[str, Any]) -> None:
+    """Declare the key of a new stack and the role of its machines. `InputError` if the stack is not new."""
+    if networks.own_vpcs():
+        raise InputError(
+            "an update of this stack failed and left resources, which an update of the key alone would delete:"
+            " deploy without fleetswap:secrets first, or destroy the stack"
+        )
+    context = _context(settings, here, kms=True)
+    secrets = plan_secrets(settings, here.ledger, None, before)
+    _secrets(secrets, settings, context, here, None, pulumi.ResourceOptions(provider=context.provider()), before)
 
 
 def _context(settings: Settings, here: Place, *, kms: bool) -> Context:

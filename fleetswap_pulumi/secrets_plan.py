@@ -76,7 +76,6 @@ def plan_secrets(
         ),
         *own_key.unreplicable(key, secrets.replica_regions),
         *(own_key.unattestable(decided.wanted) if decided is not None and _is_new(decided.wanted, ledger) else ()),
-        *_sealed_file(settings, secrets, outputs),
     ]
     if problems:
         raise InputError(f"nothing was changed: {'; '.join(problems)}")
@@ -98,8 +97,18 @@ def _stack_key(outputs: Mapping[str, Any]) -> str | None:
     return key
 
 
+def check_sealed_file(settings: Settings, outputs: Mapping[str, Any]) -> None:
+    """Refuse a stack's file that is not sealed, with all that is wrong with it.
+
+    It comes before the image is evaluated: Nix copies what it evaluates into its store, which everybody can read.
+    """
+    problems = [] if settings.secrets is None else list(_sealed_file(settings, settings.secrets, outputs))
+    if problems:
+        raise InputError(f"nothing was changed: {'; '.join(problems)}")
+
+
 def _sealed_file(settings: Settings, secrets: SecretsSettings, outputs: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the sealed file. A rollback by the setting `release` does not depend on it."""
+    """What is wrong with it. A rollback by the setting `release` does not depend on it."""
     if secrets.file is None or secrets.sealing is None or settings.release is not None:
         return
     key = secrets.kms_key or _stack_key(outputs)

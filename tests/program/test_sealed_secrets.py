@@ -353,15 +353,18 @@ def test_a_sealed_file_is_accepted_while_replicas_come_and_go(disks: list[Path],
             update(replicas, made, keys)
 
 
-@pytest.mark.usefixtures("project")
 def test_all_that_is_wrong_with_secrets_is_told_at_once(disks: list[Path]) -> None:
     """Each would take an update of its own to find."""
     first = with_key(program(disks[0], secrets=True), KEY)
     with pytest.raises(InputError) as caught:
-        program(
-            disks[1],
-            first,
-            secrets={"file": "secrets.yaml", "attested": True, "replica_regions": ["eu-west-1"]},
-        )
-    for key in ("secrets.file", "secrets.attested", "secrets.replica_regions"):
+        program(disks[1], first, secrets={"attested": True, "replica_regions": ["eu-west-1"]})
+    for key in ("secrets.attested", "secrets.replica_regions"):
         assert f"fleetswap:{key}: " in str(caught.value)
+
+
+def test_a_plaintext_file_is_refused_before_the_image_is_looked_at(disks: list[Path], project: Path) -> None:
+    """Nix would copy the plaintext into its store, which everybody can read."""
+    first = program(disks[0], secrets=True)
+    (project / "secrets.yaml").write_text("password: hunter2\n")
+    with pytest.raises(InputError, match=r"secrets\.yaml: is not sealed"):
+        program(disks[0].with_name("not-there.raw"), first, secrets={"file": "secrets.yaml"})
