@@ -9,6 +9,7 @@ from __future__ import annotations
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.permissions.scope import Scope
+from fleetswap.domain.secrets.sealing import STACK
 from fleetswap_pulumi.parse import settings_of
 from fleetswap_pulumi.settings import Settings
 
@@ -26,6 +27,7 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
 
     `InputError` if the key is not of the stack's region.
     """
+    secrets, volumes = settings.secrets, (settings.machine.kms_key, settings.upload.kms_key)
     front, network, partition = settings.front, settings.network, partition_of(settings.region)
     if key is not None and key.split(":")[3:4] != [settings.region]:
         raise InputError(f"--kms-key {key} is not a key of region {settings.region}")
@@ -42,7 +44,7 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
         trusted_stacks=settings.upload.trusted_stacks,
         vpc=network.vpc.id if network.vpc else None,
         nat=network.nat != "none",
-        endpoints=bool(network.endpoints),
+        endpoints=bool(network.endpoints) or (secrets is not None and network.vpc is None),
         ipv6=network.ipv6,
         prefix_lists=tuple(sorted({rule.prefix_list for rule in network.egress if rule.prefix_list})),
         listener=front.listener_arn,
@@ -52,5 +54,11 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
         web_acl=front.web_acl_arn,
         alerts=settings.rollout.alerts,
         alarms=bool(settings.rollout.alarms),
-        keys=tuple(dict.fromkeys(each for each in (key, settings.machine.kms_key) if each is not None)),
+        keys=tuple(dict.fromkeys(each for each in (key, *volumes) if each is not None and each != STACK)),
+        volume_key=STACK in volumes,
+        secrets=secrets is not None,
+        secrets_key=secrets.kms_key if secrets is not None else None,
+        # A key that is retired stays until no release needs it.
+        secrets_stack_key=secrets is not None and (secrets.own_key or secrets.retire),
+        replica_regions=secrets.replica_regions if secrets is not None else (),
     )

@@ -15,12 +15,15 @@ from fleetswap.cli.connect import joining
 from fleetswap.cli.display import print_json
 from fleetswap.cli.way import Way
 from fleetswap.domain.errors import FleetswapError, InputError
-from fleetswap.domain.permissions.images import key_policy
+from fleetswap.domain.permissions.keys import key_policies
 from fleetswap.domain.permissions.purposes import Purpose, policies
 from fleetswap.domain.permissions.statement import LONGEST, Policy, Statement, length
 
 if TYPE_CHECKING:
     from fleetswap.domain.permissions.scope import Scope
+
+KeyPolicies = tuple[tuple[tuple[str, ...], tuple[Statement, ...]], ...]
+"""The statements that the policies of existing keys need, with the keys."""
 
 PLACEHOLDER = "111122223333"
 """The account in AWS's own examples."""
@@ -30,6 +33,7 @@ WHAT = {
     Purpose.PREVIEW: "previews and refreshes, and shows the status of",
     Purpose.ROLLBACK: "shows the status of, aborts a rollout of, and rolls back with --now,",
     Purpose.MACHINE: "is the role of a machine of",
+    Purpose.SECRETS: "seals and opens the secrets of",
 }
 
 
@@ -39,7 +43,8 @@ def permissions(
         Purpose,
         typer.Option(
             "--for",
-            help="What the policies are for: the role that deploys, previews or rolls back, or that of the machines.",
+            help="What the policies are for: the role that deploys, previews, rolls back or edits secrets, or that of"
+            " the machines.",
         ),
     ] = Purpose.DEPLOY,
     stack: Annotated[
@@ -68,7 +73,7 @@ def permissions(
     file = _stack(stack)
     scope, note = _scope(file, account, kms_key)
     found = policies(scope, purpose)
-    keys = key_policy(scope) if purpose is Purpose.DEPLOY else ()
+    keys = key_policies(scope) if purpose is Purpose.DEPLOY else ()
     if as_json:
         print_json(_figures(scope, purpose, found, keys))
     else:
@@ -123,9 +128,7 @@ def _ask(way: Way) -> tuple[str, str]:
         )
 
 
-def _figures(
-    scope: Scope, purpose: Purpose, found: tuple[Policy, ...], keys: tuple[Statement, ...]
-) -> Mapping[str, object]:
+def _figures(scope: Scope, purpose: Purpose, found: tuple[Policy, ...], keys: KeyPolicies) -> Mapping[str, object]:
     """Everything, for `--json`."""
     figures: dict[str, Any] = {
         "for": purpose.value,
@@ -141,7 +144,8 @@ def _figures(
             }
             for policy in found
         ],
-        "key_policy": [one.plain() for one in keys],
+        "key_policy": [one.plain() for each, own in keys if each == scope.keys for one in own],
+        "key_policies": [{"keys": each, "statements": [one.plain() for one in own]} for each, own in keys],
     }
     if purpose is Purpose.MACHINE:
         figures["attached"] = list(scope.machine_policies)
@@ -149,7 +153,7 @@ def _figures(
     return figures
 
 
-def _lines(scope: Scope, purpose: Purpose, found: tuple[Policy, ...], keys: tuple[Statement, ...]) -> Iterator[str]:
+def _lines(scope: Scope, purpose: Purpose, found: tuple[Policy, ...], keys: KeyPolicies) -> Iterator[str]:
     yield (
         f"Policies of a role that {WHAT[purpose]} {scope.service} of {scope.stack}"
         f" (account {scope.account}, {scope.region})"
@@ -157,7 +161,14 @@ def _lines(scope: Scope, purpose: Purpose, found: tuple[Policy, ...], keys: tupl
     if purpose is Purpose.MACHINE:
         attached = ", ".join(scope.machine_policies) or "none (fleetswap:machine.policies)"
         yield ""
-        yield f"Fleetswap gives the machines' role no policy of its own. Attached managed policies: {attached}"
+        if found:
+            yield "The machines' role has this inline policy, with the ARN of the key:"
+            yield ""
+            yield json.dumps(found[0].document(), indent=2)
+            yield ""
+            yield f"Attached managed policies: {attached}"
+        else:
+            yield f"Fleetswap gives the machines' role no policy of its own. Attached managed policies: {attached}"
         yield f"Permissions boundary: {scope.boundary or 'none'}"
         return
     for policy in found:
@@ -167,13 +178,13 @@ def _lines(scope: Scope, purpose: Purpose, found: tuple[Policy, ...], keys: tupl
         yield from _reasons(policy.statements)
         yield ""
         yield json.dumps(policy.document(), indent=2)
-    if keys:
+    for each, own in keys:
         yield ""
-        yield f"Add these statements to the key policy of {' and of '.join(scope.keys)}:"
+        yield f"Add these statements to the key policy of {' and of '.join(each)}:"
         yield ""
-        yield from _reasons(keys)
+        yield from _reasons(own)
         yield ""
-        yield json.dumps([one.plain() for one in keys], indent=2)
+        yield json.dumps([one.plain() for one in own], indent=2)
     yield ""
     yield "Save each document as NAME.json; then, for each:"
     for policy in found:

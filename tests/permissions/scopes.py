@@ -28,6 +28,10 @@ EVERYTHING = Scope(
     alerts=f"arn:aws:sns:{REGION}:{ACCOUNT}:deploys",
     alarms=True,
     keys=(f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/2"),
+    volume_key=True,
+    secrets=True,
+    secrets_stack_key=True,
+    replica_regions=("eu-west-1",),
 )
 
 GUEST = Scope(
@@ -41,6 +45,8 @@ GUEST = Scope(
     listener=LISTENER,
     domain="shop.example.com",
     zone_id="Z1",
+    secrets=True,
+    secrets_key=f"arn:aws:kms:{REGION}:{ACCOUNT}:key/3",
 )
 """In an existing VPC, behind an existing listener."""
 

@@ -26,6 +26,7 @@ SERVICES = {
     "ebs": "ebs",
     "ec2": "ec2",
     "elbv2": "elasticloadbalancing",
+    "kms": "kms",
     "scheduler": "scheduler",
     "sns": "sns",
     "sts": "sts",
@@ -55,6 +56,9 @@ iam: AddRoleToInstanceProfile AttachRolePolicy CreateInstanceProfile CreateRole 
   DeleteRolePolicy DetachRolePolicy GetInstanceProfile GetRole GetRolePolicy ListAttachedRolePolicies
   ListInstanceProfilesForRole ListRolePolicies PutRolePermissionsBoundary PutRolePolicy RemoveRoleFromInstanceProfile
   TagInstanceProfile TagRole UntagInstanceProfile UntagRole
+kms: CreateAlias CreateKey DeleteAlias DescribeKey DisableKeyRotation EnableKey EnableKeyRotation GetKeyPolicy
+  GetKeyRotationStatus ListAliases ListResourceTags PutKeyPolicy ReplicateKey ScheduleKeyDeletion TagResource
+  UntagResource UpdateAlias UpdateKeyDescription
 route53: ChangeResourceRecordSets GetChange GetHostedZone ListResourceRecordSets
 wafv2: AssociateWebACL DisassociateWebACL GetWebACLForResource
 """
@@ -69,6 +73,8 @@ def operations() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for service, prefix in SERVICES.items():
         for name in loader.load_service_model(service, "service-2")["operations"]:
+            if service == "kms" and "_" not in xform_name(name):
+                continue  # Sign, Verify, Encrypt, Decrypt: methods of ours have these names, and no call of ours
             found.setdefault(xform_name(name), set()).add(f"{prefix}:{name}")
     return found
 
@@ -89,7 +95,7 @@ def called() -> Iterator[tuple[str, set[str]]]:
 
 def named() -> set[str]:
     """The permissions that our error messages name."""
-    services = "|".join([*SERVICES.values(), "iam", "kms"])
+    services = "|".join([*SERVICES.values(), "iam"])
     texts = [path.read_text() for path in sorted((ROOT / "fleetswap/aws").rglob("*.py"))]
     return {action for text in texts for action in re.findall(rf'"((?:{services}):[A-Z][A-Za-z]+)"', text)}
 
@@ -108,7 +114,7 @@ def test_what_we_call_is_allowed() -> None:
 def test_what_the_provider_calls_is_allowed() -> None:
     """The first deploy with such a role would end half-way, with an error of the provider."""
     pairs = re.findall(r"(\w+):((?:\s+[A-Z]\w+)+)", PROVIDER)
-    assert len(pairs) == 6
+    assert len(pairs) == 7
     called_by_it = {f"{service}:{name}" for service, names in pairs for name in names.split()}
     assert called_by_it <= actions(EVERYTHING, Purpose.DEPLOY)
 

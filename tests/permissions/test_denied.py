@@ -17,6 +17,8 @@ from fleetswap.aws.account import Account
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
 from fleetswap.aws.image.snapshots import exists, write_tags
+from fleetswap.aws.key_policies import KeyPolicy
+from fleetswap.aws.keys import Keys
 from fleetswap.aws.network import Networks
 from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.finder import Finder
@@ -86,6 +88,11 @@ class Scene:
         found = self.aws.balancer.rule(self.site.listener)
         assert found is not None
         return found
+
+    @property
+    def key_policy(self) -> KeyPolicy:
+        made = self.root("kms").create_key()["KeyMetadata"]["Arn"]
+        return KeyPolicy(self.cloud.kms(REGION), made)
 
     def put(self) -> None:
         ebs, _ = self.cloud.ebs_and_ec2(1)
@@ -213,6 +220,8 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "elasticloadbalancing:ModifyRule": (lambda s: s.aws.balancer.mend(s.site.listener),),
     "elasticloadbalancing:RemoveTags": (lambda s: s.aws.balancer.tag(s.site.listener, {}, ["a"]),),
     "iam:PassRole": (Scene.arm,),
+    "kms:GetKeyPolicy": (lambda s: s.key_policy.read(),),
+    "kms:PutKeyPolicy": (lambda s: s.key_policy.write("{}"),),
     "route53:GetHostedZone": (lambda s: s.fronts.zone("Z0123456789"),),
     "route53:ListHostedZonesByName": (lambda s: s.fronts.zones("example.com"),),
     "scheduler:DeleteSchedule": (lambda s: s.aws.switch.disarm(None),),
@@ -238,6 +247,20 @@ def test_the_error_names_the_action_that_is_missing(scene: Scene, action: str, c
     assert ": access denied: allow " in told, told
     assert action in told.partition(": access denied: allow ")[2].partition(" in your IAM policy")[0], told
     assert "\n" not in told
+
+
+def test_a_key_that_may_not_be_described_is_a_state_and_names_the_action(scene: Scene) -> None:
+    """A deploy that can do without the answer would end in an error; one that cannot, would not say what to allow."""
+    key = scene.root("kms").create_key()["KeyMetadata"]["Arn"]
+    assert Keys(scene.cloud).state(key).works
+    scene.without("kms:DescribeKey")
+    try:
+        state = Keys(scene.cloud).state(key)
+    finally:
+        scene.without("none:Nothing")
+    assert state.state == "denied"
+    assert "allow kms:DescribeKey on it" in state.line("nobody needs it")
+    assert "kms:DescribeKey" in state.told
 
 
 def test_each_of_these_actions_is_printed() -> None:

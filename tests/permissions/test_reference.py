@@ -57,8 +57,13 @@ def types(action: str) -> dict[str, tuple[str, frozenset[str]]]:
     return found
 
 
+def condition(key: str) -> str:
+    """A condition key as the reference lists it: without the tag's key, or that of the encryption context."""
+    return key.rpartition("/")[0] or re.sub("^(kms:EncryptionContext:).+", r"\1", key)
+
+
 def plain(keys: list[str]) -> Iterator[str]:
-    return (key.removesuffix("/${TagKey}") for key in keys)
+    return (key.removesuffix("/${TagKey}").removesuffix("${EncryptionContextKey}") for key in keys)
 
 
 def matches(form: str, resource: str) -> bool:
@@ -85,7 +90,7 @@ PRINTED = [
 def test_a_statement_is_in_the_reference(statement: Statement) -> None:
     """IAM would take a statement that allows nothing: a misspelt action, a resource or key that it does not know."""
     used = set()
-    asked = {key.rpartition("/")[0] or key for keys in statement.conditions.values() for key in keys}
+    asked = {condition(key) for keys in statement.conditions.values() for key in keys}
     for action in statement.actions:
         assert "*" not in action
         known = types(action)

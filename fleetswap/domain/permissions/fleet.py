@@ -135,6 +135,9 @@ def linked_roles(scope: Scope) -> Statement:
     if scope.listener is None:
         services.append("elasticloadbalancing.amazonaws.com")
         names.append("AWSServiceRoleForElasticLoadBalancing")
+    if scope.replica_regions:
+        services.append("mrk.kms.amazonaws.com")
+        names.append("AWSServiceRoleForKeyManagementServiceMultiRegionKeys")
     return Statement(
         "FirstUseInAccount",
         "service-linked roles; not needed once the account has them. That for Spot Instances is made by Auto Scaling",
@@ -168,9 +171,9 @@ def roles(scope: Scope) -> Iterator[Statement]:
     )
     yield Statement(
         "AllowSwitch",
-        f"the inline policy of the dead man's switch{but}",
+        f"the inline policy of the dead man's switch{' and of the machines that open secrets' * scope.secrets}{but}",
         ("iam:DeleteRolePolicy", "iam:PutRolePolicy"),
-        scope.roles("switch-*"),
+        (*scope.roles("switch-*"), *(scope.roles("machines-*") if scope.secrets else ())),
         bound,
     )
     if scope.machine_policies:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fleetswap.domain import tags
-from fleetswap.domain.partition import Partition
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.permissions.statement import Statement
 
@@ -74,7 +73,6 @@ def key(scope: Scope) -> Iterator[Statement]:
     """What the uploads, and the launches of the stack's machines, need of the customer managed key."""
     if not scope.keys:
         return
-    own = Partition(scope.partition, scope.suffix).host("ec2", scope.region)
     yield Statement(
         "UseKey",
         "the customer managed key that encrypts the account's snapshots and volumes",
@@ -86,7 +84,7 @@ def key(scope: Scope) -> Iterator[Statement]:
         "a grant for EBS and nobody else",
         (KEY[0],),
         scope.keys,
-        {"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": {"kms:ViaService": own}},
+        {"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": {"kms:ViaService": scope.host("ec2")}},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from fleetswap.domain.permissions import fleet, front, images, looks, network
+from fleetswap.domain.permissions import fleet, front, images, keys, looks, network
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.permissions.statement import Policy, Statement, divide
 
@@ -17,6 +17,7 @@ class Purpose(Enum):
     PREVIEW = "preview"
     ROLLBACK = "rollback"
     MACHINE = "machine"
+    SECRETS = "secrets"
 
 
 def policies(scope: Scope, purpose: Purpose) -> tuple[Policy, ...]:
@@ -28,6 +29,7 @@ def policies(scope: Scope, purpose: Purpose) -> tuple[Policy, ...]:
 def _preview(scope: Scope) -> Iterator[Statement]:
     """`pulumi preview`, `fleetswap status`, `why` and `manifest`."""
     yield from looks.look(scope)
+    yield from keys.look(scope)
     yield images.read_snapshots(scope)
     yield from images.decrypt(scope)
 
@@ -35,6 +37,7 @@ def _preview(scope: Scope) -> Iterator[Statement]:
 def _deploy(scope: Scope) -> Iterator[Statement]:
     """All of an update: `pulumi up`, `refresh` and `destroy`, with a refresh before each."""
     yield from looks.look(scope)
+    yield from keys.look(scope)
     yield from looks.watch_machines(scope)
     yield looks.watch_traffic(scope)
     own = (*images.images(scope), *network.network(scope), *fleet.templates(scope))
@@ -51,6 +54,9 @@ def _deploy(scope: Scope) -> Iterator[Statement]:
     yield fleet.pass_roles(scope, scope.ec2_principal, "scheduler.amazonaws.com")
     yield from fleet.alerts(scope)
     yield from images.key(scope)
+    yield from keys.make(scope)
+    yield from keys.use_own(scope)
+    yield from keys.seal(scope)
 
 
 def _rollback(scope: Scope) -> Iterator[Statement]:
@@ -59,6 +65,7 @@ def _rollback(scope: Scope) -> Iterator[Statement]:
     If Spot capacity is short, a rollback changes the group's mix of machines, for which AWS checks what a launch takes.
     """
     yield from looks.look_at_service(scope)
+    yield from keys.look_at_states(scope)
     yield from looks.watch_machines(scope)
     yield from front.make_rules(scope)
     yield front.tag_rules(scope)
@@ -82,9 +89,14 @@ def _rollback(scope: Scope) -> Iterator[Statement]:
 
 
 def _machine(scope: Scope) -> Iterator[Statement]:
-    """The machines' role has the managed policies of the settings, and nothing of ours."""
-    del scope
-    yield from ()
+    """The machines' role has the managed policies of the settings and, of ours, what opens secrets."""
+    yield from keys.open_at_boot(scope)
+
+
+def _secrets(scope: Scope) -> Iterator[Statement]:
+    """`fleetswap secrets`."""
+    yield from keys.look_at_states(scope)
+    yield from keys.edit(scope)
 
 
 _STATEMENTS = {
@@ -92,4 +104,5 @@ _STATEMENTS = {
     Purpose.PREVIEW: _preview,
     Purpose.ROLLBACK: _rollback,
     Purpose.MACHINE: _machine,
+    Purpose.SECRETS: _secrets,
 }

@@ -53,7 +53,26 @@ class Scope:
     """ARN of an SNS topic."""
     alarms: bool = False
     keys: tuple[str, ...] = ()
-    """ARNs of the customer managed KMS keys that encrypt snapshots and volumes."""
+    """ARNs of the existing customer managed KMS keys that encrypt snapshots and volumes."""
+    volume_key: bool = False
+    """Whether the stack makes a key for snapshots and volumes."""
+    secrets: bool = False
+    """Whether machines open sealed secrets."""
+    secrets_key: str | None = None
+    """ARN of the existing key that they are sealed with, if it is not the stack's own."""
+    secrets_stack_key: bool = False
+    """Whether the stack makes a key for secrets."""
+    replica_regions: tuple[str, ...] = ()
+    """Regions with a replica of the key of secrets."""
+
+    @property
+    def makes_keys(self) -> bool:
+        """Whether the stack makes any KMS key."""
+        return self.volume_key or self.secrets_stack_key
+
+    def host(self, service: str) -> str:
+        """The host of a service in the stack's region, as `kms:ViaService` has it."""
+        return Partition(self.partition, self.suffix).host(service, self.region)
 
     def ec2(self, *kinds: str) -> tuple[str, ...]:
         """All resources of these types of EC2; a name behind a slash is that of one resource."""
