@@ -38,7 +38,13 @@ DEPLOYER: Final = "AKIADEPLOYER00000000"
 """May encrypt; what it is refused is nobody's concern here."""
 ADDRESS: Final = "192.0.2.53"
 """Of KMS, and of the name server that QEMU asks for a guest."""
-HOSTS: Final = f"127.0.0.1 localhost\n{ADDRESS} {KMS}\n127.0.0.3 kms.us-east-2.amazonaws.com\n"
+HOSTS: Final = f"""\
+127.0.0.1 localhost
+{ADDRESS} {KMS}
+127.0.0.3 kms.us-east-2.amazonaws.com
+127.0.0.4 kms.eu-west-1.amazonaws.com
+"""
+"""In us-east-2 nothing listens; in eu-west-1 connections get no response."""
 
 folder = Path(sys.argv[-1])
 sealed: dict[str, tuple[str, str, dict[str, str]]] = {}
@@ -239,6 +245,12 @@ def main() -> None:
     names = socketserver.ThreadingUDPServer((ADDRESS, 53), Names)
     threading.Thread(target=names.serve_forever, daemon=True).start()
     metadata = http.server.ThreadingHTTPServer(("169.254.169.254", 80), Metadata)
+    # Nothing more fits into the queue of this one, so whoever connects waits, as for a region that no route leads to.
+    full = socket.create_server(("127.0.0.4", 443), backlog=0)
+    waiting = [socket.socket() for _ in range(2)]
+    for each in waiting:
+        each.settimeout(0)
+        each.connect_ex(full.getsockname())
     (folder / "ready").touch()
     metadata.serve_forever()
 

@@ -74,6 +74,7 @@ class Machine:
         deadline: int = 20,
         into: str = "run/one",
         ca: bool = True,
+        sops: str = "sops",
     ) -> Ran:
         """Open a sealed file, with an environment that means no good."""
         self.inside("mkdir", "-p", into)
@@ -85,7 +86,7 @@ class Machine:
             "--into",
             self.folder / into,
         ]
-        command += ["--sops", self.folder / "sops", "--deadline", str(deadline), "--ca", self.folder / "not-there"]
+        command += ["--sops", self.folder / sops, "--deadline", str(deadline), "--ca", self.folder / "not-there"]
         command += ["--jq", self.folder / "jq"] if jq else []
         command += ["--ca", self.folder / "ca.pem"] if ca else []
         env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **HOSTILE}

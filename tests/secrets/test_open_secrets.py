@@ -162,7 +162,7 @@ def test_what_stands_in_the_way_of_kms_is_told_by_kind(machine: Machine) -> None
     machine.plan()
     line = refused(machine, machine.open("database", deadline=1, ca=False))
     assert "KMS is not reached: its certificate is not trusted" in line
-    elsewhere = machine.changed("elsewhere.yaml", "us-east-1", "eu-west-1")
+    elsewhere = machine.changed("elsewhere.yaml", "us-east-1", "eu-west-3")
     assert "its name does not resolve" in refused(machine, machine.open("database", sealed=elsewhere, deadline=1))
     closed = machine.changed("closed.yaml", "us-east-1", "us-east-2")
     assert "the connection failed" in refused(machine, machine.open("database", sealed=closed, deadline=1))
@@ -240,6 +240,24 @@ def test_only_memory_is_written_to(machine: Machine) -> None:
         assert (done.returncode, "swap is on" in done.stderr) == (status, status == 1), done.stderr
 
 
+def test_a_region_out_of_reach_does_not_hold_up_the_next_in_the_file(machine: Machine) -> None:
+    """With replicas of the key, one image opens its secrets in all regions, and may reach KMS in its own alone."""
+    text = (machine.folder / "sealed.yaml").read_text()
+    (entry,) = re.findall(r"^ +- arn: .*?(?=^    \w)", text, re.M | re.S)
+    both = machine.changed("both.yaml", r"(?<=kms:\n)", entry.replace("us-east-1", "eu-west-1"))
+    ran = machine.open("database", sealed=both, deadline=60)
+    assert ran.status == 0
+    assert "tries: 1," in ran.said
+
+
+def test_sops_that_is_killed_for_want_of_memory_is_told_from_a_kms_that_hangs(machine: Machine) -> None:
+    """Somebody would look at the network of a machine that needs a larger instance type."""
+    (machine.folder / "killed").write_text("#!/bin/sh\nkill -KILL $$\n")
+    (machine.folder / "killed").chmod(0o755)
+    line = refused(machine, machine.open("database", deadline=2, sops="killed"))
+    assert "sops was killed: has this machine enough memory?" in line
+
+
 def test_twenty_machines_that_a_quota_throttles_all_get_there(machine: Machine) -> None:
     """A deploy of a large fleet would fail because its machines start together."""
     machine.plan(rate=8)
@@ -247,7 +265,9 @@ def test_twenty_machines_that_a_quota_throttles_all_get_there(machine: Machine) 
         ran = list(pool.map(lambda each: machine.open("database", into=f"run/{each}", deadline=60), range(20)))
     assert [each.status for each in ran] == [0] * 20
     statuses = [status for service, _, _, status in machine.asked() if service == "Kms"]
-    assert (statuses.count(200), 400 in statuses) == (20, True)
+    # One whose client had gone may be among them.
+    assert statuses.count(200) >= 20
+    assert 400 in statuses
     assert any("KMS is not available: ThrottlingException" in each.said for each in ran)
 
 
