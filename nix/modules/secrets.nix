@@ -16,7 +16,8 @@ let
   isSealed =
     name:
     lib.hasInfix "\n${name}: ENC[AES256_GCM," "\n${text}" || lib.hasInfix "\"${name}\": \"ENC[AES256_GCM," text;
-  isThere = lib.hasPrefix builtins.storeDir "${cfg.file}";
+  # Of a path itself and not of its copy in the store, which a file that is not sealed must not get.
+  isThere = builtins.isPath cfg.file || lib.hasPrefix builtins.storeDir (toString cfg.file);
   names = lib.attrNames cfg.names;
   badNames = lib.filter (name: builtins.match "[A-Za-z0-9_-][A-Za-z0-9_.-]*" name == null) names;
   unsealed = lib.filter (name: !isSealed name) names;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,19 @@ def test_what_cannot_work_or_would_leak_is_refused(sealed: Path, what: str) -> N
     more, rest, told = REFUSED[what]
     messages = failed(with_secrets(sealed, more, rest))
     assert any(told in message for message in messages), messages
+
+
+def test_a_file_that_is_not_sealed_is_refused_before_it_is_copied(tmp_path: Path) -> None:
+    """Everyone who can use the computer could read the secrets in Nix's store, for good."""
+    plain = tmp_path / f"{uuid.uuid4()}.yaml"
+    plain.write_text("database: hunter2\n")
+    said = refusal(system(with_secrets(plain)) + ".config.system.build.toplevel.drvPath")
+    assert "has no sealed value for database" in said
+    assert not list(Path("/nix/store").glob(f"*-{plain.name}"))
+    sealed = tmp_path / f"{uuid.uuid4()}.yaml"
+    sealed.write_text(SEALED)
+    assert services(with_secrets(sealed))
+    assert list(Path("/nix/store").glob(f"*-{sealed.name}"))
 
 
 def test_swap_in_memory_is_fine(sealed: Path) -> None:
