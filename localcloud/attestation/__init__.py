@@ -1,1 +1,1 @@
-"""What NitroTPM attests and how KMS reads it: documents, the vendor command that asks for one, the answer to them."""
+"""A stand-in for NitroTPM's attestation: documents, the vendor command that asks for one, how KMS answers them."""

@@ -11,11 +11,14 @@
 #   secrets   a file that sops sealed, likewise, with a secret `demo`. The machine opens it with the unit of NixOS's
 #             module, and answers `/secret` with a keyed hash of it. Without the file, nothing of this is in the image.
 #   sops      the folder with the static program `sops`, for a machine with secrets, likewise.
+#   keyService  the program that ../key-service/build makes, likewise. With it, the unit asks KMS with a document of the
+#             machine's NitroTPM. The store is not measured here, as it is on NixOS with dm-verity.
 {
   version ? "1",
   parts ? ../../.work/debian,
   secrets ? null,
   sops ? ../../.work/sops,
+  keyService ? null,
 }:
 
 let
@@ -178,6 +181,10 @@ let
     path = fetched "sops" ((/. + toString sops) + "/sops");
     name = "sops";
   };
+  keyServiceProgram = builtins.path {
+    path = fetched "key service" (/. + toString keyService);
+    name = "fleetswap-key-service";
+  };
   secretServices = import ../secrets/units.nix {
     shell = "${busybox-static}/bin/busybox sh";
     path = [ openTools ];
@@ -186,6 +193,7 @@ let
     inherit sealed;
     deadline = 120;
     authorities = [ "/etc/ssl/certs/ca-certificates.crt" ];
+    keyService = if keyService == null then null else keyServiceProgram;
     names.demo = {
       owner = "root";
       group = "web";

@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,6 +45,10 @@ func (f *files) Set(path string) error {
 	*f = append(*f, path)
 	return nil
 }
+
+// The kernel ends the command when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG): that must be the one that
+// lasts as long as we do.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	status, err := run(os.Args[1:])
