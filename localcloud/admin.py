@@ -11,6 +11,8 @@ Decides how a request is read and answered, in JSON; the rest is done elsewhere.
 | `GET lateness`, `POST lateness` | how late things are, and another lateness for some: `{"metrics": [0, 0]}` (see `lateness`) |
 | `GET authorizations` | every decision of IAM: who asked for what, with which condition keys, and whether they may |
 | `DELETE authorizations` | forget these |
+| `GET kms/events`, `DELETE kms/events` | every call of KMS, as CloudTrail would record it; forget these |
+| `POST credentials` | `{"seconds": 60}`: what machines get of their roles from now on lasts so long, else six hours |
 | `GET ca` | the certificate of the authority that signs for AWS's services and the internet, as machines meet them; PEM |
 | `GET notifications` | every message that was published to an SNS topic |
 | `POST instances/ID/interrupt` | a spot interruption; `{"seconds": 5}` is the warning's length, else 120 |
@@ -39,8 +41,10 @@ if TYPE_CHECKING:
 
     from localcloud.authorization.record import Record
     from localcloud.ebs.store import SnapshotStore
+    from localcloud.kms.trail import Trail
 
 PREFIX = "/_localcloud/"
+CREDENTIALS_SECONDS = 21_600  # what EC2 gives machines of their roles lasts about six hours
 
 
 class Bad(Exception):
@@ -59,6 +63,7 @@ class Admin:
         status: Callable[[], dict[str, Any]],
         kill: Callable[[str], None],
         ca: Callable[[], str],
+        trail: Trail,
     ) -> None:
         self._lateness = lateness
         self._store = store
@@ -68,6 +73,9 @@ class Admin:
             ("GET", "notifications", lambda _: {"notifications": _notifications()}),
             ("GET", "authorizations", lambda _: {"authorizations": authorizations.shown()}),
             ("DELETE", "authorizations", lambda _: {"forgotten": authorizations.clear()}),
+            ("GET", "kms/events", lambda _: {"events": trail.events()}),
+            ("DELETE", "kms/events", lambda _: {"forgotten": trail.clear()}),
+            ("POST", "credentials", _shorten_credentials),
             ("GET", "ca", lambda _: ca()),
             ("GET", "faults", lambda _: {"rules": faults.shown()}),
             ("POST", "faults", lambda asked: {"rules": [rule.shown() for rule in faults.add(asked)]}),
@@ -137,6 +145,15 @@ def _assume_health(asked: object) -> dict[str, Any]:
             raise Bad("The health of targets is checked: it cannot be set.")
         elbv2.assumed.change(state, target_group)
     return {"state": state, "target_group": target_group}
+
+
+def _shorten_credentials(asked: object) -> dict[str, Any]:
+    seconds = float(_member(asked, "seconds", (int, float), CREDENTIALS_SECONDS))
+    if seconds <= 0:
+        raise Bad("seconds must be more than 0.")
+    with LOCK:
+        backend("sts").machine_credentials_seconds = seconds
+    return {"seconds": seconds}
 
 
 def _notifications() -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.iam import models
 from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
+from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from localcloud.patches import Patches
 
 _assume_role = TokenResponse.assume_role
+_begin_session = STSBackend.assume_role
 _create_linked_role = IAMBackend.create_service_linked_role
 _PREFIX = "arn:aws:iam::aws:policy/"
 _TAKING_AN_ARN = (
@@ -43,6 +45,7 @@ def patch(patches: Patches) -> None:
     """Make AWS's managed policies attachable, and name service-linked roles as AWS does."""
     patches.set(models, "SERVICE_NAME_CONVERSION", {**models.SERVICE_NAME_CONVERSION, **_SERVICES})
     patches.methods(TokenResponse, assume_role)
+    patches.set(STSBackend, "assume_role", begin_session)
     patches.methods(IAMBackend, create_service_linked_role)
     for name in _TAKING_AN_ARN:
         patches.set(IAMBackend, name, _loading(getattr(IAMBackend, name)))
@@ -55,6 +58,13 @@ def assume_role(self: Moto) -> Moto:
     assumed.policy_arns = [one["arn"] for one in self._get_param("PolicyArns", [])]
     assumed.tags = self._get_param("Tags", [])
     return answer
+
+
+def begin_session(self: Moto, *args: Any, **kwargs: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
+    """AWS's sessions are of one role and end with it; moto's would be of the next role of that name, too."""
+    assumed = _begin_session(self, *args, **kwargs)
+    assumed.role_id = assumed.user_id.partition(":")[0]
+    return assumed
 
 
 def create_service_linked_role(self: Moto, service_name: str, description: str, suffix: str) -> Moto:

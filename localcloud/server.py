@@ -27,6 +27,7 @@ from localcloud.faults.lateness import Lateness
 from localcloud.faults.rules import Faults
 from localcloud.http_server import LoopbackServer
 from localcloud.kms.api import KmsApi
+from localcloud.kms.trail import Trail
 from localcloud.machines import Machines
 from localcloud.moto_state import ACCOUNT_ID, LOCK, backend
 from localcloud.network.authority import Authority
@@ -103,9 +104,17 @@ class LocalCloud:
             self._kms = KmsApi(self._moto)
             self.authorizations = Record()
             gate = Gate(self._serve, self.authorizations)
-            self._injector = Injector(gate, self.faults, self._stopping.wait)
+            self.trail = Trail(gate, clock)
+            self._injector = Injector(self.trail, self.faults, self._stopping.wait)
             self._admin = admin.Admin(
-                self.faults, self.lateness, self.store, self.authorizations, self.status, self._kill, authority.pem
+                self.faults,
+                self.lateness,
+                self.store,
+                self.authorizations,
+                self.status,
+                self._kill,
+                authority.pem,
+                self.trail,
             )
         except BaseException:  # whatever it was, the port is free again and moto as it was
             self._server.server_close()

@@ -109,7 +109,7 @@ def _session(iam: Moto, account: str, partition: str, signed: Signed, now: datet
     if assumed.expiration.replace(tzinfo=UTC) <= now:
         raise Rejected(EXPIRED)
     role = next((one for one in iam.roles.values() if one.arn == assumed.role_arn), None)
-    if role is None:  # a role's sessions end with it
+    if role is None or role.id != getattr(assumed, "role_id", role.id):  # a role's sessions end with it
         raise Rejected(INVALID)
     keys = {"aws:principaltype": ("AssumedRole",), "aws:userid": (f"{role.id}:{assumed.session_name}",)}
     tags = {tag["Key"]: tag["Value"] for tag in [*(role.tags or []), *getattr(assumed, "tags", [])]}

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from localcloud import view
+from localcloud.admin import CREDENTIALS_SECONDS
 from localcloud.authorization.services import may_assume
 from localcloud.ec2 import spot
 from localcloud.moto_state import ACCOUNT_ID, LOCK, REGION, Moto, backend
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 TOKEN = "X-aws-ec2-metadata-token"  # noqa: S105 - the header's name
 TOKEN_TTL = "X-aws-ec2-metadata-token-ttl-seconds"  # noqa: S105 - the header's name
 MAX_TTL = 21_600
-CREDENTIALS_SECONDS = 21_600
 RENEW_SECONDS = 900  # EC2 has new credentials at least five minutes before the old ones expire
 
 
@@ -186,7 +186,9 @@ class MetadataServer(ThreadingHTTPServer):
         """What is at a path such as `latest/meta-data/instance-id`. Raises `Refused`."""
         with LOCK:
             instance = backend("ec2").get_instance_by_id(self._instance_id)
-            if instance is None or instance.metadata_options.http_endpoint == "disabled":
+            if instance is None or instance.state == "terminated":
+                raise Refused(403)
+            if instance.metadata_options.http_endpoint == "disabled":
                 raise Refused(403)
             self.tokens.check(token, required=instance.metadata_options.http_tokens == "required", now=time.monotonic())
             version, _, path = path.strip("/").partition("/")
@@ -204,16 +206,18 @@ class MetadataServer(ThreadingHTTPServer):
         profile = _profile(instance)
         if profile is None or not profile.roles:
             return None
-        role = profile.roles[0].arn
+        role, unique = profile.roles[0].arn, profile.roles[0].id
         if not may_assume("ec2.amazonaws.com", profile.roles[0]):
             return None
-        if self._credentials is None or self._credentials[0] != role or self._credentials[1] < time.time():
+        if self._credentials is None or self._credentials[0] != unique or self._credentials[1] < time.time():
+            # Set back with moto's state; `admin` may shorten it.
+            lasting = float(getattr(backend("sts"), "machine_credentials_seconds", CREDENTIALS_SECONDS))
             assumed = backend("sts").assume_role(
                 region_name=REGION,
                 role_session_name=instance.id,
                 role_arn=role,
                 policy=None,
-                duration=CREDENTIALS_SECONDS,
+                duration=lasting,
                 external_id=None,
             )
             shown = {
@@ -225,7 +229,7 @@ class MetadataServer(ThreadingHTTPServer):
                 "Token": assumed.session_token,
                 "Expiration": _stamp(assumed.expiration),
             }
-            self._credentials = (role, time.time() + CREDENTIALS_SECONDS - RENEW_SECONDS, shown)
+            self._credentials = (unique, time.time() + lasting - min(RENEW_SECONDS, lasting / 2), shown)
         return self._credentials[2]
 
 

@@ -190,6 +190,19 @@ _WORDS["rest-json"] = {
     "wrong-signature": Refusal(403, "InvalidSignatureException", _WRONG),
     "old-signature": Refusal(403, "InvalidSignatureException", _OLD),
 }
+# KMS API reference, the errors of Decrypt; developer guide, "Throttling AWS KMS requests".
+_WORDS["kms"] = {
+    **_WORDS["json"],
+    "throttle": Refusal(
+        400,
+        "ThrottlingException",
+        "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.",
+    ),
+    "error-500": Refusal(500, "KMSInternalException", "An internal exception occurred. The request can be retried."),
+    "error-503": Refusal(
+        503, "DependencyTimeoutException", "The system timed out while trying to fulfill the request."
+    ),
+}
 _WORDS["rest-xml"] = _WORDS["query"]  # Route 53's
 _WORDS["s3"] = {
     **_WORDS["query"],
@@ -221,6 +234,7 @@ _MISSING: Final[dict[str, dict[str, tuple[int, str]]]] = {
     },
     "autoscaling": {"": (400, "ValidationError")},
     "iam": {"": (404, "NoSuchEntity")},
+    "kms": {"": (400, "NotFoundException")},
     "sns": {"": (404, "NotFound")},
     "": {"": (404, "ResourceNotFoundException")},
 }

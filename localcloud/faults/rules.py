@@ -21,9 +21,10 @@ A rule is a JSON object. `fault` says what happens:
 | `vcpu-limit` `spot-limit` | On-Demand launches fail with VcpuLimitExceeded, Spot launches with MaxSpotInstanceCountExceeded |
 | `kms-key` `volume-limit` `spot-taken` | an instance is launched, and ends before it runs: its key, the account's volumes, or Spot was taken back |
 
-`service` and `operation` name the requests, with wildcards (`ebs`, `elbv2`, `Describe*`). A refusal and a cut happen
-instead of the effect; with `lost_answer` the effect happens and only its answer is lost. A rule fires for `rate` of the
-requests that match (a probability; 1 if not given), after the first `after`, and `count` times at most.
+`service` and `operation` name the requests, with wildcards (`ebs`, `elbv2`, `Describe*`); several operations have spaces
+between, as in `Encrypt Decrypt GenerateDataKey*`, and one `limit`. A refusal and a cut happen instead of the effect;
+with `lost_answer` the effect happens and only its answer is lost. A rule fires for `rate` of the requests that match (a
+probability; 1 if not given), after the first `after`, and `count` times at most.
 """  # noqa: E501 - a table's row is one line
 
 from __future__ import annotations
@@ -219,7 +220,9 @@ class Faults:
         return [
             rule
             for rule in self._rules
-            if rule.fault in kinds and fnmatchcase(service, rule.service) and fnmatchcase(operation, rule.operation)
+            if rule.fault in kinds
+            and fnmatchcase(service, rule.service)
+            and any(fnmatchcase(operation, one) for one in rule.operation.split())
         ]
 
     def _fires(self, rule: Rule) -> bool:

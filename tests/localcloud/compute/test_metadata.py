@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,3 +172,75 @@ def test_the_credentials_are_those_of_the_role(guest: Guest, shown: dict[str, An
     finally:
         sts.close()
     assert guest.ask("/latest/meta-data/iam/security-credentials/other", guest.token())[0] == 404
+
+
+def test_credentials_expire_and_the_service_has_new_ones_before(
+    guest: Guest, cloud: LocalCloud, clients: Clients
+) -> None:
+    """A machine that keeps its credentials would work forever here, and on EC2 until they expire."""
+    request = Request(f"{cloud.endpoint}/_localcloud/credentials", b'{"seconds": 1.5}', method="POST")
+    with urlopen(request) as answer:
+        assert json.load(answer) == {"seconds": 1.5}
+    clients.iam.put_role_policy(
+        RoleName="web",
+        PolicyName="keys",
+        PolicyDocument=json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": [{"Effect": "Allow", "Action": "kms:ListKeys", "Resource": "*"}],
+            }
+        ),
+    )
+    path = "/latest/meta-data/iam/security-credentials/web"
+    first = json.loads(guest.get(path))
+    call(cloud, first, "kms", "list_keys")
+    deadline = time.monotonic() + 20
+    while (second := json.loads(guest.get(path))) == first:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    call(cloud, second, "kms", "list_keys")
+    while not (code := call(cloud, first, "kms", "list_keys")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert code == "ExpiredTokenException"
+    assert call(cloud, first, "sts", "get_caller_identity") == "ExpiredToken"
+    assert call(cloud, first, "ec2", "describe_vpcs") == "RequestExpired"
+
+
+def test_credentials_end_with_their_role(guest: Guest, cloud: LocalCloud, clients: Clients) -> None:
+    """Whoever makes a role with the name of a deleted one would have its machines' sessions."""
+    found = json.loads(guest.get("/latest/meta-data/iam/security-credentials/web"))
+    assert call(cloud, found, "sts", "get_caller_identity") == ""
+    clients.iam.remove_role_from_instance_profile(InstanceProfileName="web", RoleName="web")
+    clients.iam.delete_role(RoleName="web")
+    assert call(cloud, found, "sts", "get_caller_identity") == "InvalidClientTokenId"
+    clients.iam.create_role(RoleName="web", AssumeRolePolicyDocument=POLICY)
+    assert call(cloud, found, "sts", "get_caller_identity") == "InvalidClientTokenId"
+    assert call(cloud, found, "kms", "list_keys") == "UnrecognizedClientException"
+
+
+def test_a_terminated_instance_gets_no_credentials(guest: Guest, shown: dict[str, Any], clients: Clients) -> None:
+    """A machine that is going down would go on to get new ones."""
+    clients.ec2.terminate_instances(InstanceIds=[shown["InstanceId"]])
+    assert guest.ask("/latest/meta-data/iam/security-credentials/web", guest.token())[0] == 403
+
+
+def call(cloud: LocalCloud, credentials: dict[str, str], service: str, operation: str) -> str:
+    """The code of the error of a call with such credentials; empty if it is answered."""
+    make: Any = boto3.client  # the stubs know literal service names only
+    client = make(
+        service,
+        endpoint_url=cloud.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["Token"],
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    try:
+        getattr(client, operation)()
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    finally:
+        client.close()
+    return ""
