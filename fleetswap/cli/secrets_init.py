@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,11 @@ from fleetswap.sops.program import KeyRefused, Sops
 from fleetswap.sops.sealed import Unreadable, parse, read
 
 TARGET = "**fleetswap:components:SealedSecrets**"
-"""The key with all that belongs to it, in the URNs of Pulumi."""
+"""The key with all that belongs to it, in the URNs of Pulumi. While there is no key, the program declares nothing that
+needs an image: what is sealed with the key cannot be in one yet."""
 
 OUTPUT = "secrets"
 """The stack output of `fleetswap_pulumi.sealed_secrets`."""
-
-PLACEHOLDER = "# Here until `fleetswap secrets init` has sealed it.\n{}\n"
-"""What the Nix expression of the image finds while the key is made: an update evaluates the image."""
 
 NEW_KEY_TRIES, NEW_KEY_SECONDS = 20, 3.0
 """A new key, and what its policy allows, are not known everywhere in KMS at once (KMS developer guide, "AWS KMS
@@ -81,22 +78,21 @@ def init(stack: str | None, *, yes: bool) -> Done:
             f"stack {name or '(none is selected)'} has no {here.file(name).name} here: name one with --stack"
         )
     wanted = _wanted(here, file)
-    found, missing = _rules(here), _is_missing(wanted.file)
+    found, missing = _rules(here), not wanted.file.exists()
     made = False
     key: str | None = wanted.key
     replicas: tuple[str, ...] = ()
-    with _placeholder(wanted.file) if missing else _nothing():
-        if key is None:
-            key, replicas, made = _own_key(pulumi or engine.find(here.folder), name, yes=yes)
-        text = rules.with_rule(found, wanted.file, [key, *replicas], wanted.context)
-        if text != found.text:
-            project.replace(found.path, text)
-        if missing:
-            to = way.of_settings(file, None, None, None)
-            region = key.split(":")[3]
-            with sops_access.connected(to, found.path, region) as sops, sops_access.explained(shown(wanted.file)):
-                sealed = _seal_nothing(sops, wanted.file, tries=NEW_KEY_TRIES if made else 1)
-            project.replace(wanted.file, sealed)
+    if key is None:
+        key, replicas, made = _own_key(pulumi or engine.find(here.folder), name, yes=yes)
+    text = rules.with_rule(found, wanted.file, [key, *replicas], wanted.context)
+    if text != found.text:
+        project.replace(found.path, text)
+    if missing:
+        to, region = way.of_settings(file, None, None, None), key.split(":")[3]
+        with sops_access.connected(to, found.path, region) as sops, sops_access.explained(shown(wanted.file)):
+            sealed = _seal_nothing(sops, wanted.file, tries=NEW_KEY_TRIES if made else 1)
+        wanted.file.parent.mkdir(parents=True, exist_ok=True)
+        project.replace(wanted.file, sealed)
     return Done(
         stack=file.tag,
         file=shown(wanted.file),
@@ -107,7 +103,7 @@ def init(stack: str | None, *, yes: bool) -> Done:
         key_made=made,
         rule_written=text != found.text,
         file_made=missing,
-        notes=(*wanted.notes, *_of_file(wanted.file, {key, *replicas})),
+        notes=tuple(_of_file(wanted.file, {key, *replicas})),
     )
 
 
@@ -117,7 +113,6 @@ class _Wanted:
     key: str | None
     """An existing key; None for one of the stack's own."""
     context: Mapping[str, str]
-    notes: tuple[str, ...]
 
 
 def _wanted(here: Project, file: StackFile) -> _Wanted:
@@ -125,15 +120,10 @@ def _wanted(here: Project, file: StackFile) -> _Wanted:
     from fleetswap_pulumi.permissions import settings_of  # noqa: PLC0415
 
     settings = settings_of(file.config()).secrets
-    named = f"secrets/{file.stack}.yaml"
-    if settings is None or settings.sealing is None:
-        raise InputError(
-            f"{file.path.name} does not turn secrets on: add `fleetswap:secrets: {{file: {named}}}` below `config:`"
-        )
-    notes = () if settings.file else (f"add `file: {named}` to fleetswap:secrets: previews check it then",)
-    return _Wanted(
-        absolute(here.folder / (settings.file or named)), settings.kms_key, encryption_context(file.tag), notes
-    )
+    if settings is None or settings.sealing is None or settings.file is None:
+        line = f"fleetswap:secrets: {{file: secrets/{file.stack}.yaml}}"
+        raise InputError(f"{file.path.name} does not name a file for secrets: add `{line}` below `config:`")
+    return _Wanted(absolute(here.folder / settings.file), settings.kms_key, encryption_context(file.tag))
 
 
 def _own_key(pulumi: Engine, stack: str, *, yes: bool) -> tuple[str, tuple[str, ...], bool]:
@@ -179,36 +169,6 @@ def _seal_nothing(sops: Sops, file: Path, *, tries: int) -> str:
                 if tries <= 0 or error.code not in NOT_KNOWN_YET:
                     raise
             time.sleep(NEW_KEY_SECONDS)
-
-
-def _is_missing(file: Path) -> bool:
-    try:
-        return read(file) == PLACEHOLDER.encode()
-    except Unreadable as error:
-        if file.exists():
-            raise InputError(f"{shown(file)} {error}") from error
-        return True
-
-
-@contextmanager
-def _placeholder(file: Path) -> Iterator[None]:
-    """A file is there for the image, and gone again with the folders made for it if what follows fails."""
-    folders = [each for each in file.parents if not each.exists()]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(PLACEHOLDER)
-    try:
-        yield
-    except BaseException:
-        if file.read_text() == PLACEHOLDER:
-            file.unlink()
-            for folder in folders:
-                folder.rmdir()
-        raise
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _of_file(file: Path, keys: set[str]) -> Iterator[str]:

@@ -22,9 +22,8 @@ def test_from_nothing_to_a_sealed_file(cli: Cli, aws: Shop) -> None:
         f"shop/prod: secrets are sealed with {aws.key}",
         "next: `fleetswap secrets edit secrets/prod.yaml`, then commit .sops.yaml and secrets/prod.yaml",
     ]
-    (words, placeholder) = next(call for call in aws.calls() if call[0][0] == "up")
+    (words,) = [call for call in aws.calls() if call[0] == "up"]
     assert words[:5] == ["up", "--target", "**fleetswap:components:SealedSecrets**", "--yes", "--skip-preview"]
-    assert placeholder == secrets_init.PLACEHOLDER, "the expression of the image could not be evaluated"
     assert aws.opened() == {}
     assert cli("secrets", "check").status == 0
     (rule,) = yaml.safe_load(aws.rules.read_text())["creation_rules"]
@@ -49,35 +48,27 @@ def test_a_repeat_of_init_changes_nothing(cli: Cli, aws: Shop) -> None:
         "file_made": False,
     }
     assert (aws.rules.read_bytes(), aws.file.read_bytes()) == before
-    assert [call[0][0] for call in aws.calls()].count("up") == 1
+    assert [call[0] for call in aws.calls()].count("up") == 1
 
 
-def test_init_that_fails_leaves_no_placeholder(cli: Cli, aws: Shop) -> None:
-    """An image would be deployed with a file that holds nothing."""
+def test_init_that_fails_is_done_again(cli: Cli, aws: Shop) -> None:
+    """The rule or the file would be for a key that is not there."""
     aws.plan(status=7)
     ran = cli("secrets", "init", "--yes")
     assert ran.status == 7
     assert ran.error.startswith("`pulumi up` exited with status 7, for the reason above: nothing is sealed yet")
-    assert aws.calls()[-1][1] == secrets_init.PLACEHOLDER
     assert not aws.file.parent.exists()
     assert not aws.rules.exists()
-
-
-def test_init_that_was_killed_is_done_again(cli: Cli, aws: Shop) -> None:
-    """The placeholder of the first try would count as the user's file, and never be sealed."""
     aws.plan()
-    aws.file.parent.mkdir()
-    aws.file.write_text(secrets_init.PLACEHOLDER)
     assert cli("secrets", "init", "--yes").status == 0
     assert aws.opened() == {}
 
 
 def test_init_with_an_existing_key_needs_no_pulumi(cli: Cli, aws: Shop) -> None:
     """A company's own key would be passed over, or a state be asked that is not needed."""
-    aws.settings(secrets={"kms_key": aws.key})
+    aws.settings(secrets={"file": "secrets/prod.yaml", "kms_key": aws.key})
     ran = cli("secrets", "init", "--stack", "prod")
     assert (ran.status, ran.out) == (0, "secrets/prod.yaml\n"), ran.err
-    assert "add `file: secrets/prod.yaml` to fleetswap:secrets: previews check it then" in ran.err
     assert aws.calls() == []
     assert aws.opened() == {}
 
@@ -126,6 +117,7 @@ def test_what_is_there_is_told_what_to_do_with(cli: Cli, aws: Shop) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (lambda shop: shop.settings(secrets=True), "Pulumi.prod.yaml does not name a file for secrets: add"),
         (lambda shop: shop.settings(secrets=None), "add `fleetswap:secrets: {file: secrets/prod.yaml}` below"),
         (lambda shop: (shop.folder / "Pulumi.prod.yaml").unlink(), "stack prod has no Pulumi.prod.yaml here"),
         (lambda shop: (shop.folder / "Pulumi.yaml").unlink(), "no Pulumi project here"),
@@ -148,7 +140,7 @@ def test_init_says_what_is_missing_before_it_changes_anything(
     ran = cli("secrets", "init")
     assert ran.status == 2
     assert reason in ran.error
-    assert "up" not in [call[0][0] for call in shop.calls()]
+    assert "up" not in [call[0] for call in shop.calls()]
     assert not shop.file.parent.exists()
 
 
