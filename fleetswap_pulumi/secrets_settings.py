@@ -18,7 +18,7 @@ OF_OWN_KEY = ("editors", "deletion_window", "rotation_period", "replica_regions"
 
 class SecretsSettings(Strict):
     """`true`, or these settings: images contain secrets that are sealed with a KMS key, and machines open them at boot
-    with a role of the stack. Unset: no secrets.
+    with a role of the stack (docs/how-to/secrets.md). Unset: no secrets.
     """
 
     file: str | None = Field(default=None, examples=["secrets/prod.yaml"])
