@@ -196,6 +196,14 @@ def test_what_is_no_fat_is_told_from_one_without_the_folder(
     assert fat.names(partial(_part, content), FOLDER) == found
 
 
+def test_a_file_is_read_to_its_end_or_not_at_all() -> None:
+    """What is left of a file would be measured as if it were the whole."""
+    disk = partial(_part, boot_sector() + b"\xf8\xff\xff\xff\x0f".ljust(512, b"\0") + bytes(512) + b"x" * 512)
+    assert fat.content(disk, fat.Found(2, 500, is_folder=False)) == b"x" * 500
+    assert fat.content(disk, fat.Found(2, 513, is_folder=False)) is None, "the table says that it ends before"
+    assert fat.content(disk, fat.Found(0, 0, is_folder=False)) == b""
+
+
 @given(st.binary(max_size=2048), st.integers(0, 512))
 def test_garbage_is_not_followed_for_ever(content: bytes, at: int) -> None:
     """A damaged image would end in a traceback, or never."""
