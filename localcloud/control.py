@@ -160,15 +160,17 @@ def get_console_output(self: Moto) -> Moto:
 
 
 def resolve_key(arn: str | None) -> str:
-    """The ARN of a KMS key that exists; None stands for the account's default key for EBS. Raises LookupError."""
+    """The ARN of a KMS key that can be used; None stands for the account's default key for EBS. Raises LookupError."""
     with LOCK:
         ec2 = backend("ec2")
         if arn is None:
             default: str = ec2.default_kms_key_id or ec2._create_default_encryption_key()
             return default
-        keys = backend("kms").keys
-        if arn.rpartition("/")[2] not in keys:
-            raise LookupError(arn)
+        key = backend("kms").keys.get(arn.rpartition("/")[2])
+        if key is None:
+            raise LookupError(f"The key '{arn}' does not exist.")
+        if key.state_in_force() != "Enabled":
+            raise LookupError(f"The key '{arn}' is not enabled.")
         return arn
 
 

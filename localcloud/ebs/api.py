@@ -89,7 +89,7 @@ class EbsApi:
     """The WSGI application of the EBS direct API.
 
     `on_start` is told of every snapshot that StartSnapshot answers with, so that EC2 can show it; `resolve_key` turns
-    the KMS key asked for (None: the account's default) into the ARN of one that exists, or raises LookupError;
+    the KMS key asked for (None: the account's default) into the ARN of one that can be used, or raises LookupError;
     `by_default` tells whether the account encrypts by default. `clock` gives seconds since the epoch.
     """
 
@@ -200,8 +200,8 @@ class EbsApi:
             return None
         try:
             return self._resolve_key(request.kms_key_arn)
-        except LookupError:
-            raise invalid("INVALID_CUSTOMER_KEY", f"The key '{request.kms_key_arn}' does not exist.") from None
+        except LookupError as error:
+            raise invalid("INVALID_CUSTOMER_KEY", str(error)) from None
 
     def _put(self, call: Call) -> Answer:
         if _number(call.headers, "x-amz-data-length") != BLOCK_SIZE:

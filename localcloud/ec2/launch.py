@@ -335,18 +335,22 @@ def _check_device(ec2: Moto, name: str, ebs: dict[str, Any]) -> None:
 
 
 def _denied(ec2: Moto, kwargs: dict[str, Any]) -> str:
-    """How a launch of Auto Scaling's dies that may not use the KMS key of a volume; empty if it may, or is not its."""
-    if _AUTO_SCALED not in kwargs["tags"].get("instance", {}):
-        return ""
+    """How a launch dies of the KMS key of a volume; empty if it does not.
+
+    Of a key that is not enabled any launch dies; of one that it may not use, one of Auto Scaling's.
+    """
+    auto_scaled = _AUTO_SCALED in kwargs["tags"].get("instance", {})
     kms = backend("kms")
     for mapping in kwargs["block_device_mappings"]:
         ebs = mapping["Ebs"]
         if str(ebs.get("Encrypted")).lower() != "true":
             continue
-        snapshot = ec2.snapshots.get(ebs.get("SnapshotId"))
-        name = ebs.get("KmsKeyId") or getattr(snapshot, "kms_key_id", None) or ec2.default_kms_key_id
-        key = kms.keys.get(kms.any_id_to_key_id(name)) if name else None
-        if key is not None and not auto_scaling_may_launch_with(key):
+        sealed = getattr(ec2.snapshots.get(ebs.get("SnapshotId")), "kms_key_id", None)
+        name = ebs.get("KmsKeyId") or sealed or ec2.default_kms_key_id
+        keys = [kms.keys.get(kms.any_id_to_key_id(one)) for one in dict.fromkeys((name, sealed)) if one]
+        if any(key is None or key.state_in_force() != "Enabled" for key in keys):
+            return "kms-key"
+        if auto_scaled and keys and not auto_scaling_may_launch_with(keys[0]):
             return "key-denied"
     return ""
 

@@ -294,6 +294,28 @@ def test_an_instance_that_ends_before_it_runs_cancels_its_launch(
     assert activities(clients)[0]["StatusCode"] == "Successful"
 
 
+def test_a_launch_dies_of_a_key_that_is_not_enabled(clients: Clients) -> None:
+    """Machines would boot from volumes whose key was switched off; and an upload would be encrypted with it."""
+    kms = clients.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    image = clients.image(snapshot_id=clients.snapshot(Encrypted=True, KmsKeyArn=key))
+    asked: Any = {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    kms.disable_key(KeyId=key)
+    died = clients.ec2.run_instances(**asked)["Instances"][0]["InstanceId"]
+    until(lambda: _reason(clients, died) == "Client.InvalidKMSKey.InvalidState", "its end")
+    upload = {"VolumeSize": 1, "Encrypted": True, "KmsKeyArn": key}
+    assert refusal(lambda: clients.ebs.start_snapshot(**upload)) == "ValidationException"
+    kms.enable_key(KeyId=key)
+    runs = clients.ec2.run_instances(**asked)["Instances"][0]["InstanceId"]
+    assert _reason(clients, runs) == ""
+    clients.ebs.start_snapshot(**upload)
+
+
+def _reason(clients: Clients, instance_id: str) -> str:
+    (shown,) = clients.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
+    return str(shown.get("StateReason", {}).get("Code") or "")
+
+
 def test_volumes_are_encrypted_when_the_account_says_so(clients: Clients) -> None:
     """What an encrypted volume makes of missing blocks would not show."""
     clients.ec2.enable_ebs_encryption_by_default()
