@@ -160,7 +160,7 @@ def test_a_rollback_is_not_refused_for_a_key(disks: list[Path], warned: list[str
     back = program(disks[1], second, keys={KEY: "Disabled"}, release=release(first), machine={"kms_key": KEY})
     assert release(back) == release(first)
     (line,) = warned
-    assert f"new machines of {release(first)}, {release(second)} need it to create its volumes" in line
+    assert f"new machines of {release(first)}, {release(second)} need it to create volumes" in line
     assert back.one("Rollout").inputs["keys"] == [KEY]
 
 

@@ -52,7 +52,7 @@ def test_a_candidate_whose_secrets_cannot_be_opened_is_refused(state: KeyState, 
     assert KEY in line
     what, remedy = words.split("*")
     assert what in line
-    assert f"new machines of web-new need it to open its secrets:{remedy}" in line
+    assert f"new machines of web-new need it to open secrets:{remedy}" in line
 
 
 @pytest.mark.parametrize("state", [state for state, _ in BROKEN + UNKNOWN])
@@ -72,15 +72,15 @@ def test_a_deploy_away_from_a_broken_key_passes() -> None:
     found = judge(needs, {KEY: KeyState(KEY, "Disabled"), OTHER: KeyState(OTHER, "Enabled")}, "web-new", launches=True)
     assert not found.refused
     (line,) = found.warnings
-    assert "new machines of web-old need it to open its secrets and create its volumes: enable" in line
+    assert "new machines of web-old need it to open secrets and create volumes: enable" in line
 
 
 def test_all_that_need_a_key_are_named_in_one_line() -> None:
     """A person who restores a key must know what depends on it, and reads one line a key, not one a release."""
     needs = [SECRETS, Need(KEY, Use.SECRETS, "web-old"), VOLUMES, Need(KEY, Use.SNAPSHOTS, "web-new")]
     (line,) = judge(needs, {KEY: KeyState(KEY, "Disabled")}, "web-new", launches=True).refused
-    assert "new machines of web-new, web-old need it to open its secrets" in line
-    assert "and new machines of web-new need it to create its volumes and read its snapshot:" in line
+    assert "new machines of web-new, web-old need it to open secrets" in line
+    assert "and new machines of web-new need it to create volumes and read the snapshot:" in line
 
 
 @pytest.mark.parametrize("state", [state for state, _ in UNKNOWN])

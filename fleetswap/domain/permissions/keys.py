@@ -18,6 +18,9 @@ from fleetswap.domain.secrets.sealing import alias, encryption_context
 
 ALL = ("*",)
 
+NEW: Conditions = {"Null": {"kms:ResourceAliases": "true"}}
+"""Of a key that has no alias, as a new one."""
+
 
 def look(scope: Scope) -> Iterator[Statement]:
     """The state of keys, which previews, rollouts and `fleetswap status` read; and the stack's own for a refresh."""
@@ -52,23 +55,26 @@ def make(scope: Scope) -> Iterator[Statement]:
         "tags in the request that makes a key; never of a key that has an alias, or another stack's tag",
         ("kms:TagResource",),
         _own_keys(scope),
-        {**scope.made_anew, "Null": {"kms:ResourceAliases": "true"}},
+        {**scope.made_anew, **NEW},
     )
     yield Statement(
         "FinishKeys",
-        "rotation and alias of a new key, whose tags may not count yet; never of what has another stack's tag",
-        ("kms:CreateAlias", "kms:EnableKeyRotation"),
+        "rotation and alias of a new key, whose tags may not count yet, and its policy, because KMS makes no key whose"
+        " policy its maker may not change; never of a key that has an alias, or another stack's tag",
+        ("kms:CreateAlias", "kms:EnableKeyRotation", "kms:PutKeyPolicy"),
         _own_keys(scope),
-        _not_others(scope),
+        {**_not_others(scope), **NEW},
     )
     replicate = ("kms:ReplicateKey",) if scope.replica_regions else ()
     yield Statement(
         "ChangeKeys",
-        "policy, state, tags and scheduled deletion of the stack's keys",
+        "policy, state, rotation, tags and scheduled deletion of the stack's keys",
         (
+            "kms:CreateAlias",
             "kms:DeleteAlias",
             "kms:DisableKeyRotation",
             "kms:EnableKey",
+            "kms:EnableKeyRotation",
             "kms:PutKeyPolicy",
             *replicate,
             "kms:ScheduleKeyDeletion",

@@ -57,9 +57,9 @@ _REMEDIES = {
 class Use(StrEnum):
     """What a release needs a key for, as a message says it."""
 
-    SECRETS = "open its secrets"
-    VOLUMES = "create its volumes"
-    SNAPSHOTS = "read its snapshot"
+    SECRETS = "open secrets"
+    VOLUMES = "create volumes"
+    SNAPSHOTS = "read the snapshot"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def judge(needs: Sequence[Need], states: Mapping[str, KeyState], wanted: str, *,
 
 
 def _needed(needs: Iterable[Need]) -> str:
-    """Which releases need it, and what for: "web-1 and web-2 need it to open its secrets and create its volumes"."""
+    """Which releases need it, and what for: "web-1 and web-2 need it to open secrets and create volumes"."""
     uses = dict.fromkeys(need.use for need in needs)
     by_releases: dict[tuple[str, ...], list[Use]] = {}
     for use in uses:
