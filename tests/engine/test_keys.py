@@ -74,7 +74,7 @@ def test_the_keys_of_a_stack_from_the_first_deploy_to_the_last(
     project.mkdir()
     disk_file(project / "web.raw")
     stack = Stack(project, cloud.endpoint, engine_bin, program=PROGRAM)
-    stack.config = {
+    config: dict[str, Any] = {
         "aws:region": "us-east-1",
         "fleetswap:endpoint": cloud.endpoint,
         "fleetswap:service": "web",
@@ -83,7 +83,8 @@ def test_the_keys_of_a_stack_from_the_first_deploy_to_the_last(
         "fleetswap:upload": {"kms_key": "stack"},
         "fleetswap:secrets": {},
     }
-    stack.env |= as_deployer(cloud, stack.config)
+    stack.config = config
+    stack.env |= as_deployer(cloud, config)
     cloud.authorizations.clear()
     stack.run("up", "--yes", "--skip-preview", *BUT_THE_ROLLOUT)
     refused = [each for each in cloud.authorizations.shown() if not each["allowed"]]
