@@ -112,7 +112,7 @@ def _scalar(shape: Any, text: str, path: str) -> Iterator[str]:
         yield f"{path} is {text!r}, none of {', '.join(known[:9])}"
 
 
-_JSON = {"boolean": bool, "string": str, "structure": dict, "list": list, "map": dict}
+_JSON = {"blob": str, "boolean": bool, "string": str, "structure": dict, "list": list, "map": dict}
 
 
 def _json(shape: Any, value: Any, path: str) -> Iterator[str]:
