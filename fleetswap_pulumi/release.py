@@ -113,7 +113,7 @@ class Release(pulumi.ComponentResource):
         """Declare what makes the image a fleet, if it is running. `machine_role` is the stack's role of machines that
         open secrets, for a release that has some. `keys` are the ARNs of all KMS keys that its machines need to start.
         """
-        self._tagged_keys = _key_tags(keys, self._args.context)
+        self._tagged_keys = key_tags(keys, self._args.context)
         self.target = self._run(machine_role) if self._args.running else None
         self.register_outputs(
             {
@@ -303,7 +303,7 @@ class Release(pulumi.ComponentResource):
         )
 
 
-def _key_tags(keys: Sequence[pulumi.Input[str]], context: Context) -> list[autoscaling.GroupTagArgs]:
+def key_tags(keys: Sequence[pulumi.Input[str]], context: Context) -> list[autoscaling.GroupTagArgs]:
     """By which `fleetswap status` and a rollback without the state know the keys; not a tag of the machines.
 
     Where ARNs are so long that three are longer than a tag, the last, that of the snapshot, is left out.

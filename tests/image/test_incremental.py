@@ -349,6 +349,22 @@ def test_an_encrypted_parent_passes_its_key_on(tmp_path: Path) -> None:
     assert other.parent is None
 
 
+@pytest.mark.parametrize("state", ["completed", "pending"])
+def test_the_own_key_of_a_stack_is_not_passed_on_to_an_upload_without_it(tmp_path: Path, state: str) -> None:
+    """A snapshot would need a key that its stack does not know it needs, and be lost with the key."""
+    port = FakeSnapshots()
+    path, _ = image(tmp_path, "abc", name="one")
+    one = run(path, port, encrypted=True, kms_key=KEY, tags={"fleetswap:own-key": "demo/local"})
+    held = port.held[one.snapshot_id]
+    held.about = replace(held.about, state=state)
+    again = run(path, port)
+    assert again.snapshot_id != one.snapshot_id, "neither adopted nor resumed"
+    assert (again.parent, port.held[again.snapshot_id].about.encrypted) == (None, False)
+    held.about = replace(held.about, state="completed")
+    newer = run(image(tmp_path, "abd", name="two")[0], port, encrypted=True, kms_key=KEY)
+    assert newer.parent == (one.snapshot_id if one.snapshot_id in port.held else None)
+
+
 def test_a_parent_that_goes_away_is_done_without(tmp_path: Path) -> None:
     """A retention that deletes the parent in the wrong moment would fail the deploy."""
     port = FakeSnapshots()

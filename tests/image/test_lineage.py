@@ -18,6 +18,7 @@ from fleetswap.domain.image.snapshots import Snapshot, Wanted
 
 BLOCK = 524_288
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+OWN = {"fleetswap:own-key": "shop/staging"}
 WANTED = Wanted("/nix/store/b", 4, encrypted=False, kms_key=None)
 
 
@@ -50,6 +51,12 @@ def test_the_same_image_comes_first_then_the_newest() -> None:
         ({"encrypted": True, "kms_key": "k"}, {"encrypted": True}, None),
         ({"encrypted": True, "kms_key": "k"}, {"encrypted": True, "kms_key": "k"}, None),
         ({"encrypted": True, "kms_key": "k"}, {"encrypted": True, "kms_key": "l"}, "is encrypted with k, not with l"),
+        ({"encrypted": True, "kms_key": "k", "tags": OWN}, {"encrypted": True, "kms_key": "k"}, None),
+        (
+            {"encrypted": True, "kms_key": "k", "tags": OWN},
+            {},
+            "is encrypted with a stack's own key, k, and the upload names none",
+        ),
     ],
 )
 def test_what_may_be_a_parent(changes: dict[str, object], wanted: dict[str, object], reason: str | None) -> None:

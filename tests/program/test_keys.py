@@ -8,8 +8,11 @@ from typing import Any
 
 import pulumi
 import pytest
+from pulumi.runtime.mocks import test as with_pulumi
 
 from fleetswap.domain.errors import InputError
+from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.release import key_tags
 from tests.fakes.ebs import disk_file
 from tests.program.declared import Program, declare
 
@@ -181,3 +184,22 @@ def test_a_stack_without_keys_asks_and_declares_nothing(disks: list[Path]) -> No
     assert found.one("Rollout").inputs.get("keys") is None
     assert tag(found, release(found)) is None
     assert "kms_key" not in json.dumps(found.outputs["ledger"])
+
+
+@pytest.mark.parametrize(("region", "kept"), [("ap-southeast-1", 3), ("us-gov-west-1", 2)])
+def test_the_tag_with_the_keys_is_never_longer_than_a_tag(region: str, kept: int) -> None:
+    """CreateAutoScalingGroup would refuse a value of more than 256 characters, in the middle of a deploy."""
+    partition = "aws-us-gov" if "gov" in region else "aws"
+    keys = [f"arn:{partition}:kms:{region}:123456789012:key/mrk-{number:032x}" for number in range(3)]
+    context = Context("shop/prod", "web", region, account="123456789012")
+    told: list[str] = []
+
+    @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
+    def tags() -> pulumi.Output[None]:
+        (each,) = key_tags(keys, context)
+        return pulumi.Output.from_input(each.value).apply(told.append)
+
+    tags()
+    assert told == [" ".join(keys[:kept])]
+    assert len(told[0]) <= 256
+    assert key_tags([], context) == []
