@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from fleetswap.cli import engine, project, sops_access, way
 from fleetswap.cli.engine import Engine, EngineError
 from fleetswap.cli.project import Project, StackFile
@@ -161,14 +163,16 @@ def _seal_nothing(sops: Sops, file: Path, *, tries: int) -> str:
     with tempfile.TemporaryDirectory(prefix="fleetswap-") as folder:
         empty = Path(folder, file.name)
         empty.write_text("{}")
-        while True:
-            tries -= 1
+        for left in reversed(range(tries)):
             try:
                 return change.seal(sops, file, empty)
             except KeyRefused as error:
-                if tries <= 0 or error.code not in NOT_KNOWN_YET:
+                if left == 0 or error.code not in NOT_KNOWN_YET:
                     raise
+            if left == tries - 1:
+                typer.echo("waiting until KMS knows the new key, and who may use it", err=True)
             time.sleep(NEW_KEY_SECONDS)
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def _of_file(file: Path, keys: set[str]) -> Iterator[str]:

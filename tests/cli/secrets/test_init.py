@@ -85,7 +85,8 @@ def test_a_new_key_is_given_time(cli: Cli, aws: Shop, monkeypatch: pytest.Monkey
         aws.with_rule()
 
     monkeypatch.setattr("fleetswap.cli.secrets_init.time.sleep", appears)
-    assert cli("secrets", "init", "--yes").status == 0
+    ran = cli("secrets", "init", "--yes")
+    assert (ran.status, "waiting until KMS knows the new key" in ran.err) == (0, True)
     assert waited == [secrets_init.NEW_KEY_SECONDS]
 
 
