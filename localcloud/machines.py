@@ -51,8 +51,12 @@ class Machines:
         authority: Authority,
         attestor: Attestor,
         api: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]],
+        refuses: Callable[[str], bool],
     ) -> None:
-        """Prepare `directory`; nothing runs before `start`. `api` answers what the machines ask of AWS's services."""
+        """Prepare `directory`; nothing runs before `start`. `api` answers what the machines ask of AWS's services.
+
+        `refuses` tells of a service whether its endpoints refuse connections now.
+        """
         directory = directory.absolute()
         accelerator = os.environ.get(ACCELERATOR, "tcg")
         if accelerator not in {"tcg", "kvm"}:
@@ -77,7 +81,7 @@ class Machines:
             accelerator=accelerator,
             changed=self._wake.set,
         )
-        self._fabric = Fabric(directory, self._children, authority, api)
+        self._fabric = Fabric(directory, self._children, authority, api, refuses)
         self._log = logging.FileHandler(directory / "log", delay=True)
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._thread = threading.Thread(target=self._loop, name="machines", daemon=True)

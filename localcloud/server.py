@@ -86,7 +86,9 @@ class LocalCloud:
             authority = Authority(directory)
             attestor = Attestor(directory)
             self.machines = (
-                Machines(directory, self.store, self.lateness, authority, attestor, self._api) if machines else None
+                Machines(directory, self.store, self.lateness, authority, attestor, self._api, self.faults.refuses)
+                if machines
+                else None
             )
             with LOCK:
                 self._control = control.Control(

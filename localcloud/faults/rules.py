@@ -10,6 +10,7 @@ A rule is a JSON object. `fault` says what happens:
 | `throttle` `error-500` `error-503` `access-denied` `expired-token` `not-found` | the request is refused, in the words of its service; `code`, `status`, `message` say other ones |
 | `launch-denied` | the request is refused as by EC2 Auto Scaling when the caller may not launch what the group would |
 | `limit` | requests past `rate` a second (and a `burst` saved up) are throttled |
+| `refuse` | machines get no connection to the VPC endpoint of `service`, as while it is down: it is refused |
 | `cut-before` | the connection is closed before anything is answered |
 | `cut-in-headers` `cut-in-body` | it is closed in the middle of an answer that begins like a success |
 | `delay` | the request waits `seconds` before it is looked at |
@@ -48,7 +49,7 @@ WAITS: Final = frozenset({"delay", "slow", "stale"})
 PAGES: Final = frozenset({"empty-page", "short-page", "token-seconds"})
 UNLAUNCHED: Final = frozenset({"capacity", "vcpu-limit", "spot-limit"})
 DYING: Final = frozenset({"kms-key", "volume-limit", "spot-taken"})
-KINDS: Final = REFUSALS | CUTS | WAITS | PAGES | UNLAUNCHED | DYING | {"limit"}
+KINDS: Final = REFUSALS | CUTS | WAITS | PAGES | UNLAUNCHED | DYING | {"limit", "refuse"}
 ONLY: Final = {"vcpu-limit": "on-demand", "spot-limit": "spot", "spot-taken": "spot"}  # what they are about
 LIFECYCLES: Final = frozenset({"*", "spot", "on-demand"})
 
@@ -188,7 +189,7 @@ class Faults:
             return FINE
         delay, chosen, stale = 0.0, None, None
         with self._lock:
-            for rule in self._matching(service, operation, KINDS - PAGES - UNLAUNCHED - DYING):
+            for rule in self._matching(service, operation, KINDS - PAGES - UNLAUNCHED - DYING - {"refuse"}):
                 if (chosen is None or rule.fault in {"delay", "stale"}) and self._fires(rule):
                     if rule.fault == "delay":
                         delay += rule.seconds
@@ -197,6 +198,10 @@ class Faults:
                     else:
                         chosen = rule
         return Verdict(delay, chosen, stale)
+
+    def refuses(self, service: str) -> bool:
+        """Whether connections to the endpoint of a service are refused, by a rule that says nothing else."""
+        return any(rule.fault == "refuse" and fnmatchcase(service, rule.service) for rule in self._rules)
 
     def page(self, fault: str, operation: str) -> Rule | None:
         """The rule, one of `PAGES`, that concerns this EBS list now."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from localcloud.network.reading import Exits
 
 REMEMBERED: Final = 200
+CLOSED: Final = Exit(1, 1)
+"""Ports of this computer at which nothing listens: a connection to them is refused."""
 
 _AWS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
@@ -54,8 +56,15 @@ class _Server(LoopbackServer):
 class Outside:
     """All of it. `api` is the local cloud's own application. `follow` and `close` belong to one thread."""
 
-    def __init__(self, authority: Authority, api: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]) -> None:
+    def __init__(
+        self,
+        authority: Authority,
+        api: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]],
+        refuses: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`refuses` tells of a service, such as `kms`, whether its endpoints refuse connections now."""
         self._authority = authority
+        self._refuses = refuses
         self._api = api
         self._ways: dict[str, tuple[Exit, list[_Server]]] = {}
         self._visits: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
@@ -76,7 +85,8 @@ class Outside:
         for address in wanted.public:
             if address not in self._ways:
                 self._ways[address] = self._internet(address)
-        return tuple(sorted((name, way) for name, (way, _) in self._ways.items()))
+        down = {name for name, service in wanted.endpoints.items() if self._refuses(service.rpartition(".")[2])}
+        return tuple(sorted((name, CLOSED if name in down else way) for name, (way, _) in self._ways.items()))
 
     def close(self) -> None:
         """Answer nothing more."""

@@ -33,9 +33,10 @@ class Fabric:
         children: Children,
         authority: Authority,
         api: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]],
+        refuses: Callable[[str], bool],
     ) -> None:
         self._link = Link(directory / "network", children)
-        self._outside = Outside(authority, api)
+        self._outside = Outside(authority, api, refuses)
         self._callers = reading.Callers()
         self._doors: Mapping[str, Mapping[int, frozenset[str]]] = {}
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localcloud.authorization.gate import VPC_ENDPOINT
+from localcloud.faults.rules import Faults
 from localcloud.network.authority import KEY, Authority
 from localcloud.network.exits import Outside
 from localcloud.network.reading import Exits, host_names
@@ -65,6 +66,25 @@ def test_an_endpoint_is_for_its_own_service(outside: Outside, tmp_path: Path) ->
     assert ask(port, KMS, ca, headers={"Authorization": SIGNED.format("kms")}) == (200, "AWS by vpce-1")
     with pytest.raises(ssl.SSLCertVerificationError):
         ask(port, "logs.us-east-1.amazonaws.com", ca)
+
+
+def test_an_endpoint_of_a_service_that_is_down_refuses_connections(tmp_path: Path) -> None:
+    """A machine that boots while KMS is down could not be tried; or its other services would be down, too."""
+    faults = Faults()
+    outside = Outside(Authority(tmp_path), api, faults.refuses)
+    wanted = Exits({**WANTED.endpoints, "vpce-2": "com.amazonaws.us-east-1.logs"}, frozenset())
+    try:
+        up = dict(outside.follow(wanted))
+        (rule,) = faults.add({"fault": "refuse", "service": "kms"})
+        down = dict(outside.follow(wanted))
+        assert down["vpce-2"] == up["vpce-2"]
+        with pytest.raises(ConnectionRefusedError):
+            ask(down["vpce-1"].tls, KMS, tmp_path / "ca.pem")
+        assert faults.judge("kms", "Decrypt").rule is None
+        faults.remove(rule.id)
+        assert dict(outside.follow(wanted)) == up
+    finally:
+        outside.close()
 
 
 def test_the_internet_says_who_asked_and_aws_is_in_it(outside: Outside, tmp_path: Path) -> None:
