@@ -32,7 +32,6 @@ class Declared:
     file: Path | None
     key: str | None
     """The ARN of an existing key. Without it, the stack's own is known to its state, and to the rules, alone."""
-    replicas: tuple[str, ...] = ()
 
     @property
     def context(self) -> Mapping[str, str]:
@@ -101,12 +100,11 @@ def _declared(here: Project, stack: StackFile) -> Declared | None:
     if given is None or given is False:
         return None
     given = given if isinstance(given, dict) else {}
-    file, key, replicas = given.get("file"), given.get("kms_key"), given.get("replica_regions")
+    file, key = given.get("file"), given.get("kms_key")
     return Declared(
         stack,
         absolute(here.folder / file) if isinstance(file, str) else None,
         key if isinstance(key, str) else None,
-        tuple(each for each in replicas if isinstance(each, str)) if isinstance(replicas, list) else (),
     )
 
 
@@ -145,18 +143,10 @@ def check(path: Path, rules: Rules | None, stacks: list[Declared], source: Index
 
 
 def _keys(stack: Declared | None, rule: Rule | None) -> tuple[str, ...] | None:
+    """Who must be able to open it. A replica counts once the rule names it: before that it may not be there."""
     if stack is not None and stack.key is not None:
         return (stack.key,)
-    if rule is None or not rule.arns:
-        return None
-    replicas = [] if stack is None else [_replica(rule.arns[0], region) for region in stack.replicas]
-    return tuple(dict.fromkeys((*rule.arns, *replicas)))
-
-
-def _replica(arn: str, region: str) -> str:
-    """The ARN of a multi-Region key in another Region (KMS developer guide, "Multi-Region keys")."""
-    parts = arn.split(":")
-    return ":".join((*parts[:3], region, *parts[4:]))
+    return rule.arns if rule is not None and rule.arns else None
 
 
 def _of_rule(stack: Declared | None, rule: Rule | None) -> Iterator[str]:

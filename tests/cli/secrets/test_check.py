@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.cli.conftest import NOBODY
-from tests.cli.secrets.conftest import ROOT, SECRET, Cli, Shop
+from tests.cli.secrets.conftest import CONTEXT, ROOT, SECRET, Cli, Shop
 
 
 def test_check_needs_neither_sops_nor_aws(cli: Cli, aws: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,9 +125,19 @@ def test_a_stack_with_a_key_of_its_settings(cli: Cli, aws: Shop) -> None:
     aws.settings(secrets={"file": "secrets/prod.yaml", "kms_key": other})
     ran = cli("secrets", "check", "secrets/prod.yaml")
     assert f"{aws.key} can open the file, and is not a key of the environment" in ran.out
+
+
+def test_a_replica_counts_once_the_rule_names_it(cli: Cli, aws: Shop) -> None:
+    """CI would refuse the settings that make a replica, or pass a file that its machines cannot open."""
+    aws.seal()
+    replica = aws.key.replace("us-east-1", "eu-west-1")
     aws.settings(secrets={"file": "secrets/prod.yaml", "replica_regions": ["eu-west-1"]})
-    ran = cli("secrets", "check", "secrets/prod.yaml")
-    assert f"has no data key for {aws.key.replace('us-east-1', 'eu-west-1')}" in ran.out
+    assert cli("secrets", "check").status == 0
+    rules = yaml.safe_load(aws.rules.read_text())
+    rules["creation_rules"][0]["key_groups"][0]["kms"].append({"arn": replica, "context": CONTEXT})
+    aws.rules.write_text(yaml.safe_dump(rules))
+    ran = cli("secrets", "check")
+    assert (ran.status, f"has no data key for {replica}" in ran.out) == (4, True)
 
 
 def test_nothing_to_check_is_an_error(cli: Cli, shop: Shop) -> None:
