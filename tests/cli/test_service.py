@@ -511,7 +511,7 @@ def test_rollback_now_writes_the_setting(
     assert (ran.status, ran.result["written"], ran.result["file"]) == (0, True, str(settings))
     assert settings.read_text() == before.replace("config:\n", f"config:\n  fleetswap:release: {b}\n")
     assert f"next: commit Pulumi.prod.yaml, which now says `fleetswap:release: {b}`" in ran.err
-    monkeypatch.setattr("fleetswap.cli.project._replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+    monkeypatch.setattr("fleetswap.cli.project.replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
     settings.write_text(f'config: {{"fleetswap:service": {service.name}}}\n')
     ran = cli("rollback", "--now", "--write", "--json")
     assert (ran.status, ran.result["written"]) == (0, False), "the traffic has moved, and that is what counts"
