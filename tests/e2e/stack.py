@@ -65,13 +65,18 @@ def engine_folder() -> Path:
 class LocalStack:
     """Runs the verbs of the Makefile; `settings` are laid over Pulumi.local.yaml."""
 
-    def __init__(self, folder: Path, *, has_users: bool = False, **settings: Any) -> None:
-        """With users, every verb and command has the permissions that `fleetswap permissions` prints, and no others."""
+    def __init__(self, folder: Path, *, has_users: bool = False, has_secrets: bool = False, **settings: Any) -> None:
+        """With users, every verb and command has the permissions that `fleetswap permissions` prints, and no others.
+
+        Without secrets the image is one that boots sooner.
+        """
         self.folder = folder
         self.has_users = has_users
         self._users = Users(folder, PORT)
         committed = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())
         self.config: dict[str, Any] = committed["config"]
+        if not has_secrets:
+            self.set(secrets=None)
         # Beside a stack that a developer has up: other ports, other addresses.
         self.set(front={"port": LISTENER_PORT}, network={"cidr": "10.78.0.0/16"}, **settings)
 
@@ -118,8 +123,8 @@ class LocalStack:
 
         With the configuration of the last update: without one, pulumi writes into the committed file.
         """
-        config = str(Work(ROOT, self.folder).config)
-        return self._run(["pulumi", *words, "--stack", STACK, "--config-file", config, "--non-interactive"])
+        config = [] if words[0] == "stack" else ["--config-file", str(Work(ROOT, self.folder).config)]
+        return self._run(["pulumi", *words, "--stack", STACK, *config, "--non-interactive"])
 
     def fleetswap(self, *words: str) -> Ran:
         """Run the command line of Fleetswap from a folder that is no Pulumi project."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration
+from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration, needs_secret
 from tools.local.process import environment
 from tools.local.work import LocalError, Work
 
@@ -39,6 +39,37 @@ def test_committed_configuration_is_not_changed() -> None:
     original = committed()
     configuration(original, {"version": "2", "release": "web-0"}, port=5000)
     assert original == committed()
+
+
+@pytest.mark.parametrize("setting", [True, {}, {"editors": ["a"]}])
+def test_the_sealed_file_is_checked_and_built_with(setting: object) -> None:
+    """The image would have no secret, or the check of the preview look at no file or at another one."""
+    original = committed()
+    original["config"]["fleetswap:secrets"] = setting
+    sealed = Path("/work/secrets/local.yaml")
+    config = configuration(original, {}, port=4510, sealed=sealed)["config"]
+    kept = setting if isinstance(setting, dict) else {}
+    assert config["fleetswap:secrets"] == {**kept, "file": str(sealed)}
+    assert config["fleetswap:image"]["nix"]["args"] == {"version": "1", "other": "x", "secrets": str(sealed)}
+    before = configuration(original, {}, port=4510, sealed=sealed, is_sealed=False)["config"]
+    assert before["fleetswap:secrets"] == {**kept, "file": str(sealed)}
+    assert "secrets" not in before["fleetswap:image"]["nix"]["args"]
+    assert configuration(original, {}, port=4510)["config"]["fleetswap:secrets"] == setting
+
+
+@pytest.mark.parametrize(
+    ("setting", "image"),
+    [(None, "nix/demo"), (False, "nix/demo"), (True, "nix/other")],
+)
+def test_no_other_image_and_no_stack_without_secrets_gets_a_demo_secret(setting: object, image: str) -> None:
+    """An image that takes no sealed file could not be deployed by `make up`."""
+    original = committed()
+    original["config"]["fleetswap:image"]["nix"]["expression"] = image
+    if setting is not None:
+        original["config"]["fleetswap:secrets"] = setting
+    assert not needs_secret(original)
+    found = configuration(original, {}, port=4510, sealed=Path("/work/secrets/local.yaml"))
+    assert found == original | {"encryptionsalt": SALT}
 
 
 def test_chosen_release_is_what_a_rollback_deploys() -> None:

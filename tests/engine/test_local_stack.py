@@ -39,6 +39,15 @@ config:
 """
 
 
+WITH_SECRETS = f"{CONFIG}  fleetswap:secrets: true\n"
+
+SOPS = """
+echo "sops $*" >>"$LOG"
+echo "from $AWS_ENDPOINT_URL_KMS: $(sha256sum)"
+exit "${SOPS_STATUS:-0}"
+"""
+
+
 class Machine:
     """A project with scripts for what is slow, and a local cloud that can be stopped and started."""
 
@@ -62,7 +71,7 @@ class Machine:
         base = {"PATH": os.environ["PATH"], "LOG": str(self.log), "OUTPUTS": str(self.outputs)}
         return Stack(self.work, base | given)
 
-    def has_outputs(self, **outputs: str | None) -> None:
+    def has_outputs(self, **outputs: object) -> None:
         """Let the stack have these outputs, beside those that it always has."""
         always = {"url": "http://here", "live": "web-00000000", "seconds": {"build": 1, "upload": 2, "rollout": {}}}
         self.outputs.write_text(json.dumps(always | outputs))
@@ -188,6 +197,79 @@ def test_cloud_that_runs_on_is_left_alone(machine: Machine) -> None:
     assert [call.split()[0] for call in machine.calls()] == ["up", "stack"]
     with pytest.raises(LocalError, match="the local cloud is running on port 4510: run `make down` first"):
         machine.stack(PORT="5000").up()
+
+
+@pytest.fixture
+def sealing(machine: Machine, script: Script) -> Machine:
+    """The machine with a stack that has secrets."""
+    (machine.work.root / "Pulumi.local.yaml").write_text(WITH_SECRETS)
+    script(machine.work.root / "engine/sops", SOPS)
+    machine.has_outputs(secrets={"key": "arn:key", "context": {"Environment": "fleetswap/local"}})
+    return machine
+
+
+def verbs(machine: Machine) -> list[str]:
+    """What was called since the last time."""
+    return [call.split()[0] for call in machine.calls()]
+
+
+def secrets_of(machine: Machine) -> tuple[object, str | None]:
+    """The setting, and the image's sealed file, that the last configuration asked for."""
+    config = yaml.safe_load(machine.work.config.read_text())["config"]
+    return config["fleetswap:secrets"], config["fleetswap:image"]["nix"]["args"].get("secrets")
+
+
+def test_a_demo_secret_is_sealed_once_before_the_first_deploy(sealing: Machine) -> None:
+    """The image would be built before there is a key, each `make up` would rotate the secret, or `ps` would show it."""
+    assert sealing.stack().up() == 0
+    calls = sealing.calls()
+    assert [call.split()[0] for call in calls] == ["localcloud", "stack", "up", "stack", "sops", "up", "stack"]
+    assert calls[4].startswith("sops encrypt --kms arn:key --encryption-context Environment:fleetswap/local ")
+    assert calls[4].endswith(" /dev/stdin")
+    sealed = sealing.work.sealed.read_text()
+    assert sealed.startswith("from http://127.0.0.1:4510: ")
+    file = str(sealing.work.sealed)
+    assert secrets_of(sealing) == ({"file": file}, file)
+    assert sealing.stack(VERSION="2").up() == 0
+    assert verbs(sealing) == ["up", "stack"]
+    assert sealing.work.sealed.read_text() == sealed
+    assert sealing.stack().down() == 0
+    assert not sealing.work.sealed.parent.exists()
+    assert sealing.stack().up() == 0
+    assert sealing.work.sealed.read_text() != sealed, "every stack has the same secret"
+
+
+def test_a_new_cloud_gets_a_new_secret(sealing: Machine) -> None:
+    """The machines would be given a file that is sealed with a key which is gone, and none would become healthy."""
+    sealing.stack().up()
+    sealed = sealing.work.sealed.read_text()
+    sealing.calls()
+    sealing.cloud = {"pid": 2}
+    assert sealing.stack().up() == 0
+    assert verbs(sealing) == ["localcloud", "stack", "up", "stack", "sops", "up", "stack"]
+    assert sealing.work.sealed.read_text() != sealed
+
+
+def test_without_a_key_nothing_is_deployed(sealing: Machine) -> None:
+    """A machine would boot without a secret, or a half-written file be taken for a sealed one."""
+    assert sealing.stack(STATUS="7").up() == 7
+    assert verbs(sealing) == ["localcloud", "stack", "up"]
+    file = str(sealing.work.sealed)
+    assert secrets_of(sealing) == ({"file": file}, None), "this update would deploy an image"
+    with pytest.raises(LocalError, match="sops could not seal the demo secret with key arn:key"):
+        sealing.stack(SOPS_STATUS="1").up()
+    assert not sealing.work.sealed.exists()
+    sealing.calls()
+    assert sealing.stack().up() == 0
+    assert verbs(sealing) == ["up", "stack", "sops", "up", "stack"]
+
+
+def test_a_preview_makes_no_key(sealing: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """Looking at a stack would change it, or show an image that cannot be evaluated."""
+    assert sealing.stack().preview() == 0
+    assert verbs(sealing) == ["localcloud", "stack", "preview"]
+    assert capsys.readouterr().err == "Nothing is sealed yet: this is a preview of the image without its secret.\n"
+    assert yaml.safe_load(sealing.work.preview_config.read_text())["config"]["fleetswap:secrets"] is True
 
 
 def test_second_run_at_once_is_refused_and_names_the_first(machine: Machine) -> None:

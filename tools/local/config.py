@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ DEFAULT_PORT = 4510
 # has no reason to write one into the committed Pulumi.local.yaml.
 PASSPHRASE = "local"  # noqa: S105
 SALT = "v1:fXeOJBrUkp0=:v1:kAyku2GdsoxXWZCl:+y7vLkxfcbsUkG7JpO1Q3+pD07tlVw=="
+DEMO = "nix/demo"
+"""The image that takes a sealed file, as its argument `secrets`."""
+
 VERSION_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -37,10 +41,26 @@ def checked_port(value: str | None) -> int | None:
     return int(value)
 
 
-def configuration(committed: Mapping[str, Any], chosen: Mapping[str, Any], *, port: int) -> dict[str, Any]:
+def needs_secret(committed: Mapping[str, Any]) -> bool:
+    """Whether the stack has secrets, and the demo image, which opens one."""
+    config = committed["config"]
+    nix = (config.get(f"{PROJECT}:image") or {}).get("nix") or {}
+    return config.get(f"{PROJECT}:secrets") not in (None, False) and nix.get("expression") == DEMO
+
+
+def configuration(
+    committed: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+    *,
+    port: int,
+    sealed: Path | None = None,
+    is_sealed: bool = True,
+) -> dict[str, Any]:
     """The stack's configuration: the committed file, with the version, the release and the port that were chosen.
 
-    Raises LocalError where a version was chosen and the image is not one that Nix builds.
+    `sealed` is the sealed file of the demo secret, which is checked, and which the image is built with. If it is not
+    there yet (`is_sealed`), this is of the update that makes its key. Raises LocalError where a version was chosen and
+    the image is not one that Nix builds.
     """
     result = deepcopy(dict(committed))
     result["encryptionsalt"] = SALT
@@ -52,6 +72,11 @@ def configuration(committed: Mapping[str, Any], chosen: Mapping[str, Any], *, po
         if nix is None:
             raise LocalError(f"VERSION needs an image that Nix builds: set {PROJECT}:image.nix in Pulumi.{STACK}.yaml")
         nix.setdefault("args", {})["version"] = chosen["version"]
+    if sealed is not None and needs_secret(committed):
+        secrets = config[f"{PROJECT}:secrets"]
+        config[f"{PROJECT}:secrets"] = {**(secrets if isinstance(secrets, dict) else {}), "file": str(sealed)}
+        if is_sealed:
+            config[f"{PROJECT}:image"]["nix"].setdefault("args", {})["secrets"] = str(sealed)
     if chosen.get("release"):
         config[f"{PROJECT}:release"] = chosen["release"]
     return result

@@ -14,13 +14,23 @@ import urllib.request
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import yaml
 
 from fleetswap.domain.rollout.state import Phase
-from tools.local.config import SALT, checked_port, checked_version, committed_port, configuration, listener_port
+from tools.local.config import (
+    SALT,
+    checked_port,
+    checked_version,
+    committed_port,
+    configuration,
+    listener_port,
+    needs_secret,
+)
 from tools.local.process import end_left_behind, environment, killed_holders, run, wait_for_guardian
+from tools.local.seal import seal
 from tools.local.work import PROJECT, STACK, LocalError, Work, heal_state, lock, read_json, write
 
 PREVIEW_COLUMNS = 100
@@ -106,7 +116,7 @@ class Stack:
             chosen = read_json(self._work.chosen)
             if self._version:
                 chosen = {"version": self._version}
-            return self._update(chosen, port)
+            return self._make_secret(chosen, port) or self._update(chosen, port)
 
     def rollback(self) -> int:
         """Put the traffic back on the release before."""
@@ -125,7 +135,10 @@ class Stack:
         with lock(self._work, "preview"):
             port = self._ensure_cloud()
             chosen = {"version": self._version} if self._version else read_json(self._work.chosen)
-            self._write_config(self._work.preview_config, chosen, port)
+            sealed = self._work.sealed if self._work.sealed.exists() else None
+            if sealed is None and needs_secret(self._committed):
+                sys.stderr.write("Nothing is sealed yet: this is a preview of the image without its secret.\n")
+            self._write_config(self._work.preview_config, chosen, port, sealed)
             self._ensure_stack()
             self._profile = "preview"
             return self._pulumi(
@@ -174,21 +187,30 @@ class Stack:
                     return status
             end_left_behind(work)
             # The result links of Nix are what keeps the images in the store.
-            for folder in (work.cloud, work.state, work.preview_config.parent, work.folder / "nix", self._init_folder):
+            folders = (work.cloud, work.state, work.preview_config.parent, work.folder / "nix", self._init_folder)
+            for folder in (*folders, work.sealed.parent):
                 shutil.rmtree(folder, ignore_errors=True)
             for file in (work.config, work.chosen, work.cloud_seen):
                 file.unlink(missing_ok=True)
         return 0
 
+    def _make_secret(self, chosen: dict[str, Any], port: int) -> int:
+        """Seal a demo secret, unless there is one, with the key of the stack, which an update of its own makes first.
+
+        Nobody ever sees the secret. Killed at any point, the next call does the rest. Status of pulumi.
+        """
+        if not needs_secret(self._committed) or self._work.sealed.exists():
+            return 0
+        sys.stderr.write("Making the key of the demo secret first:\n")
+        made = self._deploy(chosen, port, is_sealed=False)
+        if made == 0:
+            seal(self._work, self._outputs()["secrets"], {"demo": token_hex(32)}, self._pulumi_env(), port)
+            sys.stderr.write(f"Sealed a new demo secret with it: {self._work.sealed}\n")
+        return made
+
     def _update(self, chosen: dict[str, Any], port: int) -> int:
         """Run `pulumi up` with what was chosen, and remember that only when it went well."""
-        self._write_config(self._work.config, chosen, port)
-        self._ensure_stack()
-        self._unlock()
-        config = str(self._work.config)
-        # The outputs hold the whole ledger: what a person wants to know of them is told below.
-        quietly = ("--suppress-outputs", *self._plainness(UPDATE_COLUMNS))
-        status = self._pulumi("up", "--yes", "--skip-preview", "--config-file", config, *quietly)
+        status = self._deploy(chosen, port)
         if status == 0:
             write(self._work.chosen, json.dumps(chosen))
             sys.stdout.write(summary(self._outputs()))
@@ -196,6 +218,15 @@ class Stack:
             sys.stdout.write("\nThe rollout was killed, and its guardian restored the traffic:\n\n")
             self._show_service(port)
         return status
+
+    def _deploy(self, chosen: dict[str, Any], port: int, *, is_sealed: bool = True) -> int:
+        self._write_config(self._work.config, chosen, port, self._work.sealed, is_sealed=is_sealed)
+        self._ensure_stack()
+        self._unlock()
+        config = str(self._work.config)
+        # The outputs hold the whole ledger: what a person wants to know of them is told after it.
+        quietly = ("--suppress-outputs", *self._plainness(UPDATE_COLUMNS))
+        return self._pulumi("up", "--yes", "--skip-preview", "--config-file", config, *quietly)
 
     def _heal(self) -> None:
         if heal_state(self._work):
@@ -211,8 +242,10 @@ class Stack:
         if self._pulumi("cancel", "--yes", "--non-interactive") != 0:
             raise LocalError(f"pulumi could not release its lock on stack {STACK}: see above")
 
-    def _write_config(self, path: Path, chosen: Mapping[str, Any], port: int) -> None:
-        config = configuration(self._committed, chosen, port=port)
+    def _write_config(
+        self, path: Path, chosen: Mapping[str, Any], port: int, sealed: Path | None, *, is_sealed: bool = True
+    ) -> None:
+        config = configuration(self._committed, chosen, port=port, sealed=sealed, is_sealed=is_sealed)
         write(path, f"# Made by tools/local for each run.\n{yaml.safe_dump(config, sort_keys=False)}")
 
     @staticmethod
@@ -253,6 +286,7 @@ class Stack:
         known = read_json(self._work.cloud_seen)
         if known and told.get("pid") == known["pid"]:
             return port  # it only answered too late when we first asked
+        self._work.sealed.unlink(missing_ok=True)  # with a key of the account that is gone
         if self._work.state.exists():
             sys.stderr.write("The local cloud is new and its account empty: the stack starts empty too.\n")
             shutil.rmtree(self._work.state)

@@ -72,6 +72,11 @@ class Work:
         return self.folder / "preview" / f"Pulumi.{STACK}.yaml"
 
     @property
+    def sealed(self) -> Path:
+        """The sealed file of the demo secret: of use as long as the account of the local cloud has its key."""
+        return self.folder / "secrets" / f"{STACK}.yaml"
+
+    @property
     def credentials(self) -> Path:
         """Whose keys the verbs use, if it is there: a shared credentials file with a profile for each `Purpose`.
 
