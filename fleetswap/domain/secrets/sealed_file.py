@@ -40,6 +40,12 @@ _RULES = (
 )
 """Metadata with which sops leaves a part of the values, or of the comments, in plaintext."""
 
+_SINGLE = frozenset(
+    {"lastmodified", "mac", "mac_only_encrypted", "shamir_threshold", "unencrypted_suffix", "version", *_RULES}
+)
+_ENTRY = frozenset({"arn", "aws_profile", "context", "created_at", "enc", "role"})
+"""What sops writes into its metadata besides keys, and into an entry for KMS (`stores/stores.go`)."""
+
 _PLAIN_NAME = re.compile(r"[\w-]+")
 
 
@@ -56,7 +62,13 @@ def problems(document: object, keys: Collection[str] | None, context: Mapping[st
     if not isinstance(metadata, Mapping):
         return ["is not sealed: it has no metadata of sops"]
     values = {name: value for name, value in document.items() if name != METADATA}
-    return [*_plaintext(values), *_rules(metadata), *_integrity(metadata), *_recipients(metadata, keys, context)]
+    return [
+        *_plaintext(values),
+        *_strange(metadata),
+        *_rules(metadata),
+        *_integrity(metadata),
+        *_recipients(metadata, keys, context),
+    ]
 
 
 def is_sealed(value: object) -> bool:
@@ -105,6 +117,20 @@ def _below(path: str, key: object) -> str:
     if isinstance(key, str) and _PLAIN_NAME.fullmatch(key):
         return f"{path}.{key}" if path else key
     return f"{path}[{json.dumps(key, default=str)}]"
+
+
+def _strange(metadata: Mapping[Any, Any]) -> Iterator[str]:
+    """What is in the metadata that sops passes over: a line at the end of a file, too far to the right, is there."""
+    for name, value in metadata.items():
+        is_many = isinstance(value, (Mapping, list, tuple))
+        is_key_kind = isinstance(value, (list, tuple)) and name not in _SINGLE
+        if value and not is_key_kind and (is_many or name not in _SINGLE):
+            yield f"{_below(METADATA, name)} is not of sops, and in plaintext: move it to the top level, and seal it"
+    entries = metadata.get("kms")
+    for number, entry in enumerate(entries if isinstance(entries, (list, tuple)) else ()):
+        for name in entry if isinstance(entry, Mapping) else ():
+            if name not in _ENTRY:
+                yield f"{_below(f'{METADATA}.kms[{number}]', name)} is not of sops, and in plaintext: remove it"
 
 
 def _rules(metadata: Mapping[Any, Any]) -> Iterator[str]:
