@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -149,11 +150,12 @@ def recipient_key(document: Document) -> rsa.RSAPublicKey:
 
 def _cose(document: bytes) -> tuple[bytes, bytes, bytes]:
     try:
-        message = cbor2.loads(document)
+        stream = BytesIO(document)
+        message = cbor2.load(stream)
     except (cbor2.CBORError, ValueError):
         raise Invalid("it is no CBOR") from None
-    if isinstance(message, cbor2.CBORTag) and message.tag == 18:  # RFC 9052, table 1: COSE_Sign1
-        message = message.value
+    if stream.read():
+        raise Invalid("something follows it")
     match message:
         case [bytes(protected), dict(), bytes(payload), bytes(signature)] if len(signature) == 2 * COORDINATE:
             pass
@@ -166,7 +168,7 @@ def _cose(document: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _mapping(payload: bytes) -> dict[str, Any]:
     try:
-        told = cbor2.loads(payload)
+        told = cbor2.loads(payload, allow_duplicate_keys=False)
     except (cbor2.CBORError, ValueError):
         raise Invalid("its payload is no CBOR") from None
     if not isinstance(told, dict):
@@ -186,7 +188,7 @@ def _read_certificate(der: object) -> x509.Certificate:
         raise Invalid("a certificate is missing or too long")
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise Invalid("a certificate is no X.509") from None
 
 

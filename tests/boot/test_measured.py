@@ -27,6 +27,15 @@ the UKI and of the kernel in it. The file's name has the version of the stub, an
 HASH = "usrhash=" + "a" * 64
 
 
+def overlapping(count: int) -> bytes:
+    """An executable with so many sections, each of which is the whole file: 65,535 of them would take hours."""
+    content = bytearray(executable({f".{number}": b"" for number in range(count)}))
+    for number in range(count):
+        struct.pack_into("<I", content, 64 + 24 + 240 + 40 * number + 16, len(content))
+        struct.pack_into("<I", content, 64 + 24 + 240 + 40 * number + 20, 0)
+    return bytes(content)
+
+
 @pytest.fixture(params=RECORDED, ids=lambda path: path.stem)
 def recorded(request: pytest.FixtureRequest) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(request.param.read_text())
@@ -136,6 +145,8 @@ def test_the_hash_is_that_of_authenticode() -> None:
         (uki().replace(b"\x0b\x02", b"\x0b\x01", 1), "what its firmware starts is not for a 64-bit machine"),
         (executable({".text": b"GRUB"}), "its firmware starts something else than a unified kernel image"),
         (uki(""), "the stub of its unified kernel image is not systemd-stub"),
+        (overlapping(2), "what its firmware starts has sections that overlap"),
+        (executable({})[:400], "what its firmware starts is truncated"),
         (uki("251.4"), "its systemd-stub is version 251, and must be 252 or newer"),
         (uki(profile=b"ID=a"), "its unified kernel image has several profiles"),
         (uki(kernel=b"MZ\0\0zimg" + bytes(90)), "its kernel is compressed, and starts another one"),

@@ -22,6 +22,9 @@ LOADER = "EFI/BOOT/BOOTX64.EFI"
 UKI = uki(initrd=bytes(range(256)) * 5000)
 
 
+VERIFIED = uki(command_line="usrhash=" + "a" * 64)
+
+
 def measured(path: Path, info: ImageInfo = DEFAULT) -> dict[str, str]:
     with ImageFile(path) as image:
         return dict(of_image(image, info))
@@ -32,8 +35,29 @@ def measured(path: Path, info: ImageInfo = DEFAULT) -> dict[str, str]:
 )
 def test_the_uki_is_measured_where_it_lies(tmp_path: Path, mib: int, options: tuple[str, ...]) -> None:
     """Other bytes than the firmware's would be measured: those of another file, or without the last cluster."""
-    path = disk_with(tmp_path / "x.raw", {"readme.txt": b"x" * 3000, LOADER: UKI}, esp_mib=mib, options=options)
+    path = disk_with(tmp_path / "x.raw", {LOADER: UKI}, esp_mib=mib, options=options)
     assert measured(path) == dict(measurements(UKI, name="x", alone=True))
+
+
+@pytest.mark.parametrize("other", ["live.squashfs", "EFI/live.squashfs", "EFI/BOOT/live.squashfs"])
+def test_a_file_that_the_kernel_may_mount_is_refused_without_a_hash(tmp_path: Path, other: str) -> None:
+    """The system in a file beside the UKI could be changed, and would open the secrets with the old measurements."""
+    path = disk_with(tmp_path / "x.raw", {LOADER: UKI, other: b"x"}, esp_mib=2)
+    with pytest.raises(InputError, match=r"x\.raw cannot be attested: no hash in its unified kernel image"):
+        measured(path)
+    path = disk_with(tmp_path / "y.raw", {LOADER: VERIFIED, other: b"x" * 3000}, esp_mib=2)
+    assert measured(path) == dict(measurements(VERIFIED, name="y", alone=False))
+
+
+def test_a_chain_in_a_circle_is_not_followed_for_four_gib(tmp_path: Path) -> None:
+    """A damaged file system of 2 MiB would take 4 GiB of memory, and more with each copy."""
+    path = disk_with(tmp_path / "x.raw", {LOADER: UKI}, esp_mib=2, options=("-c", "4"))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"BOOTX64 EFI") + 28
+    content[at : at + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="what its firmware starts has 4294967295 bytes, and may have 1073741824"):
+        measured(path)
 
 
 def test_a_store_that_nothing_protects_is_refused(tmp_path: Path) -> None:

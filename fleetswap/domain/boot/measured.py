@@ -79,8 +79,8 @@ def measurements(uki: bytes, *, name: str, alone: bool) -> Measurements:
 
     `InputError` if they are not known, or would protect nothing.
 
-    `alone`: the disk has nothing but what the firmware starts. Else the UKI must hold the hash of the file system that
-    it mounts, or the same PCRs would stand for whatever somebody wrote into it.
+    `alone`: the disk has no other file than the UKI. Else the UKI must hold the hash of the file system that it mounts,
+    or the same PCRs would stand for whatever somebody wrote into it.
     """
     try:
         outer = Executable.of(uki)
@@ -94,7 +94,7 @@ def measurements(uki: bytes, *, name: str, alone: bool) -> Measurements:
     command_line = outer.sections.get(".cmdline", b"").rstrip(b"\0").decode("utf-8", "replace")
     if not alone and not _HASH.search(command_line):
         raise InputError(
-            f"image {name} cannot be attested: no hash in its unified kernel image says what its other partitions hold,"
+            f"image {name} cannot be attested: no hash in its unified kernel image says what else its disk holds,"
             " so the same measurements would stand for a changed one: build it with dm-verity"
             " (fleetswap.image.verity.enable), or set fleetswap:secrets.attested: false"
         )
@@ -160,8 +160,10 @@ def _read(content: bytes) -> tuple[bytes, dict[str, bytes]]:
     table = optional + optional_size
     sections = [_SECTION.unpack_from(content, table + 40 * number) for number in range(count)]
     filled = [(start, size) for _, _, _, size, start, _ in sections if size]
-    if any(start + size > len(content) for start, size in filled):
+    if headers > len(content) or any(start + size > len(content) for start, size in filled):
         raise ValueError("is truncated")
+    if sum(size for _, size in filled) > len(content):  # bounds what is read: 65,535 of them may lie on each other
+        raise ValueError("has sections that overlap")
     digest = hashlib.sha384(content[: optional + _CHECKSUM])
     if directories > _SECURITY:
         digest.update(content[optional + _CHECKSUM + 4 : entry])

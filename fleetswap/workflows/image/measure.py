@@ -27,6 +27,9 @@ PATIENCE_SECONDS = 60.0
 PAGE = 128
 """Blocks that are listed at once: ListSnapshotBlocks answers with 100 to 10,000."""
 
+MOST_BYTES = 1 << 30
+"""Of a UKI, which is read into memory as a whole. A damaged file system may say 4 GiB of any file."""
+
 Block = Callable[[int], bytes]
 """The block of a disk with that index."""
 
@@ -73,10 +76,18 @@ def _of(found: Disk, block: Block, size: int, info: ImageInfo, name: str) -> Mea
         )
     [(read, files)] = starts
     _refuse_additions(name, files, _files(read, name, ("LOADER",)))
+    if files[loader].size > MOST_BYTES:
+        raise InputError(
+            f"image {name} cannot be attested: what its firmware starts has {files[loader].size} bytes, and may have"
+            f" {MOST_BYTES}: build it smaller"
+        )
     uki = fat.content(read, files[loader])
     if uki is None:
         raise _unreadable(name)
-    return measurements(uki, name=name, alone=found.partitions == 1)
+    # Any other file may be what the kernel mounts: a file system in a file, as on live disks.
+    beside = [{*_files(read, name, boot.FOLDER[:depth])} for depth in range(len(boot.FOLDER))]
+    alone = found.partitions == 1 and [*beside, {*files}] == [{each} for each in (*boot.FOLDER, loader)]
+    return measurements(uki, name=name, alone=alone)
 
 
 def _files(read: fat.Read, name: str, folder: tuple[str, ...]) -> Mapping[str, fat.Found]:

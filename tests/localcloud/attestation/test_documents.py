@@ -103,3 +103,18 @@ def test_answers_go_to_rsa_keys_of_2048_bits() -> None:
     for public in (None, b"no key", der(weak), der(curve)):
         with pytest.raises(Invalid):
             recipient_key(Document("i-0a", PCRS, public))
+
+
+def test_what_is_not_whole_is_refused_and_never_an_error(attestor: Attestor) -> None:
+    """KMS would answer with an internal error, which clients retry; or take bytes that nobody signed."""
+    document = attestor.document("i-0a", PCRS, now=NOW)
+
+    def other_version(payload: dict[str, Any]) -> None:
+        at = payload["certificate"].index(b"\xa0\x03\x02\x01\x02")  # RFC 5280: version [0] EXPLICIT INTEGER, 2 is v3
+        payload["certificate"] = payload["certificate"][: at + 4] + b"\x09" + payload["certificate"][at + 5 :]
+
+    with pytest.raises(Invalid, match=r"no X\.509"):
+        verify(changed(document, other_version), attestor.root, NOW)
+    for wrong in (document + b"\0", b"\x81" * 100_000, b"\x9b" + b"\xff" * 8, b"\xd8\x1c\x81\xd8\x1d\0"):
+        with pytest.raises(Invalid):
+            verify(wrong, attestor.root, NOW)
