@@ -11,16 +11,60 @@ let
   cfg = config.fleetswap.secrets;
   on = cfg.file != null;
 
-  # sops writes a key and its value on one line, in YAML and in JSON.
+  # sops writes a key and its value on one line, in YAML and in JSON, and its metadata last or below `sops`.
   text = builtins.readFile cfg.file;
+  # systemd loads no larger credential (CREDENTIAL_SIZE_MAX).
+  isSmall = builtins.stringLength text <= 1048576;
+  lines = lib.optionals isSmall (builtins.filter builtins.isString (builtins.split "\n" text));
+  # Nix's regular expressions overflow the stack with a long line.
+  start = builtins.substring 0 512;
+  isJson = start text != "" && builtins.match "[[:space:]]*[{].*" (start text) != null;
+  indent =
+    if isJson && builtins.length lines > 1 then
+      builtins.head (builtins.match "([[:space:]]*).*" (start (builtins.elemAt lines 1)))
+    else
+      "";
+  metadata = indent + (if isJson then "\"sops\": {" else "sops:");
+  isBelow = line: lib.hasPrefix "${indent} " line || lib.hasPrefix "${indent}\t" line;
+  key = ''("([^"\\]|\\.)*"|('[^']*')+|[^]"'#:,{}[:space:]-][^:]*):'';
+  isSealedLine = line: builtins.match ''[[:space:]]*(- )*(${key} )?["#]?ENC\[AES256_GCM,.*'' (start line) != null;
+  isEmptyLine =
+    line:
+    builtins.stringLength line <= 512
+    && builtins.match ''[[:space:]]*(---|[]}]*,?|(- )*(${key})? ?(""|null|[[{]?|\[]|[{]}),?)[[:space:]]*'' line != null;
+  plainLines =
+    (builtins.foldl' (
+      state: line:
+      let
+        number = state.number + 1;
+        isMetadata = state.isMetadata && isBelow line || line == metadata;
+        found = state.found ++ lib.optional (!isMetadata && !isSealedLine line && !isEmptyLine line) number;
+      in
+      # Else the last line would evaluate all before it in one go, and overflow the stack.
+      builtins.seq number (
+        builtins.seq isMetadata (
+          builtins.seq found {
+            inherit number isMetadata found;
+          }
+        )
+      )
+    ) { number = 0; isMetadata = false; found = [ ]; } lines).found;
   isSealed =
     name:
-    lib.hasInfix "\n${name}: ENC[AES256_GCM," "\n${text}" || lib.hasInfix "\"${name}\": \"ENC[AES256_GCM," text;
+    let
+      escaped = builtins.replaceStrings [ "." ] [ "[.]" ] name;
+    in
+    lib.any (
+      line: builtins.match ''(${escaped}|[[:space:]]*"${escaped}"): "?ENC\[AES256_GCM,.*'' (start line) != null
+    ) lines;
   # Of a path itself and not of its copy in the store, which a file that is not sealed must not get.
   isThere = builtins.isPath cfg.file || lib.hasPrefix builtins.storeDir (toString cfg.file);
   names = lib.attrNames cfg.names;
-  badNames = lib.filter (name: builtins.match "[A-Za-z0-9_-][A-Za-z0-9_.-]*" name == null) names;
-  unsealed = lib.filter (name: !isSealed name) names;
+  badNames = lib.filter (name: builtins.match "[A-Za-z0-9_][A-Za-z0-9_.-]*" name == null) names;
+  unsealed = lib.filter (name: !(isSealed name)) (lib.filter (name: !(lib.elem name badNames)) names);
+  withEnd = lib.filter (name: builtins.match ".*[.]service" name != null) (
+    lib.concatMap (secret: secret.services) (lib.attrValues cfg.names)
+  );
   writesBack = config.zramSwap.enable && config.zramSwap.writebackDevice != null;
 in
 {
@@ -112,14 +156,29 @@ in
       }
       {
         assertion = badNames == [ ];
-        message = "The names of secrets have letters, digits, `_`, `.` and `-` and do not start with `.`: not ${toString badNames}.";
+        message = "The names of secrets have letters, digits, `_`, `.` and `-` and do not start with `.` or `-`: not ${toString badNames}.";
       }
       {
         assertion = isThere;
         message = "`fleetswap.secrets.file` is a path in your configuration, such as `./secrets/prod.yaml`, not the text ${toString cfg.file}.";
       }
       {
-        assertion = unsealed == [ ];
+        assertion = isSmall;
+        message = "${toString cfg.file} is larger than 1 MiB, which systemd does not load: take what is large out of it.";
+      }
+      {
+        assertion = plainLines == [ ];
+        message = ''
+          ${toString cfg.file} is not sealed in line ${toString plainLines}, and everyone on this computer can read what is in
+          Nix's store. Seal it: `fleetswap secrets encrypt` if all of it is in plaintext; else take these lines out, and
+          add them with `fleetswap secrets edit`.'';
+      }
+      {
+        assertion = withEnd == [ ];
+        message = "Name services without `.service` in `fleetswap.secrets.names.<name>.services`: not ${toString withEnd}.";
+      }
+      {
+        assertion = !isSmall || unsealed == [ ];
         message = ''
           ${toString cfg.file} has no sealed value for ${toString unsealed}, at its top level and on one line as sops
           writes it. Add it (`fleetswap secrets edit`), or seal the file (`fleetswap secrets encrypt`).'';

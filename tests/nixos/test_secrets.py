@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.needs import ROOT
 from tests.nixos.evaluate import RELEASES, refusal, system, value, values
 
+SOPS = ROOT / ".work/sops/sops"
 SEALED = """\
 database: ENC[AES256_GCM,data:Z/2RO0Rh,iv:UxfJhEev=,tag:EPY+lSOV==,type:str]
-plain: in plain
+nothing: ""
 sops:
     mac: ENC[AES256_GCM,data:mZDmB5oc,iv:2xNtK1QK=,tag:u9SJGIrN==,type:str]
     version: 3.11.0
@@ -118,10 +120,16 @@ def test_json_is_sealed_as_well(sealed: Path) -> None:
 
 
 REFUSED = {
-    "plain": ("names.plain.services = [ ];", "", "has no sealed value for plain"),
+    "nothing": ("names.nothing.services = [ ];", "", "has no sealed value for nothing"),
     "missing": ("names.databas.services = [ ];", "", "has no sealed value for databas"),
     "no names": ("", "", "name the secrets that the machine opens"),
-    "bad name": ('names."../database".services = [ ];', "", "do not start with `.`: not ../database"),
+    "name like an option": ('names."-database".services = [ ];', "", "do not start with `.` or `-`: not -database"),
+    "name of a unit": (
+        'names.database.services = [ "shop.service" ];',
+        "",
+        "services without `.service` in `fleetswap.secrets.names.<name>.services`: not shop.service",
+    ),
+    "bad name": ('names."../database".services = [ ];', "", "do not start with `.` or `-`: not ../database"),
     "swap": (
         NAMES,
         'swapDevices = [ { device = "/swap"; } ]; fleetswap.checks.allow = [ "swap" ];',
@@ -160,6 +168,81 @@ def test_a_file_that_is_not_sealed_is_refused_before_it_is_copied(tmp_path: Path
     assert "has no sealed value for database" in said
     is_copied, said = copied(SEALED)
     assert is_copied, said
+
+
+@pytest.fixture(scope="module")
+def sops_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What sops itself writes of all that YAML can have, by the end of the file's name."""
+    folder = tmp_path_factory.mktemp("sops")
+    (folder / "plain.yaml").write_text(EVERYTHING)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
+    recipient = " ".join((folder / "key.pub").read_text().split()[:2])
+    return {
+        kind: subprocess.run(
+            [SOPS, "encrypt", "--age", recipient, "--output-type", kind, folder / "plain.yaml"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for kind in ("yaml", "json")
+    }
+
+
+EVERYTHING = """\
+# a comment
+database: one
+"123": a name that is no name without quotes
+nested:
+  # another
+  list: [one, {two: three, "f o": four}, [five]]
+"a \\"b\\": c": d
+empty: ""
+none: null
+lists: [[], {}, ""]
+"""
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+@pytest.mark.parametrize(
+    ("at", "added"),
+    [
+        (2, "    hunter2: hunter2"),
+        (2, "hunter2: |"),
+        (2, "hunter2"),
+        (2, "# hunter2"),
+        (2, "- hunter2"),
+        (2, '\t"other": "hunter2",'),
+        (2, '\t"other": 5,'),
+        (99, "hunter2: hunter2"),
+    ],
+)
+def test_one_line_in_plaintext_is_refused(
+    sops_files: dict[str, str], tmp_path: Path, kind: str, at: int, added: str
+) -> None:
+    """A secret added by hand to a sealed file would be in Nix's store, in the image and in its snapshots."""
+    lines = sops_files[kind].splitlines()
+    (tmp_path / "prod").write_text("\n".join([*lines[:at], added, *lines[at:]]))
+    number = min(at, len(lines))
+    (message,) = failed(with_secrets(tmp_path / "prod"))
+    assert f"/prod is not sealed in line {number + 1}, and everyone" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+def test_all_that_sops_writes_is_sealed(sops_files: dict[str, str], tmp_path: Path, kind: str) -> None:
+    """A configuration with a sealed file would be refused."""
+    (tmp_path / "prod").write_text(sops_files[kind])
+    assert failed(with_secrets(tmp_path / "prod", NAMES.replace("};", '"123" = { }; };', 1))) == []
+
+
+def test_a_file_that_systemd_does_not_load_is_refused(sealed: Path) -> None:
+    """The unit would fail before it runs, with `Argument list too long`; or Nix, with an overflow of its stack."""
+    value = "large: ENC[AES256_GCM,data:{},type:str]\n"
+    sealed.write_text("".join(f"a{n}: ENC[AES256_GCM,\n" for n in range(20_000)) + value.format("x" * 500_000) + SEALED)
+    assert failed(with_secrets(sealed)) == []
+    sealed.write_text(value.format("x" * 1_048_576) + SEALED)
+    (message,) = failed(with_secrets(sealed))
+    assert "is larger than 1 MiB, which systemd does not load" in message
 
 
 def test_swap_in_memory_is_fine(sealed: Path) -> None:
