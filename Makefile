@@ -30,7 +30,7 @@ down: ## stop every process and remove the state; the engine and the environment
 	@test ! -x $(python) || $(python) -m tools.local down
 
 test: setup debian13 ## run every test; a line of fleetswap/domain that none of them runs is a failure
-	@$(python) -m pytest -n 2 --dist loadgroup --durations 10 --cov=fleetswap/domain --cov-report=term --cov-fail-under=100
+	@$(python) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations 10 --cov=fleetswap/domain --cov-report=term --cov-fail-under=100
 
 fast := not (debian13 or engine or machines or disks or nix or haproxy or go or e2e or localcloud or slow)
 

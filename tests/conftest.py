@@ -48,17 +48,43 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker, and pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for `make test`, each on one worker: the largest on one of the two, the others one by one on the other.
+    """Groups for `make test`, each on one worker, the longest first: the short ones fill what is left of any worker.
 
-    What is end to end, or deploys with the real engine, waits most of its time; the rest computes. Within a group the
-    order stays: the tests of a story follow one another, and share ports and machines.
+    What is end to end, or deploys with the real engine, waits most of its time; what runs other programs shares ports
+    and machines; the rest only computes. Within a group the order stays: the tests of a story follow one another.
     """
     for item in items:
         needs.mark(item)
-        if item.get_closest_marker("slow") and item.config.pluginmanager.has_plugin("pytest_cov"):
+        slow = item.get_closest_marker("slow") is not None
+        if slow and item.config.pluginmanager.has_plugin("pytest_cov"):
             item.add_marker("no_cover")  # the simulator would take three times as long, to run lines that others run
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder if folder in {"e2e", "engine"} else "others"))
+        if not slow:  # of these each is a group of its own, unless it says with which others it shares its work
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+    if hasattr(items[0].config if items else None, "workerinput"):
+        items.sort(key=_turn)
+
+
+LONG = ("e2e", "programs", "engine")
+
+
+def _group(item: pytest.Item) -> str:
+    path = item.path.relative_to(Path(__file__).parent)
+    if path.parts[0] == "e2e":
+        return "e2e"
+    if path.parts[0] == "engine" or item.get_closest_marker("engine"):
+        return "engine"
+    if any(item.get_closest_marker(name) for name in (*needs.PROGRAMS, "debian13", "localcloud")):
+        return "programs"
+    return str(path.with_suffix(""))
+
+
+def _turn(item: pytest.Item) -> int:
+    group = item.get_closest_marker("xdist_group")
+    return (
+        LONG.index(group.args[0])
+        if group and group.args[0] in LONG
+        else len(LONG) + (item.get_closest_marker("slow") is None)
+    )
 
 
 @pytest.hookimpl(wrapper=True)

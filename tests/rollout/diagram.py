@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fleetswap.domain.rollout.state import Phase
-from tests.rollout.scenarios import SCENARIOS
-from tests.rollout.simulator import Explorer
+from tests.rollout.simulator import explored
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/explanation/rollout.md"
 BEGIN = "<!-- made by tests/rollout/diagram.py: begin -->"
@@ -19,15 +20,15 @@ END = "<!-- made by tests/rollout/diagram.py: end -->"
 DRAWN = ("first deploy", "canary", "rollback", "all at once", "5xx under load")
 """The scenarios that together take every way."""
 
+TOGETHER = pytest.mark.xdist_group("drawn")
+"""For the tests that explore these: on one worker, each is explored once."""
+
 
 def ways() -> set[tuple[Phase, Phase]]:
     """Every way from one phase to another that was seen."""
     found: set[tuple[Phase, Phase]] = set()
-    for scenario in SCENARIOS:
-        if scenario.name in DRAWN:
-            explorer = Explorer(scenario)
-            explorer.explore(1)
-            found |= explorer.ways
+    for name in DRAWN:
+        found |= explored(name, 1).ways
     return found
 
 

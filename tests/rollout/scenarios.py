@@ -189,6 +189,7 @@ SCENARIOS = (
     Scenario("back out of a canary", lambda: _half_way(100), _ANEW, back=True),
     Scenario("back past live, while the switch fires", lambda: _half_way(12), _ANEW, back=True, to="old"),
 )
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 # What can go wrong at one action. Each changes the world, or the next action.

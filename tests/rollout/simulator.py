@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -48,6 +49,7 @@ from tests.rollout import invariants
 from tests.rollout.scenarios import (
     ALL_FAULTS,
     BY_HAND,
+    BY_NAME,
     CALL_FAULTS,
     CRASHES,
     HALF,
@@ -464,3 +466,11 @@ class Explorer:
         return "\n".join(
             [f"{self.scenario.name}: {what}", *story, f"at {deployer.state.phase}: {deployer.state.doing}"]
         )
+
+
+@cache
+def explored(name: str, depth: int) -> Explorer:
+    """What there is in a scenario when up to `depth` things go wrong, explored once for all who ask in this process."""
+    explorer = Explorer(BY_NAME[name])
+    explorer.explore(depth)
+    return explorer

@@ -34,13 +34,13 @@ from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step
 from fleetswap.domain.rollout.transition import Next
 from tests.fakes.sim_world import SimWorld
-from tests.rollout.scenarios import SCENARIOS, Scenario
-from tests.rollout.simulator import Explorer, Violation, with_values
+from tests.rollout import diagram
+from tests.rollout.scenarios import BY_NAME, SCENARIOS, Scenario
+from tests.rollout.simulator import Explorer, Violation, explored, with_values
 
 pytestmark = pytest.mark.slow
 
 DEPTH = int(os.environ.get("FLEETSWAP_SIMULATOR_DEPTH", "1"))
-BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 SEED = 20261124
 
 
@@ -51,11 +51,13 @@ def _print(what: str, explorer: Explorer) -> None:
     )
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_everything_that_can_go_wrong_once(scenario: Scenario) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[diagram.TOGETHER] if name in diagram.DRAWN else []) for name in BY_NAME],
+)
+def test_everything_that_can_go_wrong_once(name: str) -> None:
     """One crash, fault, or disaster at some action would lose traffic, capacity, a pin or a schedule."""
-    explorer = Explorer(scenario)
-    explorer.explore(DEPTH)
+    explorer = explored(name, DEPTH)
     _print(f"depth {DEPTH}", explorer)
     assert explorer.ends > 250
 
