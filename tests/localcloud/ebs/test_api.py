@@ -167,6 +167,30 @@ def test_the_default_key_is_the_account_s_choice(clients: Clients) -> None:
     assert clients.ebs.start_snapshot(VolumeSize=1, Encrypted=True)["KmsKeyArn"] == mine
 
 
+def test_blocks_of_a_key_that_is_not_enabled_are_neither_read_nor_written(clients: Clients) -> None:
+    """An upload with a key that somebody disabled would go on, and a snapshot be read that AWS cannot decrypt."""
+    kms = clients.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    arn = kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"]
+    full = clients.snapshot({0: block(1)}, Encrypted=True, KmsKeyArn=arn)
+    (listed,) = clients.ebs.list_snapshot_blocks(SnapshotId=full)["Blocks"]
+    pending = clients.ebs.start_snapshot(VolumeSize=1, Encrypted=True, KmsKeyArn=arn)["SnapshotId"]
+
+    def get() -> Any:
+        return clients.ebs.get_snapshot_block(SnapshotId=full, BlockIndex=0, BlockToken=listed["BlockToken"])
+
+    for close, reopen in ((kms.disable_key, kms.enable_key), (kms.schedule_key_deletion, kms.cancel_key_deletion)):
+        close(KeyId=key)
+        for call in (get, lambda: put(clients, pending)):
+            with pytest.raises(clients.ebs.exceptions.ValidationException, match="is not enabled") as refused:
+                call()
+            assert refused.value.response["Reason"] == "INVALID_CUSTOMER_KEY"
+        reopen(KeyId=key)
+        kms.enable_key(KeyId=key)
+        assert get()["BlockData"].read() == block(1)
+        put(clients, pending)
+
+
 def test_another_account_s_snapshot_is_no_parent(cloud: LocalCloud, clients: Clients) -> None:
     """An uploader that takes a shared snapshot for its own lineage would look right."""
     snapshot_id = clients.snapshot()
