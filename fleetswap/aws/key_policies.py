@@ -38,7 +38,7 @@ class KeyPolicy:
             try:
                 self._kms.put_key_policy(KeyId=self._key, PolicyName="default", Policy=policy)
             except ClientError as error:
-                told = f"kms:PutKeyPolicy on {self._key}: {error.response['Error'].get('Message', '')}"
+                told = f"kms:PutKeyPolicy on {self._key}: {error.response['Error'].get('Message', '').rstrip('.')}"
                 if code(error) == PENDING:
                     raise NotFound(told) from error
                 if code(error) == MALFORMED:

@@ -48,9 +48,9 @@ def change(
         while (policy := own_statements.written(port.read(), ours, wanted)) is not None:
             try:
                 port.write(policy)
-            except Invalid:
+            except Invalid as error:
                 if clock.now() >= until:
-                    raise
+                    raise _refused(error, wanted) from error
             else:
                 break
             clock.sleep(LOOK_SECONDS)
@@ -60,6 +60,14 @@ def change(
                     f"the policy of key {key} was changed, but KMS still shows the old one: run again in some minutes"
                 )
             clock.sleep(LOOK_SECONDS)
+
+
+def _refused(error: Invalid, wanted: Sequence[Statement]) -> Invalid:
+    """With what KMS leaves out: which principals it may mean. A machines' role exists, as this update has made it."""
+    named = own_statements.principals(wanted)
+    if not named:
+        return error
+    return Invalid(f"{error}: {', '.join(named)} must exist: correct fleetswap:secrets.editors, and run again")
 
 
 def remove(port: Policies, ours: Collection[str], key: str, *, clock: Clock | None = None) -> None:

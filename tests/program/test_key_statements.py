@@ -9,8 +9,10 @@ import pytest
 from pulumi.output import UNKNOWN
 
 from fleetswap.aws.session import Cloud
+from fleetswap_pulumi.iam_policy import trust
 from fleetswap_pulumi.key_statements import KeyStatementsProvider
 from localcloud.server import LocalCloud
+from tests.localcloud.clients import Clients
 
 provider = KeyStatementsProvider()
 
@@ -87,3 +89,17 @@ def test_another_key_is_another_resource_and_a_lost_one_opens_nothing(cloud: Loc
     unknown = provider.diff(made.id, asked, {**asked, "statements": UNKNOWN})
     assert (unknown.changes, unknown.replaces) == (True, []), "a preview of an image that is not built"
     assert provider.check({}, {**asked, "statements": "x"}).failures
+
+
+def test_who_was_deleted_is_in_nobodys_way(cloud: LocalCloud, clients: Clients, key: str) -> None:
+    """KMS takes no policy with the ID of a deleted role: no release could come or go, and no stack be destroyed."""
+    clients.iam.create_role(RoleName="left", AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
+    editors = statement("Editors", key) | {"Principal": {"AWS": [f"arn:aws:iam::{key.split(':')[4]}:role/left"]}}
+    people, machines = inputs(cloud, key, editors), inputs(cloud, key, statement("Machines", key))
+    provider.create(people)
+    made = provider.create(machines)
+    clients.iam.delete_role(RoleName="left")
+    provider.delete(made.id, machines)
+    assert names(cloud, key) == [], "nor is the deleted role left in it"
+    found = provider.read("people", people)
+    assert found.id == "", "so a refresh shows that the role is gone"

@@ -71,8 +71,11 @@ def test_a_new_role_is_waited_for() -> None:
 def test_what_never_comes_is_an_error() -> None:
     """A deploy would hang, or go on with machines that cannot open their secrets."""
     key = Late(unknown=2 * PATIENCE_SECONDS)
-    with pytest.raises(Invalid, match="invalid principals"):
+    with pytest.raises(Invalid, match=r"invalid principals.*: arn:role must exist: correct fleetswap:secrets\.editors"):
         change(key, ["A"], [statement("A")], KEY, clock=key)
+    key = Late(unknown=2 * PATIENCE_SECONDS, shown=[(0.0, [statement("A"), statement("B")])])
+    with pytest.raises(Invalid, match=r"invalid principals\.$"):
+        remove(key, ["A"], KEY, clock=key)
     key = Late(lag=2 * PATIENCE_SECONDS)
     with pytest.raises(CloudError, match=f"the policy of key {KEY} was changed, but KMS still shows the old one"):
         change(key, ["A"], [statement("A")], KEY, clock=key)

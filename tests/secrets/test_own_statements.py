@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleetswap.domain.secrets.own_statements import of, same, sids, written
+from fleetswap.domain.secrets.own_statements import of, principals, same, sids, written
 
 
 def statement(sid: str, **more: Any) -> dict[str, Any]:
@@ -40,6 +40,26 @@ def test_what_is_there_is_not_written_again() -> None:
     assert same([statement("A"), statement("B")], [statement("B"), statement("A")])
     assert not same([statement("A")], [statement("A", Condition={"StringEquals": {"x": "y"}})])
     assert not same([statement("A")], [statement("A"), statement("A")])
+
+
+def test_who_was_deleted_is_left_out() -> None:
+    """KMS would refuse each later change of the policy, and no stack with the key could be destroyed."""
+    user, role, lives = "AIDACKCEVSQ6C2EXAMPLE", "AROACKCEVSQ6C2EXAMPLE", "arn:aws:iam::111122223333:role/ops"
+    base = policy(
+        statement("Editors", Principal={"AWS": [user, lives]}),
+        statement("Left", Principal={"AWS": role}),
+        statement("Service", Principal={"AWS": role, "Service": "x"}),
+        statement("Everybody", Principal="*"),
+    )
+    changed = json.loads(written(base, [], [statement("Mine")]) or "")["Statement"]
+    assert {each["Sid"]: each["Principal"] for each in changed} == {
+        "Editors": {"AWS": [lives]},
+        "Service": {"Service": "x"},
+        "Everybody": "*",
+        "Mine": {"AWS": "arn:1"},
+    }
+    root = "arn:aws:iam::111122223333:root"
+    assert principals([statement("A", Principal={"AWS": [root, lives]}), statement("B")]) == [lives, "arn:1"]
 
 
 @pytest.mark.parametrize("wrong", [[{"Effect": "Allow"}], [statement("A"), statement("A")]])
