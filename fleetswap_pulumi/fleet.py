@@ -35,7 +35,7 @@ from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.front_survey import Fronts, approach
 from fleetswap_pulumi.ground import Networks, survey
-from fleetswap_pulumi.keys import VOLUME_KEY, Keys, OwnKeys, check_keys
+from fleetswap_pulumi.keys import Keys, OwnKeys, check_keys
 from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.package_changes import Manifests, tell
 from fleetswap_pulumi.place import Place, Whereabouts, check_offers, place
@@ -53,6 +53,7 @@ from fleetswap_pulumi.secrets_plan import (
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.switch import Switch, SwitchArgs
 from fleetswap_pulumi.upload_estimate import tell_upload
+from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
 from fleetswap_pulumi.volume_key import VolumeKey, VolumeKeyArgs
 from fleetswap_pulumi.wanted_release import wanted_entry
 

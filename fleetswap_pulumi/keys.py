@@ -19,9 +19,7 @@ from fleetswap.domain.release.plan import Plan
 from fleetswap.domain.secrets.key_state import KeyState, Use, judge
 from fleetswap.domain.secrets.sealing import STACK
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
-
-VOLUME_KEY = "volume_key"
-"""Stack output: the ARN of the stack's own key for volumes and snapshots."""
+from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
 
 
 class Keys(Protocol):

@@ -186,16 +186,16 @@ class SealedSecrets(pulumi.ComponentResource):
         ]
         given = {entry.machine.secrets.key for entry in of_path if entry.machine.secrets is not None}
         given |= {self._args.settings.kms_key} if self._args.settings.kms_key is not None else set()
-        keys: list[pulumi.Input[str]] = [*([self._keys[""]] if self._keys else []), *sorted(given - {STACK})]
-        opens = iam.RolePolicy(
-            label,
-            role=role.name,
-            policy=pulumi.Output.all(*keys).apply(lambda arns: document(key_policy.of_role(arns, self._context))),
-            opts=self._child,
-        )
+        # One each: a policy of them all would change before the rollout, and one that fails keeps the old standby.
+        opens = [self._may_open(label, role, self._keys[""])] if self._keys else []
+        opens += [self._may_open(f"{label}-{key.rpartition('/')[2]}", role, key) for key in sorted(given - {STACK})]
         profile = iam.InstanceProfile(label, path=path, role=role.name, tags=context.tags(label), opts=self._child)
-        ready = (opens, *attached, *self._opening.get(path, ()))
+        ready = (*opens, *attached, *self._opening.get(path, ()))
         return MachineRole(role.arn, profile.arn, ready, self._keys)
+
+    def _may_open(self, label: str, role: iam.Role, key: pulumi.Input[str]) -> iam.RolePolicy:
+        allowed = pulumi.Output.from_input(key).apply(lambda arn: document(key_policy.of_role([arn], self._context)))
+        return iam.RolePolicy(label, role=role.name, policy=allowed, opts=self._child)
 
     def _of_path(self, path: str) -> list[Entry]:
         return [entry for entry in self._sealed if entry.machine.path == path]

@@ -16,6 +16,7 @@ from fleetswap.sops.sealed import Unreadable
 from fleetswap_pulumi.project import root
 from fleetswap_pulumi.secrets_settings import SecretsSettings
 from fleetswap_pulumi.settings import Settings
+from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
 
 OUTPUT = "secrets"
 """The stack output of `fleetswap_pulumi.sealed_secrets`."""
@@ -70,7 +71,7 @@ def plan_secrets(
     # Also while this update deletes the last release that needs it: the update may fail, and the release stay.
     own = secrets.own_key or own_key.is_needed((*ledger.entries, *declared))
     key = _stack_key(outputs)
-    problems = [
+    problems = list(own_key.taken_for_anothers(_named(settings), _own_keys(outputs))) or [
         *own_key.lost(
             ledger, wanted=secrets.own_key, retiring=_retires(settings), secrets=settings.secrets is not None
         ),
@@ -82,6 +83,19 @@ def plan_secrets(
     if settings.secrets is None and not own and all(entry.machine.secrets is None for entry in running):
         return None
     return SecretsPlan(secrets, own, own_key.is_multi_region(key) if key is not None else bool(secrets.replica_regions))
+
+
+def _named(settings: Settings) -> Mapping[str, str | None]:
+    """The keys of the settings, by the settings."""
+    return {
+        "secrets.kms_key": settings.secrets.kms_key if settings.secrets is not None else None,
+        "machine.kms_key": settings.machine.kms_key,
+        "upload.kms_key": settings.upload.kms_key,
+    }
+
+
+def _own_keys(outputs: Mapping[str, Any]) -> Sequence[str]:
+    return [key for key in (_stack_key(outputs), outputs.get(VOLUME_KEY)) if key is not None]
 
 
 def _retires(settings: Settings) -> bool:

@@ -12,6 +12,9 @@ from fleetswap.aws.partition import partition_of
 from fleetswap.domain.secrets import volume_key
 from fleetswap_pulumi.context import Context
 
+OUTPUT = "volume_key"
+"""Stack output: the key's ARN."""
+
 DELETION_WINDOW = 30
 """Days that a key can be restored in: the longest that KMS has (ScheduleKeyDeletion)."""
 

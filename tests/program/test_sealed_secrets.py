@@ -21,6 +21,7 @@ KMS = Around(
     services=(Service("com.amazonaws.us-east-1.kms", INTERFACE, frozenset({"us-east-1a", "us-east-1b"}), True),)  # noqa: FBT003
 )
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+OTHER = "arn:aws:kms:us-east-1:123456789012:key/99999999-12ab-34cd-56ef-1234567890ab"
 MULTI = "arn:aws:kms:us-east-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab"
 OPS = "arn:aws:iam::123456789012:role/ops"
 POLICIES = ["arn:aws:iam::aws:policy/service-role/A", "arn:aws:iam::123456789012:policy/B"]
@@ -62,6 +63,12 @@ def before(found: Declared) -> set[str]:
     after = found.options.depends_on
     resources = after if isinstance(after, list) else [after]
     return {f"{type(each).__name__} {each._name}" for each in resources if isinstance(each, pulumi.Resource)}
+
+
+def openable(found: Program) -> set[str]:
+    """The keys that the machines' role may open secrets with."""
+    policies = [json.loads(each["policy"])["Statement"] for each in of(found, "RolePolicy").values()]
+    return {key for (opens,) in policies if opens["Action"] == "kms:Decrypt" for key in opens["Resource"]}
 
 
 def only_release(found: Program) -> str:
@@ -172,9 +179,36 @@ def test_an_existing_key_is_not_made_and_not_changed(disks: list[Path]) -> None:
     """A key of a company would get another policy, or secrets be sealed with one that nobody asked for."""
     found = program(disks[0], secrets={"kms_key": KEY})
     assert not found.of("Key")
-    (opens,) = json.loads(found.one("RolePolicy", "web-machines").inputs["policy"])["Statement"]
-    assert opens["Resource"] == [KEY]
+    assert openable(found) == {KEY}
     assert found.outputs["secrets"] == {"key": KEY, "context": CONTEXT, "role": "arn:web-machines"}
+
+
+def test_the_old_standby_may_open_its_secrets_until_the_rollout_is_over(disks: list[Path]) -> None:
+    """After a rollout that fails it is still the standby, and a rollback could start no machine of it."""
+    first = program(disks[0], secrets={"kms_key": KEY})
+    second = program(disks[1], first, secrets={"kms_key": OTHER})
+    third = program(disks[2], second, secrets={"kms_key": OTHER})
+    had, has = ({name: each["policy"] for name, each in of(found, "RolePolicy").items()} for found in (second, third))
+    assert openable(second) == {KEY, OTHER}
+    assert {name for name in had if name not in has} == {f"web-machines-{KEY.rpartition('/')[2]}"}
+    assert all(had[name] == policy for name, policy in has.items()), "what is no longer declared goes after the rollout"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"secrets": {"kms_key": KEY, "retire": True}}, f"fleetswap:secrets.kms_key: {KEY} is a key that this stack"),
+        ({"secrets": {"kms_key": OTHER}}, r"fleetswap:secrets\.kms_key: .*: remove the setting$"),
+        ({"secrets": True, "machine": {"kms_key": OTHER}}, r"fleetswap:machine\.kms_key: .*: set it to `stack`$"),
+        ({"secrets": True, "upload": {"kms_key": KEY}}, r"fleetswap:upload\.kms_key: .*: set it to `stack`$"),
+    ],
+)
+def test_a_key_of_the_stack_is_not_taken_for_anothers(disks: list[Path], settings: dict[str, Any], told: str) -> None:
+    """It would be deleted under the live release: no release that the ledger knows needs the stack's key any more."""
+    first = with_key(program(disks[0], secrets=True), KEY)
+    first.outputs["volume_key"] = OTHER
+    with pytest.raises(InputError, match=told):
+        program(disks[0], first, **settings)
 
 
 def test_replicas_have_the_policy_of_the_key(disks: list[Path]) -> None:
@@ -239,8 +273,7 @@ def test_a_retiring_key_gives_way_to_an_existing_one(disks: list[Path]) -> None:
     found = program(disks[0], first, secrets={"kms_key": KEY, "retire": True, "editors": [OPS]})
     assert found.of("Key")
     assert "EditorsSealAndOpen" in statements(found)
-    (opens,) = json.loads(found.one("RolePolicy", "web-machines").inputs["policy"])["Statement"]
-    assert opens["Resource"] == ["arn:web", KEY]
+    assert openable(found) == {"arn:web", KEY}
     assert (found.outputs["secrets"]["key"], found.outputs["secrets"]["stack_key"]) == (KEY, "arn:web")
 
 

@@ -81,3 +81,17 @@ def test_a_key_of_one_region_cannot_be_replicated() -> None:
     assert not list(own_key.unreplicable(KEY, []))
     assert not list(own_key.unreplicable(MULTI, ["eu-west-1"]))
     assert not list(own_key.unreplicable(None, ["eu-west-1"]))
+
+
+def test_a_setting_that_names_it_by_its_arn_is_refused() -> None:
+    """It would be deleted under the releases of that setting."""
+    settings = {"secrets.kms_key": KEY, "machine.kms_key": None, "upload.kms_key": MULTI}
+    assert [each.partition(": ")[0] for each in own_key.taken_for_anothers(settings, [KEY])] == [
+        "fleetswap:secrets.kms_key"
+    ]
+    told = list(own_key.taken_for_anothers(settings, [MULTI]))
+    assert told == [
+        f"fleetswap:upload.kms_key: {MULTI} is a key that this stack makes, and deletes when no release names it"
+        " `stack`: set it to `stack`"
+    ]
+    assert not list(own_key.taken_for_anothers(settings, []))

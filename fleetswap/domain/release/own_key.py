@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from fleetswap.domain.release.ledger import Entry, Ledger
 from fleetswap.domain.secrets.sealing import STACK
@@ -47,6 +47,19 @@ def lost(ledger: Ledger, *, wanted: bool, retiring: bool, secrets: bool) -> Iter
         yield f"fleetswap:secrets.kms_key: {need}: set secrets.retire as well, which keeps it as long as it is needed"
     else:
         yield f"fleetswap:secrets: {need}: restore the setting, and set secrets.retire, until the key is gone"
+
+
+def taken_for_anothers(settings: Mapping[str, str | None], own: Collection[str]) -> Iterator[str]:
+    """Settings that name a key of the stack's own by its ARN: it would go although a release needs it.
+
+    `own` are their ARNs. The ledger knows a release that needs such a key by the word `sealing.STACK` alone.
+    """
+    for setting, key in settings.items():
+        if key in own:
+            yield (
+                f"fleetswap:{setting}: {key} is a key that this stack makes, and deletes when no release names it"
+                f" `stack`: {'remove the setting' if setting.startswith('secrets') else 'set it to `stack`'}"
+            )
 
 
 def _role(entry: Entry, ledger: Ledger) -> str:
