@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 
 from tests.secrets.aws_of_a_machine import KEY, ROLE
 from tests.secrets.machine import HOSTILE, OPEN, SOPS, Machine, Ran, started
@@ -256,6 +258,80 @@ def test_sops_that_is_killed_for_want_of_memory_is_told_from_a_kms_that_hangs(ma
     (machine.folder / "killed").chmod(0o755)
     line = refused(machine, machine.open("database", deadline=2, sops="killed"))
     assert "sops was killed: has this machine enough memory?" in line
+
+
+@pytest.mark.parametrize("by", ["jq", "sops"])
+def test_a_folder_that_is_full_is_told_from_a_damaged_file(machine: Machine, by: str) -> None:
+    """Somebody would seal again and deploy what only needs more room."""
+    machine.inside("sh", "-c", "mkdir run/small && mount -t tmpfs -o size=32k small run/small")
+    try:
+        machine.seal("large.yaml", {"database": MARKER * 4000})
+        line = refused(
+            machine, machine.open("database", sealed="large.yaml", into="run/small", jq=by == "jq"), "run/small"
+        )
+        assert line.endswith("run/small has no room for the secrets: make it larger")
+        machine.inside("sh", "-c", "cat /dev/zero >run/small/other")
+        ran = machine.open("database", into="run/small")
+        assert re.fullmatch("fleetswap-secrets: [^\n]* cannot be written to: is it full\\?\n", ran.said)
+    finally:
+        machine.inside("umount", "run/small")
+
+
+WRONG_CLOCK = """\
+Group 0: FAILED
+  {key}|Environment:fleetswap/prod: FAILED
+    - | failed to decrypt sops data key with AWS KMS: operation
+      | error KMS: Decrypt, exceeded maximum number of attempts, 1,
+      | https response error StatusCode: 0, RequestID: , request
+      | send failed, Post "https://kms.us-east-1.amazonaws.com/":
+      | tls: failed to verify certificate: x509: certificate has
+      | expired or is not yet valid: current time
+      | 2016-01-01T00:00:00Z is before 2026-11-26T18:24:53Z
+"""
+"""What sops 3.11 says of a certificate by a clock that is wrong."""
+
+
+def test_a_clock_that_is_wrong_is_told_from_a_certificate_that_is_not_trusted(machine: Machine) -> None:
+    """Somebody would look for another authority on a machine that has not asked the time server yet."""
+    (machine.folder / "early").write_text(
+        f"#!/bin/sh\n/bin/cat >&2 <<'end'\n{WRONG_CLOCK.format(key=KEY)}end\nexit 128\n"
+    )
+    (machine.folder / "early").chmod(0o755)
+    ran = machine.open("database", deadline=2, sops="early")
+    assert refused(machine, ran).endswith("its certificate has expired or is not yet valid: is the clock right?")
+    assert "is the clock right? Trying for 2 s more" in ran.said
+
+
+OTHERS = {
+    "azure_kv": "    azure_kv:\n        - vault_url: http://169.254.169.254\n          name: k\n          enc: x\n",
+    "hc_vault": "    hc_vault:\n        - vault_address: http://169.254.169.254\n          enc: x\n",
+    "role": "          role: arn:aws:iam::444455556666:role/theirs\n",
+}
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_nobody_else_is_asked(machine: Machine, other: str, kind: str) -> None:
+    """Who made the sealed file would have the machine send requests to an address of theirs, or become another role."""
+    at = r"(?=^          context:)" if other == "role" else r"(?=^    lastmodified:)"
+    sealed = machine.changed("others.yaml", at, OTHERS[other])
+    if kind == "json":
+        document = yaml.safe_load((machine.folder / sealed).read_text())
+        (machine.folder / sealed).write_text(json.dumps(document, indent="\t"))
+    line = refused(machine, machine.open("database", sealed=sealed))
+    assert line.endswith(
+        f"the sealed file names others than KMS and this machine's role in its metadata ({other}):"
+        " seal it for KMS alone, and deploy"
+    )
+    assert machine.asked() == []
+
+
+def test_names_of_the_metadata_are_names_of_secrets_too(machine: Machine) -> None:
+    """A machine would refuse a file for what its secrets are called."""
+    machine.seal("names.yaml", {"role": "arn:aws:x", "hc_vault": ["a"], "nested": {"azure_kv": ["b"]}})
+    text = (machine.folder / "names.yaml").read_text().replace("sops:\n", "sops:\n    gcp_kms: []\n")
+    (machine.folder / "names.yaml").write_text(text)
+    assert machine.open("role", sealed="names.yaml").status == 0
 
 
 def test_twenty_machines_that_a_quota_throttles_all_get_there(machine: Machine) -> None:
