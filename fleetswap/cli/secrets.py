@@ -193,9 +193,9 @@ def check(
 ) -> None:
     """Check that files are sealed: no value in plaintext, and no other key or encryption context.
 
-    Without FILE it checks the sealed files of all stacks, and every file that a rule in .sops.yaml names. It needs
-    neither sops nor AWS nor credentials, decrypts nothing, and never prints a value. Exits with status 4 if anything is
-    wrong. For CI, and as a hook of git.
+    Without FILE it checks the sealed files of all stacks, and every file in the project that a rule in .sops.yaml
+    names. It needs neither sops nor AWS nor credentials, decrypts nothing, and never prints a value. Exits with status
+    4 if anything is wrong. For CI, and as a hook of git.
     """
     here = project.find(Path.cwd())
     folder = here.folder if here is not None else Path.cwd()
@@ -316,7 +316,19 @@ def _sealed(target: _Target) -> bytes:
         raise InputError(f"{target.name} {error}") from error
     if not _is_sealed(document):
         raise InputError(f"{target.name} is not sealed: seal it with `fleetswap secrets encrypt {target.name}`")
+    if _names_vault(document[METADATA]):
+        raise InputError(
+            f"{target.name} names a Vault server in its metadata, and sops would send your Vault token to it: take"
+            " hc_vault out of the metadata, or use sops itself if you trust the server"
+        )
     return content
+
+
+def _names_vault(metadata: Mapping[str, Any]) -> bool:
+    """Whether sops would ask a Vault. The file says where that is (`hcvault/keysource.go`)."""
+    groups = metadata.get("key_groups")
+    listed = [metadata, *(groups if isinstance(groups, list) else [])]
+    return any(each.get("hc_vault") for each in listed if isinstance(each, Mapping))
 
 
 def _is_sealed(document: object) -> bool:

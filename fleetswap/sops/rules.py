@@ -78,7 +78,7 @@ def find(folder: Path) -> Path | None:
 def load(path: Path) -> Rules:
     """The rules of a file. `InputError` if it cannot be read or has an invalid rule."""
     try:
-        return parse(path.read_text("utf-8"), path)
+        return parse(path.read_bytes().decode("utf-8"), path)  # `read_text` would change the ends of lines
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 

@@ -193,3 +193,11 @@ def test_the_nearest_rules_are_found(tmp_path: Path) -> None:
     above.write_bytes(b"\xff")
     with pytest.raises(InputError, match="cannot be read"):
         load(above)
+
+
+def test_the_ends_of_lines_stay(tmp_path: Path) -> None:
+    """Every line of a file from Windows would be in the diff, and in a conflict with each change of somebody else."""
+    path = tmp_path / ".sops.yaml"
+    path.write_bytes(OTHERS.replace("\n", "\r\n").encode())
+    text = with_rule(load(path), tmp_path / "secrets/prod.yaml", (KEY,), CONTEXT)
+    assert text == added(OTHERS).replace("\n", "\r\n")

@@ -211,6 +211,22 @@ def test_rotate_makes_a_new_data_key(cli: Cli, aws: Shop) -> None:
     assert aws.opened() == {"password": SECRET, "port": 5432}
 
 
+@pytest.mark.parametrize("at", ["metadata", "key group"])
+@pytest.mark.parametrize("command", ["edit", "rotate"])
+def test_no_vault_gets_a_token(cli: Cli, shop: Shop, command: str, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends a pull request with a sealed file would get the Vault token of whoever opens it."""
+    shop.with_rule("arn:aws:kms:us-east-1:111122223333:key/x")
+    vault = {"hc_vault": [{"vault_address": "http://127.0.0.1:1", "engine_path": "t", "key_name": "k", "enc": "x"}]}
+    shop.file.parent.mkdir()
+    shop.file.write_text(yaml.safe_dump({"sops": {"key_groups": [vault]} if at == "key group" else vault}))
+    shop.program("sops", "#!/bin/sh\necho ran >>ran; exit 1\n")
+    editor(shop, "true", monkeypatch)
+    ran = cli("secrets", command, "secrets/prod.yaml")
+    assert ran.status == 2
+    assert "names a Vault server in its metadata, and sops would send your Vault token to it" in ran.error
+    assert not (shop.folder / "ran").exists()
+
+
 def test_rotate_moves_to_another_key(cli: Cli, aws: Shop) -> None:
     """The file would still be opened with the old key, and be lost with it."""
     aws.seal()
