@@ -1,13 +1,15 @@
 """Changes some statements of a KMS key's policy, and waits until KMS shows the change.
 
-Who changes a policy reads and replaces it whole, and KMS may show an older one for some moments ("Changes to AWS KMS
-... might take ... several minutes", KMS developer guide, "AWS KMS eventual consistency"). So no change of this process
-begins before the one before it is seen: otherwise it would write back what that one has just removed.
+Who changes a policy reads and replaces it whole, and KMS may show an older one for some moments, also after it has
+shown the new one once ("Changes to AWS KMS ... might take ... several minutes", KMS developer guide, "AWS KMS eventual
+consistency"). So a change waits until it is seen several times in a row, and the next one of this process begins with a
+policy that shows all those before it: otherwise it would write back what one of them has just removed.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
@@ -21,7 +23,13 @@ PATIENCE_SECONDS = 120.0
 
 LOOK_SECONDS = 2.0
 
+TIMES = 5
+"""How often in a row a change must be seen, as terraform-provider-aws wants it (internal/service/kms/key.go)."""
+
 _ONE_AT_A_TIME = threading.Lock()
+_DONE: defaultdict[str, dict[str, list[Statement]]] = defaultdict(dict)
+"""What this process has made of each statement, by key and `Sid`: one, or none if it was removed. Without principals:
+KMS shows those that are deleted meanwhile by another name."""
 
 
 class Policies(Protocol):
@@ -44,22 +52,36 @@ def change(
     """
     clock = clock or SystemClock()
     with _ONE_AT_A_TIME:
-        until = clock.now() + PATIENCE_SECONDS
-        while (policy := own_statements.written(port.read(), ours, wanted)) is not None:
-            try:
-                port.write(policy)
-            except Invalid as error:
+        until, done, row = clock.now() + PATIENCE_SECONDS, _DONE[key], 0
+        while row < TIMES:
+            shown = port.read()
+            if not all(own_statements.same(_apart(shown, sid), made) for sid, made in done.items()):
+                row = 0
                 if clock.now() >= until:
-                    raise _refused(error, wanted) from error
+                    raise CloudError(
+                        f"the policy of key {key} was changed, but KMS still shows the old one:"
+                        " run again in some minutes"
+                    )
+                clock.sleep(LOOK_SECONDS)
+            elif (policy := own_statements.written(shown, ours, wanted)) is None:
+                row += 1
             else:
-                break
-            clock.sleep(LOOK_SECONDS)
-        while own_statements.written(port.read(), ours, wanted) is not None:
-            if clock.now() >= until:
-                raise CloudError(
-                    f"the policy of key {key} was changed, but KMS still shows the old one: run again in some minutes"
-                )
-            clock.sleep(LOOK_SECONDS)
+                row, changed = 0, {*ours, *own_statements.sids(wanted)}
+                for sid in changed:
+                    done.pop(sid, None)  # of a write that ends in an error it is not known
+                try:
+                    port.write(policy)
+                except Invalid as error:
+                    if clock.now() >= until:
+                        raise _refused(error, wanted) from error
+                    clock.sleep(LOOK_SECONDS)
+                else:
+                    done.update({sid: _apart(policy, sid) for sid in changed})
+
+
+def _apart(policy: str, sid: str) -> list[Statement]:
+    """A statement of a policy without its principals."""
+    return [{**each, "Principal": ""} for each in own_statements.of(policy, [sid])]
 
 
 def _refused(error: Invalid, wanted: Sequence[Statement]) -> Invalid:

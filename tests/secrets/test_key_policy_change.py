@@ -10,10 +10,16 @@ from typing import Any
 import pytest
 
 from fleetswap.domain.errors import CloudError, Invalid, NotFound
+from fleetswap.workflows import key_policy
 from fleetswap.workflows.key_policy import PATIENCE_SECONDS, change, remove
 from tests.fakes.ebs import FakeClock
 
 KEY = "arn:aws:kms:us-east-1:111122223333:key/1"
+
+
+@pytest.fixture(autouse=True)
+def _another_process() -> None:
+    key_policy._DONE.clear()
 
 
 def statement(sid: str) -> dict[str, Any]:
@@ -59,6 +65,45 @@ def test_no_change_is_lost_where_kms_shows_an_old_policy() -> None:
     written = len(key.shown)
     change(key, ["A"], [], KEY, clock=key)
     assert len(key.shown) == written, "a repeat writes nothing"
+
+
+class ManyServers(Late):
+    """The same, but meanwhile old and new are shown by turns, as by one of several servers each time."""
+
+    reads: int = 0
+
+    def read(self) -> str:
+        self.reads += 1
+        late = len(self.shown) > 1 and self.shown[-1][0] > self.now()
+        seen = self.shown[-2 if late and self.reads % 2 else -1][1]
+        return json.dumps({"Version": "2012-10-17", "Statement": seen})
+
+
+def test_no_change_is_lost_where_kms_shows_old_and_new_by_turns() -> None:
+    """The live release's machines could not open their secrets any more, or those of an image that went could again."""
+    key = ManyServers(lag=60)
+    for sid in ("A", "B", "C"):
+        change(key, [sid], [statement(sid)], KEY, clock=key)
+    assert key.names() == ["Account", "A", "B", "C"]
+    remove(key, ["A"], KEY, clock=key)
+    change(key, ["B"], [statement("B")], KEY, clock=key)
+    change(key, ["A"], [statement("A")], KEY, clock=key)
+    remove(key, ["C"], KEY, clock=key)
+    assert sorted(key.names()) == ["A", "Account", "B"]
+
+
+def test_a_change_does_not_begin_with_a_policy_from_before_the_last_one() -> None:
+    """As above, where an old policy is shown once more after the new one had been seen in a row."""
+    key = Late()
+    change(key, ["A"], [statement("A")], KEY, clock=key)
+    read, stale = key.read, [True]
+
+    def old_once() -> str:
+        return json.dumps({"Version": "2012-10-17", "Statement": key.shown[0][1]}) if stale and stale.pop() else read()
+
+    key.read = old_once  # type: ignore[method-assign]
+    change(key, ["B"], [statement("B")], KEY, clock=key)
+    assert key.names() == ["Account", "A", "B"]
 
 
 def test_a_new_role_is_waited_for() -> None:

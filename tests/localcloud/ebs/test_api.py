@@ -184,7 +184,8 @@ def test_blocks_of_a_key_that_is_not_enabled_are_neither_read_nor_written(client
         for call in (get, lambda: put(clients, pending)):
             with pytest.raises(clients.ebs.exceptions.ValidationException, match="is not enabled") as refused:
                 call()
-            assert refused.value.response["Reason"] == "INVALID_CUSTOMER_KEY"
+            told: Any = refused.value.response
+            assert told["Reason"] == "INVALID_CUSTOMER_KEY"
         reopen(KeyId=key)
         kms.enable_key(KeyId=key)
         assert get()["BlockData"].read() == block(1)
