@@ -52,31 +52,32 @@ def change(
     """
     clock = clock or SystemClock()
     with _ONE_AT_A_TIME:
-        until, done, row = clock.now() + PATIENCE_SECONDS, _DONE[key], 0
+        until, done, row, wrote = clock.now() + PATIENCE_SECONDS, _DONE[key], 0, False
         while row < TIMES:
             shown = port.read()
-            if not all(own_statements.same(_apart(shown, sid), made) for sid, made in done.items()):
-                row = 0
-                if clock.now() >= until:
-                    raise CloudError(
-                        f"the policy of key {key} was changed, but KMS still shows the old one:"
-                        " run again in some minutes"
-                    )
-                clock.sleep(LOOK_SECONDS)
-            elif (policy := own_statements.written(shown, ours, wanted)) is None:
+            policy = own_statements.written(shown, ours, wanted)
+            known = all(own_statements.same(_apart(shown, sid), made) for sid, made in done.items())
+            if known and policy is None:
                 row += 1
-            else:
-                row, changed = 0, {*ours, *own_statements.sids(wanted)}
-                for sid in changed:
+                continue
+            row = 0
+            if policy is not None and known and not wrote:
+                for sid in (changed := {*ours, *own_statements.sids(wanted)}):
                     done.pop(sid, None)  # of a write that ends in an error it is not known
                 try:
                     port.write(policy)
                 except Invalid as error:
                     if clock.now() >= until:
                         raise _refused(error, wanted) from error
-                    clock.sleep(LOOK_SECONDS)
                 else:
                     done.update({sid: _apart(policy, sid) for sid in changed})
+                    wrote = True
+                    continue
+            elif clock.now() >= until:
+                raise CloudError(
+                    f"the policy of key {key} was changed, but KMS still shows the old one: run again in some minutes"
+                )
+            clock.sleep(LOOK_SECONDS)
 
 
 def _apart(policy: str, sid: str) -> list[Statement]:

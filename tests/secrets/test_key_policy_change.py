@@ -92,6 +92,13 @@ def test_no_change_is_lost_where_kms_shows_old_and_new_by_turns() -> None:
     assert sorted(key.names()) == ["A", "Account", "B"]
 
 
+def test_a_change_is_written_once() -> None:
+    """KMS would be written to without a pause until it shows who was added."""
+    key = Late(lag=60, shown=[(0.0, [statement("A")])])
+    change(key, ["A"], [{**statement("A"), "Principal": {"AWS": ["arn:role", "arn:other"]}}], KEY, clock=key)
+    assert len(key.shown) == 2
+
+
 def test_a_change_does_not_begin_with_a_policy_from_before_the_last_one() -> None:
     """As above, where an old policy is shown once more after the new one had been seen in a row."""
     key = Late()
