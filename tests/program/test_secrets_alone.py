@@ -35,19 +35,19 @@ deploy(
 ALONE = "**fleetswap:components:SealedSecrets**"
 
 
-@pytest.fixture
-def endpoint(_local_cloud: None, tmp_path: Path) -> Iterator[str]:
-    root = tmp_path / "cloud"
+@pytest.fixture(scope="module")
+def endpoint(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    root = tmp_path_factory.mktemp("cloud")
     cloud = LocalCloud(root, 0, machines=False, store=SnapshotStore(root / "snapshots", settle_seconds=0.0))
     cloud.start()
     yield cloud.endpoint
     cloud.stop()
 
 
-@pytest.fixture
-def stack(tmp_path: Path, endpoint: str, engine_bin: Path) -> Stack:
-    (tmp_path / "project").mkdir()
-    made = Stack(tmp_path / "project", endpoint, engine_bin, program=PROGRAM)
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, endpoint: str, engine_bin: Path) -> Stack:
+    """One for all tests, because each start of the engine takes seconds; each leaves it without resources."""
+    made = Stack(tmp_path_factory.mktemp("project"), endpoint, engine_bin, program=PROGRAM)
     made.config = {"fleetswap:endpoint": endpoint}
     return made
 
