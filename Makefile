@@ -6,6 +6,8 @@
 # Both reach tools/local through the environment, never through a shell.
 
 export VERSION PORT
+# Compiling every module anew, in each worker and each process that a test starts, would take a tenth of the tests' time.
+unexport PYTHONDONTWRITEBYTECODE
 python := .venv/bin/python
 sources := fleetswap fleetswap_pulumi components infra localcloud engine tools bench tests nix/image
 
@@ -34,9 +36,8 @@ test: setup debian13 ## run every test; a line of fleetswap/domain that none of 
 
 fast := not (debian13 or engine or machines or disks or nix or haproxy or go or e2e or localcloud or slow)
 
-# Compiling every module anew, in each worker and each process that a test starts, would take a tenth of its time.
 test-fast: setup-python ## run the tests that need only Python (no engine, QEMU, Nix or local cloud): about 120 s of CPU time
-	@env -u PYTHONDONTWRITEBYTECODE $(python) -m pytest -n 2 --dist loadfile -q -m '$(fast)'
+	@$(python) -m pytest -n 2 --dist loadfile -q -m '$(fast)'
 
 check: setup debian13 lint test ## run everything that a change must pass
 

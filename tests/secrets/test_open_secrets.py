@@ -67,7 +67,9 @@ def test_the_secrets_are_there_and_nothing_else_knows_them(machine: Machine, she
         ("Metadata", "GET", base + ROLE),
         ("Kms", "POST", "/"),
     }
-    assert [status for service, _, _, status in asked if service == "Kms"].count(200) == (1 if by == "jq" else 3)
+    # On a busy machine, sops may have run out of time once.
+    tries, each = int(re.findall(r"tries: (\d+)", ran.said)[-1]), 1 if by == "jq" else 3
+    assert each <= [status for service, _, _, status in asked if service == "Kms"].count(200) <= each * tries
 
 
 CHANGED = {
