@@ -1,7 +1,8 @@
 """Where every request of the local cloud passes before its service sees it: who is it, and may they?
 
-Decides whether a request goes on. The root of the account always may, and what it asked for is recorded as everything
-is. What AWS does at this point besides is done here: service-linked roles appear, and a dry run ends.
+Decides whether a request goes on. The root of the account may do all but what the policy of a role or of a key does not
+let it, and what it asked for is recorded as everything is. What AWS does at this point besides is done here:
+service-linked roles appear, and a dry run ends.
 """
 
 from __future__ import annotations
@@ -103,10 +104,12 @@ def _caller(signed: Signed | None, environ: WSGIEnvironment) -> Caller:
 def answer(caller: Caller, request: Asked, check: Check, keys: dict[str, tuple[str, ...]]) -> Verdict:
     """The verdict on one question. `keys` are the condition keys of every request.
 
-    Of the root only AssumeRole is judged, as of an administrator: a role that does not trust the account is nobody's.
+    The root, too, may not assume a role that does not trust its account, nor use a key whose policy does not let the
+    account (KMS developer guide, "Key policies in AWS KMS": "No AWS principal, including the account root user").
     """
     action = check.question.action
-    if action in actions.FREE or (caller.root and action != "sts:AssumeRole"):
+    judged = action == "sts:AssumeRole" or action.startswith("kms:")
+    if action in actions.FREE or (caller.root and not judged):
         return Verdict(allowed=True)
     policy, alone = owners.policy(request, action, check.question.resource)
     account = check.question.resource.split(":")[4] if alone else ""

@@ -397,6 +397,7 @@ class Secret:
 
     def policy(self, *principals: Any) -> None:
         statements = [allow("kms:*") | {"Principal": principal} for principal in principals]
+        statements.append(allow("kms:PutKeyPolicy") | {"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}})
         self.kms.put_key_policy(
             KeyId=self.key,
             PolicyName="default",

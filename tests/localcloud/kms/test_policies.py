@@ -115,8 +115,9 @@ def test_the_account_s_policies_count_only_where_the_key_s_leaves_it_to_them(
     assert user.decrypt(**asked)["Plaintext"] == b"x"
     put(kms, key, statement({"AWS": ROOT}, "kms:Put*", "kms:Describe*", "kms:Encrypt"))
     user.describe_key(KeyId=key)
-    message = refused(lambda: user.decrypt(**asked))[2]
-    assert message.endswith("because no resource-based policy allows the kms:Decrypt action")
+    for one in (user, kms):
+        message = refused(lambda kms=one: kms.decrypt(**asked))[2]
+        assert message.endswith("because no resource-based policy allows the kms:Decrypt action"), "nor the root itself"
     clients.iam.put_user_policy(UserName="deployer", PolicyName="own", PolicyDocument=policy(allow("none:Nothing")))
     assert refused(lambda: user.encrypt(KeyId=key, Plaintext=b"x"))[2].endswith(
         "because no identity-based policy allows the kms:Encrypt action"
