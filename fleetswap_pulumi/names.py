@@ -269,3 +269,12 @@ def is_of_region(arn: str, region: str) -> bool:
     """Whether an ARN's resource is in the region. A global resource (IAM) is in every region."""
     found = re.match(r"arn:[^:]+:[^:]+:([^:]*):", arn)
     return found is not None and found.group(1) in {"", region}
+
+
+SealedFile = Annotated[
+    str,
+    _form(
+        r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f/]\.(yaml|yml|json)$", "the path of a file that ends in .yaml, .yml or .json"
+    ),
+]
+"""sops takes another name for text without structure, and seals it as one value (`cmd/sops/formats/formats.go`)."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain.secrets.sealing import STACK, Sealing
 from fleetswap_pulumi.checks import Strict, wrong, wrong_together
-from fleetswap_pulumi.names import KeyArn, PrincipalArn, Region, distinct, is_of_region
+from fleetswap_pulumi.names import KeyArn, PrincipalArn, Region, SealedFile, distinct, is_of_region
 
 OF_OWN_KEY = ("editors", "deletion_window", "rotation_period", "replica_regions")
 """What an existing key has from whoever made it."""
@@ -21,7 +21,7 @@ class SecretsSettings(Strict):
     with a role of the stack (docs/how-to/secrets.md). Unset: no secrets.
     """
 
-    file: str | None = Field(default=None, examples=["secrets/prod.yaml"])
+    file: SealedFile | None = Field(default=None, examples=["secrets/prod.yaml"])
     """Path of the stack's sealed file, relative to the project's root. Every preview and update checks it, and the
     update that makes the key makes nothing else. Unset: nothing is checked."""
     editors: Annotated[tuple[PrincipalArn, ...], AfterValidator(distinct)] = Field(

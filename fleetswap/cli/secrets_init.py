@@ -81,6 +81,7 @@ def init(stack: str | None, *, yes: bool) -> Done:
         )
     wanted = _wanted(here, file)
     found, missing = _rules(here), not wanted.file.exists()
+    _refuse_place(wanted.file, found)
     made = False
     key: str | None = wanted.key
     replicas: tuple[str, ...] = ()
@@ -93,7 +94,10 @@ def init(stack: str | None, *, yes: bool) -> Done:
         to, region = way.of_settings(file, None, None, None), key.split(":")[3]
         with sops_access.connected(to, found.path, region) as sops, sops_access.explained(shown(wanted.file)):
             sealed = _seal_nothing(sops, wanted.file, tries=NEW_KEY_TRIES if made else 1)
-        wanted.file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            wanted.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{shown(wanted.file)} cannot be written: {error.strerror or error}") from error
         project.replace(wanted.file, sealed)
     return Done(
         stack=file.tag,
@@ -107,6 +111,19 @@ def init(stack: str | None, *, yes: bool) -> Done:
         file_made=missing,
         notes=tuple(_of_file(wanted.file, {key, *replicas})),
     )
+
+
+def _refuse_place(file: Path, found: rules.Rules) -> None:
+    """`InputError` for a path that no rule can name, or that cannot become a file."""
+    setting = "correct `file` in fleetswap:secrets"
+    if not file.is_relative_to(found.folder):
+        raise InputError(f"{shown(file)} is not below {found.folder}, where the rules of sops are: {setting}")
+    above = next(each for each in file.parents if each.exists())
+    if file.is_dir() or not above.is_dir():
+        raise InputError(
+            f"{shown(file)} cannot be a file, because {shown(file if file.is_dir() else above)} is"
+            f" {'a' if file.is_dir() else 'no'} folder: {setting}"
+        )
 
 
 @dataclass(frozen=True)

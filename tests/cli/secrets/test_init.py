@@ -127,6 +127,17 @@ def test_what_is_there_is_told_what_to_do_with(cli: Cli, aws: Shop) -> None:
         (lambda shop: shop.program("sops", "#!/bin/sh\necho hi"), "does not say its version"),
         (lambda shop: shop.program("sops", "no program"), "cannot be run"),
         (lambda shop: shop.rules.write_text("creation_rules: 7\n"), "creation_rules is not a list"),
+        (lambda shop: shop.settings(secrets={"file": "secrets/prod.env"}), "that ends in .yaml, .yml or .json"),
+        (lambda shop: shop.settings(secrets={"file": "a\nb.yaml"}), "that ends in .yaml, .yml or .json"),
+        (
+            lambda shop: shop.settings(secrets={"file": "../prod.yaml"}),
+            "where the rules of sops are: correct `file` in",
+        ),
+        (lambda shop: shop.settings(secrets={"file": "/etc/prod.yaml"}), "/etc/prod.yaml is not below "),
+        (
+            lambda shop: shop.settings(secrets={"file": "Pulumi.yaml/x.yaml"}),
+            "Pulumi.yaml/x.yaml cannot be a file, because Pulumi.yaml is no folder: correct `file` in",
+        ),
         (lambda _: None, "there is no terminal to ask for confirmation: add --yes"),
     ],
 )
