@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
 PENDING = "KMSInvalidStateException"
-"""Also of a key that waits for its deletion (KMS API reference, PutKeyPolicy; "Key states of AWS KMS keys")."""
+"""Of a key that is not ready to be changed (KMS API reference, PutKeyPolicy). By the developer guide ("Key states of AWS
+KMS keys"), one that waits for its deletion still takes a policy."""
+
+DOOMED = frozenset({"PendingDeletion", "PendingReplicaDeletion"})
 
 MALFORMED = "MalformedPolicyDocumentException"
 """Also for a principal that KMS does not know (yet)."""
@@ -31,6 +34,11 @@ class KeyPolicy:
         """The policy, as JSON."""
         with explained("kms:GetKeyPolicy", self._key):
             return str(self._kms.get_key_policy(KeyId=self._key, PolicyName="default")["Policy"])
+
+    def is_doomed(self) -> bool:
+        """Whether the key waits for its deletion (KMS API reference, KeyMetadata)."""
+        with explained("kms:DescribeKey", self._key):
+            return self._kms.describe_key(KeyId=self._key)["KeyMetadata"]["KeyState"] in DOOMED
 
     def write(self, policy: str) -> None:
         """Replace the policy."""

@@ -38,6 +38,9 @@ class Policies(Protocol):
     def read(self) -> str:
         """The policy, as JSON."""
 
+    def is_doomed(self) -> bool:
+        """Whether the key waits for its deletion, and can still be restored."""
+
     def write(self, policy: str) -> None:
         """Replace it. `Invalid` also for a principal that KMS does not know yet."""
 
@@ -94,8 +97,15 @@ def _refused(error: Invalid, wanted: Sequence[Statement]) -> Invalid:
 
 
 def remove(port: Policies, ours: Collection[str], key: str, *, clock: Clock | None = None) -> None:
-    """Remove the statements with these `Sid`s. A key that is gone, or waits for its deletion, opens nothing anyway."""
+    """Remove the statements with these `Sid`s, unless the key is gone.
+
+    One that waits for its deletion keeps them: it opens nothing, and who restores it needs it as it was. A refresh
+    drops such a key from the state, and the next update makes another one and deletes what belongs to this one, while
+    the live release still needs it.
+    """
     try:
+        if port.is_doomed():
+            return
         change(port, ours, [], key, clock=clock)
     except NotFound:
         return

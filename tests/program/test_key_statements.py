@@ -75,13 +75,14 @@ def test_a_refresh_finds_what_somebody_took_away(cloud: LocalCloud, key: str) ->
     assert provider.read(made.id, asked).id == ""
 
 
-def test_another_key_is_another_resource_and_a_lost_one_opens_nothing(cloud: LocalCloud, key: str) -> None:
+def test_another_key_is_another_resource_and_a_lost_one_is_let_alone(cloud: LocalCloud, key: str) -> None:
     """A stack whose key is pending deletion could not be destroyed, or a new key would not get the statements."""
     asked = inputs(cloud, key, statement("A", key))
     made = provider.create(asked)
     assert provider.diff(made.id, asked, {**asked, "key": key[:-1] + "0"}).replaces == ["key"]
     kms(cloud).schedule_key_deletion(KeyId=key.rsplit("/", 1)[1], PendingWindowInDays=7)
     provider.delete(made.id, asked)
+    assert names(cloud, key) == ["A"], "it may be restored, and what is sealed with it live"
     missing = asked | {"key": key.rsplit("/", 1)[0] + "/00000000-0000-4000-8000-000000000000"}
     assert provider.read("x", missing).id == ""
     provider.delete("x", missing)

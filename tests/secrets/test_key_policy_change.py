@@ -32,6 +32,7 @@ class Late(FakeClock):
 
     lag: float = 0
     unknown: float = 0
+    doomed: bool = False
     shown: list[tuple[float, list[dict[str, Any]]]] = field(default_factory=lambda: [(0.0, [statement("Account")])])
 
     def __post_init__(self) -> None:
@@ -40,6 +41,9 @@ class Late(FakeClock):
     def read(self) -> str:
         seen = [statements for when, statements in self.shown if when <= self.now()]
         return json.dumps({"Version": "2012-10-17", "Statement": seen[-1]})
+
+    def is_doomed(self) -> bool:
+        return self.doomed
 
     def write(self, policy: str) -> None:
         if self.now() < self.unknown:
@@ -140,6 +144,16 @@ def test_a_key_that_is_gone_has_nothing_to_remove() -> None:
         def read(self) -> str:
             raise NotFound("no such key")
 
+        def is_doomed(self) -> bool:
+            raise NotFound("no such key")
+
     remove(Gone(), ["A"], KEY)
     with pytest.raises(NotFound):
         change(Gone(), ["A"], [statement("A")], KEY)
+
+
+def test_a_key_that_waits_for_its_deletion_keeps_its_policy() -> None:
+    """Whoever restores it, after an update that made another one, has live machines that cannot open their secrets."""
+    key = Late(doomed=True, shown=[(0.0, [statement("Account"), statement("A")])])
+    remove(key, ["A"], KEY, clock=key)
+    assert key.names() == ["Account", "A"]
