@@ -24,7 +24,7 @@ from pulumi.dynamic import (
 from pulumi.output import Unknown
 
 from fleetswap.aws.key_policies import KeyPolicy
-from fleetswap.domain.errors import NotFound
+from fleetswap.domain.errors import InputError, NotFound
 from fleetswap.domain.secrets import own_statements
 from fleetswap.domain.secrets.own_statements import Statement
 from fleetswap.workflows.key_policy import change, remove
@@ -63,10 +63,16 @@ class KeyStatementsProvider(ResourceProvider):
         return CheckResult(news, check_failures(Inputs, news))
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """Another key is another resource. Statements change in place. What a preview does not know yet may change."""
+        """Another key is another resource, once the first is gone. Statements change in place.
+
+        What a preview does not know yet may change. Raises `InputError` for a key that the state has lost.
+        """
+        another = olds.get("key") != news.get("key")
+        if another:
+            _refuse_another_key(Inputs.of(olds))
         if any(isinstance(news.get(key), Unknown) for key in ("key", "statements")):
             return DiffResult(changes=True, replaces=[], delete_before_replace=False)
-        replaces = ["key"] if olds.get("key") != news.get("key") else []
+        replaces = ["key"] if another else []
         changed = not own_statements.same(olds.get("statements") or [], news.get("statements") or [])
         changes = bool(replaces) or changed or is_reached_otherwise(olds, news)
         return DiffResult(changes=changes, replaces=replaces, delete_before_replace=False)
@@ -96,6 +102,22 @@ class KeyStatementsProvider(ResourceProvider):
         """Remove the statements, or find them gone."""
         inputs = Inputs.of(props)
         remove(inputs.policy(), inputs.sids, inputs.key)
+
+
+def _refuse_another_key(inputs: Inputs) -> None:
+    """Raise `InputError` while the key that had the statements is there: it was lost, and not replaced.
+
+    The AWS provider takes a key that waits for its deletion for deleted, so a refresh drops it from the state. Whoever
+    has restored it then would get another one, and the live release lose its permission on the one that it needs.
+    """
+    try:
+        inputs.policy().read()
+    except NotFound:
+        return
+    raise InputError(
+        f"the stack's key {inputs.key} is no longer in Pulumi's state, and another one would open nothing that is"
+        " sealed: restore it if it waits for its deletion, then import it (docs/how-to/kms-keys.md)"
+    )
 
 
 class KeyStatements(Resource, module="fleetswap", name="KeyStatements"):

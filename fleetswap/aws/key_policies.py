@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
 PENDING = "KMSInvalidStateException"
-"""Of a key that is not ready to be changed (KMS API reference, PutKeyPolicy). By the developer guide ("Key states of AWS
-KMS keys"), one that waits for its deletion still takes a policy."""
+"""Of a key that is not ready to be changed (KMS API reference, PutKeyPolicy). One that waits for its deletion still
+takes a policy, by the developer guide ("Key states of AWS KMS keys")."""
 
 DOOMED = frozenset({"PendingDeletion", "PendingReplicaDeletion"})
 

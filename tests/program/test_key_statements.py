@@ -9,6 +9,7 @@ import pytest
 from pulumi.output import UNKNOWN
 
 from fleetswap.aws.session import Cloud
+from fleetswap.domain.errors import InputError
 from fleetswap_pulumi.iam_policy import trust
 from fleetswap_pulumi.key_statements import KeyStatementsProvider
 from localcloud.server import LocalCloud
@@ -75,16 +76,21 @@ def test_a_refresh_finds_what_somebody_took_away(cloud: LocalCloud, key: str) ->
     assert provider.read(made.id, asked).id == ""
 
 
-def test_another_key_is_another_resource_and_a_lost_one_is_let_alone(cloud: LocalCloud, key: str) -> None:
-    """A stack whose key is pending deletion could not be destroyed, or a new key would not get the statements."""
+def test_no_other_key_takes_the_place_of_one_that_was_lost(cloud: LocalCloud, key: str) -> None:
+    """After a refresh dropped a key that was then restored, the live release would lose its permission on it."""
     asked = inputs(cloud, key, statement("A", key))
     made = provider.create(asked)
-    assert provider.diff(made.id, asked, {**asked, "key": key[:-1] + "0"}).replaces == ["key"]
+    other = str(kms(cloud).create_key()["KeyMetadata"]["Arn"])
+    for new in (other, UNKNOWN):
+        with pytest.raises(InputError, match=rf"^the stack's key {key} is no longer in Pulumi's state.*import it"):
+            provider.diff(made.id, asked, {**asked, "key": new})
     kms(cloud).schedule_key_deletion(KeyId=key.rsplit("/", 1)[1], PendingWindowInDays=7)
     provider.delete(made.id, asked)
     assert names(cloud, key) == ["A"], "it may be restored, and what is sealed with it live"
     missing = asked | {"key": key.rsplit("/", 1)[0] + "/00000000-0000-4000-8000-000000000000"}
     assert provider.read("x", missing).id == ""
+    assert provider.diff("x", missing, {**missing, "key": other}).replaces == ["key"], "nothing brings it back"
+    assert provider.diff("x", missing, {**missing, "key": UNKNOWN}).changes
     provider.delete("x", missing)
     assert provider.check({}, asked).failures == []
     unknown = provider.diff(made.id, asked, {**asked, "statements": UNKNOWN})
