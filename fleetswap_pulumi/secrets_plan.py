@@ -53,8 +53,8 @@ def only_the_key(settings: Settings) -> str:
     """What such an update tells."""
     file = settings.secrets.file if settings.secrets is not None else None
     return (
-        f"this update makes the key of the secrets and deploys no new image: seal {file} with it"
-        " (`fleetswap secrets init`), then run the update again"
+        f"this update only makes the KMS key for secrets and deploys no new image: once {file} is sealed with that key"
+        " (`fleetswap secrets init`), the next update deploys"
     )
 
 

@@ -227,12 +227,17 @@ def _report(found: list[Found], skipped: list[str], *, as_json: bool) -> None:
     for name in skipped:
         typer.echo(f"{name} was not checked: its rule in {NAME} is not for KMS keys alone", err=True)
     if wrong:
-        raise NotSealed(
-            f"{' and '.join(each.name for each in wrong)}: not sealed as it must be: seal a plaintext file with"
-            " `fleetswap secrets encrypt`, change a sealed one with `fleetswap secrets edit`, and change every secret"
-            " that was pushed in plaintext"
-        )
+        raise NotSealed(f"{' and '.join(each.name for each in wrong)}: not sealed as it must be{_remedy(wrong)}")
     typer.echo(f"{counted(len(found), 'file')} checked", err=True)
+
+
+def _remedy(wrong: list[Found]) -> str:
+    if not any(each.is_read for each in wrong):
+        return ""
+    return (
+        ": seal a plaintext file with `fleetswap secrets encrypt`, change a sealed one with `fleetswap secrets edit`,"
+        " and change every secret that was pushed in plaintext"
+    )
 
 
 @dataclass(frozen=True)
@@ -296,7 +301,7 @@ def _target(file: Path, stack: str | None) -> _Target:
     rules = secrets_files.rules_of(here.folder if here is not None else Path.cwd(), Tree())
     if rules is None or rules.of(path) is None:
         raise InputError(
-            f"{shown(path)}: no rule in {NAME} says for which keys it is sealed: `fleetswap secrets init` makes one for"
+            f"{shown(path)}: no rule in {NAME} says which keys it is sealed for: `fleetswap secrets init` makes one for"
             " the file of a stack"
         )
     if not path.is_relative_to(rules.folder):

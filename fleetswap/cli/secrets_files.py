@@ -45,10 +45,15 @@ class Found:
 
     name: str
     problems: tuple[str, ...]
+    is_read: bool = True
+    """Whether the problems are of its content, and not that it cannot be read."""
 
 
 class Index:
     """What git is about to commit, in place of what is on disk."""
+
+    remedy = "stage it with `git add`, or correct `file` of fleetswap:secrets"
+    """For the file of a stack that cannot be read here."""
 
     def __init__(self, folder: Path) -> None:
         top = _git(folder, "rev-parse", "--show-toplevel")
@@ -72,6 +77,9 @@ class Index:
 
 class Tree:
     """What is on disk."""
+
+    remedy = "make it with `fleetswap secrets init`, or correct `file` of fleetswap:secrets"
+    """As above."""
 
     def read(self, path: Path) -> bytes:
         """The content of a file. Raises `Unreadable`."""
@@ -137,7 +145,8 @@ def check(path: Path, rules: Rules | None, stacks: list[Declared], source: Index
     try:
         content = source.read(path)
     except Unreadable as error:
-        return Found(shown(path), (str(error),))
+        remedy = "" if stack is None else f": {source.remedy}"
+        return Found(shown(path), (f"{error}{remedy}",), is_read=False)
     context = stack.context if stack is not None else rule.context if rule is not None else None
     return Found(shown(path), (*_of_rule(stack, rule), *inspect(content, path.name, _keys(stack, rule), context)))
 

@@ -79,7 +79,8 @@ def test_the_key_is_made_alone_and_goes_with_the_stack(stack: Stack, endpoint: s
 def test_without_an_image_the_first_update_makes_the_key(stack: Stack) -> None:
     """An image cannot be built before its sealed file is, nor that be sealed before there is a key."""
     stack.config["fleetswap:secrets"] = json.dumps({"file": "sealed.yaml"})
-    assert "seal sealed.yaml with it" in stack.run("up", "--yes", "--skip-preview")
+    said = stack.run("up", "--yes", "--skip-preview")
+    assert "once sealed.yaml is sealed with that key (`fleetswap secrets init`), the next update deploys" in said
     assert stack.outputs()["secrets"]["stack_key"]
     said = stack.run("preview", expected=1)
     assert "fleetswap:secrets.file: sealed.yaml does not exist" in said

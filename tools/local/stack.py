@@ -201,11 +201,13 @@ class Stack:
         """
         if not needs_secret(self._committed) or self._work.sealed.exists():
             return 0
-        sys.stderr.write("Making the key of the demo secret first:\n")
+        sys.stderr.write(
+            "Two updates: the first makes a KMS key, make seals a demo secret with it, the second deploys.\n"
+        )
         made = self._deploy(chosen, port, is_sealed=False)
         if made == 0:
             seal(self._work, self._outputs()["secrets"], {"demo": token_hex(32)}, self._pulumi_env(), port)
-            sys.stderr.write(f"Sealed a new demo secret with it: {self._work.sealed}\n")
+            sys.stderr.write(f"Sealed a new demo secret: {self._work.sealed}\n")
         return made
 
     def _update(self, chosen: dict[str, Any], port: int) -> int:

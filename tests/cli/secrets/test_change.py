@@ -85,7 +85,7 @@ def test_a_file_of_no_rule_is_refused(cli: Cli, shop: Shop, command: str) -> Non
     shop.file.write_text("a: 1\n")
     ran = cli("secrets", command, "secrets/prod.yaml")
     assert ran.status == 2
-    assert ran.error.startswith("secrets/prod.yaml: no rule in .sops.yaml says for which keys it is sealed")
+    assert ran.error.startswith("secrets/prod.yaml: no rule in .sops.yaml says which keys it is sealed for")
     shop.with_rule("arn:aws:kms:us-east-1:111122223333:key/x")
     shop.file.unlink()
     ran = cli("secrets", command, "secrets/prod.yaml")

@@ -52,7 +52,16 @@ def test_check_finds_the_files_of_rules_and_of_stacks(cli: Cli, aws: Shop) -> No
     assert ran.err.splitlines()[0] == "age/b.yaml was not checked: its rule in .sops.yaml is not for KMS keys alone"
     assert SECRET not in ran.out + ran.err
     aws.file.unlink()
-    assert "secrets/prod.yaml: does not exist\n" in cli("secrets", "check").out
+    assert "secrets/prod.yaml: does not exist: make it with `fleetswap secrets init`" in cli("secrets", "check").out
+
+
+def test_a_file_that_is_not_there_yet_is_not_taken_for_plaintext(cli: Cli, shop: Shop) -> None:
+    """Whoever has just written the setting would be told to change secrets that do not exist."""
+    assert not shop.file.exists()
+    ran = cli("secrets", "check")
+    remedy = "make it with `fleetswap secrets init`, or correct `file` of fleetswap:secrets"
+    assert (ran.status, ran.out) == (4, f"secrets/prod.yaml: does not exist: {remedy}\n")
+    assert ran.error == "secrets/prod.yaml: not sealed as it must be"
 
 
 def test_check_looks_at_what_is_committed(cli: Cli, aws: Shop) -> None:
