@@ -22,6 +22,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("fleetswap", deadline=None)
 hypothesis.settings.load_profile("fleetswap")
 
+GROUPS = {
+    "e2e": ("e2e",),
+    "engine": ("engine",),
+    "cloud": ("localcloud", "machines", "haproxy"),
+    "images": ("nix", "disks", "debian13", "go"),
+}
+"""What runs other programs, by folder or else by marker: groups for `make test`, in the order in which they begin."""
+
 REFUSALS = pytest.StashKey[Path]()
 
 
@@ -48,43 +56,37 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker, and pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for `make test`, each on one worker, the longest first: the short ones fill what is left of any worker.
+    """Groups for `make test`, each on one worker, the longest first: the short ones fill what is left of each worker.
 
-    What is end to end, or deploys with the real engine, waits most of its time; what runs other programs shares ports
-    and machines; the rest only computes. Within a group the order stays: the tests of a story follow one another.
+    Tests that run programs share ports, machines and folders with others of their kind, and wait most of their time;
+    what only computes goes by modules. Within a group the order stays: the tests of a story follow one another.
     """
     for item in items:
         needs.mark(item)
-        slow = item.get_closest_marker("slow") is not None
-        if slow and item.config.pluginmanager.has_plugin("pytest_cov"):
-            item.add_marker("no_cover")  # the simulator would take three times as long, to run lines that others run
-        if not slow:  # of these each is a group of its own, unless it says with which others it shares its work
+        if item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
-    if hasattr(items[0].config if items else None, "workerinput"):
+        elif item.config.pluginmanager.has_plugin("pytest_cov"):
+            item.add_marker("no_cover")  # the simulator would take three times as long, to run lines that others run
+    if items and hasattr(items[0].config, "workerinput"):
         items.sort(key=_turn)
-
-
-LONG = ("e2e", "programs", "engine")
 
 
 def _group(item: pytest.Item) -> str:
     path = item.path.relative_to(Path(__file__).parent)
-    if path.parts[0] == "e2e":
-        return "e2e"
-    if path.parts[0] == "engine" or item.get_closest_marker("engine"):
-        return "engine"
-    if any(item.get_closest_marker(name) for name in (*needs.PROGRAMS, "debian13", "localcloud")):
-        return "programs"
+    if path.parts[0] in GROUPS:
+        return path.parts[0]
+    for group, markers in GROUPS.items():
+        if any(item.get_closest_marker(marker) for marker in markers):
+            return group
     return str(path.with_suffix(""))
 
 
 def _turn(item: pytest.Item) -> int:
-    group = item.get_closest_marker("xdist_group")
-    return (
-        LONG.index(group.args[0])
-        if group and group.args[0] in LONG
-        else len(LONG) + (item.get_closest_marker("slow") is None)
-    )
+    """When its group is handed out. What is slow is in none, unless it shares its work with others."""
+    if item.get_closest_marker("slow"):
+        return len(GROUPS)
+    group = _group(item)
+    return [*GROUPS].index(group) if group in GROUPS else len(GROUPS) + 1
 
 
 @pytest.hookimpl(wrapper=True)
