@@ -72,6 +72,8 @@ def refuse_taken(port: int) -> None:
 
 def summary(outputs: Mapping[str, Any]) -> str:
     """What a person wants to know after an update: where it answers, what is live, what took how long, the way back."""
+    if "seconds" not in outputs:
+        return ""  # of an update that only makes the key of secrets
     seconds = outputs["seconds"]
     rollout = {str(phase): seconds["rollout"].get(phase, 0) for phase in Phase}  # Pulumi sorts outputs by name
     image = {
