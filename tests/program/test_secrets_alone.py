@@ -1,9 +1,8 @@
-"""The key of secrets before there is anything else, with the real engine: what `fleetswap secrets init` runs."""
+"""The key of secrets before there is an image, with the real engine; that alone: tests/engine/test_secrets_init.py."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,6 @@ import pytest
 from localcloud.ebs.store import SnapshotStore
 from localcloud.server import LocalCloud
 from tests.engine.aws_plugin.test_real_engine import Stack
-from tests.fakes.ebs import disk_file
-from tests.localcloud.clients import Clients
 
 PROGRAM = """
 import pulumi
@@ -32,48 +29,23 @@ deploy(
     )
 )
 """
-ALONE = "**fleetswap:components:SealedSecrets**"
 
 
-@pytest.fixture(scope="module")
-def endpoint(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    root = tmp_path_factory.mktemp("cloud")
+@pytest.fixture
+def endpoint(_local_cloud: None, tmp_path: Path) -> Iterator[str]:
+    root = tmp_path / "cloud"
     cloud = LocalCloud(root, 0, machines=False, store=SnapshotStore(root / "snapshots", settle_seconds=0.0))
     cloud.start()
     yield cloud.endpoint
     cloud.stop()
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, endpoint: str, engine_bin: Path) -> Stack:
-    """One for all tests, because each start of the engine takes seconds; each leaves it without resources."""
-    made = Stack(tmp_path_factory.mktemp("project"), endpoint, engine_bin, program=PROGRAM)
+@pytest.fixture
+def stack(tmp_path: Path, endpoint: str, engine_bin: Path) -> Stack:
+    (tmp_path / "project").mkdir()
+    made = Stack(tmp_path / "project", endpoint, engine_bin, program=PROGRAM)
     made.config = {"fleetswap:endpoint": endpoint}
     return made
-
-
-def test_the_key_is_made_alone_and_goes_with_the_stack(stack: Stack, endpoint: str) -> None:
-    """Nothing could be sealed before the first image is deployed, or a stack with secrets never be destroyed."""
-    disk_file(stack.folder / "web.raw")
-    stack.config["fleetswap:secrets"] = json.dumps({"attested": True})
-    stack.run("up", "--yes", "--target", ALONE)
-    outputs = stack.outputs()
-    assert "ledger" not in outputs
-    told = outputs["secrets"]
-    with Clients(endpoint) as clients:
-        kms = clients.client("kms")
-        assert kms.describe_key(KeyId=told["alias"])["KeyMetadata"]["Arn"] == told["key"]
-        sealed = kms.encrypt(KeyId=told["key"], Plaintext=b"data key", EncryptionContext=told["context"])
-        assert sealed["KeyId"] == told["key"]
-        assert not clients.ec2.describe_images(Owners=["self"])["Images"]
-        stack.run("destroy", "--yes", "--skip-preview")
-        # KMS shows it a while later than it does it.
-        for _ in range(300):
-            state = kms.describe_key(KeyId=told["key"])["KeyMetadata"]["KeyState"]
-            if state == "PendingDeletion":
-                break
-            time.sleep(0.1)
-        assert state == "PendingDeletion"
 
 
 def test_without_an_image_the_first_update_makes_the_key(stack: Stack) -> None:
