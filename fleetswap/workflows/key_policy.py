@@ -73,7 +73,8 @@ def change(
                     if clock.now() >= until:
                         raise _refused(error, wanted) from error
                 else:
-                    done.update({sid: _apart(policy, sid) for sid in changed})
+                    # Of all: a statement that named only who was deleted has gone as well.
+                    done.update({sid: _apart(policy, sid) for sid in changed | done.keys()})
                     wrote = True
                     continue
             elif clock.now() >= until:
