@@ -104,7 +104,11 @@ def edit(
     if after is None:
         typer.echo(f"{target.name} was not changed", err=True)
         return
-    if read(target.path) != before:
+    if _is_lost(after, target.path.name):
+        raise InputError(
+            f"what you edited is empty: {target.name} stays as it was; to take all secrets out, leave {{}}"
+        )
+    if not target.has(before):
         beside = target.path.with_name(f"{target.path.name}.edited")
         project.replace(beside, after)
         raise InputError(f"{target.name} was changed meanwhile: what you edited is sealed in {shown(beside)}")
@@ -260,6 +264,13 @@ class _Target:
         region = rule.arns[0].split(":")[3] if rule is not None and rule.arns else None
         return sops_access.connected(way.of_settings(self.stack, None, endpoint, profile), self.rules.path, region)
 
+    def has(self, content: bytes) -> bool:
+        """Whether the file still has this content."""
+        try:
+            return read(self.path) == content
+        except Unreadable:
+            return False
+
     def refuse_problems(self, content: str) -> None:
         """Raise `NotSealed` if what sops made of the file is not what `check` wants."""
         found = secrets_files.check(self.path, self.rules, self.stacks, _Given(content))
@@ -334,6 +345,14 @@ def _names_vault(metadata: Mapping[str, Any]) -> bool:
     groups = metadata.get("key_groups")
     listed = [metadata, *(groups if isinstance(groups, list) else [])]
     return any(each.get("hc_vault") for each in listed if isinstance(each, Mapping))
+
+
+def _is_lost(content: str, name: str) -> bool:
+    """Whether nothing is left of a sealed file. One that sops alone can read is there."""
+    try:
+        return not _is_sealed(parse(content.encode(), name))
+    except Unreadable:
+        return False
 
 
 def _is_sealed(document: object) -> bool:

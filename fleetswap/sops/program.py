@@ -30,11 +30,13 @@ _NEW_DATA_KEY = "Could not generate data key: ["
 """How sops begins to say that KMS did not encrypt a new data key; nothing of a file is in that error."""
 
 _MEANINGS = {
-    2: "sops cannot read it: is it valid YAML or JSON?",
+    2: "sops cannot read it: is it valid YAML or JSON, with names and values at the top?",
     5: "sops cannot read its rules: correct .sops.yaml",
+    23: "sops cannot seal it: is a name in it a number or a truth value? Put quotes around it",
     25: "a value in it was changed by something other than sops, or moved: restore it from version control",
     51: "it was changed by something other than sops: restore it from version control",
     52: "it has no mac: restore it from version control",
+    92: "it is empty: write a line `name: value` for each secret",
     NO_EDITOR: "sops could not run the editor: set EDITOR to one that waits until the file is closed",
     203: "it is sealed already",
 }

@@ -172,6 +172,35 @@ def test_a_change_of_someone_else_is_not_overwritten(cli: Cli, aws: Shop, monkey
     assert aws.opened() == {"a": 1}
 
 
+def test_a_file_that_is_gone_does_not_take_the_edit_with_it(
+    cli: Cli, aws: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`git switch` while the editor is open would end the command with a traceback, and what was edited be lost."""
+    aws.seal()
+    editor(aws, f'echo "a: 1" >"$1"; rm "{aws.file}"', monkeypatch)
+    ran = cli("secrets", "edit", "secrets/prod.yaml")
+    assert (ran.status, ran.error.endswith("is sealed in secrets/prod.yaml.edited")) == (2, True)
+    aws.file.with_name("prod.yaml.edited").replace(aws.file)
+    assert aws.opened() == {"a": 1}
+
+
+def test_an_editor_that_leaves_nothing_takes_no_secret_away(
+    cli: Cli, aws: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor that fails to save, on a full disk, would replace all secrets by an empty file."""
+    before = aws.seal()
+    editor(aws, ': >"$1"', monkeypatch)
+    ran = cli("secrets", "edit", "secrets/prod.yaml")
+    assert (ran.status, ran.error) == (
+        2,
+        "what you edited is empty: secrets/prod.yaml stays as it was; to take all secrets out, leave {}",
+    )
+    assert aws.file.read_bytes() == before
+    editor(aws, 'echo {} >"$1"', monkeypatch)
+    assert cli("secrets", "edit", "secrets/prod.yaml").status == 0
+    assert aws.opened() == {}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_edit_leaves_no_plaintext(
     aws: Shop, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
@@ -240,3 +269,21 @@ def test_rotate_moves_to_another_key(cli: Cli, aws: Shop) -> None:
     assert old not in aws.file.read_text()
     assert cli("secrets", "check").status == 0
     assert sorted(path.name for path in aws.file.parent.iterdir()) == ["prod.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "it is empty: write a line `name: value` for each secret"),
+        (f"- {SECRET}\n", "sops cannot read it: is it valid YAML or JSON, with names and values at the top?"),
+        (f"7: {SECRET}\n", "sops cannot seal it: is a name in it a number or a truth value? Put quotes around it"),
+    ],
+)
+def test_a_file_that_cannot_be_sealed_says_why(cli: Cli, aws: Shop, text: str, told: str) -> None:
+    """Only an exit status of sops would be told, and to run it oneself."""
+    aws.with_rule()
+    aws.file.parent.mkdir()
+    aws.file.write_text(text)
+    ran = cli("secrets", "encrypt", "secrets/prod.yaml")
+    assert (ran.status, ran.error) == (1, f"secrets/prod.yaml: {told}")
+    assert aws.file.read_text() == text
