@@ -6,6 +6,7 @@ Decides nothing about rights. The body is put back for whoever reads it next; th
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,18 @@ _UNREADABLE: Final = (
     *(BotoCoreError, OperationNotFoundError, HTTPException),
     *(LookupError, ValueError, TypeError, AttributeError, NotImplementedError),
 )
+
+_JSON: Final[dict[str, tuple[type, ...]]] = {
+    "blob": (str,),
+    "boolean": (bool,),
+    "double": (int, float),
+    "integer": (int,),
+    "list": (list,),
+    "long": (int,),
+    "map": (dict,),
+    "string": (str,),
+    "structure": (dict,),
+}
 
 
 @dataclass(frozen=True)
@@ -106,11 +119,27 @@ def _is_rest(service: str) -> bool:
 
 def _of_body(call: calls.Call, environ: WSGIEnvironment) -> Mapping[str, Any]:
     model = _model(call.service).operation_model(call.operation)
+    if call.service == "kms" and call.form and not well_typed(model.input_shape, json.loads(call.form)):
+        raise TypeError(call.operation)
     pairs = parse_qsl(call.form or environ.get("QUERY_STRING", ""), keep_blank_values=True)
     parsed: Mapping[str, Any] = PROTOCOL_PARSERS[call.protocol](model).parse(
         {"values": dict(pairs) if call.protocol != "json" else {}, "body": call.form}
     )
     return parsed
+
+
+def well_typed(shape: Moto, value: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether a JSON value is of a shape's type, all through; null is none, but in lists and maps."""
+    kind = shape.type_name
+    if kind in _JSON and not (isinstance(value, _JSON[kind]) and isinstance(value, bool) == (kind == "boolean")):
+        return False
+    if kind == "structure":
+        found = {name: value[name] for name in shape.members if value.get(name) is not None}
+        return all(well_typed(shape.members[name], one) for name, one in found.items())
+    if kind in {"list", "map"}:
+        inner, values = (shape.member, value) if kind == "list" else (shape.value, value.values())
+        return all(well_typed(inner, one) for one in values)
+    return True
 
 
 def _of_path(call: calls.Call, environ: WSGIEnvironment, region: str, account: str) -> Asked:

@@ -257,7 +257,7 @@ def _alias_arn(asked: Asked, name: str) -> str:
 
 def context(asked: Asked, kind: str, resource: str) -> dict[str, tuple[str, ...]]:
     """The condition keys that a resource brings, in lower case: its tags, and of EC2's also what it is and where."""
-    service = resource.split(":")[2] if resource.startswith("arn:") else ""
+    service = resource.split(":")[2] if resource.startswith("arn:") and resource.count(":") > 1 else ""
     keys: dict[str, tuple[str, ...]] = {}
     for key, value in _tags(asked, service, kind, resource).items():
         keys[f"aws:resourcetag/{key.lower()}"] = (value,)

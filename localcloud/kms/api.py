@@ -21,6 +21,7 @@ from moto.utilities.utils import get_partition
 
 from localcloud import parameters
 from localcloud.authorization import resources
+from localcloud.authorization.asked import well_typed
 from localcloud.authorization.gate import JUDGED
 from localcloud.kms import aliases, cryptography, documents, grants, keys, material, regions, rotation, states, tags
 from localcloud.kms.late import Changes, Late
@@ -141,7 +142,8 @@ def _read(environ: WSGIEnvironment) -> Request:
         raise Refused("UnknownOperationException")
     shape = model.operation_model(asked.operation).input_shape
     try:
-        if not isinstance(json.loads(asked.call.form or "{}"), dict):
+        sent = json.loads(asked.call.form or "{}")
+        if not isinstance(sent, dict) or (shape is not None and not well_typed(shape, sent)):
             raise Refused("SerializationException")
         parser = PROTOCOL_PARSERS["json"](model.operation_model(asked.operation))
         given = parser.parse({"values": {}, "body": asked.call.form})
@@ -151,10 +153,6 @@ def _read(environ: WSGIEnvironment) -> Request:
         broken = next(parameters.problems("kms", shape, given), None)
         if broken is not None:
             raise Refused(broken.code, broken.message)
-    for member in ("EncryptionContext", "SourceEncryptionContext", "DestinationEncryptionContext"):
-        pairs = given.get(member) or {}
-        if not all(isinstance(value, str) for value in pairs.values()):
-            raise Refused("SerializationException")
     return Request(asked.operation, given, caller, asked.account, asked.region, resources.moto(asked, "kms"))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from localcloud.attestation import recipients
 from localcloud.attestation.documents import Invalid
 from localcloud.kms import keys, material
-from localcloud.kms.refusals import Refused, unsupported
+from localcloud.kms.refusals import Refused, invalid, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,9 @@ def decrypt(request: Request) -> dict[str, Any]:
 
 
 def _opened(request: Request, member: str, context: Mapping[str, str]) -> tuple[Moto, bytes, str]:
-    blob = request.parameters["CiphertextBlob"]
+    blob = request.parameters.get("CiphertextBlob")
+    if blob is None:  # the model has it as optional, for dry runs alone
+        raise invalid("ciphertextBlob", "Member must not be null")
     named = request.parameters.get(member)
     expected = _symmetric(request, named) if named else None
     try:

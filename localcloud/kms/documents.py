@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from localcloud.moto_state import Moto
 
 MOST_BYTES: Final = 32_768
-_VERSIONS: Final = {"2008-10-17", "2012-10-17"}
+_VERSIONS: Final = ("2008-10-17", "2012-10-17")
 _TOP: Final = {"Version", "Id", "Statement"}
 _STATEMENT: Final = {
     *("Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"),
@@ -99,7 +99,7 @@ def accepted(text: str, late: Late) -> dict[str, str]:
 def _check(statement: Mapping[str, Any]) -> None:
     if not set(statement) <= _STATEMENT:
         raise malformed(f"Policy contains an unknown element: {sorted(set(statement) - _STATEMENT)[0]}.")
-    if statement.get("Effect") not in {"Allow", "Deny"}:
+    if statement.get("Effect") not in ("Allow", "Deny"):
         raise malformed("Policy contains a statement with an invalid effect.")
     for name, word in (("Principal", "principal"), ("Action", "action"), ("Resource", "resource")):
         if (name in statement) == (f"Not{name}" in statement):
