@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,7 +117,7 @@ def test_the_account_s_policies_count_only_where_the_key_s_leaves_it_to_them(
     put(kms, key, statement({"AWS": ROOT}, "kms:Put*", "kms:Describe*", "kms:Encrypt"))
     user.describe_key(KeyId=key)
     for one in (user, kms):
-        message = refused(lambda kms=one: kms.decrypt(**asked))[2]
+        message = refused(partial(one.decrypt, **asked))[2]
         assert message.endswith("because no resource-based policy allows the kms:Decrypt action"), "nor the root itself"
     clients.iam.put_user_policy(UserName="deployer", PolicyName="own", PolicyDocument=policy(allow("none:Nothing")))
     assert refused(lambda: user.encrypt(KeyId=key, Plaintext=b"x"))[2].endswith(
