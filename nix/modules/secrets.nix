@@ -49,19 +49,24 @@ let
         )
       )
     ) { number = 0; isMetadata = false; found = [ ]; } lines).found;
-  isSealed =
+  linesOf =
     name:
     let
       escaped = builtins.replaceStrings [ "." ] [ "[.]" ] name;
     in
-    lib.any (
+    lib.filter (
       line: builtins.match ''(${escaped}|[[:space:]]*"${escaped}"): "?ENC\[AES256_GCM,.*'' (start line) != null
     ) lines;
   # Of a path itself and not of its copy in the store, which a file that is not sealed must not get.
   isThere = builtins.isPath cfg.file || lib.hasPrefix builtins.storeDir (toString cfg.file);
   names = lib.attrNames cfg.names;
   badNames = lib.filter (name: builtins.match "[A-Za-z0-9_][A-Za-z0-9_.-]*" name == null) names;
-  unsealed = lib.filter (name: !(isSealed name)) (lib.filter (name: !(lib.elem name badNames)) names);
+  goodNames = lib.filter (name: !(lib.elem name badNames)) names;
+  unsealed = lib.filter (name: linesOf name == [ ]) goodNames;
+  end = line: builtins.substring (builtins.stringLength line - 32) 32 line;
+  isNumber =
+    line: builtins.stringLength line > 32 && builtins.match ".*,type:(int|float|bool|time)].*" (end line) != null;
+  numbers = lib.filter (name: lib.any isNumber (linesOf name)) goodNames;
   withEnd = lib.filter (name: builtins.match ".*[.]service" name != null) (
     lib.concatMap (secret: secret.services) (lib.attrValues cfg.names)
   );
@@ -182,6 +187,12 @@ in
         message = ''
           ${toString cfg.file} has no sealed value for ${toString unsealed}, at its top level and on one line as sops
           writes it. Add it (`fleetswap secrets edit`), or seal the file (`fleetswap secrets encrypt`).'';
+      }
+      {
+        assertion = numbers == [ ];
+        message = ''
+          ${toString cfg.file} has a number, a date or a truth value as ${toString numbers}, and a secret is text: put quotes
+          around it (`fleetswap secrets edit`).'';
       }
       {
         assertion = config.swapDevices == [ ] && !writesBack;

@@ -235,6 +235,13 @@ def test_all_that_sops_writes_is_sealed(sops_files: dict[str, str], tmp_path: Pa
     assert failed(with_secrets(tmp_path / "prod", NAMES.replace("};", '"123" = { }; };', 1))) == []
 
 
+def test_a_secret_that_is_no_text_is_refused(sealed: Path) -> None:
+    """open-secrets would refuse it on the machines, after the image was built and uploaded."""
+    sealed.write_text(SEALED.replace("type:str", "type:int", 1))
+    (message,) = failed(with_secrets(sealed))
+    assert "prod.yaml has a number, a date or a truth value as database, and a secret is text" in message
+
+
 def test_a_file_that_systemd_does_not_load_is_refused(sealed: Path) -> None:
     """The unit would fail before it runs, with `Argument list too long`; or Nix, with an overflow of its stack."""
     value = "large: ENC[AES256_GCM,data:{},type:str]\n"
