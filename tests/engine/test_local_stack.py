@@ -27,7 +27,8 @@ echo "$*" >>"$LOG"
 state=${PULUMI_BACKEND_URL#file://}/.pulumi/stacks/fleetswap
 case "$*" in
   "stack init"*) mkdir -p "$state" && echo {} >"$state/local.json" ;;
-  "stack output --json"*) cat "$OUTPUTS" ;;
+  "stack output --json"*) if [ -e "$state/updated" ]; then cat "$OUTPUTS"; else echo {}; fi ;;
+  "up "*) [ "${STATUS:-0}" = 0 ] || exit "$STATUS"; touch "$state/updated" ;;
   *) exit "${STATUS:-0}" ;;
 esac
 """
@@ -199,6 +200,10 @@ def test_cloud_that_runs_on_is_left_alone(machine: Machine) -> None:
         machine.stack(PORT="5000").up()
 
 
+MAKE_KEY = ["stack", "stack", "up", "stack"]
+"""The stack is made and asked for a key, an update makes that, and the stack is asked again."""
+
+
 @pytest.fixture
 def sealing(machine: Machine, script: Script) -> Machine:
     """The machine with a stack that has secrets."""
@@ -223,9 +228,9 @@ def test_a_demo_secret_is_sealed_once_before_the_first_deploy(sealing: Machine) 
     """The image would be built before there is a key, each `make up` would rotate the secret, or `ps` would show it."""
     assert sealing.stack().up() == 0
     calls = sealing.calls()
-    assert [call.split()[0] for call in calls] == ["localcloud", "stack", "up", "stack", "sops", "up", "stack"]
-    assert calls[4].startswith("sops encrypt --kms arn:key --encryption-context Environment:fleetswap/local ")
-    assert calls[4].endswith(" /dev/stdin")
+    assert [call.split()[0] for call in calls] == ["localcloud", *MAKE_KEY, "sops", "up", "stack"]
+    assert calls[5].startswith("sops encrypt --kms arn:key --encryption-context Environment:fleetswap/local ")
+    assert calls[5].endswith(" /dev/stdin")
     sealed = sealing.work.sealed.read_text()
     assert sealed.startswith("from http://127.0.0.1:4510: ")
     file = str(sealing.work.sealed)
@@ -246,14 +251,25 @@ def test_a_new_cloud_gets_a_new_secret(sealing: Machine) -> None:
     sealing.calls()
     sealing.cloud = {"pid": 2}
     assert sealing.stack().up() == 0
-    assert verbs(sealing) == ["localcloud", "stack", "up", "stack", "sops", "up", "stack"]
+    assert verbs(sealing) == ["localcloud", *MAKE_KEY, "sops", "up", "stack"]
+    assert sealing.work.sealed.read_text() != sealed
+
+
+def test_another_secret_is_sealed_with_the_key_that_there_is(sealing: Machine) -> None:
+    """`make up` after `rm` of the sealed file, or after one that was killed, would end in an error of the settings."""
+    sealing.stack().up()
+    sealed = sealing.work.sealed.read_text()
+    sealing.work.sealed.unlink()
+    sealing.calls()
+    assert sealing.stack().up() == 0
+    assert verbs(sealing) == ["stack", "sops", "up", "stack"]
     assert sealing.work.sealed.read_text() != sealed
 
 
 def test_without_a_key_nothing_is_deployed(sealing: Machine) -> None:
     """A machine would boot without a secret, or a half-written file be taken for a sealed one."""
     assert sealing.stack(STATUS="7").up() == 7
-    assert verbs(sealing) == ["localcloud", "stack", "up"]
+    assert verbs(sealing) == ["localcloud", "stack", "stack", "up"]
     file = str(sealing.work.sealed)
     assert secrets_of(sealing) == ({"file": file}, None), "this update would deploy an image"
     with pytest.raises(LocalError, match="sops could not seal the demo secret with key arn:key"):
@@ -261,7 +277,7 @@ def test_without_a_key_nothing_is_deployed(sealing: Machine) -> None:
     assert not sealing.work.sealed.exists()
     sealing.calls()
     assert sealing.stack().up() == 0
-    assert verbs(sealing) == ["up", "stack", "sops", "up", "stack"]
+    assert verbs(sealing) == ["stack", "sops", "up", "stack"], "the key was made by the first"
 
 
 def test_a_preview_makes_no_key(sealing: Machine, capsys: pytest.CaptureFixture[str]) -> None:

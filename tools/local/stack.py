@@ -197,20 +197,25 @@ class Stack:
         return 0
 
     def _make_secret(self, chosen: dict[str, Any], port: int) -> int:
-        """Seal a demo secret, unless there is one, with the key of the stack, which an update of its own makes first.
+        """Seal a demo secret, unless there is one, with the key of the stack; if it has none, an update makes it first.
 
         Nobody ever sees the secret. Killed at any point, the next call does the rest. Status of pulumi.
         """
         if not needs_secret(self._committed) or self._work.sealed.exists():
             return 0
-        sys.stderr.write(
-            "Two updates: the first makes a KMS key, make seals a demo secret with it, the second deploys.\n"
-        )
-        made = self._deploy(chosen, port, is_sealed=False)
-        if made == 0:
-            seal(self._work, self._outputs()["secrets"], {"demo": token_hex(32)}, self._pulumi_env(), port)
-            sys.stderr.write(f"Sealed a new demo secret: {self._work.sealed}\n")
-        return made
+        self._ensure_stack()
+        sealing = self._outputs().get("secrets")
+        if sealing is None:
+            sys.stderr.write(
+                "Two updates: the first makes a KMS key, make seals a demo secret with it, the second deploys.\n"
+            )
+            made = self._deploy(chosen, port, is_sealed=False)
+            if made != 0:
+                return made
+            sealing = self._outputs()["secrets"]
+        seal(self._work, sealing, {"demo": token_hex(32)}, self._pulumi_env(), port)
+        sys.stderr.write(f"Sealed a new demo secret: {self._work.sealed}\n")
+        return 0
 
     def _update(self, chosen: dict[str, Any], port: int) -> int:
         """Run `pulumi up` with what was chosen, and remember that only when it went well."""
