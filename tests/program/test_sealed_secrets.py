@@ -299,7 +299,7 @@ def test_the_first_update_of_a_stack_with_a_sealed_file_makes_the_key_alone(
     assert not [kind for kind in kinds if "ec2" in kind or "DiskImage" in kind]
     assert found.outputs["secrets"]["role"] == "arn:web-machines"
     assert "ledger" not in found.outputs
-    assert "seal secrets/not-there.yaml with it" in caplog.text
+    assert "once secrets/not-there.yaml is sealed with that key" in caplog.text
 
 
 def test_the_update_that_makes_the_key_leaves_a_running_fleet_alone(disks: list[Path]) -> None:
