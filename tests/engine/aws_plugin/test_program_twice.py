@@ -60,7 +60,7 @@ entry = Entry(
 tuning = release.Tuning(cpu_percent=60.0, warmup=60, drain=60, grace=300)
 release.Release(
     release.ReleaseArgs(context, entry, network, door.listener_arn, tuning, upload=None, running=True), opts
-)
+).complete()
 Switch("web", SwitchArgs(context, door.listener_arn), opts)
 """
 
