@@ -84,12 +84,14 @@ def test_another_port_sets_the_endpoint() -> None:
     assert config["fleetswap:endpoint"] == "http://127.0.0.1:5000"
 
 
-def test_version_of_an_image_that_nix_does_not_build_is_refused() -> None:
-    """`make up VERSION=2` would deploy the same file again and call it version 2."""
-    file_image = {"config": {"fleetswap:image": {"file": "disk.raw"}}}
+@pytest.mark.parametrize("image", [{"file": "disk.raw"}, ".#web"])
+def test_version_of_an_image_that_nix_does_not_build_is_refused(image: object) -> None:
+    """`make up VERSION=2` would deploy the same image again and call it version 2."""
+    other = {"config": {"fleetswap:image": image, "fleetswap:secrets": True}}
+    assert not needs_secret(other)
     with pytest.raises(LocalError, match=r"VERSION needs an image that Nix builds: set fleetswap:image.nix"):
-        configuration(file_image, {"version": "2"}, port=4510)
-    assert configuration(file_image, {}, port=4510)["config"]["fleetswap:image"] == {"file": "disk.raw"}
+        configuration(other, {"version": "2"}, port=4510)
+    assert configuration(other, {}, port=4510)["config"]["fleetswap:image"] == image
 
 
 @pytest.mark.parametrize("bad", ["2; rm -rf /", "$(id)", "-2", "a b", "a/b", "a\n", "x" * 65, "ü"])

@@ -44,8 +44,14 @@ def checked_port(value: str | None) -> int | None:
 def needs_secret(committed: Mapping[str, Any]) -> bool:
     """Whether the stack has secrets, and the demo image, which opens one."""
     config = committed["config"]
-    nix = (config.get(f"{PROJECT}:image") or {}).get("nix") or {}
+    nix = _nix(config) or {}
     return config.get(f"{PROJECT}:secrets") not in (None, False) and nix.get("expression") == DEMO
+
+
+def _nix(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What Nix builds the image from. A text is a flake, which takes no arguments."""
+    image = config.get(f"{PROJECT}:image")
+    return image.get("nix") if isinstance(image, dict) else None
 
 
 def configuration(
@@ -68,7 +74,7 @@ def configuration(
     if committed_port(committed) != port:
         config[f"{PROJECT}:endpoint"] = f"http://127.0.0.1:{port}"
     if chosen.get("version"):
-        nix = (config.get(f"{PROJECT}:image") or {}).get("nix")
+        nix = _nix(config)
         if nix is None:
             raise LocalError(f"VERSION needs an image that Nix builds: set {PROJECT}:image.nix in Pulumi.{STACK}.yaml")
         nix.setdefault("args", {})["version"] = chosen["version"]
