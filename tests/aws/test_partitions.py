@@ -57,7 +57,8 @@ def _is_shown(line: str) -> bool:
     """An example, or what a message shows; and services whose name as a principal is one everywhere."""
     return bool(
         re.search(
-            r'examples=|…|"""|^\s+"arn:aws:[^{]*"$|"the ARN of |(autoscaling|elasticloadbalancing|scheduler)\.amazon',
+            r'examples=|…|"""|^\s+"arn:aws:[^{]*"$|"the ARN of |'
+            r"(autoscaling|elasticloadbalancing|mrk\.kms|scheduler)\.amazon",
             line,
         )
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleetswap.cli import locate
-from fleetswap.cli.app import COMMANDS
+from fleetswap.cli.app import COMMANDS, load
 from fleetswap.domain.errors import InputError
 from tests.cli.conftest import Ran
 from tests.cli.reference import commands
@@ -125,7 +125,7 @@ def test_a_boot_test_judges_its_arguments_first(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_their_help_says(name: str) -> None:
     """`fleetswap --help`, which loads no command, would promise something else than `fleetswap NAME --help`."""
-    text = commands()[name].help
+    text = load(name).help
     assert text is not None
     assert " ".join(text.split("\n\n")[0].split()) == COMMANDS[name].summary
 
