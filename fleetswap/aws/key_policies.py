@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from fleetswap.aws.errors import code, explained
 from fleetswap.domain.errors import Invalid, NotFound
+from fleetswap.domain.secrets.key_state import DOOMED
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 PENDING = "KMSInvalidStateException"
 """Of a key that is not ready to be changed (KMS API reference, PutKeyPolicy). One that waits for its deletion still
 takes a policy, by the developer guide ("Key states of AWS KMS keys")."""
-
-DOOMED = frozenset({"PendingDeletion", "PendingReplicaDeletion"})
 
 MALFORMED = "MalformedPolicyDocumentException"
 """Also for a principal that KMS does not know (yet)."""

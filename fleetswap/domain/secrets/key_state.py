@@ -23,6 +23,8 @@ UNANSWERED = "unanswered"
 
 WORKING = frozenset({ENABLED, UPDATING})
 UNKNOWN = frozenset({DENIED, UNANSWERED})
+DOOMED = frozenset({"PendingDeletion", "PendingReplicaDeletion"})
+"""A key that waits for its deletion, and can still be restored."""
 
 SYMMETRIC = "SYMMETRIC_DEFAULT"
 """The KeySpec of a key that encrypts and decrypts (KMS API reference, CreateKey)."""
@@ -42,8 +44,7 @@ _RESTORE = "restore it with {cancel} and {enable}"
 
 _REMEDIES = {
     "Disabled": "enable it with {enable}",
-    "PendingDeletion": _RESTORE,
-    "PendingReplicaDeletion": _RESTORE,
+    **dict.fromkeys(DOOMED, _RESTORE),
     "PendingImport": "import the same key material again",
     "Unavailable": "connect its custom key store with `aws kms connect-custom-key-store`",
     "Creating": "try again when it is Enabled",

@@ -7,10 +7,10 @@ backups, migrations and forensics take the same rights as with any other key. Pu
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from fleetswap.domain.partition import Partition
+from fleetswap.domain.secrets import sealing
 
 USE = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
 """What Auto Scaling's role needs for launches, besides grants (Auto Scaling user guide, "Required AWS KMS key policy
@@ -18,8 +18,8 @@ for use with encrypted volumes")."""
 
 
 def alias(stack: str) -> str:
-    """The alias of the key, for people. See `sealing.alias`, whose characters it has."""
-    return f"alias/fleetswap/{re.sub('[^A-Za-z0-9/_-]', '-', stack)}/volumes"
+    """The alias of the key, for people, below that of the key of the secrets."""
+    return f"{sealing.alias(stack)}/volumes"
 
 
 def policy(partition: Partition, account: str) -> list[dict[str, Any]]:
