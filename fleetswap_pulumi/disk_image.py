@@ -51,8 +51,8 @@ from fleetswap_pulumi.cancel import hear
 from fleetswap_pulumi.checks import check_failures, wrong
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.image_info import refuse_other_ami
+from fleetswap_pulumi.image_settings import UploadSettings
 from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
-from fleetswap_pulumi.settings import UploadSettings
 from fleetswap_pulumi.speech import Speech, urn_of
 
 SCHEMA = 1

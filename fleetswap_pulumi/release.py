@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_aws import autoscaling, ec2, iam, lb
+from pulumi_aws import autoscaling, iam, lb
 
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain import tags
@@ -25,14 +25,15 @@ from fleetswap_pulumi.boot_settings import BootTestSettings
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
 from fleetswap_pulumi.iam_policy import trust
+from fleetswap_pulumi.image_settings import UploadSettings
 from fleetswap_pulumi.key_statements import KeyStatements
 from fleetswap_pulumi.keys import in_one_line
+from fleetswap_pulumi.launch_template import LaunchTemplateArgs, launch_template, mixed_instances
 from fleetswap_pulumi.machine_image import MachineImage, MachineImageArgs
 from fleetswap_pulumi.network import Network
 from fleetswap_pulumi.preview import PreviewRule
 from fleetswap_pulumi.rollout import ReleaseTarget
 from fleetswap_pulumi.sealed_secrets import MachineRole
-from fleetswap_pulumi.settings import UploadSettings
 
 KEY_ID = 36
 """Characters of the ID of a KMS key, a multi-Region one or not (KMS developer guide, "Key identifiers")."""
@@ -128,7 +129,17 @@ class Release(pulumi.ComponentResource):
         target_group, rule = self._target_group()
         # No machine may boot before its role can do what it must.
         profile_arn, permissions = self._role(machine_role)
-        instances = self._instances(self._launch_template(profile_arn))
+        template = launch_template(
+            LaunchTemplateArgs(
+                context=self._args.context,
+                entry=self._args.entry,
+                network=self._args.network,
+                ami_id=self.ami_id,
+                profile_arn=profile_arn,
+                kms_key=self._key(self._args.entry.machine.kms_key),
+            ),
+            opts=self._child,
+        )
         group = autoscaling.Group(
             self._name,
             min_size=0,
@@ -142,7 +153,7 @@ class Release(pulumi.ComponentResource):
             # The rollout waits for capacity, with reasons; and what a deleted release still runs is ended at once.
             wait_for_capacity_timeout="0",
             force_delete=True,
-            mixed_instances_policy=instances,
+            mixed_instances_policy=mixed_instances(self._args.entry.machine, template),
             tags=[
                 autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
                 for key, value in self._tags.items()
@@ -203,36 +214,6 @@ class Release(pulumi.ComponentResource):
         self.preview = rule.value.apply(lambda value: f"{PREVIEW_HEADER}: {value}" if value else None)
         return target_group, rule
 
-    def _launch_template(self, profile_arn: pulumi.Output[str]) -> ec2.LaunchTemplate:
-        return ec2.LaunchTemplate(
-            self._name,
-            image_id=self.ami_id,
-            iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile_arn),
-            vpc_security_group_ids=[self._args.network.machine_group_id, *self._args.entry.machine.security_groups],
-            block_device_mappings=[
-                ec2.LaunchTemplateBlockDeviceMappingArgs(
-                    device_name=self._args.entry.image.info.root_device,
-                    ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
-                        volume_type="gp3",
-                        encrypted="true",
-                        kms_key_id=self._key(self._args.entry.machine.kms_key),
-                        delete_on_termination="true",
-                        volume_size=self._args.entry.machine.root_gib,
-                    ),
-                )
-            ],
-            metadata_options=ec2.LaunchTemplateMetadataOptionsArgs(
-                http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
-            ),
-            tag_specifications=[
-                ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=self._tags)
-                for kind in ("instance", "volume", "network-interface")
-            ],
-            update_default_version=True,
-            tags=self._tags,
-            opts=self._child,
-        )
-
     def _role(self, given: MachineRole | None) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
         """The ARN of the instance profile, and what its role needs: the stack's or, without secrets, its own."""
         machine = self._args.entry.machine
@@ -278,29 +259,6 @@ class Release(pulumi.ComponentResource):
             )
             for region, key in role.keys.items()
         ]
-
-    def _instances(self, template: ec2.LaunchTemplate) -> autoscaling.GroupMixedInstancesPolicyArgs:
-        machine = self._args.entry.machine
-        return autoscaling.GroupMixedInstancesPolicyArgs(
-            instances_distribution=autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
-                on_demand_base_capacity=machine.on_demand_base,
-                on_demand_percentage_above_base_capacity=machine.on_demand_percent,
-                spot_allocation_strategy="price-capacity-optimized",
-            ),
-            launch_template=autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
-                launch_template_specification=(
-                    autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
-                        launch_template_id=template.id,
-                        # A number, never `$Latest`: what a release launches must not change under it.
-                        version=pulumi.Output.format("{0}", template.latest_version),
-                    )
-                ),
-                overrides=[
-                    autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(instance_type=instance_type)
-                    for instance_type in machine.instance_types
-                ],
-            ),
-        )
 
 
 def key_tags(keys: Sequence[pulumi.Input[str]], context: Context) -> list[autoscaling.GroupTagArgs]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pulumi
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     InstanceOf,
@@ -25,16 +24,11 @@ from pydantic.json_schema import SkipJsonSchema
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain import access, tags
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.image import info
-from fleetswap.domain.image.source import ImageSource, from_plain
 from fleetswap.domain.partition import of_arn
 from fleetswap.domain.rollout.rule import matches_host, matches_path
 from fleetswap.domain.secrets.sealing import STACK
-from fleetswap.nix.output import DISK_SUFFIXES
-from fleetswap.workflows.image.request import SAMPLES
-from fleetswap.workflows.image.send import CONNECTIONS
-from fleetswap_pulumi.boot_settings import BootTestSettings
-from fleetswap_pulumi.checks import Strict, wrong, wrong_together
+from fleetswap_pulumi.capacity_settings import CapacitySettings
+from fleetswap_pulumi.checks import Strict, wrong_together
 from fleetswap_pulumi.front_settings import (
     LONGEST_DRAIN,
     FrontSettings,
@@ -42,219 +36,21 @@ from fleetswap_pulumi.front_settings import (
     misfits,
     of_other_regions,
 )
+from fleetswap_pulumi.image_settings import ImageSettings, UploadSettings
+from fleetswap_pulumi.machine_settings import IamSettings, MachineSettings
 from fleetswap_pulumi.names import (
     AccountId,
-    IamPath,
-    InstanceType,
-    KeyOrStack,
-    PolicyArn,
     Region,
-    SecurityGroupId,
     Service,
-    distinct,
     is_of_region,
 )
 from fleetswap_pulumi.network_settings import NetworkSettings
 from fleetswap_pulumi.policy import RolloutSettings
+from fleetswap_pulumi.retention_settings import RetentionSettings
 from fleetswap_pulumi.secrets_settings import SecretsSettings, short_form
 from fleetswap_pulumi.secrets_settings import misfits as misfits_of_secrets
 
 NAMESPACE = "fleetswap"
-
-INSTANCE_TYPES = {
-    "x86_64": ("c7i.large", "c7a.large", "m7i.large", "m7a.large"),
-    "arm64": ("c7g.large", "c6g.large", "m7g.large", "m6g.large"),
-}
-"""What is launched if the settings name no instance types, by architecture."""
-
-
-class NixImage(Strict):
-    """An image built with Nix: either `flake` or `expression`. Its output is a raw disk, or a folder with one."""
-
-    flake: Annotated[str, Field(pattern=r"^[^\s-]\S*$")] | None = Field(default=None, examples=[".#web"])
-    """Flake reference with the attribute of the image, relative to the project's root, as `nix build` takes it. The
-    flake must be locked."""
-    expression: str | None = Field(default=None, examples=["nix/demo"])
-    """Path of a Nix expression, relative to the project's root."""
-    attr: str | None = Field(default=None, examples=["image"])
-    """Attribute of the expression to build. Unset: the expression itself."""
-    args: dict[str, str] = Field(default={}, examples=[{"version": "1"}])
-    """Arguments of the expression, passed with `--argstr`. One that the expression does not take is refused. Quote a
-    value that looks like a number: YAML reads 1.10 as 1.1."""
-    options: dict[str, str] = Field(default={}, examples=[{"sandbox": "true"}])
-    """Nix options, passed with `--option`. In a preview, `allow-import-from-derivation` is false unless it is set
-    here."""
-
-    @field_validator("args", "options", mode="before")
-    @classmethod
-    def _as_strings(cls, value: object) -> object:
-        """`version: 2` is a number in YAML; for Nix it is a string either way."""
-        if not isinstance(value, Mapping):
-            return value
-        return {key: _plain(item) for key, item in value.items()}
-
-
-class AmiSettings(Strict):
-    """How the AMI is registered, where it is not as the image says of itself. A change creates a new release."""
-
-    architecture: Literal["x86_64", "arm64"] | None = Field(default=None, examples=["arm64"])
-    """Architecture of the image. An image that says another one of itself is refused. Unset: as the image says, else
-    `x86_64`."""
-    boot_mode: Literal["uefi", "uefi-preferred", "legacy-bios"] | None = Field(default=None, examples=["legacy-bios"])
-    """Boot mode of the AMI. A disk that cannot boot that way is refused. Unset: as the image says, else `uefi`."""
-    tpm_support: Literal["v2.0"] | None = Field(default=None, examples=["v2.0"])
-    """Gives the machines a NitroTPM. Requires the boot mode `uefi`. Unset: as the image says, else none."""
-    imds_support: Literal["v2.0"] | None = Field(default=None, examples=["v2.0"])
-    """Makes the machines require IMDSv2, as they do in any case."""
-    ena_support: bool | None = Field(default=None, examples=[True])
-    """Whether the image has a driver for ENA, which instances built on Nitro require. Unset: as the image says, else
-    true."""
-
-
-class ImageSettings(Strict):
-    """The image to deploy: either `nix` or `file`. `image: .#web` is short for `nix.flake`. A change creates a new
-    release, unless only `boot_test` changes.
-    """
-
-    nix: NixImage | None = Field(default=None, examples=[{"expression": "nix/demo"}])
-    file: str | None = Field(default=None, examples=["images/web.raw"])
-    """Path of a disk image made by another tool (raw, VHD or qcow2), relative to the project's root."""
-    ami: AmiSettings | None = Field(default=None, examples=[{"architecture": "x86_64"}])
-    boot_test: BootTestSettings | None = Field(default=None, examples=[{"timeout": 300}])
-    """`true`, or these settings: boots the image in QEMU before it is uploaded, with nothing but its disk and a
-    metadata service, and uploads nothing if it fails its health check. It runs on the computer that deploys, only
-    for an image that has no snapshot yet (docs/how-to/boot-test.md)."""
-
-    @field_validator("boot_test", mode="before")
-    @classmethod
-    def _as_settings(cls, value: object) -> object:
-        """`true` is short for all defaults, `false` for none."""
-        return ({} if value else None) if isinstance(value, bool) else value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_text(cls, value: object) -> object:
-        """`image: .#web` names a flake's attribute. A disk so named would be looked for as a flake."""
-        if not isinstance(value, str):
-            return value
-        if value.endswith(DISK_SUFFIXES):
-            raise wrong("", f"{value} is read as a flake: set image.file to deploy a disk")
-        return {"nix": {"flake": value}}
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> ImageSettings:
-        from_plain(self.model_dump())
-        return self
-
-    @property
-    def asserted(self) -> Mapping[str, str | bool]:
-        """What `ami` sets, by the names of the fields of `ImageInfo`."""
-        set_ = self.ami.model_dump(exclude_none=True) if self.ami is not None else {}
-        return {field: set_[setting] for field, setting in info.SETTINGS.items() if setting in set_}
-
-    @property
-    def source(self) -> ImageSource:
-        """The one that is set."""
-        return from_plain(self.model_dump())
-
-
-class UploadSettings(Strict):
-    """How images are uploaded. Changes apply to the next upload and do not create a new release."""
-
-    sparse: Literal["none", "holes"] = "none"
-    """`none` sends every block. `holes` skips blocks that were never written to the file and that no parent snapshot
-    has. On an encrypted volume a skipped block reads as garbage: do not use `holes` for an image whose zeros were
-    turned into holes (`cp --sparse`)."""
-    samples: int = Field(default=SAMPLES, ge=0, le=1000)
-    """Number of unchanged blocks that are read back from the parent snapshot and compared before the parent is used."""
-    trusted_stacks: tuple[str, ...] = Field(default=(), examples=[["fleetswap/staging"]])
-    """Other stacks (`PROJECT/STACK`) of the same account and region whose snapshots may be the parent, so that the
-    first image need not be uploaded in full. Whoever can upload for those stacks decides what this stack's machines
-    boot."""
-    connections: int = Field(default=CONNECTIONS, ge=1, le=1000)
-    """Maximum number of concurrent requests to EBS."""
-    kms_key: KeyOrStack | None = Field(
-        default=None,
-        examples=["stack", "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"],
-    )
-    """Customer managed KMS key that encrypts the snapshots: `stack` for the key that the stack makes for volumes, or
-    the ARN of an existing key in the stack's region. Only a parent with the same key saves sending blocks, so the first
-    upload after a change sends all of them. Unset: snapshots are encrypted as the account encrypts by default."""
-
-
-class MachineSettings(Strict):
-    """Instance types, root volume and role of the machines. A change creates a new release."""
-
-    instance_types: (
-        Annotated[tuple[InstanceType, ...], Field(min_length=1, max_length=40), AfterValidator(distinct)] | None
-    ) = Field(default=None, examples=[["c7i.large", "c7a.large", "m7i.large", "m7a.large"]])
-    """Instance types to launch, of the image's architecture. List several, so that Spot capacity can come from more
-    pools. Unset: c7i.large, c7a.large, m7i.large and m7a.large or, for an image for arm64, c7g.large, c6g.large,
-    m7g.large and m6g.large."""
-    on_demand_base: int = Field(default=2, ge=0)
-    """Number of machines that are always On-Demand Instances."""
-    on_demand_percent: int = Field(default=0, ge=0, le=100)
-    """Percentage of On-Demand Instances among the machines above `on_demand_base`. The others are Spot Instances."""
-    root_gib: int | None = Field(default=None, ge=1, le=16384, examples=[20])
-    """Size of the root volume in GiB. Unset: as large as the image needs."""
-    kms_key: KeyOrStack | None = Field(
-        default=None,
-        examples=["stack", "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"],
-    )
-    """Customer managed KMS key that encrypts the volumes: `stack` for one that the stack makes, or the ARN of an
-    existing key in the stack's region, whose key policy must let EC2 Auto Scaling use it (`fleetswap permissions`
-    prints the statements). Unset: the account's default key for EBS."""
-    policies: Annotated[tuple[PolicyArn, ...], AfterValidator(distinct)] = Field(
-        default=(), max_length=20, examples=[["arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"]]
-    )
-    """ARNs of managed policies for the instance role. The default quota is 10 per role."""
-    security_groups: Annotated[tuple[SecurityGroupId, ...], AfterValidator(distinct)] = Field(
-        default=(), max_length=15, examples=[["sg-0a1b2c3d4e5f60718"]]
-    )
-    """IDs of further security groups of the machines, in their VPC. The default quota is 5 per network interface, of
-    which the stack's own group takes one."""
-
-    def types_for(self, architecture: str) -> tuple[str, ...]:
-        """The instance types that are set, or the default ones for an architecture."""
-        return INSTANCE_TYPES[architecture] if self.instance_types is None else self.instance_types
-
-
-class IamSettings(Strict):
-    """Roles that the stack makes: of the machines, and of the dead man's switch."""
-
-    permissions_boundary: PolicyArn | None = Field(default=None, examples=["arn:aws:iam::111122223333:policy/boundary"])
-    """ARN of the permissions boundary of every role. Applies in place."""
-    path: IamPath = Field(default="/", examples=["/fleetswap/"])
-    """Path of every role and instance profile. A change creates a new release."""
-
-
-class CapacitySettings(Strict):
-    """Number of machines of a release. Changes apply in place."""
-
-    min: int = Field(default=2, ge=1)
-    """Minimum number of machines of the live release."""
-    max: int = Field(default=8, ge=1, validate_default=True)
-    """Maximum number of machines of one release. An increase applies in place, a decrease to the next release."""
-    cpu_percent: float = Field(default=50, gt=0, le=100)
-    """Target tracking: average CPU utilization to maintain, in percent."""
-    # The provider leaves a 0 out of CreateAutoScalingGroup, and AWS then takes the group's cooldown, 300 s.
-    warmup: int = Field(default=60, ge=1, le=3600)
-    """Instance warmup: seconds after launch before the CPU utilization of a machine is counted. A longer warmup delays
-    scale-out."""
-
-    @field_validator("max")
-    @classmethod
-    def _not_below_min(cls, value: int, info: ValidationInfo) -> int:
-        if value < info.data.get("min", value):
-            raise ValueError(f"{value} is less than min ({info.data['min']})")
-        return value
-
-
-class RetentionSettings(Strict):
-    """What is kept besides the live release and its standby."""
-
-    images: int = Field(default=3, ge=0, le=50)
-    """Number of older releases whose AMI is kept without machines."""
 
 
 class Settings(Strict):
@@ -412,11 +208,3 @@ def _arns(value: object, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _arns(each, f"{path}[{number}]")
     elif isinstance(value, str) and re.match(r"arn:aws[a-z-]*:", value) and not path.startswith(("tags.", "image.")):
         yield path, value
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        raise ValueError(f"{value} may have been written otherwise (YAML reads 1.10 as 1.1): put it in quotes")
-    return str(value) if isinstance(value, int) else value

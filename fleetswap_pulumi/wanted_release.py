@@ -19,9 +19,10 @@ from fleetswap.nix.closures import of_disk, of_evaluation
 from fleetswap.nix.source import NixSource
 from fleetswap.workflows.image.ship import FileSource
 from fleetswap_pulumi.image_info import said_beside, said_if_built
+from fleetswap_pulumi.image_settings import ImageSettings
 from fleetswap_pulumi.package_changes import Manifests, changes_since
 from fleetswap_pulumi.project import evaluations, root
-from fleetswap_pulumi.settings import ImageSettings, Settings
+from fleetswap_pulumi.settings import Settings
 
 WARNINGS = 20
 """So many of an image's warnings are shown; a configuration that needs an update may have hundreds."""

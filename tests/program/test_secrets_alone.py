@@ -16,7 +16,8 @@ PROGRAM = """
 import pulumi
 
 from fleetswap_pulumi.fleet import deploy
-from fleetswap_pulumi.settings import ImageSettings, Settings
+from fleetswap_pulumi.image_settings import ImageSettings
+from fleetswap_pulumi.settings import Settings
 
 config = pulumi.Config("fleetswap")
 deploy(

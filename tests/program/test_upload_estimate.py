@@ -16,7 +16,9 @@ from fleetswap.workflows.image.estimate import estimate
 from fleetswap.workflows.image.image_file import identify
 from fleetswap.workflows.image.request import UploadRequest
 from fleetswap_pulumi import upload_estimate
-from fleetswap_pulumi.settings import CapacitySettings, ImageSettings, Settings
+from fleetswap_pulumi.capacity_settings import CapacitySettings
+from fleetswap_pulumi.image_settings import ImageSettings
+from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.upload_estimate import tell_upload
 from tests.fakes.ebs import FakeClock, FakeSnapshots, nothing, spelled
 from tests.image.uploads import upload
