@@ -24,11 +24,15 @@ hypothesis.settings.load_profile("fleetswap")
 
 GROUPS = {
     "e2e": ("e2e",),
+    "rollouts": (),
     "engine": ("engine",),
     "cloud": ("localcloud", "machines", "haproxy"),
     "images": ("nix", "disks", "debian13", "go"),
 }
 """What runs other programs, by folder or else by marker: groups for `make test`, in the order in which they begin."""
+
+ROLLOUTS = {"test_rollout.py", "test_scaling.py", "test_spot.py"}
+"""The modules of tests/e2e that are a group of their own: all of it takes longer than everything else."""
 
 REFUSALS = pytest.StashKey[Path]()
 
@@ -73,6 +77,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _group(item: pytest.Item) -> str:
     path = item.path.relative_to(Path(__file__).parent)
+    if path.parts[0] == "e2e" and path.name in ROLLOUTS:
+        return "rollouts"
     if path.parts[0] in GROUPS:
         return path.parts[0]
     for group, markers in GROUPS.items():

@@ -25,8 +25,10 @@ from tools.local.process import environment, running
 from tools.local.work import STACK, Work
 
 ROOT = Path(__file__).resolve().parents[2]
-PORT = 4611
-LISTENER_PORT = 8181
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Each worker of `make test` has ports and addresses of its own: two stacks are up at a time."""
+PORT = 4611 + 10 * WORKER
+LISTENER_PORT = 8181 + WORKER
 
 GET_USER = "iam:GetUser"
 """May be refused: the AWS provider then asks STS for the account."""
@@ -78,7 +80,7 @@ class LocalStack:
         if not has_secrets:
             self.set(secrets=None)
         # Beside a stack that a developer has up: other ports, other addresses.
-        self.set(front={"port": LISTENER_PORT}, network={"cidr": "10.78.0.0/16"}, **settings)
+        self.set(front={"port": LISTENER_PORT}, network={"cidr": f"10.{78 + WORKER}.0.0/16"}, **settings)
 
     @property
     def url(self) -> str:
