@@ -7,7 +7,7 @@ accepts it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any, Self
 
 from pulumi.dynamic import CheckFailure
@@ -20,6 +20,9 @@ from fleetswap_pulumi.names import FORMS
 
 ELSEWHERE = "key"
 """In an error's context: the key that is meant, below the one that pydantic names."""
+
+OTHERS = "others"
+"""The same: further problems of the validator, by their keys."""
 
 LONGEST = 160
 """Characters of a wrong value that is shown."""
@@ -93,11 +96,17 @@ def check_failures(model: type[BaseModel], props: dict[str, Any]) -> list[CheckF
 
 
 def problems_of(error: ValidationError) -> list[ErrorDetails]:
-    """All problems, each once.
+    """All problems, each once; those that a validator found together, one by one.
 
     pydantic counts only the good elements of a list: one that is too short without its bad ones has its length.
     """
-    return [each for each in error.errors() if each["type"] != "too_short" or _is_short(each)]
+    found = [each for each in error.errors() if each["type"] != "too_short" or _is_short(each)]
+    return [each for detail in found for each in (detail, *_others(detail))]
+
+
+def _others(detail: ErrorDetails) -> Iterator[ErrorDetails]:
+    for key, reason in detail.get("ctx", {}).get(OTHERS, ()):
+        yield {**detail, "msg": reason, "ctx": {ELSEWHERE: key}}
 
 
 def _is_short(detail: ErrorDetails) -> bool:
@@ -110,16 +119,13 @@ def wrong(key: str, reason: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", "{reason}", {ELSEWHERE: key, "reason": reason})
 
 
-def wrong_together(section: str, problems: Sequence[tuple[str, str]]) -> PydanticCustomError:
-    """For a validator of `section` ("" for all settings) that has found several problems: reports them all.
+def wrong_together(problems: Sequence[tuple[str, str]]) -> PydanticCustomError:
+    """For a validator that has found several problems, keys below its own and what is wrong with them: reports all.
 
-    A problem is a key below the section, and what is wrong with it. pydantic takes one error of a validator, so the
-    others are told in the words of the first.
+    pydantic takes one error of a validator, so the others are in its context: `problems_of` takes them out.
     """
     (key, reason), *others = problems
-    dot = "." if section else ""
-    told = "".join(f"; fleetswap:{section}{dot}{key}: {reason}" for key, reason in others)
-    return wrong(key, reason + told)
+    return PydanticCustomError("wrong", "{reason}", {ELSEWHERE: key, "reason": reason, OTHERS: others})
 
 
 def key_of(detail: ErrorDetails) -> str:
@@ -132,6 +138,8 @@ def path_of(parts: Sequence[int | str]) -> str:
     """A path of these parts, in Pulumi's syntax."""
     path = ""
     for part in parts:
+        if part == "[key]":  # pydantic's, of a key that is wrong itself
+            continue
         if isinstance(part, int):
             path += f"[{part}]"
         elif re.fullmatch(r"\w[\w-]*", part):

@@ -88,6 +88,8 @@ def deploy(
     `manifests` what the live image contains, and `keys` about the KMS keys that releases need: AWS (or the local
     cloud) if they are not given. Raises `InputError` before the first resource if something asked for is wrong.
     """
+    if settings.regions:
+        raise InputError("fleetswap:regions: this version reads the setting, and cannot deploy to several regions yet")
     before = read_outputs()
     read = from_plain(before.get("ledger"))
     cloud = Cloud(settings.region, settings.endpoint, settings.aws.access)

@@ -187,7 +187,7 @@ class FrontSettings(Strict):
     def _agrees(self) -> FrontSettings:
         problems = [*self._about_rules(), *(self._about_existing() if self.listener_arn else self._about_own())]
         if problems:
-            raise wrong_together("front", problems)
+            raise wrong_together(problems)
         return self
 
     def _about_rules(self) -> Iterator[Problem]:
@@ -311,7 +311,7 @@ class HealthSettings(Strict):
         if grpc and not re.fullmatch(r"/[^/]+/[^/]+", self.path):
             problems.append(("path", f"{self.path} is not /package.service/method, as a gRPC health check has it"))
         if problems:
-            raise wrong_together("health", problems)
+            raise wrong_together(problems)
         return self
 
 

@@ -60,9 +60,7 @@ class SecretsSettings(Strict):
         if self.kms_key is not None and not self.retire:
             given = [key for key in OF_OWN_KEY if key in self.model_fields_set]
             if given:
-                raise wrong_together(
-                    "secrets", [(key, "is for the stack's own key: remove it, or `kms_key`") for key in given]
-                )
+                raise wrong_together([(key, "is for the stack's own key: remove it, or `kms_key`") for key in given])
         return self
 
     @property

@@ -46,6 +46,7 @@ from fleetswap_pulumi.names import (
 )
 from fleetswap_pulumi.network_settings import NetworkSettings
 from fleetswap_pulumi.policy import RolloutSettings
+from fleetswap_pulumi.region_settings import RegionSettings
 from fleetswap_pulumi.retention_settings import RetentionSettings
 from fleetswap_pulumi.secrets_settings import SecretsSettings, short_form
 from fleetswap_pulumi.secrets_settings import misfits as misfits_of_secrets
@@ -84,6 +85,13 @@ class Settings(Strict):
     tags: dict[str, str] = Field(default={}, validate_default=True, examples=[{"team": "web"}])
     """Additional tags for all resources: at most 40, with values of at most 255 characters. They go before
     `aws:defaultTags`."""
+    wave: int = Field(default=1, ge=1, le=100)
+    """Wave of the rollout in the home region, that of `aws:region`. Wave by wave, the rollouts of a stack with several
+    `regions` run together; the first that fails stops the waves after it."""
+    regions: dict[Region, RegionSettings] = Field(default={}, examples=[{"eu-west-1": {"wave": 2}}])
+    """Further AWS Regions in which the stack runs the same image, by their names."""
+    elsewhere: SkipJsonSchema[Mapping[str, Settings]] = Field(default={}, exclude=True)
+    """The settings of the further regions that are not retired, each as if it were a stack of its own."""
     endpoint: str | None = Field(
         default=None, pattern=r"^http://127\.0\.0\.1:\d{1,5}$", examples=["http://127.0.0.1:4510"]
     )
@@ -116,7 +124,7 @@ class Settings(Strict):
     def _is_of_one_region(cls, value: FrontSettings, info: ValidationInfo) -> FrontSettings:
         problems = list(of_other_regions(value, info.data.get("region", "")))
         if problems and "region" in info.data:
-            raise wrong_together("front", problems)
+            raise wrong_together(problems)
         return value
 
     @field_validator("health")
@@ -124,7 +132,7 @@ class Settings(Strict):
     def _suits_the_front_door(cls, value: HealthSettings, info: ValidationInfo) -> HealthSettings:
         problems = list(misfits(value, info.data["front"])) if "front" in info.data else []
         if problems:
-            raise wrong_together("health", problems)
+            raise wrong_together(problems)
         return value
 
     @model_validator(mode="after")
@@ -144,7 +152,7 @@ class Settings(Strict):
         if own and not self.network.ipv6 and any(":" in each for each in self.front.sources):
             problems.append(("front.sources", "has IPv6 addresses, and network.ipv6 is not set"))
         if problems:
-            raise wrong_together("", problems)
+            raise wrong_together(problems)
         return self
 
     def _other_partitions(self) -> Iterator[tuple[str, str]]:
@@ -165,8 +173,13 @@ class Settings(Strict):
         if front.paths and not any(matches_path(each, path) for each in front.paths):
             problems.append(("rollout.probe_path", f"{path} is none of front.paths, so no probe would be answered"))
         if problems:
-            raise wrong_together("", problems)
+            raise wrong_together(problems)
         return self
+
+    @property
+    def waves(self) -> Mapping[str, int]:
+        """The wave of every region that has a fleet, the home region's first."""
+        return {self.region: self.wave, **{region: each.wave for region, each in self.elsewhere.items()}}
 
     @property
     def all_tags(self) -> dict[str, str]:
@@ -206,5 +219,9 @@ def _arns(value: object, path: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for number, each in enumerate(value):
             yield from _arns(each, f"{path}[{number}]")
-    elif isinstance(value, str) and re.match(r"arn:aws[a-z-]*:", value) and not path.startswith(("tags.", "image.")):
+    elif (
+        isinstance(value, str)
+        and re.match(r"arn:aws[a-z-]*:", value)
+        and not path.startswith(("tags.", "image.", "regions."))
+    ):
         yield path, value

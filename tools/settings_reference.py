@@ -27,8 +27,9 @@ HEAD = """# Settings
 
 Every key of a stack's `Pulumi.<stack>.yaml`, generated from the models that read them (`make fmt` writes this page, a
 test compares it). Any other key is refused before anything is changed, and all errors are reported at once. `a.b` is
-the key `b` of the object `a`, `a[]` an element of the list `a`: the paths that `pulumi config set --path` takes. The
-settings of Pulumi's AWS provider besides `aws:region` are [on their own page](aws-settings.md).
+the key `b` of the object `a`, `a[]` an element of the list `a`, `a.*` a value of the map `a` by its key: the paths that
+`pulumi config set --path` takes. The settings of Pulumi's AWS provider besides `aws:region` are
+[on their own page](aws-settings.md).
 
 | key | type | default | limits | meaning |
 | --- | --- | --- | --- | --- |
@@ -62,13 +63,14 @@ class Key:
     example: Any
     limits: str
     inner: tuple[Key, ...] = ()
-    """The keys of an object, or of each object of a list."""
+    """The keys of an object, or of each object of a list or a map."""
+    is_map: bool = False
 
     @property
     def shown(self) -> Any:  # noqa: ANN401 - a setting can be anything
         """What stands in a file that does not set it: the default, or an example where that says nothing."""
         shown = self.default if self.default not in (None, [], {}) or self.example is None else self.example
-        if self.inner and isinstance(shown, Mapping):
+        if self.inner and isinstance(shown, Mapping) and not self.is_map:
             return {name: value for name, value in shown.items() if value not in (None, [], {})}
         return shown
 
@@ -131,7 +133,15 @@ def _block(named: Sequence[tuple[str, Key]], values: Mapping[str, Any], *, every
 
 def _value(name: str, key: Key, value: Any, *, every: bool) -> Iterator[str]:  # noqa: ANN401 - a setting can be anything
     inner = [(each.name, each) for each in key.inner]
-    if inner and value and isinstance(value, Mapping):
+    if inner and value and isinstance(value, Mapping) and key.is_map:
+        yield f"{name}:"
+        for number, (each, of) in enumerate(value.items()):
+            lines = _block(inner, of, every=every and not number) if isinstance(of, Mapping) else ()
+            rest = {} if not isinstance(of, Mapping) else {key: of[key] for key in of if key not in dict(inner)}
+            yield f"  {each}:" if isinstance(of, Mapping) and of else f"  {each}: {_flow(of)}"
+            yield from (f"    {line}" for line in lines)
+            yield from (f"    {other}: {_flow(has)}" for other, has in rest.items())
+    elif inner and value and isinstance(value, Mapping):
         yield f"{name}:"
         yield from (f"  {line}" for line in _block(inner, value, every=every))
     elif inner and value and isinstance(value, list):
@@ -150,7 +160,8 @@ def _keys(schema: Mapping[str, Any], named: Mapping[str, Any], prefix: str) -> I
         path = "aws:region" if prefix + name == f"{NAMESPACE}:region" else prefix + name
         kinds = [each for each in _resolved(of, named) if each.get("type") != "null"]
         elements = [each for kind in kinds for each in _resolved(kind.get("items", {}), named)]
-        model = next((each for each in (*kinds, *elements) if "properties" in each), None)
+        values = [each for kind in kinds for each in _values(kind, named)]
+        model = next((each for each in (*kinds, *elements, *values) if "properties" in each), None)
         described = of.get("description") or (model or {}).get("description", "")
         yield Key(
             name=name,
@@ -161,8 +172,20 @@ def _keys(schema: Mapping[str, Any], named: Mapping[str, Any], prefix: str) -> I
             default=of.get("default"),
             example=of.get("examples", [None])[0],
             limits="; ".join(filter(None, [*map(_limits, kinds), *(_limits(each, "each ") for each in elements)])),
-            inner=() if model is None else tuple(_keys(model, named, f"{path}[]." if elements else f"{path}.")),
+            inner=() if model is None else tuple(_keys(model, named, path + _below(elements, values))),
+            is_map=bool(values),
         )
+
+
+def _values(kind: Mapping[str, Any], named: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the values of a map may be, if they are objects."""
+    under = [*kind.get("patternProperties", {}).values(), kind.get("additionalProperties", {})]
+    found = [each for value in under if isinstance(value, Mapping) for each in _resolved(value, named)]
+    return [each for each in found if "properties" in each]
+
+
+def _below(elements: Sequence[object], values: Sequence[object]) -> str:
+    return "[]." if elements else ".*." if values else "."
 
 
 def _resolved(schema: Mapping[str, Any], named: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -182,7 +205,7 @@ def _kind(schema: Mapping[str, Any], named: Mapping[str, Any]) -> str:
         kind = _kind(element, named)
         return f"list of {'objects' if kind == 'object' else kind}"
     if schema["type"] == "object":
-        return "object" if "properties" in schema else "map of text"
+        return "object" if "properties" in schema else f"map of {'objects' if _values(schema, named) else 'text'}"
     return {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}[schema["type"]]
 
 

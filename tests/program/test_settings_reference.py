@@ -73,6 +73,13 @@ def test_the_examples_are_accepted() -> None:
     """A user would uncomment a line and be refused."""
     values = config(uncommented((ROOT / "Pulumi.prod.yaml").read_text()))
     del values["fleetswap:image"]["file"]  # a fleet has one image
+    # What else is shown is of one region, as ARNs are.
+    regions = {
+        "fleetswap:service": "web",
+        "fleetswap:image": ".#web",
+        "fleetswap:regions": values.pop("fleetswap:regions"),
+    }
+    assert parse(raw(regions), region="eu-central-1").waves == {"eu-central-1": 1, "eu-west-1": 2}
     flake = values["fleetswap:image"]["nix"].pop("flake")
     with_boot_test = {**values["fleetswap:image"]}
     del values["fleetswap:image"]["boot_test"]  # which has no KMS
@@ -115,7 +122,8 @@ def every(of: tuple[Key, ...]) -> Iterator[Key]:
 
 def uncommented(text: str) -> str:
     """The file with all its settings set, those in a block that is commented out as well."""
-    names = "|".join(re.escape(part) for key in every(keys()) for part in {key.name, key.path})
+    parts = [part for key in every(keys()) for part in (key.name, key.path, *(key.shown if key.is_map else ()))]
+    names = "|".join(map(re.escape, parts))
     before = None
     while text != before:
         before, text = text, re.sub(rf"^( *)# ( *(?:# *)*(?:- )?(?:{names}):)", r"\1\2", text, flags=re.MULTILINE)
