@@ -88,13 +88,11 @@ def deploy(
     `manifests` what the live image contains, and `keys` about the KMS keys that releases need: AWS (or the local
     cloud) if they are not given. Raises `InputError` before the first resource if something asked for is wrong.
     """
-    if settings.regions:
-        raise InputError("fleetswap:regions: this version reads the setting, and cannot deploy to several regions yet")
     before = read_outputs()
     read = from_plain(before.get("ledger"))
     cloud = Cloud(settings.region, settings.endpoint, settings.aws.access)
     account = whereabouts or Account(cloud)
-    here = place(read, settings, account)
+    here = place(read, _alone(settings), account)
     ledger = here.ledger.behind(settings.front.listener_arn or ("internal" if settings.front.internal else ""))
     networks = networks or AwsNetworks(cloud, settings.stack)
     key_first = before_there_is_a_key(settings, before)
@@ -230,6 +228,12 @@ def deploy(
     headers = {name: release.preview for name, release in releases.items() if release.preview is not None}
     pulumi.export("preview", _secret(pulumi.Output.all(**headers), before.get("preview")))
     return Fleet(front.url, network, front, releases, rollout)
+
+
+def _alone(settings: Settings) -> Settings:
+    if settings.regions:
+        raise InputError("fleetswap:regions: this version reads the setting, and cannot deploy to several regions yet")
+    return settings
 
 
 def _declare_only_the_key(settings: Settings, here: Place, networks: Networks, before: Mapping[str, Any]) -> None:
