@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationInfo, field_validator
+from typing import Self
 
-from fleetswap_pulumi.checks import Strict
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from fleetswap_pulumi.checks import Strict, wrong
+
+
+class HealthyPercentSettings(Strict):
+    """Instance maintenance policy: how many machines stay in service while EC2 Auto Scaling replaces some."""
+
+    min: int = Field(default=100, ge=0, le=100)
+    """Percentage of the desired capacity that stays in service. With 100, a replacement is launched before the machine
+    that it replaces is terminated."""
+    max: int = Field(default=110, ge=100, le=200)
+    """Percentage of the desired capacity that there may be during a replacement, at least one machine more than
+    desired. Must not exceed `min` by more than 100."""
+
+    @model_validator(mode="after")
+    def _is_within_reach(self) -> Self:
+        if self.max - self.min > MOST_APART:
+            raise wrong("max", f"{self.max} exceeds min ({self.min}) by more than {MOST_APART}")
+        return self
+
+
+MOST_APART = 100
+"""Between the two percentages (EC2 Auto Scaling API reference, InstanceMaintenancePolicy)."""
 
 
 class CapacitySettings(Strict):
@@ -16,10 +39,13 @@ class CapacitySettings(Strict):
     """Maximum number of machines of one release. An increase applies in place, a decrease to the next release."""
     cpu_percent: float = Field(default=50, gt=0, le=100)
     """Target tracking: average CPU utilization to maintain, in percent."""
+    requests_per_target: float | None = Field(default=None, gt=0, examples=[500])
+    """Target tracking: number of requests per machine and minute to maintain, instead of `cpu_percent`."""
     # The provider leaves a 0 out of CreateAutoScalingGroup, and AWS then takes the group's cooldown, 300 s.
     warmup: int = Field(default=60, ge=1, le=3600)
-    """Instance warmup: seconds after launch before the CPU utilization of a machine is counted. A longer warmup delays
+    """Instance warmup: seconds after launch before the metrics of a machine are counted. A longer warmup delays
     scale-out."""
+    healthy_percent: HealthyPercentSettings = HealthyPercentSettings()
 
     @field_validator("max")
     @classmethod
@@ -27,3 +53,9 @@ class CapacitySettings(Strict):
         if value < info.data.get("min", value):
             raise ValueError(f"{value} is less than min ({info.data['min']})")
         return value
+
+    @model_validator(mode="after")
+    def _has_one_target(self) -> Self:
+        if self.requests_per_target is not None and "cpu_percent" in self.model_fields_set:
+            raise wrong("requests_per_target", "target tracking maintains one of the two: remove it, or cpu_percent")
+        return self

@@ -31,6 +31,7 @@ from fleetswap.domain.release.plan import Plan, plan, served
 from fleetswap.domain.rollout.health import ProbeProtocol
 from fleetswap.workflows.image.read_manifest import manifest_of
 from fleetswap_pulumi import upload_estimate
+from fleetswap_pulumi.auto_scaling import Tuning
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.front_survey import Fronts, approach
@@ -39,7 +40,7 @@ from fleetswap_pulumi.keys import Keys, OwnKeys, check_keys
 from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.package_changes import Manifests, tell
 from fleetswap_pulumi.place import Place, Whereabouts, check_offers, place
-from fleetswap_pulumi.release import Release, ReleaseArgs, Tuning
+from fleetswap_pulumi.release import Release, ReleaseArgs
 from fleetswap_pulumi.rollout import Rollout, RolloutArgs
 from fleetswap_pulumi.sealed_secrets import SealedSecrets, SealedSecretsArgs
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
@@ -181,6 +182,9 @@ def deploy(
                     warmup=settings.capacity.warmup,
                     drain=way_in.drain,
                     grace=settings.health.grace,
+                    requests_per_target=settings.capacity.requests_per_target,
+                    balancer=front.balancer,
+                    healthy_percent=settings.capacity.healthy_percent,
                 ),
                 upload=settings.upload,
                 boot_test=settings.image.boot_test,

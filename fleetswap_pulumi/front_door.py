@@ -45,11 +45,15 @@ class FrontDoorArgs:
 
 
 class FrontDoor(pulumi.ComponentResource):
-    """Outputs the listener, the URL for users, and the one that AWS gave, which works before any DNS record does."""
+    """Outputs the listener, its load balancer, the URL for users, and the one that AWS gave, which works before any DNS
+    record does.
+    """
 
     listener_arn: pulumi.Output[str]
     url: pulumi.Output[str]
     own_url: pulumi.Output[str]
+    balancer: pulumi.Output[str]
+    """The end of the load balancer's ARN, `app/NAME/ID`, by which CloudWatch knows it."""
 
     def __init__(self, name: str, args: FrontDoorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("fleetswap:components:FrontDoor", name, None, opts)
@@ -60,6 +64,7 @@ class FrontDoor(pulumi.ComponentResource):
             secure, port, dualstack = args.certificate_arn is not None, args.port, args.dualstack
         else:
             self.listener_arn = pulumi.Output.from_input(seen.arn)
+            self.balancer = pulumi.Output.from_input(seen.balancer)
             dns_name, balancer_zone = (pulumi.Output.from_input(each) for each in (seen.dns_name, seen.zone_id))
             secure, port, dualstack = seen.protocol == "HTTPS", seen.port, seen.dualstack
         scheme, usual = ("https", 443) if secure else ("http", HTTP_PORT)
@@ -132,7 +137,7 @@ class FrontDoor(pulumi.ComponentResource):
             )
         if front.redirect_http:
             self._redirect(f"{name}-redirect", balancer)
-        self.listener_arn = listener.arn
+        self.listener_arn, self.balancer = listener.arn, balancer.arn_suffix
         return balancer.dns_name, balancer.zone_id
 
     def _redirect(self, name: str, balancer: lb.LoadBalancer) -> None:

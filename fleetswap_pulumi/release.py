@@ -2,8 +2,7 @@
 
     DiskImage → MachineImage → launch template → auto scaling group → target group ← preview rule
 
-The auto scaling group is created empty. Its `desired` and `min` belong to the rollout and to the scaling policy, so the
-program ignores changes to them. A retained release has its image and nothing that is billed by the hour.
+A retained release has its image and nothing that is billed by the hour.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.rollout.rule import OWN, PREVIEW_HEADER, Rules
 from fleetswap.domain.secrets import key_policy
 from fleetswap.domain.secrets.sealing import STACK, Sealing, encryption_context
+from fleetswap_pulumi.auto_scaling import GroupArgs, Tuning, scaling_group
 from fleetswap_pulumi.boot_settings import BootTestSettings
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
@@ -28,25 +28,17 @@ from fleetswap_pulumi.iam_policy import trust
 from fleetswap_pulumi.image_settings import UploadSettings
 from fleetswap_pulumi.key_statements import KeyStatements
 from fleetswap_pulumi.keys import in_one_line
-from fleetswap_pulumi.launch_template import LaunchTemplateArgs, launch_template, mixed_instances
+from fleetswap_pulumi.launch_template import LaunchTemplateArgs, launch_template
 from fleetswap_pulumi.machine_image import MachineImage, MachineImageArgs
 from fleetswap_pulumi.network import Network
 from fleetswap_pulumi.preview import PreviewRule
 from fleetswap_pulumi.rollout import ReleaseTarget
 from fleetswap_pulumi.sealed_secrets import MachineRole
 
+__all__ = ["Release", "ReleaseArgs", "Tuning", "key_tags"]
+
 KEY_ID = 36
 """Characters of the ID of a KMS key, a multi-Region one or not (KMS developer guide, "Key identifiers")."""
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What can change in place: `warmup`, `drain` and `grace` are in seconds, see the settings of these names."""
-
-    cpu_percent: float
-    warmup: int
-    drain: int
-    grace: int
 
 
 @dataclass(frozen=True)
@@ -140,40 +132,19 @@ class Release(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
-        group = autoscaling.Group(
-            self._name,
-            min_size=0,
-            max_size=self._args.entry.max_size,
-            desired_capacity=0,
-            vpc_zone_identifiers=self._args.network.subnet_ids,
-            target_group_arns=[target_group.arn],
-            health_check_type="ELB",
-            health_check_grace_period=self._args.tuning.grace,
-            default_instance_warmup=self._args.tuning.warmup,
-            # The rollout waits for capacity, with reasons; and what a deleted release still runs is ended at once.
-            wait_for_capacity_timeout="0",
-            force_delete=True,
-            mixed_instances_policy=mixed_instances(self._args.entry.machine, template),
-            tags=[
-                autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
-                for key, value in self._tags.items()
-            ]
-            + self._tagged_keys,
-            opts=pulumi.ResourceOptions(
-                parent=self, ignore_changes=["desiredCapacity", "minSize"], depends_on=[rule, *permissions]
-            ),
-        )
-        autoscaling.Policy(
-            self._name,
-            autoscaling_group_name=group.name,
-            policy_type="TargetTrackingScaling",
-            target_tracking_configuration=autoscaling.PolicyTargetTrackingConfigurationArgs(
-                predefined_metric_specification=(
-                    autoscaling.PolicyTargetTrackingConfigurationPredefinedMetricSpecificationArgs(
-                        predefined_metric_type="ASGAverageCPUUtilization"
-                    )
-                ),
-                target_value=self._args.tuning.cpu_percent,
+        group = scaling_group(
+            GroupArgs(
+                entry=self._args.entry,
+                network=self._args.network,
+                tuning=self._args.tuning,
+                template=template,
+                target_group=target_group,
+                tags=[
+                    autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
+                    for key, value in self._tags.items()
+                ]
+                + self._tagged_keys,
+                after=[rule, *permissions],
             ),
             opts=self._child,
         )

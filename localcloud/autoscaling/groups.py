@@ -1,7 +1,7 @@
 """The calls of EC2 Auto Scaling as strict as AWS: what CreateAutoScalingGroup and its kin refuse, keep and show.
 
 Decides what a request may ask of a group and what of it lasts. What follows from it (launching, retiring) is in
-`scaling`. Never evaluates a scaling policy: a target tracking policy's alarms exist, but nothing measures a CPU.
+`scaling`. Never evaluates a scaling policy: see `target_tracking`.
 
 Sources: EC2 Auto Scaling API reference (CreateAutoScalingGroup, UpdateAutoScalingGroup, DeleteAutoScalingGroup,
 DescribeScalingActivities, PutScalingPolicy) and the user guide ("Target tracking scaling policies").
@@ -9,7 +9,6 @@ DescribeScalingActivities, PutScalingPolicy) and the user guide ("Target trackin
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
@@ -19,7 +18,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import InvalidSubnetIdError
 
-from localcloud.autoscaling import mixed_instances, scaling
+from localcloud.autoscaling import maintenance, mixed_instances, scaling, target_tracking
 from localcloud.moto_state import backend
 from localcloud.parameters import MAX_TAGS
 
@@ -178,6 +177,7 @@ def update_auto_scaling_group(self: Moto) -> Moto:
 
 
 def _check_extra(params: dict[str, Any]) -> None:
+    maintenance.check(params.get("InstanceMaintenancePolicy"))
     warmup = params.get("DefaultInstanceWarmup")
     if warmup is not None and not -1 <= int(warmup) <= MAX_WARMUP:  # -1 takes a default away
         raise ValidationError(f"DefaultInstanceWarmup must be between 0 and {MAX_WARMUP}, not {warmup}")
@@ -193,6 +193,7 @@ def _keep_extra(response: Moto, group: Moto) -> None:
     for member, attribute in _EXTRA.items():
         if member in params:
             setattr(group, attribute, params[member])
+    group.instance_maintenance_policy = maintenance.kept(group.instance_maintenance_policy)
     if params.get("DefaultInstanceWarmup") == -1:
         group.default_instance_warmup = None
 
@@ -275,7 +276,7 @@ def put_scaling_policy(self: Moto, name: str, *args: Any, **kwargs: Any) -> Moto
     if policy.target_tracking_configuration is not None:
         vars(policy.target_tracking_configuration).setdefault("DisableScaleIn", False)
     if policy.policy_type == "TargetTrackingScaling" and not policy.alarms:
-        policy.alarms = _alarms(policy)
+        policy.alarms = target_tracking.alarms(policy)
     return policy
 
 
@@ -287,6 +288,8 @@ def _put_response(self: Moto) -> Moto:
         raise ValidationError(f"PolicyType must be one of {', '.join(_POLICIES)}, not {kind}")
     if params.get(_POLICIES[kind]) in (None, [], {}):
         raise ValidationError(f"A policy of type {kind} needs {_POLICIES[kind]}")
+    if kind == "TargetTrackingScaling":
+        target_tracking.check(group, params["TargetTrackingConfiguration"])
     policy = self.autoscaling_backend.put_scaling_policy(
         name=params["PolicyName"],
         policy_type=params.get("PolicyType", "SimpleScaling"),
@@ -303,32 +306,6 @@ def _put_response(self: Moto) -> Moto:
     )
     policy.enabled = params.get("Enabled", True)
     return ActionResult({"PolicyARN": policy.arn, "Alarms": policy.alarms})
-
-
-def _alarms(policy: Moto) -> list[dict[str, str]]:
-    """The two alarms of a target tracking policy, made in CloudWatch as EC2 Auto Scaling makes them."""
-    cloudwatch = backend("cloudwatch")
-    target = float(vars(policy.target_tracking_configuration).get("TargetValue", 0))
-    made = []
-    for side, comparison, periods, threshold in (
-        ("AlarmHigh", "GreaterThanThreshold", 3, target),
-        ("AlarmLow", "LessThanThreshold", 15, target * 0.9),
-    ):
-        alarm = cloudwatch.put_metric_alarm(
-            name=f"TargetTracking-{policy.auto_scaling_group_name}-{side}-{uuid.uuid4()}",
-            namespace="AWS/EC2",
-            metric_name="CPUUtilization",
-            comparison_operator=comparison,
-            evaluation_periods=periods,
-            period=60,
-            threshold=threshold,
-            statistic="Average",
-            description=f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {policy.arn}.",
-            dimensions=[{"Name": "AutoScalingGroupName", "Value": policy.auto_scaling_group_name}],
-            alarm_actions=[policy.arn],
-        )
-        made.append({"AlarmName": alarm.name, "AlarmARN": alarm.alarm_arn})
-    return made
 
 
 def create_or_update_tags(self: Moto, tags: list[dict[str, str]]) -> None:

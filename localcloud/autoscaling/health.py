@@ -66,6 +66,9 @@ def replace(causes: Mapping[str, Mapping[str, str]]) -> None:
             for state in list(groups[name].instance_states) if name in groups else []:
                 cause = members.get(state.instance.id)
                 if cause is not None and state.lifecycle_state == "InService":
-                    log.info("group %s: %s: %s", name, state.instance.id, cause)
+                    if state.health_status != "Unhealthy":
+                        log.info("group %s: %s: %s", name, state.instance.id, cause)
                     state.health_status = "Unhealthy"
-                    scaling.retire(groups[name], state, cause)
+                    scaling.book(groups[name]).causes[state.instance.id] = cause
+            if name in groups:
+                scaling.replace_unhealthy(groups[name])

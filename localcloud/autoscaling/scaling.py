@@ -24,6 +24,7 @@ from moto.autoscaling.models import ASG_NAME_TAG, AutoScalingBackend, FakeAutoSc
 from moto.core.exceptions import ServiceException
 from moto.ec2.exceptions import EC2ClientError
 
+from localcloud.autoscaling import maintenance
 from localcloud.ec2.launch import NO_CAPACITY
 from localcloud.elbv2 import targets
 from localcloud.moto_state import backend
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from localcloud.faults.lateness import Lateness
     from localcloud.moto_state import Moto
     from localcloud.patches import Patches
+
+FAILED_CHECK = "an instance was taken out of service in response to a failed health check."
 
 RETRY_SECONDS = (5.0, 60.0)  # first and longest pause after a failed launch; AWS backs off too, undocumented
 ACTIVITIES_KEPT = 200  # of a group; AWS keeps six weeks
@@ -66,6 +69,8 @@ class Book:
     activities: list[Activity] = field(default_factory=list)
     launching: dict[str, Activity] = field(default_factory=dict)
     retiring: dict[str, tuple[Moto, Activity, float]] = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)
+    """Why unhealthy instances are to be replaced."""
     failures: int = 0
     retry_at: float = 0.0
     act_at: float = 0.0
@@ -104,6 +109,7 @@ def new_book(autoscaling: Moto, group_name: str) -> None:
 def patch(patches: Patches, lateness: Lateness) -> None:
     """Make auto scaling groups work as described above."""
     patches.set(FakeAutoScalingGroup, "lateness", lateness)
+    patches.set(FakeAutoScalingGroup, "instance_maintenance_policy", None)
     patches.methods(FakeAutoScalingGroup, set_desired_capacity, replace_autoscaling_group_instances)
     patches.methods(AutoScalingBackend, update_attached_target_groups, notify_terminate_instances, terminate_instance)
     patches.set(InstanceState, "launch_template", property(_launch_template))
@@ -114,14 +120,35 @@ def tick(autoscaling: Moto) -> None:
     for group in list(autoscaling.autoscaling_groups.values()):
         kept = book(group)
         if not {"HealthCheck", "ReplaceUnhealthy", "Terminate"} & _suspended(group):
-            for state in _live(group):
-                if state.health_status.lower() == "unhealthy":
-                    retire(group, state, "an instance was taken out of service in response to a failed health check.")
+            replace_unhealthy(group)
         for state, activity, deadline in list(kept.retiring.values()):
             if time.monotonic() >= deadline or targets.drained(group.target_group_arns, state.instance.id):
                 _end(group, state, activity)
         if time.monotonic() >= max(kept.retry_at, kept.act_at):
             reconcile(group)
+
+
+def replace_unhealthy(group: Moto) -> None:
+    """Retire the unhealthy instances that may go by now, as the group's maintenance policy says; see `maintenance`."""
+    unhealthy = _unhealthy(group)
+    ready = sum(state.lifecycle_state == "InService" for state in _live(group)) - len(unhealthy)
+    count = maintenance.goes(
+        group.instance_maintenance_policy,
+        desired=group.desired_capacity or 0,
+        ready=ready,
+        unhealthy=len(unhealthy),
+    )
+    for state in unhealthy[:count]:
+        cause = book(group).causes.pop(state.instance.id, FAILED_CHECK)
+        retire(group, state, cause)
+
+
+def _unhealthy(group: Moto) -> list[Moto]:
+    return [
+        state
+        for state in _live(group)
+        if state.health_status.lower() == "unhealthy" and state.lifecycle_state == "InService"
+    ]
 
 
 def reconcile(group: Moto) -> None:
@@ -130,6 +157,9 @@ def reconcile(group: Moto) -> None:
     Doing it again when nothing is to be done is harmless.
     """
     live, wanted = _live(group), group.desired_capacity or 0
+    wanted += maintenance.surplus(
+        group.instance_maintenance_policy, desired=wanted, unhealthy=min(wanted, len(_unhealthy(group)))
+    )
     suspended = _suspended(group)
     if len(live) < wanted and "Launch" not in suspended:
         cause = (

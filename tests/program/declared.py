@@ -88,6 +88,10 @@ class _Recorder(Mocks):
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.inputs[args.typ, args.name] = args.inputs
         computed = {"arn": f"arn:{args.name}", "dnsName": "front.example", "zoneId": "ZELB", "latestVersion": 1}
+        if args.typ.endswith(":LoadBalancer"):
+            computed["arnSuffix"] = f"app/{args.name}/1"
+        if args.typ.endswith(":TargetGroup"):
+            computed["arnSuffix"] = f"targetgroup/{args.name}/2"
         if args.typ.endswith(":Record"):
             del computed["zoneId"]
         if args.typ.endswith(":PreviewRule"):

@@ -80,6 +80,14 @@ def test_the_drain_is_that_of_the_existing_load_balancer() -> None:
         behind(health={"drain": 30})
 
 
+def test_requests_are_counted_by_the_existing_load_balancer() -> None:
+    """AWS would refuse a scaling policy on a load balancer that does not exist."""
+    program = deployed(SHARED, network=GUEST, health={"grace": 60}, capacity={"requests_per_target": 500})
+    (release,) = [group.name for group in program.of("Group")]
+    metric = program.one("Policy").inputs["targetTrackingConfiguration"]["predefinedMetricSpecification"]
+    assert metric["resourceLabel"] == f"app/shared/50dc6c495c0c9188/targetgroup/{release}/2"
+
+
 def test_the_switch_may_change_only_the_rules_of_its_stack() -> None:
     """The role could send the traffic of every other service on the listener elsewhere."""
     policy = json.loads(behind().one("RolePolicy").inputs["policy"])

@@ -348,6 +348,35 @@ def test_grace_warm_up_and_drain_are_three_things(first: Program) -> None:
     assert releases(program) == releases(first), "all of it changes in place"
 
 
+def test_a_machine_is_replaced_only_when_another_serves(first: Program) -> None:
+    """A fleet of two would serve with one while EC2 Auto Scaling replaces the other."""
+    policy = first.one("Group").inputs["instanceMaintenancePolicy"]
+    assert policy == {"minHealthyPercentage": 100, "maxHealthyPercentage": 110}
+    other = declare(
+        local("1", capacity={"min": 2, "max": 4, "healthy_percent": {"min": 50, "max": 150}}),
+        ledger=first.outputs["ledger"],
+    )
+    policy = other.one("Group").inputs["instanceMaintenancePolicy"]
+    assert policy == {"minHealthyPercentage": 50, "maxHealthyPercentage": 150}
+    assert releases(other) == releases(first), "it changes in place"
+
+
+def test_requests_are_those_of_the_releases_own_targets(first: Program) -> None:
+    """AWS would refuse the policy, or the fleet would scale by what another release, or nobody, is asked."""
+    program = declare(
+        local("1", capacity={"min": 2, "max": 4, "requests_per_target": 500}), ledger=first.outputs["ledger"]
+    )
+    (live,) = releases(program)
+    assert program.one("Policy").inputs["targetTrackingConfiguration"] == {
+        "predefinedMetricSpecification": {
+            "predefinedMetricType": "ALBRequestCountPerTarget",
+            "resourceLabel": f"app/web/1/targetgroup/{live}/2",
+        },
+        "targetValue": 500,
+    }
+    assert releases(program) == releases(first), "it changes in place"
+
+
 def test_the_role_is_ec2s_in_every_partition() -> None:
     """In China no machine could take its role, and each launch would fail."""
     roles = {}

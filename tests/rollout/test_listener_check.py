@@ -170,3 +170,9 @@ def test_a_private_zone_that_the_vpc_does_not_know_is_warned_of() -> None:
     assert zone.unknown_in(known, "vpc-7", "shop.example.com") == ()
     assert zone.unknown_in(known, None, "shop.example.com") == (), "the stack is about to make the VPC"
     assert zone.unknown_in(PUBLIC, "vpc-2", "shop.example.com") == ()
+
+
+def test_a_listener_names_its_load_balancer() -> None:
+    """CloudWatch would be asked for the requests of a load balancer that does not exist."""
+    arn = "arn:aws:elasticloadbalancing:us-east-1:111122223333:listener/app/shared/50dc6c495c0c9188/f2f7dc8efc522ab2"
+    assert replace(SEEN, arn=arn).balancer == "app/shared/50dc6c495c0c9188"

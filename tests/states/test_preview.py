@@ -98,12 +98,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory, engine_bin: Path, aws: Repla
     return Imported(tmp_path_factory.mktemp("stack"), engine_bin, aws)
 
 
+GROUPS_GET = {"instanceMaintenancePolicy"}
+"""What newer versions set of the groups that run, in place."""
+
+
 def test_an_upgrade_makes_preview_headers_secret_and_changes_nothing_else(stack: Imported) -> None:
     """The first deploy after an upgrade would change, or replace, what no one has asked it to."""
     said = stack.preview("preview")
     all_but_default_providers = [each for each in V0_1.resources() if not each["urn"].endswith("::default")]
-    assert told(said) == ["~ 2 to update", f"{len(all_but_default_providers) - 2} unchanged"], said
+    assert told(said) == ["~ 4 to update", f"{len(all_but_default_providers) - 4} unchanged"], said
     assert len(re.findall(r"~ .*PreviewRule web-\w+ update", said)) == 2, said
+    groups = re.findall(r"~ .*autoscaling:Group web-\w+ update \[diff: ([^\]]+)\]", said)
+    assert [set(re.findall(r"\w+", each)) for each in groups] == [GROUPS_GET] * 2, said
     outputs = said.partition("Outputs:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split(":")[0].strip() for line in outputs] == ["+ preview"], said
 

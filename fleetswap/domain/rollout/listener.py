@@ -65,6 +65,11 @@ class Seen:
         return f"{scheme}://{self.dns_name}" + ("" if self.port == usual else f":{self.port}")
 
     @property
+    def balancer(self) -> str:
+        """The end of the load balancer's ARN, `app/NAME/ID`; a listener's is `…:listener/app/NAME/ID/LISTENER`."""
+        return self.arn.partition(":listener/")[2].rpartition("/")[0]
+
+    @property
     def drain(self) -> int:
         """Seconds that an open request may be silent, so that many must a machine have to finish it."""
         return min(self.idle_timeout, LONGEST_DRAIN)

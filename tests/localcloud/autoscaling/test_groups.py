@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.autoscaling import scaling
+from localcloud.autoscaling import maintenance, scaling
 from localcloud.moto_state import LOCK, backend
 from localcloud.server import LocalCloud
 from tests.localcloud.balancer.world import until
@@ -172,6 +172,92 @@ def test_a_terminated_or_unhealthy_instance_is_replaced(clients: Clients) -> Non
     after = {instance["InstanceId"] for instance in clients.instances()}
     assert len(after) == 2
     assert not after & before
+
+
+def test_a_maintenance_policy_launches_before_it_terminates(clients: Clients) -> None:
+    """What a fleet of two does while one of them is replaced could not be seen here."""
+    network = clients.network()
+    policy = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 110}
+    clients.group(clients.template(clients.image()), network, DesiredCapacity=2, InstanceMaintenancePolicy=policy)
+    before = {instance["InstanceId"] for instance in clients.instances()}
+    for each in before:
+        clients.autoscaling.set_instance_health(InstanceId=each, HealthStatus="Unhealthy")
+    seen = []
+    for _ in range(4):
+        with LOCK:
+            seen.append(len(scaling._live(backend("autoscaling").autoscaling_groups["web"])))
+        tick()
+    assert max(seen) == 3, "110 % of two is one more"
+    after = {instance["InstanceId"] for instance in clients.instances()}
+    assert len(after) == 2
+    assert not after & before
+    clients.autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName="web",
+        InstanceMaintenancePolicy={"MinHealthyPercentage": -1, "MaxHealthyPercentage": -1},
+    )
+    assert "InstanceMaintenancePolicy" not in shown(clients)
+
+
+@pytest.mark.parametrize(
+    ("policy", "desired", "ready", "unhealthy", "goes", "extra"),
+    [
+        ((100, 110), 2, 1, 1, 0, 1),
+        ((100, 110), 2, 2, 1, 1, 1),
+        ((100, 110), 2, 1, 2, 1, 1),
+        ((50, 110), 2, 1, 1, 1, 1),
+        ((100, 100), 2, 1, 1, 1, 0),  # nothing may be launched first, so something must go
+        ((100, 150), 10, 4, 6, 0, 5),
+        (None, 2, 0, 2, 2, 0),
+    ],
+)
+def test_how_many_go_and_how_many_come(
+    policy: tuple[int, int] | None, desired: int, ready: int, unhealthy: int, goes: int, extra: int
+) -> None:
+    """Fewer would stay in service than the policy promises, or more would be paid for."""
+    asked = None if policy is None else {"MinHealthyPercentage": policy[0], "MaxHealthyPercentage": policy[1]}
+    assert maintenance.goes(asked, desired=desired, ready=ready, unhealthy=unhealthy) == goes
+    assert maintenance.surplus(asked, desired=desired, unhealthy=unhealthy) == extra
+
+
+@pytest.mark.parametrize("policy", [(100, None), (-1, 100), (101, 110), (90, 99), (10, 111)])
+def test_a_maintenance_policy_is_checked(clients: Clients, policy: tuple[int, int | None]) -> None:
+    """A deploy would fail on AWS only."""
+    low, high = policy
+    asked = {"MinHealthyPercentage": low} | ({} if high is None else {"MaxHealthyPercentage": high})
+    network, template = clients.network(), clients.template(clients.image())
+    assert refusal(lambda: clients.group(template, network, InstanceMaintenancePolicy=asked)) == "ValidationError"
+
+
+def test_requests_are_tracked_of_an_attached_target_group_only(clients: Clients) -> None:
+    """A policy that AWS refuses would be made here, and the fleet would never scale by requests there."""
+    network = clients.network()
+    arn = target_group(clients, network)
+    template = clients.template(clients.image())
+    clients.group(template, network, TargetGroupARNs=[arn])
+    balancer = clients.elbv2.describe_load_balancers()["LoadBalancers"][0]["LoadBalancerArn"]
+    label = f"{balancer.partition(':loadbalancer/')[2]}/{arn.rpartition(':')[2]}"
+
+    def put(metric: Any) -> None:
+        clients.autoscaling.put_scaling_policy(
+            AutoScalingGroupName="web",
+            PolicyName="web",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingConfiguration={"PredefinedMetricSpecification": metric, "TargetValue": 500},
+        )
+
+    requests = {"PredefinedMetricType": "ALBRequestCountPerTarget"}
+    for wrong in (
+        requests,
+        {**requests, "ResourceLabel": label.replace("targetgroup/web", "targetgroup/other")},
+        {**requests, "ResourceLabel": label.replace("app/web", "app/other")},
+        {"PredefinedMetricType": "ASGAverageCPUUtilization", "ResourceLabel": label},
+        {"PredefinedMetricType": "Requests"},
+    ):
+        assert refusal(functools.partial(put, wrong)) == "ValidationError", wrong
+    put({**requests, "ResourceLabel": label})
+    for alarm in clients.cloudwatch.describe_alarms()["MetricAlarms"]:
+        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/ApplicationELB", "RequestCountPerTarget")
+        assert {each["Name"] for each in alarm["Dimensions"]} == {"LoadBalancer", "TargetGroup"}
 
 
 def test_a_group_acts_a_little_later(cloud: LocalCloud, clients: Clients) -> None:
