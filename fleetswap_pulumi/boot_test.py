@@ -14,6 +14,7 @@ from fleetswap.domain.release.ledger import Entry
 from fleetswap.qemu.machine import QemuMachines
 from fleetswap.workflows.boot_test import BootTest
 from fleetswap_pulumi.boot_settings import BootTestSettings
+from fleetswap_pulumi.machine_settings import INSTANCE_TYPES
 
 
 class BootTestInputs(BaseModel):
@@ -41,7 +42,8 @@ class BootTestInputs(BaseModel):
             **settings.model_dump(),
             architecture=entry.image.info.architecture,
             boot_mode=entry.image.info.boot_mode,
-            instance_type=entry.machine.instance_types[0],
+            # Which one the attributes choose is not known, and this machine is none of them.
+            instance_type=(entry.machine.instance_types or INSTANCE_TYPES[entry.image.info.architecture])[0],
             port=health.port,
             path=health.path,
             codes=health.codes,

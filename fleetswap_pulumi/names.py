@@ -112,6 +112,18 @@ InstanceType = Annotated[
     _form(r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$", "an instance type such as c7i.large"),
 ]
 
+InstanceTypes = Annotated[
+    str,
+    _form(
+        r"^[a-z0-9.*-]{1,30}$",
+        "an instance type, with * for any characters, such as c7i.large, c7* or *.metal",
+    ),
+]
+"""EC2 Auto Scaling API reference, InstanceRequirements, ExcludedInstanceTypes."""
+
+PlacementGroup = Annotated[str, _form(r"^[ -~]{1,255}$", "the name of a placement group: 1 to 255 characters of ASCII")]
+"""EC2, CreatePlacementGroup, GroupName."""
+
 IamPath = Annotated[
     str, _form(r"^/([!-~]+/)?$", "a path that begins and ends with a slash, such as /shop/", max_length=512)
 ]

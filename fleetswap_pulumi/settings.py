@@ -141,6 +141,9 @@ class Settings(Strict):
         for path, key in (("machine.kms_key", self.machine.kms_key), ("upload.kms_key", self.upload.kms_key)):
             if key not in (None, STACK) and not is_of_region(str(key), self.region):
                 problems.append((path, f"{key} is not of region {self.region}, as it must be"))
+        heaviest = max(self.machine.weights, default=1)
+        if heaviest > self.capacity.max:
+            problems.append(("machine.instance_types", f"a weight of {heaviest} is more than capacity.max"))
         if self.secrets is not None:
             problems += misfits_of_secrets(self.secrets, self.region, boot_test=self.image.boot_test is not None)
         if own and vpc is not None and not vpc.names_balancer_subnets:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from fleetswap.domain.closure.known import Known
 from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.domain.image.info import Said, known, of_builder, of_register, resolve
 from fleetswap.domain.image.source import FileImage
+from fleetswap.domain.release.hardware import Volume
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine, release_id
 from fleetswap.nix.closures import of_disk, of_evaluation
 from fleetswap.nix.source import NixSource
@@ -38,14 +39,11 @@ def wanted_entry(settings: Settings, ledger: Ledger, manifests: Manifests) -> En
     if settings.release is not None:
         return ledger.entry(settings.release)
     image, contents = _image(settings.image, ledger)
-    types = settings.machine.types_for(image.info.architecture)
-    machine = Machine(
-        **{**settings.machine.model_dump(), "instance_types": types},
-        path=settings.iam.path,
-        secrets=None if settings.secrets is None else settings.secrets.sealing,
-    )
     health = HealthCheck(**settings.health.model_dump(exclude={"drain", "grace"}))
-    release = release_id(settings.service, image.identity, machine, health, image.info)
+    machines = _machines(settings, image.info.architecture)
+    ids = {release_id(settings.service, image.identity, one, health, image.info): one for one in machines}
+    release = _preferred(ids, ledger)
+    machine = ids[release]
     if all(entry.release != release for entry in ledger.entries):
         live = None if ledger.live is None else ledger.entry(ledger.live)
         image = replace(
@@ -54,6 +52,33 @@ def wanted_entry(settings: Settings, ledger: Ledger, manifests: Manifests) -> En
             kms_key=settings.upload.kms_key,
         )
     return Entry(release, image, machine, health, max_size=settings.capacity.max)
+
+
+def _machines(settings: Settings, architecture: str) -> Iterator[Machine]:
+    """The machines that the settings ask for, then those that the same settings meant to earlier versions."""
+    asked = settings.machine
+    machine = Machine(
+        **asked.model_dump(exclude={"instance_types", "requirements", "volume", "monitoring"}),
+        instance_types=asked.types_for(architecture),
+        weights=asked.weights,
+        requirements=asked.attributes,
+        monitoring=asked.monitoring is not False,
+        volume=Volume.of(asked.volume.model_dump()),
+        path=settings.iam.path,
+        secrets=None if settings.secrets is None else settings.secrets.sealing,
+    )
+    yield machine
+    if asked.monitoring is None:
+        yield replace(machine, monitoring=False)
+
+
+def _preferred(ids: Collection[str], ledger: Ledger) -> str:
+    """Of releases that the same settings mean, the live one, else the newest that the ledger has, else the first.
+
+    So an upgrade of Fleetswap that changes a default deploys nothing: it is for releases made from now on.
+    """
+    known = [*([ledger.live] if ledger.live is not None else []), *(entry.release for entry in ledger.entries)]
+    return next((release for release in known if release in ids), next(iter(ids)))
 
 
 def _image(settings: ImageSettings, ledger: Ledger) -> tuple[Image, Callable[[], Known]]:

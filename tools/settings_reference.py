@@ -144,7 +144,7 @@ def _value(name: str, key: Key, value: Any, *, every: bool) -> Iterator[str]:  #
     elif inner and value and isinstance(value, Mapping):
         yield f"{name}:"
         yield from (f"  {line}" for line in _block(inner, value, every=every))
-    elif inner and value and isinstance(value, list):
+    elif inner and value and isinstance(value, list) and all(isinstance(each, Mapping) for each in value):
         yield f"{name}:"
         dash = "- "
         for line in _block(inner, value[0], every=every):
@@ -201,9 +201,9 @@ def _kind(schema: Mapping[str, Any], named: Mapping[str, Any]) -> str:
     if "const" in schema or "enum" in schema:
         return " or ".join(f"`{choice}`" for choice in schema.get("enum", [schema.get("const")]))
     if schema["type"] == "array":
-        (element,) = _resolved(schema.get("items") or schema["prefixItems"][0], named)
-        kind = _kind(element, named)
-        return f"list of {'objects' if kind == 'object' else kind}"
+        elements = _resolved(schema.get("items") or schema["prefixItems"][0], named)
+        kinds = [_kind(element, named) for element in elements]
+        return f"list of {' or '.join('objects' if kind == 'object' else kind for kind in kinds)}"
     if schema["type"] == "object":
         return "object" if "properties" in schema else f"map of {'objects' if _values(schema, named) else 'text'}"
     return {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}[schema["type"]]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.source import FileImage, FlakeImage, NixImage
+from fleetswap.domain.release.hardware import Range, Requirements
 from fleetswap_pulumi.parse import parse
 from fleetswap_pulumi.settings import Settings
 from infra import config
@@ -382,6 +383,9 @@ def test_what_is_wrong_is_told_in_the_words_of_a_settings_file(changes: dict[str
     assert str(caught.value).endswith(told)
 
 
+ASKED = {"vcpus": {"min": 2}, "memory_mib": {"min": 4096}}
+
+
 def test_all_that_is_wrong_is_told_at_once() -> None:
     """A user would mend one key a run."""
     with pytest.raises(InputError) as caught:
@@ -395,7 +399,7 @@ def test_a_bad_element_does_not_make_its_list_too_short() -> None:
     with pytest.raises(InputError) as caught:
         read(rollout={"probe_statuses": [99]}, machine={"instance_types": ["large"]})
     told = re.findall(r"fleetswap:[\w.\[\]]+", str(caught.value))
-    assert told == ["fleetswap:machine.instance_types[0]", "fleetswap:rollout.probe_statuses[0]"]
+    assert told == ["fleetswap:machine.instance_types[0].type", "fleetswap:rollout.probe_statuses[0]"]
 
 
 def test_what_does_not_fit_together_is_told_with_the_rest() -> None:
@@ -451,6 +455,85 @@ def test_instance_types_of_every_form_are_taken() -> None:
     """A good instance type would be refused for a letter in its name."""
     names = ["g5.xlarge", "c7gn.large", "a1.large", "m7i-flex.large", "t3.micro", "u-6tb1.metal", "inf2.xlarge"]
     assert read(machine={"instance_types": names}).machine.types_for("x86_64") == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("machine", "told"),
+    [
+        (
+            {"instance_types": [{"type": "c7i.large", "weight": 0}]},
+            ["machine.instance_types[0].weight: must be 1 or more"],
+        ),
+        (
+            {"instance_types": [{"type": "c7i.large", "weight": 1000}]},
+            ["machine.instance_types[0].weight: must be 999"],
+        ),
+        (
+            {"instance_types": [{"type": "c7i.large", "weight": 9}]},
+            ["machine.instance_types: a weight of 9 is more than"],
+        ),
+        ({"instance_types": ["c7i.large", {"type": "c7i.large", "weight": 2}]}, ["names c7i.large twice"]),
+        (
+            {"instance_types": ["c7i.large"], "requirements": ASKED, "threads_per_core": 1},
+            ["machine.requirements: cannot be used with `instance_types`", "machine.threads_per_core: needs"],
+        ),
+        ({"requirements": {"vcpus": {"min": 2}}}, ["machine.requirements.memory_mib is missing"]),
+        ({"requirements": {**ASKED, "vcpus": {"max": 2}}}, ["machine.requirements.vcpus.min is missing"]),
+        ({"requirements": {**ASKED, "vcpus": {"min": 3, "max": 2}}}, ["machine.requirements.vcpus: has a max of 2"]),
+        ({"requirements": {**ASKED, "generations": ["next"]}}, ["machine.requirements.generations[0]"]),
+        (
+            {"requirements": {**ASKED, "exclude": ["C7*"]}},
+            ["machine.requirements.exclude[0]: must be an instance type, wi"],
+        ),
+        (
+            {
+                "requirements": {
+                    **ASKED,
+                    "allow": ["c7*"],
+                    "exclude": ["t*"],
+                    "accelerators": {"max": 0},
+                    "accelerator_types": ["gpu"],
+                    "local_storage": "excluded",
+                    "local_storage_types": ["ssd"],
+                }
+            },
+            ["machine.requirements.exclude", "machine.requirements.accelerators", "machine.requirements.local_storage"],
+        ),
+        ({"threads_per_core": 3}, ["machine.threads_per_core: must be 1 or 2"]),
+        ({"tenancy": "host"}, ["machine.tenancy: must be 'default' or 'dedicated'"]),
+        ({"placement_group": ""}, ["machine.placement_group: must be the name of a placement group"]),
+        ({"volume": {"initialization_rate": 99}}, ["machine.volume.initialization_rate: must be 100 or more"]),
+        ({"volume": {"initialization_rate": 301}}, ["machine.volume.initialization_rate: must be 300 or less"]),
+        ({"volume": {"iops": 2999}}, ["machine.volume.iops: must be 3000 or more"]),
+        ({"volume": {"throughput": 2001}, "root_gib": 100}, ["machine.volume.throughput: must be 2000 or less"]),
+        (
+            {"volume": {"iops": 3501, "throughput": 1000}},
+            [
+                "machine.volume.iops: 3501 need a volume of 8 GiB or more",
+                "machine.volume.throughput: 1000 needs 4000 IOPS",
+            ],
+        ),
+        ({"volume": {"throughput": 751}}, ["machine.volume.throughput: 751 needs 3004 IOPS"]),
+    ],
+)
+def test_machines_that_aws_would_not_launch_are_refused(machine: dict[str, Any], told: list[str]) -> None:
+    """The launch template or the group would be refused half-way through the update, or no launch would succeed."""
+    with pytest.raises(InputError) as caught:
+        read(machine=machine)
+    for each in told:
+        assert each in str(caught.value)
+
+
+def test_machines_at_their_limits_are_taken() -> None:
+    """A setting that AWS takes would be refused."""
+    read(machine={"volume": {"iops": 3500, "throughput": 875, "initialization_rate": 300}, "root_gib": 7})
+    read(machine={"volume": {"iops": 80_000, "throughput": 2000}, "root_gib": 160})
+    read(machine={"volume": {"iops": 3000, "throughput": 750}})
+    weighted = read(machine={"instance_types": ["c7i.large", {"type": "c7i.xlarge", "weight": 2}]}).machine
+    assert (weighted.types_for("x86_64"), weighted.weights) == (("c7i.large", "c7i.xlarge"), (1, 2))
+    assert read(machine={"instance_types": [{"type": "c7i.large", "weight": 1}]}).machine.weights == ()
+    asked = read(machine={"requirements": ASKED}).machine
+    assert (asked.types_for("arm64"), asked.attributes) == ((), Requirements(Range(2.0), Range(4096.0)))
 
 
 def test_without_instance_types_the_architecture_decides() -> None:

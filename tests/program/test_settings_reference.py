@@ -84,6 +84,10 @@ def test_the_examples_are_accepted() -> None:
     with_boot_test = {**values["fleetswap:image"]}
     del values["fleetswap:image"]["boot_test"]  # which has no KMS
     with_key = {"kms_key": values["fleetswap:secrets"].pop("kms_key"), "file": values["fleetswap:secrets"]["file"]}
+    machine = values["fleetswap:machine"]
+    attributes = {**machine, "requirements": machine.pop("requirements")}  # instead of instance types
+    del attributes["instance_types"], attributes["requirements"]["exclude"]  # what is not allowed is excluded
+    assert machine.pop("threads_per_core", None) is None, "it would need instance types"
     region, network = values.pop("aws:region"), values["fleetswap:network"]
     front = values["fleetswap:front"]
     listener = {key: front.pop(key) for key in ("listener_arn", "priorities")}  # instead of an own load balancer
@@ -100,6 +104,7 @@ def test_the_examples_are_accepted() -> None:
         parse(raw({**values, "fleetswap:network": {"vpc": vpc}}), region=region)
     assert parse(raw(values), region=region).rollout.probe_host == "shop.example.com"
     assert parse(raw({**values, "fleetswap:secrets": with_key}), region=region).secrets is not None
+    assert parse(raw({**values, "fleetswap:machine": attributes}), region=region).machine.requirements is not None
     without = {key: value for key, value in values.items() if key != "fleetswap:secrets"}
     assert parse(raw({**without, "fleetswap:image": with_boot_test}), region=region).image.boot_test is not None
     assert parse(raw({**values, "fleetswap:image": flake}), region=region).image.source == FlakeImage(".#web")

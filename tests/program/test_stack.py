@@ -610,7 +610,7 @@ def test_an_image_of_a_flake_is_declared_as_it_is_named(tmp_path: Path) -> None:
     assert disk.inputs["nix"] == {"flake": flake, "options": options}
     assert disk.inputs["identity"].endswith("-web")
     ledger = program.outputs["ledger"]
-    assert ledger["version"] == 2
+    assert ledger["version"] == 4
     assert ledger["entries"][0]["image"]["nix"] == {"flake": flake, "options": options}
     assert ledger["entries"][0]["image"]["packages"] == {"nginx": "1.28"}
     again = declare(local(image={"nix": {"flake": flake, "options": options}}), ledger=ledger)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.info import ImageInfo
 from fleetswap.domain.image.source import FileImage, FlakeImage, NixImage
+from fleetswap.domain.release.hardware import Range, Requirements, Volume
 from fleetswap.domain.release.ledger import (
     Entry,
     HealthCheck,
@@ -132,11 +133,49 @@ def at_default(value: object, where: str = "") -> Iterator[str]:
             yield from at_default(given, at)
 
 
+REQUIREMENTS = Requirements(
+    Range(2.0, 8.0),
+    Range(1.0, 2.0),
+    Range(0.5, 3.0),
+    ("intel",),
+    ("current",),
+    ("c7*",),
+    ("t*",),
+    "included",
+    "required",
+    "excluded",
+    ("ssd",),
+    Range(0.5, 2.0),
+    Range(1.0, 2.0),
+    Range(0.5, 9.0),
+    Range(1.0, 2.0),
+    Range(1.0, 1.0),
+    ("gpu",),
+    50,
+    20,
+)
+
+
 def test_every_field_is_read_back() -> None:
     """A setting that came later would be forgotten with the next update, and its release made anew under users."""
     sealing = Sealing("stack", attested=True)
     machine = Machine(
-        ("c7i.large",), 1, 2, 3, ("arn:aws:iam::aws:policy/A",), ("sg-1",), "arn:aws:kms:x", "/web/", sealing
+        ("c7i.large",),
+        1,
+        2,
+        3,
+        ("arn:aws:iam::aws:policy/A",),
+        ("sg-1",),
+        "arn:aws:kms:x",
+        "/web/",
+        sealing,
+        (2,),
+        REQUIREMENTS,
+        1,
+        "dedicated",
+        "web",
+        monitoring=True,
+        volume=Volume(6000, 250, 300),
     )
     health = replace(HEALTH, protocol="https", protocol_version="grpc")
     nix = NixImage("nix/demo", {"version": "1"}, {"sandbox": "true"}, "image")
@@ -152,7 +191,15 @@ def test_every_field_is_read_back() -> None:
         Image("c", FlakeImage(".#web", {"cores": "2"}), {"p": "3"}, ("p 3",), *ami),
     ]
     entries = tuple(
-        Entry(release_id("web", image.identity, machine, health, image.info), image, machine, health, 4, left=True)
+        Entry(
+            release_id("web", image.identity, machine, health, image.info),
+            image,
+            machine,
+            health,
+            4,
+            left=True,
+            cores=1,
+        )
         for image in images
     )
     live, standby, _ = (each.release for each in entries)
@@ -169,7 +216,7 @@ def test_a_new_stack_has_an_empty_ledger() -> None:
 @pytest.mark.parametrize(
     "damaged",
     [
-        {"version": 4, "live": None, "standby": None, "entries": []},
+        {"version": 5, "live": None, "standby": None, "entries": []},
         {"version": 0, "live": None, "standby": None, "entries": []},
         {"version": 1, "live": "web-gone", "standby": None, "entries": []},
         {"version": 1, "live": None},

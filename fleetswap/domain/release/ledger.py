@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from fleetswap.domain.access import REMEDY
 from fleetswap.domain.errors import InputError
@@ -19,11 +19,11 @@ from fleetswap.domain.image import info as ami
 from fleetswap.domain.image import source
 from fleetswap.domain.image.info import DEFAULT, ImageInfo
 from fleetswap.domain.image.source import FlakeImage, ImageSource
+from fleetswap.domain.release.hardware import Requirements, Volume
+from fleetswap.domain.release.later import later
 from fleetswap.domain.secrets.sealing import STACK, Sealing
 
-_T = TypeVar("_T")
-
-VERSION = 3
+VERSION = 4
 """Of the plain form. A reader refuses a newer one and must keep reading every older one."""
 
 FIRST = 1
@@ -33,11 +33,8 @@ FIRST = 1
 SECOND = 2
 """The version with what the first had not, before a key could be the stack's own."""
 
-
-def later(default: _T) -> _T:
-    """A field that came later, with what all had before. At that value it is neither part of an id nor written down."""
-    made: _T = field(default=default, metadata={"later": True})
-    return made
+THIRD = 3
+"""The version with the stack's own key, before machines had what `_hardware` looks for."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,21 @@ class Machine:
     """Of the role and the instance profile."""
     secrets: Sealing | None = later(None)  # noqa: RUF009 (it is frozen)
     """How the secrets in its image are sealed; None if it has none. With it, the role is the stack's, not its own."""
+    weights: tuple[int, ...] = later(())
+    """Units of capacity of a machine of each of `instance_types`. Empty: each machine is one unit."""
+    requirements: Requirements | None = later(None)  # noqa: RUF009 (it is frozen)
+    """Attributes of the instance types; `instance_types` is empty then."""
+    threads_per_core: int | None = later(None)
+    tenancy: str = later("default")
+    placement_group: str | None = later(None)
+    monitoring: bool = later(False)  # noqa: FBT003 (the default of a flag)
+    """Detailed monitoring: CloudWatch has the machines' metrics each minute, not every five."""
+    volume: Volume = later(Volume())  # noqa: RUF009 (it is frozen)
+
+    @property
+    def heaviest(self) -> int:
+        """The most units of capacity that one machine can be."""
+        return max(self.weights, default=1)
 
     @property
     def attested(self) -> bool:
@@ -114,6 +126,8 @@ class Entry:
     health: HealthCheck
     max_size: int
     left: bool = False
+    cores: int | None = later(None)
+    """CPU cores of its instance types, which all have as many; None where EC2 is not told."""
 
 
 @dataclass(frozen=True)
@@ -276,9 +290,19 @@ def _version(ledger: Ledger) -> int:
         or isinstance(entry.image.source, FlakeImage)
         for entry in ledger.entries
     )
-    if any(STACK in (entry.machine.kms_key, entry.image.kms_key) for entry in ledger.entries):
+    if any(_hardware(entry.machine) for entry in ledger.entries):
         return VERSION
+    if any(STACK in (entry.machine.kms_key, entry.image.kms_key) for entry in ledger.entries):
+        return THIRD
     return FIRST if plain and not newer and not ledger.front else SECOND
+
+
+def _hardware(machine: Machine) -> bool:
+    """Whether it has what an older program would not see: it would take the ledger for damaged, and say to restore
+    another.
+    """
+    of = ("weights", "requirements", "threads_per_core", "tenancy", "placement_group", "monitoring", "volume")
+    return bool(_parts(machine).keys() & set(of))
 
 
 def from_plain(value: Mapping[str, Any] | None) -> Ledger:
@@ -352,6 +376,10 @@ def _sealing(value: Mapping[str, Any] | None) -> Sealing | None:
     return None if value is None else Sealing(str(value["key"]), bool(value.get("attested", False)))
 
 
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
 def _entry(value: Mapping[str, Any]) -> Entry:
     image, machine, health = value["image"], value["machine"], value["health"]
     return Entry(
@@ -370,12 +398,19 @@ def _entry(value: Mapping[str, Any]) -> Entry:
             instance_types=tuple(machine["instance_types"]),
             on_demand_base=int(machine["on_demand_base"]),
             on_demand_percent=int(machine["on_demand_percent"]),
-            root_gib=None if machine.get("root_gib") is None else int(machine["root_gib"]),
+            root_gib=_whole(machine.get("root_gib")),
             policies=tuple(machine["policies"]),
             security_groups=tuple(machine.get("security_groups", ())),
             kms_key=machine.get("kms_key"),
             path=str(machine.get("path", "/")),
             secrets=_sealing(machine.get("secrets")),
+            weights=tuple(int(each) for each in machine.get("weights", ())),
+            requirements=Requirements.of(machine.get("requirements")),
+            threads_per_core=_whole(machine.get("threads_per_core")),
+            tenancy=str(machine.get("tenancy", "default")),
+            placement_group=machine.get("placement_group"),
+            monitoring=bool(machine.get("monitoring", False)),
+            volume=Volume.of(machine.get("volume", {})),
         ),
         health=HealthCheck(
             port=int(health["port"]),
@@ -390,6 +425,7 @@ def _entry(value: Mapping[str, Any]) -> Entry:
         ),
         max_size=int(value["max_size"]),
         left=bool(value.get("left", False)),
+        cores=_whole(value.get("cores")),
     )
 
 

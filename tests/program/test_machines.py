@@ -1,0 +1,101 @@
+"""How machines are launched: the launch template, what a group may launch, and which releases an upgrade deploys."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fleetswap.domain.release.ledger import Ledger, from_plain, release_id, to_plain
+from tests.program.declared import Program, declare
+from tests.program.test_stack import local, releases
+
+pytestmark = pytest.mark.nix
+
+
+@pytest.fixture(scope="module")
+def first() -> Program:
+    return declare(local("1"))
+
+
+def overrides(program: Program, **release: str) -> list[dict[str, Any]]:
+    policy = program.one("Group", **release).inputs["mixedInstancesPolicy"]
+    found: list[dict[str, Any]] = policy["launchTemplate"]["overrides"]
+    return found
+
+
+def earlier(program: Program) -> dict[str, Any]:
+    """The ledger as a version before detailed monitoring wrote it."""
+    ledger = from_plain(program.outputs["ledger"])
+    (entry,) = ledger.entries
+    machine = replace(entry.machine, monitoring=False)
+    release = release_id("web", entry.image.identity, machine, entry.health, entry.image.info)
+    written = to_plain(Ledger(release, None, (replace(entry, release=release, machine=machine),)))
+    return {**program.outputs["ledger"], **written}
+
+
+def test_an_upgrade_deploys_nothing(first: Program) -> None:
+    """Whoever upgrades Fleetswap would get a new release of the same image with each new default."""
+    before = earlier(first)
+    program = declare(local("1"), ledger=before)
+    assert releases(program) == [before["live"]]
+    assert "monitoring" not in program.one("LaunchTemplate").inputs
+    assert program.outputs["ledger"]["entries"] == before["entries"]
+
+
+def test_a_new_release_is_monitored_each_minute(first: Program) -> None:
+    """Its CPU would be known five minutes late, and the fleet scale out as late."""
+    assert first.one("LaunchTemplate").inputs["monitoring"] == {"enabled": True}
+    before = earlier(first)
+    program = declare(local("2"), ledger=before)
+    (new,) = set(releases(program)) - {before["live"]}
+    assert program.one("LaunchTemplate", new).inputs["monitoring"] == {"enabled": True}
+    assert "monitoring" not in program.one("LaunchTemplate", before["live"]).inputs
+
+
+def test_monitoring_that_is_set_is_obeyed(first: Program) -> None:
+    """What the settings say would be overruled by what they said before."""
+    before = earlier(first)
+    for said in (True, False):
+        machine = {**_machine(), "monitoring": said}
+        program = declare(local("1", machine=machine), ledger=before)
+        assert (program.outputs["ledger"]["live"] == before["live"]) is not said
+    off = declare(local("1", machine={**_machine(), "monitoring": False}))
+    assert "monitoring" not in off.one("LaunchTemplate").inputs
+    assert off.outputs["ledger"]["version"] < first.outputs["ledger"]["version"], "an older program could read it"
+
+
+def _machine() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(local("1")["machine"])
+    return found
+
+
+def test_weights_are_those_of_the_group(first: Program) -> None:
+    """A machine of twice the size would count as one, or the group be refused for a type without a weight."""
+    assert all("weightedCapacity" not in each for each in overrides(first))
+    types = ["c7i.large", {"type": "c7i.xlarge", "weight": 2}]
+    program = declare(local("1", machine={"instance_types": types}))
+    assert overrides(program) == [
+        {"instanceType": "c7i.large", "weightedCapacity": "1"},
+        {"instanceType": "c7i.xlarge", "weightedCapacity": "2"},
+    ]
+
+
+def test_the_root_volume_is_as_fast_as_asked_for(first: Program) -> None:
+    """The machines would read as slowly as without the setting, or AWS be asked for what nobody set."""
+    (plain,) = first.one("LaunchTemplate").inputs["blockDeviceMappings"]
+    assert not {"iops", "throughput", "volumeInitializationRate"} & set(plain["ebs"])
+    volume = {"iops": 6000, "throughput": 1500, "initialization_rate": 200}
+    program = declare(local("1", machine={"root_gib": 12, "volume": volume}))
+    (device,) = program.one("LaunchTemplate").inputs["blockDeviceMappings"]
+    ebs = device["ebs"]
+    assert (ebs["iops"], ebs["throughput"], ebs["volumeInitializationRate"]) == (6000, 1500, 200)
+
+
+def test_placement_and_tenancy_are_in_the_launch_template(first: Program) -> None:
+    """Machines would run on shared hardware, or apart, although a contract says otherwise."""
+    assert "placement" not in first.one("LaunchTemplate").inputs
+    program = declare(local("1", machine={"tenancy": "dedicated"}))
+    assert program.one("LaunchTemplate").inputs["placement"] == {"tenancy": "dedicated"}
