@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
@@ -27,7 +28,7 @@ from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.release import attested
 from fleetswap.domain.release.keys import needs_volume_key
 from fleetswap.domain.release.ledger import Entry, Ledger, from_plain, to_plain
-from fleetswap.domain.release.plan import Plan, plan, served
+from fleetswap.domain.release.plan import Plan, is_past, plan, served
 from fleetswap.domain.rollout.health import ProbeProtocol
 from fleetswap.workflows.image.read_manifest import manifest_of
 from fleetswap_pulumi import upload_estimate
@@ -89,7 +90,7 @@ def deploy(
     `manifests` what the live image contains, and `keys` about the KMS keys that releases need: AWS (or the local
     cloud) if they are not given. Raises `InputError` before the first resource if something asked for is wrong.
     """
-    before = read_outputs()
+    before, now = read_outputs(), datetime.now(UTC)
     read = from_plain(before.get("ledger"))
     cloud = Cloud(settings.region, settings.endpoint, settings.aws.access)
     account = whereabouts or Account(cloud)
@@ -110,8 +111,9 @@ def deploy(
     decided = plan(
         ledger,
         wanted,
-        kept_images=settings.retention.images,
+        retention=settings.retention.retention,
         max_size=settings.capacity.max,
+        now=now,
     )
     secrets = plan_secrets(settings, ledger, decided, before)
     check_keys(decided, ledger, before, keys or AwsKeys(cloud))
@@ -189,6 +191,7 @@ def deploy(
                 upload=settings.upload,
                 boot_test=settings.image.boot_test,
                 running=entry.release in running,
+                deprecate=None if is_past(entry, now) else entry.deprecated,
                 rules=way_in.rules,
                 volume_key=volumes,
             ),

@@ -23,6 +23,9 @@ class MachineImageArgs:
     identity: str
     info: ImageInfo
     snapshot_id: pulumi.Output[str]
+    deprecate: str | None = ""
+    """When it is deprecated; empty: never. None: that stays as it is. EC2 refuses a time in the past, which is what a
+    ledger has of an AMI that is deprecated by now."""
 
 
 class MachineImage(pulumi.ComponentResource):
@@ -51,10 +54,14 @@ class MachineImage(pulumi.ComponentResource):
                     delete_on_termination=True,
                 )
             ],
+            deprecation_time=args.deprecate or None,
             tags=args.context.tags(name, release=args.release, image=args.identity),
             # The disk of a release never changes. Its id is unknown in a preview that only changes the disk's tags, and
             # would show there as a replacement of the AMI.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["ebsBlockDevices"]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                ignore_changes=["ebsBlockDevices", *(["deprecationTime"] if args.deprecate is None else [])],
+            ),
         )
         self.ami_id = ami.id
         self.register_outputs({"amiId": self.ami_id})

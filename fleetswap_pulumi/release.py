@@ -43,7 +43,10 @@ KEY_ID = 36
 
 @dataclass(frozen=True)
 class ReleaseArgs:
-    """`running` is False for a retained release, which has no machines."""
+    """`running` is False for a retained release, which has no machines.
+
+    `deprecate` is when its AMI is deprecated, empty for never, and None if that is to stay as it is.
+    """
 
     context: Context
     entry: Entry
@@ -53,6 +56,7 @@ class ReleaseArgs:
     upload: UploadSettings
     running: bool
     boot_test: BootTestSettings | None = None
+    deprecate: str | None = ""
     rules: Rules = OWN
     volume_key: pulumi.Input[str] | None = None
     """ARN of the stack's own key for volumes and snapshots, if it has one."""
@@ -94,6 +98,7 @@ class Release(pulumi.ComponentResource):
                 identity=args.entry.image.identity,
                 info=args.entry.image.info,
                 snapshot_id=self.disk.snapshot_id,
+                deprecate=args.deprecate,
             ),
             opts=self._child,
         ).ami_id

@@ -75,7 +75,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         tmp_path_factory.mktemp("rollout"),
         has_users=True,
         capacity={"min": 1, "max": 2},
-        retention={"images": 1},
+        retention={"images": 1, "min_age": 0},
         rollout=ROLLOUT,
     )
     yield stack

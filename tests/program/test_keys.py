@@ -96,17 +96,17 @@ def test_the_policy_of_the_key_lets_machines_launch_before_auto_scaling_has_its_
 def test_the_key_stays_as_long_as_a_release_needs_it(disks: list[Path]) -> None:
     """With the setting, the key of volumes that machines run from and of snapshots to roll back to would be deleted."""
     first = program(disks[0], **STACK)
-    second = program(disks[1], first, retention={"images": 1})
+    second = program(disks[1], first, retention={"images": 1, "min_age": 0})
     assert second.one("Key").inputs == first.one("Key").inputs
     assert second.one("DiskImage", release(second)).inputs.get("kms_key") is None
     assert "fleetswap:own-key" not in second.one("DiskImage", release(second)).inputs["tags"]
     assert tag(second, release(second)) is None
     assert tag(second, release(first)) == "arn:web-volumes"
-    third = program(disks[2], second, retention={"images": 1})
+    third = program(disks[2], second, retention={"images": 1, "min_age": 0})
     assert third.of("Key"), "the first release is kept without machines, and its snapshot needs the key"
-    fourth = program(disks[2], third, retention={"images": 0})
+    fourth = program(disks[2], third, retention={"images": 0, "min_age": 0})
     assert fourth.of("Key"), "this update deletes the release, and may fail"
-    assert not program(disks[2], fourth, retention={"images": 0}).of("Key")
+    assert not program(disks[2], fourth, retention={"images": 0, "min_age": 0}).of("Key")
 
 
 def test_only_the_snapshot_may_need_the_key(disks: list[Path]) -> None:

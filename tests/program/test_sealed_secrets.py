@@ -43,7 +43,7 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def program(disk: Path, before: Program | None = None, **values: Any) -> Program:
     """One update; `before` is the last one."""
     image = {"file": str(disk), **values.pop("image", {})}
-    given = {"service": "web", "image": image, "retention": {"images": 1}, **values}
+    given = {"service": "web", "image": image, "retention": {"images": 1, "min_age": 0}, **values}
     raw = {key: json.dumps(value) if isinstance(value, (dict, list)) else str(value) for key, value in given.items()}
     return declare(raw, outputs=before.outputs if before is not None else {}, around=KMS)
 
@@ -261,9 +261,9 @@ def test_a_key_that_retires_goes_with_the_last_release_that_needs_it(disks: list
     assert third.of("Key"), "the retained release needs it"
     assert not [name for name in of(third, "Role") if name.startswith("web-machines")], "and no machine opens anything"
     assert "MachinesOpen" not in statements(third)
-    fourth = program(disks[1], third, **off, retention={"images": 0})
+    fourth = program(disks[1], third, **off, retention={"images": 0, "min_age": 0})
     assert fourth.of("Key"), "this update may still fail"
-    assert not program(disks[1], fourth, **off, retention={"images": 0}).of("Key")
+    assert not program(disks[1], fourth, **off, retention={"images": 0, "min_age": 0}).of("Key")
     assert not program(disks[1], fourth).of("Key"), "and the setting can go"
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.source import FileImage, FlakeImage, NixImage
 from fleetswap.domain.release.hardware import Range, Requirements
+from fleetswap.domain.release.plan import Retention
 from fleetswap_pulumi.parse import parse
 from fleetswap_pulumi.settings import Settings
 from infra import config
@@ -573,3 +574,31 @@ def test_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="fleetswap:image was set with --secret") as caught:
         configured(monkeypatch, KEYS, secret=("fleetswap:image",))
     assert "nix/demo" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"min_age": "24"}, r"retention\.min_age: must be a whole number of minutes, hours or days, such as 90m"),
+        ({"min_age": 3600}, r"retention\.min_age: .* not '3600'"),
+        ({"min_age": "1.5h"}, r"retention\.min_age"),
+        ({"min_age": "-1h"}, r"retention\.min_age"),
+        ({"min_age": "9999d"}, r"retention\.min_age: must be at most 3650d, not 9999d"),
+        ({"deprecate_after": "30m"}, r"retention\.deprecate_after: must be 1h or more, not 30m"),
+        ({"warm": 0}, r"retention\.warm: must be 1 or more"),
+        ({"images": 51, "min_age": "x"}, r"(?s)retention\.images.*retention\.min_age"),
+    ],
+)
+def test_a_time_of_the_retention_that_is_none_is_told_by_its_key(given: dict[str, Any], said: str) -> None:
+    """A number without a unit would keep AMIs for seconds, or for years; or a deploy would fail half-way at EC2."""
+    with pytest.raises(InputError, match=said):
+        read(retention=given)
+
+
+def test_a_retention_is_as_long_as_it_says() -> None:
+    """An AMI would go too early, by a unit that was misread."""
+    found = read(retention={"images": 2, "warm": 3, "min_age": "90m", "deprecate_after": "7d"}).retention.retention
+    assert found == Retention(images=2, warm=3, min_age=5400, deprecate_after=604_800)
+    assert read().retention.retention == Retention(images=5, warm=1, min_age=86_400, deprecate_after=2_592_000)
+    never = read(retention={"min_age": 0, "deprecate_after": None}).retention.retention
+    assert (never.min_age, never.deprecate_after) == (0, None)

@@ -87,12 +87,45 @@ def test_the_oldest_release_goes_and_the_ledger_says_so(second: Program) -> None
 
 def test_an_image_that_is_only_kept_has_no_machines(second: Program) -> None:
     """Keeping an old AMI would cost machines, or forgetting its machines would forget its AMI."""
-    third = declare(local("3", retention={"images": 1}), ledger=second.outputs["ledger"])
+    third = declare(local("3", retention={"images": 1, "min_age": 0}), ledger=second.outputs["ledger"])
     kept = second.outputs["ledger"]["standby"]
     assert kept in releases(third)
     assert kept in {ami.name for ami in third.of("Ami")}
     assert kept not in {group.name for group in third.of("Group")}
     assert kept not in {side["release"] for side in third.one("Rollout").inputs["sides"]}
+
+
+def test_an_image_that_is_only_kept_is_deprecated_and_one_that_comes_back_is_not(second: Program) -> None:
+    """AMIs nobody needs would be offered for ever, or the live release have an AMI that an account may refuse."""
+    keeps = {"images": 1, "min_age": 0, "deprecate_after": "7d"}
+    third = declare(local("3", retention=keeps), ledger=second.outputs["ledger"])
+    kept = second.outputs["ledger"]["standby"]
+    times = {ami.name: ami.inputs.get("deprecationTime") for ami in third.of("Ami")}
+    written = {entry["release"]: entry.get("deprecated") for entry in third.outputs["ledger"]["entries"]}
+    assert times == written
+    assert [name for name, time in times.items() if time] == [kept]
+    again = declare(local("3", retention=keeps), ledger=third.outputs["ledger"])
+    assert {ami.name: ami.inputs.get("deprecationTime") for ami in again.of("Ami")} == times, "no phantom diff"
+    back = declare(local("3", retention=keeps, release=kept), ledger=third.outputs["ledger"])
+    assert next(ami for ami in back.of("Ami") if ami.name == kept).inputs.get("deprecationTime") is None
+    old = third.outputs["ledger"]
+    past = [
+        {**each, **({"deprecated": "2026-01-01T00:00:00Z"} if each["release"] == kept else {})}
+        for each in old["entries"]
+    ]
+    later = declare(local("3", retention=keeps), ledger={**old, "entries": past})
+    assert next(ami for ami in later.of("Ami") if ami.name == kept).inputs.get("deprecationTime") is None, (
+        "EC2 refuses it"
+    )
+
+
+def test_a_warm_release_has_all_but_machines(second: Program) -> None:
+    """A rollback by two releases would take as long as a deploy, though the settings ask for it to be quick."""
+    third = declare(local("3", retention={"images": 1, "warm": 2}), ledger=second.outputs["ledger"])
+    warm = second.outputs["ledger"]["standby"]
+    assert warm in {group.name for group in third.of("Group")} & {group.name for group in third.of("TargetGroup")}
+    assert warm in {side["release"] for side in third.one("Rollout").inputs["sides"]}
+    assert third.one("Rollout").inputs["standby"] == second.outputs["ledger"]["live"]
 
 
 def test_a_release_named_in_the_settings_is_the_rollback(first: Program, second: Program) -> None:
@@ -551,7 +584,7 @@ def test_a_release_that_was_left_is_not_trusted(first: Program, second: Program)
     assert again.one("Rollout").inputs["trusted"] is False
     after_all = declare(local("2"), ledger=again.outputs["ledger"])
     assert after_all.one("Rollout").inputs["trusted"] is True
-    by_hand = declare(local("3", retention={"images": 3}), ledger=second.outputs["ledger"], left=old)
+    by_hand = declare(local("3", retention={"images": 3, "min_age": 0}), ledger=second.outputs["ledger"], left=old)
     assert declare(local("1"), ledger=by_hand.outputs["ledger"]).one("Rollout").inputs["trusted"] is False
 
 

@@ -6,16 +6,17 @@ from dataclasses import replace
 
 from fleetswap.domain.release.attested import changes
 from fleetswap.domain.release.ledger import Entry, Ledger
-from fleetswap.domain.release.plan import plan
+from fleetswap.domain.release.plan import Retention, plan
 from fleetswap.domain.secrets.sealing import STACK, Sealing
 from tests.release.test_ledger import MACHINE, entry
+from tests.release.test_plan import NOW
 
 ATTESTED = replace(MACHINE, secrets=Sealing(STACK, attested=True))
 MEASURED = (("4", "ab" * 48), ("12", "00" * 48))
 
 
 def told(ledger: Ledger, wanted: Entry) -> str | None:
-    return changes(ledger, plan(ledger, wanted, kept_images=1, max_size=4))
+    return changes(ledger, plan(ledger, wanted, retention=Retention(1), max_size=4, now=NOW))
 
 
 def test_a_preview_says_who_comes_and_who_goes() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from fleetswap.domain.errors import Aborted, InputError
 from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine
-from fleetswap.domain.release.plan import plan
+from fleetswap.domain.release.plan import Retention, plan
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.model import Order, Rule
 from fleetswap.domain.rollout.policy import Policy
@@ -21,6 +22,7 @@ from fleetswap.workflows.rollout.run import Outcome, observe, roll_out
 from tests.fakes.aws import LISTENER
 from tests.fakes.world import POLICY, Release, World, order, running, target
 
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 ROLE = "arn:aws:iam::123456789012:role/switch"
 
 
@@ -36,7 +38,7 @@ BEFORE = Ledger(live="bad", standby="good", entries=(entry("bad"), entry("good")
 
 def ordered(wanted: str, policy: Policy = POLICY) -> tuple[Order, Ledger]:
     """The order that `pulumi up` makes of the ledger for this release (`fleetswap_pulumi.fleet`), and its ledger."""
-    decided = plan(BEFORE, entry(wanted), kept_images=3, max_size=8)
+    decided = plan(BEFORE, entry(wanted), retention=Retention(3), max_size=8, now=NOW)
     others = [each.release for each in decided.running[1:]]
     standby = decided.standby.release if decided.standby else None
     made = order(decided.wanted.release, *others, standby=standby, policy=policy)

@@ -118,6 +118,8 @@ class Entry:
     `max_size` is the greatest size that its group was ever allowed. It grows in place and never shrinks, because AWS
     takes machines from a group at once when its maximum falls below its size, and refuses one below its minimum.
     `left`: the traffic went from it back to an older release, so it has to prove itself anew.
+    `made`: when it was first planned, as `fleetswap.domain.release.plan.written` writes a time; empty: before that was
+    written down. `deprecated`: from when its AMI is deprecated, in the same form; empty: it is not.
     """
 
     release: str
@@ -128,6 +130,8 @@ class Entry:
     left: bool = False
     cores: int | None = later(None)
     """CPU cores of its instance types, which all have as many; None where EC2 is not told."""
+    made: str = later("")
+    deprecated: str = later("")
 
 
 @dataclass(frozen=True)
@@ -426,6 +430,8 @@ def _entry(value: Mapping[str, Any]) -> Entry:
         max_size=int(value["max_size"]),
         left=bool(value.get("left", False)),
         cores=_whole(value.get("cores")),
+        made=str(value.get("made", "")),
+        deprecated=str(value.get("deprecated", "")),
     )
 
 
