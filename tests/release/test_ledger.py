@@ -84,6 +84,8 @@ def made(draw: st.DrawFn) -> Entry:
         health,
         draw(st.integers(1, 9)),
         left=draw(st.booleans()),
+        made=draw(st.sampled_from(["", "2026-11-26T12:00:30Z"])),
+        deprecated=draw(st.sampled_from(["", "2026-12-26T12:01:00Z"])),
     )
 
 
@@ -190,6 +192,7 @@ def test_every_field_is_read_back() -> None:
         Image("b", FileImage("web.raw"), {"p": "2"}, ("p 2",), *ami),
         Image("c", FlakeImage(".#web", {"cores": "2"}), {"p": "3"}, ("p 3",), *ami),
     ]
+    times = {"made": "2026-11-26T12:00:30Z", "deprecated": "2026-12-26T12:01:00Z"}
     entries = tuple(
         Entry(
             release_id("web", image.identity, machine, health, image.info),
@@ -199,6 +202,7 @@ def test_every_field_is_read_back() -> None:
             4,
             left=True,
             cores=1,
+            **times,
         )
         for image in images
     )
