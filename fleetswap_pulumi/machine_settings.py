@@ -122,7 +122,7 @@ class MachineSettings(Strict):
     def _fits_together(self) -> Self:
         problems = [*self._conflicts(), *self._beyond_the_volume()]
         if problems:
-            raise wrong_together("machine", problems)
+            raise wrong_together(problems)
         return self
 
     def _conflicts(self) -> Iterator[tuple[str, str]]:

@@ -113,5 +113,5 @@ class RequirementsSettings(Strict):
         if self.accelerators is not None and self.accelerators.max == 0 and self.accelerator_types:
             problems.append(("accelerators", "excludes what `accelerator_types` asks for"))
         if problems:
-            raise wrong_together("machine.requirements", problems)
+            raise wrong_together(problems)
         return self
