@@ -1,4 +1,4 @@
-"""The command line: start, stop and look at the local cloud.
+"""The command line: start, stop and look at the local cloud, and have EC2 take a Spot Instance.
 
 Decides only what to print and which exit status to end with; `daemon` does the rest.
 """
@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 
 Directory = Annotated[Path, typer.Option("--dir", help="Where its state, log and pid file lie.")]
+Instance = Annotated[str, typer.Argument(help="The instance's ID, as `status` prints it.")]
+NOTICE_SECONDS = 120.0  # EC2 user guide, "Spot Instance interruption notices"
 Port = Annotated[int, typer.Option(help="The port of the endpoint, on 127.0.0.1.")]
 
 
@@ -43,6 +45,22 @@ def status(directory: Directory = Path(".work/cloud")) -> None:
     typer.echo(json.dumps(shown, indent=2) if shown else f"No local cloud runs in {directory}.")
     if not shown:
         raise typer.Exit(1)
+
+
+@app.command()
+def recommend(instance: Instance, directory: Directory = Path(".work/cloud")) -> None:
+    """Recommend to replace a Spot Instance, as EC2 does before it may interrupt it."""
+    _report(daemon.tell, directory, instance, "recommend", {})
+
+
+@app.command()
+def interrupt(
+    instance: Instance,
+    directory: Directory = Path(".work/cloud"),
+    seconds: Annotated[float, typer.Option(help="How long its notice is.")] = NOTICE_SECONDS,
+) -> None:
+    """Announce the interruption of a Spot Instance, and interrupt it when its notice is over."""
+    _report(daemon.tell, directory, instance, "interrupt", {"seconds": seconds})
 
 
 @app.command()

@@ -16,6 +16,7 @@ Decides how a request is read and answered, in JSON; the rest is done elsewhere.
 | `GET ca` | the certificate of the authority that signs for AWS's services and the internet, as machines meet them; PEM |
 | `GET notifications` | every message that was published to an SNS topic |
 | `POST instances/ID/interrupt` | a spot interruption; `{"seconds": 5}` is the warning's length, else 120 |
+| `POST instances/ID/recommend` | EC2 recommends to replace a Spot Instance; no interruption need follow |
 | `POST instances/ID/kill` | its machine dies, as of a power cut |
 | `POST zones` | `{"letters": "ac"}`: the account has only these zones of the region |
 | `POST target-health` | without machines: `{"state": "healthy", "target_group": "web"}` is said of its targets from now on; without a group, of all |
@@ -84,6 +85,7 @@ class Admin:
             ("GET", "lateness", lambda _: lateness.shown()),
             ("POST", "lateness", self._be_late),
             ("POST", r"instances/([^/]+)/interrupt", self._interrupt),
+            ("POST", r"instances/([^/]+)/recommend", self._recommend),
             ("POST", r"instances/([^/]+)/kill", self._kill_machine),
             ("POST", r"snapshots/([^/]+)/owner", self._own),
             ("POST", "target-health", _assume_health),
@@ -122,6 +124,10 @@ class Admin:
         seconds = _member(asked, "seconds", (int, float), spot.NOTICE_SECONDS)
         spot.interrupt(instance_id, float(seconds))
         return {"instance": instance_id, "seconds": seconds}
+
+    def _recommend(self, _: object, instance_id: str) -> dict[str, Any]:
+        spot.recommend(instance_id)
+        return {"instance": instance_id}
 
     def _kill_machine(self, _: object, instance_id: str) -> dict[str, Any]:
         with LOCK:

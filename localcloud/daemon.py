@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
 from localcloud.processes.process import Process
@@ -95,6 +95,22 @@ def status(directory: Path) -> dict[str, Any] | None:
     """What the running local cloud says of itself; None if none runs."""
     running = _running(directory)
     return _ask(running[1]) if running else None
+
+
+def tell(directory: Path, instance_id: str, what: str, asked: dict[str, float]) -> str:
+    """Have something happen to an instance: `interrupt`, `recommend` or `kill` (see `admin`).
+
+    Raises Refused when no local cloud runs, or when it refuses.
+    """
+    running = _running(directory)
+    if running is None:
+        raise Refused(f"No local cloud runs in {directory}.")
+    url = f"http://127.0.0.1:{running[1]}/_localcloud/instances/{instance_id}/{what}"
+    try:
+        with build_opener(ProxyHandler({})).open(url, json.dumps(asked).encode(), timeout=5):
+            return f"{what}: {instance_id}"
+    except HTTPError as error:
+        raise Refused(json.load(error)["error"]) from None
 
 
 def serve(directory: Path, port: int) -> str:

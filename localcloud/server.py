@@ -172,6 +172,7 @@ class LocalCloud:
                     "state": instance.state,
                     "image": instance.image_id,
                     "private_ip": instance.private_ip_address,
+                    "lifecycle": "spot" if instance.lifecycle == "spot" else "on-demand",
                     "group": getattr(getattr(instance, "autoscaling_group", None), "name", None),
                 }
                 for reservation in backend("ec2").reservations.values()

@@ -24,7 +24,7 @@ from moto.autoscaling.models import ASG_NAME_TAG, AutoScalingBackend, FakeAutoSc
 from moto.core.exceptions import ServiceException
 from moto.ec2.exceptions import EC2ClientError
 
-from localcloud.autoscaling import maintenance
+from localcloud.autoscaling import maintenance, rebalancing
 from localcloud.ec2.launch import NO_CAPACITY
 from localcloud.elbv2 import targets
 from localcloud.moto_state import backend
@@ -121,6 +121,9 @@ def tick(autoscaling: Moto) -> None:
         kept = book(group)
         if not {"HealthCheck", "ReplaceUnhealthy", "Terminate"} & _suspended(group):
             replace_unhealthy(group)
+        if "Terminate" not in _suspended(group):
+            for state, cause in rebalancing.leaving(group, _live(group)):
+                retire(group, state, cause)
         for state, activity, deadline in list(kept.retiring.values()):
             if time.monotonic() >= deadline or targets.drained(group.target_group_arns, state.instance.id):
                 _end(group, state, activity)
@@ -160,6 +163,7 @@ def reconcile(group: Moto) -> None:
     wanted += maintenance.surplus(
         group.instance_maintenance_policy, desired=wanted, unhealthy=min(wanted, len(_unhealthy(group)))
     )
+    wanted += rebalancing.beyond(group, live)
     suspended = _suspended(group)
     if len(live) < wanted and "Launch" not in suspended:
         cause = (

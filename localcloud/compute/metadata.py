@@ -99,6 +99,9 @@ def tree(instance: Moto, credentials: Mapping[str, str] | None) -> dict[str, str
         "services/domain": "amazonaws.com",
         "services/partition": "aws",
     }
+    recommended = spot.recommendation(instance)
+    if recommended is not None:
+        plain["events/recommendations/rebalance"] = _json(recommended)
     interruption = spot.notice(instance)
     if interruption is not None:
         plain["spot/instance-action"] = _json(interruption)

@@ -1,9 +1,12 @@
 """What takes an instance away against its owner's will: a spot interruption, and the death of its machine.
 
+A rebalance recommendation comes before the notice of an interruption, or with it, or with none to follow (EC2 user
+guide, "EC2 instance rebalance recommendations"); an interruption without one before has it with its notice.
+
 Decides when an announced interruption comes true. The two minutes of AWS (EC2 user guide, "Spot Instance interruption
 notices") are as many seconds as the one who asks says. Nothing waits for the requests that it has then: its machine
 ends as in a power cut, and what is asked of it until its target group knows is a 502. Never replaces an instance: its
-group does.
+group does (`localcloud.autoscaling.rebalancing`).
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
     from localcloud.moto_state import Moto
 
 NOTICE_SECONDS = 120.0
-_AT = "interrupted_at"  # an attribute of moto's instance that is ours: seconds since the epoch
+_AT = "interrupted_at"  # attributes of moto's instance that are ours: seconds since the epoch
+_RECOMMENDED = "recommended_at"
 
 
 class NoInstance(Exception):
@@ -29,10 +33,22 @@ class NoInstance(Exception):
 def interrupt(instance_id: str, seconds: float = NOTICE_SECONDS) -> None:
     """Announce a spot interruption in so many seconds. Raises `NoInstance`. Again: the first one stands."""
     with LOCK:
-        instance = find(instance_id)
-        if instance.lifecycle != "spot":
-            raise NoInstance(f"{instance_id} is no Spot Instance, so EC2 does not interrupt it.")
+        instance = _find_spot(instance_id)
+        instance.__dict__.setdefault(_RECOMMENDED, time.time())
         instance.__dict__.setdefault(_AT, time.time() + seconds)
+
+
+def recommend(instance_id: str) -> None:
+    """Recommend to replace a Spot Instance. Raises `NoInstance`. Again: the first one stands."""
+    with LOCK:
+        _find_spot(instance_id).__dict__.setdefault(_RECOMMENDED, time.time())
+
+
+def _find_spot(instance_id: str) -> Moto:
+    instance = find(instance_id)
+    if instance.lifecycle != "spot":
+        raise NoInstance(f"{instance_id} is no Spot Instance, so EC2 does not interrupt it.")
+    return instance
 
 
 def find(instance_id: str) -> Moto:
@@ -48,7 +64,17 @@ def notice(instance: Moto) -> dict[str, str] | None:
     at = getattr(instance, _AT, None)
     if at is None:
         return None
-    return {"action": "terminate", "time": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {"action": "terminate", "time": _stamp(at)}
+
+
+def recommendation(instance: Moto) -> dict[str, str] | None:
+    """What the metadata service tells of a recommendation (`events/recommendations/rebalance`); None of none."""
+    at = getattr(instance, _RECOMMENDED, None)
+    return None if at is None else {"noticeTime": _stamp(at)}
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def tick(ec2: Moto, machines: MachineHooks | None) -> None:

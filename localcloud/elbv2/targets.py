@@ -103,6 +103,14 @@ def drained(target_group_arns: Iterable[str], instance_id: str) -> bool:
     return all(elbv2.machines.drained(group.arn, instance_id) for group in left)
 
 
+def healthy(target_group_arns: Iterable[str], instance_id: str) -> bool:
+    """Whether an instance is a healthy target of all of these groups that exist. Hold `LOCK`."""
+    elbv2 = backend("elbv2")
+    groups = [arn for arn in target_group_arns if arn in elbv2.target_groups]
+    told = [elbv2.describe_target_health(arn, [{"Id": instance_id}])[0].status for arn in groups]
+    return all(status == "healthy" for status in told)
+
+
 def forget(instance_id: str) -> None:
     """A terminated instance is no target any more, and does not drain."""
     for group in backend("elbv2").target_groups.values():
