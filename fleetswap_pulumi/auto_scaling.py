@@ -14,6 +14,7 @@ import pulumi
 from pulumi_aws import autoscaling, ec2, lb
 
 from fleetswap.domain.release.ledger import Entry
+from fleetswap.domain.rollout.pins import ALL_ON_DEMAND
 from fleetswap_pulumi.capacity_settings import HealthyPercentSettings
 from fleetswap_pulumi.launch_template import mixed_instances
 from fleetswap_pulumi.network import Network
@@ -61,6 +62,8 @@ def scaling_group(args: GroupArgs, opts: pulumi.ResourceOptions) -> autoscaling.
         health_check_type="ELB",
         health_check_grace_period=tuning.grace,
         default_instance_warmup=tuning.warmup,
+        # At a rebalance recommendation another machine comes first; at the notice this one drains at once.
+        capacity_rebalance=args.entry.machine.on_demand_percent < ALL_ON_DEMAND,
         instance_maintenance_policy=autoscaling.GroupInstanceMaintenancePolicyArgs(
             min_healthy_percentage=tuning.healthy_percent.min,
             max_healthy_percentage=tuning.healthy_percent.max,

@@ -85,7 +85,8 @@ class MachineSettings(Strict):
         default=None, examples=[{"vcpus": {"min": 2, "max": 8}, "memory_mib": {"min": 4096}}]
     )
     on_demand_base: int = Field(default=2, ge=0)
-    """Number of machines that are always On-Demand Instances."""
+    """Number of machines that are always On-Demand Instances, which EC2 does not interrupt. They serve while others
+    take the place of Spot Instances."""
     on_demand_percent: int = Field(default=0, ge=0, le=100)
     """Percentage of On-Demand Instances among the machines above `on_demand_base`. The others are Spot Instances."""
     threads_per_core: Literal[1, 2] | None = None

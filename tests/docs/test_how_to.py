@@ -6,15 +6,18 @@ import json
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import botocore.session
+import click
 import pytest
+import typer
 import yaml
 from botocore import xform_name
 
 from fleetswap_pulumi.parse import parse
 from fleetswap_pulumi.settings import Settings
+from localcloud.__main__ import app as localcloud_app
 from tests.cli.reference import commands as fleetswap_commands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +42,7 @@ PULUMI = {
 
 
 FLEETSWAP = fleetswap_commands()
+LOCALCLOUD = cast("click.Group", typer.main.get_command(localcloud_app)).commands
 
 
 def read(config: dict[str, Any]) -> Settings:
@@ -130,6 +134,10 @@ def test_the_commands_of_a_guide_exist(path: Path) -> None:
         elif program == "fleetswap":
             name = next(name for name in FLEETSWAP if " ".join(words).startswith(name))
             known = {option[2:] for each in FLEETSWAP[name].params for option in each.opts if option.startswith("--")}
+            assert options(words) <= known, words
+        elif program == "python":
+            assert words[:2] == ["-m", "localcloud"], words
+            known = {option[2:] for each in LOCALCLOUD[words[2]].params for option in each.opts}
             assert options(words) <= known, words
         else:
             assert program == "cp", program

@@ -437,6 +437,16 @@ def test_the_fleet_is_a_mix_with_spot(first: Program) -> None:
     assert tracking["targetValue"] == 50
 
 
+@pytest.mark.parametrize(("percent", "rebalances"), [(0, True), (99, True), (100, False)])
+def test_a_group_that_may_have_spot_instances_replaces_them_before_ec2_takes_them(
+    *, percent: int, rebalances: bool
+) -> None:
+    """Every interruption would cost the requests in flight, and those until two health checks have failed."""
+    machine = {**json.loads(local("1")["machine"]), "on_demand_percent": percent}
+    group = declare(local("1", machine=machine)).one("Group")
+    assert bool(group.inputs.get("capacityRebalance")) is rebalances
+
+
 def test_everything_that_can_be_tagged_carries_the_policy(second: Program) -> None:
     """Live and standby could not be found without the state, nor the costs of the service."""
     untaggable = {"Policy", "RolePolicy", "Route", "RouteTableAssociation", "Rollout"}

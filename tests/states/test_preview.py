@@ -98,7 +98,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, engine_bin: Path, aws: Repla
     return Imported(tmp_path_factory.mktemp("stack"), engine_bin, aws)
 
 
-GROUPS_GET = {"instanceMaintenancePolicy"}
+GROUPS_GET = {"capacityRebalance", "instanceMaintenancePolicy"}
 """What newer versions set of the groups that run, in place."""
 
 
