@@ -6,7 +6,7 @@ release. `create` ships the image, and adopts the completed snapshot if this sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +26,6 @@ from pydantic import BaseModel, TypeAdapter, WrapValidator, model_validator
 from fleetswap.aws.image import snapshots
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
-from fleetswap.domain import tags
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image import info as ami
 from fleetswap.domain.image import source
@@ -34,7 +33,6 @@ from fleetswap.domain.image.info import ImageInfo
 from fleetswap.domain.image.meter import Meter, Progress
 from fleetswap.domain.image.source import FileImage, FlakeImage, ImageSource, NixImage
 from fleetswap.domain.release.ledger import Entry
-from fleetswap.domain.secrets.sealing import STACK
 from fleetswap.domain.text import counted, without_store_hash
 from fleetswap.nix.closures import beside
 from fleetswap.nix.output import read as read_output
@@ -50,6 +48,7 @@ from fleetswap_pulumi.boot_test import BootTestInputs
 from fleetswap_pulumi.cancel import hear
 from fleetswap_pulumi.checks import check_failures, wrong
 from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.elsewhere import Also, others, shipping_of, tags_of
 from fleetswap_pulumi.image_info import refuse_other_ami
 from fleetswap_pulumi.image_settings import UploadSettings
 from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
@@ -61,7 +60,7 @@ SCHEMA = 1
 REPLACING = ("identity", "region")
 """Another value of these is another snapshot. A renamed stack keeps its snapshots, with other tags."""
 
-HOW = ("lineage", "shipping", "root_gib", "urn", "boot_test", "info", "asserted", "kms_key")
+HOW = ("lineage", "shipping", "root_gib", "urn", "boot_test", "info", "asserted", "kms_key", "also")
 """These say how a snapshot is made and checked; of one that is there they change nothing."""
 
 RELEASE = "fleetswap:components:Release"
@@ -112,6 +111,8 @@ class Inputs(ReachInputs):
     """Whether it must be known what a NitroTPM measures of it; None, as in older states: it need not."""
     kms_key: str | None = None
     """ARN of the key that encrypts the snapshot; None: it is encrypted as the account encrypts by default."""
+    also: list[Also] | None = None
+    """Where else the image is sent when it is sent; None, as in older states: nowhere."""
 
     @model_validator(mode="after")
     def _have_one_source(self) -> Inputs:
@@ -138,17 +139,21 @@ class Inputs(ReachInputs):
     @property
     def request(self) -> UploadRequest:
         """The upload request for the snapshot."""
+        return self.request_of(self)
+
+    def request_of(self, place: Inputs | Also) -> UploadRequest:
+        """The upload request for the snapshot in one of the places that the image is sent to."""
         return UploadRequest(
             identity=self.identity,
-            stack=self.stack,
-            tags=self.tags,
+            stack=place.stack,
+            tags=place.tags,
             description=self.identity,
-            encrypted=self.kms_key is not None,
-            kms_key=self.kms_key,
-            lineage=self.lineage,
-            sparse=self.shipping.sparse,
-            samples=self.shipping.samples,
-            trusted_stacks=self.shipping.trusted_stacks,
+            encrypted=place.kms_key is not None,
+            kms_key=place.kms_key,
+            lineage=place.lineage,
+            sparse=place.shipping.sparse,
+            samples=place.shipping.samples,
+            trusted_stacks=place.shipping.trusted_stacks,
             journal=project.work() / "uploads",
         )
 
@@ -239,6 +244,7 @@ class DiskImageProvider(ResourceProvider):
                 attested=bool(inputs.attested),
                 trial=_trial(inputs),
                 connections=connections,
+                others=others(inputs.region, inputs.also or (), inputs.request_of, speech, status),
             )
         uploaded = shipped.uploaded
         if not uploaded.adopted:  # else it was told who finished it
@@ -296,7 +302,12 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
         boot_test: BootTestSettings | None = None,
         kms_key: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
+        *,
+        also: Sequence[pulumi.Input[Mapping[str, Any]]] = (),
     ) -> None:
+        """`also` are the other places that the image is sent to, each made by `elsewhere.elsewhere`. The disk image of
+        such a place depends on this one, and then adopts what it has sent, or resumes it.
+        """
         image = entry.image
         inputs = Inputs(
             schema_version=SCHEMA,
@@ -308,12 +319,9 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             identity=image.identity,
             **source.to_plain(image.source),
             changes=list(image.changes),
-            tags={
-                **context.tags(name, release=entry.release, image=image.identity),
-                **({tags.OWN_KEY: context.stack} if image.kms_key == STACK else {}),
-            },
+            tags=tags_of(name, context, entry),
             lineage=context.service,
-            shipping=upload.model_copy(update={"kms_key": None}),  # of another upload, maybe
+            shipping=shipping_of(upload),
             root_gib=entry.machine.root_gib,
             boot_test=BootTestInputs.of(boot_test, entry) if boot_test is not None else None,
             info=ami.to_plain(image.info) or None,
@@ -322,7 +330,8 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             urn=urn_of("DiskImage", name, RELEASE),
         )
         outputs = dict.fromkeys(Outputs.model_fields)
-        super().__init__(DiskImageProvider(), name, {**inputs.model_dump(), "kms_key": kms_key, **outputs}, opts)
+        given = {"kms_key": kms_key, "also": list(also) or None}
+        super().__init__(DiskImageProvider(), name, {**inputs.model_dump(), **given, **outputs}, opts)
 
 
 def _trial(inputs: Inputs) -> Trial | None:

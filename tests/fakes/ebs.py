@@ -74,7 +74,8 @@ class FakeSnapshots:
     from `before` nothing has happened, from `after` the answer was lost. `encrypts` is encryption by default.
     """
 
-    def __init__(self, *, pending_reads: int = 2, encrypts: bool = False) -> None:
+    def __init__(self, *, pending_reads: int = 2, encrypts: bool = False, first: int = 1) -> None:
+        """`first` is the number of its first snapshot: those of two regions have different ids."""
         self.held: dict[str, Held] = {}
         self.calls: list[str] = []
         self.before: Callable[[int, str], None] = nothing
@@ -84,7 +85,7 @@ class FakeSnapshots:
         self.repeat_age = 0.0
         """How old a snapshot is when StartSnapshot answers with it again."""
         self._tokens: dict[str, tuple[Start, str]] = {}  # of deleted snapshots too: the strictest that EBS may be
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(first)
         self._lock = threading.RLock()
 
     def find(self, tags: Mapping[str, str]) -> list[Snapshot]:

@@ -9,8 +9,8 @@ written, its response is awaited. One more thread than the process has cores pre
 computes. A thread is started only when all the others are past it, so there are hardly more threads than requests in
 flight. A block that failed gives up its buffer, waits in a queue and is read again; no thread waits with it.
 
-Memory: at most `BUFFERS` blocks of 512 KiB, and a connection with its thread per request in flight, whatever the size
-of the image.
+Memory: at most `BUFFERS` blocks of 512 KiB, or as many as it is given, and a connection with its thread per request in
+flight, whatever the size of the image.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from fleetswap.domain.errors import FleetswapError, NotFound, TryAgain
 from fleetswap.domain.image.blocks import BLOCK_SIZE, digest
 from fleetswap.domain.image.meter import Progress
 from fleetswap.workflows.clock import Clock
+from fleetswap.workflows.image.hashes import Hashes
 from fleetswap.workflows.image.pacer import Pacer
 from fleetswap.workflows.image.pool import Buffers, Pool
 from fleetswap.workflows.image.ports import BlockSource, Connection, Puts
@@ -78,6 +79,7 @@ class _Job:
     source: BlockSource
     wanted: Callable[[int, bytes], bool]
     acknowledged: Callable[[int, bytes], None]
+    hashes: Hashes | None
 
 
 class Sender:
@@ -96,8 +98,12 @@ class Sender:
         absent_until: float,
         stop: threading.Event,
         connections: int = CONNECTIONS,
+        buffers: int = BUFFERS,
     ) -> None:
-        """`stop` ends everything at once; the first error sets it too. `NotFound` is final after `absent_until`."""
+        """`stop` ends everything at once; the first error sets it too. `NotFound` is final after `absent_until`.
+
+        `buffers` is how many blocks are in memory at once, at most.
+        """
         self._puts = puts
         self._snapshot_id = snapshot_id
         self._patience = patience
@@ -106,7 +112,7 @@ class Sender:
         self._stop = stop
         self._connections = connections
         self._preparing = len(os.sched_getaffinity(0)) + 1
-        self._buffers = Buffers(BUFFERS, stop)
+        self._buffers = Buffers(buffers, stop)
         self._pacer = Pacer(clock, stop)
         self._open: list[Connection] = []
         self._spare: list[Connection] = []  # the one used last is on top: it is the likeliest to be open still
@@ -128,18 +134,20 @@ class Sender:
         wanted: Callable[[int, bytes], bool],
         acknowledged: Callable[[int, bytes], None],
         tell: Callable[[Progress], None],
+        hashes: Hashes | None = None,
     ) -> None:
         """Send those blocks of `source` that are `wanted`, in about this order; return when all are acknowledged.
 
         `wanted` is asked once for each block, with its index and raw SHA-256, and `acknowledged` is told once, both in
-        any of the threads, several at a time. `tell` is called on the calling thread, once more at the end. When all
-        threads have ended, the first error is raised: `GaveUp` if nothing succeeded for the time of `patience`,
-        `FleetswapError` if the source changed, whatever `source` and the functions raise, or `Stopped` if `stop` was
-        set from outside.
+        any of the threads, several at a time. A block of which `hashes` has the digest is not hashed, and not even read
+        if it is not wanted; `hashes` gets the digests of all others. `tell` is called on the calling thread, once more
+        at the end. When all threads have ended, the first error is raised: `GaveUp` if nothing succeeded for the time
+        of `patience`, `FleetswapError` if the source changed, whatever `source` and the functions raise, or `Stopped`
+        if `stop` was set from outside.
         """
         total = len(indexes) if isinstance(indexes, Sized) else 0
         work = Work(self._clock, self._stop, (_Block(0.0, index) for index in indexes), total=total)
-        job = _Job(work, source, wanted, acknowledged)
+        job = _Job(work, source, wanted, acknowledged, hashes)
         pool = Pool(
             lambda: self._serve(job, pool),
             work.fail,
@@ -189,34 +197,58 @@ class Sender:
     def _next(self, job: _Job) -> _Parcel | None:
         """A block whose turn it is, counted as on its way; None when all are done."""
         while (item := job.work.take()) is not None:
-            parcel = self._load(item, job)
             if item.digest is None:
-                item.digest = parcel.digest
-                if not job.wanted(item.index, item.digest):
-                    self._release(parcel)
+                parcel = self._first(item, job)
+                if parcel is None:
                     job.work.done(0)
                     continue
-            elif item.digest != parcel.digest:
-                job.source.check_unchanged()
-                raise FleetswapError(
-                    f"block {item.index} changed while it was sent: run again when nothing writes to it"
-                )
+            else:
+                parcel = self._load(item, job)
+                if item.digest != parcel.digest:
+                    job.source.check_unchanged()
+                    raise FleetswapError(
+                        f"block {item.index} changed while it was sent: run again when nothing writes to it"
+                    )
             parcel.epoch = self._pacer.take()
             return parcel
         return None
 
-    def _load(self, item: _Block, job: _Job) -> _Parcel:
+    def _first(self, item: _Block, job: _Job) -> _Parcel | None:
+        """The block, which is looked at for the first time; None if it is not wanted."""
+        known = job.hashes.get(item.index) if job.hashes is not None else None
+        if known is not None:
+            item.digest = known
+            # If it is not what was hashed, EBS refuses it: the digest goes with the block.
+            return self._load(item, job, known) if job.wanted(item.index, known) else None
+        parcel = self._load(item, job)
+        item.digest = parcel.digest
+        if job.wanted(item.index, item.digest):
+            return parcel
+        self._release(parcel)
+        return None
+
+    def _load(self, item: _Block, job: _Job, known: bytes | None = None) -> _Parcel:
+        """Read a block, and hash it unless its digest is known."""
         if job.source.is_zero(item.index):
             # To read a hole costs more than to read data: the kernel makes pages for it.
             job.source.check_unchanged()  # which reading would have noticed
             return _Parcel(item, _digest_of(0), ZEROS, None)
         buffer = self._buffers.take()
-        job.source.read(item.index, buffer)
-        byte = buffer[0]
-        # To compare data ends at the first byte that differs; to compare a constant costs a tenth of hashing it.
-        if buffer[-1] == byte and buffer == (ZEROS if byte == 0 else bytes([byte]) * BLOCK_SIZE):
-            return _Parcel(item, _digest_of(byte), buffer, buffer)
-        return _Parcel(item, digest(buffer), buffer, buffer)
+        if known is None and job.hashes is not None and item.digest is None:
+            known = self._read_and_hash(item.index, buffer, job.source, job.hashes)
+        else:
+            job.source.read(item.index, buffer)
+        return _Parcel(item, known or _digest(buffer), buffer, buffer)
+
+    def _read_and_hash(self, index: int, buffer: bytearray, source: BlockSource, hashes: Hashes) -> bytes:
+        # The buffer was taken before: who waits for a slow service must not keep the others from this block.
+        with hashes.turn(index) as known:
+            source.read(index, buffer)
+            if known is not None:
+                return known
+            made = _digest(buffer)
+            hashes.put(index, made)
+            return made
 
     def _more(self, job: _Job) -> bool:
         """Whether another thread would find something to do, as far as one can tell."""
@@ -266,6 +298,14 @@ class Sender:
             connections, self._open, self._spare = self._open, [], []
         for connection in connections:
             connection.close()
+
+
+def _digest(buffer: bytearray) -> bytes:
+    byte = buffer[0]
+    # To compare data ends at the first byte that differs; to compare a constant costs a tenth of hashing it.
+    if buffer[-1] == byte and buffer == (ZEROS if byte == 0 else bytes([byte]) * BLOCK_SIZE):
+        return _digest_of(byte)
+    return digest(buffer)
 
 
 @cache

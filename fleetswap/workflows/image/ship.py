@@ -6,7 +6,7 @@ It decides the order of these steps, and what is refused before anything is sent
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from fleetswap.domain.image.meter import Progress
 from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image import adopt, measure
 from fleetswap.workflows.image.bootable import refuse_unbootable
+from fleetswap.workflows.image.fan_out import Destination, Failed, fan_out
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap.workflows.image.ports import Puts, Snapshots, Source, Trial
 from fleetswap.workflows.image.request import UploadRequest
@@ -63,6 +64,24 @@ class Shipped:
     """What a NitroTPM measures of it, if that was asked for."""
 
 
+@dataclass(frozen=True)
+class Others:
+    """More destinations of an image."""
+
+    destinations: Sequence[Destination]
+    name: str
+    """The name of the first destination among these."""
+
+    ended: Callable[[str, Uploaded | Failed], None]
+    """Gets what became of each destination, the first one too, as soon as it is known."""
+
+    progress: Callable[[Mapping[str, Progress]], None]
+    """Gets the figures of all destinations by their names; `progress` of `ship` gets none."""
+
+    wait: bool = True
+    """See `fleetswap.workflows.image.fan_out.fan_out`."""
+
+
 def ship(
     request: UploadRequest,
     source: Source | Path,
@@ -79,6 +98,7 @@ def ship(
     trial: Trial | None = None,
     clock: Clock | None = None,
     connections: int = CONNECTIONS,
+    others: Others | None = None,
 ) -> Shipped:
     """Return a completed snapshot of the image that `request` names, made now or before.
 
@@ -90,6 +110,9 @@ def ship(
     one of which that is not known (`fleetswap.workflows.image.measure`). An image that does not pass `trial` is not
     uploaded; one that has a completed snapshot is not tried. `say` gets what stays to be read, `building` and
     `progress` what passes.
+
+    What is uploaded goes to the `others` as well, from the same pass over it. Their requests get the manifest, and what
+    fails there is told to them alone. A snapshot that was there before the image was is not sent anywhere.
 
     To repeat it is harmless. Raises as `upload` does, and `FleetswapError` if the source makes another image.
     """
@@ -126,10 +149,41 @@ def ship(
             trial.run(image, request.identity, say, building)
         tried = clock.now()
         # Of the open file, so that what is sent is what was tried.
-        uploaded = upload(image, request, port, puts, say, progress=progress, clock=clock, connections=connections)
+        first = Destination(others.name if others is not None else "", request, port, puts, connections)
+        uploaded = _sent(image, first, others, say, progress, clock)
     if not isinstance(source, Path):
         source.sent()
     return Shipped(uploaded, built - began, clock.now() - tried, measured)
+
+
+def _sent(
+    image: ImageFile,
+    first: Destination,
+    others: Others | None,
+    say: Callable[[str], None],
+    progress: Callable[[Progress], None] | None,
+    clock: Clock,
+) -> Uploaded:
+    """Upload to all destinations, and return what the first one has; raises what went wrong there."""
+    if others is None:
+        return upload(
+            image,
+            first.request,
+            first.port,
+            first.puts,
+            say,
+            progress=progress,
+            clock=clock,
+            connections=first.connections,
+        )
+    manifest = first.request.manifest
+    more = [replace(each, request=replace(each.request, manifest=manifest)) for each in others.destinations]
+    outcome, *_ = fan_out(
+        image, [first, *more], say, progress=others.progress, ended=others.ended, clock=clock, wait=others.wait
+    )
+    if isinstance(outcome, Failed):
+        raise outcome.error
+    return outcome
 
 
 def _made(source: Source, identity: str, building: Callable[[str], None]) -> Path:

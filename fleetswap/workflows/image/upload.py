@@ -36,12 +36,13 @@ from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image.acquire import GENERATIONS, Acquisition, Claim
 from fleetswap.workflows.image.adopt import Proof
 from fleetswap.workflows.image.complete import Completion, Target
+from fleetswap.workflows.image.hashes import Hashes
 from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.journal import Journal
 from fleetswap.workflows.image.parent import Search
 from fleetswap.workflows.image.ports import Puts, Snapshots
 from fleetswap.workflows.image.request import HOLES, UploadRequest
-from fleetswap.workflows.image.send import CONNECTIONS, Sender
+from fleetswap.workflows.image.send import BUFFERS, CONNECTIONS, Sender
 from fleetswap.workflows.retry import Patience
 
 FIRST_PATIENCE_SECONDS = 30.0
@@ -96,10 +97,10 @@ def upload(
     figures, several times a second, both on the calling thread. Raises `InputError` before anything is created,
     `CloudError` if AWS refuses or is silent for `PATIENCE_SECONDS`, `FleetswapError` if the image changes.
     """
-    return _Upload(request, image, port, puts, say, progress, clock or SystemClock(), connections).run()
+    return Upload(request, image, port, puts, say, progress, clock or SystemClock(), connections).run()
 
 
-class _Upload:
+class Upload:
     """One run: what its steps share."""
 
     def __init__(
@@ -112,8 +113,20 @@ class _Upload:
         progress: Callable[[Progress], None] | None,
         clock: Clock,
         connections: int,
+        *,
+        hashes: Hashes | None = None,
+        buffers: int = BUFFERS,
+        resumable: tuple[type[BaseException], ...] = (),
     ) -> None:
+        """See `upload`. `hashes` are shared with other uploads of the image that run now. What fails as one of
+        `resumable` leaves its unfinished snapshot to the next run.
+        """
         self._image = image
+        self._hashes = hashes
+        self._buffers = buffers
+        self._resumable = resumable
+        self.snapshot_id: str | None = None
+        """The snapshot that is written to, or was."""
         self._port = port
         self._puts = puts
         self._say = say
@@ -185,6 +198,7 @@ class _Upload:
     def _fill(self, target: Target) -> Uploaded:
         """Send what the snapshot lacks and complete it. Whatever happens, no unfinished snapshot is left behind."""
         request, layout = self._request, self._layout
+        self.snapshot_id = target.snapshot_id
         parent_id = target.parent.snapshot_id if target.parent is not None else None
         completion = Completion(target, self._port, self._clock, seconds=PATIENCE_SECONDS)
         plan = Plan(
@@ -205,7 +219,7 @@ class _Upload:
                 self._say(f"uploading {self._image.path.name} to snapshot {target.snapshot_id}: {blocks}")
                 finished_by_another = self._send_and_complete(target, plan, journal, completion)
             except BaseException as first:
-                if completion.clean_up(first):
+                if not isinstance(first, self._resumable) and completion.clean_up(first):
                     journal.forget()
                 raise
             journal.forget()
@@ -249,6 +263,7 @@ class _Upload:
             absent_until=target.absent_until,
             stop=stop,
             connections=self._connections,
+            buffers=self._buffers,
         ) as sender:
             sender.run(
                 self._image,
@@ -256,6 +271,7 @@ class _Upload:
                 wanted=lambda index, digest: plan.wants(index, digest) and not journal.has(index, digest),
                 acknowledged=journal.add,
                 tell=tell,
+                hashes=self._hashes,
             )
             self._image.check_unchanged()
             self._figures.next()
