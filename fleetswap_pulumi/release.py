@@ -7,7 +7,7 @@ A retained release has its image and nothing that is billed by the hour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,8 @@ class ReleaseArgs:
     rules: Rules = OWN
     volume_key: pulumi.Input[str] | None = None
     """ARN of the stack's own key for volumes and snapshots, if it has one."""
+    also: Sequence[pulumi.Input[Mapping[str, Any]]] = ()
+    """Where else the image is sent: see `DiskImage`."""
 
 
 class Release(pulumi.ComponentResource):
@@ -89,6 +91,7 @@ class Release(pulumi.ComponentResource):
             args.boot_test,
             self._key(args.entry.image.kms_key),
             opts=self._child,
+            also=args.also,
         )
         self.ami_id = MachineImage(
             self._name,

@@ -26,7 +26,7 @@ from fleetswap.domain.rollout.health import Answer
 from fleetswap.nix import build
 from fleetswap.nix import source as nix_source
 from fleetswap.workflows.boot_test import Unhealthy
-from fleetswap.workflows.image import acquire
+from fleetswap.workflows.image import acquire, upload
 from fleetswap.workflows.image.image_file import ImageFile, identify
 from fleetswap_pulumi import boot_test, disk_image, project
 from fleetswap_pulumi.disk_image import DiskImageProvider
@@ -84,6 +84,28 @@ def test_ctrl_c_ends_an_upload_and_leaves_nothing(
     with pytest.raises(FleetswapError, match=r"^cancelled before the image was uploaded"):
         provider.create(inputs(cloud, disk))
     assert clients.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+
+
+def test_other_places_get_the_image_with_the_first(
+    cloud: LocalCloud, disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each region would read, hash and send the image by itself, or one that is down would fail the first one's."""
+    monkeypatch.setattr(upload, "FIRST_PATIENCE_SECONDS", 0.5)
+    asked = inputs(cloud, disk)
+    there = asked | {"stack": "fleetswap/there", "tags": {**asked["tags"], "fleetswap:stack": "fleetswap/there"}}
+    place = {key: there[key] for key in ("region", "endpoint", "stack", "tags")}
+    down = place | {"region": "eu-central-1", "endpoint": "http://127.0.0.1:1"}
+    unusable = place | {"region": "eu-west-1", "access": {"profile": "nobody"}}
+    made = provider.create(asked | {"also": [down, unusable, place]})
+    assert ((made.outs or {})["adopted"], (made.outs or {})["region"]) == (False, "us-east-1")
+    told = capsys.readouterr().err
+    first, second = (next(line for line in told.splitlines() if line.startswith(name)) for name in ("eu-c", "eu-w"))
+    assert first.startswith("eu-central-1: the image is not there yet: ")
+    assert second.startswith("eu-west-1: the image is not there yet: ")
+    assert "nobody" in second
+    assert all(line.endswith(": the next pulumi up resumes it") for line in (first, second))
+    own = provider.create(there)
+    assert (own.id != made.id, (own.outs or {})["adopted"]) == (True, True)
 
 
 def test_a_snapshot_that_an_ami_uses_stays(cloud: LocalCloud, clients: Clients, disk: Path) -> None:
@@ -190,6 +212,7 @@ def test_a_renamed_stack_keeps_its_snapshots(cloud: LocalCloud, clients: Clients
         ({"endpoint": "http://127.0.0.1:1"}, True, []),
         ({"file": "moved.raw"}, True, []),
         ({"lineage": "web", "shipping": {"sparse": "holes"}, "root_gib": 9}, False, []),
+        ({"also": [{"region": "eu-central-1", "stack": "fleetswap/test", "tags": {}}]}, False, []),
     ],
 )
 def test_what_changes_a_snapshot(
