@@ -1,7 +1,7 @@
 """The digests of one image's blocks, for several uploads of it at once: each block is hashed once, by whoever needs it
 first.
 
-It keeps no bytes. An upload that comes to a block later reads it again, and only if its own snapshot lacks it.
+It keeps no bytes. An upload that comes to a block later reads it again, and only if its own snapshot does not have it.
 
 Memory: 33 bytes per block.
 """
