@@ -1,7 +1,8 @@
 """Puts a disk image into a completed EBS snapshot: adopts one, or chooses a parent, starts, sends, completes.
 
 It decides the order of the steps and what remains: after a failure no pending snapshot of this run (unless it is to be
-resumed), and it names whatever could not be cleaned up. It never touches a completed snapshot, and never calls AWS itself.
+resumed), and it names whatever could not be cleaned up. It never touches a completed snapshot, and never calls AWS
+itself.
 
     adopt, join or start (`acquire`, `parent`) → send the missing blocks (`send`) → send manifest and map → `complete`
 
