@@ -3,7 +3,7 @@
 It decides who waits for whom. Each destination is an upload of its own (`upload`), with its own parent, pace, journal,
 retries and completion, on a thread of its own; all they share is the open file and the digests of its blocks
 (`hashes`). So none holds up another: one that is behind reads again, from the file, the blocks that its snapshot does
-not have. Why not the others' buffers: docs/decisions/0049-hash-once-send-everywhere.md.
+not have. Why not the others' buffers: docs/decisions/0050-hash-once-send-everywhere.md.
 
 What fails stays with its destination. If that was silence, its unfinished snapshot is left, and the next run resumes
 it.
