@@ -92,12 +92,13 @@ class Fleet:
             return None
         tags = tags_of(group)
         scale_in = rollout_tags.ScaleIn.read(tags[rollout_tags.SCALE_IN]) if rollout_tags.SCALE_IN in tags else None
-        distribution = group.get("MixedInstancesPolicy", {}).get("InstancesDistribution", {})
+        policy = group.get("MixedInstancesPolicy", {})
+        distribution, template = policy.get("InstancesDistribution", {}), policy.get("LaunchTemplate", {})
         return Group(
             minimum=group["MinSize"],
             desired=group["DesiredCapacity"],
             maximum=group["MaxSize"],
-            machines=tuple(Machine(item["InstanceId"], item["LifecycleState"]) for item in group.get("Instances", ())),
+            machines=tuple(map(_machine, group.get("Instances", ()))),
             pin=rollout_tags.number(tags.get(rollout_tags.PIN)),
             abort=tags.get(rollout_tags.ABORT),
             scale_in=scale_in.at if scale_in else None,
@@ -106,6 +107,7 @@ class Fleet:
             has_action=scale_in is None or not group["DesiredCapacity"] or self._has_scale_in(name),
             on_demand_percent=distribution.get("OnDemandPercentageAboveBaseCapacity"),
             on_demand_pin=rollout_tags.number(tags.get(rollout_tags.ON_DEMAND)),
+            weighted=any("WeightedCapacity" in each for each in template.get("Overrides", ())),
         )
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
@@ -278,6 +280,11 @@ class Fleet:
 def tags_of(group: Mapping[str, Any]) -> dict[str, str]:
     """The tags of a group, as it is described."""
     return {tag["Key"]: tag.get("Value", "") for tag in group.get("Tags", ())}
+
+
+def _machine(item: Mapping[str, Any]) -> Machine:
+    """Its weight is told of machines in a group with weights only (API reference, Instance, WeightedCapacity)."""
+    return Machine(item["InstanceId"], item["LifecycleState"], int(item.get("WeightedCapacity", 1)))
 
 
 def _tag(group: str, key: str) -> TagTypeDef:

@@ -71,6 +71,8 @@ class Target:
     state: str
     reason: str = ""
     description: str = ""
+    weight: int = 1
+    """Units of capacity that its machine is."""
 
     @property
     def is_healthy(self) -> bool:
@@ -90,10 +92,11 @@ LEAVING = "Terminat"
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine as its auto scaling group sees it; `state` is its LifecycleState."""
+    """A machine as its auto scaling group sees it; `state` is its LifecycleState, `weight` its units of capacity."""
 
     id: str
     state: str
+    weight: int = 1
 
     @property
     def launched(self) -> bool:
@@ -214,7 +217,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Machines:
-    """What a reading says of the candidate's machines."""
+    """What a reading says of the candidate's machines, in units of capacity: without weights, each is one."""
 
     wanted: int
     """How many must be healthy."""
@@ -274,8 +277,13 @@ def judge(
 
 
 def healthy(targets: tuple[Target, ...]) -> int:
-    """How many of the targets take requests."""
-    return sum(target.is_healthy for target in targets)
+    """How many units of capacity take requests; without weights, how many of the targets do."""
+    return sum(target.weight for target in targets if target.is_healthy)
+
+
+def launched(machines: tuple[Machine, ...]) -> int:
+    """How many units of capacity are launched; without weights, how many of the machines are."""
+    return sum(machine.weight for machine in machines if machine.launched)
 
 
 def suspects(reading: Reading) -> tuple[str, ...]:
@@ -284,15 +292,15 @@ def suspects(reading: Reading) -> tuple[str, ...]:
     targets = [target for target in reading.targets or () if target.state in order]
     targets.sort(key=lambda target: order.index(TargetState(target.state)))
     good = {target.machine for target in reading.targets or () if target.is_healthy}
-    launched = [machine.id for machine in reading.machines or () if machine.launched and machine.id not in good]
-    return tuple(dict.fromkeys([target.machine for target in targets] + launched))
+    others = [machine.id for machine in reading.machines or () if machine.launched and machine.id not in good]
+    return tuple(dict.fromkeys([target.machine for target in targets] + others))
 
 
 def summary(reading: Reading, *, wanted: int) -> Machines:
     """What a reading says of the machines, of a bounded size however large the fleet is."""
     if reading.targets is None:
         return Machines(wanted, None)
-    launched = None if reading.machines is None else sum(machine.launched for machine in reading.machines)
+    there = None if reading.machines is None else launched(reading.machines)
     waiting = [target for target in reading.targets if not (target.is_healthy or target.is_leaving)]
     failures: dict[str, Failure] = {}
     for failure in reading.failures or ():
@@ -300,7 +308,7 @@ def summary(reading: Reading, *, wanted: int) -> Machines:
     return Machines(
         wanted,
         healthy(reading.targets),
-        launched,
+        there,
         tuple(waiting[:NAMED]),
         len(waiting[NAMED:]),
         tuple(failures.values())[:NAMED],

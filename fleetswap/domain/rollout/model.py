@@ -159,6 +159,8 @@ class Group:
     """OnDemandPercentageAboveBaseCapacity; None for a group without a mixed instances policy."""
     on_demand_pin: int | None = None
     """The percentage to restore (`rollout_tags.ON_DEMAND`)."""
+    weighted: bool = False
+    """Whether instance types have weights: its sizes are in units of capacity then."""
 
     @property
     def own_minimum(self) -> int:

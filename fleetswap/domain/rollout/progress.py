@@ -104,7 +104,7 @@ def _machines(reading: Reading, wanted: int) -> str:
         return "AWS does not answer"
     parts = [f"{health.healthy(reading.targets)}/{wanted} healthy"]
     if reading.machines is not None:
-        parts.insert(0, f"{sum(machine.launched for machine in reading.machines)}/{wanted} launched")
+        parts.insert(0, f"{health.launched(reading.machines)}/{wanted} launched")
     waiting = [target for target in reading.targets if not (target.is_healthy or target.is_leaving)]
     why = (waiting[0].description or waiting[0].reason or waiting[0].state) if waiting else ""
     why = one_line(why).lower().removesuffix(" in progress").removesuffix(" is")

@@ -1,5 +1,7 @@
 """Scale: how many machines the candidate needs, how it gets them, and what to do if EC2 has no capacity.
 
+With weights, all sizes are in units of capacity.
+
 It decides sizes from what serves now, never from a setting alone, and never scales in.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleetswap.domain.rollout import compare, pins, rollout_tags, scale_in
+from fleetswap.domain.rollout import compare, health, pins, rollout_tags, scale_in
 from fleetswap.domain.rollout.best_effort import warn
 from fleetswap.domain.rollout.drift import gone
 from fleetswap.domain.rollout.health import Failure, Reading, Streak
@@ -68,7 +70,7 @@ def demand(order: Order, seen: Seen, served: frozenset[str]) -> int:
         if group is not None:
             most = max(most, group.desired)
         else:
-            most = max(most, sum(not target.is_leaving for target in seen.targets_of(target_group)))
+            most = max(most, sum(target.weight for target in seen.targets_of(target_group) if not target.is_leaving))
     return most
 
 
@@ -110,7 +112,7 @@ def keep(state: State, seen: Seen) -> list[Change]:
 
 def is_short(reading: Reading, wanted: int, new: tuple[Failure, ...]) -> bool:
     """Whether machines are missing because EC2 has none."""
-    if reading.machines is None or sum(machine.launched for machine in reading.machines) >= wanted:
+    if reading.machines is None or health.launched(reading.machines) >= wanted:
         return False
     return any(failure.is_shortage for failure in new)
 

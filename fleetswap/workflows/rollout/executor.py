@@ -60,6 +60,7 @@ from fleetswap.domain.rollout.periods import Period
 from fleetswap.domain.secrets.key_state import KeyState
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Keys, Metrics, Prober, Switch
+from fleetswap.workflows.rollout.weights import Weights
 
 CONSOLES = 3
 """Machines whose console is asked for; a machine that was never launched far enough has none."""
@@ -86,6 +87,7 @@ class Executor:
     def __init__(self, order: Order, ports: Ports, run: str = "") -> None:
         """Refuses an order that asks for what no port can do; `run` is written into the switch."""
         self._order, self._ports, self._run = order, ports, run
+        self._weights = Weights(ports.balancer, ports.fleet)
 
     def do(self, action: Action) -> Event:  # noqa: C901, PLR0911, PLR0912 - one flat case for each action
         """The event that follows an action."""
@@ -101,7 +103,7 @@ class Executor:
                 return Probed(self._get(candidate.release))
             case Confirm():
                 known, rule = self._rule()
-                targets = known_or_none(lambda: ports.balancer.targets(candidate.target_group))
+                targets = known_or_none(lambda: self._weights.targets(candidate.target_group))
                 return Confirmed(rule, known, targets, self._get() if order.url else None)
             case ReadEvidence():
                 return EvidenceRead(self._evidence(action))
@@ -220,7 +222,7 @@ class Executor:
 
     def _not_alive(self, rule: Rule | None) -> str:
         serving = rule.serving if rule else frozenset()
-        if not serving or any(health.healthy(self._ports.balancer.targets(arn)) for arn in serving):
+        if not serving or any(health.healthy(self._weights.targets(arn)) for arn in serving):
             return ""
         return f"{' and '.join(sorted(map(self._order.release_of, serving)))} no longer has a healthy machine"
 
@@ -242,7 +244,7 @@ class Executor:
                 return otherwise
 
         def group(target: ReleaseTarget) -> Group | None:
-            read = partial(fleet.group, target.group)
+            read = partial(self._weights.group, target)
             return read() if target == order.candidate else if_told(read, None)
 
         nothing: Mapping[str, str] = {}
@@ -258,7 +260,7 @@ class Executor:
         return Seen(
             rule=rule,
             groups=tuple((target.release, group(target)) for target in (*order.releases, *strangers)),
-            targets=tuple((arn, balancer.targets(arn)) for arn in arns),
+            targets=tuple((arn, self._weights.targets(arn)) for arn in arns),
             failures=if_told(lambda: fleet.failures(order.candidate.group), ()) if action.first else (),
             tags=if_told(lambda: balancer.tags(order.listener), nothing) if action.first else nothing,
             alarms=needed(self._ports.metrics).alarms(alarms) if alarms else {},
@@ -293,10 +295,10 @@ class Executor:
 
     def _reading(self, wanted: int) -> Reading:
         candidate, fleet = self._order.candidate, self._ports.fleet
-        targets = known_or_none(lambda: self._ports.balancer.targets(candidate.target_group))
+        targets = known_or_none(lambda: self._weights.targets(candidate.target_group))
         if targets is not None and health.healthy(targets) >= wanted:
             return Reading(targets)  # a good reading needs no explanation, and going back must be quick
-        group = self._told_or_none(lambda: fleet.group(candidate.group))
+        group = self._told_or_none(lambda: self._weights.group(candidate))
         return Reading(
             targets,
             machines=group.machines if group else None,
@@ -313,14 +315,14 @@ class Executor:
 
     def _evidence(self, action: ReadEvidence) -> Evidence:
         order, policy, candidate = self._order, self._order.policy, self._order.candidate
-        balancer, live = self._ports.balancer, action.live
+        live = action.live
         known, rule = self._rule()
         return Evidence(
             rule=rule,
             rule_known=known,
-            targets=known_or_none(lambda: balancer.targets(candidate.target_group)),
-            home_targets=known_or_none(lambda: balancer.targets(live)) if live and action.shared else None,
-            group=known_or_none(lambda: self._ports.fleet.group(candidate.group)),
+            targets=known_or_none(lambda: self._weights.targets(candidate.target_group)),
+            home_targets=known_or_none(lambda: self._weights.targets(live)) if live and action.shared else None,
+            group=known_or_none(lambda: self._weights.group(candidate)),
             answer=self._get(),
             alarms=known_or_none(lambda: needed(self._ports.metrics).alarms(policy.alarms)) if policy.alarms else None,
             periods=known_or_none(lambda: self._periods(action)) if order.policy.counts_requests else None,
@@ -344,10 +346,9 @@ class Executor:
         return Explained("", "")
 
     def _compared(self, action: Compare) -> Compared:
-        balancer = self._ports.balancer
         known, rule = self._rule()
-        before = [known_or_none(lambda arn=arn: balancer.targets(arn)) for arn in action.before]  # type: ignore[misc] # mypy infers no type for a bound default
-        candidate = known_or_none(lambda: balancer.targets(self._order.candidate.target_group))
+        before = [known_or_none(lambda arn=arn: self._weights.targets(arn)) for arn in action.before]  # type: ignore[misc] # mypy infers no type for a bound default
+        candidate = known_or_none(lambda: self._weights.targets(self._order.candidate.target_group))
         try:
             armed, armed_known = self._armed(), True
         except CloudError as error:
