@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.figures import Changed, Cpu, Goal, Peak, Seconds, Share, Undisturbed
+from bench.figures import Changed, Cpu, Everywhere, Goal, Peak, Seconds, Share, Undisturbed
 from bench.images import BLOCKS_A_GIB
 from bench.stand_in import Settings
 
@@ -34,6 +34,9 @@ class Case:
     """What we upload before, unmeasured, to have a parent."""
     undisturbed: bool = False
     """Whether ours is also run without the server's faults."""
+    endpoints: int = 1
+    """To how many endpoints ours is sent at once, each a server with the quota of `settings`; with several, ours is also
+    run with one alone, and coldsnap, which sends to one, is not run."""
     zeros_may_lack: bool = False
     once: bool = False
     """Whether one run is enough: the figure hardly varies, and the run is long."""
@@ -126,5 +129,25 @@ def cases() -> list[Case]:
             settings=_at(1000),
             ours=(),
             parent="dense",
+        ),
+        Case(
+            "three",
+            "three endpoints, every block sent, quota 300/s for each",
+            Everywhere(1.15, 1.3, 1, BLOCKS_A_GIB),
+            settings=_at(300),
+            peer=None,
+            endpoints=3,
+            slow=True,
+        ),
+        Case(
+            "three-changed",
+            "three endpoints, 1 % of the blocks changed, quota 300/s for each",
+            Everywhere(1.15, 1.3, 0.02, BLOCKS_A_GIB),
+            image="changed",
+            settings=_at(300),
+            ours=(),
+            peer=None,
+            parent="dense",
+            endpoints=3,
         ),
     ]

@@ -242,6 +242,42 @@ class Changed:
         return None if ratio is None else ratio <= self.limit
 
 
+@dataclass(frozen=True)
+class Everywhere:
+    """At most `time` times as long and `cpu` times the CPU-seconds of the same upload to one endpoint, and to each
+    endpoint at most `share` of the image's `blocks`.
+    """
+
+    time: float
+    cpu: float
+    share: float
+    blocks: int
+
+    def text(self) -> str:  # noqa: D102
+        few = f", {self.share:.0%} of the blocks to each" if self.share < 1 else ""
+        return f"at most {self.time:.2f} times the time and {self.cpu:.1f} times the CPU-seconds of one endpoint{few}"
+
+    def figure(self, sample: Sample) -> str:  # noqa: D102
+        put = f", {_at(sample, self._put):.1%} of the blocks to each" if self.share < 1 else ""
+        return f"{_at(sample, self.value):.1f} s, {_at(sample, self._cpu):.2f} CPU-s{put}"
+
+    def value(self, run: Run) -> float:  # noqa: D102
+        return run.seconds
+
+    def _cpu(self, run: Run) -> float:
+        return run.cpu
+
+    def _put(self, run: Run) -> float:
+        return run.accepted / self.blocks
+
+    def reached(self, ours: Sample, ratio: float | None, undisturbed: Sample) -> bool | None:  # noqa: ARG002, D102
+        seconds, cpu = undisturbed.median(self.value), undisturbed.median(self._cpu)
+        if seconds is None or cpu is None:
+            return None
+        few = self.share >= 1 or _at(ours, self._put) <= self.share
+        return few and _at(ours, self.value) <= self.time * seconds and _at(ours, self._cpu) <= self.cpu * cpu
+
+
 def table(rows: list[list[str]]) -> str:
     """Rows, the first of them the heads, as a table of Markdown whose columns are aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

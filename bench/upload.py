@@ -24,6 +24,9 @@ from bench import figures, images, measure, stand_in
 from bench.cases import Case, Image
 from bench.figures import Run, Sample
 
+REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")
+"""Names of the endpoints, where there are several."""
+
 Who = Literal["coldsnap", "fleetswap", "undisturbed"]
 
 
@@ -66,7 +69,9 @@ class Row:
         goal, ratio = self.case.goal, self.ratio
         ours = self.fleetswap.told(goal.figure)
         without = self.undisturbed.median(lambda run: run.seconds)
-        if without is not None:
+        if self.case.endpoints > 1:
+            ours += f" (one endpoint: {self.undisturbed.told(goal.figure)})"
+        elif without is not None:
             ours += f" (without faults {without:.1f} s)"
         compared = "–" if ratio is None else f"{ratio:.2f}"
         return [self.case.title, self.coldsnap.told(goal.figure), ours, compared, goal.text(), self.verdict]
@@ -100,21 +105,25 @@ class Bench:
         whom: list[Who] = (
             ["coldsnap", "fleetswap"] if self.options.coldsnap and case.peer is not None else ["fleetswap"]
         )
-        if case.undisturbed:
+        if case.undisturbed or case.endpoints > 1:
             whom.append("undisturbed")
         image = self._image(case.image)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, folder)
-            server = stack.enter_context(
-                stand_in.Server(self.program, folder, self.server_core, tls=case.tls, keep_data=case.parent is not None)
-            )
-            parent = self._parent(case, server, folder) if case.parent else None
+            servers = []
+            for number in range(case.endpoints):
+                own = folder / f"server-{number}"
+                own.mkdir()
+                keep = case.parent is not None
+                server = stand_in.Server(self.program, own, self.server_core, tls=case.tls, keep_data=keep)
+                servers.append(stack.enter_context(server))
+            parents = [self._parent(case, server, folder) if case.parent else None for server in servers]
             for number in range(1 if case.once else self.options.runs):
                 for who in whom:
                     if any(run.late for run in runs[who]):
                         continue  # it would only take as long again
-                    run = self._run(case, who, server, folder, image, parent)
+                    run = self._run(case, who, servers, folder, image, parents)
                     runs[who].append(run)
                     told = f"{run.seconds:.1f} s, {run.cpu:.2f} CPU-s, {run.problem or 'ok'}"
                     _say(f"{case.name} {number + 1}: {who}: {told}")
@@ -138,19 +147,37 @@ class Bench:
     def _parent(self, case: Case, server: stand_in.Server, folder: Path) -> str:
         """Upload the parent, without limit; its id. What the uploaders do to it is as on another machine."""
         server.reset(stand_in.Settings())
-        cost = self._cost("fleetswap", case, server, folder, self._image(case.parent or case.image))
+        cost = self._cost("fleetswap", case, [server], folder, self._image(case.parent or case.image))
         finished = [each for each in server.stats().snapshots if each.state == "completed"]
         if cost.status != 0 or not finished:
             return ""
         os.sync()  # its blocks, now and not while something is measured
         return finished[-1].id
 
-    def _run(self, case: Case, who: Who, server: stand_in.Server, folder: Path, image: Path, parent: str | None) -> Run:
+    def _run(
+        self,
+        case: Case,
+        who: Who,
+        servers: Sequence[stand_in.Server],
+        folder: Path,
+        image: Path,
+        parents: Sequence[str | None],
+    ) -> Run:
         settings = replace(case.settings, verify=self.options.verify)
         if who == "undisturbed":
             settings = replace(settings, fail=0)
-        server.reset(settings, keep_snapshots=parent is not None)
-        cost = self._cost(who, case, server, folder, image)
+            servers, parents = servers[:1], parents[:1]
+        for server, parent in zip(servers, parents, strict=True):
+            server.reset(settings, keep_snapshots=parent is not None)
+        cost = self._cost(who, case, servers, folder, image)
+        runs = [self._seen(case, cost, *each, image) for each in zip(servers, parents, strict=True)]
+        # Of several endpoints the one that comes off worst.
+        return replace(
+            max(runs, key=lambda run: run.accepted), problem=next((run.problem for run in runs if run.problem), "")
+        )
+
+    def _seen(self, case: Case, cost: measure.Cost, server: stand_in.Server, parent: str | None, image: Path) -> Run:
+        """What a run was, by one of its servers."""
         stats = server.stats()
         made = [each for each in stats.snapshots if each.state == "completed" and each.id != parent]
         late = cost.status is None
@@ -182,21 +209,26 @@ class Bench:
             late=late,
         )
 
-    def _cost(self, who: Who, case: Case, server: stand_in.Server, folder: Path, image: Path) -> measure.Cost:
+    def _cost(
+        self, who: Who, case: Case, servers: Sequence[stand_in.Server], folder: Path, image: Path
+    ) -> measure.Cost:
         home = folder / "home"  # a new machine's: no cache, no journal
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir()
         if who == "coldsnap":
-            command = [str(self.options.coldsnap), "--endpoint", server.url, "upload", "--no-progress", str(image)]
+            command = [str(self.options.coldsnap), "--endpoint", servers[0].url, "upload", "--no-progress", str(image)]
             command += case.peer or ()
         else:
             # Named, as an image is that Nix built: else all of it would be read and hashed once more, for its name.
             named = ["--identity", f"benchmark:{image.name}", "--lineage", "benchmark"]
             command = [*self.options.fleetswap, "upload", str(image), "--quiet", "--json", *named, *case.ours]
+            if len(servers) > 1:
+                for region, server in zip(REGIONS, servers, strict=False):
+                    command += ["--region", region, "--endpoint-url", server.url]
         return measure.run(
             command,
             core=self.client_core,
-            env=_environment(home, server),
+            env=_environment(home, servers[0]),
             cwd=home,
             output=folder / f"{who}.log",
             timeout=case.timeout,

@@ -32,11 +32,12 @@ class Display:
     def __init__(self, verb: str, unit: str, *, quiet: bool) -> None:
         """`verb` begins each line of progress."""
         self._verb = verb
-        self._meter = Meter(unit)
+        self._unit = unit
+        self._meters: dict[str, Meter] = {}
         self._quiet = quiet
         self._bar: Bar | None = None
-        self._task: TaskID | None = None
-        self._last = 0.0
+        self._tasks: dict[str, TaskID] = {}
+        self._last: dict[str, float] = {}
 
     def __enter__(self) -> Display:
         if (
@@ -72,17 +73,27 @@ class Display:
 
     def tell(self, now: Progress) -> None:
         """Show the progress."""
+        self._tell("", now)
+
+    def tell_all(self, now: Mapping[str, Progress]) -> None:
+        """Show the progress of several transfers at once, by their names."""
+        for name, each in now.items():
+            self._tell(name, each)
+
+    def _tell(self, name: str, now: Progress) -> None:
         if self._quiet or not now.total:
             return
-        text = self._meter.text(now)
+        text = self._meters.setdefault(name, Meter(self._unit)).text(now)
         if self._bar is None:
-            if now.seconds - self._last >= LINE_SECONDS:
-                self._last = now.seconds
-                self.say(f"{self._verb} {100 * now.done // now.total} %: {text}")
+            if now.seconds - self._last.get(name, 0.0) >= LINE_SECONDS:
+                self._last[name] = now.seconds
+                to = f" to {name}" if name else ""
+                self.say(f"{self._verb}{to} {100 * now.done // now.total} %: {text}")
             return
-        if self._task is None:
-            self._task = self._bar.add_task(text, total=now.total)
-        self._bar.update(self._task, completed=now.done, total=now.total, description=text)
+        text = f"{name} {text}".strip()
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(text, total=now.total)
+        self._bar.update(self._tasks[name], completed=now.done, total=now.total, description=text)
 
 
 def _bar() -> Bar:

@@ -32,6 +32,25 @@ EndpointUrl = Annotated[
         help="Endpoint for EBS direct and EC2 requests, such as a VPC endpoint or the local cloud.",
     ),
 ]
+Regions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region",
+        metavar="REGION",
+        show_default="the settings', AWS_REGION, or the profile's",
+        help="Region of the snapshot; can be repeated: FILE is then read and hashed once for all regions.",
+    ),
+]
+EndpointUrls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--endpoint-url",
+        metavar="URL",
+        show_default="the settings', or AWS's own",
+        help="Endpoint for EBS direct and EC2 requests, such as a VPC endpoint or the local cloud. With several"
+        " regions: one for all, or one for each in their order.",
+    ),
+]
 Profile = Annotated[
     str | None,
     typer.Option(

@@ -11,12 +11,12 @@ import typer
 
 from fleetswap.cli import boot_test as boot
 from fleetswap.cli import options, results
-from fleetswap.cli.connect import in_region, join
+from fleetswap.cli.connect import Joined, in_region, join
 from fleetswap.cli.display import Display, cost, print_json, print_result
-from fleetswap.cli.way import of_stack
+from fleetswap.cli.way import Way, of_stack
 from fleetswap.domain.boot.health import Check
 from fleetswap.domain.boot.machine import Hardware
-from fleetswap.domain.image.cost import Estimate
+from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image.info import DEFAULT
 from fleetswap.domain.image.manifest import encode
 from fleetswap.domain.text import counted
@@ -24,10 +24,12 @@ from fleetswap.nix.closures import beside
 from fleetswap.qemu import programs
 from fleetswap.workflows.boot_test import SECONDS
 from fleetswap.workflows.image.estimate import estimate
+from fleetswap.workflows.image.fan_out import Destination, Failed
 from fleetswap.workflows.image.image_file import ImageFile, identify
+from fleetswap.workflows.image.ports import Trial
 from fleetswap.workflows.image.request import AUTO, NONE, SAMPLES, UploadRequest
 from fleetswap.workflows.image.send import CONNECTIONS
-from fleetswap.workflows.image.ship import ship
+from fleetswap.workflows.image.ship import Others, ship
 from fleetswap.workflows.image.upload import Uploaded
 
 _NOT_YET = "sha256:"
@@ -35,6 +37,10 @@ _NOT_YET = "sha256:"
 
 NO_STACK = "cli"
 """Who owns what no stack owns."""
+
+
+Outcomes = dict[str, Uploaded | Failed]
+"""What became of an upload, by region."""
 
 
 class Sparse(StrEnum):
@@ -144,9 +150,9 @@ def upload(
             help="Only show how many blocks would be sent, how long that takes at the quota, and its price.",
         ),
     ] = False,
-    region: options.Region = None,
+    region: options.Regions = None,
     profile: options.Profile = None,
-    endpoint_url: options.EndpointUrl = None,
+    endpoint_url: options.EndpointUrls = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -154,7 +160,8 @@ def upload(
 
     FILE is a raw disk, a fixed or dynamic VHD, or a qcow2 image. Only the blocks that the parent does not have are
     sent. It is safe to run the command again: it adopts a completed snapshot of the same image, and resumes an
-    interrupted upload. With --dry-run, nothing is sent or created, and the number of blocks is printed.
+    interrupted upload. With --dry-run, nothing is sent or created, and the number of blocks is printed. With several
+    regions, a line is printed for each that has the image, and one that fails does not stop the others.
     """
     if dry_run:
         options.refuse(context, "fleetswap upload --dry-run", {"boot_test", "journal", "samples", "description", "tag"})
@@ -185,9 +192,9 @@ def upload(
     )
     with ImageFile(file, data=data) as image:
         unbootable = None if data else image.disk.unbootable
-    way = of_stack(None if stack == NO_STACK else stack, region, endpoint_url, profile)
-    joined = join(way, connections=connections)
-    with Display("uploading", "puts", quiet=quiet) as display, in_region(joined.region, way.endpoint):
+    ways = _ways(None if stack == NO_STACK else stack, region or [], endpoint_url or [], profile)
+    places = [join(way, connections=connections) for way in ways]
+    with Display("uploading", "puts", quiet=quiet) as display, in_region(places[0].region, ways[0].endpoint):
         if unbootable is not None:
             display.say(f"warning: {file.name} {unbootable}, so it does not boot with UEFI")
         if identity is None:
@@ -195,36 +202,99 @@ def upload(
             request = replace(request, identity=identify(file, data=data))
         contains = beside(file, request.identity)
         request = replace(request, manifest=b"" if contains is None else encode(contains))
-        planned = estimate(file, request, joined.port, display.say) if dry_run else None
-        if planned is not None:
-            display.say(f"{file.name}: {planned}")
-            _print_plan(file, planned, joined.region, as_json=as_json)
+        if dry_run:
+            _plan(file, request, places, display, as_json=as_json)
             return
+        outcomes = _sent(file, request, places, display, connections, trial)
+        there = {place: each for place in places if isinstance(each := outcomes[place.region], Uploaded)}
+        for place, uploaded in there.items():
+            display.say(f"{_of(place, places)}{_summary(file, uploaded)}")
+    told = [results.of_upload(file, image.format, image.size, request, at.region, each) for at, each in there.items()]
+    _print(told, len(places), as_json=as_json)
+    _refuse_failed(places, outcomes)
+
+
+def _sent(
+    file: Path,
+    request: UploadRequest,
+    places: list[Joined],
+    display: Display,
+    connections: int,
+    trial: Trial | None,
+) -> Outcomes:
+    """Upload to all regions; by region what became of it. Raises what goes wrong before, or in the only region."""
+    outcomes: Outcomes = {}
+    first, *rest = places
+    destinations = [Destination(each.region, request, each.port, each.puts, connections) for each in rest]
+    others = Others(destinations, first.region, outcomes.__setitem__, display.tell_all) if rest else None
+    try:
         shipped = ship(
             request,
             file,
-            joined.port,
-            joined.puts,
+            first.port,
+            first.puts,
             display.say,
             progress=display.tell,
-            info=DEFAULT if boot_test else None,
+            info=DEFAULT if trial is not None else None,
             building=boot.slowly(display.say),
             trial=trial,
             connections=connections,
+            others=others,
         )
-        uploaded = shipped.uploaded
-        display.say(_summary(file, uploaded))
-    if as_json:
-        print_json(results.of_upload(file, image.format, image.size, request, joined.region, uploaded))
+    except FleetswapError:
+        if len(outcomes) < len(places):
+            raise
     else:
-        print_result(uploaded.snapshot_id)
+        outcomes[first.region] = shipped.uploaded
+    return outcomes
 
 
-def _print_plan(file: Path, planned: Estimate, region: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(results.of_plan(file, region, planned))
-    else:
-        print_result(str(planned.blocks_sent))
+def _print(told: list[results.Result], regions: int, *, as_json: bool) -> None:
+    for each in told:
+        if as_json:
+            print_json(each)
+        else:
+            print_result(f"{each['region']} {each['snapshot_id']}" if regions > 1 else str(each["snapshot_id"]))
+
+
+def _refuse_failed(places: list[Joined], outcomes: Outcomes) -> None:
+    failed = [f"{name}: {outcome}" for name, outcome in outcomes.items() if isinstance(outcome, Failed)]
+    if failed:
+        told = f"{len(failed)} of {counted(len(places), 'region')} without a snapshot of the image"
+        raise FleetswapError(f"{told}: {'; '.join(failed)}: run the command again to resume")
+
+
+def _of(place: Joined, places: list[Joined]) -> str:
+    """How a line about a region begins, if there are several."""
+    return f"{place.region}: " if len(places) > 1 else ""
+
+
+def _ways(stack: str | None, regions: list[str], endpoints: list[str], profile: str | None) -> list[Way]:
+    """The way to each region. `InputError` if they are not told apart, or it is not clear which endpoint is whose."""
+    if len(set(regions)) < len(regions):
+        raise InputError("a --region is given twice: give each region once")
+    if len(endpoints) > 1 and len(endpoints) != len(regions):
+        raise InputError(
+            f"--endpoint-url is given {len(endpoints)} times, and --region {len(regions)} times: give one endpoint, or"
+            " one for each region"
+        )
+    named: list[str | None] = [*regions] or [None]
+    urls: list[str | None] = [*endpoints] or [None]
+    if len(urls) == 1:
+        urls *= len(named)
+    return [of_stack(stack, region, url, profile) for region, url in zip(named, urls, strict=True)]
+
+
+def _plan(file: Path, request: UploadRequest, places: list[Joined], display: Display, *, as_json: bool) -> None:
+    for place in places:
+        planned = estimate(file, request, place.port, display.say)
+        if planned is None:
+            raise AssertionError("unreachable: nobody has enough of it")
+        display.say(f"{_of(place, places)}{file.name}: {planned}")
+        if as_json:
+            print_json(results.of_plan(file, place.region, planned))
+        else:
+            print_result(f"{_of(place, places)}{planned.blocks_sent}")
 
 
 def _summary(file: Path, uploaded: Uploaded) -> str:

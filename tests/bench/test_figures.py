@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 
 from bench.cases import cases
-from bench.figures import Changed, Cpu, Goal, Peak, Run, Sample, Seconds, Share, Undisturbed, ratio, table, verdict
+from bench.figures import (
+    Changed,
+    Cpu,
+    Everywhere,
+    Goal,
+    Peak,
+    Run,
+    Sample,
+    Seconds,
+    Share,
+    Undisturbed,
+    ratio,
+    table,
+    verdict,
+)
 
 NONE = Sample()
 
@@ -55,6 +69,12 @@ CASES: list[tuple[Goal, Run, Run, Run | None, str]] = [
     (Changed(0.02, 2048, 0.15), run(seconds=1.5, accepted=40), run(seconds=10.0), None, "ok"),
     (Changed(0.02, 2048, 0.15), run(seconds=1.6, accepted=40), run(seconds=10.0), None, "short"),
     (Changed(0.02, 2048, 0.15), run(seconds=1.0, accepted=41), run(seconds=10.0), None, "short"),
+    (Everywhere(1.15, 1.3, 0.02, 2048), run(seconds=1.1, cpu=1.3, accepted=40), run(), run(), "ok"),
+    (Everywhere(1.15, 1.3, 0.02, 2048), run(seconds=1.2, accepted=40), run(), run(), "short"),
+    (Everywhere(1.15, 1.3, 0.02, 2048), run(cpu=1.4, accepted=40), run(), run(), "short"),
+    (Everywhere(1.15, 1.3, 0.02, 2048), run(accepted=41), run(), run(), "short"),
+    (Everywhere(1.15, 1.3, 1, 2048), run(accepted=2050), run(), run(), "ok"),
+    (Everywhere(1.15, 1.3, 1, 2048), run(), run(), None, "nothing to compare with"),
 ]
 
 

@@ -12,7 +12,8 @@ import pytest
 from fleetswap.cli.options import lineage
 from fleetswap.domain.errors import CloudError
 from fleetswap.workflows.image import ship
-from tests.cli.conftest import CONTENT, Local, Ran
+from fleetswap.workflows.image import upload as workflow
+from tests.cli.conftest import CONTENT, NOBODY, Local, Ran
 from tests.fakes.ebs import BLOCK
 
 pytestmark = pytest.mark.usefixtures("endpoint")
@@ -87,6 +88,33 @@ def test_json_has_every_figure_and_the_next_image_sends_only_what_changed(cli: C
     named = cli("upload", image, "--stack", "fourth", "--parent", child["snapshot_id"], "--json").result
     assert (named["parent"], named["blocks_sent"]) == (child["snapshot_id"], 2)
     assert [each["State"] for each in local.snapshots(lineage="one")] == ["completed"] * 3
+
+
+def test_several_regions_have_a_line_each_and_one_that_is_down_is_resumed(
+    cli: Cli, local: Local, image: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script would not know what is where, or a region that is down would keep the image from the others."""
+    monkeypatch.setattr(workflow, "FIRST_PATIENCE_SECONDS", 0.5)
+    regions = ("--region", "us-east-1", "--region", "eu-west-1", "--endpoint-url", endpoint, "--endpoint-url", NOBODY)
+    told = cli("upload", image, *regions)
+    before = local.snapshots()
+    (name, snapshot_id) = told.out.split()
+    assert (told.status, name) == (1, "us-east-1")
+    assert snapshot_id in [each["SnapshotId"] for each in before]
+    assert "1 of 2 regions without a snapshot of the image: eu-west-1: " in told.error
+    assert told.error.endswith(": run the command again to resume")
+    again = cli("upload", image, *regions, "--json")
+    assert [json.loads(line)["adopted"] for line in again.out.splitlines()] == [True]
+    assert (len(local.snapshots()), again.status) == (len(before), 1)
+
+
+def test_which_endpoint_is_whose_must_be_clear(cli: Cli, image: Path) -> None:
+    """A region's image would go to another region's endpoint."""
+    twice = ("--endpoint-url", NOBODY, "--endpoint-url", NOBODY)
+    told = cli("upload", image, "--region", "us-east-1", *twice)
+    assert (told.status, "given 2 times, and --region 1 times" in told.error) == (2, True)
+    told = cli("upload", image, "--region", "us-east-1", "--region", "us-east-1")
+    assert (told.status, "given twice" in told.error) == (2, True)
 
 
 def test_a_parent_that_cannot_be_trusted_is_an_error_if_it_was_named(cli: Cli, local: Local, image: Path) -> None:
