@@ -35,8 +35,8 @@ class Case:
     undisturbed: bool = False
     """Whether ours is also run without the server's faults."""
     endpoints: int = 1
-    """To how many endpoints ours is sent at once, each a server with the quota of `settings`; with several, ours is also
-    run with one alone, and coldsnap, which sends to one, is not run."""
+    """How many endpoints ours sends to at once, each a server with the quota of `settings`. With several, ours is also
+    run with one alone, and coldsnap, which sends to one, is not."""
     zeros_may_lack: bool = False
     once: bool = False
     """Whether one run is enough: the figure hardly varies, and the run is long."""

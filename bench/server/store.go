@@ -166,7 +166,7 @@ func (s *store) start(asked startRequest) (*snapshot, error) {
 	}
 	s.serial++
 	made := &snapshot{
-		id: fmt.Sprintf("snap-%017x", s.serial), asked: asked, started: time.Now().UTC(), parent: parent, own: map[uint32]digest{},
+		id: fmt.Sprintf("snap-%05x%012x", os.Getpid()&0xfffff, s.serial), asked: asked, started: time.Now().UTC(), parent: parent, own: map[uint32]digest{},
 	}
 	if s.keepData {
 		file, err := os.Create(filepath.Join(s.dir, made.id))
