@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import pulumi
 import pulumi_aws
 
 from fleetswap.domain import access, tags
@@ -35,6 +36,8 @@ class Context:
     """Of the roles that are not a release's, whose own entry says it."""
     more_services: tuple[str, ...] = ()
     """What the AWS provider speaks to besides `ENDPOINT_SERVICES`."""
+    parents: tuple[str, ...] = ()
+    """The types above every component: none, or that of a further region's component."""
 
     @property
     def access(self) -> access.Access:
@@ -50,13 +53,14 @@ class Context:
         """The tags of one resource, according to the tag policy."""
         return tags.policy(self.stack, self.service, name=name, release=release, image=image, extra=self.extra_tags)
 
-    def provider(self) -> pulumi_aws.Provider:
-        """The AWS provider of all resources of the stack: explicit, so that no default provider is used.
+    def provider(self, parent: pulumi.Resource | None = None) -> pulumi_aws.Provider:
+        """The AWS provider of all resources of the region: explicit, so that no default provider is used.
 
         It has no default tags: every resource has all of them by the tag policy, also those that are not the
         provider's, and a group's machines.
         """
-        return pulumi_aws.Provider("aws", pulumi_aws.ProviderArgs(**self._provider_arguments()))
+        opts = pulumi.ResourceOptions(parent=parent)
+        return pulumi_aws.Provider("aws", pulumi_aws.ProviderArgs(**self._provider_arguments()), opts)
 
     def _provider_arguments(self) -> dict[str, Any]:
         # A refresh must not take the tags by which rollouts speak to each other for drift, nor an update remove them.

@@ -327,7 +327,7 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
             info=ami.to_plain(image.info) or None,
             asserted=list(image.asserted) or None,
             attested=True if entry.machine.attested else None,
-            urn=urn_of("DiskImage", name, RELEASE),
+            urn=urn_of("DiskImage", name, *context.parents, RELEASE),
         )
         outputs = dict.fromkeys(Outputs.model_fields)
         given = {"kms_key": kms_key, "also": list(also) or None}

@@ -117,6 +117,12 @@ def _collisions(home: Settings | None, values: Mapping[str, Any], elsewhere: Map
         yield f"{NAMESPACE}:regions.{region}: is the stack's own region: remove it, or change aws:region"
     fleets = [("", home)] if home is not None else []
     fleets += [(f"regions.{name}.", there) for name, there in elsewhere.items() if name != region]
+    for where, there in fleets[1:] if home is not None else fleets:
+        if there.secrets is not None and there.secrets.own_key:
+            yield (
+                f"{NAMESPACE}:{where}secrets: the stack's own key is of the home region: set `kms_key` to a key of"
+                f" {there.region}, or `secrets` to false"
+            )
     for key, why, of in _UNSHARED:
         taken: dict[object, str] = {}
         for where, there in fleets:

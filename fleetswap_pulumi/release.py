@@ -62,6 +62,8 @@ class ReleaseArgs:
     """ARN of the stack's own key for volumes and snapshots, if it has one."""
     also: Sequence[pulumi.Input[Mapping[str, Any]]] = ()
     """Where else the image is sent: see `DiskImage`."""
+    sent_before: DiskImage | None = None
+    """The same image in another region, which is built and sent before this one."""
 
 
 class Release(pulumi.ComponentResource):
@@ -90,7 +92,7 @@ class Release(pulumi.ComponentResource):
             args.upload,
             args.boot_test,
             self._key(args.entry.image.kms_key),
-            opts=self._child,
+            opts=self._after(args.sent_before),
             also=args.also,
         )
         self.ami_id = MachineImage(
@@ -105,6 +107,9 @@ class Release(pulumi.ComponentResource):
             ),
             opts=self._child,
         ).ami_id
+
+    def _after(self, other: DiskImage | None) -> pulumi.ResourceOptions:
+        return self._child if other is None else pulumi.ResourceOptions(parent=self, depends_on=[other])
 
     def _key(self, key: str | None) -> pulumi.Input[str] | None:
         """The ARN of a key for volumes and snapshots."""

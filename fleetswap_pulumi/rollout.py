@@ -7,7 +7,7 @@ the next preview and is repaired by the next update. Nothing is decided here: se
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +43,7 @@ from fleetswap_pulumi.speech import Speech, urn_of
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
 
-HOW = ("trusted", "urn", "keys")
+HOW = ("trusted", "urn", "keys", "ledger")
 """These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
 becomes trusted by being live."""
 
@@ -87,6 +87,9 @@ class Inputs(ReachInputs):
     """ARNs of the KMS keys without which the wanted release cannot start machines."""
     urn: str = ""
     """In whose row the rollout speaks."""
+    ledger: dict[str, Any] | None = None
+    """The ledger once `live` has the traffic, in a stack of several regions: an update that another one fails leaves
+    it here, and not in its outputs (`fleetswap_pulumi.stack_state`)."""
 
     @model_validator(mode="after")
     def _has_the_wanted_release(self) -> Inputs:
@@ -201,6 +204,8 @@ class RolloutArgs:
     """What the candidate speaks, in which it is probed."""
     keys: Sequence[pulumi.Input[str]] = ()
     """ARNs of the KMS keys without which the candidate cannot start machines."""
+    ledger: Mapping[str, Any] | None = None
+    """The plain ledger that the update leaves if it succeeds, if others may fail after this rollout."""
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
@@ -245,7 +250,8 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "grpc_codes": args.protocol.codes if args.protocol.version == "grpc" else None,
             "rules": rule_inputs(args.rules),
             "keys": list(args.keys) or None,
-            "urn": urn_of("Rollout", name),
+            "urn": urn_of("Rollout", name, *args.context.parents),
+            "ledger": args.ledger,
         }
         super().__init__(
             RolloutProvider(),
@@ -289,7 +295,7 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
     aws = _adapters(inputs)
     stop = Stop()
     speech = Speech(inputs.urn, gone=lambda: stop.ask(GONE))
-    with hear(lambda: stop.ask(CANCELLED)) as heard, guarded(inputs.model_dump()) as guardian:
+    with hear(lambda: stop.ask(CANCELLED)) as heard, guarded(inputs.model_dump(exclude={"ledger"})) as guardian:
         if not heard:
             speech.warn("this version of Pulumi does not report Ctrl-C: use `fleetswap abort` to end the rollout")
         try:

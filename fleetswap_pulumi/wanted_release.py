@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import pulumi
@@ -29,7 +29,33 @@ WARNINGS = 20
 """So many of an image's warnings are shown; a configuration that needs an update may have hundreds."""
 
 
-def wanted_entry(settings: Settings, ledger: Ledger, manifests: Manifests) -> Entry:
+class ImageOnce:
+    """The image of the settings, which all regions share: Nix is asked, or the file is read, once."""
+
+    def __init__(self, settings: ImageSettings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """What Nix says of an image that it builds. Its warnings are shown."""
+        source = self.settings.source
+        if isinstance(source, FileImage):
+            raise TypeError(f"{source.file} is a file")
+        made = NixSource(source, root(), preview=True, cache=evaluations()).evaluate()
+        for warning in made.warnings[:WARNINGS]:
+            pulumi.log.warn(f"the image: {warning}")
+        return made
+
+    @cached_property
+    def of_file(self) -> str:
+        """The identity of an image that is a file."""
+        source = self.settings.source
+        if not isinstance(source, FileImage):
+            raise TypeError("Nix builds the image")
+        return FileSource(root() / source.file).identity()
+
+
+def wanted_entry(settings: Settings, ledger: Ledger, manifests: Manifests, once: ImageOnce | None = None) -> Entry:
     """The entry of the wanted release.
 
     A release named in the settings is taken from the ledger as it is. An image is named without building it: Nix says
@@ -38,7 +64,7 @@ def wanted_entry(settings: Settings, ledger: Ledger, manifests: Manifests) -> En
     """
     if settings.release is not None:
         return ledger.entry(settings.release)
-    image, contents = _image(settings.image, ledger)
+    image, contents = _image(once or ImageOnce(settings.image), ledger)
     health = HealthCheck(**settings.health.model_dump(exclude={"drain", "grace"}))
     machines = _machines(settings, image.info.architecture)
     ids = {release_id(settings.service, image.identity, one, health, image.info): one for one in machines}
@@ -81,20 +107,18 @@ def _preferred(ids: Collection[str], ledger: Ledger) -> str:
     return next((release for release in known if release in ids), next(iter(ids)))
 
 
-def _image(settings: ImageSettings, ledger: Ledger) -> tuple[Image, Callable[[], Known]]:
+def _image(once: ImageOnce, ledger: Ledger) -> tuple[Image, Callable[[], Known]]:
     """The image, and how to find out what it contains."""
-    source, asserted = settings.source, settings.asserted
+    source, asserted = once.settings.source, once.settings.asserted
     packages: Mapping[str, str] = {}
     contents: Callable[[], Known]
     if isinstance(source, FileImage):
         disk = root() / source.file
-        identity = FileSource(disk).identity()
+        identity = once.of_file
         said: Said = {**_said_before(identity, ledger), **said_beside(disk)}
         info, contents = resolve(said, asserted), partial(of_disk, disk)
     else:
-        made = NixSource(source, root(), preview=True, cache=evaluations()).evaluate()
-        for warning in made.warnings[:WARNINGS]:
-            pulumi.log.warn(f"the image: {warning}")
+        made = once.evaluation
         identity, packages = made.identity, made.packages
         said = {**_said_before(identity, ledger), **said_if_built(Path(identity))}
         if made.register:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pulumi
-from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks
+from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks, set_mocks
 from pulumi.runtime.mocks import test as with_pulumi
 from pulumi.runtime.stack import Stack
 
@@ -52,6 +53,8 @@ class Declared:
     inputs: dict[str, Any]
     options: pulumi.ResourceOptions
     custom: bool
+    region: str = ""
+    """The further region that it is in; nothing for the home region."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Program:
         """The resources whose type ends in `:kind`."""
         return [resource for resource in self.resources if resource.type.endswith(f":{kind}")]
 
+    def within(self, region: str) -> Program:
+        """What is declared for a region alone; the home region's name is empty."""
+        return Program(tuple(each for each in self.resources if each.region == region), self.outputs)
+
     def one(self, kind: str, name: str | None = None) -> Declared:
         """The only resource of a kind (and name)."""
         found = [resource for resource in self.of(kind) if name in {None, resource.name}]
@@ -73,20 +80,33 @@ class Program:
 
 
 class _Recorder(Mocks):
-    def __init__(self, outputs: dict[str, Any], stack_name: str, serving: str | None, left: str) -> None:
-        self.inputs: dict[tuple[str, str], dict[str, Any]] = {}
+    def __init__(
+        self,
+        outputs: dict[str, Any],
+        stack_name: str,
+        serving: str | None,
+        left: str,
+        resources: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self.inputs: dict[str, tuple[str, str, dict[str, Any]]] = {}
+        self.urn = threading.local()
+        self._resources = resources
         self._outputs = outputs
         self._stack = stack_name
         self._serving = serving
         self._left = left
 
     def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        name = f"organization/{PROJECT}/{self._stack}"
+        if args.token == "pulumi:pulumi:readStackResourceOutputs":
+            assert args.args["stackName"] == name, args.args
+            return {"outputs": {urn: {"type": "", "outputs": of} for urn, of in self._resources.items()}}, []
         assert args.token == "pulumi:pulumi:readStackOutputs", args.token
-        assert args.args["name"] == f"organization/{PROJECT}/{self._stack}", args.args
+        assert args.args["name"] == name, args.args
         return {"outputs": self._outputs}, []
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        self.inputs[args.typ, args.name] = args.inputs
+        self.inputs[self.urn.now] = (args.typ, args.name, args.inputs)
         computed = {"arn": f"arn:{args.name}", "dnsName": "front.example", "zoneId": "ZELB", "latestVersion": 1}
         if args.typ.endswith(":LoadBalancer"):
             computed["arnSuffix"] = f"app/{args.name}/1"
@@ -102,6 +122,16 @@ class _Recorder(Mocks):
             serving = args.inputs["live"] if self._serving == "" else self._serving
             computed = {"serving": serving, "left": self._left, "seconds": {"gate": 1.0}}
         return f"{args.name}-id", {**args.inputs, **computed}
+
+
+class _Monitor(MockMonitor):
+    """Tells the recorder each resource's URN, with the types of all its parents, as the engine makes it."""
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        above = "" if "pulumi:pulumi:Stack" in parent or not parent else f"{parent.split('::')[2]}$"
+        urn = f"urn:pulumi:{pulumi.get_stack()}::{PROJECT}::{above}{type_}::{name}"
+        self.mocks.urn.now = urn
+        return urn
 
 
 @dataclass(frozen=True)
@@ -223,20 +253,33 @@ def declare(
     keys: Mapping[str, str] | None = None,
     serving: str | None = "",
     left: str = "",
+    resources: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Program:
     """Run the program with these settings; `ledger`, or all of `outputs`, is what the stack's last update left.
 
     `serving` is what the rollout says has the traffic afterwards: what was asked for, if not given. `manifests` are in
     the snapshots, by identity; no other may be asked for. `keys` are the states of KMS keys that are not enabled.
+    `resources` are what the state has, outputs by URNs.
     """
     read = outputs if outputs is not None else {} if ledger is None else {"ledger": ledger}
-    recorder = _Recorder(read, stack_name, serving, left)
-    set_mocks(recorder, project=PROJECT, stack=stack_name, preview=False, organization="organization")
-    options: dict[tuple[str, str], tuple[pulumi.ResourceOptions, bool]] = {}
+    recorder = _Recorder(read, stack_name, serving, left, resources or {})
+    set_mocks(
+        recorder,
+        project=PROJECT,
+        stack=stack_name,
+        preview=False,
+        organization="organization",
+        monitor=_Monitor(recorder),
+    )
+    options: dict[tuple[str, str, str], tuple[pulumi.ResourceOptions, bool]] = {}
+    regions: dict[pulumi.Resource, str] = {}
     exports: dict[str, Any] = {}
 
     def remember(args: pulumi.ResourceTransformationArgs) -> None:
-        options[args.type_, args.name] = (args.opts, isinstance(args.resource, pulumi.CustomResource))
+        above = "" if args.opts.parent is None else regions.get(args.opts.parent, "")
+        regions[args.resource] = _of_urn(args.type_) or above
+        its = (regions[args.resource], args.type_, args.name)
+        options[its] = (args.opts, isinstance(args.resource, pulumi.CustomResource))
 
     @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
@@ -256,5 +299,13 @@ def declare(
 
     with mock.patch.object(nix_source, "evaluate", _evaluate):
         program()
-    resources = (Declared(kind, name, inputs, *options[kind, name]) for (kind, name), inputs in recorder.inputs.items())
-    return Program(tuple(resources), exports)
+    declared = (
+        Declared(kind, name, inputs, *options[_of_urn(urn), kind, name], _of_urn(urn))
+        for urn, (kind, name, inputs) in recorder.inputs.items()
+    )
+    return Program(tuple(declared), exports)
+
+
+def _of_urn(urn: str) -> str:
+    found = re.search(r"fleetswap:regions/([a-z0-9-]+):Region", urn)
+    return found.group(1) if found else ""

@@ -39,7 +39,7 @@ def test_a_region_takes_what_it_does_not_set_from_the_stack() -> None:
     there = settings.elsewhere["eu-west-1"]
     assert (there.region, there.service, there.image) == ("eu-west-1", "web", settings.image)
     assert (there.capacity.min, there.capacity.max, settings.capacity.min) == (3, 5, 2)
-    assert (there.machine.instance_types, there.machine.root_gib) == (("m7i.large",), 9)
+    assert (there.machine.types_for("x86_64"), there.machine.root_gib) == (("m7i.large",), 9)
 
 
 def test_null_takes_a_setting_of_the_stack_away() -> None:
@@ -120,6 +120,20 @@ def test_a_retired_region_is_not_asked_for_settings_that_it_does_not_need() -> N
 def test_nonsense_is_refused(given: Any) -> None:
     """A typing error would end in a traceback, or in no region at all."""
     assert all(each.startswith("fleetswap:regions") for each in problems(given))
+
+
+def test_a_region_has_secrets_only_with_a_key_of_its_own() -> None:
+    """Machines of a region would boot with secrets that no key there opens."""
+    assert problems({"eu-west-1": {}}, secrets={"file": "secrets/prod.yaml"}) == [
+        "fleetswap:regions.eu-west-1.secrets: the stack's own key is of the home region: set `kms_key` to a key of"
+        " eu-west-1, or `secrets` to false"
+    ]
+    keys = [f"arn:aws:kms:{region}:111122223333:key/mrk-{'0' * 32}" for region in ("eu-central-1", "eu-west-1")]
+    there = read({"eu-west-1": {"secrets": {"kms_key": keys[1]}}}, secrets={"kms_key": keys[0]}).elsewhere["eu-west-1"]
+    assert there.secrets is not None
+    assert there.secrets.kms_key == keys[1]
+    without = read({"eu-west-1": {"secrets": False}}, secrets={"file": "secrets/prod.yaml"})
+    assert without.elsewhere["eu-west-1"].secrets is None
 
 
 def test_the_settings_of_the_regions_are_not_a_setting() -> None:

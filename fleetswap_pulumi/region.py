@@ -1,0 +1,385 @@
+"""The fleet of one region: what is decided before the first resource of any, and how it is declared.
+
+In three steps, because regions wait for each other: `prepare` looks and decides, and refuses; `stand` declares all but
+the rollout; `roll_out` moves the traffic. The home region's resources have no parent of their own: a URN contains the
+parents' types, and every stack that has one region would see its whole fleet replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pulumi
+
+from fleetswap.aws.account import Account
+from fleetswap.aws.image.ebs import DirectSnapshots
+from fleetswap.aws.keys import Keys as AwsKeys
+from fleetswap.aws.network import Networks as AwsNetworks
+from fleetswap.aws.rollout.fronts import Fronts as AwsFronts
+from fleetswap.aws.session import Cloud
+from fleetswap.domain import tags
+from fleetswap.domain.image.manifest import Manifest
+from fleetswap.domain.release import attested
+from fleetswap.domain.release.keys import needs_volume_key
+from fleetswap.domain.release.ledger import Entry, Ledger, from_plain, to_plain
+from fleetswap.domain.release.plan import Plan, is_past, plan
+from fleetswap.domain.rollout.health import ProbeProtocol
+from fleetswap.workflows.image.read_manifest import manifest_of
+from fleetswap_pulumi import upload_estimate
+from fleetswap_pulumi.auto_scaling import Tuning
+from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.disk_image import DiskImage
+from fleetswap_pulumi.fleet_outputs import known, outputs_of
+from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
+from fleetswap_pulumi.front_survey import Approach, Fronts, approach
+from fleetswap_pulumi.ground import Ground, Networks, survey
+from fleetswap_pulumi.keys import Keys, OwnKeys, check_keys
+from fleetswap_pulumi.network import Network, NetworkArgs
+from fleetswap_pulumi.package_changes import Manifests, tell
+from fleetswap_pulumi.place import Place, Whereabouts, check_offers
+from fleetswap_pulumi.release import Release, ReleaseArgs
+from fleetswap_pulumi.rollout import Rollout, RolloutArgs
+from fleetswap_pulumi.sealed_secrets import SealedSecrets, SealedSecretsArgs
+from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
+from fleetswap_pulumi.secrets_plan import SecretsPlan, plan_secrets
+from fleetswap_pulumi.settings import Settings
+from fleetswap_pulumi.switch import Switch, SwitchArgs
+from fleetswap_pulumi.upload_estimate import Estimates, tell_upload
+from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
+from fleetswap_pulumi.volume_key import VolumeKey, VolumeKeyArgs
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Whom a region's program asks: where the credentials lead to, about an existing VPC and endpoints, about an
+    existing listener and hosted zones, what the live image contains, about the KMS keys that releases need, and what an
+    upload will send.
+    """
+
+    whereabouts: Whereabouts
+    networks: Networks
+    fronts: Fronts
+    manifests: Manifests
+    keys: Keys
+    estimates: Estimates
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        whereabouts: Whereabouts | None = None,
+        networks: Networks | None = None,
+        fronts: Fronts | None = None,
+        manifests: Manifests | None = None,
+        keys: Keys | None = None,
+    ) -> Ports:
+        """AWS, or the local cloud, of the settings' region, for those that are not given."""
+        cloud = Cloud(settings.region, settings.endpoint, settings.aws.access)
+        return cls(
+            whereabouts or Account(cloud),
+            networks or AwsNetworks(cloud, settings.stack),
+            fronts or AwsFronts(cloud, {tags.STACK: settings.stack, tags.SERVICE: settings.service}),
+            manifests or _manifests(cloud, settings.stack),
+            keys or AwsKeys(cloud),
+            upload_estimate.of(cloud),
+        )
+
+
+def _manifests(cloud: Cloud, stack: str) -> Manifests:
+    """The manifests of the stack's images, out of their snapshots. What cannot be read is a warning."""
+
+    def read(identity: str) -> Manifest | None:
+        return manifest_of(DirectSnapshots(*cloud.ebs_and_ec2(1)), stack, identity, pulumi.log.warn)
+
+    return read
+
+
+@dataclass(frozen=True)
+class Decided:
+    """All that is decided about a region's fleet. `before` are its outputs of the update before."""
+
+    settings: Settings
+    before: Mapping[str, Any]
+    read: Ledger
+    ledger: Ledger
+    here: Place
+    plan: Plan
+    secrets: SecretsPlan | None
+    ground: Ground
+    way_in: Approach
+    needs_volume_key: bool
+    now: datetime
+
+
+def prepare(
+    settings: Settings, before: Mapping[str, Any], here: Place, ledger: Ledger, wanted: Entry, ports: Ports
+) -> Decided:
+    """Decide what the update does about the region. Raises `InputError` with what is wrong, and changes nothing.
+
+    `ledger` is that of `here`, behind the front door of the settings.
+    """
+    now = datetime.now(UTC)
+    decided = plan(ledger, wanted, retention=settings.retention.retention, max_size=settings.capacity.max, now=now)
+    secrets = plan_secrets(settings, ledger, decided, before)
+    check_keys(decided, ledger, before, ports.keys)
+    declared = (*decided.running, *decided.kept)
+    # Also while this update deletes the last release that needs it: the update may fail, and the release stay.
+    needed = needs_volume_key((*ledger.entries, *declared), settings.machine.kms_key, settings.upload.kms_key)
+    ground = survey(
+        settings,
+        here,
+        ports.networks,
+        wanted.release,
+        needs_kms=any(entry.machine.secrets is not None for entry in decided.running),
+    )
+    way_in = approach(settings, here.identity.account, ports.fronts)
+    for warning in way_in.warnings:
+        pulumi.log.warn(warning)
+    check_offers(wanted, here, ground.zones, ports.whereabouts)
+    return Decided(
+        settings, before, from_plain(before.get("ledger")), ledger, here, decided, secrets, ground, way_in, needed, now
+    )
+
+
+def tell_changes(decided: Decided, ports: Ports) -> None:
+    """Show what the update changes beside its resources."""
+    wanted = decided.plan.wanted
+    tell(wanted, decided.ledger)
+    if (changed := attested.changes(decided.ledger, decided.plan)) is not None:
+        pulumi.log.info(changed)
+    tell_upload(decided.settings, wanted, decided.ledger, ports.estimates, decided.before.get(VOLUME_KEY))
+
+
+class Region(pulumi.ComponentResource):
+    """The parent of all resources of a further region. Its type has the region's name, so that their URNs do."""
+
+    def __init__(self, region: str) -> None:
+        super().__init__(type_of(region), region)
+
+
+def type_of(region: str) -> str:
+    """The type of a region's component."""
+    return f"fleetswap:regions/{region}:Region"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All of a region's fleet but for its rollout. `outputs` are of the stack or, in a further region, of that."""
+
+    decided: Decided
+    context: Context
+    network: Network
+    front: FrontDoor
+    switch: Switch
+    releases: Mapping[str, Release]
+    sealed: SealedSecrets | None
+    own_keys: OwnKeys
+    parent: Region | None
+    outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
+
+    @property
+    def disks(self) -> Mapping[str, DiskImage]:
+        """The disk images of the declared releases, by the identities of their images."""
+        return {entry.image.identity: self.releases[entry.release].disk for entry in _declared(self.decided)}
+
+
+def stand(decided: Decided, parent: Region | None = None, images: Mapping[str, DiskImage] | None = None) -> Standing:
+    """Declare the fleet of a region but for its rollout. `images` are those of the home region, by identity: they are
+    built and sent before this region's.
+    """
+    settings, way_in, ground = decided.settings, decided.way_in, decided.ground
+    outputs: dict[str, pulumi.Output[Any]] = {}
+    context = context_of(
+        settings,
+        decided.here,
+        kms=decided.needs_volume_key or decided.secrets is not None,
+        parents=() if parent is None else (type_of(settings.region),),
+    )
+    everything = pulumi.ResourceOptions(parent=parent, provider=context.provider(parent))
+
+    volumes = _volume_key(decided, context, everything, outputs) if decided.needs_volume_key else None
+    network = Network(
+        settings.service,
+        NetworkArgs(
+            context=context,
+            ground=ground,
+            front_port=settings.listener_port,
+            service_ports=sorted({entry.health.port for entry in decided.plan.running}),
+            sources=settings.front.sources,
+            redirect_port=HTTP_PORT if settings.front.redirect_http else None,
+            balancer_groups=way_in.seen.security_groups if way_in.seen is not None else (),
+        ),
+        opts=everything,
+    )
+    front = FrontDoor(
+        settings.service,
+        FrontDoorArgs(
+            context=context,
+            subnet_ids=network.balancer_subnet_ids,
+            security_group_id=network.front_group_id,
+            port=settings.listener_port,
+            certificate_arn=settings.front.certificate_arn,
+            idle_timeout=settings.front.idle_timeout,
+            after=network.way_out,
+            dualstack=ground.ipv6,
+            settings=settings.front,
+            seen=way_in.seen,
+            zone_id=way_in.zone.id if way_in.zone is not None else None,
+        ),
+        opts=everything,
+    )
+    switch = Switch(
+        settings.service, SwitchArgs(context, front.listener_arn, shared=way_in.seen is not None), opts=everything
+    )
+    running = {entry.release for entry in decided.plan.running}
+    releases = {
+        entry.release: Release(
+            ReleaseArgs(
+                context=context,
+                entry=entry,
+                network=network,
+                listener_arn=front.listener_arn,
+                tuning=Tuning(
+                    cpu_percent=settings.capacity.cpu_percent,
+                    warmup=settings.capacity.warmup,
+                    drain=way_in.drain,
+                    grace=settings.health.grace,
+                    requests_per_target=settings.capacity.requests_per_target,
+                    balancer=front.balancer,
+                    healthy_percent=settings.capacity.healthy_percent,
+                ),
+                upload=settings.upload,
+                boot_test=settings.image.boot_test,
+                running=entry.release in running,
+                deprecate=None if is_past(entry, decided.now) else entry.deprecated,
+                rules=way_in.rules,
+                volume_key=volumes,
+                sent_before=(images or {}).get(entry.image.identity),
+            ),
+            opts=everything,
+        )
+        for entry in _declared(decided)
+    }
+    sealed = declare_secrets(decided.secrets, settings, context, decided.here, decided.plan, everything)
+    if sealed is not None:
+        outputs[SECRETS] = known(sealed.told, decided.before.get(SECRETS))
+    own_keys = OwnKeys(sealed.key_arn if sealed is not None else None, volumes)
+    for entry in _declared(decided):
+        role = sealed.roles.get(entry.machine.path) if sealed is not None else None
+        releases[entry.release].complete(role, own_keys.of(entry))
+    return Standing(decided, context, network, front, switch, releases, sealed, own_keys, parent, outputs)
+
+
+def roll_out(
+    standing: Standing, after: Sequence[pulumi.Resource] = (), *, several: bool = False
+) -> tuple[Rollout, dict[str, pulumi.Output[Any]]]:
+    """Declare the rollout, which comes after those of `after`, and what its region outputs.
+
+    `several`: the stack has several regions, so this rollout may end before an update that fails.
+    """
+    decided, releases = standing.decided, standing.releases
+    settings, way_in = decided.settings, decided.way_in
+    wanted, standby = decided.plan.wanted, decided.plan.standby
+    health, sealed = wanted.health, standing.sealed
+    rollout = Rollout(
+        settings.service,
+        RolloutArgs(
+            context=standing.context,
+            listener_arn=standing.front.listener_arn,
+            url=standing.front.own_url,
+            candidate=wanted.release,
+            standby=standby.release if standby else None,
+            releases=[release.target for release in releases.values() if release.target is not None],
+            policy=settings.rollout.policy(settings.capacity.min, health.protocol_version, health.path),
+            trusted=decided.ledger.trusts(wanted.release, settings.rollout.trusted),
+            switch_role=standing.switch.role_arn,
+            alerts=settings.rollout.alerts,
+            probe_host=settings.probe_host,
+            rules=way_in.rules,
+            protocol=ProbeProtocol(health.protocol_version, health.codes),
+            keys=standing.own_keys.of(wanted),
+            ledger=to_plain(decided.plan.ledger) if several else None,
+        ),
+        # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
+        opts=pulumi.ResourceOptions(
+            parent=standing.parent,
+            depends_on=[
+                standing.network,
+                standing.front,
+                standing.switch,
+                *releases.values(),
+                *([sealed] if sealed is not None else []),
+                *after,
+            ],
+        ),
+    )
+    outputs = {
+        "url": standing.front.url,
+        **outputs_of(rollout, decided.read, decided.plan, decided.before, releases),
+        **standing.outputs,
+    }
+    if standing.parent is not None:
+        standing.parent.register_outputs({"url": standing.front.url, "live": rollout.serving})
+    return rollout, outputs
+
+
+def _declared(decided: Decided) -> tuple[Entry, ...]:
+    return (*decided.plan.running, *decided.plan.kept)
+
+
+def context_of(settings: Settings, here: Place, *, kms: bool, parents: tuple[str, ...] = ()) -> Context:
+    """What every component needs. A service is named only if something needs it: its provider would change."""
+    return Context(
+        stack=settings.stack,
+        service=settings.service,
+        region=settings.region,
+        endpoint=settings.endpoint,
+        account=here.identity.account,
+        extra_tags=settings.all_tags,
+        aws=settings.aws,
+        boundary=settings.iam.permissions_boundary,
+        path=settings.iam.path,
+        more_services=(
+            *(("kms",) if kms else ()),
+            *(("route53",) if settings.front.domain is not None else ()),
+            *(("wafv2",) if settings.front.web_acl_arn is not None else ()),
+        ),
+        parents=parents,
+    )
+
+
+def declare_secrets(
+    secrets: SecretsPlan | None,
+    settings: Settings,
+    context: Context,
+    here: Place,
+    decided: Plan | None,
+    opts: pulumi.ResourceOptions,
+) -> SealedSecrets | None:
+    """Declare the key and the role of the machines."""
+    if secrets is None:
+        return None
+    return SealedSecrets(
+        settings.service,
+        SealedSecretsArgs(
+            context=context,
+            account=here.identity.account,
+            settings=secrets.settings,
+            running=() if decided is None else decided.running,
+            own_key=secrets.own_key,
+            multi_region=secrets.multi_region,
+        ),
+        opts=opts,
+    )
+
+
+def _volume_key(
+    decided: Decided, context: Context, opts: pulumi.ResourceOptions, outputs: dict[str, pulumi.Output[Any]]
+) -> pulumi.Output[str]:
+    """Declare the key for volumes and snapshots, and output its ARN."""
+    key = VolumeKey(context.service, VolumeKeyArgs(context, decided.here.identity.account), opts=opts)
+    outputs[VOLUME_KEY] = known(key.arn, decided.before.get(VOLUME_KEY))
+    return key.arn

@@ -1,0 +1,153 @@
+"""What the program declares for a stack of several regions, and what it refuses before the first resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from fleetswap.domain.errors import InputError
+from fleetswap_pulumi.stack_state import HOME, ROLLOUT, StackState, reached
+from tests.program.declared import Credentials, Declared, Program, declare
+from tests.program.test_stack import local
+
+pytestmark = pytest.mark.nix
+
+WEST = {"eu-west-1": {"endpoint": "http://127.0.0.1:4610", "network": {"cidr": "10.78.0.0/16"}}}
+
+
+def several(version: str = "1", regions: Mapping[str, Any] = WEST, **changes: Any) -> dict[str, str]:
+    return local(version, regions=dict(regions), **changes)
+
+
+@pytest.fixture(scope="module")
+def alone() -> Program:
+    return declare(local("1"))
+
+
+@pytest.fixture(scope="module")
+def both() -> Program:
+    return declare(several())
+
+
+def rollouts(resource: Declared) -> list[str]:
+    found = resource.options.depends_on
+    assert isinstance(found, list)
+    return [each for each in found if type(each).__name__ == "Rollout"]
+
+
+def test_the_home_region_is_declared_as_if_it_were_alone(alone: Program, both: Program) -> None:
+    """Every running stack that gets a second region would see its fleet replaced."""
+    home = both.within("")
+    before, after = (sorted(of.resources, key=lambda each: (each.type, each.name)) for of in (alone, home))
+    assert [(each.type, each.name) for each in before] == [(each.type, each.name) for each in after]
+    for was, now in zip(before, after, strict=True):
+        different = {key for key in {*was.inputs, *now.inputs} if was.inputs.get(key) != now.inputs.get(key)}
+        assert different <= ({"ledger"} if was.type == ROLLOUT else set()), (was.name, different)
+
+
+def test_a_further_region_has_all_that_the_home_region_has(both: Program) -> None:
+    """A region would lack a part of its fleet, or share one with another region and lose it with that one."""
+    west = both.within("eu-west-1")
+    (component,) = west.of("Region")
+    assert (component.type, component.name) == ("fleetswap:regions/eu-west-1:Region", "eu-west-1")
+    kinds = {(each.type, each.name) for each in west.resources} - {(component.type, component.name)}
+    assert kinds == {(each.type, each.name) for each in both.within("").resources}
+    assert west.one("aws").inputs["region"] == "eu-west-1"
+    assert {west.one(kind).inputs["region"] for kind in ("Rollout", "DiskImage")} == {"eu-west-1"}
+    assert west.one("Vpc").inputs["cidrBlock"] == "10.78.0.0/16"
+    assert west.one("Rollout").inputs["endpoint"] == "http://127.0.0.1:4610"
+
+
+def test_what_a_region_does_is_told_in_its_own_rows(both: Program) -> None:
+    """The progress of a region would stand in the row of another one's resource, or nowhere."""
+    west = both.within("eu-west-1")
+    assert "::fleetswap:regions/eu-west-1:Region$pulumi-python:dynamic" in west.one("Rollout").inputs["urn"]
+    urn = west.one("DiskImage").inputs["urn"]
+    assert "::fleetswap:regions/eu-west-1:Region$fleetswap:components:Release$pulumi-python:dynamic" in urn
+
+
+def test_each_region_outputs_what_the_stack_does(both: Program) -> None:
+    """The next update could not know what a region has, and would deploy it anew over what runs."""
+    west = both.outputs["regions"]["eu-west-1"]
+    assert set(west) == {"url", "live", "standby", "ledger", "seconds", "preview"}
+    assert west["live"] == both.outputs["live"]
+    assert west["ledger"]["identity"]["region"] == "eu-west-1"
+    assert both.outputs["ledger"]["identity"]["region"] == "us-east-1"
+
+
+def test_the_next_update_of_a_region_goes_on_from_its_own_ledger(both: Program) -> None:
+    """A region that is a release behind would be planned as if it had what the home region has."""
+    behind = {**both.outputs, "regions": {}}
+    behind["ledger"] = declare(several("2"), outputs=both.outputs).outputs["ledger"]
+    behind["regions"] = {"eu-west-1": both.outputs["regions"]["eu-west-1"]}
+    now = declare(several("2"), outputs=behind)
+    home, west = (now.within(region).one("Rollout").inputs for region in ("", "eu-west-1"))
+    assert (home["live"], home["standby"]) == (west["live"], west["standby"])
+    assert behind["ledger"]["live"] == home["live"] != both.outputs["regions"]["eu-west-1"]["live"] == west["standby"]
+
+
+def test_rollouts_wait_for_those_of_earlier_waves() -> None:
+    """A release that fails in the first region would be rolled out in all the others."""
+    given = {
+        "eu-west-1": {"wave": 3, "endpoint": "http://127.0.0.1:1"},
+        "eu-west-2": {"wave": 1, "endpoint": "http://127.0.0.1:2"},
+        "eu-west-3": {"wave": 3, "endpoint": "http://127.0.0.1:3"},
+    }
+    program = declare(several("1", given, wave="2"))
+    waits = {region: len(rollouts(program.within(region).one("Rollout"))) for region in ("", *given)}
+    assert waits == {"eu-west-2": 0, "": 1, "eu-west-1": 2, "eu-west-3": 2}
+
+
+def test_the_image_of_a_region_comes_after_that_of_the_home_region(both: Program) -> None:
+    """The image would be built twice at once, and sent twice over one line."""
+    west = both.within("eu-west-1").one("DiskImage")
+    assert [type(each).__name__ for each in west.options.depends_on or []] == ["DiskImage"]
+    assert not both.within("").one("DiskImage").options.depends_on
+
+
+def test_a_region_that_is_live_is_not_deleted_by_a_setting_that_is_gone(both: Program) -> None:
+    """A line that is deleted by mistake would take the service of a region down."""
+    state = {"urn:pulumi:local::fleetswap::fleetswap:regions/eu-west-1:Region$aws:ec2/vpc:Vpc::web": {}}
+    with pytest.raises(InputError, match=r"fleet in eu-west-1.*fleetswap:regions\.eu-west-1\.retire"):
+        declare(local("1"), outputs=both.outputs, resources=state)
+    with pytest.raises(InputError, match="eu-west-1"):
+        declare(local("1"), resources=state)
+    retired = declare(several("1", {"eu-west-1": {"retire": True}}), outputs=both.outputs, resources=state)
+    assert not retired.within("eu-west-1").resources
+    assert "regions" not in retired.outputs
+
+
+def test_all_that_is_wrong_in_any_region_is_told_before_the_first_resource() -> None:
+    """A region would be changed before the next one is found to be impossible."""
+    lacking = Credentials(there=("a",))
+    with pytest.raises(InputError) as refused:
+        declare(several(), credentials=lacking)
+    home, west = str(refused.value).split("; ")
+    assert home.startswith("us-east-1: us-east-1 has fewer than two")
+    assert west.startswith("eu-west-1: eu-west-1 has fewer than two")
+
+
+def test_an_update_that_another_region_has_failed_is_remembered(both: Program) -> None:
+    """The next update would take the release before for the live one, and delete the one that carries the traffic."""
+    second = declare(several("2"), outputs=both.outputs)
+    rollout = {**second.within("").one("Rollout").inputs, "serving": second.outputs["live"], "left": ""}
+    urn = f"urn:pulumi:local::fleetswap::{ROLLOUT}::web"
+    third = declare(several("3"), outputs=both.outputs, resources={urn: rollout})
+    home, west = (third.within(region).one("Rollout").inputs for region in ("", "eu-west-1"))
+    assert home["standby"] == second.outputs["live"]
+    assert west["standby"] == both.outputs["live"]
+
+
+def test_only_a_rollout_that_reached_its_ledger_counts(both: Program) -> None:
+    """A rollout that was aborted would be taken for one that has the traffic."""
+    written = both.outputs["ledger"]
+    planned = declare(several("2"), outputs=both.outputs).outputs["ledger"]
+    assert reached(written, {"ledger": planned, "serving": written["live"]}) is written
+    assert reached(written, {}) is written
+    assert reached(written, {"ledger": planned, "serving": planned["live"]}) == planned
+    assert reached(planned, {"ledger": planned, "serving": planned["live"]}) is planned
+    state = StackState({"ledger": written}, {HOME: {"ledger": planned, "serving": planned["live"]}}, frozenset())
+    assert state.of(HOME)["ledger"] == planned
+    assert state.of("eu-west-1") == {}
