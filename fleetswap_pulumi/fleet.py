@@ -28,6 +28,7 @@ from fleetswap_pulumi.region import (
     Ports,
     Region,
     Standing,
+    begin,
     context_of,
     declare_secrets,
     prepare,
@@ -155,14 +156,14 @@ def _place(settings: Settings, ports: Ports, before: Mapping[str, Any]) -> tuple
 
 def _declare(settings: Settings, decided: Mapping[str, Decided]) -> Fleet:
     """Declare all regions: the image of the home region before those of the others, and the rollouts by waves."""
-    home = stand(decided[HOME])
-    standing = {HOME: home}
-    for region in settings.elsewhere:
-        standing[region] = stand(decided[region], Region(region), home.disks)
+    begun = {region: begin(of, Region(region) if region else None) for region, of in decided.items()}
+    others = [begun[region] for region in settings.elsewhere]
+    home = stand(begun[HOME], others)
+    standing = {HOME: home, **{region: stand(begun[region], (), home.disks) for region in settings.elsewhere}}
     fleets: dict[str, Fleet] = {}
     outputs: dict[str, dict[str, pulumi.Output[Any]]] = {}
     earlier: list[Rollout] = []
-    waves = {region: each.decided.settings.wave for region, each in standing.items()}
+    waves = {region: each.begun.decided.settings.wave for region, each in standing.items()}
     for wave in sorted(set(waves.values())):
         now = []
         for region in (region for region, its in waves.items() if its == wave):

@@ -8,7 +8,7 @@ parents' types, and every stack that has one region would see its whole fleet re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,11 +27,13 @@ from fleetswap.domain.release.keys import needs_volume_key
 from fleetswap.domain.release.ledger import Entry, Ledger, from_plain, to_plain
 from fleetswap.domain.release.plan import Plan, is_past, plan
 from fleetswap.domain.rollout.health import ProbeProtocol
+from fleetswap.domain.secrets.sealing import STACK
 from fleetswap.workflows.image.read_manifest import manifest_of
 from fleetswap_pulumi import upload_estimate
 from fleetswap_pulumi.auto_scaling import Tuning
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
+from fleetswap_pulumi.elsewhere import elsewhere
 from fleetswap_pulumi.fleet_outputs import known, outputs_of
 from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.front_survey import Approach, Fronts, approach
@@ -166,31 +168,53 @@ def type_of(region: str) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """All of a region's fleet but for its rollout. `outputs` are of the stack or, in a further region, of that."""
+class Begun:
+    """What a region's images need: all are sent together. `outputs` are the stack's or, elsewhere, the region's."""
 
     decided: Decided
     context: Context
+    parent: Region | None
+    everything: pulumi.ResourceOptions
+    volume_key: pulumi.Output[str] | None
+    outputs: dict[str, pulumi.Output[Any]]
+
+    def places_of(self, identity: str) -> Sequence[Mapping[str, Any]]:
+        """Where in the region an image is sent to: nowhere, or once."""
+        upload = self.decided.settings.upload
+        return [
+            elsewhere(
+                entry.release,
+                self.context,
+                entry,
+                upload,
+                self.volume_key if entry.image.kms_key == STACK else entry.image.kms_key,
+            )
+            for entry in _declared(self.decided)
+            if entry.image.identity == identity
+        ][:1]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All of a region's fleet but for its rollout."""
+
+    begun: Begun
     network: Network
     front: FrontDoor
     switch: Switch
     releases: Mapping[str, Release]
     sealed: SealedSecrets | None
     own_keys: OwnKeys
-    parent: Region | None
-    outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
 
     @property
     def disks(self) -> Mapping[str, DiskImage]:
         """The disk images of the declared releases, by the identities of their images."""
-        return {entry.image.identity: self.releases[entry.release].disk for entry in _declared(self.decided)}
+        return {entry.image.identity: self.releases[entry.release].disk for entry in _declared(self.begun.decided)}
 
 
-def stand(decided: Decided, parent: Region | None = None, images: Mapping[str, DiskImage] | None = None) -> Standing:
-    """Declare the fleet of a region but for its rollout. `images` are those of the home region, by identity: they are
-    built and sent before this region's.
-    """
-    settings, way_in, ground = decided.settings, decided.way_in, decided.ground
+def begin(decided: Decided, parent: Region | None = None) -> Begun:
+    """Declare the provider of a region, and its key for volumes and snapshots."""
+    settings = decided.settings
     outputs: dict[str, pulumi.Output[Any]] = {}
     context = context_of(
         settings,
@@ -199,8 +223,17 @@ def stand(decided: Decided, parent: Region | None = None, images: Mapping[str, D
         parents=() if parent is None else (type_of(settings.region),),
     )
     everything = pulumi.ResourceOptions(parent=parent, provider=context.provider(parent))
-
     volumes = _volume_key(decided, context, everything, outputs) if decided.needs_volume_key else None
+    return Begun(decided, context, parent, everything, volumes, outputs)
+
+
+def stand(begun: Begun, others: Sequence[Begun] = (), images: Mapping[str, DiskImage] | None = None) -> Standing:
+    """Declare the fleet of a region but for its rollout.
+
+    The home region sends its images to the `others` as well; there, `images` are those of the home region, by identity.
+    """
+    decided, context, everything, volumes = begun.decided, begun.context, begun.everything, begun.volume_key
+    settings, way_in, ground = decided.settings, decided.way_in, decided.ground
     network = Network(
         settings.service,
         NetworkArgs(
@@ -258,6 +291,7 @@ def stand(decided: Decided, parent: Region | None = None, images: Mapping[str, D
                 rules=way_in.rules,
                 volume_key=volumes,
                 sent_before=(images or {}).get(entry.image.identity),
+                also=[place for other in others for place in other.places_of(entry.image.identity)],
             ),
             opts=everything,
         )
@@ -265,12 +299,12 @@ def stand(decided: Decided, parent: Region | None = None, images: Mapping[str, D
     }
     sealed = declare_secrets(decided.secrets, settings, context, decided.here, decided.plan, everything)
     if sealed is not None:
-        outputs[SECRETS] = known(sealed.told, decided.before.get(SECRETS))
+        begun.outputs[SECRETS] = known(sealed.told, decided.before.get(SECRETS))
     own_keys = OwnKeys(sealed.key_arn if sealed is not None else None, volumes)
     for entry in _declared(decided):
         role = sealed.roles.get(entry.machine.path) if sealed is not None else None
         releases[entry.release].complete(role, own_keys.of(entry))
-    return Standing(decided, context, network, front, switch, releases, sealed, own_keys, parent, outputs)
+    return Standing(begun, network, front, switch, releases, sealed, own_keys)
 
 
 def roll_out(
@@ -280,14 +314,14 @@ def roll_out(
 
     `several`: the stack has several regions, so this rollout may end before an update that fails.
     """
-    decided, releases = standing.decided, standing.releases
+    decided, parent, releases = standing.begun.decided, standing.begun.parent, standing.releases
     settings, way_in = decided.settings, decided.way_in
     wanted, standby = decided.plan.wanted, decided.plan.standby
     health, sealed = wanted.health, standing.sealed
     rollout = Rollout(
         settings.service,
         RolloutArgs(
-            context=standing.context,
+            context=standing.begun.context,
             listener_arn=standing.front.listener_arn,
             url=standing.front.own_url,
             candidate=wanted.release,
@@ -305,7 +339,7 @@ def roll_out(
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
         opts=pulumi.ResourceOptions(
-            parent=standing.parent,
+            parent=parent,
             depends_on=[
                 standing.network,
                 standing.front,
@@ -319,10 +353,10 @@ def roll_out(
     outputs = {
         "url": standing.front.url,
         **outputs_of(rollout, decided.read, decided.plan, decided.before, releases),
-        **standing.outputs,
+        **standing.begun.outputs,
     }
-    if standing.parent is not None:
-        standing.parent.register_outputs({"url": standing.front.url, "live": rollout.serving})
+    if parent is not None:
+        parent.register_outputs({"url": standing.front.url, "live": rollout.serving})
     return rollout, outputs
 
 

@@ -130,6 +130,7 @@ class _Monitor(MockMonitor):
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         above = "" if "pulumi:pulumi:Stack" in parent or not parent else f"{parent.split('::')[2]}$"
         urn = f"urn:pulumi:{pulumi.get_stack()}::{PROJECT}::{above}{type_}::{name}"
+        assert isinstance(self.mocks, _Recorder)
         self.mocks.urn.now = urn
         return urn
 

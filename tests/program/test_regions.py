@@ -10,10 +10,11 @@ import pytest
 from fleetswap.domain.errors import InputError
 from fleetswap_pulumi.stack_state import HOME, ROLLOUT, StackState, reached
 from tests.program.declared import Credentials, Declared, Program, declare
-from tests.program.test_stack import local
+from tests.program.test_stack import depends_on, local
 
 pytestmark = pytest.mark.nix
 
+DISK = "pulumi-python:dynamic/fleetswap:DiskImage"
 WEST = {"eu-west-1": {"endpoint": "http://127.0.0.1:4610", "network": {"cidr": "10.78.0.0/16"}}}
 
 
@@ -32,9 +33,7 @@ def both() -> Program:
 
 
 def rollouts(resource: Declared) -> list[str]:
-    found = resource.options.depends_on
-    assert isinstance(found, list)
-    return [each for each in found if type(each).__name__ == "Rollout"]
+    return [each for each in depends_on(resource) if each == "Rollout"]
 
 
 def test_the_home_region_is_declared_as_if_it_were_alone(alone: Program, both: Program) -> None:
@@ -44,7 +43,7 @@ def test_the_home_region_is_declared_as_if_it_were_alone(alone: Program, both: P
     assert [(each.type, each.name) for each in before] == [(each.type, each.name) for each in after]
     for was, now in zip(before, after, strict=True):
         different = {key for key in {*was.inputs, *now.inputs} if was.inputs.get(key) != now.inputs.get(key)}
-        assert different <= ({"ledger"} if was.type == ROLLOUT else set()), (was.name, different)
+        assert different <= {ROLLOUT: {"ledger"}, DISK: {"also"}}.get(was.type, set()), (was.name, different)
 
 
 def test_a_further_region_has_all_that_the_home_region_has(both: Program) -> None:
@@ -103,13 +102,19 @@ def test_rollouts_wait_for_those_of_earlier_waves() -> None:
 def test_the_image_of_a_region_comes_after_that_of_the_home_region(both: Program) -> None:
     """The image would be built twice at once, and sent twice over one line."""
     west = both.within("eu-west-1").one("DiskImage")
-    assert [type(each).__name__ for each in west.options.depends_on or []] == ["DiskImage"]
-    assert not both.within("").one("DiskImage").options.depends_on
+    assert depends_on(west) == ["DiskImage"]
+    home = both.within("").one("DiskImage")
+    assert not home.options.depends_on
+    (place,) = home.inputs["also"]
+    assert (place["region"], place["endpoint"]) == ("eu-west-1", "http://127.0.0.1:4610")
+    assert place["tags"] == west.inputs["tags"]
 
 
 def test_a_region_that_is_live_is_not_deleted_by_a_setting_that_is_gone(both: Program) -> None:
     """A line that is deleted by mistake would take the service of a region down."""
-    state = {"urn:pulumi:local::fleetswap::fleetswap:regions/eu-west-1:Region$aws:ec2/vpc:Vpc::web": {}}
+    state: dict[str, dict[str, Any]] = {
+        "urn:pulumi:local::fleetswap::fleetswap:regions/eu-west-1:Region$aws:ec2/vpc:Vpc::web": {}
+    }
     with pytest.raises(InputError, match=r"fleet in eu-west-1.*fleetswap:regions\.eu-west-1\.retire"):
         declare(local("1"), outputs=both.outputs, resources=state)
     with pytest.raises(InputError, match="eu-west-1"):
