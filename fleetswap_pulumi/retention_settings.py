@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from fleetswap.domain.release.plan import Retention
+from fleetswap.domain.retention.times import UNITS, seconds
 from fleetswap_pulumi.checks import Strict
-from fleetswap_pulumi.names import DAY
-
-UNITS = {"m": 60, "h": 3600, "d": DAY}
-"""Of a time in words: minutes, hours and days."""
-
-LONGEST = 3650 * DAY
-"""EC2 deprecates an AMI at most 10 years from now (EnableImageDeprecation, DeprecateAt)."""
-
-
-def seconds(text: str) -> int:
-    """The seconds of a time such as `24h`, `30d` or `90m`. Another text is a `ValueError` that says the form."""
-    found = re.fullmatch(r"(\d{1,9})([mhd])", text)
-    if found is None:
-        raise ValueError(f"must be a whole number of minutes, hours or days, such as 90m, 24h or 30d, not {text!r}")
-    number = int(found[1]) * UNITS[found[2]]
-    if number > LONGEST:
-        raise ValueError(f"must be at most {LONGEST // DAY}d, not {text}")
-    return number
 
 
 def _text(value: object) -> object:

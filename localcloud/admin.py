@@ -19,6 +19,7 @@ Decides how a request is read and answered, in JSON; the rest is done elsewhere.
 | `POST instances/ID/recommend` | EC2 recommends to replace a Spot Instance; no interruption need follow |
 | `POST instances/ID/kill` | its machine dies, as of a power cut |
 | `POST zones` | `{"letters": "ac"}`: the account has only these zones of the region |
+| `POST recycle-bin` | `{"images": 3600}`: a Recycle Bin rule holds each AMI that is deregistered from now on so long; null: there is none, and what it held is gone |
 | `POST target-health` | without machines: `{"state": "healthy", "target_group": "web"}` is said of its targets from now on; without a group, of all |
 | `POST snapshots/ID/owner` | `{"owner": "999999999999", "shared": true}`: it is that account's now; owner null gives it back |
 """  # noqa: E501 - a table's row is one line
@@ -88,6 +89,7 @@ class Admin:
             ("POST", r"instances/([^/]+)/recommend", self._recommend),
             ("POST", r"instances/([^/]+)/kill", self._kill_machine),
             ("POST", r"snapshots/([^/]+)/owner", self._own),
+            ("POST", "recycle-bin", _hold),
             ("POST", "target-health", _assume_health),
             ("POST", "zones", lambda asked: {"zones": zones.offer(_member(asked, "letters", (str,), ""))}),
         ]
@@ -140,6 +142,17 @@ class Admin:
         shared = _member(asked, "shared", (bool,), default=False)
         self._store.give(snapshot_id, owner, shared=shared)
         return {"snapshot": snapshot_id, "owner": owner, "shared": shared}
+
+
+def _hold(asked: object) -> dict[str, Any]:
+    """Let a Recycle Bin rule hold each deregistered AMI for so many seconds; null: no rule, and the bin is emptied."""
+    seconds = _member(asked, "images", (int, float, type(None)), None)
+    with LOCK:
+        recycle_bin = backend("ec2").recycle_bin
+        recycle_bin.image_seconds = seconds
+        if seconds is None:
+            recycle_bin.images.clear()
+    return {"images": seconds}
 
 
 def _assume_health(asked: object) -> dict[str, Any]:

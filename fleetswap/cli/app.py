@@ -57,6 +57,7 @@ COMMANDS = {
     "diff": Listed("diff", FLEET, "Show which packages change from a release to another one, or to an image."),
     "abort": Listed("service", FLEET, "Abort the running rollout of a service, on whatever computer it runs."),
     "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
+    "gc": Listed("gc", FLEET, "Delete the AMIs, snapshots and more that nothing needs."),
     "why": Listed(
         "contents", FLEET, "Show which live, standby and retained releases contain PACKAGE, and what brings it in."
     ),

@@ -51,6 +51,27 @@ class Engine:
             ) from error
         return outputs if isinstance(outputs, dict) else {}
 
+    def stacks(self) -> list[dict[str, Any]]:
+        """All stacks of the backend, of whatever project, as `pulumi stack ls` tells them. Raises `EngineError`."""
+        found: list[dict[str, Any]] = self._json(list, "stack", "ls", "--all", "--json", "--non-interactive")
+        return found
+
+    def state(self, stack: str) -> dict[str, Any]:
+        """The state of a stack, its secrets sealed. Raises `EngineError`."""
+        found: dict[str, Any] = self._json(dict, "stack", "export", "--stack", stack, "--non-interactive")
+        return found
+
+    def _json(self, kind: type, *words: str) -> Any:  # noqa: ANN401 (JSON)
+        """What pulumi prints as JSON of this kind. Raises `EngineError`."""
+        answer = self._ask(None, *words)
+        try:
+            found = json.loads(answer)
+        except ValueError:
+            found = None
+        if not isinstance(found, kind):
+            raise EngineError(f"`pulumi {' '.join(words[:2])}` did not print the JSON that it should", 1)
+        return found
+
     def set(self, stack: str, key: str, value: str) -> None:
         """Write one setting of the stack. Raises `EngineError`."""
         self._ask(stack, "config", "set", key, value, "--non-interactive")

@@ -34,6 +34,7 @@ WHAT = {
     Purpose.ROLLBACK: "shows the status of, aborts a rollout of, and rolls back with --now,",
     Purpose.MACHINE: "is the role of a machine of",
     Purpose.SECRETS: "seals and opens the secrets of",
+    Purpose.GC: "deletes what nothing needs of",
 }
 
 
@@ -43,8 +44,8 @@ def permissions(
         Purpose,
         typer.Option(
             "--for",
-            help="What the policies are for: the role that deploys, previews, rolls back or edits secrets, or that of"
-            " the machines.",
+            help="What the policies are for: the role that deploys, previews, rolls back, edits secrets or collects"
+            " garbage, or that of the machines.",
         ),
     ] = Purpose.DEPLOY,
     stack: Annotated[

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from localcloud.patches import Patches
 
 _describe_images = AmiBackend.describe_images
-_deregister_image = AmiBackend.deregister_image
 _describe_image_attribute = AmisResponse.describe_image_attribute
 
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}")
@@ -101,6 +100,17 @@ class RegisteredImage(Ami):  # type: ignore[misc] # moto ships no types
         return self._mappings
 
     @property
+    def snapshot_ids(self) -> list[str]:
+        """The snapshots that its devices are made from."""
+        return [each["Ebs"]["SnapshotId"] for each in self._mappings if each["Ebs"].get("SnapshotId")]
+
+    def get_filter_value(self, filter_name: str, method_name: str | None = None) -> Moto:
+        """AWS finds AMIs by their snapshots; moto does not."""
+        if filter_name == "block-device-mapping.snapshot-id":
+            return self.snapshot_ids
+        return super().get_filter_value(filter_name, method_name)
+
+    @property
     def public(self) -> bool:
         """Whether everybody may launch it."""
         return bool(self.is_public)
@@ -129,15 +139,11 @@ def _mapping(ec2: Moto, given: dict[str, Any]) -> dict[str, Any]:
 
 def patch(patches: Patches) -> None:
     """Make EC2's image calls work on registered images."""
-    patches.methods(AmiBackend, _load_amis, describe_images, deregister_image)
+    patches.methods(AmiBackend, _load_amis, describe_images)
     patches.methods(
         AmisResponse,
         register_image,
         describe_image_attribute,
-        enable_image_deprecation,
-        disable_image_deprecation,
-        enable_image_deregistration_protection,
-        disable_image_deregistration_protection,
     )
 
 
@@ -159,15 +165,6 @@ def describe_images(
         raise InvalidAMIIdError(unknown)
     images: list[Any] = _describe_images(self, ami_ids, filters, exec_users, owners)
     return images
-
-
-def deregister_image(self: Moto, ami_id: str) -> None:
-    """AWS refuses to deregister a protected AMI; moto knows no protection."""
-    image = self.amis.get(ami_id)
-    if getattr(image, "deregistration_protection", "disabled") != "disabled":
-        raise EC2ClientError("OperationNotPermitted", f"The image '{ami_id}' is protected from deregistration.")
-    _deregister_image(self, ami_id)
-    self.tags.pop(ami_id, None)
 
 
 def register_image(self: Moto) -> Moto:
@@ -211,7 +208,8 @@ def _check_devices(root: str | None, mappings: list[dict[str, Any]]) -> None:
         raise EC2ClientError("InvalidBlockDeviceMapping", f"No snapshot is mapped to the root device {root}")
 
 
-def _image(response: Moto) -> Moto:
+def of_request(response: Moto) -> Moto:
+    """The AMI that a request names. Raises what EC2 refuses one with that it does not know."""
     image_id = response._get_param("ImageId")
     response.error_on_dryrun()
     if image_id not in response.ec2_backend.amis:
@@ -219,37 +217,9 @@ def _image(response: Moto) -> Moto:
     return response.ec2_backend.amis[image_id]
 
 
-def enable_image_deprecation(self: Moto) -> Moto:
-    """AWS hides a deprecated AMI from others; moto answers 500."""
-    image, when = _image(self), self._get_param("DeprecateAt")
-    image.deprecation_time = when if isinstance(when, str) else when.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    return ActionResult({"Return": True})
-
-
-def disable_image_deprecation(self: Moto) -> Moto:
-    """AWS undoes a deprecation; moto answers 500."""
-    _image(self).deprecation_time = None
-    return ActionResult({"Return": True})
-
-
-def enable_image_deregistration_protection(self: Moto) -> Moto:
-    """AWS protects an AMI from DeregisterImage; moto answers 500."""
-    protection = "enabled-with-cooldown" if self._get_param("WithCooldown") else "enabled-without-cooldown"
-    _image(self).deregistration_protection = protection
-    return ActionResult({"Return": protection})
-
-
-def disable_image_deregistration_protection(self: Moto) -> Moto:
-    """AWS keeps an AMI protected for 24 hours after a protection with cooldown is disabled; here it stays protected."""
-    image = _image(self)
-    if image.deregistration_protection == "enabled-without-cooldown":
-        image.deregistration_protection = "disabled"
-    return ActionResult({"Return": image.deregistration_protection})
-
-
 def describe_image_attribute(self: Moto) -> Moto:
     """AWS answers InvalidAMIID.NotFound for an unknown AMI, and every attribute it documents; moto a 500 for some."""
-    image, attribute = _image(self), self._get_param("Attribute")
+    image, attribute = of_request(self), self._get_param("Attribute")
     found = {
         "bootMode": ("BootMode", image.boot_mode),
         "tpmSupport": ("TpmSupport", image.tpm_support),

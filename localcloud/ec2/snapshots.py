@@ -149,7 +149,8 @@ def delete_snapshot(self: Moto, snapshot_id: str) -> Moto:
         raise InvalidSnapshotIdError
     if self.snapshots[snapshot_id].owner_id != ACCOUNT_ID:
         raise EC2ClientError("UnauthorizedOperation", "You are not authorized to perform this operation.")
-    for image in self.amis.values():
+    binned = [image for image, _ in self.recycle_bin.held(datetime.now(UTC)).values()]
+    for image in (*self.amis.values(), *binned):
         if any(mapping["Ebs"].get("SnapshotId") == snapshot_id for mapping in image.block_device_mappings):
             raise EC2ClientError(
                 "InvalidSnapshot.InUse", f"The snapshot {snapshot_id} is currently in use by {image.id}"

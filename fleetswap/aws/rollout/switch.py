@@ -148,8 +148,8 @@ class Switch:
         found, now, _ = self._look()
         if found is None:
             return None
-        at = _time_of(found.get("ScheduleExpression", ""))
-        request = _request_of(found.get("Target", {}).get("Input", ""))
+        at = time_of(found.get("ScheduleExpression", ""))
+        request = request_of(found.get("Target", {}).get("Input", ""))
         return Armed(
             rule=Rule(weights=weights_of(request.get("Actions", [])), verbatim=json.dumps(request, sort_keys=True)),
             seconds=math.inf if at is None else (at - now).total_seconds(),
@@ -179,7 +179,7 @@ class Switch:
 
     def _is_of_this_listener(self, schedule: Mapping[str, Any]) -> bool:
         """The ARN of a rule is its listener's, with another word in it and the rule's own id behind it."""
-        rule = _request_of(schedule.get("Target", {}).get("Input", "")).get("RuleArn", "")
+        rule = request_of(schedule.get("Target", {}).get("Input", "")).get("RuleArn", "")
         return str(rule).startswith(self._listener.replace(":listener/", ":listener-rule/") + "/")
 
     def _request(self, at: datetime, rule: Rule, run: str, role: str) -> UpdateScheduleInputTypeDef:
@@ -236,7 +236,7 @@ def _run_of(schedule: Mapping[str, Any]) -> str:
     return description.removeprefix(DESCRIPTION) if description.startswith(DESCRIPTION) else ""
 
 
-def _time_of(expression: str) -> datetime | None:
+def time_of(expression: str) -> datetime | None:
     """The time of an `at(...)` in UTC; None for what someone else has made of the schedule."""
     try:
         return datetime.strptime(expression, "at(%Y-%m-%dT%H:%M:%S)").replace(tzinfo=UTC)
@@ -244,7 +244,7 @@ def _time_of(expression: str) -> datetime | None:
         return None
 
 
-def _request_of(text: str) -> Mapping[str, Any]:
+def request_of(text: str) -> Mapping[str, Any]:
     """The request that a schedule sends; empty for what is none."""
     try:
         request = json.loads(text)

@@ -49,8 +49,16 @@ def images(scope: Scope) -> Iterator[Statement]:
     )
     yield Statement(
         "ChangeImages",
-        "tags and deletion of the stack's AMIs",
-        ("ec2:CreateTags", "ec2:DeleteTags", "ec2:DeregisterImage"),
+        "tags, deprecation, protection and deletion of the stack's AMIs",
+        (
+            "ec2:CreateTags",
+            "ec2:DeleteTags",
+            "ec2:DeregisterImage",
+            "ec2:DisableImageDeprecation",
+            "ec2:DisableImageDeregistrationProtection",
+            "ec2:EnableImageDeprecation",
+            "ec2:EnableImageDeregistrationProtection",
+        ),
         scope.ec2("image"),
         scope.own,
     )

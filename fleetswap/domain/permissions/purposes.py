@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from fleetswap.domain.permissions import fleet, front, images, keys, looks, network
+from fleetswap.domain.permissions import fleet, front, images, keys, looks, network, retention
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.permissions.statement import Policy, Statement, divide
 
@@ -18,6 +18,7 @@ class Purpose(Enum):
     ROLLBACK = "rollback"
     MACHINE = "machine"
     SECRETS = "secrets"
+    GC = "gc"
 
 
 def policies(scope: Scope, purpose: Purpose) -> tuple[Policy, ...]:
@@ -99,10 +100,17 @@ def _secrets(scope: Scope) -> Iterator[Statement]:
     yield from keys.edit(scope)
 
 
+def _gc(scope: Scope) -> Iterator[Statement]:
+    """`fleetswap gc`."""
+    yield from retention.look(scope)
+    yield from retention.delete(scope)
+
+
 _STATEMENTS = {
     Purpose.DEPLOY: _deploy,
     Purpose.PREVIEW: _preview,
     Purpose.ROLLBACK: _rollback,
     Purpose.MACHINE: _machine,
     Purpose.SECRETS: _secrets,
+    Purpose.GC: _gc,
 }

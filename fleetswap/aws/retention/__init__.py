@@ -1,0 +1,1 @@
+"""The port of the retention workflow on boto3."""

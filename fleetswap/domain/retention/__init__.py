@@ -1,0 +1,1 @@
+"""What is deleted of what Fleetswap has made in an account, and what is not."""

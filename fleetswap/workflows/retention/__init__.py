@@ -1,0 +1,1 @@
+"""Looking at what Fleetswap has made in an account, and deleting what nothing refers to."""

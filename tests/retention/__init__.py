@@ -1,0 +1,1 @@
+"""What `fleetswap gc` deletes, and what it never does."""
