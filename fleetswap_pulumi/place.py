@@ -7,15 +7,22 @@ replace the network, or Pulumi would create a second fleet and delete the one th
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
+
+import pulumi
 
 from fleetswap.domain.access import REMEDY
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.network.subnets import HALVES, SEPARATE
-from fleetswap.domain.release.instance_types import InstanceType, misfits
+from fleetswap.domain.release.hardware import Requirements
+from fleetswap.domain.release.instance_types import InstanceType, cores_of, misfits, unfit
 from fleetswap.domain.release.ledger import Entry, Identity, Ledger, Network
+from fleetswap.domain.text import counted
 from fleetswap_pulumi.settings import Settings
+
+NAMED = 5
+"""Instance types that a preview names, of those that match."""
 
 
 class Whereabouts(Protocol):
@@ -29,6 +36,9 @@ class Whereabouts(Protocol):
 
     def offered(self, instance_types: Collection[str], zones: Collection[str]) -> frozenset[str]:
         """The instance types that at least one of the zones offers."""
+
+    def matching(self, requirements: Requirements, architecture: str) -> tuple[str, ...]:
+        """The region's instance types that have these attributes."""
 
     def instance_types(self, names: Collection[str]) -> tuple[InstanceType, ...]:
         """What those of the instance types can launch that the region has."""
@@ -94,6 +104,9 @@ def check_offers(entry: Entry, here: Place, zones: Sequence[str], whereabouts: W
     if entry.release in {each.release for each in here.ledger.entries}:
         return
     types, letters = entry.machine.instance_types, [zone.removeprefix(here.identity.region) for zone in zones]
+    if entry.machine.requirements is not None:
+        _check_attributes(entry, entry.machine.requirements, letters, whereabouts)
+        return
     offered = whereabouts.offered(types, letters)
     missing = [each for each in types if each not in offered]
     problems = misfits(entry.image.info, whereabouts.instance_types(types))
@@ -104,3 +117,45 @@ def check_offers(entry: Entry, here: Place, zones: Sequence[str], whereabouts: W
         )
     if problems:
         raise InputError(f"fleetswap:machine.instance_types: {'; '.join(problems)}")
+
+
+def _check_attributes(entry: Entry, asked: Requirements, letters: Sequence[str], whereabouts: Whereabouts) -> None:
+    """Refuse attributes that no instance type has, or also one that cannot launch the AMI.
+
+    Auto Scaling looks at the architecture of the AMI only, so it would launch that one too, and fail.
+    """
+    info = entry.image.info
+    named = whereabouts.matching(asked, info.architecture)
+    found = sorted(whereabouts.offered(named, letters)) if named else []
+    where = f"in zones {' and '.join(letters)}"
+    if not found:
+        raise InputError(
+            f"fleetswap:machine.requirements: no instance type for {info.architecture} has these attributes {where}:"
+            " ask for less"
+        )
+    bad = unfit(info, whereabouts.instance_types(found))
+    if bad:
+        raise InputError(
+            f"fleetswap:machine.requirements: the AMI ({info.boot_mode}{', NitroTPM' if info.tpm else ''}) cannot be"
+            f" launched with all instance types that match: add {', '.join(bad)} to `exclude`, or take them out of"
+            " `allow`"
+        )
+    pulumi.log.info(f"fleetswap:machine.requirements: {_some(found)} can be launched {where}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{counted(len(names), 'instance type')} ({', '.join(names[:NAMED])}{more})"
+
+
+def with_cores(entry: Entry, ledger: Ledger, whereabouts: Whereabouts) -> Entry:
+    """A new release with the number of cores that EC2 asks for with the threads per core. One that the ledger has is as
+    it was made. Raises `InputError` if its instance types do not have the same number.
+    """
+    threads = entry.machine.threads_per_core
+    if threads is None or entry.release in {each.release for each in ledger.entries}:
+        return entry
+    try:
+        return replace(entry, cores=cores_of(whereabouts.instance_types(entry.machine.instance_types), threads))
+    except ValueError as error:
+        raise InputError(f"fleetswap:machine.threads_per_core: {error}") from error

@@ -41,7 +41,7 @@ from fleetswap_pulumi.ground import Ground, Networks, survey
 from fleetswap_pulumi.keys import Keys, OwnKeys, check_keys
 from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.package_changes import Manifests, tell
-from fleetswap_pulumi.place import Place, Whereabouts, check_offers
+from fleetswap_pulumi.place import Place, Whereabouts, check_offers, with_cores
 from fleetswap_pulumi.release import Release, ReleaseArgs
 from fleetswap_pulumi.rollout import Rollout, RolloutArgs
 from fleetswap_pulumi.sealed_secrets import SealedSecrets, SealedSecretsArgs
@@ -124,6 +124,7 @@ def prepare(
     `ledger` is that of `here`, behind the front door of the settings.
     """
     now = datetime.now(UTC)
+    wanted = with_cores(wanted, ledger, ports.whereabouts)
     decided = plan(ledger, wanted, retention=settings.retention.retention, max_size=settings.capacity.max, now=now)
     secrets = plan_secrets(settings, ledger, decided, before)
     check_keys(decided, ledger, before, ports.keys)

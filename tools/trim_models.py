@@ -30,6 +30,9 @@ KEPT = (
     "DescribeVpcEndpointServices",
     "DescribeVpcEndpoints",
     "DescribeVpcs",
+    "GetEbsDefaultKmsKeyId",
+    "GetEbsEncryptionByDefault",
+    "GetInstanceTypesFromInstanceRequirements",
 )
 """EC2's calls that `fleetswap.aws.image.ebs`, `snapshots`, `amis`, `account` and `network` make."""
 

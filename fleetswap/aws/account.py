@@ -6,17 +6,44 @@ compared with the one that is meant.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from fleetswap.aws.errors import explained
 from fleetswap.domain.access import Access
+from fleetswap.domain.release.hardware import Requirements
 from fleetswap.domain.release.instance_types import InstanceType
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeInfoTypeDef
 
     from fleetswap.aws.session import Cloud
+
+FILTER_VALUES = 200
+"""Values that one filter may have (EC2 API reference, DescribeInstances)."""
+
+ATTRIBUTES = {
+    "vcpus": "VCpuCount",
+    "memory_mib": "MemoryMiB",
+    "memory_gib_per_vcpu": "MemoryGiBPerVCpu",
+    "cpu_manufacturers": "CpuManufacturers",
+    "generations": "InstanceGenerations",
+    "allow": "AllowedInstanceTypes",
+    "exclude": "ExcludedInstanceTypes",
+    "bare_metal": "BareMetal",
+    "burstable": "BurstablePerformance",
+    "local_storage": "LocalStorage",
+    "local_storage_types": "LocalStorageTypes",
+    "local_storage_gb": "TotalLocalStorageGB",
+    "ebs_mbps": "BaselineEbsBandwidthMbps",
+    "network_gbps": "NetworkBandwidthGbps",
+    "network_interfaces": "NetworkInterfaceCount",
+    "accelerators": "AcceleratorCount",
+    "accelerator_types": "AcceleratorTypes",
+    "spot_max_price_percent": "SpotMaxPricePercentageOverLowestPrice",
+    "on_demand_max_price_percent": "OnDemandMaxPricePercentageOverLowestPrice",
+}
+"""What EC2 calls the fields of `Requirements` (InstanceRequirementsRequest)."""
 
 _accounts: dict[tuple[str, str | None], str] = {}
 """The accounts of access keys, at an endpoint. Those of a key never change, and each operation asks."""
@@ -80,30 +107,50 @@ class Account:
 
         Raises `TryAgain` or `CloudError`.
         """
-        region = self._cloud.region
+        region, found = self._cloud.region, set[str]()
         with explained("ec2:DescribeInstanceTypeOfferings", region):
             ec2 = self._cloud.small_ec2()
-            pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
-                LocationType="availability-zone",
-                Filters=[
-                    {"Name": "instance-type", "Values": sorted(instance_types)},
-                    {"Name": "location", "Values": [f"{region}{zone}" for zone in sorted(zones)]},
-                ],
+            for some in batched(sorted(instance_types)):
+                pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
+                    LocationType="availability-zone",
+                    Filters=[
+                        {"Name": "instance-type", "Values": some},
+                        {"Name": "location", "Values": [f"{region}{zone}" for zone in sorted(zones)]},
+                    ],
+                )
+                found |= {str(offer["InstanceType"]) for page in pages for offer in page["InstanceTypeOfferings"]}
+        return frozenset(found)
+
+    def matching(self, requirements: Requirements, architecture: str) -> tuple[str, ...]:
+        """The instance types of the region that have these attributes (GetInstanceTypesFromInstanceRequirements).
+
+        EC2 Auto Scaling asks for no other. Raises `TryAgain` or `CloudError`.
+        """
+        asked: Any = requirements.named(ATTRIBUTES, "Min", "Max")
+        with explained("ec2:GetInstanceTypesFromInstanceRequirements", self._cloud.region):
+            ec2 = self._cloud.small_ec2()
+            pages = ec2.get_paginator("get_instance_types_from_instance_requirements").paginate(
+                ArchitectureTypes=[cast("Any", architecture)],
+                VirtualizationTypes=["hvm"],
+                InstanceRequirements=asked,
             )
-            return frozenset(str(offer["InstanceType"]) for page in pages for offer in page["InstanceTypeOfferings"])
+            return tuple(sorted(str(each["InstanceType"]) for page in pages for each in page["InstanceTypes"]))
 
     def instance_types(self, names: Collection[str]) -> tuple[InstanceType, ...]:
         """What those of the instance types can launch that the region has (DescribeInstanceTypes).
 
         Raises `TryAgain` or `CloudError`.
         """
+        found: list[InstanceType] = []
         with explained("ec2:DescribeInstanceTypes", self._cloud.region):
             ec2 = self._cloud.small_ec2()
-            # A filter: what it is asked for by name must exist, or the call fails.
-            pages = ec2.get_paginator("describe_instance_types").paginate(
-                Filters=[{"Name": "instance-type", "Values": sorted(names)}]
-            )
-            return tuple(_facts(each) for page in pages for each in page["InstanceTypes"])
+            for some in batched(sorted(names)):
+                # A filter: what it is asked for by name must exist, or the call fails.
+                pages = ec2.get_paginator("describe_instance_types").paginate(
+                    Filters=[{"Name": "instance-type", "Values": some}]
+                )
+                found += [_facts(each) for page in pages for each in page["InstanceTypes"]]
+        return tuple(found)
 
 
 def _facts(told: InstanceTypeInfoTypeDef) -> InstanceType:
@@ -114,4 +161,12 @@ def _facts(told: InstanceTypeInfoTypeDef) -> InstanceType:
         frozenset(told.get("SupportedBootModes", ())),
         needs_ena=told["NetworkInfo"].get("EnaSupport") == "required",
         nitro_tpm=told.get("NitroTpmSupport") != "unsupported",
+        cores=told.get("VCpuInfo", {}).get("DefaultCores"),
+        threads=tuple(told.get("VCpuInfo", {}).get("ValidThreadsPerCore", ())),
     )
+
+
+def batched(values: Sequence[str]) -> Iterator[list[str]]:
+    """As many values as a filter takes, at a time."""
+    for first in range(0, len(values), FILTER_VALUES):
+        yield list(values[first : first + FILTER_VALUES])

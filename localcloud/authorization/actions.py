@@ -86,6 +86,7 @@ EC2: Final = {
     "GetConsoleOutput": "instance",
     "GetEbsDefaultKmsKeyId": "",
     "GetEbsEncryptionByDefault": "",
+    "GetInstanceTypesFromInstanceRequirements": "",
     "GetManagedPrefixListEntries": "prefix-list",
     "ImportKeyPair": "+key-pair",
     "ModifyEbsDefaultKmsKeyId": "",

@@ -116,6 +116,7 @@ def _create(self: Moto, name: str, **kwargs: Any) -> Moto:  # noqa: ANN401 - mot
         )
     _check_bounds(kwargs["min_size"], kwargs["max_size"], kwargs["desired_capacity"])
     mixed_instances.check(self.ec2_backend, kwargs.get("launch_template"), kwargs.get("mixed_instances_policy"))
+    kwargs["mixed_instances_policy"] = mixed_instances.whole(kwargs.get("mixed_instances_policy"))
     unknown = [arn for arn in kwargs["target_group_arns"] if arn not in self.elbv2_backend.target_groups]
     if unknown:
         raise ValidationError(f"Provided Target Groups may not be valid. Unknown: {', '.join(unknown)}")
@@ -133,7 +134,6 @@ def _create(self: Moto, name: str, **kwargs: Any) -> Moto:  # noqa: ANN401 - mot
         if error.code.startswith("InvalidLaunchTemplate"):
             raise ValidationError(f"You must use a valid fully-formed launch template. {error.message}") from None
         raise
-    group.mixed_instances_policy = mixed_instances.whole(group.mixed_instances_policy)
     group.set_desired_capacity(wanted)
     return group
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localcloud.autoscaling import weights
 from localcloud.ec2 import spot
 from localcloud.elbv2 import targets
 
@@ -34,7 +35,7 @@ def beyond(group: Moto, live: list[Moto]) -> int:
         return 0
     desired = group.desired_capacity or 0
     room: int = max(group.max_size - desired, -(-desired * MARGIN // 100))
-    at_risk = sum(1 for state in live if _at_risk(state))
+    at_risk = weights.units([state for state in live if _at_risk(state)])
     return min(at_risk, desired, room)
 
 
@@ -45,9 +46,10 @@ def leaving(group: Moto, live: list[Moto]) -> list[tuple[Moto, str]]:
     found = [(state, NOTICED) for state in live if spot.notice(state.instance) is not None]
     noticed = [state for state, _ in found]
     at_risk = [state for state in live if _at_risk(state) and state not in noticed]
-    ready = sum(1 for state in live if state not in noticed and state not in at_risk and _is_healthy(group, state))
-    spare = ready + len(at_risk) - (group.desired_capacity or 0)
-    return found + [(state, REPLACED) for state in at_risk[: max(0, spare)]]
+    others = [state for state in live if state not in noticed and state not in at_risk]
+    ready = weights.units([state for state in others if _is_healthy(group, state)])
+    spare = ready + weights.units(at_risk) - (group.desired_capacity or 0)
+    return found + [(state, REPLACED) for state in weights.first(at_risk, spare)]
 
 
 def _at_risk(state: Moto) -> bool:

@@ -24,8 +24,8 @@ from moto.autoscaling.models import ASG_NAME_TAG, AutoScalingBackend, FakeAutoSc
 from moto.core.exceptions import ServiceException
 from moto.ec2.exceptions import EC2ClientError
 
-from localcloud.autoscaling import maintenance, rebalancing
-from localcloud.ec2.launch import NO_CAPACITY
+from localcloud.autoscaling import maintenance, mixed_instances, rebalancing, weights
+from localcloud.ec2.launch import NO_CAPACITY, image_of
 from localcloud.elbv2 import targets
 from localcloud.moto_state import backend
 
@@ -113,6 +113,7 @@ def patch(patches: Patches, lateness: Lateness) -> None:
     patches.methods(FakeAutoScalingGroup, set_desired_capacity, replace_autoscaling_group_instances)
     patches.methods(AutoScalingBackend, update_attached_target_groups, notify_terminate_instances, terminate_instance)
     patches.set(InstanceState, "launch_template", property(_launch_template))
+    patches.set(InstanceState, "weighted_capacity", None)
 
 
 def tick(autoscaling: Moto) -> None:
@@ -134,14 +135,15 @@ def tick(autoscaling: Moto) -> None:
 def replace_unhealthy(group: Moto) -> None:
     """Retire the unhealthy instances that may go by now, as the group's maintenance policy says; see `maintenance`."""
     unhealthy = _unhealthy(group)
-    ready = sum(state.lifecycle_state == "InService" for state in _live(group)) - len(unhealthy)
+    in_service = [state for state in _live(group) if state.lifecycle_state == "InService"]
+    ready = weights.units(in_service) - weights.units(unhealthy)
     count = maintenance.goes(
         group.instance_maintenance_policy,
         desired=group.desired_capacity or 0,
         ready=ready,
-        unhealthy=len(unhealthy),
+        unhealthy=weights.units(unhealthy),
     )
-    for state in unhealthy[:count]:
+    for state in weights.first(unhealthy, count):
         cause = book(group).causes.pop(state.instance.id, FAILED_CHECK)
         retire(group, state, cause)
 
@@ -161,23 +163,24 @@ def reconcile(group: Moto) -> None:
     """
     live, wanted = _live(group), group.desired_capacity or 0
     wanted += maintenance.surplus(
-        group.instance_maintenance_policy, desired=wanted, unhealthy=min(wanted, len(_unhealthy(group)))
+        group.instance_maintenance_policy, desired=wanted, unhealthy=min(wanted, weights.units(_unhealthy(group)))
     )
     wanted += rebalancing.beyond(group, live)
     suspended = _suspended(group)
-    if len(live) < wanted and "Launch" not in suspended:
+    there = weights.units(live)
+    if there < wanted and "Launch" not in suspended:
         cause = (
             f"an instance was started in response to a difference between desired and actual capacity, increasing the"
-            f" capacity from {len(live)} to {wanted}."
+            f" capacity from {there} to {wanted}."
         )
-        while len(_live(group)) < wanted and _launch(group, cause):
+        while weights.units(_live(group)) < wanted and _launch(group, cause):
             pass
-    elif len(live) > wanted and "Terminate" not in suspended:
+    elif there > wanted and "Terminate" not in suspended:
         cause = (
             f"an instance was taken out of service in response to a difference between desired and actual capacity,"
-            f" shrinking the capacity from {len(live)} to {wanted}."
+            f" shrinking the capacity from {there} to {wanted}."
         )
-        for state in _victims(live, len(live) - wanted):
+        for state in weights.victims(live, there - wanted):
             retire(group, state, cause)
     if group.name in group.autoscaling_backend.autoscaling_groups:
         group.autoscaling_backend.update_attached_elbs(group.name)
@@ -224,33 +227,6 @@ def _live(group: Moto) -> list[Moto]:
     return [state for state in group.instance_states if state.lifecycle_state in {"Pending", "InService"}]
 
 
-def _victims(live: list[Moto], count: int) -> list[Moto]:
-    """What a scale-in takes: from the zone with the most instances, the oldest template version, then the oldest.
-
-    User guide: "Default termination policy for Amazon EC2 Auto Scaling". Instances protected from scale-in stay.
-    """
-    left = [state for state in live if not state.protected_from_scale_in]
-    victims: list[Moto] = []
-    while left and len(victims) < count:
-        zones = Counter(state.availability_zone for state in left)
-        victim = min(
-            left,
-            key=lambda state: (
-                -zones[state.availability_zone],
-                _version(state.instance),
-                state.instance.launch_time,
-            ),
-        )
-        left.remove(victim)
-        victims.append(victim)
-    return victims
-
-
-def _version(instance: Moto) -> int:
-    tags = instance.ec2_backend.tags.get(instance.id, {})
-    return int(tags.get("aws:ec2launchtemplate:version", 0))
-
-
 def _launch(group: Moto, cause: str) -> bool:
     """Launch one instance; whether it succeeded. A failure is recorded, never raised."""
     kept = book(group)
@@ -263,6 +239,7 @@ def _launch(group: Moto, cause: str) -> bool:
     activity.description += f": {instance.id}"
     instance.autoscaling_group = group
     state = InstanceState(instance, protected_from_scale_in=group.new_instances_protected_from_scale_in)
+    state.weighted_capacity = weights.of(group, instance.instance_type)
     group.instance_states.append(state)
     if instance.state == "pending":
         state.lifecycle_state = "Pending"
@@ -294,7 +271,8 @@ def _run_somewhere(group: Moto, *, spot: bool) -> Moto:
     lacking: EC2ClientError | None = None
     # What EC2 lacks in one place and of one type it may have elsewhere: Auto Scaling tries them all before it gives up
     # (user guide, "Availability Zone distribution" and "Allocation strategies").
-    for instance_type in _types(group, version.instance_type, spot=spot):
+    image = image_of(group.ec2_backend, version.image_id)
+    for instance_type in _types(group, version.instance_type, image.architecture, spot=spot):
         for subnet, zone in _places(group):
             try:
                 return _run_as(group, version, instance_type, subnet, zone, spot=spot)
@@ -307,13 +285,15 @@ def _run_somewhere(group: Moto, *, spot: bool) -> Moto:
     raise lacking
 
 
-def _types(group: Moto, instance_type: str, *, spot: bool) -> list[str]:
+def _types(group: Moto, instance_type: str, architecture: str, *, spot: bool) -> list[str]:
     """Instance types in the order in which they are tried.
 
     On-Demand goes by the order of the overrides; Spot spreads over all of them, as price-capacity-optimized does when
     every pool is equally good.
     """
-    wanted = [override.get("InstanceType") or instance_type for override in _overrides(group)] or [instance_type]
+    wanted = list(
+        mixed_instances.types_of(group.ec2_backend, group.mixed_instances_policy, architecture, instance_type)
+    )
     first = sum(1 for state in _live(group) if state.instance.lifecycle == "spot") % len(wanted) if spot else 0
     return [*wanted[first:], *wanted[:first]]
 
@@ -336,12 +316,6 @@ def _run_as(group: Moto, version: Moto, instance_type: str, subnet: str | None, 
     return reservation.instances[0]
 
 
-def _overrides(group: Moto) -> list[dict[str, Any]]:
-    policy = group.mixed_instances_policy or {}
-    overrides: list[dict[str, Any]] = policy.get("LaunchTemplate", {}).get("Overrides") or []
-    return overrides
-
-
 def _next_is_spot(group: Moto) -> bool:
     """Whether the next instance is a Spot Instance, so that the group keeps its share of On-Demand.
 
@@ -353,7 +327,7 @@ def _next_is_spot(group: Moto) -> bool:
     percentage = distribution.get("OnDemandPercentageAboveBaseCapacity")
     above = max(0, (group.desired_capacity or 0) - base)
     on_demand = base + -(-above * int(100 if percentage is None else percentage) // 100)
-    return sum(1 for state in _live(group) if state.instance.lifecycle != "spot") >= on_demand
+    return weights.units([state for state in _live(group) if state.instance.lifecycle != "spot"]) >= on_demand
 
 
 def _places(group: Moto) -> list[tuple[str | None, str]]:
@@ -374,7 +348,7 @@ def _launch_template(self: Moto) -> dict[str, Any] | None:
     return {
         "LaunchTemplateId": template.id,
         "LaunchTemplateName": template.name,
-        "Version": str(_version(self.instance)),
+        "Version": str(weights.version(self.instance)),
     }
 
 

@@ -26,7 +26,7 @@ def patch(patches: Patches) -> None:
 
 def describe_instance_types(self: Moto, instance_types: list[str] | None = None, filters: Moto = None) -> list[Any]:
     """AWS does not know a type that the region does not offer."""
-    there = _of(self.region_name)
+    there = of_region(self.region_name)
     unknown = set(instance_types or ()) - there
     if unknown:
         raise InvalidInstanceTypeError(unknown, error_type="InvalidInstanceType")
@@ -34,5 +34,6 @@ def describe_instance_types(self: Moto, instance_types: list[str] | None = None,
 
 
 @cache
-def _of(region: str) -> frozenset[str]:
+def of_region(region: str) -> frozenset[str]:
+    """The names of the types that a region offers."""
     return frozenset(offer["InstanceType"] for offer in INSTANCE_TYPE_OFFERINGS["region"].get(region, ()))

@@ -23,7 +23,7 @@ from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ec2.utils import convert_tag_spec, filter_iam_instance_profiles
 
 from localcloud.authorization.services import auto_scaling_may_launch_with
-from localcloud.ec2 import snapshots
+from localcloud.ec2 import hardware, snapshots
 from localcloud.faults import rules
 from localcloud.moto_state import backend
 
@@ -151,6 +151,8 @@ def run_instances(
     if kwargs.get("is_instance_type_default") and template.get("InstanceType"):
         kwargs |= {"instance_type": template["InstanceType"], "is_instance_type_default": False}
     check_type(kwargs["instance_type"], image)
+    hardware.check_cpu_options(kwargs["instance_type"], template.get("CpuOptions"))
+    hardware.check_placement(template.get("Placement", {}))
     _check_emulator(image)
     profile = _profile(self, kwargs, template)
     spot = (
@@ -159,7 +161,7 @@ def run_instances(
     )
     asked = _asked(self, kwargs, spot=spot)
     _check_capacity(self, asked)
-    kwargs["block_device_mappings"] = _devices(
+    kwargs["block_device_mappings"] = devices(
         self, image, template.get("BlockDeviceMappings", []), kwargs.get("block_device_mappings", [])
     )
     kwargs["metadata_options"] = _metadata_options(image, template, kwargs.get("metadata_options") or {})
@@ -307,7 +309,7 @@ def _profile(ec2: Moto, kwargs: dict[str, Any], template: dict[str, Any]) -> Mot
     )
 
 
-def _devices(
+def devices(
     ec2: Moto, image: Moto, template: list[dict[str, Any]], request: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Every volume: the AMI's mappings, each changed by the launch template's, then by the request's."""
@@ -328,8 +330,10 @@ def _check_device(ec2: Moto, name: str, ebs: dict[str, Any]) -> None:
     if ebs.get("SnapshotId") is None:
         if ebs and not ebs.get("VolumeSize"):
             raise EC2ClientError("MissingParameter", f"The device {name} has neither a size nor a snapshot")
+        hardware.check_volume(name, ebs)
         return
     snapshot = snapshots.of_volume(ec2, ebs)
+    hardware.check_volume(name, ebs)
     if snapshot.encrypted or ec2.ebs_encryption_by_default:
         ebs["Encrypted"] = True
 

@@ -29,6 +29,7 @@ from fleetswap.domain.errors import CloudError
 from fleetswap.domain.image.blocks import digest
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.domain.permissions.purposes import Purpose
+from fleetswap.domain.release.hardware import Range, Requirements
 from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.notices import Ending, Notice
 from tests.fakes.ebs import BLOCK, nothing
@@ -191,6 +192,9 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "ec2:DescribeAvailabilityZones": (lambda s: Account(s.cloud).zones(),),
     "ec2:DescribeInstanceTypeOfferings": (lambda s: Account(s.cloud).offered(["t3.nano"], ["a"]),),
     "ec2:DescribeInstanceTypes": (lambda s: Account(s.cloud).instance_types(["t3.nano"]),),
+    "ec2:GetInstanceTypesFromInstanceRequirements": (
+        lambda s: Account(s.cloud).matching(Requirements(Range(1), Range(1)), "x86_64"),
+    ),
     "ec2:DescribeInstances": (lambda s: s.aws.fleet.images(["i-0a1b2c3d4e5f60718"]),),
     "ec2:DescribePrefixLists": (lambda s: Networks(s.cloud, STACK).prefix_lists(["pl-1"]),),
     "ec2:DescribeRouteTables": (lambda s: Networks(s.cloud, STACK).vpc(s.vpc, ["sg-1"]),),

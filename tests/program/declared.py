@@ -20,6 +20,7 @@ from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.image.source import FlakeImage, NixImage
 from fleetswap.domain.network.endpoints import Service
 from fleetswap.domain.network.existing import Vpc
+from fleetswap.domain.release.hardware import Requirements
 from fleetswap.domain.release.instance_types import InstanceType
 from fleetswap.domain.rollout.listener import Seen
 from fleetswap.domain.rollout.zone import HostedZone
@@ -156,17 +157,24 @@ class Credentials:
         assert set(zones) <= set(self.there)
         return frozenset(instance_types) - set(self.lacks)
 
+    def matching(self, requirements: Requirements, architecture: str) -> tuple[str, ...]:
+        """Those that are allowed by their names."""
+        return tuple(
+            each for each in requirements.allow if (re.match(r"[a-z]+\d+g", each) is None) is (architecture == "x86_64")
+        )
+
     def instance_types(self, names: Collection[str]) -> tuple[InstanceType, ...]:
         """Behind the generation, `g` names AWS's own Arm processor; the fourth generation has no Nitro."""
         return tuple(_instance_type(name) for name in sorted(names) if name not in self.lacks)
 
 
 def _instance_type(name: str) -> InstanceType:
+    cores = 2 if name.endswith(".xlarge") else 1
     if re.match(r"[a-z]+\d+g", name):
-        return InstanceType(name, frozenset({"arm64"}), frozenset({"uefi"}))
+        return InstanceType(name, frozenset({"arm64"}), frozenset({"uefi"}), cores=cores, threads=(1,))
     if re.match(r"[a-z]+4\.", name):
         return InstanceType(name, frozenset({"x86_64"}), frozenset({"legacy-bios"}), needs_ena=False, nitro_tpm=False)
-    return InstanceType(name, frozenset({"x86_64"}), frozenset({"legacy-bios", "uefi"}))
+    return InstanceType(name, frozenset({"x86_64"}), frozenset({"legacy-bios", "uefi"}), cores=cores, threads=(1, 2))
 
 
 @dataclass(frozen=True)

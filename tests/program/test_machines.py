@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain, release_id, to_plain
-from tests.program.declared import Program, declare
+from tests.program.declared import Credentials, Program, declare
 from tests.program.test_stack import local, releases
 
 pytestmark = pytest.mark.nix
@@ -99,3 +100,67 @@ def test_placement_and_tenancy_are_in_the_launch_template(first: Program) -> Non
     assert "placement" not in first.one("LaunchTemplate").inputs
     program = declare(local("1", machine={"tenancy": "dedicated"}))
     assert program.one("LaunchTemplate").inputs["placement"] == {"tenancy": "dedicated"}
+
+
+def test_attributes_are_those_of_the_group() -> None:
+    """AWS would choose among other types than were asked for."""
+    asked = {
+        "vcpus": {"min": 2, "max": 8},
+        "memory_mib": {"min": 4096},
+        "memory_gib_per_vcpu": {"max": 2.5},
+        "allow": ["c7i.large", "c7a.large"],
+        "burstable": "included",
+        "spot_max_price_percent": 50,
+    }
+    program = declare(local("1", machine={"requirements": asked}))
+    assert overrides(program) == [
+        {
+            "instanceRequirements": {
+                "vcpuCount": {"min": 2, "max": 8},
+                "memoryMib": {"min": 4096},
+                "memoryGibPerVcpu": {"max": 2.5},
+                "allowedInstanceTypes": ["c7i.large", "c7a.large"],
+                "burstablePerformance": "included",
+                "spotMaxPricePercentageOverLowestPrice": 50,
+            }
+        }
+    ]
+    again = declare(local("1", machine={"requirements": asked}), ledger=program.outputs["ledger"])
+    assert again.outputs["ledger"] == program.outputs["ledger"]
+
+
+@pytest.mark.parametrize(
+    ("allow", "told"),
+    [
+        (["c7g.large"], "no instance type for x86_64 has these attributes in zones a and b: ask for less"),
+        (["c7i.large", "m4.large", "m4.xlarge"], r"add m4.\* to `exclude`"),
+    ],
+)
+def test_attributes_that_no_machine_can_have_are_refused(allow: list[str], told: str) -> None:
+    """The image would be sent, and the group refused, or its launches fail."""
+    asked = {"vcpus": {"min": 2}, "memory_mib": {"min": 4096}, "allow": allow}
+    with pytest.raises(InputError, match=told):
+        declare(local("1", machine={"requirements": asked}))
+
+
+def test_threads_are_declared_with_the_cores_of_the_types() -> None:
+    """EC2 would refuse the launch template, or the release another number of cores with each deploy."""
+    machine = {"instance_types": ["c7i.large", "c7a.large"], "threads_per_core": 1}
+    program = declare(local("1", machine=machine))
+    assert program.one("LaunchTemplate").inputs["cpuOptions"] == {"coreCount": 1, "threadsPerCore": 1}
+    nobody_asks = Credentials(lacks=("c7i.large", "c7a.large"))
+    again = declare(local("1", machine=machine), ledger=program.outputs["ledger"], credentials=nobody_asks)
+    assert again.one("LaunchTemplate").inputs["cpuOptions"] == {"coreCount": 1, "threadsPerCore": 1}
+
+
+@pytest.mark.parametrize(
+    ("types", "threads", "told"),
+    [
+        (["c7i.large", "c7i.xlarge"], 1, r"the same number of cores \(c7i.large has 1, c7i.xlarge has 2\)"),
+        (["c7g.large"], 2, "c7g.large cannot have 2 threads per core"),
+    ],
+)
+def test_threads_that_the_types_cannot_have_are_refused(types: list[str], threads: int, told: str) -> None:
+    """Every launch would fail, after the image was sent."""
+    with pytest.raises(InputError, match=told):
+        declare(local("1", machine={"instance_types": types, "threads_per_core": threads}))

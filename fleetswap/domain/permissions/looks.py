@@ -15,7 +15,7 @@ EC2 = (
     "DescribeAvailabilityZones DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
     " DescribeLaunchTemplateVersions DescribeLaunchTemplates DescribeNetworkInterfaces DescribeRouteTables"
     " DescribeSecurityGroupRules DescribeSecurityGroups DescribeSnapshots DescribeSubnets DescribeVpcAttribute"
-    " DescribeVpcs"
+    " DescribeVpcs GetInstanceTypesFromInstanceRequirements"
 )
 OF_OWN_VPC = "DescribeInternetGateways DescribeNetworkAcls"
 OF_NAT = "DescribeAddresses DescribeAddressesAttribute DescribeNatGateways"

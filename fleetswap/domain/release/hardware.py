@@ -63,7 +63,7 @@ class Requirements:
             if isinstance(value, Range):
                 has = {ends[end]: getattr(value, end) for end in ends if getattr(value, end) is not None}
                 found[names[each.name]] = {
-                    end: int(number) if number.is_integer() else number for end, number in has.items()
+                    end: int(number) if number == int(number) else number for end, number in has.items()
                 }
             elif value not in (None, ()):
                 found[names[each.name]] = list(value) if isinstance(value, tuple) else value

@@ -17,6 +17,9 @@ class InstanceType:
     boot_modes: frozenset[str] = frozenset()
     needs_ena: bool = True
     nitro_tpm: bool = True
+    cores: int | None = None
+    threads: tuple[int, ...] = ()
+    """Threads that each core can have; empty: it does not say."""
 
 
 def misfits(info: ImageInfo, types: Iterable[InstanceType]) -> list[str]:
@@ -39,6 +42,28 @@ def _reasons(info: ImageInfo, one: InstanceType) -> Iterator[str]:
         yield "the AMI has no ENA support, which is required by {}"
     if info.tpm is not None and not one.nitro_tpm:
         yield f"the AMI has NitroTPM {info.tpm}, but there is none with {{}}"
+
+
+def cores_of(types: Collection[InstanceType], threads: int) -> int:
+    """How many cores all of the instance types have, which EC2 asks for with the threads per core. Raises `ValueError`
+    if they differ, or cannot have so many threads: a launch template has one number for all.
+    """
+    unable = [each.name for each in types if each.threads and threads not in each.threads]
+    if unable:
+        raise ValueError(f"{_listed(unable)} cannot have {threads} threads per core")
+    cores = {each.name: each.cores for each in types}
+    if len(set(cores.values())) != 1 or None in cores.values():
+        have = ", ".join(f"{name} has {count}" for name, count in cores.items())
+        raise ValueError(f"the instance types must have the same number of cores ({have})")
+    return next(int(count) for count in cores.values() if count is not None)
+
+
+def unfit(info: ImageInfo, types: Collection[InstanceType]) -> tuple[str, ...]:
+    """The instance types that cannot launch an AMI like that: as patterns (`m4.*`) where all of a family cannot."""
+    bad = [each.name for each in types if any(_reasons(info, each))]
+    fit = {each.name.partition(".")[0] for each in types if each.name not in bad}
+    families = (name.partition(".")[0] for name in bad)
+    return tuple(dict.fromkeys(name if one in fit else f"{one}.*" for name, one in zip(bad, families, strict=True)))
 
 
 def _listed(names: Collection[str]) -> str:
