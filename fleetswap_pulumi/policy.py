@@ -127,8 +127,11 @@ class Judgement(Strict):
     )
     """Checks whose findings are reported, but neither abort nor delay a rollout."""
     shortage: Shortage = Policy.shortage
-    """What to do when EC2 has no capacity for the candidate: `abort` the rollout, or launch On-Demand Instances in
-    place of Spot Instances (`on-demand`)."""
+    """What to do when EC2 has no Spot capacity for the candidate: launch On-Demand Instances in place of the Spot
+    Instances that are missing (`on-demand`), or `abort` the rollout. At its end, the group's own mix applies again."""
+    shortage_limit: int | None = Field(default=Policy.shortage_limit, ge=1, le=1000)
+    """Maximum number of On-Demand Instances in place of Spot Instances; `null`: as many as are missing. If more are
+    missing, the rollout is aborted. With weights, in units of capacity."""
     shortage_patience: Wait = Policy.shortage_patience
     """Time in seconds that EC2 may have no capacity before `shortage` applies."""
     warm: float = Field(default=Policy.warm, ge=0, le=MONTH)
@@ -188,6 +191,12 @@ class RolloutSettings(Judgement, Moves):
     """How traffic moves to a new release, and what the release must prove."""
 
     errors: ErrorSettings | None = ErrorSettings()
+    shortage: Shortage = Shortage.ON_DEMAND
+    """What to do when EC2 has no Spot capacity for the candidate: launch On-Demand Instances in place of the Spot
+    Instances that are missing (`on-demand`), or `abort` the rollout. At its end, the group's own mix applies again."""
+    shortage_limit: int | None = Field(default=20, ge=1, le=1000)
+    """Maximum number of On-Demand Instances in place of Spot Instances; `null`: as many as are missing. If more are
+    missing, the rollout is aborted. With weights, in units of capacity."""
     probe_host: HostName | None = Field(default=None, examples=["shop.example.com"])
     """`Host` header of a probe, for an application that responds only to its own names. Unset: the load balancer's
     name. The load balancer's own health check always sends the machine's private address."""

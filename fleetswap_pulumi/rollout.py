@@ -47,6 +47,9 @@ HOW = ("trusted", "urn", "keys", "ledger")
 """These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
 becomes trusted by being live."""
 
+FALLBACK = ("shortage", "shortage_limit")
+"""These of the policy say the same only to a rollout that launches machines, so a new default of them starts none."""
+
 CANCELLED = "cancelled"
 GONE = f"{CANCELLED}: pulumi was killed"
 """Why a rollout ends that no engine waits for any more: no ledger would be written of it."""
@@ -263,7 +266,14 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
 
 def _is_another_order(olds: dict[str, Any], news: dict[str, Any]) -> bool:
     """Whether other inputs ask for a rollout."""
-    return any(olds.get(key) != news.get(key) for key in Inputs.model_fields if key not in {*HOW, ACCESS})
+    return any(_asked(olds, key) != _asked(news, key) for key in Inputs.model_fields if key not in {*HOW, ACCESS})
+
+
+def _asked(inputs: dict[str, Any], key: str) -> Any:  # noqa: ANN401 - any input
+    value = inputs.get(key)
+    if key == "policy" and isinstance(value, dict):
+        return {name: each for name, each in value.items() if name not in FALLBACK}
+    return value
 
 
 def _adapters(inputs: Inputs, cloud: Cloud | None = None) -> Adapters:

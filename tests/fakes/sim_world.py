@@ -57,6 +57,8 @@ class Fleet(Release):
     image: str = "ami-new"
     machines: tuple[tuple[int, int], ...] = ()
     """Pairs of a number and the second of its launch."""
+    on_demand: frozenset[int] = frozenset()
+    """Numbers of machines that are no Spot Instances."""
     leaving: tuple[tuple[int, int], ...] = ()
     """Machines that the group ends, which answer until `gone_at`."""
     gone_at: int = 0
@@ -183,7 +185,9 @@ class SimWorld(Aws[Fleet]):
             fleet.gone_at = self.time + LINGER
         fleet.machines = fleet.machines[: fleet.desired]
         while len(fleet.machines) < fleet.desired:
-            if self.time < self.short_until and fleet.on_demand_percent < 100:
+            on_demand = sum(number in fleet.on_demand for number, _ in fleet.machines)
+            is_spot = on_demand >= math.ceil(fleet.desired * fleet.on_demand_percent / 100)
+            if self.time < self.short_until and is_spot:
                 if not fleet.failures or int(fleet.failures[0].id) < self.time:
                     fleet.failures = (Failure(str(self.time), "no spot capacity"), *fleet.failures[:5])
                 if any(self.releases[name] is fleet for name in self.serving()):
@@ -191,6 +195,8 @@ class SimWorld(Aws[Fleet]):
                 return
             self._born += 1
             fleet.machines = (*fleet.machines, (self._born, self.time))
+            if not is_spot:
+                fleet.on_demand |= {self._born}
 
     # Judgement
 

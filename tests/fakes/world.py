@@ -155,7 +155,7 @@ class World(Aws[Release]):
             raise fault.error
 
     def changed(self, release: Release) -> None:
-        if "spot" in release.cannot_launch and release.on_demand_percent == 100:
+        if "spot" in release.cannot_launch and release.on_demand_percent:
             release.cannot_launch = ""
 
     def machines(self, release: Release) -> tuple[Machine, ...]:

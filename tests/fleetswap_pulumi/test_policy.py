@@ -47,7 +47,7 @@ def test_defaults_are_the_same() -> None:
     differ = {
         name for name in RolloutPolicy.model_fields if getattr(policy, name) != getattr(RolloutPolicy(minimum=2), name)
     }
-    assert differ == {"strategy", "errors"}, "a canary, judged by its errors, is for users alone"
+    assert differ == {"strategy", "errors", "shortage", "shortage_limit"}, "a canary, On-Demand for Spot"
 
 
 def edges(model: type[BaseModel]) -> list[tuple[str, float, float | None]]:

@@ -129,7 +129,7 @@ def test_the_fallback_from_spot_and_back(site: Site, fleet: Fleet) -> None:
     fleet.on_demand("web-a", 100)
     group = fleet.group("web-a")
     assert group is not None
-    assert group.on_demand_percent == 100
+    assert (group.on_demand_percent, group.on_demand_base) == (100, 1)
     assert (group.minimum, group.desired, group.maximum) == (0, 0, 4)
     fleet.on_demand("web-a", 0)
     assert site.policy("web-a") == before

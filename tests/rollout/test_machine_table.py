@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fleetswap.domain.rollout import pins, rollout_tags
+from fleetswap.domain.rollout import progress, rollout_tags
 from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.findings import Code, Finding, Unit
 from fleetswap.domain.rollout.health import Answer, Failure, Machine, Reading, Streak, Target, TargetState, Verdict
@@ -54,7 +54,7 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.periods import Figures, Period, Watch
-from fleetswap.domain.rollout.policy import Check, Shortage
+from fleetswap.domain.rollout.policy import Check, Policy, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step, Strategy
@@ -284,6 +284,10 @@ def test_failures_of_before_are_no_evidence() -> None:
     fails(GATE, HealthRead(Reading((), (), bad)), "no machine can be launched: bad image")
 
 
+def limit(policy: Policy, machines: int) -> Policy:
+    return replace(policy, shortage_limit=machines)
+
+
 def test_a_shortage_is_waited_for_and_then_decided() -> None:
     """A shortage would be waited for for ever, end the rollout at once, or on-demand machines be launched unasked."""
     short = HealthRead(Reading((), PENDING, (NONE_LEFT,), on_demand_percent=30))
@@ -293,12 +297,23 @@ def test_a_shortage_is_waited_for_and_then_decided() -> None:
     made = check(patient, short, doing=Explain(("i-new-0",)))
     assert "EC2 has no capacity: 1 of 2 machines launched" in made.ending.reason
     allowed = replace(patient, order=replace(ROLE, policy=replace(patient.order.policy, shortage=Shortage.ON_DEMAND)))
-    made = check(allowed, short, short_since=None, doing=Tag(NEW, rollout_tags.ON_DEMAND, "30"), phase=Phase.GATE)
-    assert (
-        made.queue == tuple(pins.to_on_demand(NEW, 30)) == (Tag(NEW, rollout_tags.ON_DEMAND, "30"), OnDemand(NEW, 100))
-    )
     none = HealthRead(replace(short.reading, on_demand_percent=0))
-    check(allowed, none, doing=Tag(NEW, rollout_tags.ON_DEMAND, "0"))
+    more = OnDemand(NEW, 50, instead=1)
+    made = check(allowed, none, short_since=None, doing=Tag(NEW, rollout_tags.ON_DEMAND, "0"), phase=Phase.GATE)
+    assert made.queue == (Tag(NEW, rollout_tags.ON_DEMAND, "0"), more)
+    assert progress.lines(replace(made, doing=made.queue[0]), replace(made, doing=more)) == (
+        "new: EC2 has no Spot capacity: launching 1 On-Demand Instance in place of Spot",
+    )
+    assert progress.lines(replace(made, doing=more), replace(made, doing=more)) == ()
+    assert progress.lines(replace(made, doing=made.queue[0]), replace(made, doing=OnDemand(NEW, 0))) == ()
+    limited = replace(allowed, wanted=4, order=replace(allowed.order, policy=limit(allowed.order.policy, 2)))
+    made = check(limited, none, doing=Explain(("i-new-0",)))
+    assert made.ending.reason.startswith(
+        "release new is not healthy after 10 s: EC2 has no Spot capacity, and 3 On-Demand Instances in place of Spot"
+        " Instances are more than fleetswap:rollout.shortage_limit (2) allows: 1 of 4 machines launched"
+    )
+    enough = replace(limited, order=replace(limited.order, policy=limit(limited.order.policy, 3)))
+    check(enough, none, doing=Tag(NEW, rollout_tags.ON_DEMAND, "0"))
     check(since, HealthRead(Reading((), PENDING)), short_since=None)
     check(since, HealthRead(Reading(())), short_since=1000.0)
 

@@ -178,8 +178,9 @@ def test_every_mark_on_a_group_comes_off() -> None:
 
 def test_the_share_of_on_demand_machines_comes_back() -> None:
     """After one shortage a service would pay for on-demand machines for ever."""
-    tried = state(touched=(PIN, Tag(LIVE, rollout_tags.ON_DEMAND, "50"), *pins.to_on_demand(NEW, 30)))
-    assert pins.to_on_demand(NEW, 30) == [Tag(NEW, rollout_tags.ON_DEMAND, "30"), OnDemand(NEW, 100)]
+    more = OnDemand(NEW, 60, instead=3)
+    assert pins.to_on_demand(state(), NEW, 30, more) == [Tag(NEW, rollout_tags.ON_DEMAND, "30"), more]
+    tried = state(touched=(PIN, Tag(LIVE, rollout_tags.ON_DEMAND, "50"), *pins.to_on_demand(state(), NEW, 30, more)))
     assert pins.former_percent(tried, NEW) == 30
     assert pins.former_percent(state(first=seen(new=Group(0, 0, 8, on_demand_pin=0))), NEW) == 0
     assert pins.former_percent(state(), NEW) is None

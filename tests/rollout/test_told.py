@@ -10,6 +10,7 @@ import pytest
 from fleetswap.domain.errors import Aborted, InputError
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.notices import Ending
+from fleetswap.domain.rollout.policy import Shortage
 from fleetswap.domain.rollout.progress import ROW_CHARS
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.secrets.key_state import KeyState
@@ -17,7 +18,7 @@ from fleetswap.workflows.rollout.ports import Keys
 from fleetswap.workflows.rollout.run import Keep, Say, roll_out
 from fleetswap.workflows.stop import Stop
 from tests.fakes.world import World
-from tests.rollout.test_canary import deploy
+from tests.rollout.test_canary import STEPS, deploy
 
 
 def run(
@@ -71,6 +72,18 @@ def test_a_success_ends_with_what_is_live_and_how_to_go_back() -> None:
     assert re.fullmatch(
         r"to roll back: `fleetswap rollback`, which takes about \d+ s while live is warm, after that .+", back
     )
+
+
+def test_on_demand_machines_in_the_place_of_spot_ones_are_told() -> None:
+    """A deploy would be dearer than anyone knows, or be taken to stay so."""
+    policy = replace(STEPS, shortage=Shortage.ON_DEMAND, shortage_patience=20)
+    world, wanted = deploy(policy, cannot_launch="no spot capacity")
+    run(world, wanted)
+    _, _, told_of, _ = told(world)
+    assert told_of == (
+        "EC2 had no Spot capacity: 3 On-Demand Instances in place of Spot; the group's own mix applies again"
+    )
+    assert "new: EC2 has no Spot capacity: launching 3 On-Demand Instances in place of Spot" in world.log
 
 
 def test_a_failure_ends_with_what_serves_what_was_put_back_and_what_to_do() -> None:

@@ -58,6 +58,15 @@ def test_a_resource_is_read_and_nothing_has_changed(urn: str, aws: Replay) -> No
     assert aws.refused == []
 
 
+def test_another_answer_to_a_shortage_is_no_reason_for_a_rollout(aws: Replay) -> None:
+    """The new default would make the first update after an upgrade a rollout of what is live."""
+    (urn,) = [urn for urn in DYNAMIC if ":Rollout::" in urn]
+    provider, id_, inputs, outputs = resource(urn, aws.endpoint)
+    policy = {**inputs["policy"], "shortage": "on-demand", "shortage_limit": 20.0}
+    assert not provider.diff(id_, outputs, {**inputs, "policy": policy}).changes
+    assert provider.diff(id_, outputs, {**inputs, "policy": {**policy, "readings": 9.0}}).changes
+
+
 def test_what_is_gone_can_be_deleted(cloud: LocalCloud) -> None:
     """A stack of an earlier version could not be taken down to its end, once something of it was deleted by hand."""
     for urn in reversed(DYNAMIC):

@@ -106,6 +106,7 @@ class Fleet:
             # The action is gone once it was carried out; with nothing left to scale in, it is not asked for.
             has_action=scale_in is None or not group["DesiredCapacity"] or self._has_scale_in(name),
             on_demand_percent=distribution.get("OnDemandPercentageAboveBaseCapacity"),
+            on_demand_base=distribution.get("OnDemandBaseCapacity", 0),
             on_demand_pin=rollout_tags.number(tags.get(rollout_tags.ON_DEMAND)),
             weighted=any("WeightedCapacity" in each for each in template.get("Overrides", ())),
         )

@@ -93,9 +93,14 @@ def _wait_for_machines(state: State, reading: Reading, why: str, now: float) -> 
         since = now if state.short_since is None else state.short_since
         state = replace(state, short_since=since)
         if now - since >= policy.shortage_patience:
-            if not scale.can_go_on_demand(state, reading):
+            found = scale.instead(state, reading)
+            if found is None:
                 return _not_healthy(state, f"EC2 has no capacity: {why}", now)
-            changes = pins.to_on_demand(state.order.candidate, reading.on_demand_percent or 0)
+            if policy.shortage_limit is not None and found.instead > policy.shortage_limit:
+                over = f"{found.instead} On-Demand Instances in place of Spot Instances are more than"
+                limit = f"fleetswap:rollout.shortage_limit ({policy.shortage_limit}) allows"
+                return _not_healthy(state, f"EC2 has no Spot capacity, and {over} {limit}: {why}", now)
+            changes = pins.to_on_demand(state, found.target, reading.on_demand_percent or 0, found)
             return make(replace(state, short_since=None), changes, now)
     elif reading.machines is not None:
         state = replace(state, short_since=None)

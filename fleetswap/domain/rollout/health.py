@@ -141,6 +141,7 @@ class Reading:
     abort: str | None = None
     """Why the rollout is to stop, if someone says so on the group."""
     on_demand_percent: int | None = None
+    on_demand_base: int = 0
     desired: int | None = None
     """How many machines its group is to have."""
 

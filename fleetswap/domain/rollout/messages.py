@@ -50,10 +50,14 @@ class Untag:
 
 @dataclass(frozen=True)
 class OnDemand:
-    """Write the percentage of a group's machines that are on demand."""
+    """Write the percentage of a group's machines that are on demand.
+
+    `instead` is how many of them are in the place of spot machines then; 0 when it restores what the group had.
+    """
 
     target: ReleaseTarget
     percent: int
+    instead: int = 0
 
 
 @dataclass(frozen=True)

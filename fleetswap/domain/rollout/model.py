@@ -157,6 +157,8 @@ class Group:
     has deleted it. Means nothing without a tag, or without machines."""
     on_demand_percent: int | None = None
     """OnDemandPercentageAboveBaseCapacity; None for a group without a mixed instances policy."""
+    on_demand_base: int = 0
+    """OnDemandBaseCapacity: the machines to which the percentage does not apply."""
     on_demand_pin: int | None = None
     """The percentage to restore (`rollout_tags.ON_DEMAND`)."""
     weighted: bool = False

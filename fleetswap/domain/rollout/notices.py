@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from fleetswap.domain.rollout import wording
 from fleetswap.domain.rollout.findings import Finding
-from fleetswap.domain.rollout.messages import Arm, End, Kind, Resize, ScheduleScaleIn
+from fleetswap.domain.rollout.messages import Arm, End, Kind, OnDemand, Resize, ScheduleScaleIn
 from fleetswap.domain.rollout.model import ReleaseTarget
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.text import counted, duration
@@ -65,6 +65,8 @@ class Notice:
 
     undone: tuple[str, ...] = ()
     remedy: str = ""
+    instead: int = 0
+    """How many on-demand machines were launched in the place of spot ones."""
 
     @property
     def subject(self) -> str:
@@ -91,7 +93,14 @@ class Notice:
         phases = ", ".join(f"{name} {spent:.1f} s" for name, spent in self.phases.items() if spent >= TOLD_SECONDS)
         took = f"the rollout took {self.seconds:.1f} s" + (f": {phases}" if phases else "")
         at = f" at {self.url}" if self.url else ""
-        return (f"{self.service}: {self.release} is live{at}{kept}", took, f"to roll back: {self._rollback()}")
+        live = f"{self.service}: {self.release} is live{at}{kept}"
+        return (live, took, *self._on_demand(), f"to roll back: {self._rollback()}")
+
+    def _on_demand(self) -> list[str]:
+        if not self.instead:
+            return []
+        launched = counted(self.instead, "On-Demand Instance")
+        return [f"EC2 had no Spot capacity: {launched} in place of Spot; the group's own mix applies again"]
 
     def _rollback(self) -> str:
         if not self.standby:
@@ -112,6 +121,7 @@ class Notice:
         ]
         if self.undone:
             found.append(f"restored: {'; '.join(self.undone)}")
+        found += self._on_demand()
         return (*found, f"what to do: {self.remedy}") if self.remedy else tuple(found)
 
 
@@ -135,6 +145,7 @@ def notice_of(state: State, end: End, now: float, phases: Mapping[str, float] | 
         back=_rollback(state, phases),
         undone=() if end.kind is None else _undone(state, end),
         remedy="" if end.kind is None else _remedy(state, end),
+        instead=max((change.instead for change in state.touched if isinstance(change, OnDemand)), default=0),
     )
 
 

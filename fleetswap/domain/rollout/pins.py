@@ -37,9 +37,10 @@ def pin_candidate(state: State, seen: Seen) -> list[Change]:
     return [Tag(candidate, rollout_tags.PIN, str(state.order.policy.minimum))]
 
 
-def to_on_demand(target: ReleaseTarget, former: int) -> list[Change]:
-    """Launch on-demand machines in the place of spot ones; the tag says what the percentage was."""
-    return [Tag(target, rollout_tags.ON_DEMAND, str(former)), OnDemand(target, ALL_ON_DEMAND)]
+def to_on_demand(state: State, target: ReleaseTarget, former: int, new: OnDemand) -> list[Change]:
+    """Launch on-demand machines in the place of spot ones; the tag says what the percentage was before the first."""
+    tag = [Tag(target, rollout_tags.ON_DEMAND, str(former))] if former_percent(state, target) is None else []
+    return [*tag, new]
 
 
 def former_percent(state: State, target: ReleaseTarget) -> int | None:

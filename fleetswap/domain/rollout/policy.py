@@ -92,7 +92,10 @@ class Policy:
     report_only: tuple[str, ...] = ()
     """Checks (`Check`) that are told, but neither abort nor wait."""
     shortage: Shortage = Shortage.ABORT
-    """What to do when EC2 has no capacity: give up, or launch on-demand machines in the place of spot ones."""
+    """What to do when EC2 has no capacity: give up, or launch on-demand machines in the place of the spot ones that are
+    missing, until the rollout ends."""
+    shortage_limit: int | None = None
+    """How many on-demand machines may be in the place of spot ones; None: as many as are missing."""
     shortage_patience: float = 180.0
     """Seconds that a shortage may last before that."""
     warm: float = 3600.0

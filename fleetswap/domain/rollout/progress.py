@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from fleetswap.domain.rollout import health, wording
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Reading, Verdict
-from fleetswap.domain.rollout.messages import Confirmed, Event, EvidenceRead, HealthRead, Probed, Unanswered, Wait
+from fleetswap.domain.rollout.messages import (
+    Confirmed,
+    Event,
+    EvidenceRead,
+    HealthRead,
+    OnDemand,
+    Probed,
+    Unanswered,
+    Wait,
+)
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import ALL
 from fleetswap.domain.text import counted, duration, one_line
@@ -46,9 +55,12 @@ def row(state: State, event: Event, now: float) -> str:
 
 def lines(before: State, after: State) -> tuple[str, ...]:
     """What a change of the phase tells: how the last phase ended, with its evidence, and what comes now."""
+    release = after.order.candidate.release
+    if isinstance(after.doing, OnDemand) and after.doing.instead and after.doing != before.doing:
+        launched = counted(after.doing.instead, "On-Demand Instance")
+        return (f"{release}: EC2 has no Spot capacity: launching {launched} in place of Spot",)
     if after.phase == before.phase:
         return ()
-    release = after.order.candidate.release
     found = [f"{release}: {text}" for text in (_passed(before, after), _entered(after)) if text]
     return tuple(found)
 

@@ -7,13 +7,24 @@ It decides sizes from what serves now, never from a setting alone, and never sca
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from fleetswap.domain.rollout import compare, health, pins, rollout_tags, scale_in
 from fleetswap.domain.rollout.best_effort import warn
 from fleetswap.domain.rollout.drift import gone
 from fleetswap.domain.rollout.health import Failure, Reading, Streak
-from fleetswap.domain.rollout.messages import CancelScaleIn, Change, Event, Kind, Resize, Seen, TagRule, Untag
+from fleetswap.domain.rollout.messages import (
+    CancelScaleIn,
+    Change,
+    Event,
+    Kind,
+    OnDemand,
+    Resize,
+    Seen,
+    TagRule,
+    Untag,
+)
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.policy import Shortage
 from fleetswap.domain.rollout.state import Phase, State
@@ -117,9 +128,31 @@ def is_short(reading: Reading, wanted: int, new: tuple[Failure, ...]) -> bool:
     return any(failure.is_shortage for failure in new)
 
 
-def can_go_on_demand(state: State, reading: Reading) -> bool:
-    """Whether on-demand machines are allowed, not tried yet, and would be something else than what there is."""
-    allowed = state.order.policy.shortage is Shortage.ON_DEMAND
-    percent = reading.on_demand_percent
-    tried = pins.former_percent(state, state.order.candidate) is not None
-    return allowed and not tried and percent is not None and percent < pins.ALL_ON_DEMAND
+def instead(state: State, reading: Reading) -> OnDemand | None:
+    """The share of on-demand machines that makes up for the spot machines that are missing, and for no others.
+
+    None if that is not allowed, or would change nothing: EC2 lacks on-demand machines, too, or the group has no spot
+    ones. EC2 Auto Scaling rounds the share up in favor of on-demand (user guide, "Auto Scaling groups with multiple
+    instance types and purchase options").
+    """
+    percent, base = reading.on_demand_percent, reading.on_demand_base
+    if state.order.policy.shortage is not Shortage.ON_DEMAND or percent is None or reading.machines is None:
+        return None
+    size = max(state.wanted, reading.desired or 0)
+    above = max(0, size - base)
+    launched = health.launched(reading.machines)
+    own = min(base, size) + _of(percent, above)
+    if launched < own or not above:
+        return None
+    needed = own + size - launched - base
+    share = pins.ALL_ON_DEMAND * needed // above
+    share += _of(share, above) < needed
+    if share <= percent:
+        return None
+    former = pins.former_percent(state, state.order.candidate)
+    before = percent if former is None else former
+    return OnDemand(state.order.candidate, share, instead=_of(share, above) - _of(before, above))
+
+
+def _of(percent: int, machines: int) -> int:
+    return math.ceil(machines * percent / 100)

@@ -306,6 +306,7 @@ class Executor:
             failures=self._told_or_none(lambda: fleet.failures(candidate.group)),
             abort=group.abort if group else None,
             on_demand_percent=group.on_demand_percent if group else None,
+            on_demand_base=group.on_demand_base if group else 0,
         )
 
     def _get(self, release: str | None = None) -> Answer:
