@@ -9,7 +9,7 @@ export VERSION PORT
 # Compiling every module anew, in each worker and each process that a test starts, would take a tenth of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 python := .venv/bin/python
-sources := fleetswap fleetswap_pulumi components infra localcloud engine tools bench tests nix/image
+sources := fleetswap fleetswap_pulumi components infra policy localcloud engine tools bench tests nix/image
 
 .PHONY: help up preview rollback status down test test-fast check lint fmt lock setup setup-python debian13
 

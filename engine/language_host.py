@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import grpc
 from google.protobuf import empty_pb2
@@ -158,6 +160,38 @@ class Programs:
             with self._lock:
                 self._running.discard(process)
 
+    def stream(
+        self, command: list[str], *, cwd: str, env: dict[str, str], context: grpc.ServicerContext
+    ) -> Iterator[language_pb2.RunPluginResponse]:
+        """Run `command` to its end and yield what it writes, as it writes it, then its status."""
+        with self._lock:
+            if self._stopping:
+                return
+            process = subprocess.Popen(
+                command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            self._running.add(process)
+        written: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        pipes = {"stdout": process.stdout, "stderr": process.stderr}
+        readers = [threading.Thread(target=_read, args=(written, *pipe), daemon=True) for pipe in pipes.items()]
+        try:
+            if not context.add_callback(lambda: self._end([process])):
+                self._end([process])
+            for reader in readers:
+                reader.start()
+            ended = 0
+            while ended < len(pipes):
+                name, data = written.get()
+                ended += not data
+                if data:
+                    of = language_pb2.RunPluginResponse
+                    yield of(stdout=data) if name == "stdout" else of(stderr=data)
+            yield language_pb2.RunPluginResponse(exitcode=process.wait())
+        finally:
+            self._end([process])
+            with self._lock:
+                self._running.discard(process)
+
     def stop(self) -> None:
         """End every program and start no other. A repeat changes nothing."""
         with self._lock:
@@ -177,8 +211,18 @@ class Programs:
                 process.kill()
 
 
+def _read(written: queue.SimpleQueue[tuple[str, bytes]], name: str, pipe: IO[bytes] | None) -> None:
+    """Hand on what is written into a pipe; nothing, at its end."""
+    if pipe is None:
+        raise ValueError(f"{name} is not a pipe")
+    with pipe:
+        while data := os.read(pipe.fileno(), 65536):
+            written.put((name, data))
+    written.put((name, b""))
+
+
 class Host(language_pb2_grpc.LanguageRuntimeServicer):
-    """The calls that `up`, `preview`, `refresh`, `destroy`, `import` and `about` make; the rest is unimplemented."""
+    """The calls that policy packs and `up`, `preview`, `refresh`, `destroy`, `import` and `about` make; no others."""
 
     def __init__(self, engine: str) -> None:
         self._engine = engine
@@ -235,6 +279,19 @@ class Host(language_pb2_grpc.LanguageRuntimeServicer):
         except OSError as error:
             return language_pb2.RunResponse(error=f"the program could not be started with {python}: {error}")
         return response_to(status)
+
+    def RunPlugin(  # noqa: N802
+        self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
+    ) -> Iterator[language_pb2.RunPluginResponse]:
+        """Run a plugin that is a folder with a `__main__.py`, as a policy pack is, until the engine ends the call."""
+        try:
+            venv = virtualenv_of(request.info)
+        except UsageError as error:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+            raise
+        environment = dict(each.partition("=")[::2] for each in request.env)
+        command = [python_of(venv), "-u", request.info.program_directory, *request.args]
+        yield from self._programs.stream(command, cwd=request.pwd, env=environment, context=context)
 
     def About(  # noqa: N802
         self, request: language_pb2.AboutRequest, context: grpc.ServicerContext

@@ -37,11 +37,13 @@ from fleetswap_pulumi.region import (
     tell_changes,
 )
 from fleetswap_pulumi.release import Release
+from fleetswap_pulumi.resource_checks import check_resources
 from fleetswap_pulumi.rollout import Rollout
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
 from fleetswap_pulumi.secrets_plan import before_there_is_a_key, check_sealed_file, only_the_key, plan_secrets
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.stack_state import HOME, StackState, read_state
+from fleetswap_pulumi.traffic_checks import Images
 from fleetswap_pulumi.wanted_release import ImageOnce, wanted_entry
 
 
@@ -66,6 +68,7 @@ def deploy(
     fronts: Fronts | None = None,
     manifests: Manifests | None = None,
     keys: Keys | None = None,
+    images: Images | None = None,
 ) -> Fleet | None:
     """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds`, `ledger`,
     `preview`, the secret header of each running release, `secrets`, if there are sealed ones, and `regions` with the
@@ -75,13 +78,14 @@ def deploy(
 
     The ledger is what the next update reads to know what there is. `whereabouts` is asked where the credentials lead
     to, `networks` about an existing VPC and endpoints, `fronts` about an existing listener and hosted zones,
-    `manifests` what the live image contains, and `keys` about the KMS keys that releases need: AWS (or the local
-    cloud) if they are not given. Raises `InputError` before the first resource if something asked for is wrong in any
-    region.
+    `manifests` what the live image contains, `keys` about the KMS keys that releases need, and `images` which releases
+    have an AMI: AWS (or the local cloud) if they are not given. Raises `InputError` before the first resource if
+    something asked for is wrong in any region.
     """
+    check_resources(settings.policies)
     state = read_state()
     _check_gone(settings, state)
-    given = (whereabouts, networks, fronts, manifests, keys)
+    given = (whereabouts, networks, fronts, manifests, keys, images)
     ports = {region: Ports.of(of, *given) for region, of in _all(settings).items()}
     before = state.of(HOME)
     image = ImageOnce(settings.image)

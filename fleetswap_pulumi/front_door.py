@@ -54,8 +54,11 @@ class FrontDoor(pulumi.ComponentResource):
     own_url: pulumi.Output[str]
     balancer: pulumi.Output[str]
     """The end of the load balancer's ARN, `app/NAME/ID`, by which CloudWatch knows it."""
+    ids: dict[str, pulumi.Output[str]]
+    """Of what carries the traffic, by what it is, if it is the stack's own."""
 
     def __init__(self, name: str, args: FrontDoorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        self.ids = {}
         super().__init__("fleetswap:components:FrontDoor", name, None, opts)
         self._args, self._child = args, pulumi.ResourceOptions(parent=self)
         seen = args.seen
@@ -138,6 +141,7 @@ class FrontDoor(pulumi.ComponentResource):
         if front.redirect_http:
             self._redirect(f"{name}-redirect", balancer)
         self.listener_arn, self.balancer = listener.arn, balancer.arn_suffix
+        self.ids = {"the load balancer": balancer.id, "its listener": listener.id}
         return balancer.dns_name, balancer.zone_id
 
     def _redirect(self, name: str, balancer: lb.LoadBalancer) -> None:

@@ -49,6 +49,14 @@ from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
 from fleetswap_pulumi.secrets_plan import SecretsPlan, plan_secrets
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.switch import Switch, SwitchArgs
+from fleetswap_pulumi.traffic_checks import (
+    Images,
+    Services,
+    check_rollback,
+    images_of,
+    refuse_replacement,
+    services_of,
+)
 from fleetswap_pulumi.upload_estimate import Estimates, tell_upload
 from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
 from fleetswap_pulumi.volume_key import VolumeKey, VolumeKeyArgs
@@ -57,8 +65,8 @@ from fleetswap_pulumi.volume_key import VolumeKey, VolumeKeyArgs
 @dataclass(frozen=True)
 class Ports:
     """Whom a region's program asks: where the credentials lead to, about an existing VPC and endpoints, about an
-    existing listener and hosted zones, what the live image contains, about the KMS keys that releases need, and what an
-    upload will send.
+    existing listener and hosted zones, what the live image contains, about the KMS keys that releases need, what an
+    upload will send, which releases have an AMI, and which services there are.
     """
 
     whereabouts: Whereabouts
@@ -67,6 +75,8 @@ class Ports:
     manifests: Manifests
     keys: Keys
     estimates: Estimates
+    images: Images
+    services: Services
 
     @classmethod
     def of(
@@ -77,6 +87,7 @@ class Ports:
         fronts: Fronts | None = None,
         manifests: Manifests | None = None,
         keys: Keys | None = None,
+        images: Images | None = None,
     ) -> Ports:
         """AWS, or the local cloud, of the settings' region, for those that are not given."""
         cloud = Cloud(settings.region, settings.endpoint, settings.aws.access)
@@ -87,6 +98,8 @@ class Ports:
             manifests or _manifests(cloud, settings.stack),
             keys or AwsKeys(cloud),
             upload_estimate.of(cloud),
+            images or images_of(cloud, settings.stack, settings.service),
+            services_of(cloud, settings.service),
         )
 
 
@@ -114,6 +127,7 @@ class Decided:
     way_in: Approach
     needs_volume_key: bool
     now: datetime
+    services: Services
 
 
 def prepare(
@@ -128,6 +142,7 @@ def prepare(
     decided = plan(ledger, wanted, retention=settings.retention.retention, max_size=settings.capacity.max, now=now)
     secrets = plan_secrets(settings, ledger, decided, before)
     check_keys(decided, ledger, before, ports.keys)
+    check_rollback(ledger, decided.wanted.release, ports.images)
     declared = (*decided.running, *decided.kept)
     # Also while this update deletes the last release that needs it: the update may fail, and the release stay.
     needed = needs_volume_key((*ledger.entries, *declared), settings.machine.kms_key, settings.upload.kms_key)
@@ -142,9 +157,8 @@ def prepare(
     for warning in way_in.warnings:
         pulumi.log.warn(warning)
     check_offers(wanted, here, ground.zones, ports.whereabouts)
-    return Decided(
-        settings, before, from_plain(before.get("ledger")), ledger, here, decided, secrets, ground, way_in, needed, now
-    )
+    read = from_plain(before.get("ledger"))
+    return Decided(settings, before, read, ledger, here, decided, secrets, ground, way_in, needed, now, ports.services)
 
 
 def tell_changes(decided: Decided, ports: Ports) -> None:
@@ -351,6 +365,9 @@ def roll_out(
             ],
         ),
     )
+    live = decided.ledger.live
+    if live is not None and live in releases:
+        refuse_replacement(settings.stack, live, {**standing.front.ids, **releases[live].ids}, decided.services)
     outputs = {
         "url": standing.front.url,
         **outputs_of(rollout, decided.read, decided.plan, decided.before, releases),

@@ -74,6 +74,8 @@ class Release(pulumi.ComponentResource):
 
     disk: DiskImage
     ami_id: pulumi.Output[str]
+    ids: dict[str, pulumi.Output[str]]
+    """Of what carries its traffic, by what it is, if it is running."""
     target: ReleaseTarget | None = None
     preview: pulumi.Output[str | None] | None = None
     """The secret header that reaches it before it has traffic, if it is running; none while no update has made it."""
@@ -81,6 +83,7 @@ class Release(pulumi.ComponentResource):
     def __init__(self, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         self._args = args
         self._name = args.entry.release
+        self.ids = {}
         super().__init__("fleetswap:components:Release", self._name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self)
         self._tags = args.context.tags(self._name, release=self._name, image=args.entry.image.identity)
@@ -161,6 +164,7 @@ class Release(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
+        self.ids = {"its target group": target_group.id, "its auto scaling group": group.id}
         return ReleaseTarget(release=self._name, group=group.name, target_group=target_group.arn, image=self.ami_id)
 
     def _target_group(self) -> tuple[lb.TargetGroup, PreviewRule]:

@@ -45,6 +45,7 @@ from fleetswap_pulumi.names import (
     is_of_region,
 )
 from fleetswap_pulumi.network_settings import NetworkSettings
+from fleetswap_pulumi.policies_settings import PoliciesSettings
 from fleetswap_pulumi.policy import RolloutSettings
 from fleetswap_pulumi.region_settings import RegionSettings
 from fleetswap_pulumi.retention_settings import RetentionSettings
@@ -82,6 +83,7 @@ class Settings(Strict):
     health: HealthSettings = HealthSettings()
     rollout: RolloutSettings = RolloutSettings()
     retention: RetentionSettings = RetentionSettings()
+    policies: PoliciesSettings = PoliciesSettings()
     tags: dict[str, str] = Field(default={}, validate_default=True, examples=[{"team": "web"}])
     """Additional tags for all resources: at most 40, with values of at most 255 characters. They go before
     `aws:defaultTags`."""

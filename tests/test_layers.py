@@ -65,6 +65,7 @@ CIRCLES = [
     ("fleetswap_pulumi.switch", "fleetswap_pulumi.context"),
     ("infra.config", "infra.__main__"),
     ("localcloud.sns", "localcloud.moto_state"),
+    ("policy.pack", "policy.__main__"),
     ("tests.fakes.reads", "tests.fakes.wire"),
     ("tools.rates_power", "tools.trim_models"),
 ]

@@ -260,6 +260,7 @@ def declare(
     fronts: Doors | None = None,
     manifests: Mapping[str, Manifest | None] | None = None,
     keys: Mapping[str, str] | None = None,
+    images: Collection[str] | None = None,
     serving: str | None = "",
     left: str = "",
     resources: Mapping[str, Mapping[str, Any]] | None = None,
@@ -269,6 +270,7 @@ def declare(
     `serving` is what the rollout says has the traffic afterwards: what was asked for, if not given. `manifests` are in
     the snapshots, by identity; no other may be asked for. `keys` are the states of KMS keys that are not enabled.
     `resources` are what the state has, outputs by URNs.
+    `images` are the releases that have an AMI: all of the ledger, if not given.
     """
     read = outputs if outputs is not None else {} if ledger is None else {"ledger": ledger}
     recorder = _Recorder(read, stack_name, serving, left, resources or {})
@@ -292,10 +294,11 @@ def declare(
 
     @with_pulumi  # type: ignore[untyped-decorator] # Pulumi's mocks ship no types for it
     def program() -> pulumi.Output[Any]:
-        pulumi.runtime.register_stack_transformation(remember)
         root = pulumi.runtime.get_root_resource()
         assert isinstance(root, Stack)
         root.outputs.clear()  # of the run before: the mocks keep the stack
+        root._transformations.clear()
+        pulumi.runtime.register_stack_transformation(remember)
         deploy(
             parse(values, region=region, aws=aws),
             credentials or Credentials(),
@@ -303,6 +306,9 @@ def declare(
             fronts or Doors(),
             (manifests or {}).__getitem__,
             Kms(keys or {}),
+            lambda: images
+            if images is not None
+            else [each["release"] for each in (read.get("ledger") or {})["entries"]],
         )
         return pulumi.Output.from_input(root.outputs).apply(exports.update)
 

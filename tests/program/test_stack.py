@@ -668,3 +668,12 @@ def test_warnings_of_the_image_are_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(pulumi.log, "warn", said.append)
     declare(local("1"))
     assert [each for each in said if each.startswith("the image: ")] == ["the image: a", "the image: b"]
+
+
+def test_no_deploy_leaves_a_release_that_cannot_start_machines(first: Program) -> None:
+    """A rollback would lead to a group that cannot grow, and nobody would know before."""
+    (live,) = releases(first)
+    with pytest.raises(InputError, match=f"the AMI of release {live}, which has the traffic, does not exist") as raised:
+        declare(local("2"), ledger=first.outputs["ledger"], images=())
+    assert f"Set fleetswap:release to {live}" in str(raised.value)
+    assert releases(declare(local("1"), ledger=first.outputs["ledger"], images=())) == [live]

@@ -42,6 +42,16 @@ TYPES_ASKED = {
 """And by DescribeInstanceTypes."""
 
 
+IMAGES_ASKED = {
+    "Owner.1": "self",
+    "Filter.1.Name": "tag:fleetswap:stack",
+    "Filter.1.Value.1": "fleetswap/local",
+    "Filter.2.Name": "tag:fleetswap:service",
+    "Filter.2.Value.1": "web",
+}
+"""And by DescribeImages, before another release takes its place."""
+
+
 class Imported:
     """The stack in a new backend, whose state was imported."""
 
@@ -142,7 +152,17 @@ def test_an_update_of_something_else_leaves_the_ledger(tmp_path: Path, engine_bi
         f"<DescribeInstanceTypesResponse><instanceTypeSet>{facts}</instanceTypeSet></DescribeInstanceTypesResponse>"
     )
     types = {**recorded, "action": "DescribeInstanceTypes", "params": TYPES_ASKED, "body": answer}
-    with replay([*V0_1.answers, recorded, types]) as aws:
+    live = V0_1.ledger["live"]
+    tags = {"fleetswap:release": live, "fleetswap:image": "sha256:12"}
+    described = "".join(f"<item><key>{key}</key><value>{value}</value></item>" for key, value in tags.items())
+    image = f"<item><imageId>ami-1</imageId><imageState>available</imageState><tagSet>{described}</tagSet></item>"
+    images = {
+        **recorded,
+        "action": "DescribeImages",
+        "params": IMAGES_ASKED,
+        "body": f"<DescribeImagesResponse><imagesSet>{image}</imagesSet></DescribeImagesResponse>",
+    }
+    with replay([*V0_1.answers, recorded, types, images]) as aws:
         stack = Imported(tmp_path, engine_bin, aws)
         before = stack.outputs()
         stack.configure({"fleetswap:image": {"file": str(disk_file(tmp_path / "new.raw"))}})

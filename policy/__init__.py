@@ -1,0 +1,1 @@
+"""The policy pack. The engine runs it by its folder, which PulumiPolicy.yaml describes."""
