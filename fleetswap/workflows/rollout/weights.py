@@ -1,6 +1,6 @@
 """The targets of releases, with the units of capacity that their machines are.
 
-ELBv2 does not know the weights of instance types; the auto scaling group tells them of its machines. Of a group without
+ELBv2 does not know the weights of instance types; the auto scaling group has them for its machines. Of a group without
 weights nothing is asked, and each machine is one unit.
 """
 
