@@ -131,9 +131,9 @@ def is_short(reading: Reading, wanted: int, new: tuple[Failure, ...]) -> bool:
 def instead(state: State, reading: Reading) -> OnDemand | None:
     """The share of on-demand machines that makes up for the spot machines that are missing, and for no others.
 
-    None if that is not allowed, or would change nothing: EC2 lacks on-demand machines, too, or the group has no spot
-    ones. EC2 Auto Scaling rounds the share up in favor of on-demand (user guide, "Auto Scaling groups with multiple
-    instance types and purchase options").
+    For a reading that `is_short`. None if that is not allowed, or would change nothing: EC2 lacks on-demand machines,
+    too, or the group has no spot ones. EC2 Auto Scaling rounds the share up in favor of on-demand (user guide, "Auto
+    Scaling groups with multiple instance types and purchase options").
     """
     percent, base = reading.on_demand_percent, reading.on_demand_base
     if state.order.policy.shortage is not Shortage.ON_DEMAND or percent is None or reading.machines is None:
@@ -142,13 +142,11 @@ def instead(state: State, reading: Reading) -> OnDemand | None:
     above = max(0, size - base)
     launched = health.launched(reading.machines)
     own = min(base, size) + _of(percent, above)
-    if launched < own or not above:
+    if launched < own:
         return None
     needed = own + size - launched - base
     share = pins.ALL_ON_DEMAND * needed // above
     share += _of(share, above) < needed
-    if share <= percent:
-        return None
     former = pins.former_percent(state, state.order.candidate)
     before = percent if former is None else former
     return OnDemand(state.order.candidate, share, instead=_of(share, above) - _of(before, above))
