@@ -44,7 +44,7 @@ from fleetswap_pulumi.secrets_plan import before_there_is_a_key, check_sealed_fi
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.stack_state import HOME, StackState, read_state
 from fleetswap_pulumi.traffic_checks import Images
-from fleetswap_pulumi.wanted_release import ImageOnce, wanted_entry
+from fleetswap_pulumi.wanted_release import ImageOnce, same_image, wanted_entry
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _decide(
     failed: dict[str, FleetswapError] = {}
     for region, of in _all(settings).items():
         try:
-            decided[region] = _decide_one(of, ports[region], state.of(region), image)
+            decided[region] = _decide_one(of, ports[region], state.of(region), image, decided.get(HOME))
         except EvaluationError:  # of the image, which is that of all regions
             raise
         except FleetswapError as error:
@@ -143,10 +143,15 @@ def _told(settings: Settings, failed: Mapping[str, FleetswapError]) -> Iterator[
             yield f"{region or settings.region}: {error}"
 
 
-def _decide_one(settings: Settings, ports: Ports, before: Mapping[str, Any], image: ImageOnce) -> Decided:
+def _decide_one(
+    settings: Settings, ports: Ports, before: Mapping[str, Any], image: ImageOnce, home: Decided | None
+) -> Decided:
+    """`home` is what is decided about the home region, for a further one."""
     here, ledger = _place(settings, ports, before)
     if before_there_is_a_key(settings, before):
         wanted = ledger.entry(str(ledger.live))
+    elif settings.release is not None and home is not None:
+        wanted = same_image(settings, ledger, home.plan.wanted)
     else:
         check_sealed_file(settings, before)
         wanted = wanted_entry(settings, ledger, ports.manifests, image)

@@ -11,6 +11,7 @@ import pulumi
 
 from fleetswap.domain.closure.derivation import UnknownDerivation
 from fleetswap.domain.closure.known import Known
+from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.domain.image.info import Said, known, of_builder, of_register, resolve
 from fleetswap.domain.image.source import FileImage
@@ -53,6 +54,20 @@ class ImageOnce:
         if not isinstance(source, FileImage):
             raise TypeError("Nix builds the image")
         return FileSource(root() / source.file).identity()
+
+
+def same_image(settings: Settings, ledger: Ledger, home: Entry) -> Entry:
+    """The release of a further region with the image that the home region goes back to by the setting `release`.
+
+    It has another ID where the region has other machines. `InputError` if the region does not have the image any more.
+    """
+    found = [entry for entry in ledger.entries if entry.image.identity == home.image.identity]
+    named = [entry for entry in found if entry.release == home.release]
+    if not found:
+        raise InputError(
+            f"{settings.region} has no release with the image of {home.release} any more: choose another release"
+        )
+    return (named or found)[0]
 
 
 def wanted_entry(settings: Settings, ledger: Ledger, manifests: Manifests, once: ImageOnce | None = None) -> Entry:

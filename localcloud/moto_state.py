@@ -6,6 +6,7 @@ backends are plain dictionaries. Whoever holds `LOCK` must not wait for a thread
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, TypeAlias
 
@@ -14,7 +15,8 @@ from moto.backends import get_backend
 Moto: TypeAlias = Any  # moto ships no types that mypy can read
 
 ACCOUNT_ID = "123456789012"  # moto's own, and what its STS answers
-REGION = "us-east-1"
+REGION = os.environ.get("LOCALCLOUD_REGION", "us-east-1")
+"""The region that this process stands for: AWS has an endpoint a region."""
 GLOBAL = frozenset({"iam", "route53", "s3", "sts"})  # services of which moto has one backend a partition
 
 LOCK = threading.RLock()

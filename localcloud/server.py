@@ -29,7 +29,7 @@ from localcloud.http_server import LoopbackServer
 from localcloud.kms.api import KmsApi
 from localcloud.kms.trail import Trail
 from localcloud.machines import Machines
-from localcloud.moto_state import ACCOUNT_ID, LOCK, backend
+from localcloud.moto_state import ACCOUNT_ID, LOCK, REGION, backend
 from localcloud.network.authority import Authority
 from localcloud.patches import Patches
 
@@ -47,7 +47,7 @@ MOTO_PREFIX = "/moto-api"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
-    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": REGION,
     "AWS_EC2_METADATA_DISABLED": "true",
     "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,10 @@ def permissions(
         str | None,
         typer.Option(metavar="ARN", help="Customer managed KMS key that encrypts the account's EBS volumes."),
     ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="REGION", show_default="the home region", help="A further region of the settings."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Print the IAM policies of a stack: exactly what its settings need.
@@ -72,8 +77,10 @@ def permissions(
     AWS for the account of the credentials. A policy is at most as long as IAM allows; attach all that are printed.
     """
     file = _stack(stack)
-    scope, note = _scope(file, account, kms_key)
+    scope, note = _scope(file, account, kms_key, region)
     found = policies(scope, purpose)
+    if region not in (None, file.setting(project.REGION)):  # the account has those of the home region as well
+        found = tuple(replace(policy, name=f"{policy.name}-{scope.region}") for policy in found)
     keys = key_policies(scope) if purpose is Purpose.DEPLOY else ()
     if as_json:
         print_json(_figures(scope, purpose, found, keys))
@@ -100,7 +107,7 @@ def _stack(name: str | None) -> project.StackFile:
     return stacks[0]
 
 
-def _scope(file: project.StackFile, account: str | None, key: str | None) -> tuple[Scope, str]:
+def _scope(file: project.StackFile, account: str | None, key: str | None, region: str | None) -> tuple[Scope, str]:
     """The scope, and what to say of an account that nothing names."""
     # Here and not above: the models of the settings are the library's for Pulumi programs, and take a second to load.
     from fleetswap_pulumi.permissions import account_of, scope_of, settings_of  # noqa: PLC0415
@@ -109,10 +116,16 @@ def _scope(file: project.StackFile, account: str | None, key: str | None) -> tup
         raise InputError(f"--account {account} is not an account ID: it has 12 digits")
     config = file.config()
     settings = settings_of(config)
-    note = ""
+    others = ", ".join(settings.elsewhere)
+    note = f"These are for {settings.region} alone: print those of {others} with --region" if others else ""
+    if region not in (None, settings.region):
+        if region not in settings.elsewhere:
+            raise InputError(f"{region} is no region of {file.path.name}, which has {others or settings.region}")
+        settings, note = settings.elsewhere[str(region)], ""
     known = account or account_of(settings)
     if known is None:
-        known, note = _ask(Way(settings.region, settings.endpoint, settings.aws.access))
+        known, unknown = _ask(Way(settings.region, settings.endpoint, settings.aws.access))
+        note = unknown or note
     return scope_of(settings, stack=file.tag, account=known, key=key), note
 
 

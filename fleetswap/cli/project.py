@@ -6,6 +6,7 @@ a file except `fleetswap:release`, and keeps comments.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from fleetswap.domain.text import one_line
 RELEASE = "fleetswap:release"
 SERVICE = "fleetswap:service"
 REGION = "aws:region"
+REGIONS = "fleetswap:regions"
 ENDPOINT = "fleetswap:endpoint"
 ACCOUNT = "fleetswap:account"
 
@@ -40,6 +42,8 @@ class StackFile:
     path: Path
     shared: Mapping[str, Any] = field(default_factory=dict)
     """The configuration that `Pulumi.yaml` has for all stacks."""
+    region: Mapping[str, Any] = field(default_factory=dict)
+    """What a further region says of the way to AWS, in place of the rest."""
 
     @property
     def tag(self) -> str:
@@ -70,8 +74,27 @@ class StackFile:
         account = self.setting(ACCOUNT)
         return found if account is None else found.only(account)
 
+    def at(self, region: str | None) -> StackFile:
+        """The same stack, with the way to AWS of one of its further regions; of any other region as it is.
+
+        `InputError` if the file cannot be read.
+        """
+        regions = self._all().get(REGIONS)
+        own = regions.get(region) if isinstance(regions, Mapping) else None
+        if not isinstance(own, Mapping):
+            return self
+        provider = own.get("aws") or {}
+        return dataclasses.replace(
+            self,
+            region={
+                REGION: region,
+                **{key: own[name] for key, name in ((ENDPOINT, "endpoint"), (ACCOUNT, "account")) if name in own},
+                **{f"aws:{key}": value for key, value in provider.items()},
+            },
+        )
+
     def _all(self) -> dict[str, Any]:
-        return {**self.shared, **_config(self.path, _text(self.path))}
+        return {**self.shared, **_config(self.path, _text(self.path)), **self.region}
 
     def write_release(self, release: str) -> None:
         """Set the release in the settings; everything else in the file stays, character by character.

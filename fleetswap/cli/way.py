@@ -26,6 +26,7 @@ def of_settings(settings: StackFile | None, region: str | None, endpoint: str | 
     """The way of a stack, except for what options say. Raises `InputError` for settings that are not valid."""
     if settings is None:
         return Way(region, endpoint, Access(profile=profile))
+    settings = settings.at(region)
     access = settings.access()
     return Way(
         region or settings.setting(project.REGION),

@@ -66,6 +66,18 @@ def test_the_policies_are_those_of_the_settings(cli: Callable[..., Ran], folder:
     assert '"iam:PolicyARN": "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"' in more
 
 
+def test_each_region_has_policies_of_its_own(cli: Callable[..., Ran], folder: Path) -> None:
+    """The role would be refused in a further region, or two policies of one account have one name."""
+    write(folder, regions={"eu-west-1": {}})
+    home, west = (cli("permissions", "--json", *given) for given in ((), ("--region", "eu-west-1")))
+    names = [[policy["name"] for policy in ran.result["policies"]] for ran in (home, west)]
+    assert names[1] == [f"{name}-eu-west-1" for name in names[0]]
+    assert west.result["region"] == "eu-west-1"
+    assert "arn:aws:ec2:eu-west-1:" in str(west.result["policies"])
+    assert "--region" in home.err
+    assert "no region of" in cli("permissions", "--region", "eu-west-9").error
+
+
 def test_what_all_stacks_have_in_common_counts_too(cli: Callable[..., Ran], folder: Path) -> None:
     """A project that sets its region in Pulumi.yaml could not use the command."""
     write(folder, shared={"aws:region": "eu-west-1", "fleetswap:account": {"value": "333344445555"}, "own": "x"})

@@ -36,6 +36,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_further_region_is_reached_as_the_settings_say(folder: Path) -> None:
+    """A rollback of a further region would go to the home region's account, or to its local cloud."""
+    west = '{endpoint: "http://127.0.0.1:4610", account: "444455556666", aws: {profile: west}}'
+    own = f"fleetswap:regions: {{eu-west-1: {west}}}"
+    (folder / "Pulumi.prod.yaml").write_text(f"{STACK}  {own}\n")
+    there, home = of_stack("prod", "eu-west-1", None, None), of_stack("prod", None, None, None)
+    assert (there.region, there.endpoint, there.access.profile) == ("eu-west-1", "http://127.0.0.1:4610", "west")
+    assert there.access.allowed_account_ids == ("444455556666",)
+    assert (home.region, home.endpoint, home.access.profile) == ("eu-central-1", "http://127.0.0.1:4510", "company")
+    assert of_stack("prod", "us-east-1", None, None).endpoint == "http://127.0.0.1:4510"
+
+
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("stack", [None, "prod", "shop/prod", "acme/shop/prod"])
 def test_the_stacks_settings_are_taken(stack: str | None) -> None:
