@@ -40,3 +40,25 @@ def test_a_region_knows_only_its_own(clients: Clients) -> None:
     assert set(described(clients, "ca-west-1", Filters=asked)) == there
     with pytest.raises(ClientError, match="InvalidInstanceType"):
         described(clients, "ca-west-1", InstanceTypes=["a1.large"])
+
+
+def test_attributes_are_answered_with_the_types_that_have_them(clients: Clients) -> None:
+    """A preview would show types that AWS does not launch, or refuse attributes that some have."""
+    ec2 = clients.client("ec2", "us-east-1")
+
+    def found(**more: Any) -> set[str]:
+        asked: Any = {"VCpuCount": {"Min": 2, "Max": 2}, "MemoryMiB": {"Min": 4096, "Max": 4096}, **more}
+        answer = ec2.get_instance_types_from_instance_requirements(
+            ArchitectureTypes=["x86_64"], VirtualizationTypes=["hvm"], InstanceRequirements=asked
+        )
+        return {each["InstanceType"] for each in answer["InstanceTypes"]}
+
+    plain = found()
+    assert {"c7i.large", "c7a.large"} <= plain
+    assert not {"c7g.large", "t3.medium", "c7i.xlarge"} & plain, "another architecture, burstable, larger"
+    assert "t3.medium" in found(BurstablePerformance="included")
+    assert found(CpuManufacturers=["amd"], AllowedInstanceTypes=["c7*"]) == {"c7a.large"}
+    assert "c7i.large" not in found(ExcludedInstanceTypes=["c7i.*"])
+    assert {name.split(".")[0][-1] for name in found(LocalStorage="required")} <= {"d"}
+    with pytest.raises(ClientError, match="the parameter Min"):
+        found(MemoryMiB={"Max": 1})
