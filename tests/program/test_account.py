@@ -26,9 +26,11 @@ def test_what_instance_types_can_launch(cloud: LocalCloud) -> None:
     found = {each.name: each for each in Account(Cloud("us-east-1", cloud.endpoint)).instance_types(asked)}
     x86, both = frozenset({"x86_64"}), frozenset({"legacy-bios", "uefi"})
     assert found == {
-        "c7i.large": InstanceType("c7i.large", x86, both),
-        "c7g.large": InstanceType("c7g.large", frozenset({"arm64"}), frozenset({"uefi"})),
-        "m4.large": InstanceType("m4.large", x86, frozenset({"legacy-bios"}), needs_ena=False, nitro_tpm=False),
+        "c7i.large": InstanceType("c7i.large", x86, both, cores=1, threads=(1, 2)),
+        "c7g.large": InstanceType("c7g.large", frozenset({"arm64"}), frozenset({"uefi"}), cores=2, threads=(1,)),
+        "m4.large": InstanceType(
+            "m4.large", x86, frozenset({"legacy-bios"}), needs_ena=False, nitro_tpm=False, cores=1, threads=(1, 2)
+        ),
     }
 
 
