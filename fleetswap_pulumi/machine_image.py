@@ -9,6 +9,7 @@ from pulumi_aws import ec2
 
 from fleetswap.domain.image.info import ImageInfo
 from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.image_protection import ImageProtection
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class MachineImageArgs:
     deprecate: str | None = ""
     """When it is deprecated; empty: never. None: that stays as it is. EC2 refuses a time in the past, which is what a
     ledger has of an AMI that is deprecated by now."""
+    protect: bool = False
+    """Whether EC2 refuses to deregister it until the release is deleted."""
 
 
 class MachineImage(pulumi.ComponentResource):
@@ -64,4 +67,6 @@ class MachineImage(pulumi.ComponentResource):
             ),
         )
         self.ami_id = ami.id
+        if args.protect:
+            ImageProtection(name, args.context, ami.id, opts=pulumi.ResourceOptions(parent=self))
         self.register_outputs({"amiId": self.ami_id})

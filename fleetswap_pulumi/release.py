@@ -107,6 +107,8 @@ class Release(pulumi.ComponentResource):
                 info=args.entry.image.info,
                 snapshot_id=self.disk.snapshot_id,
                 deprecate=args.deprecate,
+                # Of a release that an older version made, an upgrade changes nothing.
+                protect=bool(args.entry.made),
             ),
             opts=self._child,
         ).ami_id

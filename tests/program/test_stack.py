@@ -119,6 +119,17 @@ def test_an_image_that_is_only_kept_is_deprecated_and_one_that_comes_back_is_not
     )
 
 
+def test_the_amis_of_new_releases_are_protected_and_those_of_older_versions_are_as_they_were(second: Program) -> None:
+    """The way back could be deregistered by hand; or an upgrade would change AMIs that nobody asked it to change."""
+    protected = {each.name: each.inputs["image"] for each in second.of("ImageProtection")}
+    assert set(protected) == set(releases(second))
+    assert len(set(protected.values())) == 2
+    old = second.outputs["ledger"]
+    before = [{key: value for key, value in each.items() if key != "made"} for each in old["entries"]]
+    upgraded = declare(local("2"), ledger={**old, "entries": before})
+    assert upgraded.of("ImageProtection") == []
+
+
 def test_a_warm_release_has_all_but_machines(second: Program) -> None:
     """A rollback by two releases would take as long as a deploy, though the settings ask for it to be quick."""
     third = declare(local("3", retention={"images": 1, "warm": 2}), ledger=second.outputs["ledger"])
@@ -449,7 +460,7 @@ def test_a_group_that_may_have_spot_instances_replaces_them_before_ec2_takes_the
 
 def test_everything_that_can_be_tagged_carries_the_policy(second: Program) -> None:
     """Live and standby could not be found without the state, nor the costs of the service."""
-    untaggable = {"Policy", "RolePolicy", "Route", "RouteTableAssociation", "Rollout"}
+    untaggable = {"ImageProtection", "Policy", "RolePolicy", "Route", "RouteTableAssociation", "Rollout"}
     for resource in second.resources:
         kind = resource.type.rsplit(":", 1)[1]
         if not resource.custom or kind in untaggable or resource.type.startswith("pulumi:"):

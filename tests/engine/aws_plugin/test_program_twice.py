@@ -56,6 +56,7 @@ entry = Entry(
     ),
     health=HealthCheck(8080, "/health", "200-299", 5, 2, 2, 2),
     max_size=4,
+    made="2026-11-26T12:00:00Z",
 )
 tuning = release.Tuning(cpu_percent=60.0, warmup=60, drain=60, grace=300)
 release.Release(
