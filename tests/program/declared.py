@@ -236,6 +236,13 @@ class Doors:
         return next((zone for zone in self.hosted if zone.id == zone_id), None)
 
 
+class Every(frozenset[str]):
+    """All releases that there may be."""
+
+    def __contains__(self, _release: object) -> bool:
+        return True
+
+
 @dataclass(frozen=True)
 class Kms:
     """Keys that are not enabled, with their states, in place of KMS."""
@@ -270,7 +277,7 @@ def declare(
     `serving` is what the rollout says has the traffic afterwards: what was asked for, if not given. `manifests` are in
     the snapshots, by identity; no other may be asked for. `keys` are the states of KMS keys that are not enabled.
     `resources` are what the state has, outputs by URNs.
-    `images` are the releases that have an AMI: all of the ledger, if not given.
+    `images` are the releases that have an AMI: all, if not given.
     """
     read = outputs if outputs is not None else {} if ledger is None else {"ledger": ledger}
     recorder = _Recorder(read, stack_name, serving, left, resources or {})
@@ -306,9 +313,7 @@ def declare(
             fronts or Doors(),
             (manifests or {}).__getitem__,
             Kms(keys or {}),
-            lambda: images
-            if images is not None
-            else [each["release"] for each in (read.get("ledger") or {})["entries"]],
+            lambda: Every() if images is None else images,
         )
         return pulumi.Output.from_input(root.outputs).apply(exports.update)
 
