@@ -282,7 +282,7 @@ class DiskImageProvider(ResourceProvider):
         if not adopt.is_ours(port, _id):
             speech.line(f"{_id} is not deleted: no upload made it, so it may be a backup; delete it if nobody needs it")
         elif not snapshots.delete(cloud.ec2(), _id):
-            speech.line(f"{_id} is not deleted: an AMI of another release uses it")
+            speech.line(f"{_id} is not deleted: an AMI of another release, or one in the Recycle Bin, uses it")
 
 
 class DiskImage(Resource, module="fleetswap", name="DiskImage"):
