@@ -139,7 +139,8 @@ def test_an_update_that_another_region_has_failed_is_remembered(both: Program) -
     second = declare(several("2"), outputs=both.outputs)
     rollout = {**second.within("").one("Rollout").inputs, "serving": second.outputs["live"], "left": ""}
     urn = f"urn:pulumi:local::fleetswap::{ROLLOUT}::web"
-    third = declare(several("3"), outputs=both.outputs, resources={urn: rollout})
+    made = [entry["release"] for entry in second.outputs["ledger"]["entries"]]
+    third = declare(several("3"), outputs=both.outputs, resources={urn: rollout}, images=made)
     home, west = (third.within(region).one("Rollout").inputs for region in ("", "eu-west-1"))
     assert home["standby"] == second.outputs["live"]
     assert west["standby"] == both.outputs["live"]
