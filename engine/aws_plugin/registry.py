@@ -24,6 +24,8 @@ _MODULES = {
     "SecurityGroupEgressRule": "ec2_security",
     "Ami": "ec2_images",
     "LaunchTemplate": "ec2_images",
+    "AmiLaunchPermission": "ec2_sharing",
+    "SnapshotCreateVolumePermission": "ec2_sharing",
     "Group": "autoscaling",
     "Policy": "autoscaling",
     "LoadBalancer": "lb",

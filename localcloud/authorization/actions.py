@@ -30,6 +30,7 @@ EC2: Final = {
     "AuthorizeSecurityGroupEgress": "security-group",
     "AuthorizeSecurityGroupIngress": "security-group",
     "CopyImage": "+image +snapshot",
+    "CopySnapshot": "+snapshot snapshot:SourceSnapshotId",
     "CreateEgressOnlyInternetGateway": "+egress-only-internet-gateway vpc",
     "CreateImage": "+image instance +snapshot",
     "CreateInternetGateway": "+internet-gateway",

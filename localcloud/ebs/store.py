@@ -263,6 +263,33 @@ class SnapshotStore:
                 records.save(self._root, snapshot)
             return self.status(snapshot_id)
 
+    def copy(self, source_id: str, request: Request, *, key: str | None, failed: bool = False) -> Snapshot:
+        """A copy of a snapshot of this account, or of one that is shared with it: all its blocks, no lineage of its.
+
+        It is pending as long as one that was just completed (EBS user guide, "Copy an Amazon EBS snapshot"); one that
+        `failed` is in error, as EBS says of a key that it cannot use only afterwards. Raises StoreError.
+        """
+        with self._lock:
+            source = self._completed(source_id)
+            now = self._clock()
+            snapshot_id = f"snap-0{uuid.uuid4().hex[:16]}"
+            snapshot = Snapshot(
+                id=snapshot_id,
+                request=request,
+                start_time=now,
+                encrypted=key is not None,
+                key=key,
+                lineage=snapshot_id,
+                tags=dict(request.tags),
+                inherited={} if failed else source.blocks(),
+                touched_at=now,
+                completed_at=None if failed else now,
+                failed=failed,
+            )
+            records.create(self._root, snapshot)
+            self._adopt(snapshot)
+            return snapshot
+
     def set_tags(self, snapshot_id: str, tags: dict[str, str]) -> None:
         """Keep the tags that EC2 shows, so that they outlive a restart. Raises StoreError for an unknown snapshot."""
         with self._lock:

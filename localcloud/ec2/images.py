@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _describe_images = AmiBackend.describe_images
 _describe_image_attribute = AmisResponse.describe_image_attribute
+_modify_image_attribute = AmisResponse.modify_image_attribute
 
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}")
 _MEMBERS = (
@@ -144,6 +145,7 @@ def patch(patches: Patches) -> None:
         AmisResponse,
         register_image,
         describe_image_attribute,
+        modify_image_attribute,
     )
 
 
@@ -233,3 +235,18 @@ def describe_image_attribute(self: Moto) -> Moto:
         name, value = found[attribute]
         return ActionResult({"ImageId": image.id, name: {"Value": value} if value is not None else {}})
     return _describe_image_attribute(self)
+
+
+def modify_image_attribute(self: Moto) -> Moto:
+    """AWS changes descriptions, too, and shares no AMI of a snapshot that the account's AWS managed key encrypts."""
+    image = _image(self)
+    if description := self._get_param("Description"):
+        image.description = description.get("Value") if isinstance(description, dict) else description
+    shares = (self._get_param("LaunchPermission") or {}).get("Add") or self._get_param("OperationType") == "add"
+    of_image = [self.ec2_backend.snapshots.get(each["Ebs"].get("SnapshotId")) for each in image.block_device_mappings]
+    if shares and any(snapshots.has_managed_key(each) for each in of_image if each is not None):
+        raise EC2ClientError(  # as AWS says it (DataDog/stratus-red-team issue 109)
+            "InvalidParameter",
+            "Snapshots encrypted with the AWS Managed CMK can't be shared.  Specify another snapshot.",
+        )
+    return _modify_image_attribute(self)

@@ -1,4 +1,4 @@
-"""Shows the block store's snapshots in EC2: DescribeSnapshots, DeleteSnapshot, tags.
+"""Shows the block store's snapshots in EC2: DescribeSnapshots, CopySnapshot, DeleteSnapshot, tags, sharing.
 
 Decides how a stored snapshot looks in EC2 and when it may be deleted. The store keeps the snapshots; moto only shows
 them.
@@ -13,14 +13,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import moto.ec2.utils
+from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError, InvalidSnapshotIdError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
 from moto.ec2.models.tags import TagBackend
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 
+from localcloud.ebs.records import Request, StoreError
 from localcloud.ebs.records import Snapshot as Stored
-from localcloud.ebs.records import StoreError
 from localcloud.moto_state import ACCOUNT_ID, LOCK, Moto, backend
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ NO_VOLUME = "vol-ffffffff"  # what EC2 shows as the volume of a snapshot that wa
 _create_tags, _delete_tags = TagBackend.create_tags, TagBackend.delete_tags
 _add_permission = EBSBackend.add_create_volume_permission
 _describe_snapshots = ElasticBlockStore.describe_snapshots
+_modify_attribute = ElasticBlockStore.modify_snapshot_attribute
 
 
 def of_volume(ec2: Moto, ebs: dict[str, Any]) -> Moto:
@@ -105,8 +107,19 @@ class StoredSnapshot(Snapshot):  # type: ignore[misc] # moto ships no types
 
     @property
     def state_message(self) -> str | None:
-        """Why the snapshot failed."""
-        return "No block was written within the timeout." if self.status == "error" else None
+        """Why the snapshot failed. EC2 says the latter of a copy whose key it cannot use."""
+        if self.status != "error":
+            return None
+        return (
+            "Given key ID is not accessible" if self._stored.encrypted else "No block was written within the timeout."
+        )
+
+    def get_tags(self) -> list[dict[str, str]]:
+        """Tags are the owner's alone: nobody with whom a snapshot is shared sees them (EC2 user guide, "Tag your Amazon
+        EC2 resources").
+        """
+        tags: list[dict[str, str]] = super().get_tags() if self._stored.owner is None else []
+        return tags
 
 
 def show(store: store.SnapshotStore, stored: Stored) -> None:
@@ -123,7 +136,7 @@ def patch(patches: Patches, store: store.SnapshotStore) -> None:
     patches.set(EC2Backend, "snapshot_store", store)
     patches.methods(EBSBackend, delete_snapshot, add_create_volume_permission)
     patches.methods(TagBackend, create_tags, delete_tags)
-    patches.methods(ElasticBlockStore, describe_snapshots)
+    patches.methods(ElasticBlockStore, describe_snapshots, modify_snapshot_attribute, copy_snapshot)
     patches.set(moto.ec2.utils, "fnmatch", SimpleNamespace(fnmatch=filter_matches, translate=translate))
     patches.set(moto.ec2.utils, "simple_aws_filter_to_re", filter_pattern)
 
@@ -200,13 +213,70 @@ def _hidden(snapshot: Moto) -> bool:
     return isinstance(snapshot, StoredSnapshot) and snapshot._stored.owner is not None and not snapshot._stored.shared
 
 
+def has_managed_key(snapshot: Moto) -> bool:
+    """Whether the account's AWS managed key for EBS encrypts a snapshot."""
+    return bool(snapshot.encrypted) and snapshot.kms_key_id == backend("kms").describe_key("alias/aws/ebs").arn
+
+
 def add_create_volume_permission(self: Moto, snapshot_id: str, user_ids: list[str], groups: list[str]) -> None:
     """AWS shares no encrypted snapshot with all, and none of the default key with anybody; moto any.
 
     API reference: ModifySnapshotAttribute.
     """
     snapshot = self.get_snapshot(snapshot_id)
-    default = backend("kms").describe_key("alias/aws/ebs").arn if snapshot.encrypted else None
-    if snapshot.encrypted and (groups or snapshot.kms_key_id == default):
+    if snapshot.encrypted and (groups or has_managed_key(snapshot)):
         raise EC2ClientError("OperationNotPermitted", "Encrypted snapshots with EBS default key cannot be shared")
     _add_permission(self, snapshot_id, user_ids, groups)
+
+
+def modify_snapshot_attribute(self: Moto) -> Moto:
+    """AWS takes `CreateVolumePermission` with what to add and remove, as the AWS provider sends it; moto ignores it."""
+    snapshot_id = self._get_param("SnapshotId")
+    self.error_on_dryrun()
+    if self.ec2_backend.get_snapshot(snapshot_id).owner_id != ACCOUNT_ID:
+        raise EC2ClientError("UnauthorizedOperation", "You are not authorized to perform this operation.")
+    asked = self._get_param("CreateVolumePermission") or {}
+    changes = (
+        ("Add", self.ec2_backend.add_create_volume_permission),
+        ("Remove", self.ec2_backend.remove_create_volume_permission),
+    )
+    for how, change in changes:
+        wanted = asked.get(how) or []
+        users, groups = ([each[kind] for each in wanted if kind in each] for kind in ("UserId", "Group"))
+        if wanted:
+            change(snapshot_id, user_ids=users, groups=groups)
+    return _modify_attribute(self)
+
+
+def copy_snapshot(self: Moto) -> Moto:
+    """AWS copies the blocks, encrypts them anew, and gives the copy no tags of the source; moto copies nothing.
+
+    API reference: CopySnapshot. A source that this account may not use does not exist for it.
+    """
+    self.error_on_dryrun()
+    ec2, source_id = self.ec2_backend, self._get_param("SourceSnapshotId")
+    source = ec2.snapshots.get(source_id)
+    if source is None or _hidden(source):
+        raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{source_id}' does not exist.")
+    if source.status != "completed":
+        raise EC2ClientError("IncorrectState", f"The snapshot '{source_id}' is {source.status}, not completed.")
+    key, encrypted = self._get_param("KmsKeyId"), self._get_param("Encrypted") is True
+    if key and not (encrypted or source.encrypted):
+        raise EC2ClientError(
+            "InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set."
+        )
+    failed = False
+    if encrypted or source.encrypted or ec2.ebs_encryption_by_default:
+        key = key or ec2.default_kms_key_id or ec2._create_default_encryption_key()
+        failed = not all(_is_usable(each) for each in (key, source.kms_key_id) if each)
+    tags = self._parse_tag_specification().get("snapshot", {})
+    request = Request(source.volume_size, tags=tuple(tags.items()), description=self._get_param("Description") or "")
+    copied = ec2.snapshot_store.copy(source_id, request, key=key, failed=failed)
+    show(ec2.snapshot_store, copied)
+    return ActionResult({"SnapshotId": copied.id, "Tags": [{"Key": name, "Value": tags[name]} for name in tags]})
+
+
+def _is_usable(arn: str) -> bool:
+    """Whether a key can be used. One of another account, which this process does not have, is as its policy lets it."""
+    key = backend("kms").keys.get(arn.rpartition("/")[2])
+    return key is not None and key.state_in_force() == "Enabled"

@@ -81,6 +81,7 @@ LAUNCH = {"launchTemplate": {"id": "lt-1"}, "minSize": 0, "maxSize": 1}
         ),
         ("aws:ec2/natGateway:NatGateway", {**PRIVATE, "allocationId": "e"}, "allocationId", "of private"),
         (RECORD, {"zoneId": "Z", "name": "a", "type": "A"}, "aliases", "exactly one of aliases, records"),
+        ("aws:ec2/amiLaunchPermission:AmiLaunchPermission", {"imageId": "ami-1"}, "accountId", "exactly one of"),
         (RECORD, {"zoneId": "Z", "name": "a", "type": "A", "records": ["b"]}, "ttl", "has a ttl if it has records"),
         (RECORD, {"zoneId": "Z", "name": "a", "type": "A", "weightedRoutingPolicies": []}, WEIGHTED, "not implement"),
     ],

@@ -18,6 +18,8 @@ TARGETS = "aws:lb/targetGroup:TargetGroup"
 TARGET_INPUTS: Inputs = {"name": "web", "port": 80, "protocol": "HTTP", "vpcId": "vpc-1", "healthCheck": {"path": "/"}}
 GROUP = "aws:autoscaling/group:Group"
 ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
+PERMISSION = "aws:ec2/amiLaunchPermission:AmiLaunchPermission"
+VOLUMES = "aws:ec2/snapshotCreateVolumePermission:SnapshotCreateVolumePermission"
 CERTIFICATE = "aws:lb/listenerCertificate:ListenerCertificate"
 RECORD = "aws:route53/record:Record"
 ASSOCIATION = "aws:wafv2/webAclAssociation:WebAclAssociation"
@@ -66,6 +68,8 @@ SAMPLES: dict[str, Inputs] = {
     },
     ASSOCIATION: {"resourceArn": "lb-1", "webAclArn": "acl-1"},
     "aws:ec2/ami:Ami": {"name": "image", "rootDeviceName": "/dev/xvda", "description": "d", "bootMode": "uefi"},
+    PERMISSION: {"imageId": "ami-1", "accountId": "111122223333"},
+    VOLUMES: {"snapshotId": "snap-1", "accountId": "111122223333"},
     "aws:ec2/launchTemplate:LaunchTemplate": {"name": "lt", "imageId": "ami-1"},
     GROUP: {"name": "asg", "minSize": 0, "maxSize": 1, "launchTemplate": {"id": "lt-1", "version": "1"}},
     "aws:autoscaling/policy:Policy": {"name": "cpu", "autoscalingGroupName": "asg", "cooldown": 1},
@@ -190,6 +194,10 @@ def test_names_in_dns_are_one_with_and_without_the_dot() -> None:
         ("aws:lb/loadBalancer:LoadBalancer", "enableDeletionProtection", True, False),
         (TARGETS, "protocolVersion", "GRPC", True),
         ("aws:lb/listener:Listener", "certificateArn", "c-1", False),
+        (PERMISSION, "imageId", "ami-2", True),
+        (PERMISSION, "accountId", "444455556666", True),
+        (VOLUMES, "snapshotId", "snap-2", True),
+        (VOLUMES, "accountId", "444455556666", True),
         (CERTIFICATE, "certificateArn", "c-2", True),
         (CERTIFICATE, "listenerArn", "l-2", True),
         (RECORD, "name", "www.example.com", True),

@@ -47,6 +47,7 @@ class World:
     role: Made
     scaling_group: Made
     snapshot: str
+    image: str
     policy: str
     allocation: str
     egress_only: Made
@@ -142,6 +143,7 @@ def build(engine: Engine, aws: Callable[[str], Any], made: list[tuple[str, Made]
         role,
         scaling_group,
         snapshot,
+        image,
         policy,
         aws("ec2").allocate_address(Domain="vpc")["AllocationId"],
         make("aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway", "eigw", {"vpcId": vpc.id}),
@@ -653,6 +655,18 @@ CASES = [
         lambda w: values(w, "10.0.0.1"),
         lambda w: {**values(w), "type": "CNAME", "records": ["db.example.net"]},
         {"records[0]", "type"},
+    ),
+    *(
+        Case("aws:ec2/amiLaunchPermission:AmiLaunchPermission", lambda w, whom=whom: {"imageId": w.image, **whom})
+        for whom in (
+            {"accountId": "999999999999"},
+            {"organizationArn": "arn:aws:organizations::999999999999:organization/o-a1b2c3d4e5"},
+            {"organizationalUnitArn": "arn:aws:organizations::999999999999:ou/o-a1b2c3d4e5/ou-a1b2-c3d4e5f6"},
+        )
+    ),
+    Case(
+        "aws:ec2/snapshotCreateVolumePermission:SnapshotCreateVolumePermission",
+        lambda w: {"snapshotId": w.snapshot, "accountId": "999999999999"},
     ),
     Case(
         "aws:wafv2/webAclAssociation:WebAclAssociation",
