@@ -153,7 +153,8 @@ class Inputs(ReachInputs):
             lineage=place.lineage,
             sparse=place.shipping.sparse,
             samples=place.shipping.samples,
-            trusted_stacks=place.shipping.trusted_stacks,
+            trusted_stacks=place.shipping.stacks,
+            trusted_accounts=place.shipping.accounts,
             journal=project.work() / "uploads",
         )
 

@@ -72,7 +72,8 @@ def tags_of(name: str, context: Context, entry: Entry) -> dict[str, str]:
 
 def shipping_of(upload: UploadSettings) -> UploadSettings:
     """The settings of an upload as an input."""
-    return upload.model_copy(update={"kms_key": None})  # of another upload, maybe
+    # The key may be that of another upload, and whom it is shared with is no part of it.
+    return upload.model_copy(update={"kms_key": None, "share": None})
 
 
 def others(

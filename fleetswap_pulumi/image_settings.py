@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, WrapValidator, field_validator, model_validator
 
 from fleetswap.domain.image import info
 from fleetswap.domain.image.source import ImageSource, from_plain
+from fleetswap.domain.share import NOBODY, Share
 from fleetswap.nix.output import DISK_SUFFIXES
 from fleetswap.workflows.image.request import SAMPLES
 from fleetswap.workflows.image.send import CONNECTIONS
 from fleetswap_pulumi.boot_settings import BootTestSettings
 from fleetswap_pulumi.checks import Strict, wrong
-from fleetswap_pulumi.names import KeyOrStack
+from fleetswap_pulumi.names import AccountId, KeyOrStack, OrganizationalUnitArn, OrganizationArn, distinct
 
 
 class NixImage(Strict):
@@ -107,6 +108,56 @@ class ImageSettings(Strict):
         return from_plain(self.model_dump())
 
 
+class ShareSettings(Strict):
+    """Whom the AMIs of this stack are shared with, in its region. A change applies to the releases that there are, and
+    creates no new one. What is encrypted needs a customer managed key: set `upload.kms_key`.
+    """
+
+    accounts: Annotated[tuple[AccountId, ...], AfterValidator(distinct)] = Field(
+        default=(), examples=[["111122223333"]]
+    )
+    """IDs of AWS accounts that may launch machines from the AMIs, and copy their snapshots."""
+    organizations: Annotated[tuple[OrganizationArn, ...], AfterValidator(distinct)] = Field(
+        default=(), examples=[["arn:aws:organizations::111122223333:organization/o-a1b2c3d4e5"]]
+    )
+    """ARNs of organizations whose accounts may launch machines from the AMIs. AWS shares snapshots with accounts only:
+    those that promote must be among `accounts`."""
+    organizational_units: Annotated[tuple[OrganizationalUnitArn, ...], AfterValidator(distinct)] = Field(
+        default=(), examples=[["arn:aws:organizations::111122223333:ou/o-a1b2c3d4e5/ou-a1b2-c3d4e5f6"]]
+    )
+    """ARNs of organizational units, likewise."""
+
+    @model_validator(mode="after")
+    def _with_somebody(self) -> ShareSettings:
+        if not (self.accounts or self.organizations or self.organizational_units):
+            raise ValueError("names nobody: give accounts, organizations or organizational_units, or remove it")
+        return self
+
+    @property
+    def shared(self) -> Share:
+        """With whom."""
+        return Share(self.accounts, self.organizations, self.organizational_units)
+
+
+class TrustedStack(Strict):
+    """A stack of another account."""
+
+    stack: str = Field(min_length=1, examples=["fleetswap/staging"])
+    """`PROJECT/STACK`."""
+    account: AccountId = Field(examples=["111122223333"])
+    """ID of the account that has shared its snapshots with this one."""
+
+
+def _trusted(value: object, _either: object) -> object:
+    """Read as the one that it is: of a value that is neither, pydantic would tell what is wrong with it as both."""
+    if isinstance(value, TrustedStack):
+        return value
+    kind: TypeAdapter[str] | TypeAdapter[TrustedStack] = (
+        TypeAdapter(TrustedStack) if isinstance(value, Mapping) else TypeAdapter(str)
+    )
+    return kind.validate_python(value)
+
+
 class UploadSettings(Strict):
     """How images are uploaded. Changes apply to the next upload and do not create a new release."""
 
@@ -116,10 +167,15 @@ class UploadSettings(Strict):
     turned into holes (`cp --sparse`)."""
     samples: int = Field(default=SAMPLES, ge=0, le=1000)
     """Number of unchanged blocks that are read back from the parent snapshot and compared before the parent is used."""
-    trusted_stacks: tuple[str, ...] = Field(default=(), examples=[["fleetswap/staging"]])
+    trusted_stacks: tuple[Annotated[str | TrustedStack, WrapValidator(_trusted)], ...] = Field(
+        default=(), examples=[["fleetswap/staging", {"stack": "fleetswap/staging", "account": "111122223333"}]]
+    )
     """Other stacks (`PROJECT/STACK`) of the same account and region whose snapshots may be the parent, so that the
     first image need not be uploaded in full. Whoever can upload for those stacks decides what this stack's machines
-    boot."""
+    boot. With an `account`, a stack of that other account: if it shares a snapshot of the very image that is deployed,
+    the snapshot is copied, every block of the copy is read back and compared with the image, and no block that is right
+    is sent (docs/how-to/share-and-promote.md)."""
+    share: ShareSettings | None = Field(default=None, examples=[{"accounts": ["111122223333"]}])
     connections: int = Field(default=CONNECTIONS, ge=1, le=1000)
     """Maximum number of concurrent requests to EBS."""
     kms_key: KeyOrStack | None = Field(
@@ -129,6 +185,21 @@ class UploadSettings(Strict):
     """Customer managed KMS key that encrypts the snapshots: `stack` for the key that the stack makes for volumes, or
     the ARN of an existing key in the stack's region. Only a parent with the same key saves sending blocks, so the first
     upload after a change sends all of them. Unset: snapshots are encrypted as the account encrypts by default."""
+
+    @property
+    def shared(self) -> Share:
+        """With whom AMIs and snapshots are shared."""
+        return self.share.shared if self.share is not None else NOBODY
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """The trusted stacks of this account."""
+        return tuple(each for each in self.trusted_stacks if isinstance(each, str))
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The other accounts whose snapshots may be copied, each once."""
+        return tuple(dict.fromkeys(each.account for each in self.trusted_stacks if not isinstance(each, str)))
 
 
 def _plain(value: object) -> object:

@@ -107,6 +107,24 @@ Ports = Annotated[
 
 AccountId = Annotated[str, _form(r"^\d{12}$", "the 12 digits of an account ID, in quotes")]
 
+OrganizationArn = Annotated[
+    str,
+    _form(
+        r"^arn:aws[a-z-]*:organizations::\d{12}:organization/o-[a-z0-9]{10,32}$",
+        "the ARN of an organization (arn:aws:organizations::ACCOUNT:organization/o-…)",
+    ),
+]
+"""An organization of AWS Organizations (API reference, Organization, Arn)."""
+
+OrganizationalUnitArn = Annotated[
+    str,
+    _form(
+        r"^arn:aws[a-z-]*:organizations::\d{12}:ou/o-[a-z0-9]{10,32}/ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}$",
+        "the ARN of an organizational unit (arn:aws:organizations::ACCOUNT:ou/o-…/ou-…)",
+    ),
+]
+"""An organizational unit (API reference, OrganizationalUnit, Arn)."""
+
 InstanceType = Annotated[
     str,
     _form(r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$", "an instance type such as c7i.large"),

@@ -43,6 +43,9 @@ class Whereabouts(Protocol):
     def instance_types(self, names: Collection[str]) -> tuple[InstanceType, ...]:
         """What those of the instance types can launch that the region has."""
 
+    def encrypts_with_aws_key(self) -> bool:
+        """Whether every new snapshot is encrypted with the AWS managed key, which cannot be shared."""
+
 
 @dataclass(frozen=True)
 class Place:

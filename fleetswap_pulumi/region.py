@@ -48,6 +48,7 @@ from fleetswap_pulumi.sealed_secrets import SealedSecrets, SealedSecretsArgs
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
 from fleetswap_pulumi.secrets_plan import SecretsPlan, plan_secrets
 from fleetswap_pulumi.settings import Settings
+from fleetswap_pulumi.sharing import Sharing, plan_sharing
 from fleetswap_pulumi.switch import Switch, SwitchArgs
 from fleetswap_pulumi.traffic_checks import (
     Images,
@@ -128,6 +129,7 @@ class Decided:
     needs_volume_key: bool
     now: datetime
     services: Services
+    sharing: Sharing
 
 
 def prepare(
@@ -157,8 +159,23 @@ def prepare(
     for warning in way_in.warnings:
         pulumi.log.warn(warning)
     check_offers(wanted, here, ground.zones, ports.whereabouts)
+    sharing = plan_sharing(settings, here, wanted, ports.whereabouts)
     read = from_plain(before.get("ledger"))
-    return Decided(settings, before, read, ledger, here, decided, secrets, ground, way_in, needed, now, ports.services)
+    return Decided(
+        settings,
+        before,
+        read,
+        ledger,
+        here,
+        decided,
+        secrets,
+        ground,
+        way_in,
+        needed,
+        now,
+        ports.services,
+        sharing,
+    )
 
 
 def tell_changes(decided: Decided, ports: Ports) -> None:
@@ -305,6 +322,7 @@ def stand(begun: Begun, others: Sequence[Begun] = (), images: Mapping[str, DiskI
                 deprecate=None if is_past(entry, decided.now) else entry.deprecated,
                 rules=way_in.rules,
                 volume_key=volumes,
+                share=decided.sharing.of(entry),
                 sent_before=(images or {}).get(entry.image.identity),
                 also=[place for other in others for place in other.places_of(entry.image.identity)],
             ),
@@ -432,6 +450,8 @@ def _volume_key(
     decided: Decided, context: Context, opts: pulumi.ResourceOptions, outputs: dict[str, pulumi.Output[Any]]
 ) -> pulumi.Output[str]:
     """Declare the key for volumes and snapshots, and output its ARN."""
-    key = VolumeKey(context.service, VolumeKeyArgs(context, decided.here.identity.account), opts=opts)
+    key = VolumeKey(
+        context.service, VolumeKeyArgs(context, decided.here.identity.account, decided.sharing.share), opts=opts
+    )
     outputs[VOLUME_KEY] = known(key.arn, decided.before.get(VOLUME_KEY))
     return key.arn

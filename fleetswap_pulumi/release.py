@@ -20,6 +20,7 @@ from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.rollout.rule import OWN, PREVIEW_HEADER, Rules
 from fleetswap.domain.secrets import key_policy
 from fleetswap.domain.secrets.sealing import STACK, Sealing, encryption_context
+from fleetswap.domain.share import NOBODY, Share
 from fleetswap_pulumi.auto_scaling import GroupArgs, Tuning, scaling_group
 from fleetswap_pulumi.boot_settings import BootTestSettings
 from fleetswap_pulumi.context import Context
@@ -34,6 +35,7 @@ from fleetswap_pulumi.network import Network
 from fleetswap_pulumi.preview import PreviewRule
 from fleetswap_pulumi.rollout import ReleaseTarget
 from fleetswap_pulumi.sealed_secrets import MachineRole
+from fleetswap_pulumi.sharing import share_image
 
 __all__ = ["Release", "ReleaseArgs", "Tuning", "key_tags"]
 
@@ -64,6 +66,8 @@ class ReleaseArgs:
     """Where else the image is sent: see `DiskImage`."""
     sent_before: DiskImage | None = None
     """The same image in another region, which is built and sent before this one."""
+    share: Share = NOBODY
+    """Whom the AMI and the snapshot are shared with."""
 
 
 class Release(pulumi.ComponentResource):
@@ -112,6 +116,7 @@ class Release(pulumi.ComponentResource):
             ),
             opts=self._child,
         ).ami_id
+        share_image(self._name, args.share, self.ami_id, self.disk.snapshot_id, self._child)
 
     def _after(self, other: DiskImage | None) -> pulumi.ResourceOptions:
         return self._child if other is None else pulumi.ResourceOptions(parent=self, depends_on=[other])

@@ -99,6 +99,7 @@ def _request(settings: Settings, wanted: Entry, disk: Path, own_key: str | None)
         # Nothing can be encrypted yet with a key that this update makes.
         parent=NONE if image.kms_key is not None and kms_key is None else AUTO,
         sparse=settings.upload.sparse,
-        trusted_stacks=settings.upload.trusted_stacks,
+        trusted_stacks=settings.upload.stacks,
+        trusted_accounts=settings.upload.accounts,
         manifest=manifest,
     )

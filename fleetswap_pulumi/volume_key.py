@@ -10,6 +10,7 @@ from pulumi_aws import kms
 
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain.secrets import volume_key
+from fleetswap.domain.share import NOBODY, Share
 from fleetswap_pulumi.context import Context
 
 OUTPUT = "volume_key"
@@ -24,10 +25,11 @@ ROTATION_PERIOD = 365
 
 @dataclass(frozen=True)
 class VolumeKeyArgs:
-    """`account` is the stack's, 12 digits."""
+    """`account` is the stack's, 12 digits; `share` says who may use what the key encrypts besides."""
 
     context: Context
     account: str
+    share: Share = NOBODY
 
 
 class VolumeKey(pulumi.ComponentResource):
@@ -47,7 +49,7 @@ class VolumeKey(pulumi.ComponentResource):
             policy=json.dumps(
                 {
                     "Version": "2012-10-17",
-                    "Statement": volume_key.policy(partition_of(args.context.region), args.account),
+                    "Statement": volume_key.policy(partition_of(args.context.region), args.account, args.share),
                 }
             ),
             tags=args.context.tags(f"{name}-volumes"),

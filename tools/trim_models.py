@@ -14,6 +14,7 @@ from typing import Any
 from botocore.loaders import Loader
 
 KEPT = (
+    "CopySnapshot",
     "CreateTags",
     "DeleteSnapshot",
     "DeleteTags",

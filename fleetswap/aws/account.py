@@ -152,6 +152,19 @@ class Account:
                 found += [_facts(each) for page in pages for each in page["InstanceTypes"]]
         return tuple(found)
 
+    def encrypts_with_aws_key(self) -> bool:
+        """Whether EBS encrypts every new snapshot of the account in the region with the account's AWS managed key.
+
+        A customer managed key can be the default instead (GetEbsDefaultKmsKeyId). Raises `TryAgain` or `CloudError`.
+        """
+        region = self._cloud.region
+        ec2 = self._cloud.small_ec2()
+        with explained("ec2:GetEbsEncryptionByDefault", region):
+            if not ec2.get_ebs_encryption_by_default()["EbsEncryptionByDefault"]:
+                return False
+        with explained("ec2:GetEbsDefaultKmsKeyId", region):
+            return ec2.get_ebs_default_kms_key_id()["KmsKeyId"].endswith("alias/aws/ebs")
+
 
 def _facts(told: InstanceTypeInfoTypeDef) -> InstanceType:
     """What EC2 does not say is not judged."""

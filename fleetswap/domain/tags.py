@@ -33,6 +33,10 @@ UPLOAD = "fleetswap:upload"
 """The snapshot's own id, written by the upload that started it. Backup tools copy the tags of volumes and snapshots; of
 what they make, this tag names another snapshot, if it is there at all."""
 
+COPY = "fleetswap:copy"
+"""On a copy of a snapshot that another account shares: the identity of the image that it should hold. It is the parent
+of one upload, and is deleted when that ends (`fleetswap.workflows.image.promote`)."""
+
 MANIFEST = "fleetswap:manifest"
 """Digest of the manifest that a snapshot was started for, absent if for none. Only with the same can an upload be
 resumed. What a completed snapshot has, its header says."""

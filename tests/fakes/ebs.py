@@ -20,6 +20,7 @@ from fleetswap.domain.image.snapshots import Page, Snapshot, Start, Started
 T = TypeVar("T")
 BLOCK = 512 * 1024
 MAX_PENDING = 100
+ACCOUNT = "123456789012"
 STATE = "INVALID_SNAPSHOT_ID"
 VALUE = "INVALID_PARAMETER_VALUE"
 
@@ -82,6 +83,10 @@ class FakeSnapshots:
         self.after: Callable[[int, str], None] = nothing
         self.pending_reads = pending_reads
         self.encrypts = encrypts
+        self.foreign_parents = True
+        """Whether StartSnapshot takes another account's parent, which no document says."""
+        self.usable_keys: set[str] = set()
+        """Keys of others that copies may be decrypted with."""
         self.repeat_age = 0.0
         """How old a snapshot is when StartSnapshot answers with it again."""
         self._tokens: dict[str, tuple[Start, str]] = {}  # of deleted snapshots too: the strictest that EBS may be
@@ -91,8 +96,41 @@ class FakeSnapshots:
     def find(self, tags: Mapping[str, str]) -> list[Snapshot]:
         number = self._enter("find")
         with self._lock:
-            found = [each.about for each in self.held.values() if tags.items() <= each.about.tags.items()]
+            ours = [each.about for each in self.held.values() if each.about.owner == ACCOUNT]
+            found = [each for each in ours if tags.items() <= each.tags.items()]
         return self._leave(number, "find", found)
+
+    def shared(self, account: str, description: str) -> list[Snapshot]:
+        number = self._enter("shared")
+        with self._lock:
+            found = [
+                replace(each.about, tags={})
+                for each in self.held.values()
+                if each.about.owner == account and each.start.description == description
+            ]
+        return self._leave(number, "shared", found)
+
+    def copy(
+        self, snapshot_id: str, tags: Mapping[str, str], *, description: str, encrypted: bool, kms_key: str | None
+    ) -> str:
+        number = self._enter("copy")
+        with self._lock:
+            source = self._completed(snapshot_id)
+            if kms_key is not None and not (encrypted or source.about.encrypted):
+                raise CloudError("InvalidParameterDependency: a key needs Encrypted")
+            encrypts = encrypted or source.about.encrypted or self.encrypts
+            asked = Start(f"copy {next(self._ids)}", source.about.volume_gib, tags, description, encrypts, kms_key)
+            held = self.add(asked)
+            held.inherited = source.blocks
+            held.reads_until_completed = self.pending_reads
+            if source.about.encrypted and source.about.kms_key not in self.usable_keys:
+                held.about = replace(held.about, state="error", state_message="Given key ID is not accessible")
+        return self._leave(number, "copy", held.id)
+
+    def give(self, snapshot_id: str, account: str) -> None:
+        """Make it a snapshot of another account, which shares it."""
+        held = self.held[snapshot_id]
+        held.about = replace(held.about, owner=account)
 
     def start(self, start: Start) -> Started:
         number = self._enter("start")
@@ -190,7 +228,7 @@ class FakeSnapshots:
         encrypted = parent.about.encrypted if parent is not None else start.encrypted or self.encrypts
         key = parent.about.kms_key if parent is not None else start.kms_key
         about = Snapshot(
-            f"snap-{serial:04x}", state, "", start.volume_gib, encrypted, key, when, dict(start.tags), "123456789012"
+            f"snap-{serial:04x}", state, "", start.volume_gib, encrypted, key, when, dict(start.tags), ACCOUNT
         )
         held = self.held[about.snapshot_id] = Held(about, start, parent.blocks if parent is not None else {})
         self._tokens[start.token] = (start, about.snapshot_id)
@@ -208,6 +246,8 @@ class FakeSnapshots:
             if start.encrypted:
                 raise Invalid("ValidationException: Encrypted and ParentSnapshotId exclude each other", VALUE)
             parent = self._completed(start.parent).about
+            if parent.owner != ACCOUNT and not self.foreign_parents:
+                raise CloudError("AccessDeniedException: the parent is another account's")
             if parent.volume_gib > start.volume_gib:
                 raise Invalid("ValidationException: smaller than the parent", "INVALID_VOLUME_SIZE")
             if self.encrypts and not parent.encrypted:

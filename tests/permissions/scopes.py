@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleetswap.domain.permissions.scope import Scope
+from fleetswap.domain.share import Share
 
 ACCOUNT, REGION = "111122223333", "eu-central-1"
 LISTENER = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:listener/app/shared/50dc6c495c0c9188/f2f7dc8efc522ab2"
@@ -18,6 +19,12 @@ EVERYTHING = Scope(
     boundary=f"arn:aws:iam::{ACCOUNT}:policy/boundary",
     machine_policies=("arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy",),
     trusted_stacks=("fleetswap/staging",),
+    trusted_accounts=("444455556666",),
+    share=Share(
+        ("777788889999",),
+        (f"arn:aws:organizations::{ACCOUNT}:organization/o-a1b2c3d4e5",),
+        (f"arn:aws:organizations::{ACCOUNT}:ou/o-a1b2c3d4e5/ou-a1b2-c3d4e5f6",),
+    ),
     nat=True,
     endpoints=True,
     ipv6=True,

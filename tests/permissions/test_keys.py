@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from fleetswap.domain.partition import Partition
 from fleetswap.domain.permissions.keys import key_policies
 from fleetswap.domain.permissions.purposes import Purpose
+from fleetswap.domain.share import key_statements
 from tests.permissions.scopes import ACCOUNT, EVERYTHING, GUEST, PLAIN, REGION
 from tests.permissions.test_policies import NEW, OTHERS, OURS, actions, may
 
@@ -112,7 +114,12 @@ def test_an_existing_key_gets_statements_for_what_it_is_used_for() -> None:
     """KMS would refuse the machines, or Auto Scaling, although the roles' own policies allow it."""
     (volumes,) = key_policies(EVERYTHING)
     assert volumes[0] == EVERYTHING.keys
-    assert [one.sid for one in volumes[1]] == ["AutoScalingUsesTheKey", "AutoScalingLetsEc2AttachVolumes"]
+    assert [one.sid for one in volumes[1]] == [
+        "AutoScalingUsesTheKey",
+        "AutoScalingLetsEc2AttachVolumes",
+        *(each["Sid"] for each in key_statements(Partition("aws", "amazonaws.com"), EVERYTHING.share)),
+    ]
+    assert volumes[1][2].plain()["Principal"] == {"AWS": ["arn:aws:iam::777788889999:root"]}
     ((keys, secrets),) = key_policies(GUEST)
     assert keys == (f"{KMS}key/3",)
     (opens,) = (one.plain() for one in secrets if "kms:Decrypt" in one.actions)

@@ -240,6 +240,11 @@ def test_an_existing_vpc_may_have_a_load_balancer_of_the_stacks_own() -> None:
         ({"alerts": EVERYTHING.alerts}, "sns:Publish"),
         ({"alarms": True}, "cloudwatch:DescribeAlarms"),
         ({"keys": EVERYTHING.keys}, "kms:GenerateDataKeyWithoutPlaintext"),
+        ({"trusted_accounts": EVERYTHING.trusted_accounts}, "ec2:CopySnapshot"),
+        ({"trusted_accounts": EVERYTHING.trusted_accounts}, "kms:ReEncryptFrom"),
+        ({"share": EVERYTHING.share}, "ec2:ModifyImageAttribute"),
+        ({"share": EVERYTHING.share}, "ec2:ModifySnapshotAttribute"),
+        ({"share": EVERYTHING.share}, "ec2:GetEbsEncryptionByDefault"),
         ({"machine_policies": EVERYTHING.machine_policies}, "iam:AttachRolePolicy"),
         ({"boundary": EVERYTHING.boundary}, "iam:PutRolePermissionsBoundary"),
     ],
@@ -253,7 +258,7 @@ def test_what_a_setting_needs_is_allowed_with_it_alone(setting: dict[str, Any], 
 
 def test_the_key_policy_names_auto_scaling_alone() -> None:
     """With a customer-managed default key every launch would be cancelled, and the page have no way out."""
-    use, grant = (one.plain() for one in key_policy(EVERYTHING))
+    use, grant, *_shared = (one.plain() for one in key_policy(EVERYTHING))
     role = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
     assert use["Principal"] == grant["Principal"] == {"AWS": role}
     assert grant["Action"] == ["kms:CreateGrant"]

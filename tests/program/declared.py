@@ -143,6 +143,8 @@ class Credentials:
     account: str = "123456789012"
     there: tuple[str, ...] = ("a", "b", "c")
     lacks: tuple[str, ...] = ()
+    encrypts: bool | None = None
+    """Whether it encrypts all snapshots with its AWS managed key. None: nobody may ask."""
 
     def id(self) -> str:
         """The account."""
@@ -166,6 +168,11 @@ class Credentials:
     def instance_types(self, names: Collection[str]) -> tuple[InstanceType, ...]:
         """Behind the generation, `g` names AWS's own Arm processor; the fourth generation has no Nitro."""
         return tuple(_instance_type(name) for name in sorted(names) if name not in self.lacks)
+
+    def encrypts_with_aws_key(self) -> bool:
+        """What it says."""
+        assert self.encrypts is not None
+        return self.encrypts
 
 
 def _instance_type(name: str) -> InstanceType:

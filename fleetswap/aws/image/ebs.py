@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ebs import EBSClient
     from mypy_boto3_ebs.type_defs import StartSnapshotRequestTypeDef, StartSnapshotResponseTypeDef
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import FilterTypeDef, SnapshotTypeDef
+    from mypy_boto3_ec2.type_defs import CopySnapshotRequestTypeDef, FilterTypeDef, SnapshotTypeDef
 
 PAGE_BLOCKS = 4_096
 """Blocks of one page of ListSnapshotBlocks. It takes 100 to 10,000; this is 2 GiB, and a few MiB of memory."""
@@ -50,6 +50,43 @@ class DirectSnapshots:
             pages = self._ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters)
             found = [_snapshot(each) for page in pages for each in page["Snapshots"]]
             return [each for each in found if tags.items() <= each.tags.items()]
+
+    def shared(self, account: str, description: str) -> list[Snapshot]:
+        """All snapshots of another account that it shares with this one, and that have this description.
+
+        Of a shared snapshot only its owner sees the tags (EC2 user guide, "Share an AMI with specific AWS accounts").
+        """
+        with explaining(f"looking for snapshots that account {account} shares", "ec2:DescribeSnapshots"):
+            pages = self._ec2.get_paginator("describe_snapshots").paginate(
+                OwnerIds=[account],
+                RestorableByUserIds=["self"],
+                Filters=[{"Name": "description", "Values": [_SPECIAL.sub(r"\\\g<0>", description)]}],
+            )
+            answers = [each for page in pages for each in page["Snapshots"]]
+            return [_snapshot(each) for each in answers if each.get("Description") == description]
+
+    def copy(
+        self, snapshot_id: str, tags: Mapping[str, str], *, description: str, encrypted: bool, kms_key: str | None
+    ) -> str:
+        """Begin to copy a snapshot within the region.
+
+        What is encrypted stays so; without `kms_key`, the copy gets the account's default key. A key that cannot be
+        used shows only in the copy's state (API reference, CopySnapshot, KmsKeyId: "parses KmsKeyId asynchronously").
+        """
+        request: CopySnapshotRequestTypeDef = {
+            "SourceRegion": self._ec2.meta.region_name,
+            "SourceSnapshotId": snapshot_id,
+            "Description": description,
+            "TagSpecifications": [
+                {"ResourceType": "snapshot", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+            ],
+        }
+        if encrypted:
+            request["Encrypted"] = True
+        if kms_key is not None:
+            request["KmsKeyId"] = kms_key
+        with explaining(f"copying snapshot {snapshot_id}", "ec2:CopySnapshot", "ec2:CreateTags"):
+            return self._ec2.copy_snapshot(**request)["SnapshotId"]
 
     def start(self, start: Start) -> Started:
         """Start a snapshot, or be told again of the one that this token has started.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fleetswap.domain import tags
+from fleetswap.domain.partition import Partition
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.permissions.statement import Statement
+from fleetswap.domain.share import FOR_EBS, key_statements
 
 KEY = ("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext")
 """What encrypted snapshots and volumes need of a key, besides to encrypt anew (EBS user guide, "Requirements for Amazon
@@ -40,6 +42,8 @@ def images(scope: Scope) -> Iterator[Statement]:
         scope.own,
     )
     yield read_snapshots(scope)
+    yield from _copies(scope)
+    yield from _shares(scope)
     yield Statement(
         "RegisterImages",
         "new AMIs with the tags of the stack",
@@ -61,6 +65,80 @@ def images(scope: Scope) -> Iterator[Statement]:
         ),
         scope.ec2("image"),
         scope.own,
+    )
+
+
+def _copies(scope: Scope) -> Iterator[Statement]:
+    """Copying what other accounts share: EC2 asks for the source and for the copy."""
+    if not scope.trusted_accounts:
+        return
+    snapshots = scope.ec2("snapshot")
+    yield Statement(
+        "CopyWhatIsShared",
+        "snapshots of the accounts in `upload.trusted_stacks`, for promotions",
+        ("ec2:CopySnapshot",),
+        snapshots,
+        {"StringEquals": {"ec2:Owner": scope.trusted_accounts}},
+    )
+    yield Statement(
+        "MakeCopies",
+        "their copies, with the tags of the stack",
+        ("ec2:CopySnapshot",),
+        snapshots,
+        scope.made,
+    )
+    keys = tuple(f"arn:{scope.partition}:kms:{scope.region}:{each}:key/*" for each in scope.trusted_accounts)
+    via = {"kms:ViaService": scope.host("ec2")}
+    yield Statement(
+        "OpenWhatIsShared",
+        "keys of those accounts, for copies of encrypted snapshots; their key policies must allow it as well",
+        ("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom"),
+        keys,
+        {"StringEquals": via},
+    )
+    yield Statement(
+        "LetEbsOpenWhatIsShared",
+        "a grant for EBS and nobody else",
+        ("kms:CreateGrant",),
+        keys,
+        {"Bool": FOR_EBS, "StringEquals": via},
+    )
+
+
+def _shares(scope: Scope) -> Iterator[Statement]:
+    """Sharing the stack's own AMIs and snapshots, and looking whether they are."""
+    if not scope.share:
+        return
+    yield Statement(
+        "ShareImages",
+        "launch permissions of the stack's AMIs",
+        ("ec2:ModifyImageAttribute",),
+        scope.ec2("image"),
+        scope.own,
+    )
+    if scope.share.accounts:
+        yield Statement(
+            "ShareSnapshots",
+            "permissions to create volumes from the stack's snapshots",
+            ("ec2:ModifySnapshotAttribute",),
+            scope.ec2("snapshot"),
+            scope.own,
+        )
+
+
+def look_at_shares(scope: Scope) -> Iterator[Statement]:
+    """Whether and with whom AMIs and snapshots are shared, and whether the account encrypts with a key that is not."""
+    if not scope.share:
+        return
+    # Not by their tags: what is gone has none, and must be found gone.
+    kinds = {"image": "ec2:DescribeImageAttribute"}
+    if scope.share.accounts:
+        kinds["snapshot"] = "ec2:DescribeSnapshotAttribute"
+    yield Statement("LookAtShares", "whom AMIs and snapshots are shared with", tuple(kinds.values()), scope.ec2(*kinds))
+    yield Statement(
+        "LookAtEncryption",
+        "whether the account encrypts all snapshots, and with which key; these actions know no resource",
+        ("ec2:GetEbsDefaultKmsKeyId", "ec2:GetEbsEncryptionByDefault"),
     )
 
 
@@ -108,7 +186,8 @@ def decrypt(scope: Scope) -> Iterator[Statement]:
 
 
 def key_policy(scope: Scope) -> tuple[Statement, ...]:
-    """Two statements for the policy of the key: Auto Scaling launches with its own role, which must be allowed to.
+    """Statements for the policy of the key: Auto Scaling launches with its own role, which must be allowed to, and
+    those with whom images are shared.
 
     Auto Scaling user guide, "Required AWS KMS key policy for use with encrypted volumes". Without them every launch
     ends as Cancelled (Client.InternalError).
@@ -129,5 +208,15 @@ def key_policy(scope: Scope) -> tuple[Statement, ...]:
             ("kms:CreateGrant",),
             conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
             principal=role,
+        ),
+        *(
+            Statement(
+                each["Sid"],
+                "for whom AMIs and snapshots are shared with (`upload.share`)",
+                (each["Action"],) if isinstance(each["Action"], str) else tuple(each["Action"]),
+                conditions=each.get("Condition", {}),
+                principal=each["Principal"]["AWS"],
+            )
+            for each in key_statements(Partition(scope.partition, scope.suffix), scope.share)
         ),
     )

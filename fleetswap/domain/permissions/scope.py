@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fleetswap.domain import tags
 from fleetswap.domain.partition import EVERYWHERE, Partition
 from fleetswap.domain.permissions.statement import Conditions
+from fleetswap.domain.share import NOBODY, Share
 
 ACCOUNTLESS = frozenset({"image", "snapshot"})
 """Types of EC2 whose ARNs have no account (Service Authorization Reference, Amazon EC2)."""
@@ -34,6 +35,10 @@ class Scope:
     machine_policies: tuple[str, ...] = ()
     """ARNs of the managed policies of the machines' role."""
     trusted_stacks: tuple[str, ...] = ()
+    trusted_accounts: tuple[str, ...] = ()
+    """Other accounts whose shared snapshots are copied."""
+    share: Share = NOBODY
+    """Whom AMIs and snapshots are shared with."""
     vpc: str | None = None
     """ID of an existing VPC; None: the stack has its own."""
     nat: bool = False

@@ -6,7 +6,7 @@ Decides how they are written and how they are divided; what is in them is decide
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +26,8 @@ class Statement:
     actions: tuple[str, ...]
     resources: tuple[str, ...] = ("*",)
     conditions: Conditions = field(default_factory=dict)
-    principal: str | None = None
-    """Of a key policy: the ARN of whom it allows it."""
+    principal: str | Sequence[str] | None = None
+    """Of a key policy: the ARN of whom it allows it, or several."""
 
     def plain(self) -> dict[str, Any]:
         """The statement as IAM takes it."""

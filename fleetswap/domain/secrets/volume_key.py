@@ -11,6 +11,7 @@ from typing import Any
 
 from fleetswap.domain.partition import Partition
 from fleetswap.domain.secrets import sealing
+from fleetswap.domain.share import Share, key_statements
 
 USE = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
 """What Auto Scaling's role needs for launches, besides grants (Auto Scaling user guide, "Required AWS KMS key policy
@@ -22,8 +23,8 @@ def alias(stack: str) -> str:
     return f"{sealing.alias(stack)}/volumes"
 
 
-def policy(partition: Partition, account: str) -> list[dict[str, Any]]:
-    """The statements of the key policy.
+def policy(partition: Partition, account: str, share: Share) -> list[dict[str, Any]]:
+    """The statements of the key policy, with those for whom the stack's images are shared with.
 
     Auto Scaling's service-linked role is named in a condition and not as the principal: KMS refuses a policy with a
     principal that does not exist (CreateKey, MalformedPolicyDocumentException), and in a new account AWS makes that
@@ -56,4 +57,5 @@ def policy(partition: Partition, account: str) -> list[dict[str, Any]]:
             "Resource": "*",
             "Condition": {**launches, "Bool": {"kms:GrantIsForAWSResource": "true"}},
         },
+        *key_statements(partition, share),
     ]

@@ -20,11 +20,13 @@ from fleetswap.domain.image import blockmap
 from fleetswap.domain.image.blocks import BLOCK_SIZE, block_count, digest
 from fleetswap.domain.image.cost import Estimate
 from fleetswap.domain.image.lineage import Plan
+from fleetswap.domain.tags import IMAGE
 from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image.adopt import finished
 from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.parent import Search
 from fleetswap.workflows.image.ports import Snapshots
+from fleetswap.workflows.image.promote import first_shared
 from fleetswap.workflows.image.request import HOLES, UploadRequest
 from fleetswap.workflows.retry import Patience
 
@@ -57,8 +59,15 @@ def estimate(
             return Estimate(layout.count, 0, adopted=found.snapshot_id)
         patience = partial(Patience, clock, threading.Event(), seconds=PATIENCE_SECONDS)
         stacks = (request.stack, *request.trusted_stacks)
+        of_manifest = block_count(len(request.manifest))
         # No samples: what they would find is found by the upload, before it inherits anything.
         parent = Search(port, patience, image, wanted, stacks=stacks, samples=0).chosen(request, say)
+        behind = layout.map_blocks + (of_manifest if of_manifest <= layout.free else 0)
+        if parent is None or parent.snapshot.tags.get(IMAGE) != request.identity:
+            shared = first_shared(port, patience, request, wanted)
+            if shared is not None:
+                say(f"account {shared.owner} shares a snapshot of this image, which is copied and compared")
+                return Estimate(layout.count, behind, parent=shared.snapshot_id)
         plan = Plan(
             layout,
             None if parent is None else parent.block_map,
@@ -71,8 +80,6 @@ def estimate(
                 return None
             image.check_unchanged()
             sent = plan.written
-        of_manifest = block_count(len(request.manifest))
-        behind = layout.map_blocks + (of_manifest if of_manifest <= layout.free else 0)
         return Estimate(layout.count, sent + behind, parent=None if parent is None else parent.snapshot_id)
 
 

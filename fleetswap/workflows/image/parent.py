@@ -13,13 +13,14 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.image.blockmap import BadMap, BlockMap
 from fleetswap.domain.image.blocks import BLOCK_SIZE, block_count, digest
 from fleetswap.domain.image.lineage import candidates, disagreement, unfit
 from fleetswap.domain.image.snapshots import Snapshot, Wanted
-from fleetswap.domain.tags import LINEAGE, STACK
+from fleetswap.domain.tags import COPY, IMAGE, LINEAGE, STACK
 from fleetswap.workflows.image.block_list import listing, read_map
 from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.ports import Snapshots
@@ -47,6 +48,16 @@ class Parent:
         return self.snapshot.snapshot_id
 
 
+class Promotion(Protocol):
+    """Parents out of what other accounts share; implemented by `fleetswap.workflows.image.promote.Copies`."""
+
+    def parent(self) -> Parent | None:
+        """One that was compared with the image block by block, or None."""
+
+    def verified(self, copy: Snapshot) -> Parent:
+        """The copy that an earlier run has made, likewise. `NoParent` if it cannot be the parent."""
+
+
 class Search:
     """The search for the parent of one image."""
 
@@ -59,11 +70,12 @@ class Search:
         *,
         stacks: Sequence[str],
         samples: int,
+        copies: Promotion | None = None,
     ) -> None:
         """`patience` gives the time budget of one candidate. Only a snapshot of `stacks` is chosen without being named:
 
         what a child inherits is not sent and not read, so whoever makes a parent decides what machines boot
-        (docs/decisions/0012-whose-snapshot-is-believed.md).
+        (docs/decisions/0012-whose-snapshot-is-believed.md). `copies` makes one of what other accounts share.
         """
         self._port = port
         self._patience = patience
@@ -71,6 +83,7 @@ class Search:
         self._wanted = wanted
         self._stacks = stacks
         self._samples = samples
+        self._copies = copies
 
     def newest(self, lineage: str, say: Callable[[str], None]) -> Parent | None:
         """The best parent in a lineage; or None, and `say` got one line with the reason.
@@ -104,12 +117,23 @@ class Search:
         return None
 
     def chosen(self, request: UploadRequest, say: Callable[[str], None]) -> Parent | None:
-        """The parent that a request asks for: the one it names, none, or the newest of its lineage."""
+        """The parent that a request asks for: the one it names, none, or the newest of its lineage.
+
+        If that is of another image, what another account shares of this one is better: no block need be sent.
+        """
         if request.parent == NONE:
             return None
         if request.parent != AUTO:
             return self.asked_for(request.parent)
-        return self.newest(request.lineage, say) if request.lineage else None
+        reasons: list[str] = []
+        found = self.newest(request.lineage, reasons.append) if request.lineage else None
+        if self._copies is not None and (found is None or found.snapshot.tags.get(IMAGE) != request.identity):
+            copied = self._copies.parent()
+            if copied is not None:
+                return copied
+        for reason in reasons:
+            say(reason)
+        return found
 
     def own(self, snapshot_id: str) -> Parent:
         """The snapshot as a parent that nobody has named: as `named`, and it must be of one of the stacks."""
@@ -133,6 +157,8 @@ class Search:
             raise InputError(f"{reason}: choose another parent, or none") from reason
 
     def _look(self, snapshot: Snapshot) -> Parent:
+        if self._copies is not None and COPY in snapshot.tags:
+            return self._copies.verified(snapshot)
         patience = self._patience()
         try:
             block_map = read_map(self._port, patience, snapshot.snapshot_id, snapshot.volume_gib)

@@ -40,6 +40,20 @@ class Snapshots(Reads, Protocol):
     def find(self, tags: Mapping[str, str]) -> list[Snapshot]:
         """All snapshots of this account that carry all of `tags`, in whatever state."""
 
+    def shared(self, account: str, description: str) -> list[Snapshot]:
+        """All snapshots of another account that it shares with this one, and that have this description.
+
+        They come without tags, which are their owner's alone.
+        """
+
+    def copy(
+        self, snapshot_id: str, tags: Mapping[str, str], *, description: str, encrypted: bool, kms_key: str | None
+    ) -> str:
+        """Begin to copy a snapshot of this account, or one that is shared with it, and return the copy's id.
+
+        Not to be repeated blindly: each call makes another copy.
+        """
+
     def start(self, start: Start) -> Started:
         """Start a snapshot, or return the one that the same token has started."""
 

@@ -57,6 +57,9 @@ class UploadRequest:
     lineage: str = ""
     parent: str = AUTO
     trusted_stacks: tuple[str, ...] = ()
+    trusted_accounts: tuple[str, ...] = ()
+    """Other accounts: a snapshot of this image that one of them shares is copied, verified and made the parent."""
+
     data: bool = False
     """The image is a volume of data, which need not have a partition table."""
 

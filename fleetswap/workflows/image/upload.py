@@ -24,7 +24,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 from fleetswap.domain.errors import CloudError, Invalid, NotFound
 from fleetswap.domain.image import blockmap, manifest
@@ -42,6 +41,7 @@ from fleetswap.workflows.image.image_file import ImageFile
 from fleetswap.workflows.image.journal import Journal
 from fleetswap.workflows.image.parent import Search
 from fleetswap.workflows.image.ports import Puts, Snapshots
+from fleetswap.workflows.image.promote import Copies
 from fleetswap.workflows.image.request import HOLES, UploadRequest
 from fleetswap.workflows.image.send import BUFFERS, CONNECTIONS, Sender
 from fleetswap.workflows.retry import Patience
@@ -150,7 +150,17 @@ class Upload:
 
     def run(self) -> Uploaded:
         """Acquire, fill and complete; again if the snapshot is deleted meanwhile, or holds what was not sent."""
-        acquisition = self._acquisition()
+        copies = self._copies()
+        try:
+            uploaded = self._run(self._acquisition(copies))
+        except BaseException as error:
+            if not isinstance(error, self._resumable):  # the next run needs the parent of what is left unfinished
+                copies.clean_up()
+            raise
+        copies.clean_up()
+        return uploaded
+
+    def _run(self, acquisition: Acquisition) -> Uploaded:
         join, gone, written = True, None, 0
         for _ in range(ATTEMPTS + GENERATIONS):
             target = acquisition.acquire(join=join)
@@ -179,16 +189,33 @@ class Upload:
             " it is at work with other settings; run again when it is done"
         ) from gone
 
-    def _acquisition(self) -> Acquisition:
-        request, clock = self._request, self._clock
-        patience = partial(Patience, clock, threading.Event(), seconds=FIRST_PATIENCE_SECONDS)
+    def _patience(self) -> Patience:
+        return Patience(self._clock, threading.Event(), seconds=FIRST_PATIENCE_SECONDS)
+
+    def _copies(self) -> Copies:
+        def waiting(what: str) -> None:
+            self._figures.tell(Progress(total=self._layout.count, trouble=what))
+
+        return Copies(
+            self._request,
+            self._layout,
+            self._image,
+            self._port,
+            self._patience,
+            self._clock,
+            self._say,
+            waiting,
+        )
+
+    def _acquisition(self, copies: Copies) -> Acquisition:
+        request, clock, patience = self._request, self._clock, self._patience
         wanted = request.wanted(self._layout.volume_gib)
         stacks = (request.stack, *request.trusted_stacks)
         return Acquisition(
             request,
             self._layout,
             self._port,
-            Search(self._port, patience, self._image, wanted, stacks=stacks, samples=request.samples),
+            Search(self._port, patience, self._image, wanted, stacks=stacks, samples=request.samples, copies=copies),
             Proof(self._port, patience, clock, self._say),
             patience=patience,
             starting=Patience(clock, threading.Event(), seconds=PATIENCE_SECONDS),
