@@ -124,7 +124,7 @@ class Copies:
                 pass  # which is what we want
             except CloudError as error:
                 self._say(
-                    f"snapshot {each}, a copy that nothing needs any more, could not be deleted ({error}): delete it"
+                    f"snapshot {each}, a copy that is not needed, could not be deleted ({error}): delete it"
                     f" with `aws ec2 delete-snapshot --snapshot-id {each}`"
                 )
 
