@@ -239,7 +239,7 @@ def describe_image_attribute(self: Moto) -> Moto:
 
 def modify_image_attribute(self: Moto) -> Moto:
     """AWS changes descriptions, too, and shares no AMI of a snapshot that the account's AWS managed key encrypts."""
-    image = _image(self)
+    image = of_request(self)
     if description := self._get_param("Description"):
         image.description = description.get("Value") if isinstance(description, dict) else description
     shares = (self._get_param("LaunchPermission") or {}).get("Add") or self._get_param("OperationType") == "add"
