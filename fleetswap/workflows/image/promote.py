@@ -2,7 +2,7 @@
 
 AWS documents no StartSnapshot with another account's parent, and such a child would need that account's key for ever.
 So the snapshot is copied (EC2, CopySnapshot), with the key of this request, and the copy is the parent
-(docs/decisions/0055-what-another-account-shares.md). It decides which snapshot is copied, how long that is waited for,
+(docs/decisions/0056-what-another-account-shares.md). It decides which snapshot is copied, how long that is waited for,
 and what is believed of the copy: nothing. Tags of a shared snapshot are its owner's alone, so it is found by its
 description, which anybody can write; and its block map says what its maker wanted. So every block of the copy that the
 image has is read, and the parent's map is made of what was read: what differs from the image is sent like any other
