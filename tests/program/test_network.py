@@ -269,7 +269,7 @@ def test_in_an_existing_vpc_only_groups_and_endpoints_are_added() -> None:
     s3 = program.one("VpcEndpoint", "web-endpoint-s3").inputs
     assert s3["routeTableIds"] == ["rtb-private-a", "rtb-private-b"]
     ledger = program.outputs["ledger"]
-    assert (ledger["version"], ledger["network"]["vpc"]) == (2, VPC)
+    assert (ledger["version"], ledger["network"]["vpc"]) == (4, VPC)
     again = deployed({"vpc": INTO}, existing=EXISTING, ledger=ledger)
     assert again.outputs["ledger"]["network"] == ledger["network"]
     with pytest.raises(InputError, match=f"network cannot change while the fleet runs in {VPC}"):
