@@ -368,6 +368,7 @@ def roll_out(
             rules=way_in.rules,
             protocol=ProbeProtocol(health.protocol_version, health.codes),
             keys=standing.own_keys.of(wanted),
+            schedules=settings.capacity.schedules,
             ledger=to_plain(decided.plan.ledger) if several else None,
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.

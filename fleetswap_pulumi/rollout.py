@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
@@ -25,6 +25,7 @@ from fleetswap.domain.rollout.health import HTTP1, ProbeProtocol
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.record import Kind
 from fleetswap.domain.rollout.rule import OWN, Rules
+from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.rollout.state import State
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import run as workflow
@@ -32,6 +33,7 @@ from fleetswap.workflows.rollout.record_file import recorder_of
 from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi.cancel import hear
+from fleetswap_pulumi.capacity_settings import ScheduleSettings
 from fleetswap_pulumi.checks import Strict, check_failures, wrong
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.guardian import guarded
@@ -64,6 +66,14 @@ class ReleaseTargetInputs(Strict):
     image: str | None = None
 
 
+class ScheduleInputs(Strict):
+    """See `fleetswap.domain.rollout.schedules.Schedule`."""
+
+    recurrence: str
+    time_zone: str
+    min: int
+
+
 class Inputs(ReachInputs):
     """The resource's inputs, in the order of a preview."""
 
@@ -88,6 +98,8 @@ class Inputs(ReachInputs):
     rules: RuleInputs | None = None
     keys: list[str] | None = None
     """ARNs of the KMS keys without which the wanted release cannot start machines."""
+    schedules: dict[str, ScheduleInputs] | None = None
+    """What changes the minimum of the live release at certain times, by name."""
     urn: str = ""
     """In whose row the rollout speaks."""
     ledger: dict[str, Any] | None = None
@@ -115,6 +127,10 @@ class Inputs(ReachInputs):
             policy=self.policy.to_policy(),
             trusted=self.trusted,
             switch_role=self.switch_role,
+            schedules=tuple(
+                Schedule(name, each.recurrence, each.time_zone, each.min)
+                for name, each in sorted((self.schedules or {}).items())
+            ),
         )
 
 
@@ -209,6 +225,8 @@ class RolloutArgs:
     """ARNs of the KMS keys without which the candidate cannot start machines."""
     ledger: Mapping[str, Any] | None = None
     """The plain ledger that the update leaves if it succeeds, if others may fail after this rollout."""
+    schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
+    """What changes the minimum of the live release, by name."""
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
@@ -253,6 +271,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "grpc_codes": args.protocol.codes if args.protocol.version == "grpc" else None,
             "rules": rule_inputs(args.rules),
             "keys": list(args.keys) or None,
+            "schedules": {name: each.model_dump() for name, each in args.schedules.items()} or None,
             "urn": urn_of("Rollout", name, *args.context.parents),
             "ledger": args.ledger,
         }

@@ -1,7 +1,7 @@
 """Scheduled actions of auto scaling groups: kept, refused and carried out.
 
-Decides when an action is due and what becomes of the group's bounds; `scaling` does the rest. Only one-time actions are
-carried out, and as late as AWS may be (`lateness`, `actions`). One with a Recurrence is stored, and never is.
+Decides when an action is due and what becomes of the group's bounds; `scaling` does the rest. One-time actions are as
+late as AWS may be (`lateness`, `actions`), and so is each time of one with a Recurrence.
 
 Moto carries out none, and keeps them by name alone, so that two groups cannot have one of the same name.
 Source: EC2 Auto Scaling API reference (PutScheduledUpdateGroupAction), user guide ("Scheduled scaling").
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
 from moto.autoscaling.models import AutoScalingBackend
+
+from localcloud.autoscaling import cron
 
 if TYPE_CHECKING:
     from localcloud.faults.lateness import Lateness
@@ -41,6 +43,10 @@ def put_scheduled_update_group_action(self: Moto, name: str, **asked: Any) -> Mo
         raise ValidationError("At least one of MinSize, MaxSize or DesiredCapacity must be specified")
     if any(size is not None and int(size) < 0 for size in sizes.values()):
         raise ValidationError("MinSize, MaxSize and DesiredCapacity must be at least 0")
+    if asked["recurrence"]:
+        cron.check(asked["recurrence"], asked["timezone"])
+    elif asked["timezone"]:
+        raise ValidationError("TimeZone is for a Recurrence only")
     start, end = _seconds(asked["start_time"]), _seconds(asked["end_time"])
     if start is None and not asked["recurrence"]:
         raise ValidationError("A scheduled action needs a StartTime or a Recurrence")
@@ -52,6 +58,7 @@ def put_scheduled_update_group_action(self: Moto, name: str, **asked: Any) -> Mo
     self.scheduled_actions[
         f"{name}/{self.scheduled_actions.pop(action.scheduled_action_name).scheduled_action_name}"
     ] = action
+    action.carried_out = self.wall_clock()
     return action
 
 
@@ -69,15 +76,28 @@ def tick(autoscaling: Moto, now: float, lateness: Lateness) -> None:
             del autoscaling.scheduled_actions[key]
             continue
         start = _seconds(action.start_time)
-        if start is None or action.recurrence or start + lateness.of("actions", key, start) > now:
+        if action.recurrence:
+            at = _next(action, now)
+            if at is None or at + lateness.of("actions", key, at) > now:
+                continue
+            action.carried_out = at
+        elif start is None or start + lateness.of("actions", key, start) > now:
             continue
-        del autoscaling.scheduled_actions[key]
+        else:
+            del autoscaling.scheduled_actions[key]
         if any(process["ProcessName"] == "ScheduledActions" for process in group.suspended_processes):
             continue
         try:
             _carry_out(group, action)
         except AutoscalingClientError as error:  # nobody waits for an answer
             log.warning("group %s: scheduled action %s: %s", group.name, action.scheduled_action_name, error.message)
+
+
+def _next(action: Moto, now: float) -> float | None:
+    """The first time since it was carried out that has come by `now`; between StartTime and EndTime, if given."""
+    start, end = _seconds(action.start_time), _seconds(action.end_time)
+    after = max(action.carried_out, (start or 0) - 1)
+    return cron.first(action.recurrence, action.time_zone, after, min(now, now if end is None else end))
 
 
 def _carry_out(group: Moto, action: Moto) -> None:

@@ -18,6 +18,7 @@ from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Answer, Failure, Machine, Target
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.periods import Figures, Report, Told
+from fleetswap.domain.rollout.schedules import Schedule, digest
 
 LISTENER = "arn:listener"
 
@@ -31,6 +32,8 @@ class Release:
     maximum: int = 8
     tags: dict[str, str] = field(default_factory=dict)
     scale_in_at: float | None = None
+    schedules: tuple[Schedule, ...] = ()
+    """Those that its scheduled actions are made of."""
     on_demand_percent: int = 0
     failures: Sequence[Failure] = ()
     image: str = "ami-right"
@@ -207,6 +210,7 @@ class Aws(Generic[R]):
             has_action=release.scale_in_at is not None,
             on_demand_percent=release.on_demand_percent,
             on_demand_pin=rollout_tags.number(tags.get(rollout_tags.ON_DEMAND)),
+            follows=tags.get(rollout_tags.SCHEDULES, ""),
         )
 
     @call
@@ -243,6 +247,21 @@ class Aws(Generic[R]):
         self.plan(release, None)
         self.between_calls()
         release.tags.pop(rollout_tags.SCALE_IN, None)
+
+    @call
+    def follow(self, name: str, schedules: Sequence[Schedule], minimum: int) -> None:  # noqa: ARG002 - one is due
+        """In two requests or more. The schedule that was due last is the first one."""
+        release = self._found(name)
+        release.tags[rollout_tags.SCHEDULES] = rollout_tags.MOVING
+        self.between_calls()
+        release.schedules = tuple(schedules)
+        if schedules:
+            at = schedules[0].minimum
+            self.set_size(name[4:], at, max(release.desired, at))
+            self.changed(release)
+            release.tags[rollout_tags.SCHEDULES] = digest(schedules)
+        else:
+            release.tags.pop(rollout_tags.SCHEDULES, None)
 
     @call
     def failures(self, name: str) -> tuple[Failure, ...]:

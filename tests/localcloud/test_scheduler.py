@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -142,6 +143,51 @@ def test_what_is_planned_comes_late(fleet: Fleet) -> None:
     assert fleet.desired() == 3
     fleet.step(1)
     assert fleet.desired() == 1
+
+
+def test_a_recurring_action_comes_each_time_in_its_time_zone(fleet: Fleet) -> None:
+    """A fleet that grows every morning could not be rehearsed; or it would grow once, or at the wrong hour."""
+    start = datetime(2027, 1, 21, 6, 59, tzinfo=UTC).timestamp()  # a Thursday
+    fleet.step(start - fleet.now)
+    for name, hour, size in (("day", 8, 3), ("night", 20, 1)):
+        fleet.clients.autoscaling.put_scheduled_update_group_action(
+            AutoScalingGroupName="web",
+            ScheduledActionName=name,
+            Recurrence=f"0 {hour} * * 4-5",
+            TimeZone="Europe/Berlin",
+            MinSize=size,
+            DesiredCapacity=size,
+        )
+    seen = []
+    for _ in range(3):
+        for seconds in (59, 1, 12 * 3600 - 60):
+            fleet.step(seconds)
+            seen.append(fleet.desired())
+        fleet.step(12 * 3600)
+    thursday, friday, saturday = [0, 3, 3], [1, 3, 3], [1, 1, 1]
+    assert seen == [*thursday, *friday, *saturday]
+    left = fleet.clients.autoscaling.describe_scheduled_actions()["ScheduledUpdateGroupActions"]
+    assert len(left) == 2, "they stay"
+
+
+@pytest.mark.parametrize(
+    ("recurrence", "zone"),
+    [("0 8 * *", "UTC"), ("60 8 * * *", "UTC"), ("0 8 * * x", "UTC"), ("0 8 * * *", "Mars/Olympus"), (None, "UTC")],
+)
+def test_what_is_no_recurrence_is_refused(fleet: Fleet, recurrence: str | None, zone: str) -> None:
+    """A deploy would fail on AWS only, after the traffic has moved."""
+    asked: dict[str, Any] = {"StartTime": datetime.fromtimestamp(fleet.now + 60, UTC)}
+    if recurrence is not None:
+        asked = {"Recurrence": recurrence}
+    put = functools.partial(
+        fleet.clients.autoscaling.put_scheduled_update_group_action,
+        AutoScalingGroupName="web",
+        ScheduledActionName="a",
+        MinSize=1,
+        TimeZone=zone,
+        **asked,
+    )
+    assert refusal(put) == "ValidationError"
 
 
 def test_a_schedule_that_is_kept_fires_once(fleet: Fleet) -> None:

@@ -32,12 +32,22 @@ def wrong(scenario: Scenario, world: SimWorld, state: State, end: End, story: tu
             continue  # nothing declares it any more: Pulumi deletes it
         if not state.warnings:
             yield from _marks(name, fleet, state, story)
+        yield from _schedules(name, world, state, end, story)
         if name in world.serving():
             yield from _live(name, fleet, state, story)
         elif fleet.desired and fleet.scale_in_at is None and not _is_told(state, end, story):
             yield f"{name} has no traffic, and runs for ever"
     if world.schedule is not None and (world.schedule[2] == state.run or world.schedule[1] != world.rule_now):
         yield "the switch is still armed"  # one that a dead run left, and that changes nothing, goes by itself
+
+
+def _schedules(name: str, world: SimWorld, state: State, end: End, story: tuple[str, ...]) -> Iterator[str]:
+    """Only what is live follows schedules: those of the settings, once it is so by them."""
+    follows, serves = world.releases[name].schedules, name in world.serving()
+    if follows and not serves and not _is_told(state, end, story):
+        yield f"{name} has no traffic, and a schedule starts its machines"
+    if end.kind is None and serves and not state.order.terms.keeps_all and follows != state.order.schedules:
+        yield f"{name} is live, and does not follow the schedules"
 
 
 def _is_told(state: State, end: End, story: tuple[str, ...]) -> bool:
@@ -85,6 +95,8 @@ def _marks(name: str, fleet: Fleet, state: State, story: tuple[str, ...]) -> Ite
     is_candidate = name == state.order.candidate.release and not state.is_live_already
     in_time = is_candidate and not any(part.startswith(TOO_LATE) for part in story)
     allowed = {rollout_tags.SCALE_IN} if in_time else {rollout_tags.SCALE_IN, rollout_tags.ABORT}
+    if fleet.schedules or state.order.terms.keeps_all:  # the next update of the settings moves them
+        allowed.add(rollout_tags.SCHEDULES)
     if set(fleet.tags) - allowed:
         yield f"{name} still has the tags {sorted(fleet.tags)}"
 
@@ -94,7 +106,7 @@ def _live(name: str, fleet: Fleet, state: State, story: tuple[str, ...]) -> Iter
     by_hand = any(part.startswith(("rollback by hand", "another deployer")) for part in story)
     if fleet.scale_in_at is not None:
         yield f"{name} is live, and will be scaled in at {fleet.scale_in_at}"
-    if fleet.minimum > state.order.policy.minimum and not by_hand and not state.warnings:
+    if fleet.minimum > max(state.order.minima) and not by_hand and not state.warnings:
         yield f"{name} is live, and still held at {fleet.minimum} machines"
     if fleet.on_demand_percent:
         yield f"{name} still launches on-demand machines"

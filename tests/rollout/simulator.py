@@ -28,6 +28,7 @@ from fleetswap.domain.rollout.messages import (
     Confirm,
     End,
     Explain,
+    Follow,
     Kind,
     Look,
     Probe,
@@ -65,7 +66,7 @@ from tests.rollout.scenarios import (
 )
 
 READINGS = (Look, ReadHealth, ReadImages, Probe, Confirm, ReadEvidence, Explain, Compare, ReadRule)
-COMPOSITE = (ScheduleScaleIn, CancelScaleIn, TagRule)
+COMPOSITE = (ScheduleScaleIn, CancelScaleIn, Follow, TagRule)
 """Changes that take two calls."""
 SUCCESSORS = ("next", "back", "switch", "now", "third")
 """Who comes after a deployer that died: the same order, the one to go back, first the switch, `fleetswap rollback

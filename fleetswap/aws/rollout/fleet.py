@@ -21,6 +21,7 @@ from fleetswap.domain import tags as names
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Failure, Machine
 from fleetswap.domain.rollout.model import Group, ReleaseTarget
+from fleetswap.domain.rollout.schedules import ACTION, Schedule, digest, due
 from fleetswap.domain.secrets.key_state import is_key
 from fleetswap.domain.text import one_line
 
@@ -108,6 +109,7 @@ class Fleet:
             on_demand_percent=distribution.get("OnDemandPercentageAboveBaseCapacity"),
             on_demand_base=distribution.get("OnDemandBaseCapacity", 0),
             on_demand_pin=rollout_tags.number(tags.get(rollout_tags.ON_DEMAND)),
+            follows=tags.get(rollout_tags.SCHEDULES, ""),
             weighted=any("WeightedCapacity" in each for each in template.get("Overrides", ())),
         )
 
@@ -175,6 +177,41 @@ class Fleet:
                 if code(error) != "ValidationError" or self._has_scale_in(name):  # as in `untag`
                     raise
         self.untag(name, [rollout_tags.SCALE_IN])
+
+    def follow(self, name: str, schedules: Sequence[Schedule], minimum: int) -> None:
+        """Let AWS change the group's minimum by these schedules and by no others of ours.
+
+        What is due is judged by AWS's clock. The tag says what is followed only once it is, so that a repeat finds what
+        one that died has left. Raises `TryAgain` or `CloudError`.
+        """
+        wanted = {f"{ACTION}{each.name}": each for each in schedules}
+        self.tag(name, {rollout_tags.SCHEDULES: rollout_tags.MOVING})
+        with explained("autoscaling:DescribeScheduledActions", name):
+            pages = list(
+                self._autoscaling.get_paginator("describe_scheduled_actions").paginate(AutoScalingGroupName=name)
+            )
+        there = {each["ScheduledActionName"] for page in pages for each in page["ScheduledUpdateGroupActions"]}
+        for action in sorted(each for each in there if each.startswith(ACTION) and each not in wanted):
+            with explained("autoscaling:DeleteScheduledAction", name):
+                try:
+                    self._autoscaling.delete_scheduled_action(AutoScalingGroupName=name, ScheduledActionName=action)
+                except ClientError as error:  # a repeat whose answer was lost has deleted it
+                    if code(error) != "ValidationError":
+                        raise
+        for action, each in wanted.items():
+            with explained("autoscaling:PutScheduledUpdateGroupAction", name):
+                self._autoscaling.put_scheduled_update_group_action(
+                    AutoScalingGroupName=name,
+                    ScheduledActionName=action,
+                    Recurrence=each.recurrence,
+                    TimeZone=each.time_zone,
+                    MinSize=each.minimum,
+                )
+        if schedules:
+            self.resize(name, minimum=due(schedules, minimum, answered_at(pages[-1])), desired=None)
+            self.tag(name, {rollout_tags.SCHEDULES: digest(schedules)})
+        else:
+            self.untag(name, [rollout_tags.SCHEDULES])
 
     def images(self, machines: Sequence[str]) -> dict[str, str]:
         """The AMI of each machine; one that EC2 does not know (yet) is left out.

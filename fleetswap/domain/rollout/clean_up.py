@@ -20,6 +20,7 @@ from fleetswap.domain.rollout.messages import (
     Did,
     Disarm,
     Event,
+    Follow,
     MendRule,
     OnDemand,
     ReadRule,
@@ -116,12 +117,24 @@ def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
             arn = target.target_group
             serves, had = arn in serving, arn in serving | state.served
             found += _one_release(state, target, group, now, serves=serves, has_traffic=had)
+            found += _schedules(state, target, group, serves=serves)
     found.sort(key=lambda change: not (isinstance(change, CancelScaleIn) and change.target.target_group in serving))
     arrived = state.arrived and serving == {state.order.candidate.target_group}
     found += tell(state) if arrived else _untell(state, serving)
     if state.armed_until is not None or any(isinstance(change, Arm) for change in state.touched):
         found.append(Disarm())
     return found
+
+
+def _schedules(state: State, target: ReleaseTarget, group: Group, *, serves: bool) -> list[Change]:
+    """What keeps the traffic follows the schedules again, and nothing else does. `group` is as it was before."""
+    order = state.order
+    moved = any(isinstance(change, Follow) and change.target == target for change in state.touched)
+    if serves and moved:
+        return [Follow(target, order.schedules, order.policy.minimum)]
+    if not serves and (moved or group.follows) and not order.terms.keeps_all:
+        return [Follow(target, ())]
+    return []
 
 
 def _one_release(
@@ -226,6 +239,8 @@ def words(change: Change) -> str:  # noqa: PLR0911 - one case a change
             return f"restore the share of on-demand machines of {target.release}"
         case ScheduleScaleIn(target) | CancelScaleIn(target):
             return f"correct the scheduled scale-in of {target.release}"
+        case Follow(target):
+            return f"correct the schedules of {target.release}"
         case Arm() | Disarm():
             return "delete the dead man's switch"
         case Route() | Restore() | TagRule() | MendRule():

@@ -17,6 +17,10 @@ def drift(order: Order, seen: Seen) -> tuple[str, ...]:
             found += _standby(order, target, group)
         elif group is not None:
             found += _other(target, group)
+    for target in order.others:
+        group = seen.group(target.release)
+        if group is not None and group.follows:
+            found.append(f"{target.release} still follows schedules")
     for target in order.releases:
         group = seen.group(target.release)
         if group is not None and (group.pin is not None or group.on_demand_pin is not None):
@@ -40,7 +44,9 @@ def _candidate(order: Order, group: Group | None) -> Iterator[str]:
     if group is None:
         yield gone(candidate)
         return
-    if group.minimum != minimum or group.desired < minimum:
+    if group.follows != order.followed:
+        yield f"{candidate.release} does not follow the schedules of the settings"
+    if group.minimum not in order.minima or group.desired < minimum:
         yield (
             f"{candidate.release} has {group.desired} machines and a minimum of {group.minimum}, instead of {minimum}"
         )

@@ -12,6 +12,7 @@ from enum import StrEnum
 from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.health import Answer, Failure, Reading, Target
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
+from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.secrets.key_state import KeyState
 
 # Changes. The answer to each is `Did`.
@@ -78,6 +79,18 @@ class CancelScaleIn:
     """Do not let AWS scale a group in."""
 
     target: ReleaseTarget
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Let a group follow these schedules and no others; with some, its minimum becomes the one that is due now.
+
+    `minimum` is the one before any of them was due.
+    """
+
+    target: ReleaseTarget
+    schedules: tuple[Schedule, ...]
+    minimum: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,6 +161,7 @@ Change = (
     | OnDemand
     | ScheduleScaleIn
     | CancelScaleIn
+    | Follow
     | Arm
     | Disarm
     | Route

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.health import Machine
 from fleetswap.domain.rollout.policy import Policy
+from fleetswap.domain.rollout.schedules import Schedule, digest, minima
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Order:
     """Who owns the traffic: written on the rule at the end, so that one that was replaced does not take it down."""
     strangers: tuple[ReleaseTarget, ...] = ()
     terms: Terms = DEPLOY
+    schedules: tuple[Schedule, ...] = ()
+    """What changes the minimum of the live release at certain times."""
 
     def __post_init__(self) -> None:
         """Refuse an order that names a release twice, or a standby that is not among the others."""
@@ -92,6 +95,16 @@ class Order:
             raise InputError(f"rollout of {self.candidate.release}: standby {self.standby} is not one of the others")
         if self.url and not self.url.startswith(("http://", "https://")):
             raise InputError(f"rollout of {self.candidate.release}: {self.url!r} is not an http(s) address")
+
+    @property
+    def minima(self) -> frozenset[int]:
+        """Every minimum that the live release may have."""
+        return minima(self.schedules, self.policy.minimum)
+
+    @property
+    def followed(self) -> str:
+        """What the live release's group is to be tagged with (`rollout_tags.SCHEDULES`)."""
+        return digest(self.schedules)
 
     @property
     def releases(self) -> tuple[ReleaseTarget, ...]:
@@ -163,6 +176,9 @@ class Group:
     """The percentage to restore (`rollout_tags.ON_DEMAND`)."""
     weighted: bool = False
     """Whether instance types have weights: its sizes are in units of capacity then."""
+
+    follows: str = ""
+    """The schedules that it follows (`rollout_tags.SCHEDULES`); empty for none."""
 
     @property
     def own_minimum(self) -> int:

@@ -17,6 +17,12 @@ ON_DEMAND = "fleetswap:on-demand"
 SCALE_IN = "fleetswap:scale-in"
 """On a group that AWS will scale in, or has: when, and what for; see `ScaleIn`."""
 
+SCHEDULES = "fleetswap:schedules"
+"""On a group that follows schedules: which ones, see `schedules.digest`; `MOVING` while they change."""
+
+MOVING = "moving"
+"""The value of `SCHEDULES` before the first scheduled action is changed: who dies then leaves some of them."""
+
 ABORT = "fleetswap:abort"
 """On a candidate's group: stop this rollout; the value is the reason, with its time (`fleetswap abort`)."""
 
@@ -31,7 +37,7 @@ OWNER = "fleetswap:rollout"
 """On the listener's rule: the id of the Pulumi resource that owns the traffic. One that was replaced must not take the
 service down when it is deleted."""
 
-ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, ABORT, LIVE, STANDBY, ROLLED_BACK, OWNER)
+ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, SCHEDULES, ABORT, LIVE, STANDBY, ROLLED_BACK, OWNER)
 """Every tag that only rollouts write."""
 
 STANDBY_ACTION = "fleetswap-standby"

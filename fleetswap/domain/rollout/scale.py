@@ -18,6 +18,7 @@ from fleetswap.domain.rollout.messages import (
     CancelScaleIn,
     Change,
     Event,
+    Follow,
     Kind,
     OnDemand,
     Resize,
@@ -105,6 +106,8 @@ def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
         # The same for the tags of the rule. What they say is true, and of use to whoever comes after us.
         told: list[Change] = [TagRule(((rollout_tags.LIVE, home.release),), (rollout_tags.ABORT,))] if home else []
         found = [*pins.pin_candidate(state, seen), *found, *told, *ahead]
+        if group.follows:  # of the time when it was live: it would lower the minimum that it is held at
+            found.append(Follow(candidate, ()))
     if group.abort is not None:
         found.append(Untag(candidate, (rollout_tags.ABORT,)))
     minimum = order.policy.minimum if state.is_live_already else wanted

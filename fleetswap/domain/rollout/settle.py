@@ -17,6 +17,7 @@ from fleetswap.domain.rollout.messages import (
     Disarm,
     End,
     Event,
+    Follow,
     ReadRule,
     Resize,
     RuleRead,
@@ -95,6 +96,8 @@ def changes(state: State, seen: Seen, now: float) -> list[Change]:
         group = seen.group(target.release)
         if group is None:
             continue
+        if group.follows and not order.terms.keeps_all:  # before it is scaled in: the next time would start machines
+            found.append(Follow(target, ()))
         if order.terms.keeps_all:
             found += _kept(state, target, group)
         elif target.release == order.standby and order.policy.warm > 0:
@@ -125,6 +128,12 @@ def _kept(state: State, target: ReleaseTarget, group: Group) -> list[Change]:
 def _candidate(state: State, group: Group | None) -> list[Change]:
     candidate, minimum = state.order.candidate, state.order.policy.minimum
     resized = any(isinstance(change, Resize) and change.target == candidate for change in state.touched)
-    fits = group is not None and group.minimum == minimum and not resized
+    allowed = state.order.minima if group is not None and group.follows else {minimum}
+    fits = group is not None and group.minimum in allowed and not resized
     resize: list[Change] = [] if fits else [Resize(candidate, minimum, None)]
-    return [*resize, *pins.release(state, candidate)]
+    follows = group.follows if group is not None else ""
+    schedules = state.order.schedules
+    follow: list[Change] = []
+    if not state.order.terms.keeps_all and (follows != state.order.followed or (schedules and resize)):
+        follow = [Follow(candidate, schedules, minimum)]
+    return [*resize, *follow, *pins.release(state, candidate)]

@@ -32,6 +32,7 @@ from fleetswap.domain.rollout.messages import (
     EvidenceRead,
     Explain,
     Explained,
+    Follow,
     HealthRead,
     Held,
     ImagesRead,
@@ -145,6 +146,8 @@ class Executor:
                 if change.note != self._run:  # what is planned for the case that we die has traffic meanwhile
                     self._refuse_if_serving(change.target)
                 fleet.schedule_scale_in(change.target.group, change.seconds, change.note)
+            case Follow():
+                fleet.follow(change.target.group, change.schedules, change.minimum)
             case CancelScaleIn():
                 fleet.cancel_scale_in(change.target.group)
             case Arm():

@@ -14,6 +14,7 @@ from fleetswap.domain.rollout.health import Answer, Failure, Target
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Notice
 from fleetswap.domain.rollout.periods import Report
+from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.secrets.key_state import KeyState
 
 
@@ -74,6 +75,14 @@ class Fleet(Protocol):
 
         The tag `SCALE_IN`, with the note, is written before the scheduled action, so that no action is ever without its
         tag. An existing action is moved.
+        """
+
+    def follow(self, name: str, schedules: Sequence[Schedule], minimum: int) -> None:
+        """Let AWS change the group's minimum by these schedules alone, and set it to what is due now.
+
+        The tag `SCHEDULES` is `MOVING` before the first scheduled action is changed, and says what is followed after
+        the last one; without schedules it is removed then. `minimum` is what the group has before any of them was due; without schedules, the
+        minimum stays.
         """
 
     def cancel_scale_in(self, name: str) -> None:

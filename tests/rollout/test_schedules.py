@@ -1,0 +1,120 @@
+"""Scheduled scaling: when a schedule was due, and that only what is live follows schedules, whatever goes wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.drift import drift
+from fleetswap.domain.rollout.messages import Seen
+from fleetswap.domain.rollout.model import Group, Rule
+from fleetswap.domain.rollout.recurrence import Recurrence, is_time_zone
+from fleetswap.domain.rollout.schedules import Schedule, digest, due
+from tests.fakes.sim_world import Fleet, SimWorld
+from tests.rollout.scenarios import CRASHES, POLICY, Scenario, order_for
+from tests.rollout.simulator import Explorer
+
+NOW = datetime(2026, 11, 26, 22, 30, tzinfo=UTC)  # a Thursday
+DAY = Schedule("day", "0 8 * * 1-5", "Europe/Berlin", 3)
+NIGHT = Schedule("night", "30 20 * * *", "Europe/Berlin", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "at"),
+    [
+        ("30 22 * * *", "UTC", (11, 26, 22, 30)),
+        ("31 22 * * *", "UTC", (11, 25, 22, 31)),
+        ("0 8 * * 1-5", "Europe/Berlin", (11, 26, 7, 0)),
+        ("0 0 * * 0", "UTC", (11, 22, 0, 0)),
+        ("*/20 * * * *", "UTC", (11, 26, 22, 20)),
+        ("5/20 9-17/4 1,15 * *", "UTC", (11, 15, 17, 45)),
+        ("0 2 * 3 *", "UTC", (3, 31, 2, 0)),
+        ("0 6 * 7 *", "America/New_York", (7, 31, 10, 0)),
+        ("0 7 * * *", "Asia/Tokyo", (11, 26, 22, 0)),
+    ],
+)
+def test_when_it_was_due_last(text: str, zone: str, at: tuple[int, int, int, int]) -> None:
+    """A release that becomes live would get the minimum of another time of the day."""
+    assert Recurrence.parse(text).last_before(NOW, zone) == datetime(2026, *at, tzinfo=UTC)
+
+
+def test_a_leap_day_is_found() -> None:
+    """A schedule of one day in four years would be called one that is never due."""
+    found = Recurrence.parse("0 0 29 2 *").last_before(datetime(2100, 3, 1, tzinfo=UTC), "UTC")
+    assert found == datetime(2096, 2, 29, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0 8 * *", "five fields"),
+        ("0 8 1 * 1", r"one of them must be"),
+        ("60 8 * * *", "no minute: it is from 0 to 59"),
+        ("0 8-7 * * *", "no hour"),
+        ("0 8 * * MON", "no day of the week: write"),
+        ("0 8 * 13 *", "no month"),
+        ("*/0 8 * * *", "no minute"),
+        ("0 8 31 2 *", "never due"),
+    ],
+)
+def test_what_is_no_recurrence(text: str, told: str) -> None:
+    """AWS would refuse it after the traffic has moved."""
+    with pytest.raises(ValueError, match=told):
+        Recurrence.parse(text)
+
+
+def test_time_zones() -> None:
+    """A zone that there is not would be found out by AWS, after the traffic has moved."""
+    assert is_time_zone("Europe/Berlin")
+    assert not is_time_zone("Europe/Nowhere")
+    assert not is_time_zone("../etc/passwd")
+
+
+def test_the_minimum_is_that_of_the_schedule_that_was_due_last() -> None:
+    """A deploy at noon would take the fleet back to its minimum of the night."""
+    assert due((DAY, NIGHT), 2, datetime(2026, 11, 26, 12, 0, tzinfo=UTC)) == 3
+    assert due((DAY, NIGHT), 2, NOW) == 1
+    assert due((), 2, NOW) == 2
+    assert due((NIGHT, replace(NIGHT, name="other", minimum=4)), 2, NOW) == 4
+
+
+def test_what_is_not_as_the_settings_say_is_drift() -> None:
+    """A schedule that is not followed, or followed by the wrong release, would not show in a preview."""
+    order = replace(order_for("new", POLICY), schedules=(DAY,))
+    rule = Rule((("tg-new", 100),))
+
+    def seen(new: str, live: str = "", minimum: int = 3) -> tuple[str, ...]:
+        groups = {
+            "new": Group(minimum, 3, 8, follows=new),
+            "live": Group(3, 3, 8, scale_in="soon", follows=live),
+            "old": Group(0, 0, 8),
+        }
+        return drift(order, Seen(rule, tuple(groups.items()), (), ()))
+
+    assert seen(digest((DAY,))) == ()
+    assert seen(digest((DAY,)), minimum=2) == (), "that of the settings"
+    assert seen("") == ("new does not follow the schedules of the settings",)
+    assert seen(digest((DAY,)), live=digest((DAY,))) == ("live still follows schedules",)
+    assert "minimum of 4" in seen(digest((DAY,)), minimum=4)[0]
+
+
+def _world(*, candidate_follows: bool = False) -> SimWorld:
+    tags = {rollout_tags.SCHEDULES: digest((DAY,))}
+    new = Fleet(tags=dict(tags), schedules=(DAY,)) if candidate_follows else Fleet()
+    world = SimWorld(new=new, live=Fleet(3, 3, tags=dict(tags), schedules=(DAY,)), old=Fleet())
+    world.start({"live": 100}, load=3)
+    world.rule_tags = {rollout_tags.LIVE: "live", rollout_tags.STANDBY: "old"}
+    return world
+
+
+@pytest.mark.parametrize("candidate_follows", [False, True])
+def test_only_what_is_live_follows_schedules(*, candidate_follows: bool) -> None:
+    """A release without traffic would get machines every morning; or the live one none, after one call that failed."""
+    order = replace(order_for("new", POLICY), schedules=(DAY,))
+    scenario = Scenario("schedules", lambda: _world(candidate_follows=candidate_follows), order)
+    explorer = Explorer(scenario, faults=("refusal", "5xx after the effect", "Ctrl-C", *CRASHES))
+    explorer.explore(1)
+    assert explorer.ends > 50
