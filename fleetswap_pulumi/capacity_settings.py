@@ -98,7 +98,7 @@ class CapacitySettings(Strict):
         above = [(f"{name}.min", each.min) for name, each in value.items() if each.min > info.data.get("max", each.min)]
         if above:
             problems = [(key, f"{given} is more than max ({info.data['max']})") for key, given in above]
-            raise wrong_together("capacity.schedules", problems)
+            raise wrong_together(problems)
         return value
 
     @model_validator(mode="after")

@@ -113,6 +113,13 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
         ({"capacity": {"min": 3, "max": 2}}, "fleetswap:capacity.max: 2 is less than min (3)"),
         ({"capacity": {"min": 9}}, "fleetswap:capacity.max: 8 is less than min (9)"),
         ({"capacity": {"cpu_percent": 50, "requests_per_target": 9}}, "fleetswap:capacity.requests_per_target: target"),
+        ({"capacity": {"schedules": {"a": {"recurrence": "0 8 * *", "min": 2}}}}, "schedules.a.recurrence: '0 8 * *'"),
+        ({"capacity": {"schedules": {"a": {"recurrence": "0 8 * * *", "min": 9}}}}, "schedules.a.min: 9 is more than"),
+        (
+            {"capacity": {"schedules": {"a": {"recurrence": "0 8 * * *", "min": 2, "time_zone": "CEST"}}}},
+            "capacity.schedules.a.time_zone: CEST is not in the IANA",
+        ),
+        ({"capacity": {"schedules": {"A b": {"recurrence": "0 8 * * *", "min": 2}}}}, "fleetswap:capacity.schedules"),
         ({"capacity": {"requests_per_target": 0}}, "fleetswap:capacity.requests_per_target: must be more than 0"),
         ({"capacity": {"healthy_percent": {"min": 20, "max": 130}}}, "capacity.healthy_percent.max: 130 exceeds min"),
         ({"capacity": {"healthy_percent": {"max": 90}}}, "capacity.healthy_percent.max: must be 100 or more, not 90"),

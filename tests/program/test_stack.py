@@ -13,6 +13,8 @@ import yaml
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.evaluation import Evaluation
+from fleetswap.domain.rollout.schedules import Schedule
+from fleetswap_pulumi.rollout import Inputs
 from tests.fakes.ebs import disk_file
 from tests.program.declared import Around, Credentials, Declared, Program, declare
 
@@ -419,6 +421,19 @@ def test_requests_are_those_of_the_releases_own_targets(first: Program) -> None:
         "targetValue": 500,
     }
     assert releases(program) == releases(first), "it changes in place"
+
+
+def test_schedules_are_the_rollouts(first: Program) -> None:
+    """Every release would get machines in the morning, or a preview would not show that a schedule has changed."""
+    schedules = {"day": {"recurrence": "0 8 * * 1-5", "time_zone": "Europe/Berlin", "min": 3}}
+    program = declare(local("1", capacity={"min": 2, "max": 4, "schedules": schedules}), ledger=first.outputs["ledger"])
+    assert program.one("Rollout").inputs["schedules"] == schedules
+    assert not program.of("Schedule")
+    assert "schedules" not in first.one("Rollout").inputs, "as the states of older versions have it"
+    given = program.one("Rollout").inputs
+    sides = [{**side, "group": "asg", "target_group": "tg", "image": "ami"} for side in given["sides"]]
+    order = Inputs.of({**given, "sides": sides}).order
+    assert order.schedules == (Schedule("day", "0 8 * * 1-5", "Europe/Berlin", 3),)
 
 
 def test_the_role_is_ec2s_in_every_partition() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from fleetswap.aws.rollout.switch import Switch
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import TryAgain
 from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout.schedules import Schedule, digest
 from tests.fakes.localcloud import serve
 
 
@@ -162,6 +164,32 @@ def test_each_standby_has_a_plan_of_its_own(site: Site, fleet: Fleet) -> None:
     assert [plan["AutoScalingGroupName"] for plan in left] == ["web-b"]
     fleet.cancel_scale_in("web-a")
     fleet.cancel_scale_in("web-b")
+
+
+def test_a_group_follows_its_schedules_and_no_others(site: Site, fleet: Fleet) -> None:
+    """The fleet would not grow in the morning, keep a schedule of former settings, or lose the scale-in of a standby."""
+    every = [Schedule(name, f"0 {hour} * * *", "Europe/Berlin", 2) for name, hour in (("day", 8), ("night", 20))]
+    for schedules in (every, [replace(every[0], name="noon")], [replace(every[0], name="noon")]):
+        fleet.schedule_scale_in("web-a", 3600)
+        fleet.follow("web-a", schedules, 1)
+        group = fleet.group("web-a")
+        assert group is not None
+        assert (group.follows, group.minimum) == (digest(schedules), 2), "whichever was due last"
+        planned = site.scaling.describe_scheduled_actions(AutoScalingGroupName="web-a")["ScheduledUpdateGroupActions"]
+        names = {plan["ScheduledActionName"] for plan in planned}
+        assert names == {rollout_tags.STANDBY_ACTION, *(f"fleetswap-schedule-{each.name}" for each in schedules)}
+        own = [plan for plan in planned if plan["ScheduledActionName"] != rollout_tags.STANDBY_ACTION]
+        assert {plan["TimeZone"] for plan in own} == {"Europe/Berlin"}
+        assert {plan["MinSize"] for plan in own} == {2}
+    fleet.resize("web-a", minimum=0, desired=0)
+    for _ in range(2):
+        fleet.follow("web-a", (), 1)
+        group = fleet.group("web-a")
+        assert group is not None
+        assert (group.follows, group.minimum, group.is_planned or not group.desired) == ("", 0, True)
+    (left,) = site.scaling.describe_scheduled_actions(AutoScalingGroupName="web-a")["ScheduledUpdateGroupActions"]
+    assert left["ScheduledActionName"] == rollout_tags.STANDBY_ACTION
+    fleet.cancel_scale_in("web-a")
 
 
 def test_aws_scales_a_standby_in(site: Site, fleet: Fleet) -> None:
