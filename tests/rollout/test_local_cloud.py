@@ -167,7 +167,7 @@ def test_each_standby_has_a_plan_of_its_own(site: Site, fleet: Fleet) -> None:
 
 
 def test_a_group_follows_its_schedules_and_no_others(site: Site, fleet: Fleet) -> None:
-    """The fleet would not grow in the morning, keep a schedule of former settings, or lose the scale-in of a standby."""
+    """The fleet would not grow in the morning, follow former settings, or lose the scale-in of a standby."""
     every = [Schedule(name, f"0 {hour} * * *", "Europe/Berlin", 2) for name, hour in (("day", 8), ("night", 20))]
     for schedules in (every, [replace(every[0], name="noon")], [replace(every[0], name="noon")]):
         fleet.schedule_scale_in("web-a", 3600)

@@ -81,8 +81,8 @@ class Fleet(Protocol):
         """Let AWS change the group's minimum by these schedules alone, and set it to what is due now.
 
         The tag `SCHEDULES` is `MOVING` before the first scheduled action is changed, and says what is followed after
-        the last one; without schedules it is removed then. `minimum` is what the group has before any of them was due; without schedules, the
-        minimum stays.
+        the last one; without schedules it is removed then. `minimum` is what the group has before any of them was due;
+        without schedules, the minimum stays.
         """
 
     def cancel_scale_in(self, name: str) -> None:
