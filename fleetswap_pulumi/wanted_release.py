@@ -59,13 +59,13 @@ class ImageOnce:
 def same_image(settings: Settings, ledger: Ledger, home: Entry) -> Entry:
     """The release of a further region with the image that the home region goes back to by the setting `release`.
 
-    It has another ID where the region has other machines. `InputError` if the region does not have the image any more.
+    It has another ID where the region has other machines. `InputError` if the region no longer has the image.
     """
     found = [entry for entry in ledger.entries if entry.image.identity == home.image.identity]
     named = [entry for entry in found if entry.release == home.release]
     if not found:
         raise InputError(
-            f"{settings.region} has no release with the image of {home.release} any more: choose another release"
+            f"{settings.region} no longer has a release with the image of {home.release}: choose another release"
         )
     return (named or found)[0]
 

@@ -120,7 +120,7 @@ def _scope(file: project.StackFile, account: str | None, key: str | None, region
     note = f"These are for {settings.region} alone: print those of {others} with --region" if others else ""
     if region not in (None, settings.region):
         if region not in settings.elsewhere:
-            raise InputError(f"{region} is no region of {file.path.name}, which has {others or settings.region}")
+            raise InputError(f"{region} is not among the Regions of {file.path.name}: {others or settings.region}")
         settings, note = settings.elsewhere[str(region)], ""
     known = account or account_of(settings)
     if known is None:

@@ -88,6 +88,9 @@ def test_the_examples_are_accepted() -> None:
     attributes = {**machine, "requirements": machine.pop("requirements")}  # instead of instance types
     del attributes["instance_types"], attributes["requirements"]["exclude"]  # what is not allowed is excluded
     assert machine.pop("threads_per_core", None) is None, "it would need instance types"
+    capacity = values["fleetswap:capacity"]
+    requests = {**capacity, "requests_per_target": capacity.pop("requests_per_target")}  # instead of CPU utilization
+    del requests["cpu_percent"]
     region, network = values.pop("aws:region"), values["fleetswap:network"]
     front = values["fleetswap:front"]
     listener = {key: front.pop(key) for key in ("listener_arn", "priorities")}  # instead of an own load balancer
@@ -104,6 +107,7 @@ def test_the_examples_are_accepted() -> None:
         parse(raw({**values, "fleetswap:network": {"vpc": vpc}}), region=region)
     assert parse(raw(values), region=region).rollout.probe_host == "shop.example.com"
     assert parse(raw({**values, "fleetswap:secrets": with_key}), region=region).secrets is not None
+    assert parse(raw({**values, "fleetswap:capacity": requests}), region=region).capacity.requests_per_target == 500
     assert parse(raw({**values, "fleetswap:machine": attributes}), region=region).machine.requirements is not None
     without = {key: value for key, value in values.items() if key != "fleetswap:secrets"}
     assert parse(raw({**without, "fleetswap:image": with_boot_test}), region=region).image.boot_test is not None

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -364,6 +365,10 @@ def values(world: World, *addresses: str) -> Inputs:
     return {"zoneId": world.zone, "name": "db", "type": "A", "ttl": 60, "records": list(addresses)}
 
 
+def launch_permission(world: World, whom: Inputs) -> Inputs:
+    return {"imageId": world.image, **whom}
+
+
 def redirect(world: World, status: str) -> Inputs:
     to = {"protocol": "HTTPS", "port": "443", "statusCode": status}
     return {
@@ -657,7 +662,7 @@ CASES = [
         {"records[0]", "type"},
     ),
     *(
-        Case("aws:ec2/amiLaunchPermission:AmiLaunchPermission", lambda w, whom=whom: {"imageId": w.image, **whom})
+        Case("aws:ec2/amiLaunchPermission:AmiLaunchPermission", partial(launch_permission, whom=whom))
         for whom in (
             {"accountId": "999999999999"},
             {"organizationArn": "arn:aws:organizations::999999999999:organization/o-a1b2c3d4e5"},
