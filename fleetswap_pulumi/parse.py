@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from fleetswap.domain import access
 from fleetswap.domain.errors import InputError
@@ -41,7 +41,7 @@ def parse(given: Mapping[str, str], *, region: str | None, aws: Mapping[str, str
     problems = [_problem(*each) for each in found]
     elsewhere: dict[str, Settings] = {}
     for name, of_region in _regions(values).items():
-        there, wrong = _validated(_of_region(values, name, of_region), {**provider, **(of_region.get("aws") or {})})
+        there, wrong = _validated(_of_region(values, name, of_region), {**provider, **_own_provider(of_region)})
         # What it takes from the stack is told of the stack.
         problems += [
             _problem(f"regions.{name}.{key}", kind, why)
@@ -96,8 +96,18 @@ def _next(wave: object) -> object:
         return 1
 
 
+def _own_provider(of_region: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A region's own settings of the AWS provider; what is no object, `RegionSettings` refuses."""
+    given = of_region.get("aws")
+    return given if isinstance(given, Mapping) else {}
+
+
 def _is_true(value: object) -> bool:
-    return str(value).lower() == "true"
+    """As the model reads it; what it cannot read, it refuses."""
+    try:
+        return bool(TypeAdapter(bool).validate_python(value))
+    except ValidationError:
+        return False
 
 
 _UNSHARED: Sequence[tuple[str, str, Callable[[Settings], str | None]]] = (

@@ -37,9 +37,13 @@ class RegionSettings(Strict):
         if value is None:
             return {}
         if isinstance(value, Mapping):
-            given = [key for key in SAME_EVERYWHERE if key in value]
-            if given:
-                raise wrong_together([(key, "is the same in all regions: set it for the stack") for key in given])
+            problems = [
+                (key, "is the same in all regions: set it for the stack") for key in SAME_EVERYWHERE if key in value
+            ]
+            if not isinstance(value.get("aws") or {}, Mapping):
+                problems.append(("aws", "must be an object"))
+            if problems:
+                raise wrong_together(problems)
         return value
 
 

@@ -116,7 +116,15 @@ def test_a_retired_region_is_not_asked_for_settings_that_it_does_not_need() -> N
     assert settings.regions["eu-west-1"].retire
 
 
-@pytest.mark.parametrize("given", ["x", {"eu-west-1": 3}, {"eu-west-1": {"wave": "late"}}])
+@pytest.mark.parametrize("given", [True, "true", "yes", 1])
+def test_a_region_is_retired_however_that_is_written(given: Any) -> None:
+    """The setting would be taken for true in one place and not in the other, and the region deployed."""
+    settings = read({"eu-west-1": {"retire": given}})
+    assert settings.regions["eu-west-1"].retire
+    assert not settings.elsewhere
+
+
+@pytest.mark.parametrize("given", ["x", {"eu-west-1": 3}, {"eu-west-1": {"wave": "late"}}, {"eu-west-1": {"aws": "x"}}])
 def test_nonsense_is_refused(given: Any) -> None:
     """A typing error would end in a traceback, or in no region at all."""
     assert all(each.startswith("fleetswap:regions") for each in problems(given))

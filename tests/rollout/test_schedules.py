@@ -101,6 +101,20 @@ def test_what_is_not_as_the_settings_say_is_drift() -> None:
     assert "minimum of 4" in seen(digest((DAY,)), minimum=4)[0]
 
 
+def test_what_a_schedule_has_scaled_in_is_not_drift() -> None:
+    """Each night a preview would show a change, and an update would launch what the schedule has just scaled in."""
+    order = replace(order_for("new", POLICY), schedules=(NIGHT,))
+    assert order.policy.minimum > NIGHT.minimum
+
+    def seen(minimum: int, desired: int) -> tuple[str, ...]:
+        groups = {"new": Group(minimum, desired, 8, follows=digest((NIGHT,))), "old": Group(0, 0, 8)}
+        live = Group(0, 0, 8)
+        return drift(order, Seen(Rule((("tg-new", 100),)), (*groups.items(), ("live", live)), (), ()))
+
+    assert seen(NIGHT.minimum, NIGHT.minimum) == ()
+    assert "has 0 machines" in seen(NIGHT.minimum, 0)[0]
+
+
 def _world(*, candidate_follows: bool = False) -> SimWorld:
     tags = {rollout_tags.SCHEDULES: digest((DAY,))}
     new = Fleet(tags=dict(tags), schedules=(DAY,)) if candidate_follows else Fleet()

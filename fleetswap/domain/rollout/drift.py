@@ -46,7 +46,7 @@ def _candidate(order: Order, group: Group | None) -> Iterator[str]:
         return
     if group.follows != order.followed:
         yield f"{candidate.release} does not follow the schedules of the settings"
-    if group.minimum not in order.minima or group.desired < minimum:
+    if group.minimum not in order.minima or group.desired < min(order.minima):
         yield (
             f"{candidate.release} has {group.desired} machines and a minimum of {group.minimum}, instead of {minimum}"
         )
