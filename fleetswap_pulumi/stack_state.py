@@ -49,7 +49,7 @@ def reached(written: Mapping[str, Any] | None, rollout: Mapping[str, Any]) -> Ma
     Without it, the next update would take the release before for the live one, and delete the one that is live.
     """
     before, planned = from_plain(written), from_plain(rollout.get("ledger"))
-    if planned.live is None or planned.live == before.live:
+    if planned.live is None or (planned.live, planned.standby) == (before.live, before.standby):
         return written
     now = served(before, planned, rollout.get("serving"), rollout.get("left") or None)
     return written if now is before else to_plain(now)

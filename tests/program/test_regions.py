@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.release.ledger import from_plain, to_plain
+from fleetswap.domain.release.plan import Retention, plan
 from fleetswap_pulumi.stack_state import HOME, ROLLOUT, StackState, reached
 from tests.program.declared import Credentials, Declared, Program, declare
 from tests.program.test_stack import depends_on, local
@@ -157,3 +160,12 @@ def test_only_a_rollout_that_reached_its_ledger_counts(both: Program) -> None:
     state = StackState({"ledger": written}, {HOME: {"ledger": planned, "serving": planned["live"]}}, frozenset())
     assert state.of(HOME)["ledger"] == planned
     assert state.of("eu-west-1") == {}
+
+
+def test_going_back_after_an_update_that_failed_elsewhere_keeps_what_it_went_back_from(both: Program) -> None:
+    """Two updates failed elsewhere: there, and back. The next one would delete the standby, whose machines are warm."""
+    written = both.outputs["ledger"]
+    there = from_plain(declare(several("2"), outputs=both.outputs).outputs["ledger"])
+    back = plan(there, there.entry(written["live"]), retention=Retention(5), max_size=8, now=datetime.now(UTC)).ledger
+    assert (back.live, back.standby) == (written["live"], there.live)
+    assert reached(written, {"ledger": to_plain(back), "serving": back.live}) == to_plain(back)
