@@ -143,7 +143,7 @@ class Control:
         """Do what is due. Called about four times a second, with `LOCK` held."""
         now = self._clock()
         managed.tick(backend("ec2"))
-        spot.tick(backend("ec2"), self._machines)
+        spot.tick(backend("ec2"), self._machines, self._lateness)
         launch.tick(backend("ec2"), backend("autoscaling").notify_terminate_instances)
         for metric, at, sample, unit in self._publisher.due(backend("elbv2"), now):
             metrics.publish(backend("cloudwatch"), metric, at, sample, unit, SLOT_SECONDS)

@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from localcloud.autoscaling import scaling
+from localcloud.ec2 import spot
 from localcloud.moto_state import LOCK, backend
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def replace(causes: Mapping[str, Mapping[str, str]]) -> None:
         for name, members in causes.items():
             for state in list(groups[name].instance_states) if name in groups else []:
                 cause = members.get(state.instance.id)
+                if cause == EC2 and spot.unseen(state.instance):
+                    continue
                 if cause is not None and state.lifecycle_state == "InService":
                     if state.health_status != "Unhealthy":
                         log.info("group %s: %s: %s", name, state.instance.id, cause)

@@ -7,7 +7,7 @@ At a rebalance recommendation a group launches first, waits until the new instan
 terminates the old one, as it terminates any: deregistered, drained, ended. At the two-minute notice it no longer waits:
 it terminates so at once, and launches another at the same time (user guide, "Capacity Rebalancing in Auto Scaling to
 replace at-risk Spot Instances"; and what a termination hook gets at a notice, aws-node-termination-handler pull request
-759). A group without it does nothing until the instance is gone.
+759). A group without it does nothing until the instance is gone and a health check has found that (`ec2.spot`).
 """
 
 from __future__ import annotations

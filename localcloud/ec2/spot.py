@@ -5,8 +5,9 @@ guide, "EC2 instance rebalance recommendations"); an interruption without one be
 
 Decides when an announced interruption comes true. The two minutes of AWS (EC2 user guide, "Spot Instance interruption
 notices") are as many seconds as the one who asks says. Nothing waits for the requests that it has then: its machine
-ends as in a power cut, and what is asked of it until its target group knows is a 502. Never replaces an instance: its
-group does (`localcloud.autoscaling.rebalancing`).
+ends as in a power cut, and what is asked of it until its target group knows is a 502. Its auto scaling group knows when
+a health check has failed, not before. Never replaces an instance: its group does
+(`localcloud.autoscaling.rebalancing`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING
 from localcloud.moto_state import LOCK, backend
 
 if TYPE_CHECKING:
+    from localcloud.faults.lateness import Lateness
     from localcloud.hooks import MachineHooks
     from localcloud.moto_state import Moto
 
 NOTICE_SECONDS = 120.0
 _AT = "interrupted_at"  # attributes of moto's instance that are ours: seconds since the epoch
 _RECOMMENDED = "recommended_at"
+_TAKEN = "taken_at"
 
 
 class NoInstance(Exception):
@@ -77,18 +80,29 @@ def _stamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def tick(ec2: Moto, machines: MachineHooks | None) -> None:
-    """Terminate what was announced and is due. With `LOCK` held."""
-    due = [
+def unseen(instance: Moto) -> bool:
+    """Whether EC2 has taken this instance, and no health check has failed since."""
+    return _TAKEN in instance.__dict__
+
+
+def tick(ec2: Moto, machines: MachineHooks | None, lateness: Lateness) -> None:
+    """Terminate what was announced and is due, and tell the groups what their health checks find. With `LOCK` held."""
+    now = time.time()
+    instances = [instance for reservation in ec2.reservations.values() for instance in reservation.instances]
+    for instance in instances:
+        if instance.state == "running" and getattr(instance, _AT, now + 1) <= now:
+            if machines is not None:
+                machines.kill(instance.id)
+            ec2.terminate_instances([instance.id])
+            instance.state_reason.code = "Server.SpotInstanceTermination"
+            instance.state_reason.message = "Server.SpotInstanceTermination: Spot instance termination"
+            setattr(instance, _TAKEN, now)
+    found = [
         instance
-        for reservation in ec2.reservations.values()
-        for instance in reservation.instances
-        if instance.state == "running" and getattr(instance, _AT, time.time() + 1) <= time.time()
+        for instance in instances
+        if unseen(instance) and getattr(instance, _TAKEN) + lateness.of("health_checks", instance.id) <= now
     ]
-    for instance in due:
-        if machines is not None:
-            machines.kill(instance.id)
-        ec2.terminate_instances([instance.id])
-        backend("autoscaling").notify_terminate_instances([instance.id])
-        instance.state_reason.code = "Server.SpotInstanceTermination"
-        instance.state_reason.message = "Server.SpotInstanceTermination: Spot instance termination"
+    for instance in found:
+        delattr(instance, _TAKEN)
+    if found:
+        backend("autoscaling").notify_terminate_instances([instance.id for instance in found])

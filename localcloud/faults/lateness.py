@@ -8,6 +8,7 @@ one. A minute of AWS is 10 s here, as a load balancer's figures stand for 10 s a
 | `metrics` | a load balancer's figures, after their period has ended: each metric by itself, each in two parts | a minute or two (user guide for Application Load Balancers, "CloudWatch metrics", and what people see) |
 | `weights` | requests follow the rules of a listener; the API answers the new ones at once | seconds (argo-rollouts issues 4595, 4926) |
 | `scaling` | an auto scaling group launches and retires, after its capacity was changed; the API answers the new one at once | seconds |
+| `health_checks` | an auto scaling group finds that EC2 has taken one of its Spot Instances | up to a minute or two: when a health check has failed (EC2 Auto Scaling user guide, "Capacity Rebalancing") |
 | `actions` | a scheduled action of an auto scaling group | up to two minutes (EC2 Auto Scaling user guide, "Scheduled scaling") |
 | `nat_gateways` | a NAT gateway is available, or gone | one to two minutes |
 | `endpoints` | an interface endpoint is available; an endpoint and its network interfaces are gone | about a minute |
@@ -41,6 +42,7 @@ class Lateness:
     metrics: Span = (10.0, 20.0)
     weights: Span = (1.0, 2.5)
     scaling: Span = (0.5, 2.0)
+    health_checks: Span = (0.0, 10.0)
     actions: Span = (0.0, 20.0)
     schedules: Span = (0.0, 10.0)
     nat_gateways: Span = (3.0, 8.0)

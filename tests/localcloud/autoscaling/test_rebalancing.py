@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from localcloud import daemon
-from localcloud.autoscaling import scaling
+from localcloud.autoscaling import health, scaling
 from localcloud.compute import metadata
 from localcloud.moto_state import LOCK, backend
 from localcloud.processes.process import Process
@@ -134,6 +134,23 @@ def test_a_group_without_rebalancing_waits_for_the_end(cloud: LocalCloud, client
     assert (old in fleet.in_service(), len(fleet.spot())) == (True, 2)
     clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName="web", CapacityRebalance=True)
     until(lambda: old not in fleet.spot(), "the group to take it up")
+
+
+def test_without_rebalancing_only_a_failed_health_check_replaces_what_was_taken(
+    cloud: LocalCloud, clients: Clients
+) -> None:
+    """A fleet without Capacity Rebalancing would be whole again sooner than on AWS."""
+    cloud.lateness.change({"health_checks": [1000, 1000]})
+    fleet = Fleet(cloud, clients, CapacityRebalance=False)
+    old, _ = fleet.spot()
+    assert ask(cloud, f"instances/{old}/interrupt", {"seconds": 0}) == 200
+    until(lambda: old not in fleet.spot(), "the end of the instance")
+    health.replace({"web": {old: health.EC2}})
+    ticks()
+    assert (old in fleet.in_service(), len(fleet.spot())) == (True, 1)
+    cloud.lateness.change({"health_checks": [0, 0]})
+    until(lambda: old not in fleet.in_service() and len(fleet.spot()) == 2, "another one in its place")
+    assert "health check" in next(one["Cause"] for one in activities(clients) if old in one["Description"])
 
 
 def test_a_group_that_is_scaled_in_replaces_no_more_than_it_needs(cloud: LocalCloud, clients: Clients) -> None:

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.faults.rules import BadRule, Faults
+from tests.localcloud.balancer.world import until
 from tests.localcloud.clients import BLOCK, block, refusal, sha256
 
 if TYPE_CHECKING:
@@ -339,7 +340,7 @@ def test_a_spot_instance_is_interrupted_after_its_notice(
         time.sleep(0.05)
     shown = clients.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
     assert shown["StateReason"]["Code"] == "Server.SpotInstanceTermination"
-    assert len(clients.instances()) == 1
+    until(lambda: len(clients.instances()) == 1, "another one in its place")
     assert killed == [instance_id]
 
 
