@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fleetswap.cli.engine import Engine
@@ -12,6 +12,9 @@ from fleetswap.domain.retention.things import Stack
 
 ROOT_TYPE = "pulumi:pulumi:Stack"
 """Of the resource that has a stack's outputs."""
+
+ROLLOUT = "pulumi-python:dynamic/fleetswap:Rollout"
+"""Of a region's rollout."""
 
 
 class Backend:
@@ -30,13 +33,16 @@ class Backend:
         to be gone that the backend has.
         """
         try:
-            listed = {self._tag(str(each["name"])): each for each in self._engine.stacks()}
+            listed: dict[str, list[Mapping[str, Any]]] = {}
+            for each in self._engine.stacks():
+                listed.setdefault(self._tag(str(each["name"])), []).append(each)
         except (FleetswapError, KeyError, TypeError) as error:
             unread = f"the stacks of the backend cannot be listed ({error})"
             return {name: Stack(name, unread=unread) for name in running}
         if there := sorted(self._gone & listed.keys()):
             raise InputError(f"stack {there[0]} is not gone: the backend has it (use `pulumi destroy`)")
-        stacks = {tag: self._read(tag, each) for tag, each in listed.items()}
+        # Two organizations may have stacks of one project and name, which tags do not tell apart.
+        stacks = {tag: _both(tag, [self._read(tag, each) for each in same]) for tag, same in listed.items()}
         gone = {name: Stack(name, gone=True, named=name in self._gone, running=what) for name, what in running.items()}
         return {**gone, **stacks}
 
@@ -52,6 +58,17 @@ class Backend:
             return Stack(tag, unread=str(error))
 
 
+def _both(tag: str, same: Sequence[Stack]) -> Stack:
+    """What is known of all stacks of a tag together."""
+    return Stack(
+        tag,
+        tuple(ledger for each in same for ledger in each.ledgers),
+        frozenset().union(*(each.state for each in same)),
+        next((each.unread for each in same if each.unread), ""),
+        busy=any(each.busy for each in same),
+    )
+
+
 def stack_of(tag: str, exported: Mapping[str, Any], *, busy: bool = False) -> Stack:
     """A stack by its exported state (`pulumi stack export`). Raises `InputError` for a ledger that cannot be read."""
     deployment = exported.get("deployment") or {}
@@ -60,7 +77,9 @@ def stack_of(tag: str, exported: Mapping[str, Any], *, busy: bool = False) -> St
         pending = deployment.get("pending_operations") or ()
         ids = frozenset(str(each["id"]) for each in resources if each.get("id"))
         outputs = next((each.get("outputs") or {} for each in resources if each.get("type") == ROOT_TYPE), {})
-        ledgers = tuple(from_plain(each) for each in _ledgers(outputs))
+        # Later than that of the outputs, if the update failed in another region.
+        reached = ((each.get("outputs") or {}).get("ledger") for each in resources if each.get("type") == ROLLOUT)
+        ledgers = tuple(from_plain(each) for each in (*_ledgers(outputs), *reached) if each is not None)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"the state of stack {tag} cannot be read ({error!r})") from error
     return Stack(tag, ledgers, ids, busy=busy or bool(pending))

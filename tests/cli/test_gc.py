@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fleetswap.aws.retention.region import Region
+from fleetswap.aws.retention.survey import schedule, survey
+from fleetswap.aws.rollout.switch import DESCRIPTION
+from fleetswap.aws.session import Cloud
 from fleetswap.cli.app import run
-from fleetswap.cli.stacks import stack_of
+from fleetswap.cli.engine import Engine
+from fleetswap.cli.stacks import Backend, stack_of
 from fleetswap.domain import tags
-from fleetswap.domain.errors import InputError
+from fleetswap.domain.errors import InputError, NotFound
 from fleetswap.domain.release.ledger import Ledger, release_id, to_plain
+from fleetswap.domain.rollout.rollout_tags import PIN
 from tests.fakes.localcloud import Served, serve
 from tests.localcloud.clients import Clients
 from tests.release.test_plan import entry
 
+ROLLOUT = "pulumi-python:dynamic/fleetswap:Rollout"
 SETTINGS = "config:\n  aws:region: us-east-1\n  fleetswap:service: web\n  fleetswap:endpoint: {endpoint}\n"
 LIVE = entry(1)
 NAME = release_id("web", LIVE.image.identity, LIVE.machine, LIVE.health, LIVE.image.info)
@@ -187,6 +195,184 @@ def test_a_stack_that_is_gone_must_be_named(here: Here, capfd: Any) -> None:
     assert "stack shop/prod is not gone" in capfd.readouterr().err
 
 
+def test_stacks_of_one_name_in_two_organizations_are_both_asked() -> None:
+    """Tags do not tell them apart: what is live of one would be deleted because the other does not have it."""
+
+    class Two(Engine):
+        def stacks(self) -> list[dict[str, Any]]:
+            return [{"name": "prod"}, {"name": "acme/shop/prod"}, {"name": "acme/shop/dev", "updateInProgress": True}]
+
+        def state(self, stack: str) -> dict[str, Any]:
+            root = {"type": "pulumi:pulumi:Stack", "outputs": {"ledger": LEDGER}, "id": stack}
+            return {"deployment": {"resources": [root] if stack == "prod" else []}}
+
+    found = Backend(Two("pulumi", Path()), "shop").known({})
+    assert [each.live for each in found["shop/prod"].ledgers] == [NAME]
+    assert found["shop/prod"].state == {"prod"}
+    assert (found["shop/prod"].busy, found["shop/dev"].busy) == (False, True)
+
+
+def test_a_backup_that_has_our_tags_stays(here: Here) -> None:
+    """Backup tools copy the tags of machines and AMIs to the AMIs that they make, and nobody could restore them."""
+    ec2 = here.clients.ec2
+    backup, orphan = here.image("backup"), here.image("orphan")
+    ec2.create_tags(Resources=[backup[1]], Tags=[{"Key": tags.UPLOAD, "Value": orphan[1]}])
+    assert here.why()[backup[0]] == "no upload made its snapshot, so it may be a backup"
+    here.gc("--yes")
+    assert here.there() == {*backup}
+
+
+def test_the_parent_of_an_upload_that_runs_stays(here: Here) -> None:
+    """The upload would lose the blocks that it does not send."""
+    parent, clients = here.image("parent"), here.clients
+    clients.ec2.deregister_image(ImageId=parent[0])
+    asked = {tags.STACK: "shop/prod", tags.IMAGE: "/nix/store/next", tags.PARENT: parent[1]}
+    child = clients.ebs.start_snapshot(VolumeSize=1, Tags=[{"Key": key, "Value": each} for key, each in asked.items()])
+    cloud = Cloud("us-east-1", here.cloud.endpoint)
+    thing = next(each for each in survey(cloud).things if each.id == parent[1])
+    assert here.why()[thing.id] == f"snapshot {child['SnapshotId']} uses it"
+    said = f"it is the parent of {child['SnapshotId']}, an upload that may be running"
+    assert Region(cloud).holders(thing, frozenset()) == (said,), "one that began after the look"
+    here.gc("--yes")
+    assert here.there() == {parent[1], child["SnapshotId"]}
+
+
+def test_the_copy_of_a_killed_promotion_goes(here: Here) -> None:
+    """It would be paid for as long as there is the release that it was made for, and longer."""
+    made = here.clients.snapshot(Description="x")
+    copy = here.clients.ec2.copy_snapshot(
+        SourceRegion="us-east-1", SourceSnapshotId=made, Description=f"copy of {made}"
+    )["SnapshotId"]
+    here.tagged([copy], "shop/prod", release=NAME)
+    here.clients.ec2.delete_tags(Resources=[copy], Tags=[{"Key": tags.IMAGE}])
+    here.clients.ec2.create_tags(Resources=[copy], Tags=[{"Key": tags.COPY, "Value": LIVE.image.identity}])
+    assert here.why()[copy] == "nothing of stack shop/prod refers to it"
+    here.gc("--yes")
+    assert here.there() == {made}
+
+
+def test_what_has_no_ec2_tags_is_read_too(here: Here) -> None:
+    """Schedules, target groups, pins and scheduled actions would be deleted under a fleet, or stay for ever."""
+    clients, network = here.clients, here.clients.network()
+    marked: Any = [{"Key": tags.STACK, "Value": "shop/prod"}, {"Key": tags.RELEASE, "Value": "web-none"}]
+    elbv2, scheduler = clients.elbv2, clients.client("scheduler")
+    used, spare, attached = (
+        elbv2.create_target_group(Name=name, Protocol="HTTP", Port=80, VpcId=network.vpc, Tags=marked)["TargetGroups"][
+            0
+        ]["TargetGroupArn"]
+        for name in ("used", "spare", "attached")
+    )
+    balancer = elbv2.create_load_balancer(Name="web", Subnets=network.subnets)["LoadBalancers"][0]["LoadBalancerArn"]
+    forward: Any = [{"Type": "forward", "TargetGroupArn": used}]
+    listener = elbv2.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=forward)
+    rule = elbv2.create_rule(
+        ListenerArn=listener["Listeners"][0]["ListenerArn"],
+        Priority=1,
+        Conditions=[{"Field": "path-pattern", "Values": ["*"]}],
+        Actions=forward,
+    )["Rules"][0]["RuleArn"]
+    template = clients.template(here.image("web")[0])
+    pinned = [
+        {
+            "Key": key,
+            "Value": value,
+            "PropagateAtLaunch": False,
+            "ResourceId": "web",
+            "ResourceType": "auto-scaling-group",
+        }
+        for key, value in ((tags.STACK, "shop/prod"), (PIN, "2"))
+    ]
+    clients.group(template, network, Tags=pinned, TargetGroupARNs=[attached])
+    clients.autoscaling.put_scheduled_update_group_action(
+        AutoScalingGroupName="web", ScheduledActionName="night", StartTime="2099-01-01T00:00:00Z", MinSize=0
+    )
+
+    def arm(name: str, rule: str, description: str = DESCRIPTION) -> None:
+        scheduler.create_schedule(
+            Name=name,
+            GroupName="default",
+            Description=f"{description}run",
+            ScheduleExpression="at(2099-01-01T00:00:00)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            State="DISABLED",
+            Target={
+                "Arn": "arn:aws:scheduler:::aws-sdk:elasticloadbalancingv2:modifyRule",
+                "RoleArn": role,
+                "Input": json.dumps({"RuleArn": rule, "Actions": forward}),
+            },
+        )
+
+    trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = clients.iam.create_role(
+        RoleName="switch", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )["Role"]["Arn"]
+    gone = elbv2.create_rule(
+        ListenerArn=listener["Listeners"][0]["ListenerArn"],
+        Priority=2,
+        Conditions=[{"Field": "path-pattern", "Values": ["/x"]}],
+        Actions=forward,
+    )["Rules"][0]["RuleArn"]
+    elbv2.delete_rule(RuleArn=gone)
+    arm("fleetswap-armed", rule)
+    arm("fleetswap-over", gone)
+    arm("fleetswap-theirs", gone, "Of somebody: ")
+    why = here.why()
+    assert why[used] == f"load balancer {balancer} forwards to it"
+    assert why[attached] == "group web registers machines in it"
+    assert why[spare] == "no ledger has release web-none"
+    assert why[f"web/{PIN}"] == "the next rollout of its stack undoes it"
+    assert why["web/night"].startswith("it is a part of its group")
+    assert why["fleetswap-armed"] == f"it restores listener rule {rule}"
+    assert why["fleetswap-over"] == "a rollout may be running that has armed it"
+    assert why["fleetswap-theirs"] == "Fleetswap has not armed it"
+    here.gc("--yes")
+    left = {each["TargetGroupArn"] for each in elbv2.describe_target_groups()["TargetGroups"]}
+    assert left == {used, attached}
+    assert len(scheduler.list_schedules()["Schedules"]) == 3
+    cloud = Cloud("us-east-1", here.cloud.endpoint)
+    over, region = schedule(cloud, "fleetswap-over"), Region(cloud)
+    assert region.holders(replace(over, made=None), frozenset()) == ("it was armed again",)
+    assert region.holders(over, frozenset()) == ()
+    region.delete(over, snapshots=False)
+    with pytest.raises(NotFound):
+        region.holders(over, frozenset())
+
+
+def test_what_is_deleted_while_it_is_read_is_passed_over(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a deploy, or another gc, this one would fail as a whole."""
+    clients = here.clients
+    marked: Any = [{"Key": tags.STACK, "Value": "shop/prod"}]
+    vpc = clients.network().vpc
+    arns = [
+        clients.elbv2.create_target_group(Name=name, Protocol="HTTP", Port=80, VpcId=vpc, Tags=marked)["TargetGroups"][
+            0
+        ]["TargetGroupArn"]
+        for name in ("first", "second")
+    ]
+    template = clients.ec2.create_launch_template(
+        LaunchTemplateName="brief",
+        LaunchTemplateData={"InstanceType": "t3.micro"},
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": marked}],
+    )["LaunchTemplate"]["LaunchTemplateId"]
+
+    def deleting(client: Any, operation: str, delete: Callable[[], object]) -> Any:
+        client.meta.events.register_first(f"before-call.*.{operation}", lambda **_: delete() and None)
+        return client
+
+    def once(delete: Callable[[], object]) -> Callable[[], object]:
+        calls = iter([delete])
+        return lambda: next(calls, lambda: None)()
+
+    template_goes = once(lambda: clients.ec2.delete_launch_template(LaunchTemplateId=template))
+    group_goes = once(lambda: clients.elbv2.delete_target_group(TargetGroupArn=arns[0]))
+    ec2, elbv2 = Cloud.ec2, Cloud.elbv2
+    monkeypatch.setattr(Cloud, "ec2", lambda self: deleting(ec2(self), "DescribeLaunchTemplateVersions", template_goes))
+    monkeypatch.setattr(Cloud, "elbv2", lambda self: deleting(elbv2(self), "DescribeTags", group_goes))
+    why = here.why()
+    assert {*arns} & why.keys() == {arns[1]}
+    assert template not in why
+
+
 def test_what_the_recycle_bin_holds_is_told(here: Here, capfd: Any) -> None:
     """Nobody would understand why a snapshot cannot be deleted."""
     here.cloud.ask("POST", "recycle-bin", {"images": 3600})
@@ -229,3 +415,7 @@ def test_a_state_that_is_none_is_told() -> None:
     found = stack_of("shop/prod", {"deployment": state})
     assert [each.live for each in found.ledgers] == [NAME]
     assert found.busy
+    reached = stack_of(
+        "p/s", {"deployment": {"resources": [{"type": ROLLOUT, "outputs": {"ledger": LEDGER}}, {"type": ROLLOUT}]}}
+    )
+    assert [each.live for each in reached.ledgers] == [NAME], "the update failed in another region afterwards"

@@ -64,6 +64,8 @@ LIVING = {
         Thing(Kind.TARGET_GROUP, "us-east-1", "t", "shop/busy"),
         "pending operations",
     ),
+    "a snapshot that an update may be adopting": (replace(SNAPSHOT, stack="shop/busy"), "pending operations"),
+    "an AMI in error of a release": (replace(IMAGE, release="web-kept", state="error"), "retained release"),
     "a switch that is armed": (Thing(Kind.SCHEDULE, "us-east-1", "s", made=NOW + timedelta(hours=1)), "may be running"),
     "a switch of no known time": (Thing(Kind.SCHEDULE, "us-east-1", "s"), "its time cannot be read"),
     "a switch whose rule is there": (
@@ -100,6 +102,10 @@ DYING = {
     "a target group of no release": (
         Thing(Kind.TARGET_GROUP, "us-east-1", "t", "shop/prod", release="web-x"),
         "no ledger",
+    ),
+    "a failed upload of an update that was killed": (
+        replace(SNAPSHOT, stack="shop/busy", state="error"),
+        "never completed",
     ),
     "a switch without its rule": (Thing(Kind.SCHEDULE, "us-east-1", "s", made=OLD), "its time is over"),
 }

@@ -156,12 +156,19 @@ class Region:
                 IncludeDisabled=True,
             )
             images = {each["ImageId"] for page in pages for each in page["Images"]}
+        with explained("ec2:DescribeSnapshots", name):
+            children = ec2.get_paginator("describe_snapshots").paginate(
+                OwnerIds=["self"],
+                Filters=[{"Name": f"tag:{tags.PARENT}", "Values": [name]}, {"Name": "status", "Values": ["pending"]}],
+            )
+            uploads = [each["SnapshotId"] for page in children for each in page["Snapshots"]]
         state = found[0]["State"]
         return (
             *_changed(thing, found[0].get("Tags", ())),
             *((f"it is {state} now",) if state != thing.state else ()),
             *(f"it is shared with {_whom(each)}" for each in shared["CreateVolumePermissions"]),
             *(f"AMI {each} uses it" for each in sorted(images - dying)),
+            *(f"it is the parent of {each}, an upload that may be running" for each in uploads),
         )
 
     def _of_template(self, thing: Thing) -> tuple[str, ...]:

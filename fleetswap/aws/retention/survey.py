@@ -28,6 +28,9 @@ TAGGED: Any = [{"Name": "tag-key", "Values": [tags.STACK]}]
 PAGE: Any = {"PageSize": 200}
 """Launch templates, or versions of one, of an answer, at most (EC2 API reference)."""
 
+COPY_OF = "copy of snap-"
+"""How the description begins of a copy that a promotion makes (`fleetswap.workflows.image.promote`)."""
+
 AT_ONCE = 20
 """Resources of one DescribeTags of ELBv2, at most (API reference)."""
 
@@ -41,9 +44,10 @@ def survey(cloud: Cloud) -> Survey:
         if tags.STACK in its:
             running[its[tags.STACK]] = (*running.get(its[tags.STACK], ()), f"group {group['AutoScalingGroupName']}")
     balancers = {name: (f"load balancer {arn}",) for name, arn in _balancers(cloud)}
+    snapshots = list(_snapshots(cloud))
     things = [
-        *_images(cloud),
-        *_snapshots(cloud),
+        *_made_by_uploads(_images(cloud), snapshots),
+        *snapshots,
         *_templates(cloud, groups),
         *_target_groups(cloud, groups),
         *_of_groups(cloud, groups),
@@ -102,10 +106,17 @@ def _balancers(cloud: Cloud) -> Iterator[tuple[str, str]]:
 def _tags_of_arns(cloud: Cloud, arns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     elbv2 = cloud.elbv2()
     for start in range(0, len(arns), AT_ONCE):
-        with explained("elasticloadbalancing:DescribeTags", "*"):
-            answer = elbv2.describe_tags(ResourceArns=list(arns[start : start + AT_ONCE]))
-        for each in answer["TagDescriptions"]:
-            yield each["ResourceArn"], tags_of(each.get("Tags", ()))
+        some = arns[start : start + AT_ONCE]
+        try:
+            with explained("elasticloadbalancing:DescribeTags", "*"):
+                answer = elbv2.describe_tags(ResourceArns=list(some))
+        except NotFound:
+            # One was deleted since, and AWS does not say which.
+            for each in some if len(some) > 1 else ():
+                yield from _tags_of_arns(cloud, [each])
+            continue
+        for one in answer["TagDescriptions"]:
+            yield one["ResourceArn"], tags_of(one.get("Tags", ()))
 
 
 def _images(cloud: Cloud) -> Iterator[Thing]:
@@ -136,15 +147,19 @@ def _snapshots(cloud: Cloud) -> Iterator[Thing]:
         pages = cloud.ec2().get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=TAGGED)
         for page in pages:
             for each in page["Snapshots"]:
-                its = tags_of(each.get("Tags", ()))
+                its, runs = tags_of(each.get("Tags", ())), each["State"] == "pending"
+                is_copy = tags.COPY in its and each.get("Description", "").startswith(COPY_OF)
+                if is_copy:
+                    its.pop(tags.RELEASE, None)  # whose image it was to become the parent of: nothing is made of it
                 # Backup tools copy tags: what no upload made is not ours to delete (`fleetswap.domain.tags.UPLOAD`).
-                copied = its.get(tags.UPLOAD) != each["SnapshotId"] and each["State"] == "completed"
+                copied = its.get(tags.UPLOAD) != each["SnapshotId"] and each["State"] == "completed" and not is_copy
                 yield owned(
                     Thing(
                         Kind.SNAPSHOT,
                         cloud.region,
                         each["SnapshotId"],
                         made=each["StartTime"],
+                        uses=(its[tags.PARENT],) if runs and tags.PARENT in its else (),
                         state=str(each["State"]),
                         doubts=("no upload made it, so it may be a backup: delete it if nobody needs it",)
                         if copied
@@ -152,6 +167,16 @@ def _snapshots(cloud: Cloud) -> Iterator[Thing]:
                     ),
                     its,
                 )
+
+
+def _made_by_uploads(images: Iterable[Thing], snapshots: Iterable[Thing]) -> Iterator[Thing]:
+    """The AMIs. Of machines and of AMIs, too, backup tools copy the tags: ours are of snapshots that uploads made."""
+    uploaded = {each.id for each in snapshots if not each.doubts}
+    for image in images:
+        if image.uses and uploaded.issuperset(image.uses):
+            yield image
+        else:
+            yield replace(image, doubts=("no upload made its snapshot, so it may be a backup",))
 
 
 def _templates(cloud: Cloud, groups: Sequence[Mapping[str, Any]]) -> Iterator[Thing]:
@@ -164,11 +189,14 @@ def _templates(cloud: Cloud, groups: Sequence[Mapping[str, Any]]) -> Iterator[Th
         found = [each for page in pages for each in page["LaunchTemplates"]]
     for each in found:
         name = each["LaunchTemplateId"]
-        with explained("ec2:DescribeLaunchTemplateVersions", name):
-            versions = ec2.get_paginator("describe_launch_template_versions").paginate(
-                LaunchTemplateId=name, PaginationConfig=PAGE
-            )
-            data = [one["LaunchTemplateData"] for page in versions for one in page["LaunchTemplateVersions"]]
+        try:
+            with explained("ec2:DescribeLaunchTemplateVersions", name):
+                versions = ec2.get_paginator("describe_launch_template_versions").paginate(
+                    LaunchTemplateId=name, PaginationConfig=PAGE
+                )
+                data = [one["LaunchTemplateData"] for page in versions for one in page["LaunchTemplateVersions"]]
+        except NotFound:
+            continue  # it was deleted since
         yield owned(
             Thing(
                 Kind.TEMPLATE,
@@ -198,8 +226,13 @@ def users_of_target_group(given: Mapping[str, Any], groups: Iterable[Mapping[str
     """Who uses a target group."""
     arn = given["TargetGroupArn"]
     balancers = [f"load balancer {each} forwards to it" for each in given.get("LoadBalancerArns", ())]
-    using = [each["AutoScalingGroupName"] for each in groups if arn in each.get("TargetGroupARNs", ())]
+    using = [each["AutoScalingGroupName"] for each in groups if arn in _sources(each)]
     return (*balancers, *(f"group {name} registers machines in it" for name in using))
+
+
+def _sources(group: Mapping[str, Any]) -> set[str]:
+    """The target groups that a group registers machines in, however they were attached (AttachTrafficSources)."""
+    return {*group.get("TargetGroupARNs", ()), *(each["Identifier"] for each in group.get("TrafficSources", ()))}
 
 
 def _of_groups(cloud: Cloud, groups: Sequence[Mapping[str, Any]]) -> Iterator[Thing]:

@@ -107,9 +107,14 @@ def _unread(thing: Thing, stack: Stack, known: _Known) -> str | None:
     """Which ledger cannot be read that may have it: its stack's or, of an image, that of any stack."""
     if stack.unread:
         return f"the ledger of stack {thing.stack} cannot be read: {stack.unread}"
-    if known.unread and thing.kind in (Kind.IMAGE, Kind.SNAPSHOT) and thing.state != FAILED:
+    if known.unread and thing.kind in (Kind.IMAGE, Kind.SNAPSHOT) and not _failed(thing):
         return f"the ledger of stack {known.unread} cannot be read, and it may have this image"
     return None
+
+
+def _failed(thing: Thing) -> bool:
+    """Whether it is the snapshot of an upload that failed. An AMI in error may be a release's."""
+    return thing.kind is Kind.SNAPSHOT and thing.state == FAILED
 
 
 def _held(thing: Thing) -> str | None:
@@ -130,20 +135,23 @@ def _held(thing: Thing) -> str | None:
 
 def _referred(thing: Thing, known: _Known) -> str | None:
     """The release, the state or the image of a ledger that it belongs to."""
-    if (owner := known.releases.get((thing.stack, thing.release))) is not None and thing.state != FAILED:
+    if (owner := known.releases.get((thing.stack, thing.release))) is not None and not _failed(thing):
         return owner
     if (name := known.states.get(thing.id)) is not None:
         return f"stack {name} has it in its state, and its next update decides"
-    if thing.kind in (Kind.IMAGE, Kind.SNAPSHOT) and thing.state != FAILED and thing.image in known.images:
+    if thing.kind in (Kind.IMAGE, Kind.SNAPSHOT) and not _failed(thing) and thing.image in known.images:
         return f"the image of the {known.images[thing.image]}"
     return None
 
 
 def _new(thing: Thing, stack: Stack, now: datetime, min_age: float) -> str | None:
     """Whether an update that has not yet written down that it has made it may be running."""
+    if stack.busy and (thing.made is None or (thing.kind is Kind.SNAPSHOT and not _failed(thing))):
+        # The engine writes down that it begins to make something before it does (pending operations of a state). A
+        # snapshot may be adopted however old it is.
+        return f"stack {stack.name} has pending operations, and this may be of one of them"
     if thing.made is None:
-        # The engine writes down that it begins to make something before it does (pending operations of a state).
-        return f"stack {stack.name} has pending operations, and this may be of one of them" if stack.busy else None
+        return None
     if now - thing.made < timedelta(seconds=min_age):
         return "it is so new that an update may be running that needs it"
     return None
@@ -160,7 +168,7 @@ def _of_gone(thing: Thing, stack: Stack) -> Verdict:
 
 
 def _orphan(thing: Thing) -> str:
-    if thing.state == FAILED:
+    if _failed(thing):
         return "an upload that was never completed"
     if thing.release:
         return f"no ledger has release {thing.release}"

@@ -30,7 +30,8 @@ ORDER = {kind: number for number, kind in enumerate(Kind)}
 class Thing:
     """One thing in a region, as AWS describes it.
 
-    `uses` are the IDs of what cannot be deleted while this is there: an AMI's snapshots, a launch template's AMIs.
+    `uses` are the IDs of what cannot be deleted while this is there: an AMI's snapshots, a launch template's AMIs, the
+    parent of an upload that runs.
     `holders` say in words who in AWS refers to it, and `doubts` what could not be read of it. `made` is when it was
     made, of a schedule when it is due; None: AWS does not say. `until`: it is in the Recycle Bin up to then.
     """
