@@ -47,8 +47,9 @@ lint: setup-python ## check formatting, lint, types and layers
 	@.venv/bin/mypy $(sources)
 	@.venv/bin/lint-imports --no-cache
 
-fmt: setup-python ## format the code; generate the reference of settings and the comments of Pulumi.prod.yaml
+fmt: setup-python ## format the code; generate the reference of settings, the comments of Pulumi.prod.yaml, and the tables of scale.md
 	@$(python) -m tools.settings_reference
+	@$(python) -m tools.scale
 	@.venv/bin/ruff format $(sources)
 	@.venv/bin/ruff check --fix-only $(sources)
 
