@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout import clean_up, pins, rollout_tags
 from fleetswap.domain.rollout.drift import drift
-from fleetswap.domain.rollout.messages import Seen
-from fleetswap.domain.rollout.model import Group, Rule
+from fleetswap.domain.rollout.messages import Follow, Resize, Seen, Tag, Untag
+from fleetswap.domain.rollout.model import Group, Rule, Terms
 from fleetswap.domain.rollout.recurrence import Recurrence, is_time_zone
 from fleetswap.domain.rollout.schedules import Schedule, digest, due
 from tests.fakes.sim_world import Fleet, SimWorld
-from tests.rollout.scenarios import CRASHES, POLICY, Scenario, order_for
+from tests.rollout.scenarios import CANARY, CRASHES, POLICY, Scenario, order_for
 from tests.rollout.simulator import Explorer
+from tests.rollout.tables import LIVE, ON_LIVE, ORDER, seen, state
 
 NOW = datetime(2026, 11, 26, 22, 30, tzinfo=UTC)  # a Thursday
 DAY = Schedule("day", "0 8 * * 1-5", "Europe/Berlin", 3)
@@ -132,3 +133,66 @@ def test_only_what_is_live_follows_schedules(*, candidate_follows: bool) -> None
     explorer = Explorer(scenario, faults=("refusal", "5xx after the effect", "Ctrl-C", *CRASHES))
     explorer.explore(1)
     assert explorer.ends > 50
+
+
+SCHEDULED = replace(ORDER, schedules=(DAY,))
+FOLLOWS = digest((DAY,))
+
+
+def test_live_leaves_its_schedules_before_it_is_held() -> None:
+    """A schedule that is due in a canary would lower the size that live is held at, and AWS would scale it in."""
+    held = [Tag(LIVE, rollout_tags.PIN, "1"), Resize(LIVE, 3, None)]
+    small, full = Group(1, 3, 8, follows=FOLLOWS), Group(3, 3, 8, follows=FOLLOWS)
+    assert pins.pin_live(state(SCHEDULED), seen(live=small)) == [Follow(LIVE, ()), *held]
+    assert pins.pin_live(state(SCHEDULED), seen(live=full)) == [Follow(LIVE, ())]
+    assert pins.pin_live(state(SCHEDULED), seen(live=replace(small, follows=""))) == held
+    by_hand = replace(ORDER, terms=Terms(keeps_all=True))
+    assert pins.pin_live(state(by_hand), seen(live=full)) == [], "who goes back by hand does not know the schedules"
+
+
+def test_what_was_held_follows_its_schedules_again() -> None:
+    """After a rollout that failed, the fleet would stay at the minimum of the time when it began."""
+    own, again = Resize(LIVE, 1, None, lower=True), Follow(LIVE, (DAY,), ORDER.policy.minimum)
+    held = (Follow(LIVE, ()), Tag(LIVE, rollout_tags.PIN, "1"), Resize(LIVE, 3, None))
+    before = seen(live=Group(1, 3, 8, follows=FOLLOWS), new=Group(0, 0, 8))
+    undone = clean_up.changes(state(SCHEDULED, first=before, touched=held), ON_LIVE.serving, 2000)
+    assert undone == [own, Untag(LIVE, (rollout_tags.PIN,)), again]
+    left = seen(live=Group(3, 3, 8, pin=1), new=Group(0, 0, 8))
+    assert again in clean_up.changes(state(SCHEDULED, first=left), ON_LIVE.serving, 2000), "a deployer died"
+    assert not [each for each in clean_up.changes(state(first=left), ON_LIVE.serving, 2000) if isinstance(each, Follow)]
+
+
+class Watched(SimWorld):
+    """Also judges that nothing that shares the traffic follows schedules."""
+
+    shared = False
+
+    def judge(self) -> None:
+        super().judge()
+        sharing = sorted(self.serving()) if len(self.serving()) > 1 else []
+        self.shared = self.shared or bool(sharing)
+        self.broken += [f"{name} shares the traffic, and follows" for name in sharing if self.releases[name].schedules]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_nothing_that_shares_the_traffic_follows_schedules(rate: float) -> None:
+    """A schedule that is due in a canary would take machines from live, which may have to take all the traffic back."""
+    worlds: list[Watched] = []
+
+    def world() -> Watched:
+        tags = {rollout_tags.SCHEDULES: FOLLOWS}
+        live = Fleet(2, 3, tags=tags, schedules=(DAY,))
+        made = Watched(new=Fleet(error_rate=rate), live=live, old=Fleet())
+        made.start({"live": 100}, load=3)
+        made.rule_tags = {rollout_tags.LIVE: "live", rollout_tags.STANDBY: "old"}
+        worlds.append(made)
+        return made
+
+    order = replace(order_for("new", CANARY), schedules=(DAY,))
+    explorer = Explorer(Scenario("schedules in a canary", world, order, good=not rate))
+    explorer.explore(0)
+    assert any(each.shared for each in worlds)
+    end = worlds[0]
+    serving = "live" if rate else "new"
+    assert end.serving() == {serving}
+    assert {name for name, each in end.releases.items() if each.schedules} == {serving}

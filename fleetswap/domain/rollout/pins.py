@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.messages import Change, OnDemand, Resize, Seen, Tag, Untag
+from fleetswap.domain.rollout.messages import Change, Follow, OnDemand, Resize, Seen, Tag, Untag
 from fleetswap.domain.rollout.model import Group, ReleaseTarget
 from fleetswap.domain.rollout.state import State
 
@@ -19,13 +19,19 @@ ALL_ON_DEMAND = 100
 
 
 def pin_live(state: State, seen: Seen) -> list[Change]:
-    """Hold live at the size that it has now. The tag goes first: alone, it says that the minimum is what it is."""
+    """Hold live at the size that it has now. The tag goes first: alone, it says that the minimum is what it is.
+
+    A schedule that is due meanwhile would lower the minimum. Who goes back by hand could not give the schedules back.
+    """
     target = state.home_target
     group = seen.group(target.release) if target else None
-    if target is None or group is None or group.minimum >= group.desired:
+    if target is None or group is None:
         return []
+    alone: list[Change] = [Follow(target, ())] if group.follows and not state.order.terms.keeps_all else []
+    if group.minimum >= group.desired:
+        return alone
     pin = [] if group.pin is not None else [Tag(target, rollout_tags.PIN, str(group.minimum))]
-    return [*pin, Resize(target, group.desired, None)]
+    return [*alone, *pin, Resize(target, group.desired, None)]
 
 
 def pin_candidate(state: State, seen: Seen) -> list[Change]:
