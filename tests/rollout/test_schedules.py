@@ -159,6 +159,8 @@ def test_what_was_held_follows_its_schedules_again() -> None:
     assert undone == [own, Untag(LIVE, (rollout_tags.PIN,)), again]
     left = seen(live=Group(3, 3, 8, pin=1), new=Group(0, 0, 8))
     assert again in clean_up.changes(state(SCHEDULED, first=left), ON_LIVE.serving, 2000), "a deployer died"
+    as_it_was = seen(live=Group(1, 3, 8), new=Group(0, 0, 8))
+    assert clean_up.changes(state(SCHEDULED, first=as_it_was), ON_LIVE.serving, 2000) == []
     assert not [each for each in clean_up.changes(state(first=left), ON_LIVE.serving, 2000) if isinstance(each, Follow)]
 
 

@@ -130,7 +130,7 @@ def _schedules(state: State, target: ReleaseTarget, group: Group, *, serves: boo
     """What keeps the traffic follows the schedules again, and nothing else does. `group` is as it was before."""
     order = state.order
     moved = any(isinstance(change, Follow) and change.target == target for change in state.touched)
-    left = group.pin is not None and not group.follows and bool(order.schedules)  # by a deployer that died
+    left = group.pin is not None and bool(order.schedules)  # by a deployer that died
     if serves and (moved or left):
         return [Follow(target, order.schedules, order.policy.minimum)]
     if not serves and (moved or group.follows) and not order.terms.keeps_all:
