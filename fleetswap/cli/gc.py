@@ -73,10 +73,10 @@ def gc(
 
     def judged() -> tuple[list[Verdict], list[str]]:
         known = Backend(pulumi, here.name, frozenset(gone or ())).known
-        return look(regions, known, datetime.now(UTC), age)
+        return look(regions, known, datetime.now(UTC), age, [*missed])
 
     verdicts, problems = judged()
-    problems = [*missed, *problems]
+    problems = [*(f"{name}: {error}" for name, error in missed.items()), *problems]
     doomed = [each.thing for each in verdicts if each.dies]
     if not as_json:
         _show(verdicts, problems, dry_run=dry_run)
@@ -113,12 +113,12 @@ def _key(thing: Thing) -> tuple[str, str, str]:
     return thing.region, thing.kind, thing.id
 
 
-def _regions(settings: StackFile, way: Way, only: Sequence[str] | None) -> tuple[list[Region], list[str]]:
+def _regions(settings: StackFile, way: Way, only: Sequence[str] | None) -> tuple[list[Region], dict[str, str]]:
     """The regions to look at, and those that cannot be reached, with the reason."""
     given = json.loads(settings.config().get(REGIONS, "{}"))
     others: Mapping[str, Any] = given if isinstance(given, dict) else {}
     names: list[str | None] = list(only or dict.fromkeys(each for each in (way.region, *others) if each))
-    found, missed = [], []
+    found, missed = [], {}
     for name in names or [None]:
         of = others.get(name or "") or {}
         account, endpoint = of.get("account"), of.get("endpoint")
@@ -131,7 +131,7 @@ def _regions(settings: StackFile, way: Way, only: Sequence[str] | None) -> tuple
         except (CloudError, InputError) as error:
             if len(names) <= 1:
                 raise
-            missed.append(f"{name}: {error}")
+            missed[str(name)] = str(error)
     return found, missed
 
 

@@ -164,6 +164,25 @@ def test_one_that_fails_does_not_stop_the_others_and_one_that_is_gone_is_done() 
     assert done[1].why == "it was gone already"
 
 
+def test_a_stack_that_may_run_in_a_region_that_cannot_be_read_is_not_gone() -> None:
+    """It would lose its images here, because what runs there could not be seen."""
+
+    class Broken(Account):
+        def survey(self) -> Survey:
+            raise CloudError("access denied")
+
+    account = Account(NOW)
+    fleet = Fleet("shop/gone", account)
+    fleet.deploy(1, KEEPS)
+    account.instances.clear()
+    older(account, 25)
+    stacks = {"shop/gone": Stack("shop/gone", gone=True, named=True)}
+    for regions, unreached in (([account, Broken(NOW, name="eu-west-1")], []), ([account], ["eu-west-1"])):
+        verdicts, _ = look(regions, lambda _: stacks, account.now, DAY, unreached)
+        assert verdicts
+        assert not any(each.dies for each in verdicts)
+
+
 def test_a_region_that_cannot_be_read_is_told() -> None:
     """Its things would seem not to be there."""
 

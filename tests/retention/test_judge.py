@@ -58,6 +58,10 @@ LIVING = {
     "of a stack that nobody knows": (replace(IMAGE, stack="shop/never"), "nothing is known of it"),
     "of a stack that is gone": (replace(IMAGE, stack="shop/gone"), "use --gone shop/gone"),
     "of a stack in another backend": (replace(IMAGE, stack="shop/runs"), "it may be in another backend"),
+    "of a stack that may run where nothing can be read": (
+        replace(IMAGE, stack="shop/hidden"),
+        "may run in eu-west-1, which cannot be read",
+    ),
     "a pin": (Thing(Kind.PIN, "us-east-1", "g/pin", "shop/prod", made=OLD), "the next rollout"),
     "a planned scale-in": (Thing(Kind.ACTION, "us-east-1", "g/a", "shop/prod", made=OLD), "part of its group"),
     "a target group while an update runs": (
@@ -79,6 +83,7 @@ ALL = {
     "shop/gone": Stack("shop/gone", gone=True),
     "shop/named": Stack("shop/named", gone=True, named=True),
     "shop/runs": Stack("shop/runs", gone=True, named=True, running=("group web-1",)),
+    "shop/hidden": Stack("shop/hidden", gone=True, named=True, hidden=("eu-west-1",)),
     "shop/busy": Stack("shop/busy", busy=True),
 }
 

@@ -161,6 +161,11 @@ def _of_gone(thing: Thing, stack: Stack) -> Verdict:
     if stack.running:
         why = f"stack {stack.name} is not in the backend, but AWS has its {', '.join(stack.running)}"
         return Verdict(thing, dies=False, why=f"{why}: it may be in another backend", unsure=True)
+    if stack.hidden:
+        why = (
+            f"stack {stack.name} is not in the backend, and may run in {', '.join(stack.hidden)}, which cannot be read"
+        )
+        return Verdict(thing, dies=False, why=why, unsure=True)
     if not stack.named:
         why = f"stack {stack.name} is not in the backend: if it is gone for good, use --gone {stack.name}"
         return Verdict(thing, dies=False, why=why, unsure=True)

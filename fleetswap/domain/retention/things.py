@@ -63,7 +63,7 @@ class Stack:
     `ledgers` are those of all its regions, `state` the IDs of all that its state knows, `unread` why either cannot be
     read. `busy`: its state has operations that were begun and not ended. `gone`: the backend does not have it. `named`:
     the user says that it is gone. `running` is what AWS has of it that traffic or an update needs: then it is not gone,
-    whatever the backend says.
+    whatever the backend says. `hidden` are regions that cannot be read, where it may run as well.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Stack:
     gone: bool = False
     named: bool = False
     running: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -54,18 +54,22 @@ def look(
     stacks: Callable[[Mapping[str, tuple[str, ...]]], Mapping[str, Stack]],
     now: datetime,
     min_age: float,
+    unreached: Sequence[str] = (),
 ) -> tuple[list[Verdict], list[str]]:
     """The verdicts on all things, and what could not be read. A region that cannot be read has none.
 
+    `unreached` are further regions that could not even be asked: a stack that seems to be gone may run there.
     `stacks` gives what is known of the stacks, of which it gets the names, each with what runs of it. Of what would die
     everything is asked that says otherwise.
     """
     surveys, problems, at = [], [], {each.name: each for each in regions}
+    hidden = list(unreached)
     for region in at.values():
         try:
             surveys.append(region.survey())
         except CloudError as error:
             problems.append(f"{region.name}: {error}")
+            hidden.append(region.name)
     problems += [f"{survey.region}: {problem}" for survey in surveys for problem in survey.problems]
     running: dict[str, tuple[str, ...]] = {}
     for survey in surveys:
@@ -73,7 +77,7 @@ def look(
         for name, what in survey.running.items():
             running[name] = (*running.get(name, ()), *what)
     # After the surveys: what an update has made in between is then in a ledger, or not among the things.
-    known = stacks(running)
+    known = {name: replace(each, hidden=tuple(hidden)) for name, each in stacks(running).items()}
     things = [thing for survey in surveys for thing in survey.things]
     first = judge(things, known, now, min_age)
     dying = frozenset(each.thing.id for each in first if each.dies)
