@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fleetswap.aws.retention.region import Region
-from fleetswap.aws.retention.survey import schedule, survey
+from fleetswap.aws.retention.survey import schedule, survey, users_of_target_group
 from fleetswap.aws.rollout.switch import DESCRIPTION
 from fleetswap.aws.session import Cloud
 from fleetswap.cli.app import run
@@ -419,3 +419,11 @@ def test_a_state_that_is_none_is_told() -> None:
         "p/s", {"deployment": {"resources": [{"type": ROLLOUT, "outputs": {"ledger": LEDGER}}, {"type": ROLLOUT}]}}
     )
     assert [each.live for each in reached.ledgers] == [NAME], "the update failed in another region afterwards"
+
+
+def test_a_group_uses_a_target_group_however_it_was_attached() -> None:
+    """TrafficSources names what AttachTrafficSources attached: it would be deleted under the group."""
+    source = {"Identifier": "arn:t", "Type": "elbv2"}
+    groups = [{"AutoScalingGroupName": "web", "TargetGroupARNs": [], "TrafficSources": [source]}]
+    assert users_of_target_group({"TargetGroupArn": "arn:t"}, groups) == ("group web registers machines in it",)
+    assert users_of_target_group({"TargetGroupArn": "arn:other"}, groups) == ()
