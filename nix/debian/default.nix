@@ -280,8 +280,8 @@ derivation {
   inherit toplevel initrd;
   kernel = "${kernel}/bzImage";
   # console: EC2's serial console, and QEMU's. panic=0: a machine that panics stays and shows why, as most AMIs do. The
-  # next four are work at start that this machine has no use for, as in ../demo.
-  cmdline = "console=ttyS0 quiet panic=0 tsc=reliable noreplace-smp cryptomgr.notests initcall_blacklist=init_kprobe_trace net.ifnames=0 init=${toplevel}/init";
+  # next five are as in ../demo.
+  cmdline = "console=ttyS0 quiet panic=0 tsc=reliable no_timer_check noreplace-smp cryptomgr.notests initcall_blacklist=init_kprobe_trace net.ifnames=0 init=${toplevel}/init";
   osRelease = ./etc/os-release;
   layout = builtins.path {
     path = ../image;
