@@ -13,10 +13,19 @@ from typing import Any, Protocol
 import pulumi
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.release.default_key import (
+    EbsDefault,
+    KeyAccess,
+    launch_role,
+    may_launch,
+    refusal,
+    unknown,
+    unseen,
+)
 from fleetswap.domain.release.keys import needs, used_by
 from fleetswap.domain.release.ledger import Entry, Ledger
 from fleetswap.domain.release.plan import Plan
-from fleetswap.domain.secrets.key_state import KeyState, Use, judge
+from fleetswap.domain.secrets.key_state import KeyState, Need, Use, judge
 from fleetswap.domain.secrets.sealing import STACK
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
 from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
@@ -28,23 +37,44 @@ class Keys(Protocol):
     def state(self, arn: str) -> KeyState:
         """The state of a key. One that does not exist or may not be described, and no answer, are states as well."""
 
+    def ebs_default(self) -> EbsDefault:
+        """How EBS encrypts what names no key, or why that is unknown."""
 
-def check_keys(decided: Plan, ledger: Ledger, outputs: Mapping[str, Any], keys: Keys) -> None:
+    def access(self, arn: str, role: str) -> KeyAccess:
+        """What a key's policy and grants say of a role, or why that is unknown."""
+
+
+def check_keys(decided: Plan, ledger: Ledger, outputs: Mapping[str, Any], keys: Keys, account: str) -> None:
     """Refuse a deploy whose machines could not start because of a key, and warn of what other releases need.
 
-    The wanted release may be live or the standby, whose machines run: then it is only a warning, and the rollout looks
-    again whether they do. `outputs` are those of the last update. Raises `InputError` with all that is wrong.
+    The account's default key for EBS is asked about only for a release that has no machines yet. The wanted release may
+    be live or the standby, whose machines run: then it is only a warning, and the rollout looks again whether they do.
+    `outputs` are those of the last update. Raises `InputError` with all that is wrong.
     """
     secrets, volumes = outputs.get(SECRETS) or {}, outputs.get(VOLUME_KEY)
     own = {Use.SECRETS: secrets.get("stack_key"), Use.VOLUMES: volumes, Use.SNAPSHOTS: volumes}
-    needed = tuple(needs((*decided.running, *decided.kept), own))
-    states = {arn: keys.state(arn) for arn in dict.fromkeys(need.arn for need in needed)}
+    needed = [*needs((*decided.running, *decided.kept), own)]
     wanted = decided.wanted.release
-    found = judge(needed, states, wanted, launches=wanted not in {ledger.live, ledger.standby})
-    for warning in found.warnings:
+    launches = wanted not in {ledger.live, ledger.standby}
+    default = keys.ebs_default() if launches and EbsDefault(by_default=True).encrypts(decided.wanted) else EbsDefault()
+    default_key = default.key_of(decided.wanted)
+    if default_key is not None:
+        needed.append(Need(default_key, Use.DEFAULT, wanted))
+    states = {arn: keys.state(arn) for arn in dict.fromkeys(need.arn for need in needed)}
+    found = judge(needed, states, wanted, launches=launches)
+    refused, warnings = [*found.refused], [*found.warnings, *([unknown(default.told)] if default.told else [])]
+    if default_key is not None and (states[default_key].works or not states[default_key].is_known):
+        role = launch_role(default_key, account)
+        access = keys.access(default_key, role)
+        allowed = may_launch(access, role)
+        if allowed is None:
+            warnings.append(unseen(default_key, access.told))
+        elif not allowed:
+            refused.append(refusal(default_key, role))
+    for warning in warnings:
         pulumi.log.warn(warning)
-    if found.refused:
-        raise InputError(f"nothing was changed: {'; '.join(found.refused)}")
+    if refused:
+        raise InputError(f"nothing was changed: {'; '.join(refused)}")
 
 
 @dataclass(frozen=True)

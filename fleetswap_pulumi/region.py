@@ -143,7 +143,7 @@ def prepare(
     wanted = with_cores(wanted, ledger, ports.whereabouts)
     decided = plan(ledger, wanted, retention=settings.retention.retention, max_size=settings.capacity.max, now=now)
     secrets = plan_secrets(settings, ledger, decided, before)
-    check_keys(decided, ledger, before, ports.keys)
+    check_keys(decided, ledger, before, ports.keys, here.identity.account)
     check_rollback(ledger, decided.wanted.release, ports.images)
     declared = (*decided.running, *decided.kept)
     # Also while this update deletes the last release that needs it: the update may fail, and the release stay.

@@ -13,6 +13,7 @@ from pathlib import Path
 import pulumi
 
 from fleetswap.aws.image.ebs import DirectSnapshots
+from fleetswap.aws.keys import Keys
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image.cost import Estimate
@@ -39,9 +40,12 @@ def of(cloud: Cloud) -> Estimates:
     """Estimates out of the stack's snapshots."""
 
     def ask(disk: Path, request: UploadRequest, say: Callable[[str], None]) -> Estimate | None:
+        def by_default() -> bool:
+            return Keys(cloud).ebs_default().by_default
+
         clock = SystemClock()
         port = DirectSnapshots(*cloud.ebs_and_ec2(1))
-        return estimate(disk, request, port, say, enough=seconds_left(clock, SECONDS), clock=clock)
+        return estimate(disk, request, port, say, enough=seconds_left(clock, SECONDS), clock=clock, encrypts=by_default)
 
     return ask
 

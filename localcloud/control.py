@@ -25,6 +25,7 @@ from localcloud.cloudwatch.alb_metrics import Counting, Publisher
 from localcloud.cloudwatch.figures import Metrics
 from localcloud.ebs.api import EbsApi
 from localcloud.ec2 import (
+    encryption,
     endpoint_services,
     endpoints,
     filters,
@@ -85,6 +86,7 @@ class Control:
         for module in (
             parameters,
             attributes,
+            encryption,
             filters,
             images,
             instance_requirements,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fleetswap.aws.errors import explained
 from fleetswap.domain.access import Access
+from fleetswap.domain.release.default_key import EbsDefault
 from fleetswap.domain.release.hardware import Requirements
 from fleetswap.domain.release.instance_types import InstanceType
 
@@ -157,13 +158,17 @@ class Account:
 
         A customer managed key can be the default instead (GetEbsDefaultKmsKeyId). Raises `TryAgain` or `CloudError`.
         """
+        found = self.ebs_default()
+        return found.by_default and found.is_aws_managed
+
+    def ebs_default(self) -> EbsDefault:
+        """How EBS encrypts in the region what names no key. Raises `TryAgain` or `CloudError`."""
         region = self._cloud.region
         ec2 = self._cloud.small_ec2()
         with explained("ec2:GetEbsEncryptionByDefault", region):
-            if not ec2.get_ebs_encryption_by_default()["EbsEncryptionByDefault"]:
-                return False
+            by_default = ec2.get_ebs_encryption_by_default()["EbsEncryptionByDefault"]
         with explained("ec2:GetEbsDefaultKmsKeyId", region):
-            return ec2.get_ebs_default_kms_key_id()["KmsKeyId"].endswith("alias/aws/ebs")
+            return EbsDefault(by_default, ec2.get_ebs_default_kms_key_id()["KmsKeyId"])
 
 
 def _facts(told: InstanceTypeInfoTypeDef) -> InstanceType:

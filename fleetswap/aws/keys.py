@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from fleetswap.aws.account import Account
 from fleetswap.aws.errors import Meaning, code, explained, meaning
 from fleetswap.domain.errors import CloudError, NotFound, TryAgain
+from fleetswap.domain.release.default_key import EbsDefault, KeyAccess, may_launch
 from fleetswap.domain.secrets.key_state import DENIED, MISSING, SYMMETRIC, UNANSWERED, KeyState, region_of
 from fleetswap.domain.text import one_line
 
@@ -52,6 +54,46 @@ class Keys:
             deletion=f"{deletion.astimezone(UTC):%Y-%m-%d}" if deletion is not None else "",
             spec=str(found.get("KeySpec", SYMMETRIC)),
         )
+
+    def ebs_default(self) -> EbsDefault:
+        """How EBS encrypts in the region what names no key; unknown if that may not be asked, or is not answered."""
+        try:
+            return Account(self._cloud).ebs_default()
+        except CloudError as error:
+            return EbsDefault(told=_no_answer(error))
+
+    def access(self, arn: str, role: str) -> KeyAccess:
+        """What a key's policy says (GetKeyPolicy) and, if the policy may not be enough, which grants the role has.
+
+        What may not be read, or is not answered, is unknown. KMS shows the policy to the key's own account alone.
+        """
+        kms = self._cloud.kms(region_of(arn))
+        policy, told = None, []
+        try:
+            with explained("kms:GetKeyPolicy", arn):
+                policy = str(kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
+        except CloudError as error:
+            told.append(_no_answer(error))
+        if policy is not None and may_launch(KeyAccess(policy), role):
+            return KeyAccess(policy)
+        try:
+            with explained("kms:ListGrants", arn):
+                pages = kms.get_paginator("list_grants").paginate(KeyId=arn, GranteePrincipal=role)
+                granted = frozenset(
+                    operation for page in pages for grant in page["Grants"] for operation in grant["Operations"]
+                )
+        except CloudError as error:
+            return KeyAccess(policy, told="; ".join((*told, _no_answer(error))))
+        return KeyAccess(policy, granted, "; ".join(told))
+
+
+def _no_answer(error: CloudError) -> str:
+    """Why a question has no answer. Raises the error if, with such credentials, nothing else would work either."""
+    if isinstance(error, (NotFound, TryAgain)):
+        return str(error)
+    if (words := _denial(error.__cause__)) is None:
+        raise error
+    return words
 
 
 def _denial(error: BaseException | None) -> str | None:

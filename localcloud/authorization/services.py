@@ -40,6 +40,7 @@ def may_assume(service: str, role: Moto, context: Context | None = None) -> bool
 def auto_scaling_may_launch_with(key: Moto) -> bool:
     """Whether Auto Scaling's service-linked role may use a KMS key for the volumes of the machines that it launches.
 
+    Its policy may allow it, or a grant.
     With a key that AWS manages for EBS it always may.
     """
     if any(alias.startswith("alias/aws/") for alias in key.aliases):
@@ -53,7 +54,9 @@ def auto_scaling_may_launch_with(key: Moto) -> bool:
         "aws:principalarn": (role,),
         "aws:principalaccount": (key.account_id,),
     }
+    granted = {name for one in key.grants.values() if one.grantee_principal == role for name in one.operations}
     return all(
-        decide(Question(f"kms:{name}", key.arn), context, policies, Named((role,), key.account_id)).allowed
+        name in granted
+        or decide(Question(f"kms:{name}", key.arn), context, policies, Named((role,), key.account_id)).allowed
         for name in _GRANTED
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from botocore.stub import Stubber
 from fleetswap.aws.keys import Keys
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import CloudError
+from fleetswap.domain.release.default_key import EbsDefault, KeyAccess
 from fleetswap.domain.secrets.key_state import DENIED, MISSING, UNANSWERED, KeyState
 
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -86,3 +88,53 @@ def test_credentials_that_have_expired_are_an_error(cloud: Asked) -> None:
         stub.add_client_error("describe_key", "ExpiredTokenException", "expired", 400)
         with pytest.raises(CloudError, match="log in again"):
             Keys(cloud).state(KEY)
+
+
+ROLE = "arn:aws:iam::123456789012:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+EVERYBODY = '{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}}'
+NOBODY = '{"Statement": []}'
+POLICY = {"KeyId": KEY, "PolicyName": "default"}
+GRANTS = {"KeyId": KEY, "GranteePrincipal": ROLE}
+
+
+def test_grants_are_read_only_if_the_policy_is_not_enough(cloud: Asked) -> None:
+    """A role that may read the policy alone would be warned; or a key with a grant would be refused."""
+    with Stubber(cloud.client) as stub:
+        stub.add_response("get_key_policy", {"Policy": EVERYBODY}, POLICY)
+        assert Keys(cloud).access(KEY, ROLE) == KeyAccess(EVERYBODY)
+        stub.add_response("get_key_policy", {"Policy": NOBODY}, POLICY)
+        first = {"Grants": [{"Operations": ["Decrypt"]}], "Truncated": True, "NextMarker": "2"}
+        stub.add_response("list_grants", first, GRANTS)
+        stub.add_response("list_grants", {"Grants": [{"Operations": ["CreateGrant"]}]}, {**GRANTS, "Marker": "2"})
+        assert Keys(cloud).access(KEY, ROLE) == KeyAccess(NOBODY, frozenset({"Decrypt", "CreateGrant"}))
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "NotFoundException", "ThrottlingException"])
+def test_what_a_key_does_not_say_is_unknown(cloud: Asked, code: str) -> None:
+    """A preview would end in an error, because it may not read the policy of a key that the settings do not name."""
+    with Stubber(cloud.client) as stub:
+        stub.add_client_error("get_key_policy", code, "denied", 400)
+        stub.add_client_error("list_grants", code, "denied", 400)
+        found = Keys(cloud).access(KEY, ROLE)
+    assert (found.policy, found.granted) == (None, None)
+    assert found.told
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [("UnauthorizedOperation", "UnauthorizedOperation"), ("RequestLimitExceeded", "Throttl|Limit|slow")],
+)
+def test_a_default_that_may_not_be_asked_about_is_unknown(
+    cloud: Asked, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    """Roles of before, which may not ask, could deploy no more."""
+    ec2 = cloud.small_ec2()
+    monkeypatch.setattr(cloud, "small_ec2", lambda: ec2)
+    with Stubber(ec2) as stub:
+        stub.add_client_error("get_ebs_encryption_by_default", code, "no", 403)
+        found = Keys(cloud).ebs_default()
+        assert not found.by_default
+        assert re.search(told, found.told)
+        stub.add_response("get_ebs_encryption_by_default", {"EbsEncryptionByDefault": True})
+        stub.add_response("get_ebs_default_kms_key_id", {"KmsKeyId": KEY})
+        assert Keys(cloud).ebs_default() == EbsDefault(by_default=True, key=KEY)

@@ -114,3 +114,21 @@ def test_the_line_has_blocks_size_time_and_price() -> None:
     assert ": 5,000,000 MiB, " in str(Estimate(10_000_000, 10_000_000))
     assert ": 1.5 MiB, " in str(Estimate(40, 3))
     assert "; $0.60 to send, $2.44 a month to keep (in us-east-1)" in str(Estimate(100_000, 100_000))
+
+
+@pytest.mark.parametrize("encrypts", [True, False])
+def test_a_plain_parent_serves_no_account_that_encrypts_by_default(
+    disk: Path, tmp_path: Path, *, encrypts: bool
+) -> None:
+    """The preview would promise an upload of a few blocks, and the deploy send all."""
+    port = FakeSnapshots()
+    spelled(tmp_path / "before.raw", "xb0A.c")
+    sent(port, tmp_path / "before.raw", identity="/nix/store/old-image")
+    port.encrypts = encrypts
+    lines: list[str] = []
+    found = estimate(disk, request(), port, lines.append, clock=FakeClock(), encrypts=lambda: port.encrypts)
+    assert found is not None
+    made = sent(port, disk)
+    assert (found.blocks_sent, found.parent) == (made.blocks_sent, made.parent)
+    assert (made.parent is None) is encrypts
+    assert any("the account encrypts all new snapshots" in line for line in lines) is encrypts

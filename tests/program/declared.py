@@ -20,6 +20,7 @@ from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.image.source import FlakeImage, NixImage
 from fleetswap.domain.network.endpoints import Service
 from fleetswap.domain.network.existing import Vpc
+from fleetswap.domain.release.default_key import EbsDefault, KeyAccess
 from fleetswap.domain.release.hardware import Requirements
 from fleetswap.domain.release.instance_types import InstanceType
 from fleetswap.domain.rollout.listener import Seen
@@ -31,6 +32,9 @@ from fleetswap_pulumi.fleet import deploy
 from fleetswap_pulumi.parse import parse
 
 PROJECT, STACK = "fleetswap", "local"
+
+ROLE = "arn:aws:iam::123456789012:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+"""With which EC2 Auto Scaling launches machines."""
 
 
 _evaluations: dict[str, Evaluation] = {}
@@ -255,10 +259,21 @@ class Kms:
     """Keys that are not enabled, with their states, in place of KMS."""
 
     states: Mapping[str, str]
+    default: EbsDefault = field(default_factory=EbsDefault)
+    launches: KeyAccess = field(default_factory=KeyAccess)
 
     def state(self, arn: str) -> KeyState:
         """Its own, or that every other key works."""
         return KeyState(arn, self.states.get(arn, "Enabled"))
+
+    def ebs_default(self) -> EbsDefault:
+        """The account's."""
+        return self.default
+
+    def access(self, arn: str, role: str) -> KeyAccess:
+        """What is known of its default key."""
+        assert (arn, role) == (self.default.key, ROLE)
+        return self.launches
 
 
 def declare(
@@ -273,7 +288,7 @@ def declare(
     around: Around | None = None,
     fronts: Doors | None = None,
     manifests: Mapping[str, Manifest | None] | None = None,
-    keys: Mapping[str, str] | None = None,
+    keys: Mapping[str, str] | Kms | None = None,
     images: Collection[str] | None = None,
     serving: str | None = "",
     left: str = "",
@@ -282,7 +297,8 @@ def declare(
     """Run the program with these settings; `ledger`, or all of `outputs`, is what the stack's last update left.
 
     `serving` is what the rollout says has the traffic afterwards: what was asked for, if not given. `manifests` are in
-    the snapshots, by identity; no other may be asked for. `keys` are the states of KMS keys that are not enabled.
+    the snapshots, by identity; no other may be asked for. `keys` are the states of KMS keys that are not enabled, or
+    all that KMS says.
     `resources` are what the state has, outputs by URNs.
     `images` are the releases that have an AMI: all, if not given.
     """
@@ -319,7 +335,7 @@ def declare(
             around or Around(),
             fronts or Doors(),
             (manifests or {}).__getitem__,
-            Kms(keys or {}),
+            keys if isinstance(keys, Kms) else Kms(keys or {}),
             lambda: Every() if images is None else images,
         )
         return pulumi.Output.from_input(root.outputs).apply(exports.update)

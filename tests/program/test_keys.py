@@ -11,10 +11,11 @@ import pytest
 from pulumi.runtime.mocks import test as with_pulumi
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.release.default_key import EbsDefault, KeyAccess
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.release import key_tags
 from tests.fakes.ebs import disk_file
-from tests.program.declared import Program, declare
+from tests.program.declared import ROLE, Kms, Program, declare
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 OWN = "arn:aws:kms:us-east-1:123456789012:key/99999999-12ab-34cd-56ef-1234567890ab"
@@ -36,7 +37,9 @@ def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def program(disk: Path, before: Program | None = None, keys: dict[str, str] | None = None, **values: Any) -> Program:
+def program(
+    disk: Path, before: Program | None = None, keys: dict[str, str] | Kms | None = None, **values: Any
+) -> Program:
     """The program, with what an update before has left, whose own key has the ARN `OWN`."""
     given = {"service": "web", "image": {"file": str(disk)}, **values}
     raw = {key: json.dumps(value) if isinstance(value, (dict, list)) else value for key, value in given.items()}
@@ -203,3 +206,73 @@ def test_the_tag_with_the_keys_is_never_longer_than_a_tag(region: str, kept: int
     assert told == [" ".join(keys[:kept])]
     assert len(told[0]) <= 256
     assert key_tags([], context) == []
+
+
+def statement(*actions: str, principal: str = ROLE) -> dict[str, Any]:
+    """Of the policy of the account's default key."""
+    return {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": list(actions), "Resource": "*"}
+
+
+ALL_BUT_AUTO_SCALING = statement("kms:*", principal="arn:aws:iam::123456789012:root")
+
+
+def default(*statements: dict[str, Any], state: str = "Enabled", by_default: bool = True, **access: Any) -> Kms:
+    """An account whose default key for EBS is `KEY`, with this policy, and no grant."""
+    seen = {"policy": json.dumps({"Statement": [ALL_BUT_AUTO_SCALING, *statements]}), "granted": (), **access}
+    return Kms({KEY: state}, EbsDefault(by_default, KEY), KeyAccess(**seen))
+
+
+@pytest.mark.parametrize("by_default", [True, False])
+def test_a_default_key_that_auto_scaling_may_not_use_is_refused(disks: list[Path], *, by_default: bool) -> None:
+    """Every launch would be canceled, and the deploy end after ten minutes with a riddle."""
+    with pytest.raises(InputError, match=rf"nothing was changed: KMS key {KEY} is the account's default key.*{ROLE}"):
+        program(disks[0], keys=default(by_default=by_default))
+
+
+def test_a_broken_default_key_is_refused_with_the_other_keys(disks: list[Path]) -> None:
+    """A user would repair one key, and find out about the next one by another deploy."""
+    other = KEY.replace("1234abcd", "5678abcd")
+    secrets = Kms({KEY: "Disabled", other: "Disabled"}, EbsDefault(by_default=True, key=KEY))
+    with pytest.raises(InputError, match=rf"key {other} is Disabled.*; KMS key {KEY} is Disabled.*default key for EBS"):
+        program(disks[0], keys=secrets, **of("machine", other))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        Kms({}, EbsDefault(by_default=True)),
+        default(statement("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey*")),
+        default(granted={"CreateGrant", "Decrypt", "GenerateDataKeyWithoutPlaintext"}),
+    ],
+    ids=["AWS managed", "policy", "grant"],
+)
+def test_a_default_key_that_lets_auto_scaling_launch_is_fine(disks: list[Path], warned: list[str], keys: Kms) -> None:
+    """A deploy that works would be refused, or warned of at each preview."""
+    assert program(disks[0], keys=keys).of("Rollout")
+    assert not warned
+
+
+def test_a_release_with_keys_of_its_own_needs_no_default(disks: list[Path]) -> None:
+    """A deploy would be refused for a key that encrypts none of it."""
+    assert program(disks[0], keys=default(), **of("upload", KEY)).of("Rollout")
+    assert program(disks[0], keys=default(by_default=False), **of("machine", KEY)).of("Rollout")
+    with pytest.raises(InputError, match="default key for EBS"):
+        program(disks[0], keys=default(), **of("machine", "stack"))
+
+
+def test_what_cannot_be_seen_of_a_default_key_is_a_warning(disks: list[Path], warned: list[str]) -> None:
+    """A deploy that works would be refused by a guess, because its role may not read the key's policy."""
+    assert program(disks[0], keys=default(policy=None, granted=None, told="no kms:GetKeyPolicy")).of("Rollout")
+    assert program(disks[0], keys=Kms({}, EbsDefault(told="no ec2:GetEbs"))).of("Rollout")
+    assert [line.rpartition("(")[2] for line in warned] == ["no kms:GetKeyPolicy)", "no ec2:GetEbs)"]
+
+
+def test_machines_that_run_need_no_default_key(disks: list[Path], warned: list[str]) -> None:
+    """A rollback to machines that run would be refused, or ask what the role of before may not."""
+    first = program(disks[0])
+    second = program(disks[1], first)
+    assert release(program(disks[0], second, keys=default())) == release(first)
+    assert release(program(disks[1], second, keys=default())) == release(second)
+    assert not warned
+    with pytest.raises(InputError, match="default key for EBS"):
+        program(disks[2], second, keys=default())

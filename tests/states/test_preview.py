@@ -162,7 +162,15 @@ def test_an_update_of_something_else_leaves_the_ledger(tmp_path: Path, engine_bi
         "params": IMAGES_ASKED,
         "body": f"<DescribeImagesResponse><imagesSet>{image}</imagesSet></DescribeImagesResponse>",
     }
-    with replay([*V0_1.answers, recorded, types, images]) as aws:
+    defaults = {
+        "GetEbsEncryptionByDefault": "<ebsEncryptionByDefault>false</ebsEncryptionByDefault>",
+        "GetEbsDefaultKmsKeyId": "<kmsKeyId>alias/aws/ebs</kmsKeyId>",
+    }
+    encryption = [
+        {**recorded, "action": name, "params": {}, "body": f"<{name}Response>{body}</{name}Response>"}
+        for name, body in defaults.items()
+    ]
+    with replay([*V0_1.answers, recorded, types, images, *encryption]) as aws:
         stack = Imported(tmp_path, engine_bin, aws)
         before = stack.outputs()
         stack.configure({"fleetswap:image": {"file": str(disk_file(tmp_path / "new.raw"))}})

@@ -126,8 +126,24 @@ def _shares(scope: Scope) -> Iterator[Statement]:
         )
 
 
+def look_at_encryption(scope: Scope) -> Iterator[Statement]:
+    """How the account encrypts by default, and whether Auto Scaling may launch with a key that is the default."""
+    yield Statement(
+        "LookAtEncryption",
+        "whether the account encrypts all snapshots, and which key is the default; these actions know no resource",
+        ("ec2:GetEbsDefaultKmsKeyId", "ec2:GetEbsEncryptionByDefault"),
+    )
+    if scope.keys:
+        yield Statement(
+            "LookAtKeyAccess",
+            "whether the account's default key for EBS lets EC2 Auto Scaling launch machines",
+            ("kms:GetKeyPolicy", "kms:ListGrants"),
+            scope.keys,
+        )
+
+
 def look_at_shares(scope: Scope) -> Iterator[Statement]:
-    """Whether and with whom AMIs and snapshots are shared, and whether the account encrypts with a key that is not."""
+    """Whether and with whom AMIs and snapshots are shared."""
     if not scope.share:
         return
     # Not by their tags: what is gone has none, and must be found gone.
@@ -135,11 +151,6 @@ def look_at_shares(scope: Scope) -> Iterator[Statement]:
     if scope.share.accounts:
         kinds["snapshot"] = "ec2:DescribeSnapshotAttribute"
     yield Statement("LookAtShares", "whom AMIs and snapshots are shared with", tuple(kinds.values()), scope.ec2(*kinds))
-    yield Statement(
-        "LookAtEncryption",
-        "whether the account encrypts all snapshots, and with which key; these actions know no resource",
-        ("ec2:GetEbsDefaultKmsKeyId", "ec2:GetEbsEncryptionByDefault"),
-    )
 
 
 def read_snapshots(scope: Scope) -> Statement:

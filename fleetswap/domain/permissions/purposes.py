@@ -31,6 +31,7 @@ def _preview(scope: Scope) -> Iterator[Statement]:
     """`pulumi preview`, `fleetswap status`, `why` and `manifest`."""
     yield from looks.look(scope)
     yield from keys.look(scope)
+    yield from images.look_at_encryption(scope)
     yield from images.look_at_shares(scope)
     yield images.read_snapshots(scope)
     yield from images.decrypt(scope)
@@ -40,6 +41,7 @@ def _deploy(scope: Scope) -> Iterator[Statement]:
     """All of an update: `pulumi up`, `refresh` and `destroy`, with a refresh before each."""
     yield from looks.look(scope)
     yield from keys.look(scope)
+    yield from images.look_at_encryption(scope)
     yield from images.look_at_shares(scope)
     yield from looks.watch_machines(scope)
     yield looks.watch_traffic(scope)

@@ -61,6 +61,7 @@ class Use(StrEnum):
     SECRETS = "open secrets"
     VOLUMES = "create volumes"
     SNAPSHOTS = "read the snapshot"
+    DEFAULT = "create volumes, as the account's default key for EBS"
 
 
 @dataclass(frozen=True)

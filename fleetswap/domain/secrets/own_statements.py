@@ -28,7 +28,7 @@ def sids(statements: Sequence[Statement]) -> list[str]:
 
 def of(policy: str, ours: Collection[str]) -> list[Statement]:
     """The statements of a policy that have one of these `Sid`s, in their order."""
-    return [each for each in _statements(policy) if each.get("Sid") in ours]
+    return [each for each in statements_of(policy) if each.get("Sid") in ours]
 
 
 def written(policy: str, ours: Collection[str], wanted: Sequence[Statement]) -> str | None:
@@ -38,7 +38,7 @@ def written(policy: str, ours: Collection[str], wanted: Sequence[Statement]) -> 
     MalformedPolicyDocumentException). Such a name allows and denies nobody anything, so it is left out.
     """
     ours = {*ours, *sids(wanted)}
-    found = _statements(policy)
+    found = statements_of(policy)
     mine = [each for each in found if each.get("Sid") in ours]
     if same(mine, wanted):
         return None
@@ -69,8 +69,8 @@ def same(some: Sequence[Statement], others: Sequence[Statement]) -> bool:
     return ordered(some) == ordered(others)
 
 
-def _statements(policy: str) -> list[Statement]:
-    """A single statement needs no list (IAM user guide, "Grammar of the IAM JSON policy language")."""
+def statements_of(policy: str) -> list[Statement]:
+    """All of a policy. A single one needs no list (IAM user guide, "Grammar of the IAM JSON policy language")."""
     found = json.loads(policy)["Statement"]
     return [found] if isinstance(found, Mapping) else list(found)
 

@@ -44,11 +44,13 @@ def estimate(
     *,
     enough: Callable[[], bool] = lambda: False,
     clock: Clock | None = None,
+    encrypts: Callable[[], bool] = lambda: False,
 ) -> Estimate | None:
     """What `upload` would send of the image in the file `path` for this request.
 
     `say` gets why no parent or no snapshot is used. `enough` is asked between blocks, by several threads: once it says
-    so, the answer is None. Raises as `upload` does before it starts a snapshot.
+    so, the answer is None. `encrypts` is asked whether the account encrypts by default, if the parent is not encrypted:
+    EBS then refuses it, and the upload sends every block. Raises as `upload` does before it starts a snapshot.
     """
     clock = clock or SystemClock()
     with ImageFile(path, data=request.data) as image:
@@ -62,8 +64,15 @@ def estimate(
         of_manifest = block_count(len(request.manifest))
         # No samples: what they would find is found by the upload, before it inherits anything.
         parent = Search(port, patience, image, wanted, stacks=stacks, samples=0).chosen(request, say)
+        same = parent is not None and parent.snapshot.tags.get(IMAGE) == request.identity
+        if parent is not None and not same and not parent.snapshot.encrypted and encrypts():
+            say(
+                f"snapshot {parent.snapshot_id} cannot be the parent: it is not encrypted, and the account encrypts all"
+                " new snapshots"
+            )
+            parent = None
         behind = layout.map_blocks + (of_manifest if of_manifest <= layout.free else 0)
-        if parent is None or parent.snapshot.tags.get(IMAGE) != request.identity:
+        if not same:
             shared = first_shared(port, patience, request, wanted)
             if shared is not None:
                 say(f"account {shared.owner} shares a snapshot of this image, which is copied and compared")
