@@ -53,9 +53,13 @@ class Strict(BaseModel):
     """Forbids unknown keys, because a misspelled safety setting must not be ignored silently. Frozen after reading.
 
     Numbers may be strings, as `pulumi config set` writes them, and floats, as the engine hands them on.
+
+    A validator is built when it is first used: a provider's process needs few of the models that it imports.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
+    )
 
 
 class ProviderInputs(Strict):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
-import pulumi_aws
 
 from fleetswap.domain import access, tags
 from fleetswap.domain.rollout import rollout_tags
+
+if TYPE_CHECKING:
+    import pulumi_aws
 
 ENDPOINT_SERVICES = ("autoscaling", "ec2", "elbv2", "iam", "sts")
 """The services that the AWS provider speaks to for this program, by the provider's names."""
@@ -59,10 +61,14 @@ class Context:
         It has no default tags: every resource has all of them by the tag policy, also those that are not the
         provider's, and a group's machines.
         """
+        import pulumi_aws  # noqa: PLC0415 (the dynamic providers import this module, and make no such resource)
+
         opts = pulumi.ResourceOptions(parent=parent)
         return pulumi_aws.Provider("aws", pulumi_aws.ProviderArgs(**self._provider_arguments()), opts)
 
     def _provider_arguments(self) -> dict[str, Any]:
+        import pulumi_aws  # noqa: PLC0415 (as above)
+
         # A refresh must not take the tags by which rollouts speak to each other for drift, nor an update remove them.
         keys = [*rollout_tags.ALL_KEYS, *self.aws.ignored_keys]
         ignored = pulumi_aws.ProviderIgnoreTagsArgs(keys=keys, key_prefixes=list(self.aws.ignored_prefixes) or None)

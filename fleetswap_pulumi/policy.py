@@ -8,6 +8,7 @@ lowered: the states of older versions are read with it, even to destroy a stack.
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, TypeAdapter
@@ -19,7 +20,10 @@ from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap_pulumi.checks import Strict
 from fleetswap_pulumi.names import MONTH, Deadline, HostName, Path, TopicArn, Wait, distinct
 
-DOMAIN = TypeAdapter(Policy)
+
+@cache
+def _domain() -> TypeAdapter[Policy]:
+    return TypeAdapter(Policy)
 
 
 class StepSettings(Strict):
@@ -166,7 +170,7 @@ class RolloutPolicy(Judgement):
 
     def to_policy(self) -> Policy:
         """The policy for the state machine. What that refuses beyond the limits above is an `InputError`."""
-        return DOMAIN.validate_python(self.model_dump())
+        return _domain().validate_python(self.model_dump())
 
 
 class Moves(Strict):

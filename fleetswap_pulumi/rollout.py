@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
@@ -33,7 +33,6 @@ from fleetswap.workflows.rollout.record_file import recorder_of
 from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.stop import Stop
 from fleetswap_pulumi.cancel import hear
-from fleetswap_pulumi.capacity_settings import ScheduleSettings
 from fleetswap_pulumi.checks import Strict, check_failures, wrong
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.guardian import guarded
@@ -41,6 +40,9 @@ from fleetswap_pulumi.policy import RolloutPolicy
 from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
 from fleetswap_pulumi.rule_inputs import RuleInputs, rule_inputs, rules_of
 from fleetswap_pulumi.speech import Speech, urn_of
+
+if TYPE_CHECKING:
+    from fleetswap_pulumi.capacity_settings import ScheduleSettings
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import version
 from types import FrameType
 from typing import Annotated
 
@@ -102,6 +101,8 @@ class Ended(KeyboardInterrupt):
 
 def _version(asked: bool) -> None:  # noqa: FBT001 (typer calls it so)
     if asked:
+        from importlib.metadata import version  # noqa: PLC0415 (only this reads what is installed)
+
         typer.echo(version("fleetswap"))
         raise typer.Exit
 

@@ -10,14 +10,12 @@ from typing import Annotated
 
 import typer
 
-from fleetswap.aws.rollout.probe import health_checker
 from fleetswap.cli import options, results
 from fleetswap.cli.display import Display, print_json, print_result
 from fleetswap.domain.boot.health import Check
 from fleetswap.domain.boot.machine import Hardware
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.info import ImageInfo
-from fleetswap.qemu.machine import QemuMachines
 from fleetswap.workflows.boot_test import SECONDS, BootTest
 from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image.bootable import refuse_unbootable
@@ -122,6 +120,10 @@ def made(
 
     `option` is what the command calls `timeout`.
     """
+    # `fleetswap upload` has options of this module, and rarely boots anything.
+    from fleetswap.aws.rollout.probe import health_checker  # noqa: PLC0415 (see above)
+    from fleetswap.qemu.machine import QemuMachines  # noqa: PLC0415 (see above)
+
     if not check.path.startswith("/"):
         raise InputError(f"the path {check.path!r} of the health check does not start with /")
     if not re.fullmatch(r"\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*", check.codes):

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fleetswap.domain import access
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.text import one_line
@@ -207,6 +205,8 @@ def _text(path: Path) -> str:
 
 
 def _mapping(path: Path, text: str) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 (a command outside of a project reads no settings)
+
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
