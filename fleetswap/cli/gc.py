@@ -55,7 +55,7 @@ def gc(
     profile: locate.Profile = None,
     endpoint_url: locate.EndpointUrl = None,
 ) -> None:
-    """Delete AMIs, snapshots, launch templates, target groups and schedules of Fleetswap that nothing needs.
+    """Delete the AMIs, snapshots and more that nothing needs.
 
     Nothing is deleted that a ledger or a state of any stack, an instance, a launch template or a share refers to.
 

@@ -33,7 +33,7 @@ LEDGER = to_plain(Ledger(NAME, None, (type(LIVE)(NAME, LIVE.image, LIVE.machine,
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def cloud(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serve(tmp_path_factory.mktemp("cloud")) as served:
         yield served
 

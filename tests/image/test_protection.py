@@ -14,7 +14,7 @@ from tests.localcloud.clients import Clients, refusal
 
 
 @pytest.fixture
-def clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
+def clients(_local_cloud: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
     with serve(tmp_path / "cloud") as served, Clients(served.endpoint) as made:

@@ -552,7 +552,7 @@ def test_ignored_tags_are_never_seen(stub: Any, endpoint: str, aws: Callable[[st
 def test_cloud_that_is_not_there_is_named() -> None:
     """Broken: with the local cloud stopped, the user sees a failed connection and not what to do about it."""
     endpoints = dict.fromkeys(("ec2", "autoscaling", "elbv2", "iam", "sts"), "http://127.0.0.1:1")
-    credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    credentials = {"accessKey": "local", "secretKey": "local"}
     clients = Clients("us-east-1", endpoints, credentials, max_retries=1)
     with pytest.raises(OperationError, match=r'reading EC2 VPC \(vpc-1\): .*"http://127.0.0.1:1/" Is the local cloud'):
         operations.read(registry.find(VPC), "vpc-1", {}, {}, Call(clients, "us-east-1"))
