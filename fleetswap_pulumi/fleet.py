@@ -24,18 +24,15 @@ from fleetswap_pulumi.network import Network
 from fleetswap_pulumi.package_changes import Manifests
 from fleetswap_pulumi.place import Place, Whereabouts, place
 from fleetswap_pulumi.region import (
-    Decided,
-    Ports,
     Region,
     Standing,
     begin,
     context_of,
     declare_secrets,
-    prepare,
     roll_out,
     stand,
-    tell_changes,
 )
+from fleetswap_pulumi.region_plan import Decided, Ports, prepare, tell_changes
 from fleetswap_pulumi.release import Release
 from fleetswap_pulumi.resource_checks import check_resources
 from fleetswap_pulumi.rollout import Rollout

@@ -1,190 +1,44 @@
-"""The fleet of one region: what is decided before the first resource of any, and how it is declared.
+"""The fleet of one region, as it is declared once `fleetswap_pulumi.region_plan` has decided.
 
-In three steps, because regions wait for each other: `prepare` looks and decides, and refuses; `stand` declares all but
-the rollout; `roll_out` moves the traffic. The home region's resources have no parent of their own: a URN contains the
-parents' types, and every stack that has one region would see its whole fleet replaced.
+In steps, because regions wait for each other: `begin` and `stand` declare all but the rollout; `roll_out` moves the
+traffic. The home region's resources have no parent of their own: a URN contains the parents' types, and every stack
+that has one region would see its whole fleet replaced.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
 
-from fleetswap.aws.account import Account
-from fleetswap.aws.image.ebs import DirectSnapshots
-from fleetswap.aws.keys import Keys as AwsKeys
-from fleetswap.aws.network import Networks as AwsNetworks
-from fleetswap.aws.rollout.fronts import Fronts as AwsFronts
-from fleetswap.aws.session import Cloud
-from fleetswap.domain import tags
-from fleetswap.domain.image.manifest import Manifest
-from fleetswap.domain.release import attested
-from fleetswap.domain.release.keys import needs_volume_key
-from fleetswap.domain.release.ledger import Entry, Ledger, from_plain, to_plain
-from fleetswap.domain.release.plan import Plan, is_past, plan
+from fleetswap.domain.release.ledger import to_plain
+from fleetswap.domain.release.plan import Plan, is_past
 from fleetswap.domain.rollout.health import ProbeProtocol
 from fleetswap.domain.secrets.sealing import STACK
-from fleetswap.workflows.image.read_manifest import manifest_of
-from fleetswap_pulumi import upload_estimate
 from fleetswap_pulumi.auto_scaling import Tuning
 from fleetswap_pulumi.context import Context
 from fleetswap_pulumi.disk_image import DiskImage
 from fleetswap_pulumi.elsewhere import elsewhere
 from fleetswap_pulumi.fleet_outputs import known, outputs_of
 from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
-from fleetswap_pulumi.front_survey import Approach, Fronts, approach
-from fleetswap_pulumi.ground import Ground, Networks, survey
-from fleetswap_pulumi.keys import Keys, OwnKeys, check_keys
+from fleetswap_pulumi.keys import OwnKeys
 from fleetswap_pulumi.network import Network, NetworkArgs
-from fleetswap_pulumi.package_changes import Manifests, tell
-from fleetswap_pulumi.place import Place, Whereabouts, check_offers, with_cores
+from fleetswap_pulumi.place import Place
+from fleetswap_pulumi.region_plan import Decided
 from fleetswap_pulumi.release import Release, ReleaseArgs
 from fleetswap_pulumi.rollout import Rollout, RolloutArgs
 from fleetswap_pulumi.sealed_secrets import SealedSecrets, SealedSecretsArgs
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
-from fleetswap_pulumi.secrets_plan import SecretsPlan, plan_secrets
+from fleetswap_pulumi.secrets_plan import SecretsPlan
 from fleetswap_pulumi.settings import Settings
-from fleetswap_pulumi.sharing import Sharing, plan_sharing
 from fleetswap_pulumi.switch import Switch, SwitchArgs
 from fleetswap_pulumi.traffic_checks import (
-    Images,
-    Services,
-    check_rollback,
-    images_of,
     refuse_replacement,
-    services_of,
 )
-from fleetswap_pulumi.upload_estimate import Estimates, tell_upload
 from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
 from fleetswap_pulumi.volume_key import VolumeKey, VolumeKeyArgs
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Whom a region's program asks: where the credentials lead to, about an existing VPC and endpoints, about an
-    existing listener and hosted zones, what the live image contains, about the KMS keys that releases need, what an
-    upload will send, which releases have an AMI, and which services there are.
-    """
-
-    whereabouts: Whereabouts
-    networks: Networks
-    fronts: Fronts
-    manifests: Manifests
-    keys: Keys
-    estimates: Estimates
-    images: Images
-    services: Services
-
-    @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        whereabouts: Whereabouts | None = None,
-        networks: Networks | None = None,
-        fronts: Fronts | None = None,
-        manifests: Manifests | None = None,
-        keys: Keys | None = None,
-        images: Images | None = None,
-    ) -> Ports:
-        """AWS, or the local cloud, of the settings' region, for those that are not given."""
-        cloud = Cloud(settings.region, settings.endpoint, settings.aws.access)
-        return cls(
-            whereabouts or Account(cloud),
-            networks or AwsNetworks(cloud, settings.stack),
-            fronts or AwsFronts(cloud, {tags.STACK: settings.stack, tags.SERVICE: settings.service}),
-            manifests or _manifests(cloud, settings.stack),
-            keys or AwsKeys(cloud),
-            upload_estimate.of(cloud),
-            images or images_of(cloud, settings.stack, settings.service),
-            services_of(cloud, settings.service),
-        )
-
-
-def _manifests(cloud: Cloud, stack: str) -> Manifests:
-    """The manifests of the stack's images, out of their snapshots. What cannot be read is a warning."""
-
-    def read(identity: str) -> Manifest | None:
-        return manifest_of(DirectSnapshots(*cloud.ebs_and_ec2(1)), stack, identity, pulumi.log.warn)
-
-    return read
-
-
-@dataclass(frozen=True)
-class Decided:
-    """All that is decided about a region's fleet. `before` are its outputs of the update before."""
-
-    settings: Settings
-    before: Mapping[str, Any]
-    read: Ledger
-    ledger: Ledger
-    here: Place
-    plan: Plan
-    secrets: SecretsPlan | None
-    ground: Ground
-    way_in: Approach
-    needs_volume_key: bool
-    now: datetime
-    services: Services
-    sharing: Sharing
-
-
-def prepare(
-    settings: Settings, before: Mapping[str, Any], here: Place, ledger: Ledger, wanted: Entry, ports: Ports
-) -> Decided:
-    """Decide what the update does about the region. Raises `InputError` with what is wrong, and changes nothing.
-
-    `ledger` is that of `here`, behind the front door of the settings.
-    """
-    now = datetime.now(UTC)
-    wanted = with_cores(wanted, ledger, ports.whereabouts)
-    decided = plan(ledger, wanted, retention=settings.retention.retention, max_size=settings.capacity.max, now=now)
-    secrets = plan_secrets(settings, ledger, decided, before)
-    check_keys(decided, ledger, before, ports.keys, here.identity.account)
-    check_rollback(ledger, decided.wanted.release, ports.images)
-    declared = (*decided.running, *decided.kept)
-    # Also while this update deletes the last release that needs it: the update may fail, and the release stay.
-    needed = needs_volume_key((*ledger.entries, *declared), settings.machine.kms_key, settings.upload.kms_key)
-    ground = survey(
-        settings,
-        here,
-        ports.networks,
-        wanted.release,
-        needs_kms=any(entry.machine.secrets is not None for entry in decided.running),
-    )
-    way_in = approach(settings, here.identity.account, ports.fronts)
-    for warning in way_in.warnings:
-        pulumi.log.warn(warning)
-    check_offers(wanted, here, ground.zones, ports.whereabouts)
-    sharing = plan_sharing(settings, here, wanted, ports.whereabouts)
-    read = from_plain(before.get("ledger"))
-    return Decided(
-        settings,
-        before,
-        read,
-        ledger,
-        here,
-        decided,
-        secrets,
-        ground,
-        way_in,
-        needed,
-        now,
-        ports.services,
-        sharing,
-    )
-
-
-def tell_changes(decided: Decided, ports: Ports) -> None:
-    """Show what the update changes beside its resources."""
-    wanted = decided.plan.wanted
-    tell(wanted, decided.ledger)
-    if (changed := attested.changes(decided.ledger, decided.plan)) is not None:
-        pulumi.log.info(changed)
-    tell_upload(decided.settings, wanted, decided.ledger, ports.estimates, decided.before.get(VOLUME_KEY))
 
 
 class Region(pulumi.ComponentResource):
@@ -221,7 +75,7 @@ class Begun:
                 upload,
                 self.volume_key if entry.image.kms_key == STACK else entry.image.kms_key,
             )
-            for entry in _declared(self.decided)
+            for entry in self.decided.declared
             if entry.image.identity == identity
         ][:1]
 
@@ -241,7 +95,7 @@ class Standing:
     @property
     def disks(self) -> Mapping[str, DiskImage]:
         """The disk images of the declared releases, by the identities of their images."""
-        return {entry.image.identity: self.releases[entry.release].disk for entry in _declared(self.begun.decided)}
+        return {entry.image.identity: self.releases[entry.release].disk for entry in self.begun.decided.declared}
 
 
 def begin(decided: Decided, parent: Region | None = None) -> Begun:
@@ -328,13 +182,13 @@ def stand(begun: Begun, others: Sequence[Begun] = (), images: Mapping[str, DiskI
             ),
             opts=everything,
         )
-        for entry in _declared(decided)
+        for entry in decided.declared
     }
     sealed = declare_secrets(decided.secrets, settings, context, decided.here, decided.plan, everything)
     if sealed is not None:
         begun.outputs[SECRETS] = known(sealed.told, decided.before.get(SECRETS))
     own_keys = OwnKeys(sealed.key_arn if sealed is not None else None, volumes)
-    for entry in _declared(decided):
+    for entry in decided.declared:
         role = sealed.roles.get(entry.machine.path) if sealed is not None else None
         releases[entry.release].complete(role, own_keys.of(entry))
     return Standing(begun, network, front, switch, releases, sealed, own_keys)
@@ -395,10 +249,6 @@ def roll_out(
     if parent is not None:
         parent.register_outputs({"url": standing.front.url, "live": rollout.serving})
     return rollout, outputs
-
-
-def _declared(decided: Decided) -> tuple[Entry, ...]:
-    return (*decided.plan.running, *decided.plan.kept)
 
 
 def context_of(settings: Settings, here: Place, *, kms: bool, parents: tuple[str, ...] = ()) -> Context:

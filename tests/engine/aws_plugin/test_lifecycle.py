@@ -231,7 +231,10 @@ def mixed(world: World, base: int) -> Inputs:
             },
             "launchTemplate": {
                 "launchTemplateSpecification": {"launchTemplateId": world.template.id, "version": "1"},
-                "overrides": [{"instanceType": "m7i.large"}, {"instanceType": "m7a.large", "weightedCapacity": "2"}],
+                "overrides": [
+                    {"instanceType": "m7i.large", "weightedCapacity": "1"},
+                    {"instanceType": "m7a.large", "weightedCapacity": "2"},
+                ],
             },
         },
         "tags": [{"key": "Name", "value": f"base-{base}", "propagateAtLaunch": True}],

@@ -1,0 +1,171 @@
+"""What is decided about the fleet of one region, before the first resource of any: it looks, decides, and refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pulumi
+
+from fleetswap.aws.account import Account
+from fleetswap.aws.image.ebs import DirectSnapshots
+from fleetswap.aws.keys import Keys as AwsKeys
+from fleetswap.aws.network import Networks as AwsNetworks
+from fleetswap.aws.rollout.fronts import Fronts as AwsFronts
+from fleetswap.aws.session import Cloud
+from fleetswap.domain import tags
+from fleetswap.domain.image.manifest import Manifest
+from fleetswap.domain.release import attested
+from fleetswap.domain.release.keys import needs_volume_key
+from fleetswap.domain.release.ledger import Entry, Ledger, from_plain
+from fleetswap.domain.release.plan import Plan, plan
+from fleetswap.workflows.image.read_manifest import manifest_of
+from fleetswap_pulumi import upload_estimate
+from fleetswap_pulumi.front_survey import Approach, Fronts, approach
+from fleetswap_pulumi.ground import Ground, Networks, survey
+from fleetswap_pulumi.keys import Keys, check_keys
+from fleetswap_pulumi.package_changes import Manifests, tell
+from fleetswap_pulumi.place import Place, Whereabouts, check_offers, with_cores
+from fleetswap_pulumi.secrets_plan import SecretsPlan, plan_secrets
+from fleetswap_pulumi.settings import Settings
+from fleetswap_pulumi.sharing import Sharing, plan_sharing
+from fleetswap_pulumi.traffic_checks import (
+    Images,
+    Services,
+    check_rollback,
+    images_of,
+    services_of,
+)
+from fleetswap_pulumi.upload_estimate import Estimates, tell_upload
+from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Whom a region's program asks: where the credentials lead to, about an existing VPC and endpoints, about an
+    existing listener and hosted zones, what the live image contains, about the KMS keys that releases need, what an
+    upload will send, which releases have an AMI, and which services there are.
+    """
+
+    whereabouts: Whereabouts
+    networks: Networks
+    fronts: Fronts
+    manifests: Manifests
+    keys: Keys
+    estimates: Estimates
+    images: Images
+    services: Services
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        whereabouts: Whereabouts | None = None,
+        networks: Networks | None = None,
+        fronts: Fronts | None = None,
+        manifests: Manifests | None = None,
+        keys: Keys | None = None,
+        images: Images | None = None,
+    ) -> Ports:
+        """AWS, or the local cloud, of the settings' region, for those that are not given."""
+        cloud = Cloud(settings.region, settings.endpoint, settings.aws.access)
+        return cls(
+            whereabouts or Account(cloud),
+            networks or AwsNetworks(cloud, settings.stack),
+            fronts or AwsFronts(cloud, {tags.STACK: settings.stack, tags.SERVICE: settings.service}),
+            manifests or _manifests(cloud, settings.stack),
+            keys or AwsKeys(cloud),
+            upload_estimate.of(cloud),
+            images or images_of(cloud, settings.stack, settings.service),
+            services_of(cloud, settings.service),
+        )
+
+
+def _manifests(cloud: Cloud, stack: str) -> Manifests:
+    """The manifests of the stack's images, out of their snapshots. What cannot be read is a warning."""
+
+    def read(identity: str) -> Manifest | None:
+        return manifest_of(DirectSnapshots(*cloud.ebs_and_ec2(1)), stack, identity, pulumi.log.warn)
+
+    return read
+
+
+@dataclass(frozen=True)
+class Decided:
+    """All that is decided about a region's fleet. `before` are its outputs of the update before."""
+
+    settings: Settings
+    before: Mapping[str, Any]
+    read: Ledger
+    ledger: Ledger
+    here: Place
+    plan: Plan
+    secrets: SecretsPlan | None
+    ground: Ground
+    way_in: Approach
+    needs_volume_key: bool
+    now: datetime
+    services: Services
+    sharing: Sharing
+
+    @property
+    def declared(self) -> tuple[Entry, ...]:
+        """The releases that are declared: those with machines first."""
+        return (*self.plan.running, *self.plan.kept)
+
+
+def prepare(
+    settings: Settings, before: Mapping[str, Any], here: Place, ledger: Ledger, wanted: Entry, ports: Ports
+) -> Decided:
+    """Decide what the update does about the region. Raises `InputError` with what is wrong, and changes nothing.
+
+    `ledger` is that of `here`, behind the front door of the settings.
+    """
+    now = datetime.now(UTC)
+    wanted = with_cores(wanted, ledger, ports.whereabouts)
+    decided = plan(ledger, wanted, retention=settings.retention.retention, max_size=settings.capacity.max, now=now)
+    secrets = plan_secrets(settings, ledger, decided, before)
+    check_keys(decided, ledger, before, ports.keys, here.identity.account)
+    check_rollback(ledger, decided.wanted.release, ports.images)
+    declared = (*decided.running, *decided.kept)
+    # Also while this update deletes the last release that needs it: the update may fail, and the release stay.
+    needed = needs_volume_key((*ledger.entries, *declared), settings.machine.kms_key, settings.upload.kms_key)
+    ground = survey(
+        settings,
+        here,
+        ports.networks,
+        wanted.release,
+        needs_kms=any(entry.machine.secrets is not None for entry in decided.running),
+    )
+    way_in = approach(settings, here.identity.account, ports.fronts)
+    for warning in way_in.warnings:
+        pulumi.log.warn(warning)
+    check_offers(wanted, here, ground.zones, ports.whereabouts)
+    sharing = plan_sharing(settings, here, wanted, ports.whereabouts)
+    read = from_plain(before.get("ledger"))
+    return Decided(
+        settings,
+        before,
+        read,
+        ledger,
+        here,
+        decided,
+        secrets,
+        ground,
+        way_in,
+        needed,
+        now,
+        ports.services,
+        sharing,
+    )
+
+
+def tell_changes(decided: Decided, ports: Ports) -> None:
+    """Show what the update changes beside its resources."""
+    wanted = decided.plan.wanted
+    tell(wanted, decided.ledger)
+    if (changed := attested.changes(decided.ledger, decided.plan)) is not None:
+        pulumi.log.info(changed)
+    tell_upload(decided.settings, wanted, decided.ledger, ports.estimates, decided.before.get(VOLUME_KEY))
