@@ -16,6 +16,7 @@ import pytest
 from fleetswap.aws.account import Account
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
+from fleetswap.aws.image.protection import lift, protect
 from fleetswap.aws.image.snapshots import exists, write_tags
 from fleetswap.aws.key_policies import KeyPolicy
 from fleetswap.aws.keys import Keys
@@ -153,6 +154,9 @@ def scene(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield scene
 
 
+IMAGE = "ami-0a1b2c3d4e5f60718"
+
+
 def find(scene: Scene) -> None:
     Finder(scene.cloud.elbv2(), scene.cloud.autoscaling()).find(SERVICE)
 
@@ -182,6 +186,7 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "ebs:ListSnapshotBlocks": (lambda s: s.ebs.list_blocks(s.snapshot, 0, None),),
     "ebs:PutSnapshotBlock": (Scene.put,),
     "ebs:StartSnapshot": (lambda s: s.ebs.start(Start("a", 1, TAGS, "", encrypted=False, kms_key=None)),),
+    "ec2:CopySnapshot": (lambda s: s.ebs.copy(s.snapshot, TAGS, description="", encrypted=False, kms_key=None),),
     "ec2:CreateTags": (
         lambda s: s.ebs.start(Start("b", 1, TAGS, "", encrypted=False, kms_key=None)),
         lambda s: s.ebs.tag(s.snapshot, TAGS),
@@ -208,6 +213,8 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
         lambda s: Networks(s.cloud, STACK).vpc(s.vpc, ["sg-1"]),
         lambda s: Networks(s.cloud, STACK).own_vpcs(),
     ),
+    "ec2:DisableImageDeregistrationProtection": (lambda s: lift(s.cloud.ec2(), IMAGE),),
+    "ec2:EnableImageDeregistrationProtection": (lambda s: protect(s.cloud.ec2(), IMAGE),),
     "ec2:GetConsoleOutput": (lambda s: s.aws.fleet.console("i-0a1b2c3d4e5f60718"),),
     "ec2:RunInstances": (lambda s: s.aws.fleet.on_demand("web-a", 50),),
     "elasticloadbalancing:AddTags": (lambda s: s.aws.balancer.tag(s.site.listener, {"a": "b"}),),

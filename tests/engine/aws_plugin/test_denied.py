@@ -133,11 +133,14 @@ def test_the_error_names_the_action_that_is_missing(scene: Scene, case: Case) ->
 STORY = "asked for in tests/e2e/test_story.py"
 ELB_CHECKS = "Elastic Load Balancing checks it with the caller's permissions (its user guide, API permissions)"
 KEY = "asked for in tests/permissions/test_key.py"
+DEFAULT_KEY = "asked for in tests/aws/test_keys.py; a refusal is a warning"
 
 OTHERWISE = {
     "ec2:AttachInternetGateway": STORY,
     "ec2:DetachInternetGateway": STORY,
     "ec2:DescribeAccountAttributes": ELB_CHECKS,
+    "ec2:GetEbsDefaultKmsKeyId": DEFAULT_KEY,
+    "ec2:GetEbsEncryptionByDefault": DEFAULT_KEY,
     "ec2:GetSecurityGroupsForVpc": ELB_CHECKS,
     "ec2:DisassociateAddress": "an address that something is still associated with, when it is deleted",
     "elasticloadbalancing:DescribeCapacityReservation": "the official plugin reads it (terraform-provider-aws 5.85)",
@@ -151,6 +154,7 @@ OTHERWISE = {
     "kms:EnableKey": "a key that was disabled by hand is enabled again",
     "kms:Encrypt": "sops seals with the stack's key: tests/engine/test_secrets_init.py",
     "kms:GenerateDataKeyWithoutPlaintext": KEY,
+    "kms:ListGrants": DEFAULT_KEY,
     "kms:ReEncryptFrom": KEY,
     "kms:ReEncryptTo": KEY,
     "wafv2:GetWebACL": "GetWebACLForResource shows the web ACL (Service Authorization Reference)",

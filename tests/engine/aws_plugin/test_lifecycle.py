@@ -368,6 +368,10 @@ def values(world: World, *addresses: str) -> Inputs:
     return {"zoneId": world.zone, "name": "db", "type": "A", "ttl": 60, "records": list(addresses)}
 
 
+NEXT_YEAR = f"{time.gmtime().tm_year + 1}-12-31T00:00:00.000Z"
+"""EC2 deprecates an AMI ten years from now at most."""
+
+
 def launch_permission(world: World, whom: Inputs) -> Inputs:
     return {"imageId": world.image, **whom}
 
@@ -596,6 +600,12 @@ CASES = [
         lambda w: image(w, "one"),
         lambda w: image(w, "two"),
         {"tags.Name"},
+    ),
+    Case(
+        "aws:ec2/ami:Ami",
+        lambda w: {**image(w, "old"), "deprecationTime": NEXT_YEAR},
+        lambda w: image(w, "old"),
+        {"deprecationTime"},
     ),
     Case(
         "aws:ec2/launchTemplate:LaunchTemplate",
