@@ -134,6 +134,7 @@ def test_auto_scaling_uses_a_key_through_the_partition_s_ec2(region: str, partit
         account_id="1",
         region=region,
         policy_in_force=lambda: policy,
+        grants={},
         grants_in_force=lambda _: [],
     )
     assert auto_scaling_may_launch_with(key)
