@@ -26,7 +26,8 @@ GROUPS = {
     "e2e": ("e2e",),
     "rollouts": (),
     "engine": ("engine",),
-    "cloud": ("localcloud", "machines", "haproxy"),
+    "cloud": ("machines", "haproxy"),
+    "served": ("localcloud",),
     "images": ("nix", "disks", "debian13", "go"),
 }
 """What runs other programs, by folder or else by marker: groups for `make test`, in the order in which they begin."""
@@ -79,6 +80,8 @@ def _group(item: pytest.Item) -> str:
     path = item.path.relative_to(Path(__file__).parent)
     if path.parts[0] == "e2e" and path.name in ROLLOUTS:
         return "rollouts"
+    if path.parts[0] == "localcloud":
+        return "cloud"
     if path.parts[0] in GROUPS:
         return path.parts[0]
     for group, markers in GROUPS.items():

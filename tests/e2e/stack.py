@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 """Each worker of `make test` has ports and addresses of its own: two stacks are up at a time."""
 PORT = 4611 + 10 * WORKER
-LISTENER_PORT = 8181 + WORKER
+LISTENER_PORT = 8581 + WORKER
 
 GET_USER = "iam:GetUser"
 """May be refused: the AWS provider then asks STS for the account."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleetswap.domain.release.default_key import KeyAccess, launch_role, may_launch
+from fleetswap.domain.release.default_key import EbsDefault, KeyAccess, launch_role, may_launch
 
 ROLE = launch_role("arn:aws-cn:kms:cn-north-1:123456789012:key/1", "111122223333")
 ALL = {"CreateGrant", "Decrypt", "GenerateDataKeyWithoutPlaintext"}
@@ -62,3 +62,16 @@ def test_grants_add_to_a_policy() -> None:
 def test_what_was_not_seen_refuses_nothing(seen: KeyAccess) -> None:
     """A deploy would be refused by a guess."""
     assert may_launch(seen, ROLE) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "own"),
+    [
+        ("alias/aws/ebs", True),
+        ("arn:aws:kms:eu-central-1:111122223333:alias/aws/ebs", True),
+        ("arn:aws:kms:eu-central-1:111122223333:key/1", False),
+    ],
+)
+def test_the_key_of_aws_is_known_by_its_alias(key: str, *, own: bool) -> None:
+    """A share of snapshots that are encrypted with it would be tried, or one with a key of the account's refused."""
+    assert EbsDefault(by_default=True, key=key).is_aws_managed is own

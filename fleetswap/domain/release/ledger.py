@@ -83,11 +83,6 @@ class Machine:
     volume: Volume = later(Volume())  # noqa: RUF009 (it is frozen)
 
     @property
-    def heaviest(self) -> int:
-        """The most units of capacity that one machine can be."""
-        return max(self.weights, default=1)
-
-    @property
     def attested(self) -> bool:
         """Whether KMS opens its secrets only to machines that measure what was predicted of its image."""
         return self.secrets is not None and self.secrets.attested
