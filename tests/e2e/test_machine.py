@@ -135,7 +135,7 @@ def test_the_machine_tells_what_it_waited_for(machines: LocalStack) -> None:
         time.sleep(1)
     said = console(machines)
     assert len(re.findall(REPORT, said)) == 1
-    assert re.search(r"Startup finished in [\d.]+s \(kernel\) \+ [\d.]+s \(userspace\)", said)
+    assert re.search(r"Startup finished in (\d+min )?[\d.]+s \(kernel\) \+ (\d+min )?[\d.]+s \(userspace\)", said)
     assert re.search(r"fleetswap-debian version 1: serving on :8080 as i-[0-9a-f]{17} after", said)
 
 
