@@ -26,7 +26,7 @@ GROUPS = {
     "e2e": ("e2e",),
     "rollouts": (),
     "engine": ("engine",),
-    "cloud": ("machines", "haproxy"),
+    "localcloud": ("machines", "haproxy"),
     "served": ("localcloud",),
     "images": ("nix", "disks", "debian13", "go"),
 }
@@ -80,8 +80,6 @@ def _group(item: pytest.Item) -> str:
     path = item.path.relative_to(Path(__file__).parent)
     if path.parts[0] == "e2e" and path.name in ROLLOUTS:
         return "rollouts"
-    if path.parts[0] == "localcloud":
-        return "cloud"
     if path.parts[0] in GROUPS:
         return path.parts[0]
     for group, markers in GROUPS.items():
