@@ -14,7 +14,7 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 from fleetswap.aws.image import protection
 from fleetswap_pulumi.checks import check_failures
 from fleetswap_pulumi.context import Context
-from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
+from fleetswap_pulumi.reach import ReachInputs, differences
 
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
@@ -41,9 +41,7 @@ class ImageProtectionProvider(ResourceProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another AMI has a protection of its own."""
-        replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
-        others = [key for key in Inputs.model_fields if key != ACCESS and _olds.get(key) != _news.get(key)]
-        changed = bool(others) or is_reached_otherwise(_olds, _news)
+        changed, replaces = differences(Inputs, REPLACING, _olds, _news)
         return DiffResult(changes=changed, replaces=replaces, delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:

@@ -20,7 +20,7 @@ from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout.rule import OWN, Rules
 from fleetswap_pulumi.checks import check_failures
 from fleetswap_pulumi.context import Context
-from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
+from fleetswap_pulumi.reach import ReachInputs, differences
 from fleetswap_pulumi.rule_inputs import RuleInputs, rule_inputs, rules_of
 
 SCHEMA = 1
@@ -64,9 +64,7 @@ class PreviewGuardProvider(ResourceProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another release, or another listener, needs another guard."""
-        replaces = [key for key in REPLACING if _olds.get(key) != _news.get(key)]
-        others = [key for key in Inputs.model_fields if key != ACCESS and _olds.get(key) != _news.get(key)]
-        changed = bool(others) or is_reached_otherwise(_olds, _news)
+        changed, replaces = differences(Inputs, REPLACING, _olds, _news)
         return DiffResult(changes=changed, replaces=replaces, delete_before_replace=True)
 
     def create(self, props: dict[str, Any]) -> CreateResult:

@@ -5,7 +5,7 @@ The inputs are what the last update stored. A refresh and a destroy use them, as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -60,3 +60,11 @@ def is_reached_otherwise(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bo
         for each in (olds, news)
     )
     return before != after
+
+
+def differences(
+    inputs: type[ReachInputs], replacing: Sequence[str], olds: Mapping[str, Any], news: Mapping[str, Any]
+) -> tuple[bool, list[str]]:
+    """Whether any of the inputs has changed, and which of `replacing`, whose other value is another resource."""
+    changed = [key for key in inputs.model_fields if key != ACCESS and olds.get(key) != news.get(key)]
+    return bool(changed) or is_reached_otherwise(olds, news), [key for key in replacing if key in changed]
