@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 python := .venv/bin/python
 sources := fleetswap fleetswap_pulumi components infra policy localcloud engine tools bench tests nix/image
 
-.PHONY: help up preview rollback status down test test-fast check lint fmt lock setup setup-python debian13
+.PHONY: help up preview rollback status down test test-fast check lint fmt lock setup setup-python debian13 arm64
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -31,7 +31,7 @@ status: setup ## show what runs, and the outputs of the stack
 down: ## stop every process and remove the state; the engine and the environment are kept
 	@test ! -x $(python) || $(python) -m tools.local down
 
-test: setup debian13 ## run every test; a line of fleetswap/domain that none of them runs is a failure
+test: setup debian13 arm64 ## run every test; a line of fleetswap/domain that none of them runs is a failure
 	@$(python) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations 10 --cov=fleetswap/domain --cov-report=term --cov-fail-under=100
 
 fast := not (debian13 or engine or machines or disks or nix or haproxy or go or e2e or localcloud or slow)
@@ -79,6 +79,9 @@ lock: setup ## write the lock files from pyproject.toml, for deploys and for the
 
 setup:
 	@tools/setup
+
+arm64:
+	@nix/demo/fetch-kernel .work/kernel-arm64 arm64
 
 debian13:
 	@tools/debian13

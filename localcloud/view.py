@@ -52,13 +52,14 @@ class SecurityGroup:
 
 @dataclass(frozen=True)
 class Root:
-    """The root volume of an instance, how its firmware starts it, and whether it has a TPM."""
+    """The root volume of an instance, how its firmware starts it, whether it has a TPM, and whether it is for Arm."""
 
     snapshot_id: str
     size_gib: int
     encrypted: bool
     uefi: bool
     tpm: bool = False
+    arm: bool = False
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,8 @@ def _root(ec2: Moto, instance: Moto) -> Root | None:
     has_uefi = "uefi" in INSTANCE_TYPES.get(instance.instance_type, {}).get("SupportedBootModes", ["uefi"])
     uefi = mode == "uefi" or (mode == "uefi-preferred" and has_uefi)
     has_tpm = uefi and getattr(image, "tpm_support", None) == "v2.0"
-    return Root(volume.snapshot_id, int(volume.size), bool(volume.encrypted), uefi, has_tpm)
+    is_arm = image.architecture == "arm64"
+    return Root(volume.snapshot_id, int(volume.size), bool(volume.encrypted), uefi, has_tpm, is_arm)
 
 
 def _rules(rules: Iterable[Moto]) -> tuple[Permission, ...]:

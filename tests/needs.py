@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PROGRAMS = {
     "disks": "qemu-img qemu-io sgdisk mformat mcopy mkfs.ext4 mkswap",
-    "machines": "qemu-system-x86_64 swtpm",
+    "machines": "qemu-system-x86_64 qemu-system-aarch64 swtpm",
     "nix": "nix nix-build nix-instantiate nix-store",
     "haproxy": "haproxy",
     "go": "go gofmt",

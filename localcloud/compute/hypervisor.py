@@ -6,7 +6,8 @@ when it is stopped or terminated. Never changes an instance; that a machine went
 A machine has 256 MiB and one processor, whatever its instance type says. Its disk is an NVMe device, as on Nitro. Its
 console is the file `console.log`. Each of its packets goes to the router of `localcloud.network` and nowhere else;
 while that does not run, none passes. With the boot mode `uefi` or `uefi-preferred` it has UEFI firmware, else a BIOS,
-as in EC2; a disk for the other firmware never boots, there as here. If its AMI has TPM support, it has a TPM
+as in EC2; a disk for the other firmware never boots, there as here. A machine of an AMI for arm64 is emulated, by UEFI
+and without a TPM. If its AMI has TPM support, it has a TPM
 (`compute.tpm`). In its firmware configuration is the certificate of the local cloud's authority (`CA`): EC2 has no such
 thing, and an image that does not look there trusts what it would on EC2.
 """
@@ -41,6 +42,8 @@ CONSOLES_KEPT = 50  # of terminated instances; EC2 keeps a console for about an 
 
 FIRMWARE = Path("/usr/share/OVMF")  # Debian package ovmf
 CODE, VARS = FIRMWARE / "OVMF_CODE_4M.fd", FIRMWARE / "OVMF_VARS_4M.fd"
+ARM_FIRMWARE = Path("/usr/share/AAVMF")  # Debian package qemu-efi-aarch64
+ARM_CODE, ARM_VARS = ARM_FIRMWARE / "AAVMF_CODE.fd", ARM_FIRMWARE / "AAVMF_VARS.fd"
 
 CA_FILE = "ca.pem"
 CA = "opt/io.systemd.credentials/fleetswap.ca"
@@ -221,7 +224,7 @@ class Hypervisor:
         if not overlay.exists():
             _tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base.absolute()), str(overlay))
         if not (machine.folder / "vars.fd").exists():
-            shutil.copyfile(VARS, machine.folder / "vars.fd")
+            shutil.copyfile(ARM_VARS if machine.root.arm else VARS, machine.folder / "vars.fd")
         (machine.folder / CA_FILE).write_text(self._ca())
 
     def _power_on(self, machine: _Machine, instance: Instance) -> None:
@@ -288,7 +291,7 @@ class Hypervisor:
 def qemu_command(accelerator: str, root: Root, mac: str) -> list[str]:
     """QEMU's command line, for the folder of a machine as its working directory."""
     firmware = [
-        *("-drive", f"if=pflash,format=raw,readonly=on,file={CODE}"),
+        *("-drive", f"if=pflash,format=raw,readonly=on,file={ARM_CODE if root.arm else CODE}"),
         *("-drive", "if=pflash,format=raw,file=vars.fd"),
     ]
     # Two cables to the router: the guest's network device, and a user network that ends TCP connections at this
@@ -302,10 +305,22 @@ def qemu_command(accelerator: str, root: Root, mac: str) -> list[str]:
         *("-netdev", f"stream,id=host,server=on,addr.type=unix,addr.path={HOST}"),
         *("-netdev", "hubport,id=hub1,hubid=0,netdev=host"),
     ]
+    # pauth-impdef: the architecture's own pointer authentication takes an emulator half of its time.
+    board = (
+        ("qemu-system-aarch64", "-machine", "virt", "-accel", "tcg", "-cpu", "max,pauth-impdef=on")
+        if root.arm
+        else (
+            "qemu-system-x86_64",
+            *(
+                "-machine",
+                "q35" if root.uefi else "q35,graphics=off",
+            ),  # graphics=off: SeaBIOS speaks at the serial port
+            *("-accel", accelerator, "-cpu", "host" if accelerator == "kvm" else "max"),
+        )
+    )
     return [
-        "qemu-system-x86_64",
-        *("-machine", "q35" if root.uefi else "q35,graphics=off"),  # graphics=off: SeaBIOS speaks at the serial port
-        *("-accel", accelerator, "-cpu", "host" if accelerator == "kvm" else "max", "-smp", "1"),
+        *board,
+        *("-smp", "1"),
         *("-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-reboot"),
         *(firmware if root.uefi else ()),
         *("-drive", "if=none,id=root,format=qcow2,file=root.qcow2,cache=unsafe"),  # the disk goes with the machine

@@ -61,7 +61,7 @@ _create_template = LaunchTemplates.create_launch_template
 _create_version = LaunchTemplates.create_launch_template_version
 _describe_templates = LaunchTemplateBackend.describe_launch_templates
 
-EMULATED = frozenset({"i386", "x86_64"})
+EMULATED = frozenset({"i386", "x86_64", "arm64"})
 """Architectures of the machines that `localcloud.compute` starts."""
 
 HOPS = range(1, 65)  # API reference: LaunchTemplateInstanceMetadataOptionsRequest
@@ -259,6 +259,11 @@ def _check_emulator(image: Moto) -> None:
             "Unsupported",
             f"This local cloud cannot launch {image.id}: its architecture is {image.architecture}, and machines here"
             f" are {' or '.join(sorted(EMULATED))}. Deploy it to AWS.",
+        )
+    if image.architecture == "arm64" and getattr(image, "tpm_support", None):
+        raise EC2ClientError(
+            "Unsupported",
+            f"This local cloud cannot launch {image.id}: its machines for arm64 have no TPM. Deploy it to AWS.",
         )
 
 

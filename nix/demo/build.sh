@@ -6,6 +6,11 @@
 # that another version differs in as few blocks as can be: what changes least comes first.
 set -eu
 
+case $architecture in
+x86_64) prefix='' stub=linuxx64.efi.stub name=BOOTX64.EFI ;;
+arm64) prefix=aarch64-linux-gnu- stub=linuxaa64.efi.stub name=BOOTAA64.EFI ;;
+esac
+
 mkdir root root/bin root/dev root/etc root/proc root/sys
 cp "$parts/busybox" root/bin/busybox
 cp -r "$parts/lib" root/lib
@@ -26,7 +31,8 @@ if [ -n "${sealed:-}" ]; then
 fi
 # Each name that the scripts call, and no other: an applet that is missing fails in the build, not on the machine.
 for applet in $applets; do
-    "$parts/busybox" --list | grep -qx "$applet" || { echo "busybox has no $applet" >&2; exit 1; }
+    # Among the names in the program itself, which may be for another processor than this computer's.
+    tr '\0' '\n' <"$parts/busybox" | grep -aqx "$applet" || { echo "busybox has no $applet" >&2; exit 1; }
     ln -s busybox "root/bin/$applet"
 done
 printf '%s\n' "$version" >root/version
@@ -62,14 +68,19 @@ fi
 # console: EC2's serial console, and QEMU's. panic=0: a machine that panics stays and shows why, as most AMIs do.
 # no_timer_check: Linux has it on KVM; emulated on a busy computer, the check fails and the kernel panics. The
 # rest is work at start that this machine has no use for, and that takes an emulated one 0.5 s of 2.8.
-printf '%s' "console=ttyS0 quiet panic=0 tsc=reliable no_timer_check noreplace-smp cryptomgr.notests" \
-    " initcall_blacklist=init_kprobe_trace" >cmdline
+if [ "$architecture" = x86_64 ]; then
+    printf '%s' "console=ttyS0 quiet panic=0 tsc=reliable no_timer_check noreplace-smp cryptomgr.notests" \
+        " initcall_blacklist=init_kprobe_trace" >cmdline
+else
+    # QEMU's first serial port for arm64 is a PL011 (ttyAMA0), EC2's a 16550. The last one that is there is /dev/console.
+    printf '%s' "console=ttyS0 console=ttyAMA0 quiet panic=0 cryptomgr.notests" >cmdline
+fi
 [ -z "${keyService:-}" ] || printf ' roothash=%s' "$(sha256sum <opener | cut -d ' ' -f 1)" >>cmdline
 printf 'ID=fleetswap-demo\nPRETTY_NAME="Fleetswap demo %s"\nVERSION_ID=%s\n' "$version" "$version" >os-release
 
 # One EFI executable out of stub, command line, kernel and initrd: a unified kernel image (systemd-stub(7)). A section
 # must not touch the one before; so each starts at the next 64 KiB past it.
-end=$(objdump -h "$parts/linuxx64.efi.stub" | awk '$2 ~ /^\./ { print $3, $4 }' | {
+end=$("${prefix}objdump" -h "$parts/$stub" | awk '$2 ~ /^\./ { print $3, $4 }' | {
     last=0
     while read -r size vma; do
         here=$((0x$size + 0x$vma))
@@ -79,16 +90,16 @@ end=$(objdump -h "$parts/linuxx64.efi.stub" | awk '$2 ~ /^\./ { print $3, $4 }' 
 })
 set --
 for section in cmdline:cmdline linux:$parts/vmlinuz initrd:initrd osrel:os-release; do
-    name=${section%%:*} file=${section#*:}
+    title=${section%%:*} file=${section#*:}
     address=$(((end + 0xffff) & ~0xffff))
-    set -- "$@" --add-section ".$name=$file" --change-section-vma ".$name=$(printf '0x%x' "$address")"
+    set -- "$@" --add-section ".$title=$file" --change-section-vma ".$title=$(printf '0x%x' "$address")"
     end=$((address + $(stat -c %s "$file")))
 done
 # -p keeps the time in the header of the stub; without it objcopy writes the time of the build.
-objcopy -p "$@" "$parts/linuxx64.efi.stub" BOOTX64.EFI
+"${prefix}objcopy" -p "$@" "$parts/$stub" "$name"
 
 # A disk with the EFI system partition, and one MiB at each end for the partition tables.
-esp=$((($(stat -c %s BOOTX64.EFI) + 2 * mib - 1) / mib))
+esp=$((($(stat -c %s "$name") + 2 * mib - 1) / mib))
 set --
 if [ -n "${sealed:-}" ]; then
     set -- --new="2:$(((esp + 1) * 2048)):+${opener}M" --typecode=2:8300 --change-name=2:OPENER \
@@ -103,7 +114,7 @@ sgdisk --set-alignment=2048 --disk-guid=F1EE75A9-0000-4000-8000-000000000001 \
 volume="$out/disk.raw@@1M"
 mformat -i "$volume" -T "$((esp * 2048))" -h 16 -s 63 -c 4 -N F1EE75A9 -v ESP ::
 mmd -i "$volume" ::/EFI ::/EFI/BOOT
-mcopy -i "$volume" BOOTX64.EFI ::/EFI/BOOT/BOOTX64.EFI
+mcopy -i "$volume" "$name" "::/EFI/BOOT/$name"
 if [ -n "${sealed:-}" ]; then
     dd if=opener of="$out/disk.raw" bs=1M seek="$((esp + 1))" conv=notrunc status=none
 fi

@@ -9,6 +9,8 @@
 #             `flaky` fails, `slow` takes 2 s, `dropping` closes most connections without an answer and `hanging`
 #             never answers, but only for users: the health check and the probe are answered well. `spy` tells what
 #             the machine can reach.
+#   architecture  `x86_64`, or `arm64`, whose parts are fetched by `fetch-kernel FOLDER arm64`. An image for arm64 is put
+#             together on x86-64 all the same, and opens no secrets: there is no sops for it here.
 #   parts     the folder that ./fetch-kernel filled, as a path or the text of an absolute one.
 #   secrets   a file that sops sealed, likewise. The machine opens it at boot, or serves nothing, and then answers
 #             `/secret` with a keyed hash of the secret `demo`. Without it, nothing of this is in the image.
@@ -18,6 +20,7 @@
 #             against a hash in its command line, before anything of it runs.
 {
   version ? "1",
+  architecture ? "x86_64",
   parts ? ../../.work/kernel,
   secrets ? null,
   sops ? ../../.work/sops,
@@ -33,8 +36,21 @@ let
     else
       throw "demo image: version ${builtins.toJSON version} must be 1 to 32 of the characters A-Z a-z 0-9 . _ -";
 
+  checkedArchitecture =
+    if architecture != "x86_64" && architecture != "arm64" then
+      throw "demo image: architecture ${builtins.toJSON architecture} must be x86_64 or arm64"
+    else if architecture == "arm64" && secrets != null then
+      throw "demo image: for arm64 there is no sops here: do without secrets"
+    else
+      architecture;
+
+  # EC2's name of the architecture, and the file that the parts for it have.
+  stub = if checkedArchitecture == "arm64" then "linuxaa64.efi.stub" else "linuxx64.efi.stub";
+
   checkedParts =
-    if builtins.pathExists (folder + "/packages") then
+    if builtins.pathExists (folder + "/packages") && !builtins.pathExists (folder + "/${stub}") then
+      throw "demo image: the kernel in ${toString folder} is not for ${architecture}: run nix/demo/fetch-kernel ANOTHER-FOLDER ${architecture}"
+    else if builtins.pathExists (folder + "/packages") then
       builtins.path {
         path = folder;
         name = "fleetswap-demo-parts";
@@ -136,6 +152,7 @@ derivation (
     TZ = "UTC";
 
     version = checkedVersion;
+    architecture = checkedArchitecture;
     parts = checkedParts;
     init = ./init;
     dhcp = ./dhcp;
@@ -149,3 +166,5 @@ derivation (
 // {
   inherit packages;
 }
+# Nix builds it on x86-64, whatever it is for; so the image says it.
+// (if architecture == "arm64" then { registerImage.Architecture = "arm64"; } else { })

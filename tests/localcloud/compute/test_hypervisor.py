@@ -123,6 +123,14 @@ def test_a_uefi_image_gets_uefi_firmware(host: Host) -> None:
     host.settle(lambda: "BdsDxe" in host.hypervisor.console_output(INSTANCE.id), "the firmware's name")
 
 
+def test_an_image_for_arm_gets_a_machine_for_arm(host: Host) -> None:
+    """An AMI for Graviton would be registered here and never seen to run."""
+    host.instances[INSTANCE.id] = replace(INSTANCE, root=replace(ROOT, uefi=True, arm=True))
+    program = Path(f"/proc/{host.running()}/exe").resolve().name
+    assert program == "qemu-system-aarch64"
+    host.settle(lambda: "BdsDxe" in host.hypervisor.console_output(INSTANCE.id), "the firmware's name")
+
+
 def tpms(host: Host) -> list[Process]:
     """The TPMs that run."""
     children = [Process.parse(line) for line in (host.folder / "children").read_text().splitlines()]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud import view
 from localcloud.autoscaling import scaling
 from localcloud.moto_state import LOCK, backend
 from tests.localcloud.balancer.world import until
@@ -161,15 +162,36 @@ def test_an_ami_launches_on_every_type_that_can_boot_it(clients: Clients) -> Non
     assert len(running(clients)) == 4
 
 
-def test_a_machine_that_cannot_be_emulated_fails_with_the_reason(clients: Clients) -> None:
-    """An instance for Arm would be shown as running here, and never answer."""
-    clients.group(
-        clients.template(clients.image(**ARM), InstanceType="c7g.large"), clients.network(), DesiredCapacity=1
-    )
+@pytest.mark.parametrize(
+    ("image", "instance_type", "told"),
+    [
+        (
+            {"Architecture": "x86_64_mac", "BootMode": "legacy-bios"},
+            "mac1.metal",
+            "its architecture is x86_64_mac, and machines here are arm64 or i386 or x86_64",
+        ),
+        (ARM | TPM, "c7g.large", "its machines for arm64 have no TPM"),
+    ],
+)
+def test_a_machine_that_cannot_be_emulated_fails_with_the_reason(
+    clients: Clients, image: dict[str, Any], instance_type: str, told: str
+) -> None:
+    """An instance would be shown as running here, and never answer."""
+    template = clients.template(clients.image(**image), InstanceType=instance_type)
+    clients.group(template, clients.network(), DesiredCapacity=1)
     failed = clients.autoscaling.describe_scaling_activities(AutoScalingGroupName="web")["Activities"][0]
     assert failed["StatusCode"] == "Failed"
-    assert "its architecture is arm64, and machines here are i386 or x86_64" in failed["StatusMessage"]
+    assert told in failed["StatusMessage"]
     assert clients.instances() == []
+
+
+def test_a_machine_for_arm_is_launched_and_emulated_as_one(clients: Clients) -> None:
+    """An AMI for Graviton would fail here, or be started on a machine for x86-64."""
+    template = clients.template(clients.image(**ARM), InstanceType="c7g.large")
+    clients.group(template, clients.network(), DesiredCapacity=1)
+    (instance,) = view.read().instances.values()
+    assert instance.root is not None
+    assert instance.root.arm
 
 
 def fleet(clients: Clients, **asked: Any) -> list[Any]:
