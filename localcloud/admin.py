@@ -21,6 +21,7 @@ Decides how a request is read and answered, in JSON; the rest is done elsewhere.
 | `POST zones` | `{"letters": "ac"}`: the account has only these zones of the region |
 | `POST recycle-bin` | `{"images": 3600}`: a Recycle Bin rule holds each AMI that is deregistered from now on so long; null: there is none, and what it held is gone |
 | `POST target-health` | without machines: `{"state": "healthy", "target_group": "web"}` is said of its targets from now on; without a group, of all |
+| `POST cpu` | `{"percent": 80, "group": "web"}`: the CPU utilization of an auto scaling group's machines from now on; without a group, of all; null: it is not reported, as at first |
 | `POST snapshots/ID/owner` | `{"owner": "999999999999", "shared": true}`: it is that account's now; owner null gives it back |
 """  # noqa: E501 - a table's row is one line
 
@@ -91,6 +92,7 @@ class Admin:
             ("POST", r"snapshots/([^/]+)/owner", self._own),
             ("POST", "recycle-bin", _hold),
             ("POST", "target-health", _assume_health),
+            ("POST", "cpu", _use_cpu),
             ("POST", "zones", lambda asked: {"zones": zones.offer(_member(asked, "letters", (str,), ""))}),
         ]
 
@@ -164,6 +166,21 @@ def _assume_health(asked: object) -> dict[str, Any]:
             raise Bad("The health of targets is checked: it cannot be set.")
         elbv2.assumed.change(state, target_group)
     return {"state": state, "target_group": target_group}
+
+
+def _use_cpu(asked: object) -> dict[str, Any]:
+    percent = _member(asked, "percent", (int, float, type(None)), None)
+    group = _member(asked, "group", (str,), "")
+    if percent is not None and not 0 <= percent <= 100:
+        raise Bad("percent must be 0 to 100.")
+    with LOCK:
+        said = backend("cloudwatch").cpu
+        if not group:
+            said.clear()
+        said.pop(group, None)
+        if percent is not None:
+            said[group] = float(percent)
+    return {"percent": percent, "group": group}
 
 
 def _shorten_credentials(asked: object) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from moto.ec2.models import EC2Backend
 from moto.ec2.responses.general import General
 
 from localcloud import acm, dns, iam, parameters, scheduler, sns, web_acls
-from localcloud.autoscaling import groups, scaling, scheduled_actions
+from localcloud.autoscaling import groups, scaling, scheduled_actions, target_tracking
 from localcloud.balancer.traffic import SLOT_SECONDS
-from localcloud.cloudwatch import alarms, metrics
+from localcloud.cloudwatch import alarms, cpu, metrics
 from localcloud.cloudwatch.alb_metrics import Counting, Publisher
 from localcloud.cloudwatch.figures import Metrics
 from localcloud.ebs.api import EbsApi
@@ -79,6 +79,7 @@ class Control:
         self._lateness = lateness
         self._machines = machines
         self._publisher = Publisher(machines, lateness)
+        self._cpu = cpu.Cpu(target_tracking.steady)
         self._firing = scheduler.Firing(endpoint, faults, lateness, clock, sleep)
         snapshots.patch(patches, store)
         scaling.patch(patches, lateness)
@@ -115,6 +116,7 @@ class Control:
         kms.patch(patches, lateness, clock)
         metrics.patch(patches, Metrics(), clock)
         alarms.patch(patches)
+        cpu.patch(patches)
         targets.patch(patches, machines)
         patches.set(General, "machines", machines)
         patches.set(EC2Backend, "faults", faults)
@@ -147,9 +149,10 @@ class Control:
         managed.tick(backend("ec2"))
         spot.tick(backend("ec2"), self._machines, self._lateness)
         launch.tick(backend("ec2"), backend("autoscaling").notify_terminate_instances)
-        for metric, at, sample, unit in self._publisher.due(backend("elbv2"), now):
+        used = self._cpu.due(backend("autoscaling"), backend("cloudwatch").cpu, now)
+        for metric, at, sample, unit in (*self._publisher.due(backend("elbv2"), now), *used):
             metrics.publish(backend("cloudwatch"), metric, at, sample, unit, SLOT_SECONDS)
-        alarms.tick(backend("cloudwatch"), now, self._lateness)
+        alarms.tick(backend("cloudwatch"), now, self._lateness, target_tracking.scale)
         scheduled_actions.tick(backend("autoscaling"), now, self._lateness)
         self._firing.tick()
         kms.tick(get_backend("kms")[ACCOUNT_ID])

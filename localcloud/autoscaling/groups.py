@@ -1,7 +1,7 @@
 """The calls of EC2 Auto Scaling as strict as AWS: what CreateAutoScalingGroup and its kin refuse, keep and show.
 
 Decides what a request may ask of a group and what of it lasts. What follows from it (launching, retiring) is in
-`scaling`. Never evaluates a scaling policy: see `target_tracking`.
+`scaling`, and what a policy does in `target_tracking`.
 
 Sources: EC2 Auto Scaling API reference (CreateAutoScalingGroup, UpdateAutoScalingGroup, DeleteAutoScalingGroup,
 DescribeScalingActivities, PutScalingPolicy) and the user guide ("Target tracking scaling policies").
@@ -275,7 +275,7 @@ def put_scaling_policy(self: Moto, name: str, *args: Any, **kwargs: Any) -> Moto
     policy.enabled = True
     if policy.target_tracking_configuration is not None:
         vars(policy.target_tracking_configuration).setdefault("DisableScaleIn", False)
-    if policy.policy_type == "TargetTrackingScaling" and not policy.alarms:
+    if policy.policy_type == "TargetTrackingScaling":
         policy.alarms = target_tracking.alarms(policy)
     return policy
 

@@ -71,6 +71,10 @@ class Book:
     retiring: dict[str, tuple[Moto, Activity, float]] = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)
     """Why unhealthy instances are to be replaced."""
+    in_service: dict[str, float] = field(default_factory=dict)
+    """Since when instances were seen to be in service, by the monotonic clock."""
+    why: str = ""
+    """What changed the desired capacity last, if a policy did: the first sentence of the causes that follow from it."""
     failures: int = 0
     retry_at: float = 0.0
     act_at: float = 0.0
@@ -120,10 +124,13 @@ def tick(autoscaling: Moto) -> None:
     """Replace what was reported unhealthy, end what has drained, try failed launches again. With `LOCK` held."""
     for group in list(autoscaling.autoscaling_groups.values()):
         kept = book(group)
-        if not {"HealthCheck", "ReplaceUnhealthy", "Terminate"} & _suspended(group):
+        for state in live(group):
+            if state.lifecycle_state == "InService":
+                kept.in_service.setdefault(state.instance.id, time.monotonic())
+        if not {"HealthCheck", "ReplaceUnhealthy", "Terminate"} & suspended(group):
             replace_unhealthy(group)
-        if "Terminate" not in _suspended(group):
-            for state, cause in rebalancing.leaving(group, _live(group)):
+        if "Terminate" not in suspended(group):
+            for state, cause in rebalancing.leaving(group, live(group)):
                 retire(group, state, cause)
         for state, activity, deadline in list(kept.retiring.values()):
             if time.monotonic() >= deadline or targets.drained(group.target_group_arns, state.instance.id):
@@ -135,7 +142,7 @@ def tick(autoscaling: Moto) -> None:
 def replace_unhealthy(group: Moto) -> None:
     """Retire the unhealthy instances that may go by now, as the group's maintenance policy says; see `maintenance`."""
     unhealthy = _unhealthy(group)
-    in_service = [state for state in _live(group) if state.lifecycle_state == "InService"]
+    in_service = [state for state in live(group) if state.lifecycle_state == "InService"]
     ready = weights.units(in_service) - weights.units(unhealthy)
     count = maintenance.goes(
         group.instance_maintenance_policy,
@@ -151,7 +158,7 @@ def replace_unhealthy(group: Moto) -> None:
 def _unhealthy(group: Moto) -> list[Moto]:
     return [
         state
-        for state in _live(group)
+        for state in live(group)
         if state.health_status.lower() == "unhealthy" and state.lifecycle_state == "InService"
     ]
 
@@ -161,26 +168,26 @@ def reconcile(group: Moto) -> None:
 
     Doing it again when nothing is to be done is harmless.
     """
-    live, wanted = _live(group), group.desired_capacity or 0
+    found, wanted = live(group), group.desired_capacity or 0
     wanted += maintenance.surplus(
         group.instance_maintenance_policy, desired=wanted, unhealthy=min(wanted, weights.units(_unhealthy(group)))
     )
-    wanted += rebalancing.beyond(group, live)
-    suspended = _suspended(group)
-    there = weights.units(live)
-    if there < wanted and "Launch" not in suspended:
-        cause = (
+    wanted += rebalancing.beyond(group, found)
+    without = suspended(group)
+    there = weights.units(found)
+    if there < wanted and "Launch" not in without:
+        cause = book(group).why + (
             f"an instance was started in response to a difference between desired and actual capacity, increasing the"
             f" capacity from {there} to {wanted}."
         )
-        while weights.units(_live(group)) < wanted and _launch(group, cause):
+        while weights.units(live(group)) < wanted and _launch(group, cause):
             pass
-    elif there > wanted and "Terminate" not in suspended:
-        cause = (
+    elif there > wanted and "Terminate" not in without:
+        cause = book(group).why + (
             f"an instance was taken out of service in response to a difference between desired and actual capacity,"
             f" shrinking the capacity from {there} to {wanted}."
         )
-        for state in weights.victims(live, there - wanted):
+        for state in weights.victims(found, there - wanted):
             retire(group, state, cause)
     if group.name in group.autoscaling_backend.autoscaling_groups:
         group.autoscaling_backend.update_attached_elbs(group.name)
@@ -201,6 +208,7 @@ def retire(group: Moto, state: Moto, cause: str) -> Activity:
 
 def _end(group: Moto, state: Moto, activity: Activity) -> None:
     book(group).retiring.pop(state.instance.id, None)
+    book(group).in_service.pop(state.instance.id, None)
     if launching := book(group).launching.pop(state.instance.id, None):
         launching.end("Cancelled")
     if state.instance.state != "terminated":
@@ -219,11 +227,13 @@ def end_all(group: Moto) -> None:
             _end(group, state, activity)
 
 
-def _suspended(group: Moto) -> set[str]:
+def suspended(group: Moto) -> set[str]:
+    """The names of the processes that a group has suspended."""
     return {process["ProcessName"] for process in group.suspended_processes}
 
 
-def _live(group: Moto) -> list[Moto]:
+def live(group: Moto) -> list[Moto]:
+    """The instances of a group that are pending or in service, the oldest first."""
     return [state for state in group.instance_states if state.lifecycle_state in {"Pending", "InService"}]
 
 
@@ -294,7 +304,7 @@ def _types(group: Moto, instance_type: str, architecture: str, *, spot: bool) ->
     wanted = list(
         mixed_instances.types_of(group.ec2_backend, group.mixed_instances_policy, architecture, instance_type)
     )
-    first = sum(1 for state in _live(group) if state.instance.lifecycle == "spot") % len(wanted) if spot else 0
+    first = sum(1 for state in live(group) if state.instance.lifecycle == "spot") % len(wanted) if spot else 0
     return [*wanted[first:], *wanted[:first]]
 
 
@@ -327,15 +337,15 @@ def _next_is_spot(group: Moto) -> bool:
     percentage = distribution.get("OnDemandPercentageAboveBaseCapacity")
     above = max(0, (group.desired_capacity or 0) - base)
     on_demand = base + -(-above * int(100 if percentage is None else percentage) // 100)
-    return weights.units([state for state in _live(group) if state.instance.lifecycle != "spot"]) >= on_demand
+    return weights.units([state for state in live(group) if state.instance.lifecycle != "spot"]) >= on_demand
 
 
 def _places(group: Moto) -> list[tuple[str | None, str]]:
     """The group's subnets (or just zones) with their zones, those with the fewest of its instances first."""
     if not group.vpc_zone_identifier:
-        zones = Counter(state.availability_zone for state in _live(group))
+        zones = Counter(state.availability_zone for state in live(group))
         return [(None, zone) for zone in sorted(group.availability_zones, key=lambda zone: zones[zone])]
-    used = Counter(state.instance.subnet_id for state in _live(group))
+    used = Counter(state.instance.subnet_id for state in live(group))
     subnets = sorted((name.strip() for name in group.vpc_zone_identifier.split(",")), key=lambda name: used[name])
     return [(subnet, group.ec2_backend.get_subnet(subnet).availability_zone) for subnet in subnets]
 
@@ -354,13 +364,19 @@ def _launch_template(self: Moto) -> dict[str, Any] | None:
 
 def set_desired_capacity(self: Moto, new_capacity: int | None) -> None:
     """AWS notes the capacity, and works towards it a little later; moto miscounts with a mixed policy, and raises."""
-    self.desired_capacity = self.min_size if new_capacity is None else new_capacity
-    kept, now = book(self), time.monotonic()
+    change(self, self.min_size if new_capacity is None else new_capacity)
+
+
+def change(group: Moto, new_capacity: int, why: str = "") -> None:
+    """Set the desired capacity; the activities that follow tell why."""
+    group.desired_capacity = new_capacity
+    kept, now = book(group), time.monotonic()
+    kept.why = f"{why}.  At {_now()} " if why else ""
     if kept.act_at <= now:  # else it is about to look
-        kept.act_at = now + self.lateness.of("scaling", self.name, now)
+        kept.act_at = now + group.lateness.of("scaling", group.name, now)
     kept.retry_at = kept.act_at  # a launch that failed before is tried again, too
     if kept.act_at <= now:
-        reconcile(self)
+        reconcile(group)
 
 
 def replace_autoscaling_group_instances(self: Moto, count_needed: int, propagated_tags: dict[str, str]) -> None:  # noqa: ARG001 - moto's signature
@@ -371,8 +387,8 @@ def replace_autoscaling_group_instances(self: Moto, count_needed: int, propagate
 def update_attached_target_groups(self: Moto, group_name: str) -> None:
     """AWS registers what is in service; moto also what is terminating, and asks for stopped ones in vain."""
     group = self.autoscaling_groups[group_name]
-    if "AddToLoadBalancer" not in _suspended(group):
-        instances = [state.instance for state in _live(group) if state.instance.state == "running"]
+    if "AddToLoadBalancer" not in suspended(group):
+        instances = [state.instance for state in live(group) if state.instance.state == "running"]
         targets.join(group.target_group_arns, [instance.id for instance in instances])
 
 
@@ -418,7 +434,7 @@ def _cancel(group: Moto, state: Moto) -> bool:
 def terminate_instance(self: Moto, instance_id: str, should_decrement: bool) -> Activity:  # noqa: FBT001 - moto's signature
     """AWS drains the instance first and launches another, if capacity is to stay; moto ends it at once."""
     for group in self.autoscaling_groups.values():
-        for state in _live(group):
+        for state in live(group):
             if state.instance.id == instance_id:
                 if should_decrement:
                     group.desired_capacity -= 1

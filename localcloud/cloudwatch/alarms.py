@@ -2,7 +2,12 @@
 
 Decides the state of alarms that compare a statistic of one metric with a threshold. Others (metric math, anomaly
 detection) are kept, and stay as they are until SetAlarmState says otherwise; moto has no PutCompositeAlarm. Of the
-actions only messages to SNS topics are done.
+actions, messages to SNS topics and scaling policies are done. A policy is invoked again at each look, as long as the
+state is ALARM; one that SetAlarmState set invokes none.
+
+The alarms of a target tracking policy on a metric of AWS (`tracks`: `scale_out` or `scale_in`) are looked at each 10 s,
+for this is a minute here (`lateness`, which also says how many data points they want). A sum counts six times, so that
+requests a minute stay that.
 
 An alarm is looked at when a period has ended, at least each minute, and as much later as a load balancer's figures are
 late (`lateness`, `metrics`), so that these are there. So a state that SetAlarmState set lasts until then, as in AWS. A
@@ -10,7 +15,7 @@ new alarm is INSUFFICIENT_DATA; a changed one keeps its state. Moto calls a new 
 and shows composite alarms always.
 
 Sources: CloudWatch API reference (PutMetricAlarm, DescribeAlarms, SetAlarmState), user guide ("Configuring how
-CloudWatch alarms treat missing data").
+CloudWatch alarms treat missing data"; "Using Amazon CloudWatch alarms": only actions of Auto Scaling are repeated).
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 
+from localcloud.balancer.traffic import SLOT_SECONDS
 from localcloud.cloudwatch.figures import SIMPLE, Sample, key
 from localcloud.cloudwatch.metrics import figures
 from localcloud.moto_state import backend
@@ -140,28 +146,44 @@ def describe_alarms(self: Moto) -> Moto:
     )
 
 
-def tick(cloudwatch: Moto, now: float, lateness: Lateness) -> None:
-    """Look at the alarms whose period has ended. With `LOCK` held."""
+def tick(cloudwatch: Moto, now: float, lateness: Lateness, scale: Callable[[Moto], None]) -> None:
+    """Look at the alarms whose period has ended; `scale` invokes the policies of one that rings. With `LOCK` held."""
     for alarm in list(cloudwatch.alarms.values()):
         if alarm.rule is not None or not alarm.metric_name or alarm.comparison_operator not in COMPARISONS:
             continue
-        step = min(int(alarm.period), 60)
+        step = min(_rhythm(alarm, lateness)[0], 60)
         end = int((now - lateness.metrics[1] - MARGIN_SECONDS) // step) * step
         looked_at = getattr(alarm, "looked_at", None)
         alarm.looked_at = end
         if looked_at is None or looked_at >= end:  # AWS, too, needs a while for the first look
             continue
-        state, reason = evaluate(alarm, *_points(cloudwatch, alarm, end))
+        points, periods, needed = _points(cloudwatch, alarm, end, lateness)
+        alarm.newest = next((point for point in points if point is not None), None)
+        state, reason = evaluate(alarm, points, periods, needed)
         if state not in {None, alarm.state_value}:
             before = alarm.state_value
             log.info("alarm %s: %s -> %s: %s", alarm.name, before, state, reason)
             alarm.update_state(reason, json.dumps({"version": "1.0"}), state)
             _tell(alarm, before)
+        if alarm.state_value == ALARM and alarm.actions_enabled:
+            scale(alarm)
 
 
-def _points(cloudwatch: Moto, alarm: Moto, end: int) -> tuple[list[float | None], int]:
-    """The figures of the last periods, newest first, None for one that is missing; and how many are to be breaching."""
-    period, periods = int(alarm.period), int(alarm.evaluation_periods)
+def _rhythm(alarm: Moto, lateness: Lateness) -> tuple[int, int, float]:
+    """The seconds of a period, how many are evaluated, and how often a sum counts."""
+    tracks = getattr(alarm, "tracks", None)
+    if tracks is None:
+        return int(alarm.period), int(alarm.evaluation_periods), 1.0
+    periods = round(lateness.of(tracks, alarm.name) / SLOT_SECONDS)
+    return SLOT_SECONDS, max(1, periods), 60 / SLOT_SECONDS if alarm.statistic == "Sum" else 1.0
+
+
+def _points(cloudwatch: Moto, alarm: Moto, end: int, lateness: Lateness) -> tuple[list[float | None], int, int]:
+    """The figures of the last periods, newest first, None for one that is missing.
+
+    And how many are evaluated, and how many of these are to be breaching.
+    """
+    period, periods, times = _rhythm(alarm, lateness)
     dimensions = {one.name: one.value for one in alarm.dimensions}
     series = cloudwatch.metrics.find(key(alarm.namespace, alarm.metric_name, dimensions))
     found: list[float | None] = []
@@ -171,17 +193,16 @@ def _points(cloudwatch: Moto, alarm: Moto, end: int) -> tuple[list[float | None]
         for _, part in figures(series, start, start + period, period):
             sample.add(part)
         value = sample.statistic(alarm.statistic or alarm.extended_statistic)
-        found.append(value if sample.values or sample.sets else None)
-    return found, int(alarm.datapoints_to_alarm or periods)
+        found.append(value * times if value is not None and (sample.values or sample.sets) else None)
+    return found, periods, int(alarm.datapoints_to_alarm or periods)
 
 
-def evaluate(alarm: Moto, points: list[float | None], needed: int) -> tuple[str | None, str]:
+def evaluate(alarm: Moto, points: list[float | None], periods: int, needed: int) -> tuple[str | None, str]:
     """(state, reason) that follow from figures, newest first, None for missing; state None means that it stays.
 
-    `needed` of the alarm's evaluation periods must breach. User guide, "How alarm state is evaluated when data is
+    `needed` of so many periods must breach. User guide, "How alarm state is evaluated when data is
     missing": as long as there are enough real figures, the newest count, however old; else what is missing is filled.
     """
-    periods = int(alarm.evaluation_periods)
     breaches = COMPARISONS[alarm.comparison_operator]
     real = [(age, breaches(value, float(alarm.threshold))) for age, value in enumerate(points) if value is not None]
     newest = real[:periods]

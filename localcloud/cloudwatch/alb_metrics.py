@@ -4,7 +4,9 @@ Decides the metrics' names, dimensions and values, and when they are seen. As in
 traffic, a count of zero never is, and a request counts in RequestCount only if a target was chosen for it. What a
 target answered counts in HTTPCode_Target_nXX_Count and TargetResponseTime. If it gave no answer (it refused or reset
 the connection, closed it early, sent a bad header, timed out) the request counts in RequestCount, of the target group
-too, and the load balancer's own 502 or 504 in HTTPCode_ELB_5XX_Count, which no target group has.
+too, and the load balancer's own 502 or 504 in HTTPCode_ELB_5XX_Count, which no target group has. RequestCountPerTarget
+is an exception: it is reported as long as a target group has targets, and is 0 without requests, so that a policy
+scales in.
 
 Figures are late and come in parts, as in AWS: a load balancer has a node in each of two zones, and each node reports
 each metric at a time of its own (`lateness`, `metrics`). So of one period some metrics are there before others, and
@@ -75,6 +77,24 @@ def of_health(
                 yield key(NAMESPACE, name, place), at, Sample(Counter({float(count): 1})), "Count"
 
 
+def of_targets(
+    elbv2: Moto, health: Callable[[str], Iterable[TargetHealth]]
+) -> dict[str, tuple[int, tuple[dict[str, str], ...]]]:
+    """Of each target group with targets: among how many its requests are divided, and where that is told.
+
+    These are the healthy ones, or all if none is.
+    """
+    found = {}
+    for group in elbv2.target_groups.values():
+        states = [target.state for target in health(group.arn)] if group.load_balancer_arns else []
+        counted = states.count("healthy") or len(states) - states.count("draining")
+        if counted:
+            place = {"TargetGroup": _name(group.arn)}
+            of = ({"LoadBalancer": _name(arn).removeprefix("loadbalancer/")} for arn in group.load_balancer_arns)
+            found[group.arn] = counted, (place, *({**place, **each} for each in of))
+    return found
+
+
 def parts(sample: Sample, unit: str, *thing: object) -> dict[str, Sample]:
     """What each node saw: one of them from 40 to 90 % of the traffic, the other one the rest; none that saw nothing.
 
@@ -105,6 +125,7 @@ class Publisher:
         self._machines = machines
         self._lateness = lateness
         self._health_at: int | None = None
+        self._targets: dict[int, dict[str, tuple[int, tuple[dict[str, str], ...]]]] = {}
         # The first member is how late it is, between the least and the most.
         self._waiting: list[tuple[float, Key, int, Sample, str]] = []
 
@@ -112,7 +133,8 @@ class Publisher:
         """What is to be published now. With `LOCK` held."""
         if self._machines is None:
             return
-        for metric, at, sample, unit in of_traffic(self._machines.take_traffic(now - GATHER_SECONDS)):
+        taken = self._machines.take_traffic(now - GATHER_SECONDS)
+        for metric, at, sample, unit in of_traffic(taken):
             for node, part in parts(sample, unit, metric, at).items():
                 self._waiting.append((share(node, metric, at), metric, at, part, unit))
         slot = int(now // SLOT_SECONDS) * SLOT_SECONDS
@@ -120,10 +142,26 @@ class Publisher:
             self._health_at = slot
             health = of_health(elbv2, self._machines.target_health, slot - SLOT_SECONDS)
             self._waiting += [(share(metric, at), metric, at, sample, unit) for metric, at, sample, unit in health]
+            self._targets = {slot - SLOT_SECONDS: of_targets(elbv2, self._machines.target_health)}
+            self._waiting += self._per_target(
+                {(slot - SLOT_SECONDS, arn): 0 for arn in self._targets[slot - SLOT_SECONDS]}
+            )
+        requests: Counter[tuple[int, str]] = Counter()
+        for (at, _, group), tally in taken.items():
+            requests[at, group] += tally.chosen
+        self._waiting += self._per_target(requests)
         ready = [figure for figure in self._waiting if self._is_ready(figure[0], figure[2], now)]
         self._waiting = [figure for figure in self._waiting if not self._is_ready(figure[0], figure[2], now)]
         for _, metric, at, sample, unit in ready:
             yield metric, at, sample, unit
+
+    def _per_target(self, requests: Mapping[tuple[int, str], int]) -> Iterator[tuple[float, Key, int, Sample, str]]:
+        """What is told of so many requests, by slot and target group."""
+        for (at, group), count in requests.items():
+            targets, places = self._targets.get(at, {}).get(group, (0, ()))
+            for place in places:
+                metric = key(NAMESPACE, "RequestCountPerTarget", place)
+                yield share(metric, at), metric, at, Sample(Counter({count / targets: 1})), "Count"
 
     def _is_ready(self, late: float, at: int, now: float) -> bool:
         least, most = self._lateness.metrics

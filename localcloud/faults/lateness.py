@@ -8,6 +8,8 @@ one. A minute of AWS is 10 s here, as a load balancer's figures stand for 10 s a
 | `metrics` | a load balancer's figures, after their period has ended: each metric by itself, each in two parts | a minute or two (user guide for Application Load Balancers, "CloudWatch metrics", and what people see) |
 | `weights` | requests follow the rules of a listener; the API answers the new ones at once | seconds (argo-rollouts issues 4595, 4926) |
 | `scaling` | an auto scaling group launches and retires, after its capacity was changed; the API answers the new one at once | seconds |
+| `scale_out` | the data points above the target of a target tracking policy, before it scales out; at least one | 3 of a minute (the policy's AlarmHigh) |
+| `scale_in` | the data points below it, before it scales in; at least one | 15 of a minute (AlarmLow) |
 | `health_checks` | an auto scaling group finds that EC2 has taken one of its Spot Instances | up to a minute or two: when a health check has failed (EC2 Auto Scaling user guide, "Capacity Rebalancing") |
 | `actions` | a scheduled action of an auto scaling group | up to two minutes (EC2 Auto Scaling user guide, "Scheduled scaling") |
 | `nat_gateways` | a NAT gateway is available, or gone | one to two minutes |
@@ -42,6 +44,8 @@ class Lateness:
     metrics: Span = (10.0, 20.0)
     weights: Span = (1.0, 2.5)
     scaling: Span = (0.5, 2.0)
+    scale_out: Span = (30.0, 30.0)
+    scale_in: Span = (150.0, 150.0)
     health_checks: Span = (0.0, 10.0)
     actions: Span = (0.0, 20.0)
     schedules: Span = (0.0, 10.0)

@@ -185,7 +185,7 @@ def test_a_maintenance_policy_launches_before_it_terminates(clients: Clients) ->
     seen = []
     for _ in range(4):
         with LOCK:
-            seen.append(len(scaling._live(backend("autoscaling").autoscaling_groups["web"])))
+            seen.append(len(scaling.live(backend("autoscaling").autoscaling_groups["web"])))
         tick()
     assert max(seen) == 3, "110 % of two is one more"
     after = {instance["InstanceId"] for instance in clients.instances()}

@@ -295,10 +295,8 @@ def test_missing_figures_count_as_in_aws_s_tables(
     """An alarm would ring, or stay silent, where AWS's does not. User guide: its two tables, newest figure last."""
     expected = {"missing": missing, None: missing, "ignore": ignored, "breaching": breaching, "notBreaching": fine}
     for treat, state in expected.items():
-        alarm = SimpleNamespace(
-            evaluation_periods=3, threshold=2, comparison_operator="GreaterThanThreshold", treat_missing_data=treat
-        )
-        assert alarms.evaluate(alarm, list(points), needed)[0] == state, treat
+        alarm = SimpleNamespace(threshold=2, comparison_operator="GreaterThanThreshold", treat_missing_data=treat)
+        assert alarms.evaluate(alarm, list(points), 3, needed)[0] == state, treat
 
 
 def test_an_alarm_rings_and_ends(watch: Watch) -> None:
