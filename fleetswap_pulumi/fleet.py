@@ -32,7 +32,7 @@ from fleetswap_pulumi.region import (
     roll_out,
     stand,
 )
-from fleetswap_pulumi.region_plan import Decided, Ports, prepare, tell_changes
+from fleetswap_pulumi.region_plan import Decided, Ports, prepare, tell_changes, tell_proposals
 from fleetswap_pulumi.release import Release
 from fleetswap_pulumi.resource_checks import check_resources
 from fleetswap_pulumi.rollout import Rollout
@@ -67,9 +67,9 @@ def deploy(
     keys: Keys | None = None,
     images: Images | None = None,
 ) -> Fleet | None:
-    """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds`, `ledger`,
-    `preview`, the secret header of each running release, `secrets`, if there are sealed ones, and `regions` with the
-    same of each further region.
+    """Declare the whole stack. Call it once per program: it exports `url`, `live`, `standby`, `seconds`, `boots`,
+    `ledger`, `preview`, the secret header of each running release, `secrets`, if there are sealed ones, and `regions`
+    with the same of each further region.
 
     None: the update only makes the key for the secrets of a new stack (`fleetswap_pulumi.secrets_plan`).
 
@@ -93,6 +93,8 @@ def deploy(
             return None
     decided = _decide(settings, ports, state, image)
     tell_changes(decided[HOME], ports[HOME])
+    for region, each in decided.items():
+        tell_proposals(each, region)
     return _declare(settings, decided)
 
 

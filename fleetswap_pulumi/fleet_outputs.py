@@ -47,17 +47,25 @@ def outputs_of(
     headers = {name: release.preview for name, release in releases.items() if release.preview is not None}
     return {
         **{name: known(output, before.get(name)) for name, output in outputs.items()},
+        "boots": _settled(rollout.boots, before.get("boots")),
         "preview": _secret(pulumi.Output.all(**headers), before.get("preview")),
     }
 
 
 def known(output: pulumi.Output[Any], otherwise: object) -> pulumi.Output[Any]:
     """An output of this update or, if the update leaves out what makes it, `otherwise`: the engine keeps "unknown"."""
+    return output if pulumi.runtime.is_dry_run() else _settled(output, otherwise)
+
+
+def _settled(output: pulumi.Output[Any], otherwise: object) -> pulumi.Output[Any]:
+    """The same, and also in a preview `otherwise`: a rollout of an older version has no such output, and none would be
+    shown as one that is to come.
+    """
 
     async def settled() -> object:
         return await output.future() if await output.is_known() else otherwise
 
-    return output if pulumi.runtime.is_dry_run() else pulumi.Output.from_input(settled())
+    return pulumi.Output.from_input(settled())
 
 
 def _secret(headers: pulumi.Output[dict[str, Any]], before: object) -> pulumi.Output[Any]:

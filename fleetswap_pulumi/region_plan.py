@@ -21,6 +21,7 @@ from fleetswap.domain.release import attested
 from fleetswap.domain.release.keys import needs_volume_key
 from fleetswap.domain.release.ledger import Entry, Ledger, from_plain
 from fleetswap.domain.release.plan import Plan, plan
+from fleetswap.domain.rollout import boots
 from fleetswap.workflows.image.read_manifest import manifest_of
 from fleetswap_pulumi import upload_estimate
 from fleetswap_pulumi.front_survey import Approach, Fronts, approach
@@ -160,6 +161,14 @@ def prepare(
         ports.services,
         sharing,
     )
+
+
+def tell_proposals(decided: Decided, region: str) -> None:
+    """Show which settings do not fit how long machines took to become healthy in the last rollouts. Changes none."""
+    settings = decided.settings
+    measured = boots.read(str(decided.before.get("boots") or ""))
+    for each in boots.proposals(measured, warmup=settings.capacity.warmup, grace=settings.health.grace):
+        pulumi.log.info(f"{region}: {each.line}" if region else each.line)
 
 
 def tell_changes(decided: Decided, ports: Ports) -> None:

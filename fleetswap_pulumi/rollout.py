@@ -235,13 +235,15 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
     """The traffic of a service. Outputs the release that has it and the seconds that each phase took.
 
     `left` is the release that was rolled back manually before, if any. `record` has the phases and the steps of the
-    last rollout, with the evidence that each was judged by, as docs/reference/rollout-record.md describes them.
+    last rollout, with the evidence that each was judged by, as docs/reference/rollout-record.md describes them. `boots`
+    is how long the machines of the last rollouts took to become healthy (`fleetswap.domain.rollout.boots`).
     """
 
     serving: pulumi.Output[str]
     left: pulumi.Output[str | None]
     seconds: pulumi.Output[dict[str, float]]
     record: pulumi.Output[dict[str, Any] | None]
+    boots: pulumi.Output[str | None]
 
     def __init__(self, name: str, args: RolloutArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         inputs = {
@@ -280,7 +282,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
         super().__init__(
             RolloutProvider(),
             name,
-            {**inputs, "serving": None, "previous": None, "left": None, "seconds": None, "record": None},
+            {**inputs, "serving": None, "previous": None, "left": None, "seconds": None, "record": None, "boots": None},
             opts,
         )
 
@@ -359,6 +361,7 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
         "previous": outcome.previous or "",
         "left": outcome.left or "",
         "seconds": seconds,
+        "boots": outcome.boots,
         "record": {
             "version": record.VERSION,
             "run": outcome.run,

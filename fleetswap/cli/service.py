@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -110,6 +111,8 @@ def figures(now: ServiceView) -> dict[str, Any]:
             }
             for each in now.keys
         ],
+        "boots": [asdict(each) for each in now.measured],
+        "proposals": [asdict(each) for each in now.proposals],
         "unknown": now.unknown,
     }
 
@@ -214,6 +217,7 @@ def _beside(now: ServiceView, total: int) -> list[str]:
         for each in now.keys
         if not each.works
     ]
+    lines += [each.line for each in now.proposals]
     if now.unknown:
         lines.append("unknown, because AWS did not answer:")
         lines += [f"  {each}" for each in now.unknown]

@@ -222,7 +222,9 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
     fleet.tag(service.id("b"), {rollout_tags.PIN: "1", rollout_tags.ON_DEMAND: "0"})
     fleet.tag(service.id("c"), {rollout_tags.ABORT: "because"})
     fleet.schedule_scale_in(service.id("a"), 3600)
-    service.balancer.tag(service.listener, {rollout_tags.ROLLED_BACK: "web-z 2026-11-24T12:00:00+00:00"})
+    left = {rollout_tags.ROLLED_BACK: "web-z 2026-11-24T12:00:00+00:00", rollout_tags.BOOTS: "4/110/120"}
+    service.balancer.tag(service.listener, left)
+    service.region.scaling.update_auto_scaling_group(AutoScalingGroupName=service.id("b"), DefaultInstanceWarmup=60)
     ran = cli("status", "--service", service.name)
     assert ran.status == 0
     lines = ran.out.splitlines()
@@ -236,10 +238,14 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
         " fleetswap:rollout.again",
     ]
     assert re.fullmatch(rf"the dead man's switch is armed: in \d\S* it restores 100 % on {service.id('b')}", lines[7])
+    assert lines[8].startswith("fleetswap:capacity.warmup is 60 s; 110 is proposed, because")
 
     found = cli("status", "--service", service.name, "--json").result
     releases = {each["release"]: each for each in found.pop("releases")}
     switch = found.pop("switch")
+    (proposal,) = found.pop("proposals")
+    assert proposal.pop("why").startswith("the last 4 machines")
+    assert proposal == {"setting": "fleetswap:capacity.warmup", "value": 60, "proposed": 110}
     assert found == {
         "service": service.name,
         "stack": "fleetswap/prod",
@@ -249,6 +255,7 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
         "rolled_back": {"release": "web-z", "at": "2026-11-24T12:00:00+00:00"},
         "strangers": [],
         "keys": [],
+        "boots": [{"machines": 4, "median": 110, "slowest": 120}],
         "unknown": [],
     }
     assert (switch["weights"], switch["run"]) == ({service.id("b"): 100}, "run-1")

@@ -125,7 +125,7 @@ class _Recorder(Mocks):
             computed["measured"] = {"4": args.inputs["release"].encode().hex(), "12": "00", "13": "00"}
         if args.typ.endswith(":Rollout"):
             serving = args.inputs["live"] if self._serving == "" else self._serving
-            computed = {"serving": serving, "left": self._left, "seconds": {"gate": 1.0}}
+            computed = {"serving": serving, "left": self._left, "seconds": {"gate": 1.0}, "boots": "2/40/41"}
         return f"{args.name}-id", {**args.inputs, **computed}
 
 

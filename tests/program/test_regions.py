@@ -73,7 +73,7 @@ def test_what_a_region_does_is_told_in_its_own_rows(both: Program) -> None:
 def test_each_region_outputs_what_the_stack_does(both: Program) -> None:
     """The next update could not know what a region has, and would deploy it anew over what runs."""
     west = both.outputs["regions"]["eu-west-1"]
-    assert set(west) == {"url", "live", "standby", "ledger", "seconds", "preview"}
+    assert set(west) == {"url", "live", "standby", "ledger", "seconds", "boots", "preview"}
     assert west["live"] == both.outputs["live"]
     assert west["ledger"]["identity"]["region"] == "eu-west-1"
     assert both.outputs["ledger"]["identity"]["region"] == "us-east-1"

@@ -610,6 +610,23 @@ def test_an_update_without_the_rollout_writes_down_what_it_found(first: Program,
     assert following.one("Rollout").inputs["trusted"] is False
 
 
+def test_what_the_measured_boots_propose_is_shown_and_not_done(first: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines that boot slowly would be replaced again and again, and nobody would know which setting is wrong."""
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", said.append)
+    assert first.outputs["boots"] == "2/40/41", "as the rollout has left it"
+    slow = declare(local("1"), outputs={**first.outputs, "boots": "4/200/210"})
+    group = slow.one("Group").inputs
+    assert (group["defaultInstanceWarmup"], group["healthCheckGracePeriod"]) == (60, 60)
+    assert [line.split(",")[0] for line in said] == [
+        "fleetswap:capacity.warmup is 60 s; 200 is proposed",
+        "fleetswap:health.grace is 60 s; 420 is proposed",
+    ]
+    said.clear()
+    declare(local("1"), outputs=first.outputs)
+    assert said == []
+
+
 def test_a_release_that_was_left_is_not_trusted(first: Program, second: Program) -> None:
     """A release that was rolled back would get all the traffic again, without canary and bake."""
     old = first.outputs["ledger"]["live"]

@@ -394,7 +394,7 @@ def test_groups_are_read_and_resized(site: Site) -> None:
     assert site.rules() == []
     fleet = Fleet(client("autoscaling"), client("ec2"))
     assert fleet.group("nobody") is None
-    assert fleet.group("web-a") == Group(0, 0, 4, ())
+    assert fleet.group("web-a") == Group(0, 0, 4, (), grace=300)
     fleet.resize("web-a", minimum=2, desired=2)
     fleet.resize("web-a", minimum=2, desired=2)
     group = fleet.group("web-a")

@@ -110,6 +110,8 @@ class Fleet:
             on_demand_base=distribution.get("OnDemandBaseCapacity", 0),
             on_demand_pin=rollout_tags.number(tags.get(rollout_tags.ON_DEMAND)),
             follows=tags.get(rollout_tags.SCHEDULES, ""),
+            warmup=group.get("DefaultInstanceWarmup"),
+            grace=group.get("HealthCheckGracePeriod"),
             weighted=any("WeightedCapacity" in each for each in template.get("Overrides", ())),
         )
 

@@ -174,6 +174,8 @@ def tell(state: State) -> list[Change]:
         wanted[rollout_tags.OWNER] = state.order.owner
     if state.order.terms.rolled_back:
         wanted[rollout_tags.ROLLED_BACK] = state.order.terms.rolled_back
+    if state.boot_times:
+        wanted[rollout_tags.BOOTS] = state.boot_times
     if state.order.standby is not None:
         wanted[rollout_tags.STANDBY] = state.order.standby
     interrupted = state.phase.is_back  # what was about to be written may not have been

@@ -55,6 +55,9 @@ def answered(state: State, event: Event, now: float) -> Next:
 
 def _judge(state: State, reading: Reading, now: float) -> Next:
     policy, first = state.order.policy, state.first
+    group = first.group(state.order.candidate.release) if first else None
+    there = frozenset(machine.id for machine in group.machines) if group else frozenset()
+    state = replace(state, boots=state.boots.after(reading, there, now))
     if reading.abort is not None and best_effort.is_new(state, reading.abort):
         return compare.fail(state, Kind.CANCELLED, wording.reasons([evidence.stopped(reading.abort)]), now)
     failed_before = frozenset(failure.id for failure in first.failures) if first else frozenset()

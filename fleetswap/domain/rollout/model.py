@@ -176,7 +176,10 @@ class Group:
     """The percentage to restore (`rollout_tags.ON_DEMAND`)."""
     weighted: bool = False
     """Whether instance types have weights: its sizes are in units of capacity then."""
-
+    warmup: int | None = None
+    """DefaultInstanceWarmup, in seconds; None if it has none."""
+    grace: int | None = None
+    """HealthCheckGracePeriod, in seconds."""
     follows: str = ""
     """The schedules that it follows (`rollout_tags.SCHEDULES`); empty for none."""
 

@@ -33,11 +33,14 @@ STANDBY = "fleetswap:standby"
 ROLLED_BACK = "fleetswap:rolled-back-from"
 """On the listener's rule: the release from which `fleetswap rollback --now` took the traffic; see `RolledBack`."""
 
+BOOTS = "fleetswap:boots"
+"""On the listener's rule: how long the machines of the last rollouts took to become healthy; see `boots.written`."""
+
 OWNER = "fleetswap:rollout"
 """On the listener's rule: the id of the Pulumi resource that owns the traffic. One that was replaced must not take the
 service down when it is deleted."""
 
-ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, SCHEDULES, ABORT, LIVE, STANDBY, ROLLED_BACK, OWNER)
+ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, SCHEDULES, ABORT, LIVE, STANDBY, ROLLED_BACK, BOOTS, OWNER)
 """Every tag that only rollouts write."""
 
 STANDBY_ACTION = "fleetswap-standby"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from fleetswap.domain.rollout import boots
+from fleetswap.domain.rollout.boots import Boots
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Streak
 from fleetswap.domain.rollout.messages import (
@@ -24,7 +26,7 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.model import Order, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.periods import Watch
-from fleetswap.domain.rollout.rollout_tags import LEFT, ROLLED_BACK, RolledBack
+from fleetswap.domain.rollout.rollout_tags import BOOTS, LEFT, ROLLED_BACK, RolledBack
 from fleetswap.domain.rollout.strategy import Step
 
 STALE_SECONDS = 10.0
@@ -82,6 +84,8 @@ class State:
     eager: bool = True
     """Whether the candidate was healthy from the first reading on."""
     suspects: tuple[str, ...] = ()
+    boots: Boots = field(default_factory=Boots)
+    """How long the candidate's machines took to become healthy."""
     short_since: float | None = None
     """Since when EC2 has had no capacity for the candidate."""
     queue: tuple[Change, ...] = ()
@@ -148,6 +152,13 @@ class State:
             if isinstance(change, TagRule):
                 found = {key: value for key, value in (found | dict(change.tags)).items() if key not in change.remove}
         return found
+
+    @property
+    def boot_times(self) -> str:
+        """What the rule is told of this and the last rollouts' boots (`rollout_tags.BOOTS`)."""
+        before = self.first.tags.get(BOOTS, "") if self.first else ""
+        measured = self.boots.measured
+        return before if measured is None else boots.written((*boots.read(before), measured))
 
     @property
     def left_by_hand(self) -> str | None:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rollout import rollout_tags
+from fleetswap.domain.rollout import boots, rollout_tags
+from fleetswap.domain.rollout.boots import Measured, Proposal
 from fleetswap.domain.rollout.health import Target, healthy
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.rollout_tags import RolledBack
@@ -76,6 +77,16 @@ class ServiceView:
     unknown: tuple[str, ...] = ()
     keys: tuple[KeyState, ...] = ()
     """Of the KMS keys without which a release cannot start machines."""
+    measured: tuple[Measured, ...] = ()
+    """The boots of the last rollouts."""
+
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        """Settings that the measured boots do not fit, by the group that has the most traffic."""
+        group = self.serving[0].group if self.serving else None
+        if group is None or group.warmup is None or group.grace is None:
+            return ()
+        return boots.proposals(self.measured, warmup=group.warmup, grace=group.grace)
 
     def needing(self, key: str) -> tuple[str, ...]:
         """The releases that need a key, by its ARN."""
@@ -133,6 +144,7 @@ def seen(
         switch=switch,
         unknown=unknown,
         keys=keys,
+        measured=boots.read(tags.get(rollout_tags.BOOTS, "")),
     )
 
 

@@ -54,6 +54,8 @@ class Outcome:
     started: str = ""
     times: tuple[PhaseTime, ...] = ()
     steps: tuple[Step, ...] = ()
+    boots: str = ""
+    """How long the machines of this and the last rollouts took to become healthy, as the rule's tag has it."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def roll_out(
         started=recorder.started,
         times=recorder.phases,
         steps=recorder.steps,
+        boots=state.boot_times,
     )
 
 
