@@ -17,6 +17,7 @@ from fleetswap.domain.release.default_key import (
     EbsDefault,
     KeyAccess,
     launch_role,
+    launched_with,
     may_launch,
     refusal,
     unknown,
@@ -47,8 +48,9 @@ class Keys(Protocol):
 def check_keys(decided: Plan, ledger: Ledger, outputs: Mapping[str, Any], keys: Keys, account: str) -> None:
     """Refuse a deploy whose machines could not start because of a key, and warn of what other releases need.
 
-    The account's default key for EBS is asked about only for a release that has no machines yet. The wanted release may
-    be live or the standby, whose machines run: then it is only a warning, and the rollout looks again whether they do.
+    The account's default key for EBS, and whether EC2 Auto Scaling may launch with the keys of volumes and snapshots,
+    are asked about only for a release that has no machines yet. The wanted release may be live or the standby, whose
+    machines run: then it is only a warning, and the rollout looks again whether they do.
     `outputs` are those of the last update. Raises `InputError` with all that is wrong.
     """
     secrets, volumes = outputs.get(SECRETS) or {}, outputs.get(VOLUME_KEY)
@@ -63,14 +65,16 @@ def check_keys(decided: Plan, ledger: Ledger, outputs: Mapping[str, Any], keys: 
     states = {arn: keys.state(arn) for arn in dict.fromkeys(need.arn for need in needed)}
     found = judge(needed, states, wanted, launches=launches)
     refused, warnings = [*found.refused], [*found.warnings, *([unknown(default.told)] if default.told else [])]
-    if default_key is not None and (states[default_key].works or not states[default_key].is_known):
-        role = launch_role(default_key, account)
-        access = keys.access(default_key, role)
+    for key, use in launched_with(decided.wanted, default).items() if launches else ():
+        if states[key].is_known and not states[key].works:
+            continue
+        role = launch_role(key, account)
+        access = keys.access(key, role)
         allowed = may_launch(access, role)
         if allowed is None:
-            warnings.append(unseen(default_key, access.told))
+            warnings.append(unseen(key, access.told, use))
         elif not allowed:
-            refused.append(refusal(default_key, role))
+            refused.append(refusal(key, role, use))
     for warning in warnings:
         pulumi.log.warn(warning)
     if refused:

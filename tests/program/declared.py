@@ -254,6 +254,9 @@ class Every(frozenset[str]):
         return True
 
 
+EVERYBODY = KeyAccess('{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "kms:*"}}')
+
+
 @dataclass(frozen=True)
 class Kms:
     """Keys that are not enabled, with their states, in place of KMS."""
@@ -261,6 +264,8 @@ class Kms:
     states: Mapping[str, str]
     default: EbsDefault = field(default_factory=EbsDefault)
     launches: KeyAccess = field(default_factory=KeyAccess)
+    named: KeyAccess = EVERYBODY
+    """What is known of all other keys."""
 
     def state(self, arn: str) -> KeyState:
         """Its own, or that every other key works."""
@@ -271,9 +276,9 @@ class Kms:
         return self.default
 
     def access(self, arn: str, role: str) -> KeyAccess:
-        """What is known of its default key."""
-        assert (arn, role) == (self.default.key, ROLE)
-        return self.launches
+        """What is known of its default key, or of another one."""
+        assert role == ROLE
+        return self.launches if arn == self.default.key else self.named
 
 
 def declare(

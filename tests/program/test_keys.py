@@ -254,10 +254,32 @@ def test_a_default_key_that_lets_auto_scaling_launch_is_fine(disks: list[Path], 
 
 def test_a_release_with_keys_of_its_own_needs_no_default(disks: list[Path]) -> None:
     """A deploy would be refused for a key that encrypts none of it."""
-    assert program(disks[0], keys=default(), **of("upload", KEY)).of("Rollout")
-    assert program(disks[0], keys=default(by_default=False), **of("machine", KEY)).of("Rollout")
+    other = KEY.replace("1234abcd", "5678abcd")
+    assert program(disks[0], keys=default(), **of("upload", other)).of("Rollout")
+    assert program(disks[0], keys=default(by_default=False), **of("machine", other)).of("Rollout")
     with pytest.raises(InputError, match="default key for EBS"):
         program(disks[0], keys=default(), **of("machine", "stack"))
+
+
+@pytest.mark.parametrize("setting", ["machine", "upload"])
+def test_a_key_of_the_settings_must_let_auto_scaling_launch(disks: list[Path], warned: list[str], setting: str) -> None:
+    """An image would be uploaded, every launch be canceled, and the deploy end after ten minutes with a riddle."""
+    nobody = Kms({}, named=KeyAccess(json.dumps({"Statement": [ALL_BUT_AUTO_SCALING]}), ()))
+    encrypts = {"machine": "the volumes of new machines", "upload": "the snapshot"}[setting]
+    with pytest.raises(
+        InputError, match=rf"nothing was changed: KMS key {KEY} encrypts {encrypts}, and neither .*{ROLE}"
+    ):
+        program(disks[0], keys=nobody, **of(setting, KEY))
+    assert not warned
+    unseen = Kms({}, named=KeyAccess(told="no kms:GetKeyPolicy"))
+    first = program(disks[0], keys=unseen, **of(setting, KEY))
+    (line,) = warned
+    assert f"KMS key {KEY} encrypts {encrypts}, and whether EC2 Auto Scaling may use it is unknown" in line
+    warned.clear()
+    second = program(disks[1], first, keys=Kms({}), **of(setting, KEY))
+    assert release(program(disks[0], second, keys=nobody, **of(setting, KEY))) == release(first), "its machines run"
+    program(disks[1], second, keys=nobody, **STACK, release=release(second))
+    assert not warned
 
 
 def test_what_cannot_be_seen_of_a_default_key_is_a_warning(disks: list[Path], warned: list[str]) -> None:

@@ -136,7 +136,7 @@ def look_at_encryption(scope: Scope) -> Iterator[Statement]:
     if scope.keys:
         yield Statement(
             "LookAtKeyAccess",
-            "whether the account's default key for EBS lets EC2 Auto Scaling launch machines",
+            "whether the customer managed key lets EC2 Auto Scaling launch machines",
             ("kms:GetKeyPolicy", "kms:ListGrants"),
             scope.keys,
         )

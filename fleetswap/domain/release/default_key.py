@@ -1,4 +1,4 @@
-"""The key with which EBS encrypts what names no key, and whether Auto Scaling may launch machines with it.
+"""The key with which EBS encrypts what names no key, and whether Auto Scaling may launch machines with a key.
 
 Machines' volumes are always encrypted: without a key, with the account's default key of the region, also where
 encryption by default is off (EC2 user guide, "Use encryption with EBS-backed AMIs"). Auto Scaling launches with its
@@ -16,9 +16,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from fleetswap.domain.release.keys import used_by
 from fleetswap.domain.release.ledger import Entry
-from fleetswap.domain.secrets.key_state import is_key
+from fleetswap.domain.secrets.key_state import Use, is_key
 from fleetswap.domain.secrets.own_statements import statements_of
+from fleetswap.domain.secrets.sealing import STACK
+
+_ROLES = {
+    Use.DEFAULT: "is the account's default key for EBS",
+    Use.VOLUMES: "encrypts the volumes of new machines",
+    Use.SNAPSHOTS: "encrypts the snapshot",
+}
+"""What a key is to a release, in a message."""
 
 NEEDED = ("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")
 """Of what the guide lists, what no launch with an encrypted volume does without."""
@@ -48,6 +57,17 @@ class EbsDefault:
     def key_of(self, entry: Entry) -> str | None:
         """The customer managed key that a release needs because it is the default; None if there is none."""
         return self.key if is_key(self.key) and self.encrypts(entry) else None
+
+
+def launched_with(entry: Entry, default: EbsDefault) -> dict[str, Use]:
+    """The customer managed keys that Auto Scaling's role must be allowed to use for a release, and what for.
+
+    The stack's own key is left out: its policy has allowed the role since it was made. Auto Scaling's guide wants it
+    allowed by keys of snapshots as by those of volumes.
+    """
+    found: dict[str, Use] = {key: use for use, key in used_by(entry) if use is not Use.SECRETS and key != STACK}
+    of_default = default.key_of(entry)
+    return found if of_default is None else {**found, of_default: Use.DEFAULT}
 
 
 @dataclass(frozen=True)
@@ -103,20 +123,20 @@ def _listed(value: str | Iterable[str]) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def refusal(key: str, role: str) -> str:
-    """What is wrong with a default key that lets Auto Scaling launch nothing, and the remedy."""
+def refusal(key: str, role: str, use: Use) -> str:
+    """What is wrong with a key that lets Auto Scaling launch nothing, and the remedy."""
     return (
-        f"KMS key {key} is the account's default key for EBS, and neither its policy nor a grant lets {role} use it, so"
+        f"KMS key {key} {_ROLES[use]}, and neither its policy nor a grant lets {role} use it, so"
         " EC2 Auto Scaling could launch no machine: add to its policy the statements that"
         f" `fleetswap permissions --kms-key {key}` prints, or set fleetswap:machine.kms_key and"
         " fleetswap:upload.kms_key to `stack`"
     )
 
 
-def unseen(key: str, told: str) -> str:
-    """The warning that nobody could see whether Auto Scaling may launch with a default key."""
+def unseen(key: str, told: str, use: Use) -> str:
+    """The warning that nobody could see whether Auto Scaling may launch with a key."""
     return (
-        f"whether EC2 Auto Scaling may use KMS key {key}, the account's default key for EBS, is unknown: allow"
+        f"KMS key {key} {_ROLES[use]}, and whether EC2 Auto Scaling may use it is unknown: allow"
         f" kms:GetKeyPolicy and kms:ListGrants on it, as `fleetswap permissions --kms-key {key}` prints ({told})"
     )
 
