@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from fleetswap.workflows.boot_test import SECONDS
+from fleetswap.workflows.image.ports import TRIAL_SECONDS
 from fleetswap_pulumi.checks import Strict
 
 
 class BootTestSettings(Strict):
     """How an image is booted in QEMU before it is uploaded. Changes do not create a new release."""
 
-    timeout: int = Field(default=SECONDS, ge=1, le=3600)
+    timeout: int = Field(default=TRIAL_SECONDS, ge=1, le=3600)
     """Seconds from the start of the machine within which it must pass `health.healthy` consecutive health checks.
     Without KVM, emulation makes a boot several times slower."""
     memory: int = Field(default=1024, ge=64, le=1_048_576)

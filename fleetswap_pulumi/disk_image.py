@@ -34,9 +34,9 @@ from fleetswap.domain.image.meter import Meter, Progress
 from fleetswap.domain.image.source import FileImage, FlakeImage, ImageSource, NixImage
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.text import counted, without_store_hash
-from fleetswap.nix.closures import beside
 from fleetswap.nix.output import read as read_output
 from fleetswap.nix.source import NixSource
+from fleetswap.nix.stated import beside
 from fleetswap.workflows.image import adopt, measure
 from fleetswap.workflows.image.ports import Trial
 from fleetswap.workflows.image.request import UploadRequest

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import field_validator
 
-from fleetswap.aws.account import admitted
+from fleetswap.aws.caller import admitted
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.access import Access, account_of
 from fleetswap.domain.errors import InputError

@@ -21,8 +21,8 @@ from fleetswap.domain.image.manifest import Manifest, encode
 from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, Ledger
 from fleetswap.domain.secrets.sealing import STACK
-from fleetswap.nix.closures import beside
 from fleetswap.nix.output import read
+from fleetswap.nix.stated import beside
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.image.estimate import estimate, seconds_left
 from fleetswap.workflows.image.request import AUTO, NONE, UploadRequest

@@ -1,7 +1,6 @@
 """The account of the credentials, its availability zones in the region, and what they offer.
 
-Reads only. The program calls it before it declares any resource; whoever is about to work in AWS has the account
-compared with the one that is meant.
+Reads only. The program calls it before it declares any resource.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from fleetswap.aws.caller import account_id
 from fleetswap.aws.errors import explained
-from fleetswap.domain.access import Access
 from fleetswap.domain.release.default_key import EbsDefault
 from fleetswap.domain.release.hardware import Requirements
 from fleetswap.domain.release.instance_types import InstanceType
@@ -46,33 +45,6 @@ ATTRIBUTES = {
 }
 """What EC2 calls the fields of `Requirements` (InstanceRequirementsRequest)."""
 
-_accounts: dict[tuple[str, str | None], str] = {}
-"""The accounts of access keys, at an endpoint. Those of a key never change, and each operation asks."""
-
-
-def admitted(cloud: Cloud, account: str | None = None) -> Cloud:
-    """The same cloud, if its credentials belong to an account that its access allows, and to `account` if it is given.
-
-    AWS is asked once per process and access key. Raises `InputError` for another account, `TryAgain` or `CloudError` if
-    it cannot be asked.
-    """
-    if account is not None or cloud.access.limits_accounts:
-        found = _account_of(cloud)
-        cloud.access.check(found)
-        if account is not None:
-            Access().only(account).check(found)
-    return cloud
-
-
-def _account_of(cloud: Cloud) -> str:
-    with explained("sts:GetCallerIdentity", cloud.region):
-        credentials = cloud.credentials()()
-        key = credentials.get_frozen_credentials().access_key if credentials is not None else ""
-    known = (str(key), cloud.endpoint)
-    if known not in _accounts:
-        _accounts[known] = Account(cloud).id()
-    return _accounts[known]
-
 
 class Account:
     """The account behind the credentials of a `Cloud`."""
@@ -83,8 +55,7 @@ class Account:
 
     def id(self) -> str:
         """Its 12 digits. Needs no permission (STS, GetCallerIdentity). Raises `TryAgain` or `CloudError`."""
-        with explained("sts:GetCallerIdentity", self._cloud.region):
-            return str(self._cloud.sts().get_caller_identity()["Account"])
+        return account_id(self._cloud)
 
     def zones(self) -> tuple[str, ...]:
         """The letters of the zones that subnets can be made in, in order. They differ from account to account.

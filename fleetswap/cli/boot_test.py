@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fleetswap.aws.rollout.probe import health_checker
 from fleetswap.cli import options, results
-from fleetswap.cli.display import Display, print_json, print_result
+from fleetswap.cli.display import Display, print_json, print_result, slowly
 from fleetswap.domain.boot.health import Check
 from fleetswap.domain.boot.machine import Hardware
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.info import ImageInfo
-from fleetswap.workflows.boot_test import SECONDS, BootTest
-from fleetswap.workflows.clock import Clock, SystemClock
+from fleetswap.qemu.machine import QemuMachines
+from fleetswap.workflows.boot_test import BootTest
 from fleetswap.workflows.image.bootable import refuse_unbootable
 from fleetswap.workflows.image.image_file import ImageFile
-
-STATUS_SECONDS = 5.0
-"""Least time between two lines that say how far the boot is."""
+from fleetswap.workflows.image.ports import TRIAL_SECONDS
 
 
 class Accelerator(StrEnum):
@@ -63,28 +61,18 @@ class Version(StrEnum):
     GRPC = "grpc"
 
 
-Port = Annotated[int, typer.Option(min=1, max=65535, metavar="N", help="Port of the service on the machine.")]
-HealthPath = Annotated[str, typer.Option(metavar="PATH", help="Path of the health check.")]
-Timeout = Annotated[
-    int,
-    typer.Option(
-        min=1, metavar="SECONDS", help="Time from the start of the machine within which it must become healthy."
-    ),
-]
-
-
 def boot_test(
     file: Annotated[Path, typer.Argument(metavar="FILE")],
     *,
-    port: Port = 8080,
-    path: HealthPath = "/healthz",
+    port: options.BootPort = 8080,
+    path: options.BootPath = "/healthz",
     codes: Annotated[
         str, typer.Option(metavar="CODES", help="Status codes that count as healthy, such as 200,204 or 200-299.")
     ] = "200",
     protocol: Annotated[Protocol, typer.Option(help="Protocol of the health check.")] = Protocol.HTTP,
     protocol_version: Annotated[Version, typer.Option(help="Version of the protocol.")] = Version.HTTP1,
     healthy: Annotated[int, typer.Option(min=1, max=10, metavar="N", help="Consecutive successful checks.")] = 2,
-    timeout: Timeout = SECONDS,
+    timeout: options.BootTimeout = TRIAL_SECONDS,
     memory: Annotated[int, typer.Option(min=64, metavar="MIB", help="Memory of the machine.")] = 1024,
     accelerator: Annotated[
         Accelerator, typer.Option(help="auto: kvm or hvf if a machine proves to run with it, else tcg, which emulates.")
@@ -120,30 +108,12 @@ def made(
 
     `option` is what the command calls `timeout`.
     """
-    # `fleetswap upload` has options of this module, and rarely boots anything.
-    from fleetswap.aws.rollout.probe import health_checker  # noqa: PLC0415 (see above)
-    from fleetswap.qemu.machine import QemuMachines  # noqa: PLC0415 (see above)
-
     if not check.path.startswith("/"):
         raise InputError(f"the path {check.path!r} of the health check does not start with /")
     if not re.fullmatch(r"\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*", check.codes):
         raise InputError(f"--codes {check.codes!r} is not a list of status codes such as 200, 200,204 or 200-299")
     machines = QemuMachines(health_checker, accelerator)
     return BootTest(machines, hardware, check, folder=_folder(), seconds=timeout, always=always, option=option)
-
-
-def slowly(say: Callable[[str], None], clock: Clock | None = None) -> Callable[[str], None]:
-    """Say some of what passes several times a second."""
-    clock = clock or SystemClock()
-    last = clock.now()
-
-    def tell(text: str) -> None:
-        nonlocal last
-        if clock.now() - last >= STATUS_SECONDS:
-            last = clock.now()
-            say(text)
-
-    return tell
 
 
 def _folder() -> Path:

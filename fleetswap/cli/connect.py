@@ -16,7 +16,7 @@ import botocore.session
 from botocore.exceptions import BotoCoreError
 
 from fleetswap.aws import credentials
-from fleetswap.aws.account import admitted
+from fleetswap.aws.caller import admitted
 from fleetswap.aws.errors import NO_CREDENTIALS, meant
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
@@ -54,12 +54,10 @@ def joining(way: Way) -> Iterator[Cloud]:
             f"--endpoint-url {endpoint} is not a URL: it must start with https:// or http:// and name a host"
         )
     with configured():
-        plain = credentials.session("", endpoint, way.access)
-        chosen = _region(plain, way.region)
-        session = credentials.session(chosen, endpoint, way.access)
-        if session.get_credentials() is None:
+        cloud = Cloud(_region(way), endpoint, way.access)
+        if cloud.credentials()() is None:
             raise InputError(_local_credentials(endpoint) or NO_CREDENTIALS)
-        yield admitted(Cloud(chosen, endpoint, way.access))
+        yield admitted(cloud)
 
 
 @contextmanager
@@ -91,9 +89,11 @@ def _local_credentials(endpoint: str | None) -> str:
     return ""
 
 
-def _region(session: botocore.session.Session, region: str | None) -> str:
+def _region(way: Way) -> str:
     # AWS_REGION is what the other SDKs read, and what Lambda and CI systems set; botocore reads AWS_DEFAULT_REGION.
-    name = region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
+    name = way.region or os.environ.get("AWS_REGION")
+    if not name:
+        name = credentials.session("", way.endpoint, way.access).get_config_variable("region")
     if not name:
         raise InputError("no AWS region: use --region, or set AWS_REGION")
     if not _REGION.fullmatch(name):

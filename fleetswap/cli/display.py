@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import typer
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image.meter import Meter, Progress
 from fleetswap.domain.text import amount, visible
+from fleetswap.workflows.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 3.0
 """Least time between two lines of progress where there is no bar."""
+
+STATUS_SECONDS = 5.0
+"""Least time between two lines that say how far a build or a boot is."""
 
 
 class Display:
@@ -94,6 +98,20 @@ class Display:
         if name not in self._tasks:
             self._tasks[name] = self._bar.add_task(text, total=now.total)
         self._bar.update(self._tasks[name], completed=now.done, total=now.total, description=text)
+
+
+def slowly(say: Callable[[str], None], clock: Clock | None = None) -> Callable[[str], None]:
+    """Say some of what passes several times a second."""
+    clock = clock or SystemClock()
+    last = clock.now()
+
+    def tell(text: str) -> None:
+        nonlocal last
+        if clock.now() - last >= STATUS_SECONDS:
+            last = clock.now()
+            say(text)
+
+    return tell
 
 
 def _bar() -> Bar:

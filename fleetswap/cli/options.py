@@ -51,6 +51,14 @@ EndpointUrls = Annotated[
         " regions: one for all, or one for each in their order.",
     ),
 ]
+BootPort = Annotated[int, typer.Option(min=1, max=65535, metavar="N", help="Port of the service on the machine.")]
+BootPath = Annotated[str, typer.Option(metavar="PATH", help="Path of the health check.")]
+BootTimeout = Annotated[
+    int,
+    typer.Option(
+        min=1, metavar="SECONDS", help="Time from the start of the machine within which it must become healthy."
+    ),
+]
 Profile = Annotated[
     str | None,
     typer.Option(

@@ -9,24 +9,19 @@ from typing import Annotated
 
 import typer
 
-from fleetswap.cli import boot_test as boot
 from fleetswap.cli import options, results
 from fleetswap.cli.connect import Joined, in_region, join
-from fleetswap.cli.display import Display, cost, print_json, print_result
+from fleetswap.cli.display import Display, cost, print_json, print_result, slowly
 from fleetswap.cli.way import Way, of_stack
-from fleetswap.domain.boot.health import Check
-from fleetswap.domain.boot.machine import Hardware
 from fleetswap.domain.errors import FleetswapError, InputError
 from fleetswap.domain.image.info import DEFAULT
 from fleetswap.domain.image.manifest import encode
 from fleetswap.domain.text import counted
-from fleetswap.nix.closures import beside
-from fleetswap.qemu import programs
-from fleetswap.workflows.boot_test import SECONDS
+from fleetswap.nix.stated import beside
 from fleetswap.workflows.image.estimate import estimate
 from fleetswap.workflows.image.fan_out import Destination, Failed
 from fleetswap.workflows.image.image_file import ImageFile, identify
-from fleetswap.workflows.image.ports import Trial
+from fleetswap.workflows.image.ports import TRIAL_SECONDS, Trial
 from fleetswap.workflows.image.request import AUTO, NONE, SAMPLES, UploadRequest
 from fleetswap.workflows.image.send import CONNECTIONS
 from fleetswap.workflows.image.ship import Others, ship
@@ -132,9 +127,9 @@ def upload(
             "--boot-test", help="Boot FILE (x86-64, UEFI) in QEMU first, and upload nothing if it is not healthy."
         ),
     ] = False,
-    boot_port: boot.Port = 8080,
-    boot_path: boot.HealthPath = "/healthz",
-    boot_timeout: boot.Timeout = SECONDS,
+    boot_port: options.BootPort = 8080,
+    boot_path: options.BootPath = "/healthz",
+    boot_timeout: options.BootTimeout = TRIAL_SECONDS,
     journal: Annotated[
         Path | None,
         typer.Option(
@@ -173,8 +168,7 @@ def upload(
         options.refuse(context, "fleetswap upload --data", {"boot_test"})
     if not boot_test:
         options.refuse(context, "fleetswap upload without --boot-test", {"boot_port", "boot_path", "boot_timeout"})
-    check, limit = Check(boot_port, boot_path), "--boot-timeout"
-    trial = boot.made(Hardware(), check, programs.AUTO, boot_timeout, limit) if boot_test else None
+    trial = _trial(boot_port, boot_path, boot_timeout) if boot_test else None
     request = UploadRequest(
         _NOT_YET if identity is None else identity,
         stack,
@@ -214,6 +208,15 @@ def upload(
     _refuse_failed(places, outcomes)
 
 
+def _trial(port: int, path: str, seconds: int) -> Trial:
+    from fleetswap.cli.boot_test import made  # noqa: PLC0415 (an upload rarely boots anything, and this takes 25 ms)
+    from fleetswap.domain.boot.health import Check  # noqa: PLC0415 (as above)
+    from fleetswap.domain.boot.machine import Hardware  # noqa: PLC0415 (as above)
+    from fleetswap.qemu import programs  # noqa: PLC0415 (as above)
+
+    return made(Hardware(), Check(port, path), programs.AUTO, seconds, "--boot-timeout")
+
+
 def _sent(
     file: Path,
     request: UploadRequest,
@@ -236,7 +239,7 @@ def _sent(
             display.say,
             progress=display.tell,
             info=DEFAULT if trial is not None else None,
-            building=boot.slowly(display.say),
+            building=slowly(display.say),
             trial=trial,
             connections=connections,
             others=others,

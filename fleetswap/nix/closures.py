@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleetswap.domain.closure.exact import exact, from_file, registered
+from fleetswap.domain.closure.exact import exact, registered
 from fleetswap.domain.closure.known import Known
 from fleetswap.domain.closure.model import Closure
 from fleetswap.domain.closure.runtime import derive
 from fleetswap.domain.image.evaluation import Evaluation
-from fleetswap.domain.image.manifest import Manifest
-from fleetswap.nix.output import read
 from fleetswap.nix.process import run
+from fleetswap.nix.stated import closure_of
 
 
 def derived(derivation: str) -> Closure:
@@ -39,11 +38,4 @@ def of_evaluation(made: Evaluation) -> Known:
 
 def of_disk(disk: Path) -> Known:
     """What `nix-support` beside a disk in a file says of it, if that is there. `InputError` if it is damaged."""
-    stated = read(disk).closure
-    return Known(exact=None if stated is None else from_file(stated))
-
-
-def beside(disk: Path, identity: str) -> Manifest | None:
-    """The same as a manifest, or None if nothing is said of it."""
-    stated = of_disk(disk).exact
-    return None if stated is None else Manifest(identity, stated)
+    return Known(exact=closure_of(disk))

@@ -28,9 +28,7 @@ from fleetswap.domain.rollout.health import Answer
 from fleetswap.domain.text import duration, without_store_hash
 from fleetswap.workflows.clock import Clock, SystemClock
 from fleetswap.workflows.image.image_file import ImageFile
-
-SECONDS = 180
-"""How long an image may take to become healthy, from the start of its machine."""
+from fleetswap.workflows.image.ports import TRIAL_SECONDS
 
 TICK = 0.2
 """Seconds between two looks at the machine and at whether the test was cancelled."""
@@ -98,7 +96,7 @@ class BootTest:
         check: Check,
         *,
         folder: Path,
-        seconds: float = SECONDS,
+        seconds: float = TRIAL_SECONDS,
         always: bool = False,
         option: str = "boot_test.timeout",
         clock: Clock | None = None,

@@ -102,6 +102,10 @@ class BlockSource(Protocol):
         """Raise `FleetswapError` if the bytes are not what they were at first."""
 
 
+TRIAL_SECONDS = 180
+"""How long an image may take to become healthy in a trial, from the start of its machine."""
+
+
 class Trial(Protocol):
     """What an image must pass before it is uploaded. `fleetswap.workflows.boot_test` boots it."""
 
