@@ -18,6 +18,7 @@ from fleetswap.domain.network.subnets import HALVES, SEPARATE
 from fleetswap.domain.release.hardware import Requirements
 from fleetswap.domain.release.instance_types import InstanceType, cores_of, misfits, unfit
 from fleetswap.domain.release.ledger import Entry, Identity, Ledger, Network
+from fleetswap.domain.release.placement import PlacementGroup, Sizes, refusal, warning
 from fleetswap.domain.text import counted
 from fleetswap_pulumi.settings import Settings
 
@@ -42,6 +43,9 @@ class Whereabouts(Protocol):
 
     def instance_types(self, names: Collection[str]) -> tuple[InstanceType, ...]:
         """What those of the instance types can launch that the region has."""
+
+    def placement_group(self, name: str) -> PlacementGroup | None:
+        """The region's placement group of this name; None if there is none."""
 
     def encrypts_with_aws_key(self) -> bool:
         """Whether every new snapshot is encrypted with the AWS managed key, which cannot be shared."""
@@ -120,6 +124,22 @@ def check_offers(entry: Entry, here: Place, zones: Sequence[str], whereabouts: W
         )
     if problems:
         raise InputError(f"fleetswap:machine.instance_types: {'; '.join(problems)}")
+
+
+def check_placement(entry: Entry, here: Place, zones: Collection[str], sizes: Sizes, whereabouts: Whereabouts) -> None:
+    """Refuse a new release whose placement group takes none of its machines, and warn of one that may be too small.
+
+    EC2 looks at the group when it launches a machine, so no template or group would be refused for it. As in
+    `check_offers`, a release that the ledger has is not asked about again.
+    """
+    name = entry.machine.placement_group
+    if name is None or entry.release in {each.release for each in here.ledger.entries}:
+        return
+    group = whereabouts.placement_group(name)
+    if refused := refusal(entry, group, sizes, len(zones)):
+        raise InputError(f"fleetswap:machine.placement_group: {refused}")
+    if group is not None and (told := warning(entry, group, sizes, len(zones))):
+        pulumi.log.warn(f"fleetswap:machine.placement_group: {told}")
 
 
 def _check_attributes(entry: Entry, asked: Requirements, letters: Sequence[str], whereabouts: Whereabouts) -> None:

@@ -20,6 +20,7 @@ from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.release import attested
 from fleetswap.domain.release.keys import needs_volume_key
 from fleetswap.domain.release.ledger import Entry, Ledger, from_plain
+from fleetswap.domain.release.placement import Sizes
 from fleetswap.domain.release.plan import Plan, plan
 from fleetswap.domain.rollout import boots
 from fleetswap.workflows.image.read_manifest import manifest_of
@@ -28,7 +29,7 @@ from fleetswap_pulumi.front_survey import Approach, Fronts, approach
 from fleetswap_pulumi.ground import Ground, Networks, survey
 from fleetswap_pulumi.keys import Keys, check_keys
 from fleetswap_pulumi.package_changes import Manifests, tell
-from fleetswap_pulumi.place import Place, Whereabouts, check_offers, with_cores
+from fleetswap_pulumi.place import Place, Whereabouts, check_offers, check_placement, with_cores
 from fleetswap_pulumi.secrets_plan import SecretsPlan, plan_secrets
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.sharing import Sharing, plan_sharing
@@ -144,6 +145,8 @@ def prepare(
     for warning in way_in.warnings:
         pulumi.log.warn(warning)
     check_offers(wanted, here, ground.zones, ports.whereabouts)
+    sizes = Sizes(settings.capacity.min, settings.capacity.max)
+    check_placement(wanted, here, ground.zones, sizes, ports.whereabouts)
     sharing = plan_sharing(settings, here, wanted, ports.whereabouts)
     read = from_plain(before.get("ledger"))
     return Decided(

@@ -13,6 +13,7 @@ from fleetswap.aws.errors import explained
 from fleetswap.domain.release.default_key import EbsDefault
 from fleetswap.domain.release.hardware import Requirements
 from fleetswap.domain.release.instance_types import InstanceType
+from fleetswap.domain.release.placement import PlacementGroup
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeInfoTypeDef
@@ -123,6 +124,19 @@ class Account:
                 )
                 found += [_facts(each) for page in pages for each in page["InstanceTypes"]]
         return tuple(found)
+
+    def placement_group(self, name: str) -> PlacementGroup | None:
+        """The placement group of this name in the region, None if there is none (DescribePlacementGroups).
+
+        Raises `TryAgain` or `CloudError`.
+        """
+        with explained("ec2:DescribePlacementGroups", name):
+            # A filter: what is asked for by name must exist, or the call fails.
+            answer = self._cloud.ec2().describe_placement_groups(Filters=[{"Name": "group-name", "Values": [name]}])
+        for each in answer["PlacementGroups"]:
+            if each["GroupName"] == name:  # a filter takes * and ? for wildcards
+                return PlacementGroup(name, each["State"], each["Strategy"], each.get("SpreadLevel", ""))
+        return None
 
     def encrypts_with_aws_key(self) -> bool:
         """Whether EBS encrypts every new snapshot of the account in the region with the account's AWS managed key.

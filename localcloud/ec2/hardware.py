@@ -1,14 +1,22 @@
 """What an instance is to have of its hardware, as strict as EC2: CPU options, placement, and how fast its volumes are.
 
+There are no placement groups, and whoever asks is told so.
+
 Words of refusals are EC2's where it is known to say them, of the ratios of a gp3 volume; the others are made like them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.responses import EC2Response
+
+if TYPE_CHECKING:
+    from localcloud.moto_state import Moto
+    from localcloud.patches import Patches
 
 IOPS = range(3000, 80_001)
 THROUGHPUT = range(125, 2001)
@@ -16,6 +24,19 @@ INITIALIZATION = range(100, 301)
 """Of a gp3 volume; MiB/s (EC2 API reference, EbsBlockDevice)."""
 
 TENANCIES = {"default", "dedicated", "host"}
+
+
+def patch(patches: Patches) -> None:
+    """Add DescribePlacementGroups, which moto lacks."""
+    patches.set(EC2Response, "describe_placement_groups", _describe_placement_groups)
+
+
+def _describe_placement_groups(self: Moto) -> Moto:
+    """A group that is asked for by name or ID must exist; one that is filtered for, not (EC2 API reference)."""
+    params = self._get_params()
+    for named in (*params.get("GroupNames", ()), *params.get("GroupIds", ())):
+        raise EC2ClientError("InvalidPlacementGroup.Unknown", f"The placement group '{named}' is unknown.")
+    return ActionResult({"PlacementGroups": []})
 
 
 def check_cpu_options(name: str, asked: dict[str, Any] | None) -> None:

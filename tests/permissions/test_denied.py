@@ -201,6 +201,7 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
         lambda s: Account(s.cloud).matching(Requirements(Range(1), Range(1)), "x86_64"),
     ),
     "ec2:DescribeInstances": (lambda s: s.aws.fleet.images(["i-0a1b2c3d4e5f60718"]),),
+    "ec2:DescribePlacementGroups": (lambda s: Account(s.cloud).placement_group("web"),),
     "ec2:DescribePrefixLists": (lambda s: Networks(s.cloud, STACK).prefix_lists(["pl-1"]),),
     "ec2:DescribeRouteTables": (lambda s: Networks(s.cloud, STACK).vpc(s.vpc, ["sg-1"]),),
     "ec2:DescribeSecurityGroups": (lambda s: Networks(s.cloud, STACK).vpc(s.vpc, ["sg-1"]),),

@@ -23,6 +23,7 @@ from fleetswap.domain.network.existing import Vpc
 from fleetswap.domain.release.default_key import EbsDefault, KeyAccess
 from fleetswap.domain.release.hardware import Requirements
 from fleetswap.domain.release.instance_types import InstanceType
+from fleetswap.domain.release.placement import PlacementGroup
 from fleetswap.domain.rollout.listener import Seen
 from fleetswap.domain.rollout.zone import HostedZone
 from fleetswap.domain.secrets.key_state import KeyState
@@ -149,6 +150,7 @@ class Credentials:
     lacks: tuple[str, ...] = ()
     encrypts: bool | None = None
     """Whether it encrypts all snapshots with its AWS managed key. None: nobody may ask."""
+    placed: tuple[PlacementGroup, ...] = ()
 
     def id(self) -> str:
         """The account."""
@@ -172,6 +174,10 @@ class Credentials:
     def instance_types(self, names: Collection[str]) -> tuple[InstanceType, ...]:
         """Behind the generation, `g` names AWS's own Arm processor; the fourth generation has no Nitro."""
         return tuple(_instance_type(name) for name in sorted(names) if name not in self.lacks)
+
+    def placement_group(self, name: str) -> PlacementGroup | None:
+        """The one of this name, of those that there are."""
+        return next((each for each in self.placed if each.name == name), None)
 
     def encrypts_with_aws_key(self) -> bool:
         """What it says."""

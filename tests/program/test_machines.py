@@ -6,10 +6,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pulumi
 import pytest
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain, release_id, to_plain
+from fleetswap.domain.release.placement import PlacementGroup
 from tests.program.declared import Credentials, Program, declare
 from tests.program.test_stack import local, releases
 
@@ -141,6 +143,23 @@ def test_attributes_that_no_machine_can_have_are_refused(allow: list[str], told:
     asked = {"vcpus": {"min": 2}, "memory_mib": {"min": 4096}, "allow": allow}
     with pytest.raises(InputError, match=told):
         declare(local("1", machine={"requirements": asked}))
+
+
+PLACED = {"placement_group": "web"}
+SPREAD = PlacementGroup("web", "available", "spread", "rack")
+
+
+def test_a_placement_group_is_looked_up_for_a_new_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every launch would fail after the image was sent; or a rollback fail for a group that machines run in."""
+    told: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", told.append)
+    with pytest.raises(InputError, match=r"fleetswap:machine\.placement_group: the region has no placement group web"):
+        declare(local("1", machine=PLACED))
+    large = {"min": 2, "max": 8}
+    program = declare(local("1", machine=PLACED, capacity=large), credentials=Credentials(placed=(SPREAD,)))
+    assert program.one("LaunchTemplate").inputs["placement"]["groupName"] == "web"
+    assert [line.partition(" takes ")[0] for line in told] == ["fleetswap:machine.placement_group: placement group web"]
+    declare(local("1", machine=PLACED, capacity=large), ledger=program.outputs["ledger"])
 
 
 def test_threads_are_declared_with_the_cores_of_the_types() -> None:

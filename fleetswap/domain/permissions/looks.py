@@ -13,9 +13,9 @@ from fleetswap.domain.permissions.statement import Statement
 
 EC2 = (
     "DescribeAvailabilityZones DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
-    " DescribeLaunchTemplateVersions DescribeLaunchTemplates DescribeNetworkInterfaces DescribeRouteTables"
-    " DescribeSecurityGroupRules DescribeSecurityGroups DescribeSnapshots DescribeSubnets DescribeVpcAttribute"
-    " DescribeVpcs GetInstanceTypesFromInstanceRequirements"
+    " DescribeLaunchTemplateVersions DescribeLaunchTemplates DescribeNetworkInterfaces DescribePlacementGroups"
+    " DescribeRouteTables DescribeSecurityGroupRules DescribeSecurityGroups DescribeSnapshots DescribeSubnets"
+    " DescribeVpcAttribute DescribeVpcs GetInstanceTypesFromInstanceRequirements"
 )
 OF_OWN_VPC = "DescribeInternetGateways DescribeNetworkAcls"
 OF_NAT = "DescribeAddresses DescribeAddressesAttribute DescribeNatGateways"

@@ -345,3 +345,10 @@ def test_volumes_are_encrypted_when_the_account_says_so(clients: Clients) -> Non
     made = clients.ec2.run_instances(ImageId=image, InstanceType="t3.micro", MinCount=1, MaxCount=1)
     filters: Any = [{"Name": "attachment.instance-id", "Values": [made["Instances"][0]["InstanceId"]]}]
     assert [volume["Encrypted"] for volume in clients.ec2.describe_volumes(Filters=filters)["Volumes"]] == [True]
+
+
+def test_a_placement_group_that_is_asked_for_by_name_must_exist(clients: Clients) -> None:
+    """A preview would end in an error of ours, or be told that a group is there which no launch finds."""
+    ec2: Any = clients.ec2
+    assert ec2.describe_placement_groups(Filters=[{"Name": "group-name", "Values": ["web"]}])["PlacementGroups"] == []
+    assert refusal(lambda: ec2.describe_placement_groups(GroupNames=["web"])) == "InvalidPlacementGroup.Unknown"
