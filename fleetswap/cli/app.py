@@ -54,6 +54,11 @@ COMMANDS = {
         "service", FLEET, "Show the releases of a service, where its traffic goes, and what AWS is scheduled to do."
     ),
     "diff": Listed("diff", FLEET, "Show which packages change from a release to another one, or to an image."),
+    "comment": Listed(
+        "comment",
+        FLEET,
+        "Write one comment for a pull request: what a change does to users, the rollout, how to roll back.",
+    ),
     "abort": Listed("service", FLEET, "Abort the running rollout of a service, on whatever computer it runs."),
     "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
     "gc": Listed("gc", FLEET, "Delete the AMIs, snapshots and more that nothing needs."),

@@ -159,12 +159,18 @@ def _ending(state: State, end: End) -> Ending:
 
 
 def _rollback(state: State, phases: Mapping[str, float]) -> tuple[float, float]:
-    """What this rollout took, without its canary: one move of the weights; and with the start of machines."""
-    moves = max(1, len(state.written))
+    """As this rollout went; without machines that it had to start, what starting some takes is not known."""
+    warm, cold = seconds_back(phases, max(1, len(state.written)))
+    return warm, 0.0 if state.eager else cold
+
+
+def seconds_back(phases: Mapping[str, float], moves: int) -> tuple[float, float]:
+    """About how many seconds a rollback takes, to machines that run and to some that must start first.
+
+    `phases` are those of a rollout that moved weights so many times. A rollback has no canary, and moves them once.
+    """
     warm = sum(phases.get(phase, 0.0) for phase in (Phase.LOOK, Phase.PROBE, Phase.SETTLE))
     warm += phases.get(Phase.SHIFT, 0.0) / moves
-    if state.eager:  # its machines were there already
-        return warm, 0.0
     return warm, warm + phases.get(Phase.SCALE, 0.0) + phases.get(Phase.GATE, 0.0)
 
 

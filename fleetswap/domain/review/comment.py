@@ -1,0 +1,258 @@
+"""Writes the comment of a pull request: what changes for users, what the rollout will do, how to roll back.
+
+Warnings come first. Whatever the preview holds, the comment is shorter than GitHub's limit: the longest lists are cut,
+and say by how much. Names and messages come from outside, so they stand in code, where they are neither markup nor
+mentions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from fleetswap.domain.review.preview import Change, Image, Preview, Resource, Severity, Swap
+from fleetswap.domain.rollout.notices import seconds_back
+from fleetswap.domain.rollout.state import Phase
+from fleetswap.domain.rollout.strategy import ALL
+from fleetswap.domain.text import counted, duration, one_line, paragraph
+
+LIMIT = 65_536
+"""Characters of a comment that GitHub takes ("Body is too long (maximum is 65536 characters)"); GitLab takes more."""
+
+ROOM = 60_000
+"""What the sections may have together; the rest is for the words around them."""
+
+LINE = 500
+"""Characters of a line from outside. A longer one is cut."""
+
+LISTED = 200
+"""Lines of a list. GitHub folds none of them, and a reviewer reads fewer."""
+
+SIGNS = {Change.CREATE: "+", Change.UPDATE: "~", Change.REPLACE: "+-", Change.DELETE: "-"}
+"""As Pulumi shows them."""
+
+CARRIES_TRAFFIC = (
+    "aws:autoscaling/group:Group",
+    "aws:lb/listener:Listener",
+    "aws:lb/loadBalancer:LoadBalancer",
+    "aws:lb/targetGroup:TargetGroup",
+)
+"""What serves users: replacing one, or deleting one that is in use, is an outage."""
+
+
+def marker(stacks: Iterable[str]) -> str:
+    """The first line, by which a later run finds the comment of these stacks to update it."""
+    return f"<!-- fleetswap comment: {', '.join(sorted(re.sub(r'[^ -~]|--', '?', each) for each in stacks))} -->"
+
+
+def comment(previews: Sequence[Preview]) -> str:
+    """The comment for previews of some stacks, as Markdown; at most `LIMIT` characters."""
+    first = marker(each.stack for each in previews)
+    room = ROOM // max(1, len(previews))
+    text = "\n\n".join([first, *(_stack(each, room) for each in previews)])
+    return f"{text}\n" if len(text) < LIMIT else f"{text[: LIMIT - 100]}\n\n… cut: the preview has the rest.\n"
+
+
+def _stack(preview: Preview, room: int) -> str:
+    required = [
+        f"### {_code(preview.stack)}: {summary(preview)}",
+        *_warnings(preview),
+        *(_rollout(swap, where) for swap, where in _alike(preview)),
+        *(_rollback(swap, where, preview) for swap, where in _alike(preview)),
+    ]
+    optional = [*(_packages(each) for each in preview.images), _messages(preview), _resources(preview)]
+    kept, left = list(required), room - sum(map(len, required))
+    for section in optional:
+        if section and len(section) <= left:
+            kept.append(section)
+            left -= len(section)
+        elif section:
+            kept.append(f"… {section.splitlines()[0].strip('#* ')}: too long for a comment, see the preview.")
+    return "\n\n".join(kept)
+
+
+def summary(preview: Preview) -> str:
+    """What changes for users, in one sentence."""
+    if preview.failed:
+        return "the preview failed, so nothing can be deployed."
+    if not preview.swaps:
+        if not preview.resources:
+            return "nothing changes."
+        return f"users notice nothing: the traffic stays where it is ({_counts(preview.resources)})."
+    return "; ".join(_sentence(swap, where) for swap, where in _alike(preview)) + "."
+
+
+def _alike(preview: Preview) -> list[tuple[Swap, str]]:
+    """The swaps, those of several Regions that are alike as one; and in which Regions, if there are several."""
+    regions: dict[Swap, list[str]] = {}
+    for each in preview.swaps:
+        same = next((known for known in regions if _anywhere(known) == _anywhere(each)), each)
+        regions.setdefault(same, []).append(_code(each.region))
+    several = len(preview.swaps) > 1
+    return [(swap, f" in {_listed(where)}" if several else "") for swap, where in regions.items()]
+
+
+def _anywhere(swap: Swap) -> Swap:
+    return replace(swap, region="", image="", phases=(), moves=1)
+
+
+def _sentence(swap: Swap, where: str) -> str:
+    if not swap.before:
+        return f"{_code(swap.after)} will be the first release of {_code(swap.service)}{where}"
+    weights = [f"{each.weight} %" for each in swap.steps if each.weight < ALL]
+    how = f"at {_listed(weights)} first" if weights else "all at once"
+    if swap.trusted:
+        return f"users go back from {_code(swap.before)} to {_code(swap.after)}, which was live before{where}, {how}"
+    return f"users move from {_code(swap.before)} to {_code(swap.after)}{where}, {how}"
+
+
+def _warnings(preview: Preview) -> list[str]:
+    broken = [
+        f"{_code(_named(each))} is {'replaced' if each.change is Change.REPLACE else 'deleted'}, although it has the"
+        " traffic, or is what a rollback goes to"
+        for each in preview.resources
+        if each.change in {Change.REPLACE, Change.DELETE} and _is_in_use(each, preview)
+    ]
+    said = [
+        *((":x:", text) for text in preview.said(Severity.ERROR)),
+        *((":warning:", text) for text in preview.said(Severity.WARNING)),
+    ]
+    return [*(f":warning: {each}." for each in broken), *(f"{sign} {_verbatim(text)}" for sign, text in said)]
+
+
+def _is_in_use(resource: Resource, preview: Preview) -> bool:
+    """Whether it is what serves, or what would serve again, before this update has moved anything."""
+    if resource.kind not in CARRIES_TRAFFIC:
+        return False
+    if resource.change is Change.REPLACE:
+        return True
+    return any(resource.name == swap.before for swap in preview.swaps) or not resource.parents
+
+
+def _rollout(swap: Swap, where: str) -> str:
+    rows = []
+    ready = sum(spent for phase, spent in swap.phases if phase in {Phase.LOOK, Phase.SCALE, Phase.GATE, Phase.PROBE})
+    took = f"about {duration(ready)}, as last time; " if ready else ""
+    rows.append(("start the machines, wait until they are healthy", "", f"{took}at most {duration(swap.deadline)}"))
+    for step in swap.steps:
+        need = f", and at least {counted(step.min_requests, 'request')}" if step.min_requests else ""
+        held = f"{duration(step.hold)}{need}" if step.is_watched else f"{duration(swap.convergence)} to converge"
+        what = "all the traffic" if step.weight == ALL else "part of the traffic"
+        rows.append((what, f"{step.weight} %", held))
+    total = ready + sum(max(step.hold, swap.convergence) for step in swap.steps)
+    time = f"about {duration(total)}" if ready else f"{duration(total)} from when the machines are healthy"
+    watched = any(step.is_watched for step in swap.steps)
+    late = f"; late metrics may add up to {duration(swap.data_deadline)} to each watched step" if watched else ""
+    return "\n".join(
+        [
+            f"**Rollout{where}**: {time}{late}",
+            "",
+            "| what | weight | how long |",
+            "| --- | ---: | --- |",
+            *(f"| {' | '.join(row)} |" for row in rows),
+        ]
+    )
+
+
+def _rollback(swap: Swap, where: str, preview: Preview) -> str:
+    if not swap.before:
+        return f"**Rollback{where}**: none, nothing was live before. If the rollout fails, nothing is served."
+    warm, cold = seconds_back(dict(swap.phases), swap.moves)
+    lines = [
+        f"**Rollback{where}**: to {_code(swap.before)}{f' ({_code(swap.image)})' if swap.image else ''}",
+        "",
+        "- while the rollout runs: automatically, at the first evidence against the new release; or `fleetswap abort`",
+    ]
+    known = f"about {duration(max(1.0, warm))}" if swap.phases else "one change of weights"
+    start = f"about {duration(cold)}" if swap.phases else "the time that its machines take to start"
+    if swap.standby == swap.before and swap.warm:
+        lines.append(f"- for {duration(swap.warm)} after it, with warm machines: `fleetswap rollback`, {known}")
+        lines.append(f"- later: `fleetswap rollback`, {start}")
+    else:
+        lines.append(f"- after it: `fleetswap rollback`, {start}")
+    lost = [each for each in preview.resources if each.change is Change.DELETE and swap.before in each.name]
+    if lost:
+        lines.append(f"- :warning: this update deletes {counted(len(lost), 'resource')} of {_code(swap.before)}")
+    else:
+        lines.append("- its AMI, launch template, Auto Scaling group and target group stay as they are")
+    return "\n".join(lines)
+
+
+def _packages(image: Image) -> str:
+    changes = [_cut(each) for each in image.changes]
+    if not changes:
+        return ""
+    more = [f"… and {len(changes) - LISTED} more"] if len(changes) > LISTED else []
+    return "\n".join([f"**Packages** of {_code(image.release)}", "", _fenced([*changes[:LISTED], *more], "")])
+
+
+def _messages(preview: Preview) -> str:
+    said = preview.said(Severity.INFO)
+    shown = [text for text in said if not text.startswith("package changes from")]  # the packages are a section
+    lines = [line for text in shown for line in paragraph(text)]
+    return "\n".join(["**Notes**", "", _fenced([_cut(each) for each in lines[:LISTED]], "")]) if lines else ""
+
+
+def _resources(preview: Preview) -> str:
+    if not preview.resources:
+        return ""
+    more = len(preview.resources) - LISTED
+    lines = [
+        f"{SIGNS[each.change]} {_named(each)}{f' [{_listed(each.reasons)}]' if each.reasons else ''}"
+        for each in preview.resources[:LISTED]
+    ]
+    return "\n".join(
+        [
+            f"<details><summary>Resources: {_counts(preview.resources)}, {preview.unchanged} unchanged</summary>",
+            "",
+            _fenced([*map(_cut, lines), *([f"… and {more} more"] if more > 0 else [])], "diff"),
+            "",
+            "</details>",
+        ]
+    )
+
+
+def _counts(resources: Iterable[Resource]) -> str:
+    words = {
+        Change.CREATE: "created",
+        Change.UPDATE: "updated",
+        Change.REPLACE: "replaced",
+        Change.DELETE: "deleted",
+    }
+    ordered = sorted(resources, key=lambda each: list(Change).index(each.change))
+    counts = [(change, len(list(found))) for change, found in groupby(ordered, key=lambda each: each.change)]
+    return ", ".join(f"{counted(number, 'resource')} {words[change]}" for change, number in counts)
+
+
+def _named(resource: Resource) -> str:
+    return f"{resource.kind.rpartition(':')[2]} {resource.name}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _cut(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= LINE else f"{line[: LINE - 1]}…"
+
+
+def _code(text: str) -> str:
+    """A name from outside. In code nothing is markup; a backtick would end it."""
+    quoted = _cut(text).replace("`", "'")
+    return f"`{quoted}`"
+
+
+def _verbatim(text: str) -> str:
+    """A message from outside: in a line if it is one, else as a block."""
+    lines = [_cut(each) for each in paragraph(text)[:LISTED]]
+    return _code(lines[0]) if len(lines) == 1 else f"\n\n{_fenced(lines, '')}"
+
+
+def _fenced(lines: Sequence[str], language: str) -> str:
+    """A block of code, with a fence that no line of it can end (CommonMark, "Fenced code blocks")."""
+    longest = max((len(each) for line in lines for each in re.findall(r"`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([f"{fence}{language}", *lines, fence])

@@ -1,0 +1,1 @@
+"""Comments on pull requests, against stand-ins for the APIs of GitHub and GitLab."""

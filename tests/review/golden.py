@@ -1,0 +1,85 @@
+"""The previews, and the comments that they make. `python -m tests.review.golden` writes the comments again."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+from fleetswap.domain.review.comment import comment
+from fleetswap.domain.review.preview import read
+
+FOLDER = Path(__file__).parent
+
+
+def printed(name: str) -> dict[str, Any]:
+    """What Pulumi printed."""
+    found: dict[str, Any] = json.loads((FOLDER / "previews" / f"{name}.json").read_text())
+    return found
+
+
+def rollout(preview: dict[str, Any]) -> dict[str, Any]:
+    """The step of the rollout, in the stack's own Region."""
+    found: dict[str, Any] = next(each for each in preview["steps"] if each["urn"].endswith(":Rollout::web"))
+    return found
+
+
+def canary() -> dict[str, Any]:
+    """The other image with a canary, in a second Region too, with warnings."""
+    preview = printed("another-image")
+    policy = rollout(preview)["newState"]["inputs"]["policy"]
+    policy["strategy"]["steps"] = [
+        {"weight": 5, "hold": 300, "min_requests": 200},
+        {"weight": 50, "hold": 600, "min_requests": 0},
+        {"weight": 100, "hold": 0, "min_requests": 0},
+    ]
+    policy |= {"convergence": 60, "deadline": 600}
+    policy["strategy"]["bake"] = 900
+    there = copy.deepcopy(rollout(preview))
+    there["urn"] = there["urn"].replace("::pulumi-python", "::fleetswap:regions/eu-west-1:Region$pulumi-python")
+    there["newState"]["inputs"]["region"] = "eu-west-1"
+    preview["steps"].append(there)
+    preview["changeSummary"] = {"same": 82, "create": 26, "update": 2}
+    preview["diagnostics"].append({"message": "alarm `web-5xx` does not exist\n", "severity": "warning"})
+    return preview
+
+
+def back() -> dict[str, Any]:
+    """Back to a release that was live before, while the one that is live now has lost its target group."""
+    preview = printed("another-image")
+    step = rollout(preview)
+    step["newState"]["inputs"] |= {"trusted": True, "standby": ""}
+    urn = step["urn"].replace(
+        "pulumi-python:dynamic/fleetswap:Rollout::web",
+        f"fleetswap:components:Release$aws:lb/targetGroup:TargetGroup::{step['oldState']['outputs']['serving']}",
+    )
+    preview["steps"] = [step, {"op": "replace", "urn": urn, "diffReasons": ["port"]}, {"op": "delete", "urn": urn}]
+    return preview
+
+
+def of(stack: str, preview: dict[str, Any]) -> dict[str, Any]:
+    """The same of another stack."""
+    text = json.dumps(preview).replace("urn:pulumi:local:", f"urn:pulumi:{stack}:")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+MADE = {
+    "another-image": [printed("another-image")],
+    "back": [back()],
+    "canary": [canary()],
+    "first": [printed("first")],
+    "several-stacks": [printed("capacity"), of("staging", printed("unchanged")), of("prod", printed("invalid"))],
+}
+"""The comments, and the previews of each."""
+
+
+def made(name: str) -> str:
+    """The comment of these previews."""
+    return comment([read(json.dumps(each), name) for each in MADE[name]])
+
+
+if __name__ == "__main__":
+    for each in MADE:
+        (FOLDER / "comments" / f"{each}.md").write_text(made(each))

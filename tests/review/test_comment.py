@@ -1,0 +1,109 @@
+"""The comment of a pull request: what a reviewer reads, and what never comes through."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetswap.domain.errors import InputError
+from fleetswap.domain.review.comment import LIMIT, comment
+from fleetswap.domain.review.preview import Preview, read
+from tests.review.golden import FOLDER, MADE, canary, made, printed, rollout
+
+
+def of(preview: dict[str, Any]) -> Preview:
+    """The preview, read."""
+    return read(json.dumps(preview), "preview.json")
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_the_comment_is_as_it_was_read_once(name: str) -> None:
+    """Reviewers would read other words, numbers or warnings. `python -m tests.review.golden` writes the files."""
+    assert made(name) == (FOLDER / "comments" / f"{name}.md").read_text()
+
+
+def test_a_long_preview_is_cut_where_it_matters_least() -> None:
+    """GitHub would refuse the comment of a large change, or its lists would push out the rollout."""
+    preview = canary()
+    urn = preview["steps"][1]["urn"]
+    preview["steps"] += [{"op": "create", "urn": f"{urn}{number:0500}"} for number in range(2000)]
+    preview["diagnostics"] += [{"message": f"note {each} {'n' * 900}", "severity": "info"} for each in range(900)]
+    image = next(each for each in preview["steps"] if "DiskImage" in each["urn"])
+    image["newState"]["inputs"]["changes"] = [f"package {each} {'→' * 600}" for each in range(3000)]
+    text = comment([of(preview)])
+    assert len(text) < LIMIT
+    assert "| part of the traffic | 5 % | 5:00" in text
+    assert "too long for a comment, see the preview" in text
+    assert len(comment([of(preview)] * 20)) < LIMIT
+
+
+def test_warnings_without_end_are_cut() -> None:
+    """A comment that is only warnings would be refused, and none of them read."""
+    preview = printed("unchanged")
+    preview["diagnostics"] = [{"message": f"{each} {'w' * 450}", "severity": "warning"} for each in range(500)]
+    text = comment([of(preview)])
+    assert len(text) < LIMIT
+    assert text.endswith("… cut: the preview has the rest.\n")
+
+
+@given(name=st.text(min_size=1), message=st.text())
+def test_what_comes_from_outside_is_never_markup(name: str, message: str) -> None:
+    """A package or an error could mention people, or close the details."""
+    preview = canary()
+    rollout(preview)["newState"]["inputs"]["live"] = f"{name}`@team</details>-->"
+    preview["diagnostics"] = [{"message": f"{message}\n```\n@team</details>", "severity": "warning"}]
+    text = comment([of(preview)])
+    fences = re.compile(r"^(`{3,})[a-z]*\n.*?^\1$", re.MULTILINE | re.DOTALL)
+    outside = re.sub(r"`[^`\n]*`", "", fences.sub("", text))
+    assert "@team" not in outside
+    assert outside.count("</details>") == 1
+
+
+def test_nothing_else_of_the_resources_is_shown() -> None:
+    """A secret that an input or a setting holds would be published in the pull request."""
+    preview = canary()
+    preview["config"] = {"fleetswap:password": "hunter2"}
+    for each in preview["steps"]:
+        each.setdefault("newState", {}).setdefault("inputs", {})["other"] = "hunter2"
+    assert "hunter2" not in comment([of(preview)])
+
+
+def test_the_way_back_that_an_update_deletes_is_a_warning() -> None:
+    """A reviewer would approve a change after which nobody can go back."""
+    assert ":warning: this update deletes 1 resource of `web-7a39fe1a`" in made("back")
+
+
+def test_a_release_without_a_standby_starts_machines_to_go_back() -> None:
+    """A rollback would be promised in seconds that takes minutes."""
+    preview = printed("another-image")
+    step = rollout(preview)
+    step["newState"]["inputs"]["standby"] = ""
+    del step["oldState"]["outputs"]["seconds"]
+    text = comment([of(preview)])
+    assert "after it: `fleetswap rollback`, the time that its machines take to start" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Previewing update (prod):", "not JSON"),
+        ("[]", "no `steps` in it"),
+        ('{"steps": [1]}', "no `steps` in it"),
+        ('{"steps": [{"urn": "urn", "op": "create"}]}', "not what `pulumi preview --json` prints"),
+        ('{"steps": [{"urn": "urn:pulumi:a::b::c::d"}]}', "not what `pulumi preview --json` prints"),
+    ],
+)
+def test_what_is_no_preview_is_refused(text: str, reason: str) -> None:
+    """The comment would say that nothing changes."""
+    with pytest.raises(InputError, match=re.escape(reason)):
+        read(text, "preview.json")
+
+
+def test_a_preview_of_nothing_says_so() -> None:
+    """An empty preview, as of a stack that was never deployed and whose program failed, would end in a traceback."""
+    assert "nothing changes" in comment([of({"steps": []})])
