@@ -57,9 +57,7 @@ class Strict(BaseModel):
     A validator is built when it is first used: a provider's process needs few of the models that it imports.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class ProviderInputs(Strict):

@@ -6,16 +6,20 @@ Pulumi.staging.yaml around the values that stand there. All of it comes from the
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
-from fleetswap_pulumi.checks import as_written
+from fleetswap_pulumi.checks import Strict, as_written
 from fleetswap_pulumi.settings import NAMESPACE, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +90,33 @@ def main() -> None:
 def keys() -> tuple[Key, ...]:
     """All settings, in the order of the models."""
     schema = Settings.model_json_schema()
+    meanings = {model.__name__: _meanings(model) for model in _models(Strict)}
+    for each in (schema, *schema["$defs"].values()):
+        for name, of in each.get("properties", {}).items():
+            of.setdefault("description", meanings[each["title"]].get(name, ""))
     return tuple(_keys(schema, schema["$defs"], f"{NAMESPACE}:"))
+
+
+def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for each in base.__subclasses__():
+        yield each
+        yield from _models(each)
+
+
+def _meanings(model: type[BaseModel]) -> dict[str, str]:
+    """The text below each field of a model, or of those that it inherits from.
+
+    pydantic can read them (`use_attribute_docstrings`), and does it whenever a model is imported: that takes a tenth of
+    the CPU time of every update.
+    """
+    found: dict[str, str] = {}
+    for each in reversed([one for one in model.__mro__ if one is not Strict and issubclass(one, Strict)]):
+        module = ast.parse(textwrap.dedent(inspect.getsource(each)))
+        for pair in pairwise(next(of.body for of in module.body if isinstance(of, ast.ClassDef))):
+            match pair:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
+                    found[name] = inspect.cleandoc(said)
+    return found
 
 
 def page() -> str:
