@@ -214,6 +214,8 @@ def of_request(response: Moto) -> Moto:
     """The AMI that a request names. Raises what EC2 refuses one with that it does not know."""
     image_id = response._get_param("ImageId")
     response.error_on_dryrun()
+    if image_id in response.ec2_backend.deleted_amis and image_id not in response.ec2_backend.amis:
+        raise EC2ClientError("InvalidAMIID.Unavailable", f"The image ID '{image_id}' is no longer available")
     if image_id not in response.ec2_backend.amis:
         raise InvalidAMIIdError([image_id])
     return response.ec2_backend.amis[image_id]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from fleetswap.aws.retention.region import Region
 from fleetswap.aws.retention.survey import schedule, survey, users_of_target_group
@@ -21,6 +22,7 @@ from fleetswap.domain import tags
 from fleetswap.domain.errors import InputError, NotFound
 from fleetswap.domain.release.ledger import Ledger, release_id, to_plain
 from fleetswap.domain.rollout.rollout_tags import PIN
+from fleetswap.workflows.retention.collect import collect
 from tests.fakes.localcloud import Served, serve
 from tests.localcloud.clients import Clients
 from tests.release.test_plan import entry
@@ -371,6 +373,50 @@ def test_what_is_deleted_while_it_is_read_is_passed_over(here: Here, monkeypatch
     why = here.why()
     assert {*arns} & why.keys() == {arns[1]}
     assert template not in why
+
+
+@pytest.mark.parametrize("operation", ["DescribeImageAttribute", "DeregisterImage"])
+def test_an_ami_that_someone_else_deregisters_is_gone_already(
+    here: Here, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """Beside a deploy that ends a release, or another gc, this one would end as failed although nothing is left."""
+    orphan = here.image("orphan")
+
+    def goes(params: dict[str, Any], **_: object) -> None:
+        here.clients.ec2.deregister_image(ImageId=params["body"]["ImageId"])
+
+    def raced(self: Cloud) -> Any:
+        client = ec2(self)
+        client.meta.events.register_first(f"before-call.*.{operation}", goes)
+        return client
+
+    def racing(*given: Any) -> Any:
+        monkeypatch.setattr(Cloud, "ec2", raced)
+        return collect(*given)
+
+    ec2 = Cloud.ec2
+    monkeypatch.setattr("fleetswap.cli.gc.collect", racing)
+    outcomes = {each["id"]: each["outcome"] for each in here.gc("--yes")["things"]}
+    assert [outcomes[each] for each in orphan] == ["deleted", "deleted"]
+    assert not here.there()
+
+
+def test_an_ami_that_refuses_and_is_there_has_failed(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that EC2 does not change in its state would be reported as deleted, and stay for ever."""
+    name, snapshot = here.image("orphan")
+
+    def refuse(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "InvalidAMIID.Unavailable", "Message": "not now"}}, "DeregisterImage")
+
+    def refusing(self: Cloud) -> Any:
+        client = ec2(self)
+        client.meta.events.register_first("before-call.*.DeregisterImage", refuse)
+        return client
+
+    ec2 = Cloud.ec2
+    monkeypatch.setattr(Cloud, "ec2", refusing)
+    assert run(["gc", "--json", "--min-age", "0m", "--yes"]) == 1
+    assert here.there() == {name, snapshot}
 
 
 def test_what_the_recycle_bin_holds_is_told(here: Here, capfd: Any) -> None:

@@ -6,7 +6,8 @@ repeat.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 DEPTH = "10000"
 """Versions of a launch template that DescribeImageReferences looks at, at most (ResourceTypeOption)."""
+
+DEREGISTERED = "InvalidAMIID.Unavailable"
+"""What EC2 answers of an AMI that was just deregistered, and of one in a state in which it cannot be changed (EC2 API
+reference, "Error codes")."""
 
 NOT_HERE = frozenset({"InvalidAction", "UnsupportedOperation", "UnknownOperationException"})
 """What a region, or a partition, answers that does not have an action."""
@@ -63,11 +68,8 @@ class Region:
 
     def _of_image(self, thing: Thing, dying: frozenset[str]) -> tuple[str, ...]:
         ec2, name = self._cloud.ec2(), thing.id
-        with explained("ec2:DescribeImages", name):
-            found = ec2.describe_images(ImageIds=[name], IncludeDisabled=True)["Images"]
-        if not found:
-            raise NotFound(f"AMI {name} does not exist")
-        with explained("ec2:DescribeImageAttribute", name):
+        found = self._described(name)
+        with self._unless_gone("ec2:DescribeImageAttribute", name):
             shared = ec2.describe_image_attribute(ImageId=name, Attribute="launchPermission")["LaunchPermissions"]
         with explained("ec2:DescribeInstances", name):
             pages = ec2.get_paginator("describe_instances").paginate(
@@ -92,7 +94,7 @@ class Region:
         return tuple(
             dict.fromkeys(
                 (
-                    *_changed(thing, found[0].get("Tags", ())),
+                    *_changed(thing, found.get("Tags", ())),
                     *(f"it is shared with {_whom(each)}" for each in shared),
                     *(f"instance {each} was launched from it" for each in machines),
                     *(f"launch template {each} refers to it" for each in sorted(templates - dying)),
@@ -100,6 +102,25 @@ class Region:
                 )
             )
         )
+
+    def _described(self, image: str) -> Mapping[str, Any]:
+        """An AMI, as EC2 describes it. Raises `NotFound` if there is none, or it is still shown as deregistered."""
+        with explained("ec2:DescribeImages", image):
+            found = self._cloud.ec2().describe_images(ImageIds=[image], IncludeDisabled=True)["Images"]
+        if not found or found[0].get("State") == "deregistered":
+            raise NotFound(f"AMI {image} does not exist")
+        return found[0]
+
+    @contextmanager
+    def _unless_gone(self, permission: str, image: str) -> Iterator[None]:
+        """As `explained`; `NotFound` if what is refused of an AMI is refused because it was deregistered meanwhile."""
+        with explained(permission, image):
+            try:
+                yield
+            except ClientError as error:
+                if code(error) == DEREGISTERED:
+                    self._described(image)
+                raise
 
     def _references(self, image: str, dying: frozenset[str]) -> list[str]:
         """What AWS itself finds that refers to an AMI; nothing where it does not have that check."""
@@ -216,9 +237,9 @@ class Region:
         match thing.kind:
             case Kind.IMAGE:
                 if thing.protected:
-                    with explained("ec2:DisableImageDeregistrationProtection", name):
+                    with self._unless_gone("ec2:DisableImageDeregistrationProtection", name):
                         ec2.disable_image_deregistration_protection(ImageId=name)
-                with explained("ec2:DeregisterImage", name):
+                with self._unless_gone("ec2:DeregisterImage", name):
                     answer = ec2.deregister_image(ImageId=name, DeleteAssociatedSnapshots=snapshots)
                 told = answer.get("DeleteSnapshotResults", ())
                 return [(e["SnapshotId"], "" if e["ReturnCode"] == "success" else e["ReturnCode"]) for e in told]
