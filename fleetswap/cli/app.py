@@ -67,6 +67,11 @@ COMMANDS = {
     ),
     "manifest": Listed("contents", FLEET, "Print what RELEASE (the live one if none is given) consists of."),
     "permissions": Listed("permissions", FLEET, "Print the IAM policies of a stack: exactly what its settings need."),
+    "doctor": Listed(
+        "doctor",
+        FLEET,
+        "Check what Fleetswap needs: tools and their versions, settings, credentials, clock, region and endpoint.",
+    ),
     "secrets": Listed(
         "secrets", SECRETS, "Make, edit, rotate and check files of secrets that are sealed with sops and KMS."
     ),

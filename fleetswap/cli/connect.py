@@ -54,7 +54,7 @@ def joining(way: Way) -> Iterator[Cloud]:
             f"--endpoint-url {endpoint} is not a URL: it must start with https:// or http:// and name a host"
         )
     with configured():
-        cloud = Cloud(_region(way), endpoint, way.access)
+        cloud = Cloud(region_of(way), endpoint, way.access)
         if cloud.credentials()() is None:
             raise InputError(_local_credentials(endpoint) or NO_CREDENTIALS)
         yield admitted(cloud)
@@ -89,7 +89,8 @@ def _local_credentials(endpoint: str | None) -> str:
     return ""
 
 
-def _region(way: Way) -> str:
+def region_of(way: Way) -> str:
+    """The region that is meant, by an option, the settings, or the environment. `InputError` if there is none."""
     # AWS_REGION is what the other SDKs read, and what Lambda and CI systems set; botocore reads AWS_DEFAULT_REGION.
     name = way.region or os.environ.get("AWS_REGION")
     if not name:
