@@ -1,8 +1,9 @@
 """The auto scaling group of a release, and the policy that scales it.
 
 All that is declared here can change in place, apart from what the group launches (`fleetswap_pulumi.launch_template`).
-The group is created empty. Its `desired` and `min` belong to the rollout and to the policy, so the program ignores
-changes to them. A release without traffic is held by its minimum, which the rollout raises: no policy scales it.
+The group is created empty. Its `desired`, its `min` and its warm pool belong to the rollout and to the policy, so the
+program ignores changes to them. A release without traffic is held by its minimum, which the rollout raises: no policy
+scales it.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def scaling_group(args: GroupArgs, opts: pulumi.ResourceOptions) -> autoscaling.
         mixed_instances_policy=mixed_instances(args.entry.machine, args.template),
         tags=args.tags,
         opts=pulumi.ResourceOptions.merge(
-            opts, pulumi.ResourceOptions(ignore_changes=["desiredCapacity", "minSize"], depends_on=args.after)
+            opts,
+            pulumi.ResourceOptions(ignore_changes=["desiredCapacity", "minSize", "warmPool"], depends_on=args.after),
         ),
     )
     autoscaling.Policy(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from fleetswap.domain.rollout.pins import ALL_ON_DEMAND
 from fleetswap.domain.rollout.recurrence import Recurrence, is_time_zone
+from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap_pulumi.checks import Strict, wrong, wrong_together
 
 
@@ -61,6 +64,36 @@ class ScheduleSettings(Strict):
         return value
 
 
+class WarmPoolSettings(Strict):
+    """Warm pool of the live release: machines that are launched before they are needed. Needs On-Demand Instances only
+    (`machine.on_demand_percent: 100`).
+    """
+
+    size: int = Field(ge=1, examples=[2])
+    """Number of machines in the pool; with `max_prepared`, the least. At most `capacity.max`."""
+    max_prepared: int | None = Field(default=None, ge=1, examples=[8])
+    """The pool has this number minus the number of machines that are desired, but at least `size`. Unset: always
+    `size`."""
+    state: Literal["stopped", "running"] = Field(default="stopped", examples=["running"])
+    """`stopped`: only the volumes cost, and a machine boots again when it is needed. `running`: a machine only has to
+    be registered, and costs like any other."""
+    reuse: bool = False
+    """Puts machines back into the pool when the group is scaled in."""
+
+    @field_validator("state", mode="before")
+    @classmethod
+    def _cannot_hibernate(cls, value: object) -> object:
+        if value == "hibernated":
+            raise ValueError("a release's machines cannot hibernate: use stopped or running")
+        return value
+
+    @property
+    def pool(self) -> WarmPool:
+        """As the rollout gives it to a group. With both numbers the same, the pool has that size (PutWarmPool)."""
+        prepared = self.size if self.max_prepared is None else self.max_prepared
+        return WarmPool(self.size, prepared, self.state.capitalize(), self.reuse)
+
+
 class CapacitySettings(Strict):
     """Number of machines of a release. Changes apply in place."""
 
@@ -84,6 +117,7 @@ class CapacitySettings(Strict):
     )
     """Scheduled scaling, by name. Only the live release follows schedules; a release that becomes live gets the minimum
     of the schedule that was due last."""
+    warm_pool: WarmPoolSettings | None = Field(default=None, examples=[{"size": 2, "state": "running"}])
 
     @field_validator("max")
     @classmethod
@@ -101,8 +135,44 @@ class CapacitySettings(Strict):
             raise wrong_together(problems)
         return value
 
+    @field_validator("warm_pool")
+    @classmethod
+    def _fits_the_group(cls, value: WarmPoolSettings | None, info: ValidationInfo) -> WarmPoolSettings | None:
+        if value is None or not {"min", "max"} <= info.data.keys():
+            return value
+        least, most, problems = info.data["min"], info.data["max"], []
+        if value.size > most:
+            problems.append(("size", f"{value.size} is more than max ({most})"))
+        if value.max_prepared is not None and value.max_prepared <= least:
+            problems.append(("max_prepared", f"{value.max_prepared} must be more than min ({least})"))
+        if value.max_prepared is not None and value.max_prepared > most:
+            problems.append(("max_prepared", f"{value.max_prepared} is more than max ({most})"))
+        if problems:
+            raise wrong_together(problems)
+        return value
+
     @model_validator(mode="after")
     def _has_one_target(self) -> Self:
         if self.requests_per_target is not None and "cpu_percent" in self.model_fields_set:
             raise wrong("requests_per_target", "target tracking maintains one of the two: remove it, or cpu_percent")
         return self
+
+
+def misfits_of_warm_pool(
+    pool: WarmPoolSettings | None, on_demand_percent: int, weights: Sequence[int]
+) -> Iterator[tuple[str, str]]:
+    """Why machines like that cannot have this warm pool, with the setting. Nothing if they can.
+
+    EC2 Auto Scaling takes no warm pool for a group that requests Spot Instances. Its documentation does not say in
+    which units a pool counts machines of different weights.
+    """
+    if pool is None:
+        return
+    if on_demand_percent < ALL_ON_DEMAND:
+        yield (
+            "capacity.warm_pool",
+            f"AWS has no warm pools for Spot Instances: set machine.on_demand_percent to {ALL_ON_DEMAND}, not"
+            f" {on_demand_percent}",
+        )
+    if weights:
+        yield "capacity.warm_pool", "cannot be used with weights of machine.instance_types"

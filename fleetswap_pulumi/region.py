@@ -223,6 +223,7 @@ def roll_out(
             protocol=ProbeProtocol(health.protocol_version, health.codes),
             keys=standing.own_keys.of(wanted),
             schedules=settings.capacity.schedules,
+            warm_pool=settings.capacity.warm_pool.pool if settings.capacity.warm_pool is not None else None,
             ledger=to_plain(decided.plan.ledger) if several else None,
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.

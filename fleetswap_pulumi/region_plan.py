@@ -16,6 +16,7 @@ from fleetswap.aws.network import Networks as AwsNetworks
 from fleetswap.aws.rollout.fronts import Fronts as AwsFronts
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
+from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.release import attested
 from fleetswap.domain.release.keys import needs_volume_key
@@ -25,6 +26,7 @@ from fleetswap.domain.release.plan import Plan, plan
 from fleetswap.domain.rollout import boots
 from fleetswap.workflows.image.read_manifest import manifest_of
 from fleetswap_pulumi import upload_estimate
+from fleetswap_pulumi.capacity_settings import misfits_of_warm_pool
 from fleetswap_pulumi.front_survey import Approach, Fronts, approach
 from fleetswap_pulumi.ground import Ground, Networks, survey
 from fleetswap_pulumi.keys import Keys, check_keys
@@ -127,6 +129,9 @@ def prepare(
     """
     now = datetime.now(UTC)
     wanted = with_cores(wanted, ledger, ports.whereabouts)
+    pool, of = settings.capacity.warm_pool, wanted.machine  # of an older release perhaps, and not of the settings
+    for path, problem in misfits_of_warm_pool(pool, of.on_demand_percent, of.weights):
+        raise InputError(f"fleetswap:{path}: release {wanted.release}: {problem}")
     decided = plan(ledger, wanted, retention=settings.retention.retention, max_size=settings.capacity.max, now=now)
     secrets = plan_secrets(settings, ledger, decided, before)
     check_keys(decided, ledger, before, ports.keys, here.identity.account)

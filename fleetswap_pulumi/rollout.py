@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -27,6 +27,7 @@ from fleetswap.domain.rollout.record import Kind
 from fleetswap.domain.rollout.rule import OWN, Rules
 from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import run as workflow
 from fleetswap.workflows.rollout.record_file import recorder_of
@@ -76,6 +77,15 @@ class ScheduleInputs(Strict):
     min: int
 
 
+class WarmPoolInputs(Strict):
+    """See `fleetswap.domain.rollout.warm_pool.WarmPool`."""
+
+    size: int
+    prepared: int
+    state: str
+    reuse: bool
+
+
 class Inputs(ReachInputs):
     """The resource's inputs, in the order of a preview."""
 
@@ -102,6 +112,8 @@ class Inputs(ReachInputs):
     """ARNs of the KMS keys without which the wanted release cannot start machines."""
     schedules: dict[str, ScheduleInputs] | None = None
     """What changes the minimum of the live release at certain times, by name."""
+    warm_pool: WarmPoolInputs | None = None
+    """The warm pool of the live release."""
     urn: str = ""
     """In whose row the rollout speaks."""
     ledger: dict[str, Any] | None = None
@@ -133,6 +145,7 @@ class Inputs(ReachInputs):
                 Schedule(name, each.recurrence, each.time_zone, each.min)
                 for name, each in sorted((self.schedules or {}).items())
             ),
+            warm_pool=WarmPool(**self.warm_pool.model_dump()) if self.warm_pool is not None else None,
         )
 
 
@@ -229,6 +242,8 @@ class RolloutArgs:
     """The plain ledger that the update leaves if it succeeds, if others may fail after this rollout."""
     schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
     """What changes the minimum of the live release, by name."""
+    warm_pool: WarmPool | None = None
+    """The warm pool of the live release."""
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
@@ -276,6 +291,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "rules": rule_inputs(args.rules),
             "keys": list(args.keys) or None,
             "schedules": {name: each.model_dump() for name, each in args.schedules.items()} or None,
+            "warm_pool": asdict(args.warm_pool) if args.warm_pool is not None else None,
             "urn": urn_of("Rollout", name, *args.context.parents),
             "ledger": args.ledger,
         }

@@ -27,7 +27,7 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.partition import of_arn
 from fleetswap.domain.rollout.rule import matches_host, matches_path
 from fleetswap.domain.secrets.sealing import STACK
-from fleetswap_pulumi.capacity_settings import CapacitySettings
+from fleetswap_pulumi.capacity_settings import CapacitySettings, misfits_of_warm_pool
 from fleetswap_pulumi.checks import Strict, wrong_together
 from fleetswap_pulumi.front_settings import (
     LONGEST_DRAIN,
@@ -140,6 +140,7 @@ class Settings(Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         vpc, own, problems = self.network.vpc, self.front.listener_arn is None, list(self._other_partitions())
+        problems += misfits_of_warm_pool(self.capacity.warm_pool, self.machine.on_demand_percent, self.machine.weights)
         for path, key in (("machine.kms_key", self.machine.kms_key), ("upload.kms_key", self.upload.kms_key)):
             if key not in (None, STACK) and not is_of_region(str(key), self.region):
                 problems.append((path, f"{key} is not of region {self.region}, as it must be"))

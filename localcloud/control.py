@@ -18,7 +18,7 @@ from moto.ec2.models import EC2Backend
 from moto.ec2.responses.general import General
 
 from localcloud import acm, dns, iam, parameters, scheduler, sns, web_acls
-from localcloud.autoscaling import groups, scaling, scheduled_actions, target_tracking
+from localcloud.autoscaling import groups, scaling, scheduled_actions, target_tracking, warm_pool_calls
 from localcloud.balancer.traffic import SLOT_SECONDS
 from localcloud.cloudwatch import alarms, cpu, metrics
 from localcloud.cloudwatch.alb_metrics import Counting, Publisher
@@ -84,6 +84,7 @@ class Control:
         self._firing = scheduler.Firing(endpoint, faults, lateness, clock, sleep)
         snapshots.patch(patches, store)
         scaling.patch(patches, lateness)
+        warm_pool_calls.patch(patches)
         managed.patch(patches, lateness, clock)
         for module in (
             parameters,

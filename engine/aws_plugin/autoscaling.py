@@ -175,6 +175,7 @@ class Group(Kind):
             if found["terminationPolicies"] == ["Default"]
             else found["terminationPolicies"],
             "predictedCapacity": group.get("PredictedCapacity", 0),
+            "warmPool": from_api(_warm_pool(group), inputs["warmPool"].type, {}),
             "warmPoolSize": group.get("WarmPoolSize", 0),
             "tags": [
                 {"key": tag["Key"], "value": tag.get("Value", ""), "propagateAtLaunch": bool(tag["PropagateAtLaunch"])}
@@ -211,6 +212,8 @@ class Group(Kind):
                 api.enable_metrics_collection(
                     AutoScalingGroupName=resource_id, Metrics=sorted(after), Granularity=new["metricsGranularity"]
                 )
+        if "warmPool" in changed:  # only one that is there can be taken away: none is declared (`supported`)
+            self._delete_warm_pool(call, resource_id, force=bool(new.get("forceDelete")))
         if changed & {"minSize", "desiredCapacity"}:
             self._wait_for_capacity(call, resource_id, new)
 
@@ -231,6 +234,8 @@ class Group(Kind):
         if group is None:
             return
         force = bool(known.get("forceDelete"))
+        if group.get("WarmPoolConfiguration"):
+            self._delete_warm_pool(call, resource_id, force=force)
         if not force and (group.get("Instances") or group.get("DesiredCapacity")):
             api.update_auto_scaling_group(AutoScalingGroupName=resource_id, MinSize=0, MaxSize=0, DesiredCapacity=0)
             call.wait(
@@ -246,6 +251,29 @@ class Group(Kind):
             if not (code(error) == "ValidationError" and "not found" in str(error)):
                 raise
         call.wait(f"group {resource_id} going away", lambda: _describe(call, resource_id) is None)
+
+    @staticmethod
+    def _delete_warm_pool(call: Call, group: str, *, force: bool) -> None:
+        """As Terraform: until DescribeWarmPool shows none (terraform-provider-aws, group.go)."""
+        api = call.client("autoscaling")
+        try:
+            call.retry(
+                {"ResourceInUse", "ResourceInUseFault", "ScalingActivityInProgress", "ScalingActivityInProgressFault"},
+                lambda: api.delete_warm_pool(AutoScalingGroupName=group, ForceDelete=force),
+            )
+        except ClientError as error:
+            if not (code(error) == "ValidationError" and "No warm pool found" in str(error)):
+                raise
+        call.wait(
+            f"the warm pool of group {group} going away",
+            lambda: not api.describe_warm_pool(AutoScalingGroupName=group).get("WarmPoolConfiguration"),
+        )
+
+
+def _warm_pool(group: dict[str, Any]) -> dict[str, Any] | None:
+    """That of a group as the plugin shows it: without the status, and with -1 where AWS tells no maximum."""
+    found = group.get("WarmPoolConfiguration")
+    return {"MaxGroupPreparedCapacity": -1, **found} if found else None
 
 
 def _describe(call: Call, name: str) -> dict[str, Any] | None:

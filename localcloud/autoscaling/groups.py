@@ -18,7 +18,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import InvalidSubnetIdError
 
-from localcloud.autoscaling import maintenance, mixed_instances, scaling, target_tracking
+from localcloud.autoscaling import maintenance, mixed_instances, scaling, target_tracking, warm_pool
 from localcloud.moto_state import backend
 from localcloud.parameters import MAX_TAGS
 
@@ -85,7 +85,7 @@ def patch(patches: Patches) -> None:
     patches.set(AutoScalingResponse, "put_scaling_policy", _put_response)
 
 
-def _group(response: Moto) -> Moto:
+def named(response: Moto) -> Moto:
     """The group that the request names. AWS answers ValidationError for an unknown one; moto a 500."""
     name = response._get_param("AutoScalingGroupName")
     group = response.autoscaling_backend.autoscaling_groups.get(name)
@@ -147,13 +147,13 @@ def create_auto_scaling_group(self: Moto) -> Moto:
     """AWS keeps every member; moto drops some and turns a grace period of 0 into 300."""
     _check_extra(self._get_params())
     answer = _create_response(self)
-    _keep_extra(self, _group(self))
+    _keep_extra(self, named(self))
     return answer
 
 
 def update_auto_scaling_group(self: Moto) -> Moto:
     """AWS changes what is named and keeps the rest; moto forgets the mixed instances policy."""
-    group = _group(self)
+    group = named(self)
     _check_extra(self._get_params())
     members = {
         "availability_zones": self._get_param("AvailabilityZones", []),
@@ -171,6 +171,8 @@ def update_auto_scaling_group(self: Moto) -> Moto:
     mixed_instances.check(
         self.autoscaling_backend.ec2_backend, members["launch_template"], members["mixed_instances_policy"]
     )
+    if group.warm_pool is not None and members["mixed_instances_policy"]:
+        warm_pool.check(members["mixed_instances_policy"], None)
     group.update(**members)
     _keep_extra(self, group)
     return EmptyResult()
@@ -220,7 +222,7 @@ def update(self: Moto, **asked: Any) -> None:  # noqa: ANN401 - moto's own argum
 
 def delete_auto_scaling_group(self: Moto) -> Moto:
     """AWS refuses to delete a group that has instances, unless forced; moto always deletes."""
-    group = _group(self)
+    group = named(self)
     if group.instance_states and not self._get_bool_param("ForceDelete"):
         raise AutoscalingClientError(
             "ResourceInUse",
@@ -237,7 +239,7 @@ def delete_auto_scaling_group(self: Moto) -> Moto:
 
 def set_desired_capacity(self: Moto) -> Moto:
     """AWS refuses a capacity out of bounds; moto takes it."""
-    group, desired = _group(self), self._get_int_param("DesiredCapacity")
+    group, desired = named(self), self._get_int_param("DesiredCapacity")
     if desired > group.max_size:
         raise ValidationError(
             f"New SetDesiredCapacity value {desired} is above max value {group.max_size} for the AutoScalingGroup."
@@ -254,7 +256,7 @@ def describe_scaling_activities(self: Moto) -> Moto:
     """AWS tells what it did, newest first; moto nothing."""
     name = self._get_param("AutoScalingGroupName")
     if name is not None and not self._get_bool_param("IncludeDeletedGroups"):
-        _group(self)
+        named(self)
     wanted = self._get_param("ActivityIds", [])
     found = [a for a in scaling.all_activities(name) if not wanted or a.activity_id in wanted]
     limit = min(self._get_int_param("MaxRecords") or 100, 100)
@@ -282,7 +284,7 @@ def put_scaling_policy(self: Moto, name: str, *args: Any, **kwargs: Any) -> Moto
 
 def _put_response(self: Moto) -> Moto:
     """AWS answers with the policy's ARN and alarms; moto names the member wrongly, so that it is lost."""
-    group, params = _group(self), self._get_params()
+    group, params = named(self), self._get_params()
     kind = params.get("PolicyType", "SimpleScaling")
     if kind not in _POLICIES:
         raise ValidationError(f"PolicyType must be one of {', '.join(_POLICIES)}, not {kind}")

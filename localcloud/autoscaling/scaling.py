@@ -24,7 +24,7 @@ from moto.autoscaling.models import ASG_NAME_TAG, AutoScalingBackend, FakeAutoSc
 from moto.core.exceptions import ServiceException
 from moto.ec2.exceptions import EC2ClientError
 
-from localcloud.autoscaling import maintenance, mixed_instances, rebalancing, weights
+from localcloud.autoscaling import maintenance, mixed_instances, rebalancing, warm_pool, weights
 from localcloud.ec2.launch import NO_CAPACITY, image_of
 from localcloud.elbv2 import targets
 from localcloud.moto_state import backend
@@ -137,6 +137,7 @@ def tick(autoscaling: Moto) -> None:
                 _end(group, state, activity)
         if time.monotonic() >= max(kept.retry_at, kept.act_at):
             reconcile(group)
+        warm_pool.tick(group, _launch_warm, _end_warm)
 
 
 def replace_unhealthy(group: Moto) -> None:
@@ -180,7 +181,7 @@ def reconcile(group: Moto) -> None:
             f"an instance was started in response to a difference between desired and actual capacity, increasing the"
             f" capacity from {there} to {wanted}."
         )
-        while weights.units(live(group)) < wanted and _launch(group, cause):
+        while weights.units(live(group)) < wanted and (_take_warm(group, cause) or _launch(group, cause)):
             pass
     elif there > wanted and "Terminate" not in without:
         cause = book(group).why + (
@@ -211,7 +212,7 @@ def _end(group: Moto, state: Moto, activity: Activity) -> None:
     book(group).in_service.pop(state.instance.id, None)
     if launching := book(group).launching.pop(state.instance.id, None):
         launching.end("Cancelled")
-    if state.instance.state != "terminated":
+    if not warm_pool.put_back(group, state) and state.instance.state != "terminated":
         group.ec2_backend.terminate_instances([state.instance.id])
     targets.forget(state.instance.id)
     group.instance_states = [other for other in group.instance_states if other is not state]
@@ -219,7 +220,8 @@ def _end(group: Moto, state: Moto, activity: Activity) -> None:
 
 
 def end_all(group: Moto) -> None:
-    """Terminate every instance at once, as DeleteAutoScalingGroup with ForceDelete does."""
+    """Terminate every instance at once, also in the warm pool, as DeleteAutoScalingGroup with ForceDelete does."""
+    warm_pool.empty(group, _end_warm)
     for state in list(group.instance_states):
         retiring = book(group).retiring.get(state.instance.id)
         activity = retiring[1] if retiring else retire(group, state, "the group was deleted.")
@@ -258,6 +260,44 @@ def _launch(group: Moto, cause: str) -> bool:
         kept.failures = 0
         activity.end("Successful")
     return True
+
+
+def _take_warm(group: Moto, cause: str) -> bool:
+    """Take an instance out of the warm pool; False if none is ready."""
+    state = warm_pool.take(group)
+    if state is None:
+        return False
+    activity = book(group).record(group, f"Launching a new EC2 instance from warm pool: {state.instance.id}", cause)
+    group.instance_states.append(state)
+    activity.end("Successful")
+    return True
+
+
+def _launch_warm(group: Moto) -> Moto | None:
+    """Launch one instance into the warm pool. A failure is recorded; it holds up no launch of the group."""
+    if "Launch" in suspended(group):
+        return None
+    cause = "an instance was started in response to a difference between desired and actual warm pool capacity."
+    activity = book(group).record(group, "Launching a new EC2 instance into warm pool", cause)
+    try:
+        instance = _run(group)
+    except ServiceException as error:
+        group.warm_pool.retry_at = time.monotonic() + RETRY_SECONDS[1]
+        activity.end("Failed", f"{error.message.rstrip('.')}. Launching EC2 instance failed.")
+        return None
+    activity.description += f": {instance.id}"
+    activity.end("Successful")
+    instance.autoscaling_group = group
+    return InstanceState(instance)
+
+
+def _end_warm(group: Moto, state: Moto) -> None:
+    """Terminate an instance of the warm pool."""
+    cause = "an instance was taken out of service in response to a difference between desired and actual warm pool"
+    activity = book(group).record(group, f"Terminating EC2 instance: {state.instance.id}", f"{cause} capacity.")
+    if state.instance.state != "terminated":
+        group.ec2_backend.terminate_instances([state.instance.id])
+    activity.end("Successful")
 
 
 def _run(group: Moto) -> Moto:

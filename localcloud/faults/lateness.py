@@ -11,6 +11,7 @@ one. A minute of AWS is 10 s here, as a load balancer's figures stand for 10 s a
 | `scale_out` | the data points above the target of a target tracking policy, before it scales out; at least one | 3 of a minute (the policy's AlarmHigh) |
 | `scale_in` | the data points below it, before it scales in; at least one | 15 of a minute (AlarmLow) |
 | `health_checks` | an auto scaling group finds that EC2 has taken one of its Spot Instances | up to a minute or two: when a health check has failed (EC2 Auto Scaling user guide, "Capacity Rebalancing") |
+| `warm_pools` | a warm pool that was deleted is gone, with its instances | until they are terminated: a minute or more |
 | `actions` | a scheduled action of an auto scaling group | up to two minutes (EC2 Auto Scaling user guide, "Scheduled scaling") |
 | `nat_gateways` | a NAT gateway is available, or gone | one to two minutes |
 | `endpoints` | an interface endpoint is available; an endpoint and its network interfaces are gone | about a minute |
@@ -47,6 +48,7 @@ class Lateness:
     scale_out: Span = (30.0, 30.0)
     scale_in: Span = (150.0, 150.0)
     health_checks: Span = (0.0, 10.0)
+    warm_pools: Span = (1.0, 5.0)
     actions: Span = (0.0, 20.0)
     schedules: Span = (0.0, 10.0)
     nat_gateways: Span = (3.0, 8.0)

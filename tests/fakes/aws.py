@@ -19,6 +19,7 @@ from fleetswap.domain.rollout.health import Answer, Failure, Machine, Target
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 from fleetswap.domain.rollout.schedules import Schedule, digest
+from fleetswap.domain.rollout.warm_pool import WarmPool
 
 LISTENER = "arn:listener"
 
@@ -33,6 +34,9 @@ class Release:
     tags: dict[str, str] = field(default_factory=dict)
     scale_in_at: float | None = None
     schedules: tuple[Schedule, ...] = ()
+    warm_pool: WarmPool | None = None
+    takes_pool: bool = True
+    """As a group that requests no Spot Instances does."""
     """Those that its scheduled actions are made of."""
     on_demand_percent: int = 0
     failures: Sequence[Failure] = ()
@@ -211,6 +215,7 @@ class Aws(Generic[R]):
             on_demand_percent=release.on_demand_percent,
             on_demand_pin=rollout_tags.number(tags.get(rollout_tags.ON_DEMAND)),
             follows=tags.get(rollout_tags.SCHEDULES, ""),
+            warm_pool=release.warm_pool,
         )
 
     @call
@@ -262,6 +267,13 @@ class Aws(Generic[R]):
             release.tags[rollout_tags.SCHEDULES] = digest(schedules)
         else:
             release.tags.pop(rollout_tags.SCHEDULES, None)
+
+    @call
+    def keep_warm_pool(self, name: str, pool: WarmPool | None) -> None:
+        release = self._found(name)
+        if pool is not None and not release.takes_pool:
+            raise CloudError(f"ValidationError: {name} requests Spot Instances")
+        release.warm_pool = pool
 
     @call
     def failures(self, name: str) -> tuple[Failure, ...]:

@@ -33,6 +33,7 @@ from fleetswap.domain.permissions.purposes import Purpose
 from fleetswap.domain.release.hardware import Range, Requirements
 from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.notices import Ending, Notice
+from fleetswap.domain.rollout.warm_pool import EMPTY
 from tests.fakes.ebs import BLOCK, nothing
 from tests.fakes.localcloud import serve
 from tests.permissions.scopes import EVERYTHING, GUEST
@@ -177,6 +178,8 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "autoscaling:DescribeAutoScalingGroups": (lambda s: s.aws.fleet.group("web-a"), find),
     "autoscaling:DescribeScalingActivities": (lambda s: s.aws.fleet.failures("web-a"),),
     "autoscaling:DescribeScheduledActions": (lambda s: s.aws.fleet.schedule_scale_in("web-a", 600),),
+    "autoscaling:DeleteWarmPool": (lambda s: s.aws.fleet.keep_warm_pool("web-a", None),),
+    "autoscaling:PutWarmPool": (lambda s: s.aws.fleet.keep_warm_pool("web-a", EMPTY),),
     "autoscaling:PutScheduledUpdateGroupAction": (lambda s: s.aws.fleet.schedule_scale_in("web-a", 600),),
     "autoscaling:UpdateAutoScalingGroup": (lambda s: s.aws.fleet.resize("web-a", minimum=0, desired=0),),
     "cloudwatch:DescribeAlarms": (lambda s: s.aws.metrics().alarms(["a"]),),

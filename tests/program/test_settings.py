@@ -119,6 +119,18 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
             {"capacity": {"schedules": {"a": {"recurrence": "0 8 * * *", "min": 2, "time_zone": "CEST"}}}},
             "capacity.schedules.a.time_zone: CEST is not in the IANA",
         ),
+        ({"capacity": {"warm_pool": {"size": 9}}}, "capacity.warm_pool.size: 9 is more than max (8)"),
+        ({"capacity": {"warm_pool": {"size": 1, "max_prepared": 2}}}, "max_prepared: 2 must be more than min (2)"),
+        ({"capacity": {"warm_pool": {"size": 1, "max_prepared": 9}}}, "max_prepared: 9 is more than max (8)"),
+        ({"capacity": {"warm_pool": {"size": 1, "state": "hibernated"}}}, "machines cannot hibernate: use stopped or"),
+        ({"capacity": {"warm_pool": {"size": 1}}}, "set machine.on_demand_percent to 100, not 0"),
+        (
+            {
+                "capacity": {"warm_pool": {"size": 1}},
+                "machine": {"on_demand_percent": 100, "instance_types": [{"type": "m7i.large", "weight": 2}]},
+            },
+            "capacity.warm_pool: cannot be used with weights of machine.instance_types",
+        ),
         ({"capacity": {"schedules": {"A b": {"recurrence": "0 8 * * *", "min": 2}}}}, "fleetswap:capacity.schedules"),
         ({"capacity": {"requests_per_target": 0}}, "fleetswap:capacity.requests_per_target: must be more than 0"),
         ({"capacity": {"healthy_percent": {"min": 20, "max": 130}}}, "capacity.healthy_percent.max: 130 exceeds min"),

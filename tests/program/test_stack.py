@@ -14,6 +14,7 @@ import yaml
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.evaluation import Evaluation
 from fleetswap.domain.rollout.schedules import Schedule
+from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap_pulumi.rollout import Inputs
 from tests.fakes.ebs import disk_file
 from tests.program.declared import Around, Credentials, Declared, Program, declare
@@ -180,7 +181,7 @@ def test_groups_are_declared_empty_and_their_size_belongs_to_the_rollout(second:
     """An update would set the size of a running fleet, in the worst case to zero."""
     for group in second.of("Group"):
         assert (group.inputs["minSize"], group.inputs["desiredCapacity"]) == (0, 0)
-        assert set(group.options.ignore_changes or []) == {"minSize", "desiredCapacity"}
+        assert set(group.options.ignore_changes or []) == {"minSize", "desiredCapacity", "warmPool"}
         assert group.inputs["healthCheckType"] == "ELB"
 
 
@@ -608,6 +609,30 @@ def test_an_update_without_the_rollout_writes_down_what_it_found(first: Program,
     assert partial.outputs["live"] == serving
     following = declare(local("2"), outputs=partial.outputs)
     assert following.one("Rollout").inputs["trusted"] is False
+
+
+def test_the_rollout_has_the_warm_pool() -> None:
+    """The live release would get none, or one of another size; and an upgrade would deploy everything anew."""
+    on_demand = {"on_demand_percent": 100}
+    first = declare(local("1", machine=on_demand))
+    assert "warm_pool" not in first.one("Rollout").inputs, "as the states of older versions have it"
+    capacity = {"min": 2, "max": 4, "warm_pool": {"size": 1, "state": "running"}}
+    again = declare(local("1", machine=on_demand, capacity=capacity), ledger=first.outputs["ledger"])
+    assert releases(again) == releases(first), "it is no part of a release"
+    given = again.one("Rollout").inputs
+    pool = {"size": 1, "prepared": 1, "state": "Running", "reuse": False}
+    assert given["warm_pool"] == pool
+    sides = [{**side, "group": "asg", "target_group": "tg", "image": "ami"} for side in given["sides"]]
+    assert Inputs.of({**given, "sides": sides}).order.warm_pool == WarmPool(1, 1, "Running")
+
+
+def test_a_release_with_spot_instances_can_have_no_warm_pool() -> None:
+    """AWS would refuse the pool after everything was uploaded."""
+    spot = declare(local("1", machine={"on_demand_percent": 50}))
+    values = local("2", capacity={"warm_pool": {"size": 1}}, machine={"on_demand_percent": 100})
+    old = spot.outputs["ledger"]["live"]
+    with pytest.raises(InputError, match=rf"release {old}: AWS has no warm pools for Spot Instances"):
+        declare({**values, "release": old}, ledger=spot.outputs["ledger"])
 
 
 def test_what_the_measured_boots_propose_is_shown_and_not_done(first: Program, monkeypatch: pytest.MonkeyPatch) -> None:

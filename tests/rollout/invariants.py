@@ -33,6 +33,7 @@ def wrong(scenario: Scenario, world: SimWorld, state: State, end: End, story: tu
         if not state.warnings:
             yield from _marks(name, fleet, state, story)
         yield from _schedules(name, world, state, end, story)
+        yield from _warm_pools(name, world, state, end, story)
         if name in world.serving():
             yield from _live(name, fleet, state, story)
         elif fleet.desired and fleet.scale_in_at is None and not _is_told(state, end, story):
@@ -48,6 +49,15 @@ def _schedules(name: str, world: SimWorld, state: State, end: End, story: tuple[
         yield f"{name} has no traffic, and a schedule starts its machines"
     if end.kind is None and serves and not state.order.terms.keeps_all and follows != state.order.schedules:
         yield f"{name} is live, and does not follow the schedules"
+
+
+def _warm_pools(name: str, world: SimWorld, state: State, end: End, story: tuple[str, ...]) -> Iterator[str]:
+    """Only what is live has a warm pool: that of the settings, once it is so by them."""
+    pool, serves = world.releases[name].warm_pool, name in world.serving()
+    if pool is not None and not serves and not _is_told(state, end, story):
+        yield f"{name} has no traffic, and a warm pool"
+    if end.kind is None and serves and not state.order.terms.keeps_all and pool != state.order.warm_pool:
+        yield f"{name} is live, and has the warm pool {pool}"
 
 
 def _is_told(state: State, end: End, story: tuple[str, ...]) -> bool:

@@ -1,8 +1,8 @@
 """The machines of a rollout: the minimum and desired capacity of auto scaling groups, their failures, and consoles.
 
-It writes a group's minimum and desired capacity, the tags of the rollout, the one scheduled action of a standby, and
-the share of On-Demand Instances. Launching, replacing and terminating machines is the group's own work. This module
-never decides how many there should be. Implements `fleetswap.workflows.rollout.ports.Fleet`.
+It writes a group's minimum and desired capacity, the tags of the rollout, the one scheduled action of a standby, the
+warm pool, and the share of On-Demand Instances. Launching, replacing and terminating machines is the group's own work.
+This module never decides how many there should be. Implements `fleetswap.workflows.rollout.ports.Fleet`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from botocore.exceptions import ClientError
 from fleetswap.aws.answers import answered_at
 from fleetswap.aws.errors import code, explained
 from fleetswap.domain import tags as names
+from fleetswap.domain.errors import TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Failure, Machine
 from fleetswap.domain.rollout.model import Group, ReleaseTarget
 from fleetswap.domain.rollout.schedules import ACTION, Schedule, digest, due
+from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap.domain.secrets.key_state import is_key
 from fleetswap.domain.text import one_line
 
@@ -35,6 +37,12 @@ SOONEST_SECONDS = 5
 
 FILTER_VALUES = 200
 """Values that one filter may have (EC2 API reference, DescribeInstances)."""
+
+PENDING_DELETE = "PendingDelete"
+"""Of a warm pool that is being deleted (API reference, WarmPoolConfiguration, Status)."""
+
+UNLIMITED = -1
+"""MaxGroupPreparedCapacity of a pool that goes by the group's maximum instead (API reference, PutWarmPool)."""
 
 RECENT = 20
 """Scaling activities that are looked at, newest first: more than a group can fail at during one rollout's patience."""
@@ -110,6 +118,7 @@ class Fleet:
             on_demand_base=distribution.get("OnDemandBaseCapacity", 0),
             on_demand_pin=rollout_tags.number(tags.get(rollout_tags.ON_DEMAND)),
             follows=tags.get(rollout_tags.SCHEDULES, ""),
+            warm_pool=_warm_pool(group),
             warmup=group.get("DefaultInstanceWarmup"),
             grace=group.get("HealthCheckGracePeriod"),
             weighted=any("WeightedCapacity" in each for each in template.get("Overrides", ())),
@@ -214,6 +223,31 @@ class Fleet:
             self.tag(name, {rollout_tags.SCHEDULES: digest(schedules)})
         else:
             self.untag(name, [rollout_tags.SCHEDULES])
+
+    def keep_warm_pool(self, name: str, pool: WarmPool | None) -> None:
+        """Give the group this warm pool, or take it away. Repeating it changes nothing.
+
+        A pool that is deleted goes with its machines, some time after AWS has answered; until then there is no other.
+        Raises `TryAgain` or `CloudError`.
+        """
+        if pool is None:
+            with explained("autoscaling:DeleteWarmPool", name):
+                try:
+                    self._autoscaling.delete_warm_pool(AutoScalingGroupName=name, ForceDelete=True)
+                except ClientError as error:  # as in `untag`
+                    if code(error) != "ValidationError" or _warm_pool(self._describe(name) or {}) is not None:
+                        raise
+            return
+        if (self._describe(name) or {}).get("WarmPoolConfiguration", {}).get("Status") == PENDING_DELETE:
+            raise TryAgain(f"the warm pool that {name} had is still being deleted")
+        with explained("autoscaling:PutWarmPool", name):
+            self._autoscaling.put_warm_pool(
+                AutoScalingGroupName=name,
+                MinSize=pool.size,
+                MaxGroupPreparedCapacity=pool.prepared,
+                PoolState=cast("Any", pool.state),
+                InstanceReusePolicy={"ReuseOnScaleIn": pool.reuse},
+            )
 
     def images(self, machines: Sequence[str]) -> dict[str, str]:
         """The AMI of each machine; one that EC2 does not know (yet) is left out.
@@ -325,6 +359,16 @@ def tags_of(group: Mapping[str, Any]) -> dict[str, str]:
 def _machine(item: Mapping[str, Any]) -> Machine:
     """Its weight is told of machines in a group with weights only (API reference, Instance, WeightedCapacity)."""
     return Machine(item["InstanceId"], item["LifecycleState"], int(item.get("WeightedCapacity", 1)))
+
+
+def _warm_pool(group: Mapping[str, Any]) -> WarmPool | None:
+    """That of a group, as it is described; None also while it is being deleted."""
+    found = group.get("WarmPoolConfiguration")
+    if not found or found.get("Status") == PENDING_DELETE:
+        return None
+    prepared = found.get("MaxGroupPreparedCapacity", UNLIMITED)
+    reuse = found.get("InstanceReusePolicy", {}).get("ReuseOnScaleIn", False)
+    return WarmPool(found.get("MinSize", 0), prepared, found.get("PoolState", "Stopped"), reuse)
 
 
 def _tag(group: str, key: str) -> TagTypeDef:

@@ -83,15 +83,17 @@ def groups(scope: Scope) -> Iterator[Statement]:
     )
     yield Statement(
         "ChangeGroups",
-        "capacity, tags, scaling policies, scheduled scale-in and deletion of the stack's groups",
+        "capacity, tags, scaling policies, scheduled scale-in, warm pools and deletion of the stack's groups",
         (
             "autoscaling:CreateOrUpdateTags",
             "autoscaling:DeleteAutoScalingGroup",
             "autoscaling:DeletePolicy",
             "autoscaling:DeleteScheduledAction",
             "autoscaling:DeleteTags",
+            "autoscaling:DeleteWarmPool",
             "autoscaling:PutScalingPolicy",
             "autoscaling:PutScheduledUpdateGroupAction",
+            "autoscaling:PutWarmPool",
             "autoscaling:UpdateAutoScalingGroup",
         ),
         scope.groups,

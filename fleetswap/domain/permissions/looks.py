@@ -25,7 +25,7 @@ ELB = (
     "DescribeListenerAttributes DescribeListeners DescribeLoadBalancerAttributes DescribeLoadBalancers DescribeRules"
     " DescribeTags DescribeTargetGroupAttributes DescribeTargetGroups DescribeTargetHealth"
 )
-AUTO_SCALING = "DescribeAutoScalingGroups DescribePolicies DescribeScheduledActions"
+AUTO_SCALING = "DescribeAutoScalingGroups DescribePolicies DescribeScheduledActions DescribeWarmPool"
 
 
 def look(scope: Scope) -> Iterator[Statement]:

@@ -21,6 +21,7 @@ from fleetswap.domain.rollout.messages import (
     Disarm,
     Event,
     Follow,
+    KeepWarmPool,
     MendRule,
     OnDemand,
     ReadRule,
@@ -118,6 +119,7 @@ def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
             serves, had = arn in serving, arn in serving | state.served
             found += _one_release(state, target, group, now, serves=serves, has_traffic=had)
             found += _schedules(state, target, group, serves=serves)
+            found += _warm_pool(state, target, group, serves=serves)
     found.sort(key=lambda change: not (isinstance(change, CancelScaleIn) and change.target.target_group in serving))
     arrived = state.arrived and serving == {state.order.candidate.target_group}
     found += tell(state) if arrived else _untell(state, serving)
@@ -135,6 +137,16 @@ def _schedules(state: State, target: ReleaseTarget, group: Group, *, serves: boo
         return [Follow(target, order.schedules, order.policy.minimum)]
     if not serves and (moved or group.follows) and not order.terms.keeps_all:
         return [Follow(target, ())]
+    return []
+
+
+def _warm_pool(state: State, target: ReleaseTarget, group: Group, *, serves: bool) -> list[Change]:
+    """What keeps the traffic has the warm pool that it had before, and nothing else has one."""
+    changed = any(isinstance(change, KeepWarmPool) and change.target == target for change in state.touched)
+    if serves and changed:
+        return [KeepWarmPool(target, state.order.warm_pool if target == state.order.candidate else group.warm_pool)]
+    if not serves and (changed or group.warm_pool is not None) and not state.order.terms.keeps_all:
+        return [KeepWarmPool(target, None)]
     return []
 
 
@@ -244,6 +256,8 @@ def words(change: Change) -> str:  # noqa: PLR0911 - one case a change
             return f"correct the scheduled scale-in of {target.release}"
         case Follow(target):
             return f"correct the schedules of {target.release}"
+        case KeepWarmPool(target):
+            return f"correct the warm pool of {target.release}"
         case Arm() | Disarm():
             return "delete the dead man's switch"
         case Route() | Restore() | TagRule() | MendRule():

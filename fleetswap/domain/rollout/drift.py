@@ -21,6 +21,8 @@ def drift(order: Order, seen: Seen) -> tuple[str, ...]:
         group = seen.group(target.release)
         if group is not None and group.follows:
             found.append(f"{target.release} still follows schedules")
+        if group is not None and group.warm_pool is not None:
+            found.append(f"{target.release} still has a warm pool")
     for target in order.releases:
         group = seen.group(target.release)
         if group is not None and (group.pin is not None or group.on_demand_pin is not None):
@@ -46,6 +48,8 @@ def _candidate(order: Order, group: Group | None) -> Iterator[str]:
         return
     if group.follows != order.followed:
         yield f"{candidate.release} does not follow the schedules of the settings"
+    if group.warm_pool != order.warm_pool:
+        yield f"{candidate.release} does not have the warm pool of the settings"
     if group.minimum not in order.minima or group.desired < min(order.minima):
         yield (
             f"{candidate.release} has {group.desired} machines and a minimum of {group.minimum}, instead of {minimum}"

@@ -85,6 +85,10 @@ class Target:
         return self.state == TargetState.DRAINING
 
 
+WARMED = "Warmed:"
+"""How every LifecycleState of a machine in a warm pool begins. It is not in the group yet, and in no target group (EC2
+Auto Scaling user guide, "Lifecycle state transitions for instances in a warm pool")."""
+
 LEAVING = "Terminat"
 """How every LifecycleState of a machine that is being ended begins: Terminating, Terminating:Wait, Terminated and so on
 (EC2 Auto Scaling user guide, "instance lifecycle")."""
@@ -101,7 +105,7 @@ class Machine:
     @property
     def launched(self) -> bool:
         """Whether it is on its way up or there, and not on its way out."""
-        return not self.state.startswith(LEAVING)
+        return not self.state.startswith((LEAVING, WARMED))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.health import Answer, Failure, Reading, Target
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.schedules import Schedule
+from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap.domain.secrets.key_state import KeyState
 
 # Changes. The answer to each is `Did`.
@@ -94,6 +95,14 @@ class Follow:
 
 
 @dataclass(frozen=True)
+class KeepWarmPool:
+    """Give a group this warm pool, in place of any other; None takes it away with its machines."""
+
+    target: ReleaseTarget
+    pool: WarmPool | None
+
+
+@dataclass(frozen=True)
 class Arm:
     """Set the dead man's switch, or push it out: in so many seconds it writes `rule`.
 
@@ -162,6 +171,7 @@ Change = (
     | ScheduleScaleIn
     | CancelScaleIn
     | Follow
+    | KeepWarmPool
     | Arm
     | Disarm
     | Route

@@ -12,6 +12,7 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.health import Machine
 from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.schedules import Schedule, digest, minima
+from fleetswap.domain.rollout.warm_pool import WarmPool
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Order:
     terms: Terms = DEPLOY
     schedules: tuple[Schedule, ...] = ()
     """What changes the minimum of the live release at certain times."""
+    warm_pool: WarmPool | None = None
+    """That of the live release."""
 
     def __post_init__(self) -> None:
         """Refuse an order that names a release twice, or a standby that is not among the others."""
@@ -180,6 +183,8 @@ class Group:
     """DefaultInstanceWarmup, in seconds; None if it has none."""
     grace: int | None = None
     """HealthCheckGracePeriod, in seconds."""
+    warm_pool: WarmPool | None = None
+    """None also for one that is being deleted."""
     follows: str = ""
     """The schedules that it follows (`rollout_tags.SCHEDULES`); empty for none."""
 

@@ -19,6 +19,7 @@ from fleetswap.domain.rollout.messages import (
     Change,
     Event,
     Follow,
+    KeepWarmPool,
     Kind,
     OnDemand,
     Resize,
@@ -30,6 +31,7 @@ from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.policy import Shortage
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.transition import Go, Next, make, unexpected
+from fleetswap.domain.rollout.warm_pool import EMPTY
 
 
 def enter(state: State, now: float) -> Next:
@@ -108,6 +110,8 @@ def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
         found = [*pins.pin_candidate(state, seen), *found, *told, *ahead]
         if group.follows:  # of the time when it was live: it would lower the minimum that it is held at
             found.append(Follow(candidate, ()))
+        if state.order.warm_pool is not None and group.warm_pool is None:  # as above
+            found.append(KeepWarmPool(candidate, EMPTY))
     if group.abort is not None:
         found.append(Untag(candidate, (rollout_tags.ABORT,)))
     minimum = order.policy.minimum if state.is_live_already else wanted

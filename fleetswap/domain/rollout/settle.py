@@ -18,6 +18,7 @@ from fleetswap.domain.rollout.messages import (
     End,
     Event,
     Follow,
+    KeepWarmPool,
     ReadRule,
     Resize,
     RuleRead,
@@ -98,6 +99,8 @@ def changes(state: State, seen: Seen, now: float) -> list[Change]:
             continue
         if group.follows and not order.terms.keeps_all:  # before it is scaled in: the next time would start machines
             found.append(Follow(target, ()))
+        if group.warm_pool is not None and not order.terms.keeps_all:
+            found.append(KeepWarmPool(target, None))
         if order.terms.keeps_all:
             found += _kept(state, target, group)
         elif target.release == order.standby and order.policy.warm > 0:
@@ -136,4 +139,7 @@ def _candidate(state: State, group: Group | None) -> list[Change]:
     follow: list[Change] = []
     if not state.order.terms.keeps_all and (follows != state.order.followed or (schedules and resize)):
         follow = [Follow(candidate, schedules, minimum)]
-    return [*resize, *follow, *pins.release(state, candidate)]
+    pool: list[Change] = []
+    if group is not None and group.warm_pool != state.order.warm_pool and not state.order.terms.keeps_all:
+        pool = [KeepWarmPool(candidate, state.order.warm_pool)]
+    return [*resize, *follow, *pool, *pins.release(state, candidate)]

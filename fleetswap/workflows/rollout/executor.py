@@ -36,6 +36,7 @@ from fleetswap.domain.rollout.messages import (
     HealthRead,
     Held,
     ImagesRead,
+    KeepWarmPool,
     Look,
     MendRule,
     OnDemand,
@@ -148,6 +149,8 @@ class Executor:
                 fleet.schedule_scale_in(change.target.group, change.seconds, change.note)
             case Follow():
                 fleet.follow(change.target.group, change.schedules, change.minimum)
+            case KeepWarmPool():
+                fleet.keep_warm_pool(change.target.group, change.pool)
             case CancelScaleIn():
                 fleet.cancel_scale_in(change.target.group)
             case Arm():

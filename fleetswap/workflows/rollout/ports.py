@@ -15,6 +15,7 @@ from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Notice
 from fleetswap.domain.rollout.periods import Report
 from fleetswap.domain.rollout.schedules import Schedule
+from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap.domain.secrets.key_state import KeyState
 
 
@@ -83,6 +84,12 @@ class Fleet(Protocol):
         The tag `SCHEDULES` is `MOVING` before the first scheduled action is changed, and says what is followed after
         the last one; without schedules it is removed then. `minimum` is what the group has before any of them was due;
         without schedules, the minimum stays.
+        """
+
+    def keep_warm_pool(self, name: str, pool: WarmPool | None) -> None:
+        """Give the group this warm pool and no other; without one, delete it with its machines. AWS works on it later.
+
+        While a pool is being deleted, there can be no other: `TryAgain`.
         """
 
     def cancel_scale_in(self, name: str) -> None:

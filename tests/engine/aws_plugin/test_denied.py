@@ -136,6 +136,7 @@ KEY = "asked for in tests/permissions/test_key.py"
 DEFAULT_KEY = "asked for in tests/aws/test_keys.py; a refusal is a warning"
 
 OTHERWISE = {
+    "autoscaling:DescribeWarmPool": "the plugin deletes a group that has a warm pool: test_operations.py",
     "ec2:AttachInternetGateway": STORY,
     "ec2:DetachInternetGateway": STORY,
     "ec2:DescribeAccountAttributes": ELB_CHECKS,

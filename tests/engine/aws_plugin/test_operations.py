@@ -384,6 +384,30 @@ def test_capacity_moved_by_others_stays(
     assert found["AutoScalingGroups"][0]["MaxSize"] == 3
 
 
+def test_a_warm_pool_of_others_stays_and_goes_with_its_group(
+    engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any], group_inputs: dict[str, Any]
+) -> None:
+    """Broken: an update of a live group takes the warm pool that a rollout gave it; or its group cannot be deleted."""
+    inputs = {**group_inputs, "desiredCapacity": 0, "waitForCapacityTimeout": "0", "forceDelete": True}
+    group, scaling = make(GROUP, inputs), aws("autoscaling")
+
+    def pool() -> dict[str, Any]:
+        return dict(scaling.describe_warm_pool(AutoScalingGroupName=group.id).get("WarmPoolConfiguration", {}))
+
+    scaling.put_warm_pool(AutoScalingGroupName=group.id, MinSize=1, PoolState="Running")
+    known = engine.read(GROUP, group)
+    assert known.state["warmPool"] == {"maxGroupPreparedCapacity": -1, "minSize": 1, "poolState": "Running"}
+    changed = {**inputs, "maxSize": 3}
+    assert set(engine.diff(GROUP, known, changed, ("warmPool",)).detailedDiff) == {"maxSize"}
+    engine.update(GROUP, known, changed, ("warmPool",))
+    assert pool()["MinSize"] == 1
+    engine.update(GROUP, known, changed)
+    assert pool() == {}, "what is read and not declared is taken away, if nobody says otherwise"
+    scaling.put_warm_pool(AutoScalingGroupName=group.id, MinSize=1)
+    engine.delete(GROUP, group)
+    assert engine.read(GROUP, group).id == ""
+
+
 def test_ignored_property_is_not_sent(engine: Engine, make: Callable[..., Made], aws: Callable[[str], Any]) -> None:
     """Broken: an update of a listener's port puts back the action that someone else owns (pulumi-aws#5772)."""
     _, balancer = front_door(make)
