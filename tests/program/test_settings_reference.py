@@ -89,6 +89,7 @@ def test_the_examples_are_accepted() -> None:
     del attributes["instance_types"], attributes["requirements"]["exclude"]  # what is not allowed is excluded
     assert machine.pop("threads_per_core", None) is None, "it would need instance types"
     capacity = values["fleetswap:capacity"]
+    assert 1 <= capacity.pop("warm_pool")["size"] <= capacity["max"], "it would need On-Demand Instances only"
     requests = {**capacity, "requests_per_target": capacity.pop("requests_per_target")}  # instead of CPU utilization
     del requests["cpu_percent"]
     region, network = values.pop("aws:region"), values["fleetswap:network"]
