@@ -169,3 +169,21 @@ def test_going_back_after_an_update_that_failed_elsewhere_keeps_what_it_went_bac
     back = plan(there, there.entry(written["live"]), retention=Retention(5), max_size=8, now=datetime.now(UTC)).ledger
     assert (back.live, back.standby) == (written["live"], there.live)
     assert reached(written, {"ledger": to_plain(back), "serving": back.live}) == to_plain(back)
+
+
+def test_a_region_with_other_machines_goes_back_to_its_own_release_of_the_image() -> None:
+    """The setting names a release of the home region: a region with other IDs would refuse it, or keep what is bad."""
+    other = {"eu-west-1": {**WEST["eu-west-1"], "machine": {"instance_types": ["c7a.large"]}}}
+    first = declare(several("1", other))
+    second = declare(several("2", other), outputs=first.outputs)
+    old, new = first.outputs["live"], first.outputs["regions"]["eu-west-1"]["live"]
+    assert old != new
+    back = declare(several("2", other, release=old), outputs=second.outputs)
+    assert [back.within(region).one("Rollout").inputs["live"] for region in ("", "eu-west-1")] == [old, new]
+    assert back.outputs["regions"]["eu-west-1"]["standby"] == second.outputs["regions"]["eu-west-1"]["live"]
+    west = second.outputs["regions"]["eu-west-1"]
+    entries = [each for each in west["ledger"]["entries"] if each["release"] != new]
+    lost = {**west, "standby": None, "ledger": {**west["ledger"], "standby": None, "entries": entries}}
+    gone = {**second.outputs, "regions": {"eu-west-1": lost}}
+    with pytest.raises(InputError, match=f"eu-west-1 no longer has a release with the image of {old}: choose another"):
+        declare(several("2", other, release=old), outputs=gone)
