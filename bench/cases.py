@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.figures import Changed, Cpu, Everywhere, Goal, Peak, Seconds, Share, Undisturbed
+from bench.figures import Changed, Cpu, Everywhere, Goal, Peak, Seconds, Share, Start, Undisturbed
 from bench.images import BLOCKS_A_GIB
 from bench.stand_in import Settings
 
@@ -40,6 +40,10 @@ class Case:
     zeros_may_lack: bool = False
     once: bool = False
     """Whether one run is enough: the figure hardly varies, and the run is long."""
+    start: bool = False
+    """Whether only the start is measured: the run ends when the first request comes. coldsnap is not run."""
+    two_cores: bool = False
+    """Whether the uploader has the server's core as well."""
     slow: bool = False
     """Whether --quick leaves it out."""
     timeout: float = TIMEOUT
@@ -56,8 +60,11 @@ def cases() -> list[Case]:
     late, later = Settings(latency_ms=100), Settings(latency_ms=200)
     few, many = ("--no-parent", "--connections", "64"), ("--no-parent", "--connections", "160")
     return [
-        Case("cpu", "CPU, no limit, plain", Cpu(0.80)),
+        Case("start", "start, up to the first request", Start(0.25), start=True, peer=None),
+        Case("cpu", "CPU, no limit, plain", Cpu(0.85)),
         Case("cpu-tls", "CPU, no limit, TLS", Cpu(0.95), tls=True),
+        Case("time", "time, no limit, plain", Seconds(1.0)),
+        Case("time-tls", "time, no limit, TLS", Seconds(1.0), tls=True),
         Case("memory", "peak memory, 64 connections, plain", Peak(64), settings=late, ours=few),
         Case(
             "memory-large",
@@ -94,6 +101,14 @@ def cases() -> list[Case]:
             timeout=900,
         ),
         Case("quota-1000", "quota 1,000/s", Share(0.95, 1000, 0.01), settings=_at(1000)),
+        Case(
+            "quota-1000-tls",
+            "quota 1,000/s, TLS, two cores",
+            Share(0.95, 1000, 0.01),
+            settings=_at(1000),
+            tls=True,
+            two_cores=True,
+        ),
         Case("quota-300", "quota 300/s", Share(0.95, 300), settings=_at(300), slow=True),
         Case("quota-100", "quota 100/s", Share(0.95, 100), settings=_at(100), slow=True),
         Case("faults-10", "10 % of the puts fail", Undisturbed(1.5), settings=Settings(fail=0.10), undisturbed=True),

@@ -134,6 +134,25 @@ class Cpu:
 
 
 @dataclass(frozen=True)
+class Start:
+    """At most `limit` CPU-seconds, whatever the peer's."""
+
+    limit: float
+
+    def text(self) -> str:  # noqa: D102
+        return f"at most {self.limit:.2f} CPU-seconds"
+
+    def figure(self, sample: Sample) -> str:  # noqa: D102
+        return f"{_at(sample, self.value):.2f} CPU-s"
+
+    def value(self, run: Run) -> float:  # noqa: D102
+        return run.cpu
+
+    def reached(self, ours: Sample, ratio: float | None, undisturbed: Sample) -> bool | None:  # noqa: ARG002, D102
+        return _at(ours, self.value) <= self.limit
+
+
+@dataclass(frozen=True)
 class Seconds:
     """At most `limit` of the peer's time."""
 

@@ -91,7 +91,7 @@ class Server:
         # One thread that runs Go code: it has but one core, and the garbage of a run is small.
         env = {"GOMAXPROCS": "1", "GOGC": "400"}
         self._process = measure.start(
-            command + (["-tls"] if tls else []), core=core, env=env, cwd=folder, output=output
+            command + (["-tls"] if tls else []), cores={core}, env=env, cwd=folder, output=output
         )
         try:
             self.url = self._listening(output)

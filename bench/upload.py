@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -105,6 +106,8 @@ class Bench:
         whom: list[Who] = (
             ["coldsnap", "fleetswap"] if self.options.coldsnap and case.peer is not None else ["fleetswap"]
         )
+        if case.start:
+            return self._start(case)
         if case.undisturbed or case.endpoints > 1:
             whom.append("undisturbed")
         image = self._image(case.image)
@@ -133,6 +136,28 @@ class Bench:
             fleetswap=Sample(tuple(runs["fleetswap"])),
             undisturbed=Sample(tuple(runs["undisturbed"])),
         )
+
+    def _start(self, case: Case) -> Row:
+        """Measure how ours starts, up to its first request, in turn with nothing."""
+        image = self._image(case.image)
+        runs: list[Run] = []
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder, socket.create_server(("127.0.0.1", 0)) as nobody:
+            url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+            for number in range(self.options.runs + 1):
+                cost = measure.run(
+                    self._command("fleetswap", case, [url], image),
+                    cores={self.client_core},
+                    env=_environment(_home(Path(folder)), url, None),
+                    cwd=Path(folder),
+                    output=Path(folder) / "start.log",
+                    timeout=case.timeout,
+                    until=nobody,
+                )
+                problem = "" if cost.status == 0 else f"no request came, exit status {cost.status}: {cost.words}"
+                _say(f"{case.name} {number}: {cost.cpu:.2f} CPU-s, {problem or 'ok'}")
+                if number:  # the one before that may have compiled the modules
+                    runs.append(Run(cost.seconds, cost.cpu, cost.peak, problem))
+        return Row(case, coldsnap=Sample(), fleetswap=Sample(tuple(runs)), undisturbed=Sample())
 
     def _image(self, name: Image) -> Path:
         path = self.folder / f"{name}.raw"
@@ -212,30 +237,38 @@ class Bench:
     def _cost(
         self, who: Who, case: Case, servers: Sequence[stand_in.Server], folder: Path, image: Path
     ) -> measure.Cost:
-        home = folder / "home"  # a new machine's: no cache, no journal
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir()
-        if who == "coldsnap":
-            command = [str(self.options.coldsnap), "--endpoint", servers[0].url, "upload", "--no-progress", str(image)]
-            command += case.peer or ()
-        else:
-            # Named, as an image is that Nix built: else all of it would be read and hashed once more, for its name.
-            named = ["--identity", f"benchmark:{image.name}", "--lineage", "benchmark"]
-            command = [*self.options.fleetswap, "upload", str(image), "--quiet", "--json", *named, *case.ours]
-            if len(servers) > 1:
-                for region, server in zip(REGIONS, servers, strict=False):
-                    command += ["--region", region, "--endpoint-url", server.url]
+        home = _home(folder)
         return measure.run(
-            command,
-            core=self.client_core,
-            env=_environment(home, servers[0]),
+            self._command(who, case, [server.url for server in servers], image),
+            cores={self.client_core, self.server_core} if case.two_cores else {self.client_core},
+            env=_environment(home, servers[0].url, servers[0].certificate),
             cwd=home,
             output=folder / f"{who}.log",
             timeout=case.timeout,
         )
 
+    def _command(self, who: Who, case: Case, urls: Sequence[str], image: Path) -> list[str]:
+        if who == "coldsnap":
+            command = [str(self.options.coldsnap), "--endpoint", urls[0], "upload", "--no-progress", str(image)]
+            return [*command, *(case.peer or ())]
+        # Named, as an image is that Nix built: else all of it would be read and hashed once more, for its name.
+        named = ["--identity", f"benchmark:{image.name}", "--lineage", "benchmark"]
+        command = [*self.options.fleetswap, "upload", str(image), "--quiet", "--json", *named, *case.ours]
+        if len(urls) > 1:
+            for region, url in zip(REGIONS, urls, strict=False):
+                command += ["--region", region, "--endpoint-url", url]
+        return command
 
-def _environment(home: Path, server: stand_in.Server) -> dict[str, str]:
+
+def _home(folder: Path) -> Path:
+    """A new machine's: no cache, no journal."""
+    home = folder / "home"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    return home
+
+
+def _environment(home: Path, url: str, certificate: Path | None) -> dict[str, str]:
     env = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(home),
@@ -244,10 +277,10 @@ def _environment(home: Path, server: stand_in.Server) -> dict[str, str]:
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ENDPOINT_URL": server.url,
+        "AWS_ENDPOINT_URL": url,
     }
-    if server.certificate:
-        env |= {"AWS_CA_BUNDLE": str(server.certificate), "SSL_CERT_FILE": str(server.certificate)}
+    if certificate:
+        env |= {"AWS_CA_BUNDLE": str(certificate), "SSL_CERT_FILE": str(certificate)}
     return env
 
 

@@ -6,6 +6,7 @@ A command's module is imported when the command runs. It imports botocore and th
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -86,7 +87,9 @@ class Commands(TyperGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the arguments name, loaded; a `click.UsageError` if there is none."""
         name, listed, rest = super().resolve_command(ctx, args)
-        return name, load(name) if name is not None and listed is not None else None, rest
+        command = load(name) if name is not None and listed is not None else None
+        gc.enable()  # see `fleetswap.cli.main`
+        return name, command, rest
 
 
 app = typer.Typer(

@@ -15,6 +15,7 @@ from bench.figures import (
     Sample,
     Seconds,
     Share,
+    Start,
     Undisturbed,
     ratio,
     table,
@@ -56,6 +57,8 @@ def test_median_is_of_good_runs_only() -> None:
 CASES: list[tuple[Goal, Run, Run, Run | None, str]] = [
     (Cpu(0.8), run(cpu=0.8), run(cpu=1.0), None, "ok"),
     (Cpu(0.8), run(cpu=0.81), run(cpu=1.0), None, "short"),
+    (Start(0.25), run(cpu=0.25), run(), None, "ok"),
+    (Start(0.25), run(cpu=0.26), run(), None, "short"),
     (Seconds(0.35), run(seconds=1.0), run(seconds=3.0), None, "ok"),
     (Seconds(0.35), run(seconds=1.1), run(seconds=3.0), None, "short"),
     (Peak(64), run(peak=64.0), run(peak=200.0), None, "ok"),

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -76,7 +77,7 @@ def test_cost_of_a_command(tmp_path: Path) -> None:
     """If this failed, CPU-seconds or memory of a client would be somebody else's."""
     script = "x = bytearray(b'1' * (100 << 20))\nfor _ in range(200000): pass\nprint('done')"
     cost = measure.run(
-        [sys.executable, "-c", script], core=CORE, env={}, cwd=tmp_path, output=tmp_path / "log", timeout=60
+        [sys.executable, "-c", script], cores={CORE}, env={}, cwd=tmp_path, output=tmp_path / "log", timeout=60
     )
     assert (cost.status, cost.words) == (0, "done")
     assert cost.peak > 100
@@ -90,7 +91,7 @@ def test_a_command_that_does_not_end_is_stopped(tmp_path: Path) -> None:
     )
     cost = measure.run(
         [sys.executable, "-c", script],
-        core=CORE,
+        cores={CORE},
         env={"PATH": os.defpath},
         cwd=tmp_path,
         output=tmp_path / "log",
@@ -101,6 +102,32 @@ def test_a_command_that_does_not_end_is_stopped(tmp_path: Path) -> None:
     while _runs(int(cost.words)):
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_a_start_ends_with_the_first_request(tmp_path: Path) -> None:
+    """If this failed, the CPU time of a start would have that of the whole run in it, or a start without any request
+    would count.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        asks = f"""
+import socket
+with socket.create_connection({nobody.getsockname()!r}) as line:
+    line.sendall(b"GET / HTTP/1.1\\r\\n")
+    line.recv(1)
+while True: pass
+"""
+        for script, status in ((asks, 0), ("raise SystemExit(3)", 3)):
+            cost = measure.run(
+                [sys.executable, "-c", script],
+                cores={CORE},
+                env={},
+                cwd=tmp_path,
+                output=tmp_path / "log",
+                timeout=60,
+                until=nobody,
+            )
+            assert cost.status == status, cost.words
+            assert cost.seconds < 60
 
 
 def _runs(pid: int) -> bool:
