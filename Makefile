@@ -61,6 +61,10 @@ bench-upload: setup ## compare the uploader with coldsnap, against one server; A
 bench-deploy: setup ## measure a deploy and a rollback on the local cloud, with a verdict for each goal; about 4 minutes
 	@$(python) -m bench deploy $(ARGS)
 
+.PHONY: bench-gc
+bench-gc: setup ## measure how fast fleetswap gc judges 10,000 images; a few seconds
+	@$(python) -m bench judge
+
 .PHONY: bench-image
 bench-image: setup debian13 ## measure NixOS images: blocks that a change moves, build, preview, deploy; about 30 minutes, or ARGS=--quick
 	@$(python) -m bench image $(ARGS)

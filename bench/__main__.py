@@ -1,4 +1,4 @@
-"""`python -m bench upload|deploy|image`: the command line of the benchmarks. It reads the arguments, no more."""
+"""`python -m bench upload|deploy|image|judge`: the command line of the benchmarks. It reads the arguments, no more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.cases import cases
 from bench.deploy import deploy
 from bench.image import image, sections
+from bench.judge import judge
 from bench.stand_in import NoServer
 from bench.upload import Options, Refused, upload
 
@@ -71,6 +72,8 @@ def main() -> int:
     images.set_defaults(
         run=lambda asked: image(asked.work / "image", asked.json, asked.only or [*sections()], quick=asked.quick)
     )
+    judges = commands.add_parser("judge", help="how fast fleetswap gc judges 10,000 images")
+    judges.set_defaults(run=lambda _asked: judge())
     command.set_defaults(run=lambda asked: _upload(asked, names))
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
