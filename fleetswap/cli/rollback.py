@@ -27,7 +27,7 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain
 from fleetswap.domain.rollout.record import Kind
 from fleetswap.domain.rollout.rollback import POLICY, choose
-from fleetswap.domain.text import counted
+from fleetswap.domain.text import capacity
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import service as workflow
 from fleetswap.workflows.rollout.record_file import recorder_of
@@ -185,7 +185,8 @@ def _show_now(
     if as_json:
         print_json({"service": at.service.name, "stack": at.service.stack, "to": target.release, "serving": serving})
         return
-    machines = f"{target.healthy} of {target.desired} machines healthy" if target.known else "its machines are unknown"
+    size = capacity(target.desired, weighted=target.weighted)
+    machines = f"{target.healthy} of {size} healthy" if target.known else "its machines are unknown"
     typer.echo(
         f"{at.service.name}: would roll back to {target.release} ({machines}) from {' and '.join(serving) or 'nothing'}"
     )
@@ -236,7 +237,7 @@ def _now(
         print_json({**asdict(done), "stack": at.service.stack, "setting": line, "file": path, "written": written})
         return
     typer.echo(
-        f"{done.live} has all the traffic of {done.service}, with {counted(done.machines, 'machine')},"
+        f"{done.live} has all the traffic of {done.service}, with {capacity(done.machines, weighted=done.weighted)},"
         f" after {done.seconds:.1f} s; {done.left} had it before"
     )
 

@@ -14,7 +14,7 @@ from fleetswap.cli.display import print_json
 from fleetswap.domain.rollout.model import Armed
 from fleetswap.domain.rollout.rule import PREVIEW_HEADER
 from fleetswap.domain.rollout.view import ReleaseView, ServiceView
-from fleetswap.domain.text import duration, one_line
+from fleetswap.domain.text import duration, one_line, units
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import service as workflow
 
@@ -129,6 +129,7 @@ def _release(each: ReleaseView) -> dict[str, Any]:
         "desired": group.desired if group else None,
         "minimum": group.minimum if group else None,
         "maximum": group.maximum if group else None,
+        "weighted": group.weighted if group else None,
         "machines": [machine.id for machine in group.machines] if group else None,
         "pin": group.pin if group else None,
         "on_demand_pin": group.on_demand_pin if group else None,
@@ -161,8 +162,9 @@ def _lines(now: ServiceView) -> list[str]:
 
 def _row(now: ServiceView, each: ReleaseView, total: int) -> tuple[str, str, str, str, str]:
     group = each.group
-    machines = f"{group.desired} ({group.minimum} to {group.maximum})" if group else "gone" if each.known else "?"
-    healthy = f"{each.healthy} of {len(each.targets)}" if each.known else "?"
+    what = f" {units(weighted=True)}" if each.weighted else ""
+    machines = f"{group.desired}{what} ({group.minimum} to {group.maximum})" if group else "gone" if each.known else "?"
+    healthy = f"{each.healthy} of {sum(target.weight for target in each.targets)}" if each.known else "?"
     notes = [name for name, release in (("live", now.live), ("standby", now.standby)) if release == each.release]
     if group is not None:
         if group.pin is not None:

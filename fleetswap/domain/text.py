@@ -57,6 +57,18 @@ def amount(size: int) -> str:
     return f"{size} bytes"
 
 
+def capacity(size: int, *, weighted: bool | None) -> str:
+    """The size of a group: so many machines, or with weights of instance types so many units of capacity."""
+    return f"{size:,} {units(weighted=weighted, one=size == 1)}"
+
+
+def units(*, weighted: bool | None, one: bool = False) -> str:
+    """What the sizes of a group count."""
+    if weighted:
+        return "unit of capacity" if one else "units of capacity"
+    return "machine" if one else "machines"
+
+
 def counted(count: int, what: str) -> str:
     """So many of something."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"

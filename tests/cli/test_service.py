@@ -276,6 +276,7 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
         "on_demand_pin": 0,
         "scale_in": None,
         "abort": None,
+        "weighted": False,
     }
     assert releases[service.id("c")]["abort"] == "because"
     assert releases[service.id("a")]["scale_in"].startswith("2")
@@ -432,7 +433,7 @@ def test_rollback_now(cli: Cli, local: Local, service: Service) -> None:
     assert local.endpoint
     ran = cli("rollback", "--now", "--dry-run", "--service", service.name)
     a, b = service.id("a"), service.id("b")
-    assert ran.out == f"{service.name}: would roll back to {a} (1 of 1 machines healthy) from {b}\n"
+    assert ran.out == f"{service.name}: would roll back to {a} (1 of 1 machine healthy) from {b}\n"
     assert cli("rollback", "--now", "--dry-run", "--service", service.name, "--json").result == {
         "service": service.name,
         "stack": "fleetswap/prod",
@@ -464,6 +465,7 @@ def test_rollback_now(cli: Cli, local: Local, service: Service) -> None:
         "left": a,
         "machines": 2,
         "warnings": [],
+        "weighted": False,
         "stack": "fleetswap/prod",
         "setting": f"fleetswap:release: {b}",
         "file": None,

@@ -40,6 +40,7 @@ class Release:
     """Those that its scheduled actions are made of."""
     on_demand_percent: int = 0
     failures: Sequence[Failure] = ()
+    weighted: bool = False
     image: str = "ami-right"
     console: str = ""
     healthy: bool = True
@@ -214,6 +215,7 @@ class Aws(Generic[R]):
             has_action=release.scale_in_at is not None,
             on_demand_percent=release.on_demand_percent,
             on_demand_pin=rollout_tags.number(tags.get(rollout_tags.ON_DEMAND)),
+            weighted=release.weighted,
             follows=tags.get(rollout_tags.SCHEDULES, ""),
             warm_pool=release.warm_pool,
         )

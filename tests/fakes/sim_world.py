@@ -57,6 +57,8 @@ class Fleet(Release):
     image: str = "ami-new"
     machines: tuple[tuple[int, int], ...] = ()
     """Pairs of a number and the second of its launch."""
+    weights: tuple[int, ...] = (1,)
+    """Units of capacity of the machines, by turns."""
     on_demand: frozenset[int] = frozenset()
     """Numbers of machines that are no Spot Instances."""
     leaving: tuple[tuple[int, int], ...] = ()
@@ -64,6 +66,12 @@ class Fleet(Release):
     gone_at: int = 0
     late_at: int | None = None
     """When a scheduled action is carried out that was deleted or moved at the very moment when it was due."""
+
+    def weight(self, number: int) -> int:
+        return self.weights[number % len(self.weights)]
+
+    def units(self, machines: tuple[tuple[int, int], ...]) -> int:
+        return sum(self.weight(number) for number, _ in machines)
 
     def copy(self) -> Fleet:
         other = Fleet.__new__(Fleet)
@@ -178,14 +186,14 @@ class SimWorld(Aws[Fleet]):
         """To the desired size, if EC2 has machines. What has traffic already must do with what it has until then."""
         if fleet.leaving and self.time >= fleet.gone_at:
             fleet.leaving = ()
-        if len(fleet.machines) == fleet.desired:
-            return
-        if len(fleet.machines) > fleet.desired:
-            fleet.leaving = (*fleet.leaving, *fleet.machines[fleet.desired :])
+        there = fleet.units(fleet.machines)
+        while there > fleet.desired and there - fleet.weight(fleet.machines[-1][0]) >= fleet.desired:
+            fleet.leaving = (*fleet.leaving, fleet.machines[-1])
+            fleet.machines = fleet.machines[:-1]
             fleet.gone_at = self.time + LINGER
-        fleet.machines = fleet.machines[: fleet.desired]
-        while len(fleet.machines) < fleet.desired:
-            on_demand = sum(number in fleet.on_demand for number, _ in fleet.machines)
+            there = fleet.units(fleet.machines)
+        while fleet.units(fleet.machines) < fleet.desired:
+            on_demand = sum(fleet.weight(number) for number, _ in fleet.machines if number in fleet.on_demand)
             is_spot = on_demand >= math.ceil(fleet.desired * fleet.on_demand_percent / 100)
             if self.time < self.short_until and is_spot:
                 if not fleet.failures or int(fleet.failures[0].id) < self.time:
@@ -203,10 +211,10 @@ class SimWorld(Aws[Fleet]):
     def healthy(self, name: str) -> int:
         fleet, count = self.releases[name], 0
         if fleet.healthy:
-            for _, born in fleet.machines:
-                count += self.time - born >= BOOT
-            for _, born in fleet.leaving:
-                count += self.time - born >= BOOT
+            for number, born in fleet.machines:
+                count += fleet.weight(number) * (self.time - born >= BOOT)
+            for number, born in fleet.leaving:
+                count += fleet.weight(number) * (self.time - born >= BOOT)
         return count
 
     def _loses(self, name: str, desired: int) -> None:
@@ -276,6 +284,11 @@ class SimWorld(Aws[Fleet]):
                 self.disturb()
         self.scale_out_from = self.time + SLOW_OUT - SETTLING - TRACKING
 
+    def shrink(self) -> None:
+        """The load shrinks, and target tracking scales in what serves, at its next look."""
+        self.load = max(1, self.load - 1)
+        self.needed = min(self.needed, self.load)
+
     # What AWS does in it
 
     def begin_call(self, name: str) -> None:
@@ -319,9 +332,9 @@ class SimWorld(Aws[Fleet]):
         )
 
     def machines(self, release: Fleet) -> tuple[Machine, ...]:
-        return tuple(Machine(f"i-{number}", "InService") for number, _ in release.machines) + tuple(
-            Machine(f"i-{number}", "Terminating") for number, _ in release.leaving
-        )
+        return tuple(
+            Machine(f"i-{number}", "InService", release.weight(number)) for number, _ in release.machines
+        ) + tuple(Machine(f"i-{number}", "Terminating", release.weight(number)) for number, _ in release.leaving)
 
     def set_size(self, name: str, minimum: int, desired: int) -> None:
         self._loses(name, desired)

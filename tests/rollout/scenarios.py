@@ -44,6 +44,9 @@ CANARY = replace(
 )
 
 
+HALF_WAY = replace(POLICY, interval=5, strategy=Strategy((Step(50, hold=12),), bake=0))
+"""One step, long enough for target tracking to look at what has half of the load."""
+
 BACK = replace(
     rollback.POLICY, interval=2, quick=1, deadline=60, shift_deadline=20, convergence=CONVERGENCE, patience=40, warm=120
 )
@@ -165,6 +168,25 @@ def _half_way(due: int) -> SimWorld:
     return world
 
 
+def _weighted() -> SimWorld:
+    """Machines of two sizes: three units are wanted, and a group may have four."""
+    old = Fleet(2, 2, tags={rollout_tags.SCALE_IN: "60"}, scale_in_at=60, weighted=True, weights=(1, 2))
+    live = Fleet(2, 3, weighted=True, weights=(2, 2))
+    world = SimWorld(new=Fleet(weighted=True, weights=(1, 2)), live=live, old=old)
+    world.start({"live": 100}, load=3)
+    world.rule_tags = {rollout_tags.LIVE: "live", rollout_tags.STANDBY: "old"}
+    return world
+
+
+def _shrinking() -> SimWorld:
+    """Live has five machines for a load of three, and target tracking is about to see it."""
+    world = _swap()
+    live = world.releases["live"]
+    live.desired = 5
+    world.start({"live": 100}, load=3)
+    return world
+
+
 _AGREED = order_for("new", CANARY, trusted=True, others=("live",))
 """The settings were put right after a rollback to the standby."""
 _ANEW = order_for("new", CANARY)
@@ -176,6 +198,8 @@ SCENARIOS = (
     Scenario("all at once, no switch", _swap, order_for("new", POLICY, switch=False)),
     Scenario("all at once, no standby", _swap, order_for("new", replace(POLICY, warm=0), standby=None)),
     Scenario("canary", _swap, order_for("new", replace(CANARY, shortage=Shortage.ON_DEMAND))),
+    Scenario("weights", _weighted, order_for("new", replace(POLICY, shortage=Shortage.ON_DEMAND))),
+    Scenario("the load shrinks", _shrinking, order_for("new", HALF_WAY)),
     Scenario("canary, no switch", _swap, order_for("new", CANARY, switch=False)),
     Scenario("rollback", _back, order_for("new", CANARY, trusted=True, others=("live",))),
     Scenario("5xx under load", lambda: _swap(error_rate=0.5), order_for("new", CANARY), good=False),
@@ -249,6 +273,7 @@ WORLD_FAULTS: dict[str, Callable[[SimWorld], None]] = {
     "a machine of live dies": lambda world: world.kill("live", 1) if "live" in world.releases else None,
     "all machines of live die": lambda world: world.kill("live", 9) if "live" in world.releases else None,
     "the load grows": lambda world: world.grow(),
+    "the load shrinks": lambda world: world.shrink(),
     "abort from outside": abort_rollout,
     "held up": lambda world: world.advance(HELD),
     LATE: _late,
@@ -271,6 +296,7 @@ HARMLESS = frozenset(
         "a machine of the candidate dies",
         "a machine of live dies",
         "the load grows",
+        "the load shrinks",
         "throttle",
         "5xx after the effect",
         HALF,

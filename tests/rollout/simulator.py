@@ -42,7 +42,7 @@ from fleetswap.domain.rollout.messages import (
     Unanswered,
     Wait,
 )
-from fleetswap.domain.rollout.model import Order
+from fleetswap.domain.rollout.model import Order, ReleaseTarget
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.workflows.rollout.executor import Executor, Ports
 from tests.fakes.sim_world import SLOW_OUT, Fleet, SimWorld
@@ -117,6 +117,9 @@ class Deployer:
     world: SimWorld
     run: str
     state: State = field(init=False)
+    weighted: dict[str, ReleaseTarget] = field(default_factory=dict)
+    """With `units`, what its process has learned of machines with weights (`workflows.rollout.weights`)."""
+    units: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.state = machine.begin(self.order, self.world.now(), self.run)
@@ -124,6 +127,7 @@ class Deployer:
     def copy(self, world: SimWorld) -> Deployer:
         other = Deployer.__new__(Deployer)
         other.order, other.world, other.run, other.state = self.order, world, self.run, self.state
+        other.weighted, other.units = dict(self.weighted), dict(self.units)
         return other
 
     @property
@@ -133,6 +137,7 @@ class Deployer:
     def take_up(self, kept: State) -> None:
         """Go on as the guardian of a run that has died, from the state that it kept (`workflows.rollout.take_up`)."""
         self.state = kept
+        self.weighted, self.units = {}, {}
         if not kept.phase.is_back:
             self.state = machine.step(kept, Broke("the deploying process died", Kind.ABORTED), self.world.now())
 
@@ -141,7 +146,9 @@ class Deployer:
         world, action = self.world, self.state.doing
         world.mode = mode
         try:
-            event = Executor(self.order, Ports(world, world, world, world, world, world), self.run).do(action)
+            executor = Executor(self.order, Ports(world, world, world, world, world, world), self.run)
+            executor._weights._weighted, executor._weights._units = self.weighted, self.units
+            event = executor.do(action)
         except TryAgain as error:
             event = Unanswered(str(error))
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - as in the loop

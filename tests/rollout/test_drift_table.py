@@ -25,7 +25,7 @@ def world(armed: Armed | None = None, **groups: Group | None) -> Seen:
     ("seen", "told"),
     [
         (world(), ()),
-        (world(new=Group(2, 1, 5)), ("new has 1 machines and a minimum of 2, instead of 2",)),
+        (world(new=Group(2, 1, 5)), ("new has 1 machine and a minimum of 2, instead of 2",)),
         (world(live=Group(0, 0, 5)), ()),
         (world(live=Group(2, 2, 5)), ("standby live would never be scaled in",)),
         (world(old=Group(0, 0, 5, on_demand_pin=0)), ("old is still pinned by an earlier rollout",)),

@@ -56,7 +56,7 @@ def test_machines_are_suspected_without_their_target_group() -> None:
 def test_what_leaves_is_not_told_and_what_gives_no_reason_is_told_by_its_state() -> None:
     """The message would name machines that are as they should be, or one without saying what is wrong with it."""
     reading = Reading((Target("i-1", "draining", "Target.DeregistrationInProgress"), Target("i-2", "unavailable")))
-    assert say(reading, wanted=1) == "0 of 1 machines healthy; i-2: unavailable"
+    assert say(reading, wanted=1) == "0 of 1 machine healthy; i-2: unavailable"
 
 
 def test_as_many_machines_as_are_named_leave_no_rest() -> None:

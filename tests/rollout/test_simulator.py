@@ -33,6 +33,7 @@ from fleetswap.domain.rollout.model import Group, Order, ReleaseTarget
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import Step
 from fleetswap.domain.rollout.transition import Next
+from fleetswap.workflows.rollout.weights import Weights
 from tests.fakes.sim_world import SimWorld
 from tests.rollout import diagram
 from tests.rollout.scenarios import BY_NAME, SCENARIOS, Scenario
@@ -237,6 +238,10 @@ def _nobody_hears_an_abort(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SimWorld, "group", deaf)
 
 
+def _each_machine_is_one_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Weights, "targets", lambda self, arn: self._balancer.targets(arn))
+
+
 # The same in `fleetswap rollback --now`
 
 
@@ -299,6 +304,8 @@ def _as_many_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
 
 BUGS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
     (_no_pins, "canary", "have traffic, live had"),
+    (_no_pins, "the load shrinks", "have traffic, live had"),
+    (_each_machine_is_one_unit, "weights", "a good candidate was not deployed"),
     (_weights_of_101, "canary", "do not sum to 100"),
     (_no_data_is_a_pass, "5xx under load", "a bad candidate got all the traffic"),
     (_switch_left_armed, "canary", "the switch is still armed"),
@@ -320,7 +327,9 @@ BUGS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("plant", "name", "words"), BUGS, ids=[plant.__name__.strip("_") for plant, _, _ in BUGS])
+@pytest.mark.parametrize(
+    ("plant", "name", "words"), BUGS, ids=[f"{plant.__name__.strip('_')}, {name}" for plant, name, _ in BUGS]
+)
 def test_a_planted_bug_is_found(
     monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None], name: str, words: str
 ) -> None:

@@ -19,7 +19,6 @@ from fleetswap.domain import tags
 from fleetswap.domain.rollout.model import ReleaseTarget
 from fleetswap.domain.rollout.rule import OWN, PRIORITY, Rules
 from fleetswap.domain.rollout.view import Service
-from fleetswap.domain.text import counted
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -139,7 +138,7 @@ class Finder:
             targets, extra = found.setdefault(one.stack, ([], []))
             if any(target.target_group == one.target.target_group for target in targets):
                 extra.append(
-                    f"auto scaling group {one.target.group} ({counted(one.desired, 'machine')}) has the tags and the"
+                    f"auto scaling group {one.target.group} ({one.size}) has the tags and the"
                     f" target group of {one.target.release} as well: delete it if nobody needs it"
                 )
             else:

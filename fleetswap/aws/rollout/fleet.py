@@ -25,7 +25,7 @@ from fleetswap.domain.rollout.model import Group, ReleaseTarget
 from fleetswap.domain.rollout.schedules import ACTION, Schedule, digest, due
 from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap.domain.secrets.key_state import is_key
-from fleetswap.domain.text import one_line
+from fleetswap.domain.text import capacity, one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -58,6 +58,8 @@ class FoundGroup:
     stack: str
     target: ReleaseTarget
     desired: int
+    size: str
+    """The same in words."""
 
 
 def found_groups(autoscaling: AutoScalingClient, service: str) -> tuple[FoundGroup, ...]:
@@ -81,7 +83,9 @@ def found_groups(autoscaling: AutoScalingClient, service: str) -> tuple[FoundGro
                         group["TargetGroupARNs"][0],
                         keys=tuple(each for each in its.get(names.KEYS, "").split() if is_key(each)),
                     )
-                    found.append(FoundGroup(its[names.STACK], target, group["DesiredCapacity"]))
+                    desired = group["DesiredCapacity"]
+                    size = capacity(desired, weighted=_has_weights(group))
+                    found.append(FoundGroup(its[names.STACK], target, desired, size))
     return tuple(sorted(found, key=lambda one: (-one.desired, one.target.group)))
 
 
@@ -102,7 +106,7 @@ class Fleet:
         tags = tags_of(group)
         scale_in = rollout_tags.ScaleIn.read(tags[rollout_tags.SCALE_IN]) if rollout_tags.SCALE_IN in tags else None
         policy = group.get("MixedInstancesPolicy", {})
-        distribution, template = policy.get("InstancesDistribution", {}), policy.get("LaunchTemplate", {})
+        distribution = policy.get("InstancesDistribution", {})
         return Group(
             minimum=group["MinSize"],
             desired=group["DesiredCapacity"],
@@ -121,7 +125,7 @@ class Fleet:
             warm_pool=_warm_pool(group),
             warmup=group.get("DefaultInstanceWarmup"),
             grace=group.get("HealthCheckGracePeriod"),
-            weighted=any("WeightedCapacity" in each for each in template.get("Overrides", ())),
+            weighted=_has_weights(group),
         )
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
@@ -354,6 +358,11 @@ class Fleet:
 def tags_of(group: Mapping[str, Any]) -> dict[str, str]:
     """The tags of a group, as it is described."""
     return {tag["Key"]: tag.get("Value", "") for tag in group.get("Tags", ())}
+
+
+def _has_weights(group: Mapping[str, Any]) -> bool:
+    template = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
+    return any("WeightedCapacity" in each for each in template.get("Overrides", ()))
 
 
 def _machine(item: Mapping[str, Any]) -> Machine:

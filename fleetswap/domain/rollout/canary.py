@@ -56,6 +56,7 @@ def expected(state: State, now: float, *, others: bool) -> Expected:
         policy=state.order.policy,
         rule=state.expected,
         wanted=state.wanted,
+        weighted=state.weighted,
         watch=state.watch,
         now=now,
         until=state.hold_until,

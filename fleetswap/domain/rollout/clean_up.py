@@ -37,6 +37,7 @@ from fleetswap.domain.rollout.messages import (
 from fleetswap.domain.rollout.model import Group, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.transition import unexpected
+from fleetswap.domain.text import capacity
 
 LEFT_SECONDS = 300.0
 """When what is left of a dead rollout is scaled in, if nothing is to be kept warm."""
@@ -77,7 +78,9 @@ def stumbled(state: State, event: Unanswered | Broke, now: float) -> State:
     again = once_more(state, event, now)
     if again is not None:
         return again
-    what = f"could not {words(state.queue[0])} ({event.why}): {state.order.terms.again}"
+    change = state.queue[0]
+    weighted = isinstance(change, Resize) and state.is_weighted(change.target)
+    what = f"could not {words(change, weighted=weighted)} ({event.why}): {state.order.terms.again}"
     return _next(replace(problem(state, what), queue=state.queue[1:], refusals=0), now)
 
 
@@ -241,13 +244,13 @@ def _was_of_use(state: State, target: ReleaseTarget, group: Group) -> bool:
     return healthy and group.pin is None and not group.scale_in_note
 
 
-def words(change: Change) -> str:  # noqa: PLR0911 - one case a change
-    """What could not be done, for a message."""
+def words(change: Change, *, weighted: bool = False) -> str:  # noqa: PLR0911 - one case a change
+    """What could not be done, for a message; `weighted`: sizes are units of capacity."""
     match change:
-        case Resize(target=target, desired=None):
+        case Resize(target=target, desired=int(desired)):
+            return f"restore {target.release} to {capacity(desired, weighted=weighted)}"
+        case Resize(target=target):
             return f"restore the size of {target.release}"
-        case Resize(target=target, desired=desired):
-            return f"restore {target.release} to {desired} machines"
         case Tag(target) | Untag(target):
             return f"remove the rollout's tags from {target.release}"
         case OnDemand(target):

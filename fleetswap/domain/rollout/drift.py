@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fleetswap.domain.rollout.messages import Seen
 from fleetswap.domain.rollout.model import Group, Order, ReleaseTarget
+from fleetswap.domain.text import capacity
 
 
 def drift(order: Order, seen: Seen) -> tuple[str, ...]:
@@ -51,9 +52,7 @@ def _candidate(order: Order, group: Group | None) -> Iterator[str]:
     if group.warm_pool != order.warm_pool:
         yield f"{candidate.release} does not have the warm pool of the settings"
     if group.minimum not in order.minima or group.desired < min(order.minima):
-        yield (
-            f"{candidate.release} has {group.desired} machines and a minimum of {group.minimum}, instead of {minimum}"
-        )
+        yield (f"{candidate.release} has {_size(group)} and a minimum of {group.minimum}, instead of {minimum}")
     if group.scale_in is not None:
         yield f"{candidate.release} is scheduled to be scaled in at {group.scale_in}"
 
@@ -64,7 +63,7 @@ def _standby(order: Order, target: ReleaseTarget, group: Group | None) -> Iterat
     elif order.policy.warm <= 0:
         yield from _other(target, group)
     elif group.minimum != group.desired:
-        yield f"standby {target.release} is not pinned to its {group.desired} machines"
+        yield f"standby {target.release} is not pinned to its {_size(group)}"
     elif group.desired and group.scale_in is None:
         yield f"standby {target.release} would never be scaled in"
     elif group.desired and not group.has_action:
@@ -76,7 +75,11 @@ def _standby(order: Order, target: ReleaseTarget, group: Group | None) -> Iterat
 
 def _other(target: ReleaseTarget, group: Group) -> Iterator[str]:
     if (group.minimum, group.desired) != (0, 0) and not group.is_planned:
-        yield f"{target.release} has {group.desired} machines instead of none"
+        yield f"{target.release} has {_size(group)} instead of none"
+
+
+def _size(group: Group) -> str:
+    return capacity(group.desired, weighted=group.weighted)
 
 
 def gone(target: ReleaseTarget) -> str:

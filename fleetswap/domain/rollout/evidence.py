@@ -55,6 +55,8 @@ class Expected:
     """The weights that this rollout wrote."""
     wanted: int
     """Machines that must be healthy."""
+    weighted: bool = False
+    """Whether these are units of capacity."""
     watch: Watch = field(default_factory=Watch)
     """What is known of requests, with this reading."""
     now: float = 0.0
@@ -80,7 +82,7 @@ def _always(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
     if evidence.group is not None and evidence.group.abort is not None:
         yield stopped(evidence.group.abort)
     yield _weights(evidence, expected)
-    yield _health(evidence.targets, expected.wanted)
+    yield _health(evidence.targets, expected)
     if evidence.home_targets is not None and not health.healthy(evidence.home_targets):
         yield Finding(Check.PREVIOUS, Verdict.ABORT, Code.NONE, value=0, limit=1, unit=Unit.MACHINES, again=True)
 
@@ -126,8 +128,9 @@ def _weights(evidence: Evidence, expected: Expected) -> Finding:
     return Finding(Check.WEIGHTS, Verdict.PROMOTE)
 
 
-def _health(targets: tuple[Target, ...] | None, wanted: int) -> Finding:
-    machines = health.summary(Reading(targets), wanted=wanted)
+def _health(targets: tuple[Target, ...] | None, expected: Expected) -> Finding:
+    wanted = expected.wanted
+    machines = health.summary(Reading(targets), wanted=wanted, weighted=expected.weighted)
     verdict, code = Verdict.PROMOTE, Code.OK
     if machines.healthy is None:
         verdict, code = Verdict.WAIT, Code.UNKNOWN

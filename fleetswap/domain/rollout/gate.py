@@ -68,6 +68,7 @@ def _judge(state: State, reading: Reading, now: float) -> Next:
         readings=policy.readings,
         failed_before=failed_before,
         seconds_left=state.deadline - now,
+        weighted=state.weighted,
     )
     eager = state.eager and decision.streak.good > 0
     suspects = health.suspects(reading) or state.suspects
@@ -100,7 +101,8 @@ def _wait_for_machines(state: State, reading: Reading, why: str, now: float) -> 
             if found is None:
                 return _not_healthy(state, f"EC2 has no capacity: {why}", now)
             if policy.shortage_limit is not None and found.instead > policy.shortage_limit:
-                over = f"{found.instead} On-Demand Instances in place of Spot Instances are more than"
+                launched = wording.on_demand(found.instead, weighted=state.weighted)
+                over = f"{launched} in place of Spot Instances are more than"
                 limit = f"fleetswap:rollout.shortage_limit ({policy.shortage_limit}) allows"
                 return _not_healthy(state, f"EC2 has no Spot capacity, and {over} {limit}: {why}", now)
             changes = pins.to_on_demand(state, found.target, reading.on_demand_percent or 0, found)

@@ -236,6 +236,8 @@ class Machines:
     """How many other targets are like these."""
     failures: tuple[Failure, ...] = ()
     """Launches that failed since the rollout began, one of each message, the newest first."""
+    weighted: bool | None = None
+    """Whether instance types have weights; None if they have none."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +259,7 @@ def judge(
     readings: int,
     failed_before: frozenset[str],
     seconds_left: float,
+    weighted: bool = False,
 ) -> Decision:
     """Decide from one more reading.
 
@@ -267,7 +270,7 @@ def judge(
     good = None if reading.targets is None else healthy(reading.targets) >= max(wanted, 1)
     streak = streak.after(good)
     new = tuple(failure for failure in reading.failures or () if failure.id not in failed_before)
-    machines = summary(replace(reading, failures=new), wanted=wanted)
+    machines = summary(replace(reading, failures=new), wanted=wanted, weighted=weighted)
     if good and streak.good >= readings:
         return Decision(Verdict.PROMOTE, machines, streak)
     nothing_launched = reading.machines is not None and not any(machine.launched for machine in reading.machines)
@@ -301,10 +304,10 @@ def suspects(reading: Reading) -> tuple[str, ...]:
     return tuple(dict.fromkeys([target.machine for target in targets] + others))
 
 
-def summary(reading: Reading, *, wanted: int) -> Machines:
+def summary(reading: Reading, *, wanted: int, weighted: bool = False) -> Machines:
     """What a reading says of the machines, of a bounded size however large the fleet is."""
     if reading.targets is None:
-        return Machines(wanted, None)
+        return Machines(wanted, None, weighted=weighted or None)
     there = None if reading.machines is None else launched(reading.machines)
     waiting = [target for target in reading.targets if not (target.is_healthy or target.is_leaving)]
     failures: dict[str, Failure] = {}
@@ -317,6 +320,7 @@ def summary(reading: Reading, *, wanted: int) -> Machines:
         tuple(waiting[:NAMED]),
         len(waiting[NAMED:]),
         tuple(failures.values())[:NAMED],
+        weighted=weighted or None,
     )
 
 

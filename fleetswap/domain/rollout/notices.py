@@ -16,7 +16,7 @@ from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.messages import Arm, End, Kind, OnDemand, Resize, ScheduleScaleIn
 from fleetswap.domain.rollout.model import ReleaseTarget
 from fleetswap.domain.rollout.state import Phase, State
-from fleetswap.domain.text import counted, duration
+from fleetswap.domain.text import capacity, duration
 
 SUBJECT_CHARS = 100
 """Greatest length of a subject (SNS Publish); it may hold no line breaks or control characters."""
@@ -67,6 +67,8 @@ class Notice:
     remedy: str = ""
     instead: int = 0
     """How many on-demand machines were launched in the place of spot ones."""
+    weighted: bool = False
+    """Whether these are units of capacity."""
 
     @property
     def subject(self) -> str:
@@ -99,7 +101,7 @@ class Notice:
     def _on_demand(self) -> list[str]:
         if not self.instead:
             return []
-        launched = counted(self.instead, "On-Demand Instance")
+        launched = wording.on_demand(self.instead, weighted=self.weighted)
         return [f"EC2 had no Spot capacity: {launched} in place of Spot; the group's own mix applies again"]
 
     def _rollback(self) -> str:
@@ -146,6 +148,7 @@ def notice_of(state: State, end: End, now: float, phases: Mapping[str, float] | 
         undone=() if end.kind is None else _undone(state, end),
         remedy="" if end.kind is None else _remedy(state, end),
         instead=max((change.instead for change in state.touched if isinstance(change, OnDemand)), default=0),
+        weighted=state.weighted,
     )
 
 
@@ -202,7 +205,7 @@ def _machines(state: State, candidate: ReleaseTarget) -> list[str]:
         case [Resize(desired=0)]:
             return [f"{candidate.release} no longer has machines"]
         case [Resize(desired=int(size))]:
-            return [f"{candidate.release} has {counted(size, 'machine')} again"]
+            return [f"{candidate.release} has {capacity(size, weighted=state.weighted)} again"]
         case _:
             return []
 

@@ -22,7 +22,7 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import ALL
-from fleetswap.domain.text import counted, duration, one_line
+from fleetswap.domain.text import capacity, duration, one_line
 
 ROW_CHARS = 72
 """Greatest length of a row's words: the terminal cuts off what is longer, and the resource's name comes first."""
@@ -57,7 +57,7 @@ def lines(before: State, after: State) -> tuple[str, ...]:
     """What a change of the phase tells: how the last phase ended, with its evidence, and what comes now."""
     release = after.order.candidate.release
     if isinstance(after.doing, OnDemand) and after.doing.instead and after.doing != before.doing:
-        launched = counted(after.doing.instead, "On-Demand Instance")
+        launched = wording.on_demand(after.doing.instead, weighted=after.weighted)
         return (f"{release}: EC2 has no Spot capacity: launching {launched} in place of Spot",)
     if after.phase == before.phase:
         return ()
@@ -75,7 +75,7 @@ def _passed(before: State, after: State) -> str:
 
 def _entered(state: State) -> str:
     previous = state.previous or "nothing"
-    machines = counted(state.wanted, "machine")
+    machines = capacity(state.wanted, weighted=state.weighted)
     step = state.steps[0] if state.steps else None
     seconds = f", watched for at least {duration(step.hold)}" if step is not None and step.hold else ""
     return {

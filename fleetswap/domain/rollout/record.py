@@ -291,7 +291,7 @@ class Chronicle:
 
     def _evidence(self, _before: State, event: Event, state: State, at: float) -> _Told:
         if isinstance(event, HealthRead):
-            machines = health.summary(event.reading, wanted=state.wanted)
+            machines = health.summary(event.reading, wanted=state.wanted, weighted=state.weighted)
             new = (MachinesRead(at=at, machines=machines),) if machines != self.machines else ()
             return replace(self, machines=machines), new
         if state.evidence == self.findings:

@@ -32,6 +32,7 @@ from fleetswap.domain.rollout.policy import Shortage
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.transition import Go, Next, make, unexpected
 from fleetswap.domain.rollout.warm_pool import EMPTY
+from fleetswap.domain.text import capacity
 
 
 def enter(state: State, now: float) -> Next:
@@ -45,12 +46,14 @@ def enter(state: State, now: float) -> Next:
         return compare.fail(state, Kind.CLOUD, gone(candidate), now)
     wanted = max(state.wanted, demand(order, seen, state.served))
     if wanted > group.maximum and order.terms.scarce:
-        state = warn(state, f"{candidate.release} can have at most {group.maximum} machines, but {wanted} serve now")
+        most = capacity(group.maximum, weighted=group.weighted)
+        state = warn(state, f"{candidate.release} can have at most {most}, but {wanted} serve now")
         state = replace(state, most=group.maximum)
         wanted = group.maximum
     if wanted > group.maximum:
         reason = (
-            f"release {candidate.release} needs {wanted} machines, as many as serve now, but its maximum is"
+            f"release {candidate.release} needs {capacity(wanted, weighted=group.weighted)}, as many as serve now, but"
+            f" its maximum is"
             f" {group.maximum}: raise fleetswap:capacity.max"
         )
         return compare.fail(state, Kind.ABORTED if state.moved else Kind.INPUT, reason, now)

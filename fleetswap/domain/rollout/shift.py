@@ -133,7 +133,9 @@ def _unconfirmed(state: State, event: Confirmed, *, answers: bool, alive: bool, 
     """What is seen after a shift, in words."""
     answer = wording.reasons([evidence.probed(event.answer, state.order.policy)]) if event.answer else ""
     if not alive:
-        machines = wording.machines(health.summary(Reading(event.targets), wanted=state.wanted))
+        machines = wording.machines(
+            health.summary(Reading(event.targets), wanted=state.wanted, weighted=state.weighted)
+        )
         return "; ".join(part for part in (answer, machines) if part)
     why = ""
     if answers and not event.rule_known:

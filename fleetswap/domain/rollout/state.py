@@ -145,6 +145,16 @@ class State:
         return " and ".join(sorted(self.order.release_of(arn) for arn in self.served)) or None
 
     @property
+    def weighted(self) -> bool:
+        """Whether the candidate's size is in units of capacity."""
+        return self.is_weighted(self.order.candidate)
+
+    def is_weighted(self, target: ReleaseTarget) -> bool:
+        """Whether the size of a release's group is in units of capacity, as far as it was seen."""
+        groups = [look.group(target.release) for look in (self.latest, self.first) if look is not None]
+        return any(group is not None and group.weighted for group in groups)
+
+    @property
     def rule_tags(self) -> dict[str, str]:
         """The tags of the rule, as they were found and as this rollout has written them since."""
         found = dict(self.first.tags) if self.first else {}

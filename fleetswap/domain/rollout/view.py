@@ -51,13 +51,18 @@ class ReleaseView:
 
     @property
     def healthy(self) -> int:
-        """How many of its machines take requests."""
+        """How many of its machines take requests; with weights, how many units of capacity."""
         return healthy(self.targets)
 
     @property
     def desired(self) -> int:
-        """How many machines it is to have."""
+        """How many machines it is to have; with weights, how many units of capacity."""
         return self.group.desired if self.group else 0
+
+    @property
+    def weighted(self) -> bool:
+        """Whether these are units of capacity."""
+        return self.group is not None and self.group.weighted
 
 
 @dataclass(frozen=True)

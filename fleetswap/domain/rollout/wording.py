@@ -14,7 +14,7 @@ from fleetswap.domain.rollout.findings import Code, Finding, Value
 from fleetswap.domain.rollout.health import Answer, Decision, Failure, Machines
 from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.rates import Counts
-from fleetswap.domain.text import one_line
+from fleetswap.domain.text import capacity, counted, one_line
 
 RARE = 1e-9
 """A chance below this is not told exactly: nobody compares such numbers."""
@@ -173,9 +173,10 @@ def machines(seen: Machines) -> str:
     """The machines in one line: how many there are, and why the others do not serve."""
     if seen.healthy is None:
         return "the health of the machines is unknown: AWS does not respond"
-    count = f"{seen.healthy} of {seen.wanted} machines healthy"
+    of = f"of {capacity(seen.wanted, weighted=seen.weighted)}"
+    count = f"{seen.healthy} {of} healthy"
     if seen.launched is not None:
-        count = f"{seen.launched} of {seen.wanted} machines launched, {seen.healthy} healthy"
+        count = f"{seen.launched} {of} launched, {seen.healthy} healthy"
     alike: dict[str, list[str]] = {}
     for target in seen.waiting:
         alike.setdefault(one_line(f"{target.reason or target.state} {target.description}"), []).append(target.machine)
@@ -184,6 +185,13 @@ def machines(seen: Machines) -> str:
         parts.append(f"and {seen.more} more")
     parts += [f"launch failed: {_failure(failure)}" for failure in seen.failures[:1]]
     return "; ".join(parts)
+
+
+def on_demand(count: int, *, weighted: bool) -> str:
+    """So many On-Demand Instances, or with weights so much capacity of them."""
+    return (
+        f"{capacity(count, weighted=True)} of On-Demand Instances" if weighted else counted(count, "On-Demand Instance")
+    )
 
 
 def answer(got: Answer) -> str:

@@ -32,6 +32,8 @@ class WentBack:
     machines: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    weighted: bool = False
+    """Whether `machines` are units of capacity."""
 
 
 def rollback_now(
@@ -73,5 +75,6 @@ def rollback_now(
         left=left,
         machines=state.wanted,
         seconds=clock.now() - started,
+        weighted=state.weighted,
         warnings=tuple(dict.fromkeys((*known, *state.warnings))),
     )

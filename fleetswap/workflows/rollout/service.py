@@ -20,6 +20,7 @@ from fleetswap.domain.secrets.key_state import KeyState
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.patiently import patiently
 from fleetswap.workflows.rollout.ports import Balancer, Fleet, Keys, Switch
+from fleetswap.workflows.rollout.weights import Weights
 
 T = TypeVar("T")
 
@@ -69,25 +70,26 @@ def status(
             unknown.append(str(error))
             return otherwise
 
-    def keep(into: dict[str, T], name: str, read: Callable[[str], T]) -> None:
+    def keep(into: dict[str, T], name: str, read: Callable[[], T]) -> None:
         try:
-            into[name] = read(name)
+            into[name] = read()
         except CloudError as error:
             unknown.append(str(error))
 
     rule = balancer.rule(service.listener)
     nothing: Mapping[str, str] = {}
     tags = known(partial(balancer.tags, service.listener), nothing)
+    weights = Weights(balancer, fleet)
     groups: dict[str, Group | None] = {}
     targets: dict[str, tuple[Target, ...]] = {}
     for target in service.releases:
-        keep(groups, target.group, fleet.group)
-        keep(targets, target.target_group, balancer.targets)
+        keep(groups, target.group, partial(weights.group, target))
+        keep(targets, target.target_group, partial(weights.targets, target.target_group))
     armed = known(switch.armed, None) if switch is not None else None
     states: dict[str, KeyState] = {}
     if keys is not None:
         for arn in dict.fromkeys(arn for target in service.releases for arn in target.keys):
-            keep(states, arn, keys.state)
+            keep(states, arn, partial(keys.state, arn))
     return seen(
         service,
         rule=rule,
