@@ -19,6 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
 from localcloud.processes.process import Process
+from localcloud.regions import KNOWN, REGION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,7 @@ def start(directory: Path, port: int) -> str:
 
     Raises Refused when the port is taken, or when it ends before it answers; then nothing is left but its log.
     """
+    _refuse_unknown_region()
     directory = directory.absolute()
     running = _running(directory)
     if running is not None:
@@ -118,6 +120,7 @@ def serve(directory: Path, port: int) -> str:
 
     Raises Refused when one runs in the directory already or the port is taken.
     """
+    _refuse_unknown_region()
     from localcloud.server import LocalCloud  # noqa: PLC0415 - moto: 1.9 s of CPU that other commands do without
 
     directory = directory.absolute()
@@ -166,6 +169,13 @@ def _children(directory: Path) -> list[Process]:
     except FileNotFoundError:
         return []
     return [child for line in lines if (child := Process.parse(line)) is not None]
+
+
+def _refuse_unknown_region() -> None:
+    if REGION not in KNOWN:
+        raise Refused(
+            f"LOCALCLOUD_REGION is {REGION!r}: the local cloud knows {', '.join(KNOWN)}; set one of these, or unset it."
+        )
 
 
 def _refuse_taken(port: int) -> None:

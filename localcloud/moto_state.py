@@ -6,17 +6,17 @@ backends are plain dictionaries. Whoever holds `LOCK` must not wait for a thread
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any, TypeAlias
 
 from moto.backends import get_backend
 
+from localcloud import regions
+
 Moto: TypeAlias = Any  # moto ships no types that mypy can read
 
 ACCOUNT_ID = "123456789012"  # moto's own, and what its STS answers
-REGION = os.environ.get("LOCALCLOUD_REGION", "us-east-1")
-"""The region that this process stands for: AWS has an endpoint a region."""
+REGION = regions.REGION
 GLOBAL = frozenset({"iam", "route53", "s3", "sts"})  # services of which moto has one backend a partition
 
 LOCK = threading.RLock()

@@ -22,6 +22,7 @@ from moto.ec2.utils import random_vpc_ep_id
 
 from localcloud.ec2 import managed
 from localcloud.ec2.endpoint_services import Service, offered
+from localcloud.regions import KNOWN, REGION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from localcloud.patches import Patches
 
 GATEWAY, INTERFACE = "Gateway", "Interface"
-ZONE = "Z7HUB22UULQXV"  # of AWS's hosted zone for the names of endpoints in us-east-1
 
 _describe_vpc_endpoints = VPCBackend.describe_vpc_endpoints
 _modify_vpc_endpoint = VPCs.modify_vpc_endpoint
@@ -209,7 +209,7 @@ def _name(endpoint: Moto, service: Service) -> None:
     names = [f"{base}.{service.base}", *(f"{base}-{zone}.{service.base}" for zone in zones)]
     if endpoint.private_dns_enabled and service.private_name is not None:
         names.append(service.private_name)
-    endpoint.dns_entries = [{"dns_name": name, "hosted_zone_id": ZONE} for name in names]
+    endpoint.dns_entries = [{"dns_name": name, "hosted_zone_id": KNOWN[REGION].endpoints} for name in names]
 
 
 def _prefix_list(ec2: Moto, service_name: str) -> str:

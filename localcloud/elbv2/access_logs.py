@@ -13,13 +13,13 @@ from moto.elbv2.exceptions import ELBClientError
 
 from localcloud.authorization.policies import Named, Policy, Question
 from localcloud.moto_state import ACCOUNT_ID, backend
+from localcloud.regions import KNOWN, REGION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SERVICE: Final = "logdelivery.elasticloadbalancing.amazonaws.com"
-ELB_ACCOUNT: Final = "127311923021"
-"""Of Elastic Load Balancing in us-east-1 (user guide, the same page)."""
+ELB_ACCOUNT: Final = KNOWN[REGION].logs
 TEST_OBJECT: Final = "ELBAccessLogTestFile"
 
 
@@ -50,7 +50,7 @@ def _check(balancer_arn: str, bucket: str, prefix: str) -> None:
     resource = f"arn:aws:s3:::{bucket}/{name}"
     keys = {"aws:sourcearn": (balancer_arn,), "aws:sourceaccount": (ACCOUNT_ID,)}
     question = Question("s3:PutObject", resource, keys)
-    writers = (Named(service=SERVICE), Named((), ELB_ACCOUNT))
+    writers = (Named(service=SERVICE), *((Named((), ELB_ACCOUNT),) if ELB_ACCOUNT is not None else ()))
     if not any(
         policy.allows(question, keys, writer) and not policy.denies(question, keys, writer) for writer in writers
     ):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
-from zlib import crc32
 
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import InvalidSubnetIdError
@@ -24,16 +23,15 @@ from moto.elbv2.models import AvailabilityZone, ELBv2Backend
 from moto.elbv2.responses import ELBV2Response
 
 from localcloud.elbv2 import attributes
-from localcloud.moto_state import REGION
+from localcloud.regions import KNOWN, REGION, addresses
 
 if TYPE_CHECKING:
     from localcloud.moto_state import Moto
     from localcloud.patches import Patches
 
-# Load balancer n has the address 127.66.0.n, which is also its DNS name. Regions on one computer share its loopback.
-ADDRESSES: Final = f"127.66.{0 if REGION == 'us-east-1' else 1 + crc32(REGION.encode()) % 255}."
-HOSTED_ZONE: Final = "Z35SXDOTRQ7X7K"
-"""Of the load balancers in us-east-1 (AWS General Reference, "Elastic Load Balancing endpoints and quotas")."""
+# Load balancer n has the address 127.66.0.n in us-east-1, which is also its DNS name.
+ADDRESSES: Final = addresses(REGION)
+HOSTED_ZONE: Final = KNOWN[REGION].balancers
 MAX_BALANCERS: Final = 50
 FREE_ADDRESSES: Final = 8  # that a subnet must have left
 

@@ -8,6 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zlib import crc32
 
 from tools.local.work import PROJECT, STACK, LocalError
 
@@ -92,6 +93,16 @@ def listener_port(committed: Mapping[str, Any]) -> int:
     """The port that the fleet is to answer at."""
     front = committed["config"].get(f"{PROJECT}:front") or {}
     return int(front.get("port") or 80)
+
+
+def home_region(committed: Mapping[str, Any]) -> str:
+    """The region that the local cloud stands for."""
+    return str(committed["config"].get("aws:region") or "us-east-1")
+
+
+def front_address(region: str) -> str:
+    """Where load balancer 1 of a region's local cloud answers; `localcloud.regions` has the same arithmetic."""
+    return f"127.66.{0 if region == 'us-east-1' else 1 + crc32(region.encode()) % 250}.1"
 
 
 def committed_port(committed: Mapping[str, Any]) -> int:

@@ -25,7 +25,14 @@ LEFT_BEHIND = re.compile(
 GUARDIAN = re.compile(r"fleetswap_pulumi\.guardian")
 
 
-def environment(work: Work, base: Mapping[str, str], *, engine: Path | None, profile: str = "deploy") -> dict[str, str]:
+def environment(
+    work: Work,
+    base: Mapping[str, str],
+    *,
+    engine: Path | None,
+    profile: str = "deploy",
+    region: str = "us-east-1",
+) -> dict[str, str]:
     """The environment of pulumi, or with `engine` None that of the local cloud.
 
     `profile` is whose keys of `work.credentials` are used, if there is such a file.
@@ -37,7 +44,8 @@ def environment(work: Work, base: Mapping[str, str], *, engine: Path | None, pro
     env = {k: v for k, v in base.items() if not k.startswith(("AWS_", "PULUMI_")) and k.lower() not in proxies}
     path = [str(work.root / ".venv" / "bin"), env.get("PATH", os.defpath), "/usr/sbin", "/sbin"]
     env |= {
-        "AWS_REGION": "us-east-1",
+        "AWS_REGION": region,
+        "LOCALCLOUD_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
     }

@@ -26,6 +26,8 @@ from tools.local.config import (
     checked_version,
     committed_port,
     configuration,
+    front_address,
+    home_region,
     listener_port,
     needs_secret,
 )
@@ -57,15 +59,16 @@ def cloud_status(port: int) -> dict[str, Any] | None:
     return status if isinstance(status, dict) else None
 
 
-def refuse_taken(port: int) -> None:
-    """Refuse to begin if the fleet could not answer at its port. Load balancer 1 of a local cloud has this address."""
+def refuse_taken(region: str, port: int) -> None:
+    """Refuse to begin if the fleet could not answer at its port of load balancer 1."""
+    address = front_address(region)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.66.0.1", port))
+            probe.bind((address, port))
         except OSError as error:
             raise LocalError(
-                f"port {port} of 127.66.0.1 is in use ({error.strerror}): stop what listens there, or set another"
+                f"port {port} of {address} is in use ({error.strerror}): stop what listens there, or set another"
                 f" {PROJECT}:front.port in Pulumi.{STACK}.yaml"
             ) from None
 
@@ -110,6 +113,7 @@ class Stack:
         # Tests deploy other settings than the committed ones.
         settings = base.get("FLEETSWAP_SETTINGS") or work.root / f"Pulumi.{STACK}.yaml"
         self._committed = yaml.safe_load(Path(settings).read_text())
+        self._region = home_region(self._committed)
 
     def up(self) -> int:
         """Deploy: the version that is given, else what the last successful update deployed."""
@@ -284,7 +288,7 @@ class Stack:
                 raise LocalError(f"the local cloud is running on port {seen}: run `make down` first, or leave out PORT")
             return seen
         port = self._port or committed_port(self._committed)
-        refuse_taken(listener_port(self._committed))
+        refuse_taken(self._region, listener_port(self._committed))
         start = [sys.executable, "-m", "localcloud", "start", "--dir", str(self._work.cloud), "--port", str(port)]
         status = run(start, cwd=self._work.root, env=self._cloud_env())
         if status != 0:
@@ -344,10 +348,10 @@ class Stack:
         return run(["pulumi", *verb.split(), *args, "--stack", STACK], cwd=self._work.root, env=self._pulumi_env())
 
     def _cloud_env(self) -> dict[str, str]:
-        return environment(self._work, self._base, engine=None, profile="rollback")
+        return environment(self._work, self._base, engine=None, profile="rollback", region=self._region)
 
     def _pulumi_env(self) -> dict[str, str]:
-        env = environment(self._work, self._base, engine=self._engine, profile=self._profile)
+        env = environment(self._work, self._base, engine=self._engine, profile=self._profile, region=self._region)
         # Pulumi's own name of the option, for its providers: what overwrites itself in a table is a line here.
         return env | {"PULUMI_OPTION_NON_INTERACTIVE": "true"} if self._is_plain(UPDATE_COLUMNS) else env
 
