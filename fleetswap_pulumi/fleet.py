@@ -7,13 +7,13 @@ replaced.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
 
-from fleetswap.domain.errors import EvaluationError, FleetswapError, InputError
+from fleetswap.domain.errors import CloudError, EvaluationError, FleetswapError, InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain
 from fleetswap_pulumi.fleet_outputs import known
 from fleetswap_pulumi.front_door import FrontDoor
@@ -35,10 +35,11 @@ from fleetswap_pulumi.region import (
 from fleetswap_pulumi.region_plan import Decided, Ports, prepare, tell_changes, tell_proposals
 from fleetswap_pulumi.release import Release
 from fleetswap_pulumi.resource_checks import check_resources
-from fleetswap_pulumi.rollout import Rollout
+from fleetswap_pulumi.rollout import Rollout, WavesArgs
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
 from fleetswap_pulumi.secrets_plan import before_there_is_a_key, check_sealed_file, only_the_key, plan_secrets
 from fleetswap_pulumi.settings import Settings
+from fleetswap_pulumi.skipped import remedy, skip
 from fleetswap_pulumi.stack_state import HOME, StackState, read_state
 from fleetswap_pulumi.traffic_checks import Images
 from fleetswap_pulumi.wanted_release import ImageOnce, same_image, wanted_entry
@@ -82,6 +83,7 @@ def deploy(
     check_resources(settings.policies)
     state = read_state()
     _check_gone(settings, state)
+    skipped = skip(settings.skipped, state)
     given = (whereabouts, networks, fronts, manifests, keys, images)
     ports = {region: Ports.of(of, *given) for region, of in _all(settings).items()}
     before = state.of(HOME)
@@ -95,12 +97,13 @@ def deploy(
     tell_changes(decided[HOME], ports[HOME])
     for region, each in decided.items():
         tell_proposals(each, region)
-    return _declare(settings, decided)
+    return _declare(settings, decided, skipped)
 
 
 def _all(settings: Settings) -> Mapping[str, Settings]:
-    """The settings of all regions, the home region's first."""
-    return {HOME: settings, **settings.elsewhere}
+    """The settings of all regions that are looked at, the home region's first."""
+    there = {region: of for region, of in settings.elsewhere.items() if region not in settings.skipped}
+    return {HOME: settings, **there}
 
 
 def _check_gone(settings: Settings, state: StackState) -> None:
@@ -122,6 +125,10 @@ def _decide(
     failed: dict[str, FleetswapError] = {}
     for region, of in _all(settings).items():
         try:
+            if HOME in failed and of.release is not None:
+                # Which of its own releases has that image, the home region would have told.
+                _place(of, ports[region], state.of(region))
+                continue
             decided[region] = _decide_one(of, ports[region], state.of(region), image, decided.get(HOME))
         except EvaluationError:  # of the image, which is that of all regions
             raise
@@ -139,7 +146,8 @@ def _told(settings: Settings, failed: Mapping[str, FleetswapError]) -> Iterator[
     """Each error with its region; one that is the home region's as well, once."""
     for region, error in failed.items():
         if region == HOME or str(error) != str(failed.get(HOME)):
-            yield f"{region or settings.region}: {error}"
+            also = f"; {remedy(region)}" if region != HOME and isinstance(error, CloudError) else ""
+            yield f"{region or settings.region}: {error}{also}"
 
 
 def _decide_one(
@@ -162,28 +170,41 @@ def _place(settings: Settings, ports: Ports, before: Mapping[str, Any]) -> tuple
     return here, here.ledger.behind(settings.front.listener_arn or ("internal" if settings.front.internal else ""))
 
 
-def _declare(settings: Settings, decided: Mapping[str, Decided]) -> Fleet:
-    """Declare all regions: the image of the home region before those of the others, and the rollouts by waves."""
+def _declare(settings: Settings, decided: Mapping[str, Decided], skipped: Mapping[str, Mapping[str, Any]]) -> Fleet:
+    """Declare all regions but the skipped ones: the home region's image before the others', the rollouts by waves."""
     begun = {region: begin(of, Region(region) if region else None) for region, of in decided.items()}
-    others = [begun[region] for region in settings.elsewhere]
-    home = stand(begun[HOME], others)
-    standing = {HOME: home, **{region: stand(begun[region], (), home.disks) for region in settings.elsewhere}}
+    others = {region: of for region, of in begun.items() if region != HOME}
+    home = stand(begun[HOME], [*others.values()])
+    standing = {HOME: home, **{region: stand(of, (), home.disks) for region, of in others.items()}}
     fleets: dict[str, Fleet] = {}
-    outputs: dict[str, dict[str, pulumi.Output[Any]]] = {}
-    earlier: list[Rollout] = []
+    outputs: dict[str, Mapping[str, Any]] = {**skipped}
+    earlier: dict[str, Rollout] = {}
     waves = {region: each.begun.decided.settings.wave for region, each in standing.items()}
     for wave in sorted(set(waves.values())):
-        now = []
+        now = {}
         for region in (region for region, its in waves.items() if its == wave):
-            rollout, outputs[region] = roll_out(standing[region], earlier, several=bool(settings.regions))
-            fleets[region] = _fleet(standing[region], rollout)
-            now.append(rollout)
-        earlier = [*earlier, *now]
+            told = _waves(settings, waves, region, earlier) if settings.regions else None
+            now[region], outputs[region] = roll_out(standing[region], [*earlier.values()], told)
+            fleets[region] = _fleet(standing[region], now[region])
+        earlier |= now
     for name, output in outputs.pop(HOME).items():
         pulumi.export(name, output)
     if outputs:
         pulumi.export("regions", outputs)
     return replace(fleets.pop(HOME), regions=fleets)
+
+
+def _waves(settings: Settings, waves: Mapping[str, int], region: str, earlier: Mapping[str, Rollout]) -> WavesArgs:
+    """What the rollout of a region tells of the others if it fails."""
+
+    def named(regions: Iterable[str]) -> list[str]:
+        return [each or settings.region for each in regions]
+
+    return WavesArgs(
+        {name: rollout.serving for name, rollout in zip(named(earlier), earlier.values(), strict=True)},
+        named(each for each, its in waves.items() if its == waves[region] and each != region),
+        named(each for each, its in waves.items() if its > waves[region]),
+    )
 
 
 def _fleet(standing: Standing, rollout: Rollout) -> Fleet:

@@ -28,7 +28,7 @@ from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.place import Place
 from fleetswap_pulumi.region_plan import Decided
 from fleetswap_pulumi.release import Release, ReleaseArgs
-from fleetswap_pulumi.rollout import Rollout, RolloutArgs
+from fleetswap_pulumi.rollout import Rollout, RolloutArgs, WavesArgs
 from fleetswap_pulumi.sealed_secrets import SealedSecrets, SealedSecretsArgs
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
 from fleetswap_pulumi.secrets_plan import SecretsPlan
@@ -195,11 +195,11 @@ def stand(begun: Begun, others: Sequence[Begun] = (), images: Mapping[str, DiskI
 
 
 def roll_out(
-    standing: Standing, after: Sequence[pulumi.Resource] = (), *, several: bool = False
+    standing: Standing, after: Sequence[pulumi.Resource] = (), waves: WavesArgs | None = None
 ) -> tuple[Rollout, dict[str, pulumi.Output[Any]]]:
     """Declare the rollout, which comes after those of `after`, and what its region outputs.
 
-    `several`: the stack has several regions, so this rollout may end before an update that fails.
+    With `waves`, the stack has several regions, so this rollout may end before an update that fails.
     """
     decided, parent, releases = standing.begun.decided, standing.begun.parent, standing.releases
     settings, way_in = decided.settings, decided.way_in
@@ -224,7 +224,8 @@ def roll_out(
             keys=standing.own_keys.of(wanted),
             schedules=settings.capacity.schedules,
             warm_pool=settings.capacity.warm_pool.pool if settings.capacity.warm_pool is not None else None,
-            ledger=to_plain(decided.plan.ledger) if several else None,
+            ledger=to_plain(decided.plan.ledger) if waves is not None else None,
+            waves=waves,
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
         opts=pulumi.ResourceOptions(

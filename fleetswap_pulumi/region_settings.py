@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from fleetswap_pulumi.checks import Strict, wrong_together
+from fleetswap_pulumi.checks import Strict, wrong, wrong_together
 
 SAME_EVERYWHERE = ("service", "image", "release", "regions", "region", "elsewhere")
 """What makes the fleets of all regions one service with one image."""
 
-OF_A_REGION = ("wave", "retire", "aws")
+OF_A_REGION = ("wave", "retire", "skip", "aws")
 """What is not laid over the settings of the stack: `aws` goes over those of the provider."""
 
 
@@ -29,6 +29,15 @@ class RegionSettings(Strict):
     retire: bool = False
     """Deletes the region's fleet and everything that the stack made there. Remove the region from the settings once
     that is done, not before."""
+    skip: bool = False
+    """Leaves the region's fleet as it is, without a look at it, because it cannot be reached. The command must exclude
+    the region as well: `pulumi up --exclude '**regions/eu-west-1:Region**'`."""
+
+    @model_validator(mode="after")
+    def _stays_or_goes(self) -> RegionSettings:
+        if self.skip and self.retire:
+            raise wrong("skip", "leaves the region as it is, and `retire` deletes it: remove one of them")
+        return self
 
     @model_validator(mode="before")
     @classmethod

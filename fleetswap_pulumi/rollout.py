@@ -28,6 +28,7 @@ from fleetswap.domain.rollout.rule import OWN, Rules
 from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.rollout.warm_pool import WarmPool
+from fleetswap.domain.rollout.waves import Waves
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import run as workflow
 from fleetswap.workflows.rollout.record_file import recorder_of
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
 
-HOW = ("trusted", "urn", "keys", "ledger")
+HOW = ("trusted", "urn", "keys", "ledger", "waves")
 """These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
 becomes trusted by being live."""
 
@@ -86,6 +87,14 @@ class WarmPoolInputs(Strict):
     reuse: bool
 
 
+class WavesInputs(Strict):
+    """See `fleetswap.domain.rollout.waves.Waves`."""
+
+    earlier: dict[str, str]
+    beside: list[str]
+    later: list[str]
+
+
 class Inputs(ReachInputs):
     """The resource's inputs, in the order of a preview."""
 
@@ -119,6 +128,8 @@ class Inputs(ReachInputs):
     ledger: dict[str, Any] | None = None
     """The ledger once `live` has the traffic, in a stack of several regions: an update that another one fails leaves
     it here, and not in its outputs (`fleetswap_pulumi.stack_state`)."""
+    waves: WavesInputs | None = None
+    """The rollouts of the other regions, which an error tells of."""
 
     @model_validator(mode="after")
     def _has_the_wanted_release(self) -> Inputs:
@@ -216,6 +227,20 @@ class ReleaseTarget:
 
 
 @dataclass(frozen=True)
+class WavesArgs:
+    """The rollouts of a stack's other regions: what those of earlier waves serve, and the names of the others."""
+
+    earlier: Mapping[str, pulumi.Output[str]]
+    beside: Sequence[str]
+    later: Sequence[str]
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """As `WavesInputs`."""
+        return {"earlier": dict(self.earlier), "beside": list(self.beside), "later": list(self.later)}
+
+
+@dataclass(frozen=True)
 class RolloutArgs:
     """`candidate` gets the traffic; of the other releases, `standby` is kept warm.
 
@@ -244,6 +269,7 @@ class RolloutArgs:
     """What changes the minimum of the live release, by name."""
     warm_pool: WarmPool | None = None
     """The warm pool of the live release."""
+    waves: WavesArgs | None = None
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
@@ -294,6 +320,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "warm_pool": asdict(args.warm_pool) if args.warm_pool is not None else None,
             "urn": urn_of("Rollout", name, *args.context.parents),
             "ledger": args.ledger,
+            "waves": args.waves.inputs if args.waves is not None else None,
         }
         super().__init__(
             RolloutProvider(),
@@ -343,8 +370,12 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
     inputs = Inputs.of(props)
     aws = _adapters(inputs)
     stop = Stop()
-    speech = Speech(inputs.urn, gone=lambda: stop.ask(GONE))
-    with hear(lambda: stop.ask(CANCELLED)) as heard, guarded(inputs.model_dump(exclude={"ledger"})) as guardian:
+    where = inputs.region if inputs.waves is not None else ""
+    speech = Speech(inputs.urn, gone=lambda: stop.ask(GONE), where=where)
+    with (
+        hear(lambda: stop.ask(CANCELLED)) as heard,
+        guarded(inputs.model_dump(exclude={"ledger", "waves"})) as guardian,
+    ):
         if not heard:
             speech.warn("this version of Pulumi does not report Ctrl-C: use `fleetswap abort` to end the rollout")
         try:
@@ -364,12 +395,8 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
                 keep=guardian.keep,
                 recorder=_recorder(inputs),
             )
-        except FleetswapError:
-            raise
         except Exception as error:
-            # Pulumi shows a provider's error without its notes, and those say what could not be put back.
-            told = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
-            raise FleetswapError("; ".join(told)) from error
+            raise _told(inputs, error) from error
     seconds = {phase: round(spent, 1) for phase, spent in outcome.phases.items()}
     return {
         **props,
@@ -386,6 +413,18 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
             "steps": [record.plain(step) for step in outcome.steps],
         },
     }
+
+
+def _told(inputs: Inputs, error: Exception) -> FleetswapError:
+    """The error as Pulumi shows it: without notes, and in a row with the same name in each region."""
+    if isinstance(error, FleetswapError):
+        why, kind = str(error), type(error)
+    else:  # its notes say what could not be put back
+        why, kind = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]), FleetswapError
+    if inputs.waves is None:
+        return error if isinstance(error, FleetswapError) else FleetswapError(why)
+    waves = Waves(inputs.waves.earlier, tuple(inputs.waves.beside), tuple(inputs.waves.later))
+    return kind(waves.report(inputs.region, why))
 
 
 def _recorder(inputs: Inputs) -> Recorder:

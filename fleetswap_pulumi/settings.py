@@ -99,6 +99,11 @@ class Settings(Strict):
     )
     """Address of a local cloud. Unset: AWS."""
 
+    @property
+    def skipped(self) -> list[str]:
+        """The further regions that an update leaves as they are."""
+        return [name for name, region in self.regions.items() if region.skip]
+
     @field_validator("account")
     @classmethod
     def _is_allowed(cls, value: str | None, info: ValidationInfo) -> str | None:

@@ -47,13 +47,15 @@ def urn_of(kind: str, name: str, *parents: str) -> str:
 class Speech:
     """Prints for one resource, on the thread of its operation. A message that cannot be sent fails nothing."""
 
-    def __init__(self, urn: str, gone: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, urn: str, gone: Callable[[], None] = lambda: None, where: str = "") -> None:
         """Without a URN, as in the state of an older program, it is said in the row of the stack.
 
+        `where` begins each line: the region, where rows of several regions have the same name.
         `gone` is called when there is no engine left to listen: it was killed.
         """
         self._urn = urn
         self._gone = gone
+        self._where = f"{where}: " if where else ""
         self._unheard = 0
         self._late = False
         self._every = _seconds_between()
@@ -62,11 +64,11 @@ class Speech:
 
     def line(self, text: str) -> None:
         """Print a line that stays in the log."""
-        self._log(text, engine_pb2.INFO, ephemeral=False)
+        self._log(self._where + text, engine_pb2.INFO, ephemeral=False)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self._log(text, engine_pb2.WARNING, ephemeral=False)
+        self._log(self._where + text, engine_pb2.WARNING, ephemeral=False)
 
     def status(self, text: str) -> None:
         """Show what is going on, in a few words; skipped if it is already shown, or if the last one is too recent."""

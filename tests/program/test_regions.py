@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
-from fleetswap.domain.errors import InputError
+from fleetswap.domain.errors import CloudError, FleetswapError, InputError, TryAgain
 from fleetswap.domain.release.ledger import from_plain, to_plain
 from fleetswap.domain.release.plan import Retention, plan
+from fleetswap_pulumi import fleet, rollout
+from fleetswap_pulumi.place import Place, place
+from fleetswap_pulumi.rollout import RolloutProvider, _is_another_order
+from fleetswap_pulumi.settings import Settings
+from fleetswap_pulumi.skipped import SkippedProvider
 from fleetswap_pulumi.stack_state import HOME, ROLLOUT, StackState, reached
 from tests.program.declared import Credentials, Declared, Program, declare
+from tests.program.test_reach import rollout_inputs
 from tests.program.test_stack import depends_on, local
 
 pytestmark = pytest.mark.nix
@@ -46,7 +53,7 @@ def test_the_home_region_is_declared_as_if_it_were_alone(alone: Program, both: P
     assert [(each.type, each.name) for each in before] == [(each.type, each.name) for each in after]
     for was, now in zip(before, after, strict=True):
         different = {key for key in {*was.inputs, *now.inputs} if was.inputs.get(key) != now.inputs.get(key)}
-        assert different <= {ROLLOUT: {"ledger"}, DISK: {"also"}}.get(was.type, set()), (was.name, different)
+        assert different <= {ROLLOUT: {"ledger", "waves"}, DISK: {"also"}}.get(was.type, set()), (was.name, different)
 
 
 def test_a_further_region_has_all_that_the_home_region_has(both: Program) -> None:
@@ -102,6 +109,43 @@ def test_rollouts_wait_for_those_of_earlier_waves() -> None:
     assert waits == {"eu-west-2": 0, "": 1, "eu-west-1": 2, "eu-west-3": 2}
 
 
+def test_a_rollout_knows_those_of_the_other_regions(alone: Program) -> None:
+    """An update that fails would not tell which regions have the new release; or each preview show a change of it."""
+    given = {
+        f"eu-west-{each}": {"wave": wave, "endpoint": f"http://127.0.0.1:{each}"}
+        for each, wave in ((1, 2), (2, 2), (3, 3))
+    }
+    program = declare(several("1", given))
+    home, west = (program.within(region).one("Rollout").inputs["waves"] for region in ("", "eu-west-1"))
+    assert home == {"earlier": {}, "beside": [], "later": [*given]}
+    assert west == {
+        "earlier": {"us-east-1": program.outputs["live"]},
+        "beside": ["eu-west-2"],
+        "later": ["eu-west-3"],
+    }
+    assert alone.one("Rollout").inputs.get("waves") is None
+    inputs = rollout_inputs(waves=west)
+    assert not _is_another_order(inputs, rollout_inputs())
+    assert not _is_another_order(rollout_inputs(), inputs)
+
+
+@pytest.mark.parametrize("error", [CloudError("web-2 is broken"), ValueError("web-2 is broken")])
+def test_a_rollout_that_fails_tells_of_the_other_regions(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every region's row has the same name: nobody would know where the error is from, and what the others have."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fleetswap.workflows.rollout.run.roll_out", fails)
+    monkeypatch.setattr(rollout, "_adapters", MagicMock())
+    waves = {"earlier": {"eu-west-1": "web-2"}, "beside": [], "later": ["eu-west-3"]}
+    for given, told in ((waves, "us-east-1: {}; eu-west-1 serves web-2; eu-west-3 is not begun"), (None, "{}")):
+        with pytest.raises(FleetswapError) as raised:
+            RolloutProvider().create(rollout_inputs(waves=given))
+        kind = "" if isinstance(error, CloudError) else "ValueError: "
+        assert str(raised.value) == told.format(f"{kind}web-2 is broken")
+
+
 def test_the_image_of_a_region_comes_after_that_of_the_home_region(both: Program) -> None:
     """The image would be built twice at once, and sent twice over one line."""
     west = both.within("eu-west-1").one("DiskImage")
@@ -135,6 +179,22 @@ def test_all_that_is_wrong_in_any_region_is_told_before_the_first_resource() -> 
     home, west = str(refused.value).split("; ")
     assert home.startswith("us-east-1: us-east-1 has fewer than two")
     assert west.startswith("eu-west-1: eu-west-1 has fewer than two")
+
+
+def test_a_rollback_that_the_home_region_cannot_do_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside what is wrong, its user would read that another region does not know the release, as it must not."""
+    other = {"eu-west-1": {**WEST["eu-west-1"], "machine": {"instance_types": ["m7i.large"]}}}
+    there = declare(several("1", other)).outputs
+    assert there["live"] != there["regions"]["eu-west-1"]["live"]
+
+    def down(ledger: Any, settings: Settings, whereabouts: Any) -> Place:
+        if settings.region == "us-east-1":
+            raise TryAgain("no answer")
+        return place(ledger, settings, whereabouts)
+
+    monkeypatch.setattr(fleet, "place", down)
+    with pytest.raises(FleetswapError, match=r"^us-east-1: no answer$"):
+        declare(several("1", other, release=there["live"]), outputs=there)
 
 
 def test_an_update_that_another_region_has_failed_is_remembered(both: Program) -> None:
@@ -187,3 +247,62 @@ def test_a_region_with_other_machines_goes_back_to_its_own_release_of_the_image(
     gone = {**second.outputs, "regions": {"eu-west-1": lost}}
     with pytest.raises(InputError, match=f"eu-west-1 no longer has a release with the image of {old}: choose another"):
         declare(several("2", other, release=old), outputs=gone)
+
+
+SKIPPED = {"eu-west-1": {**WEST["eu-west-1"], "skip": True}}
+IN_WEST: dict[str, dict[str, Any]] = {
+    "urn:pulumi:local::fleetswap::fleetswap:regions/eu-west-1:Region$aws:ec2/vpc:Vpc::web": {}
+}
+
+
+def test_a_region_that_is_skipped_is_neither_looked_at_nor_forgotten(both: Program) -> None:
+    """A deploy would wait for a region that is down, or the next one not know what is live there."""
+    there = Credentials(there=("a", "b"))
+    program = declare(several("2", SKIPPED), credentials=there, outputs=both.outputs, resources=IN_WEST)
+    assert [each.type.rpartition(":")[2] for each in program.within("eu-west-1").resources] == ["Region", "Skipped"]
+    assert program.resources[1] == program.one("Skipped"), "something was declared before the engine could refuse"
+    west, was = program.outputs["regions"]["eu-west-1"], both.outputs["regions"]["eu-west-1"]
+    assert {**west, "seconds": {}} == {**was, "seconds": {}}  # the mocks' own None goes missing in those
+    assert program.outputs["live"] != both.outputs["live"]
+    assert all(not disk.inputs.get("also") for disk in program.of("DiskImage"))
+
+
+def test_a_region_is_skipped_with_the_ledger_that_its_rollout_reached(both: Program) -> None:
+    """An update failed elsewhere, and then the region: its next update would delete the release that is live."""
+    second = declare(several("2"), outputs=both.outputs)
+    rollout = {**second.within("eu-west-1").one("Rollout").inputs, "serving": second.outputs["live"], "left": ""}
+    urn = f"urn:pulumi:local::fleetswap::fleetswap:regions/eu-west-1:Region${ROLLOUT}::web"
+    third = declare(several("3", SKIPPED), outputs=both.outputs, resources={**IN_WEST, urn: rollout})
+    assert third.outputs["regions"]["eu-west-1"]["ledger"]["live"] == second.outputs["live"]
+
+
+def test_a_region_without_a_fleet_can_be_skipped(alone: Program) -> None:
+    """A region that is down before its first deploy would be refused for ever: nothing there can be excluded."""
+    program = declare(several("1", SKIPPED))
+    assert len(program.resources) == len(alone.resources)
+    assert "regions" not in program.outputs
+
+
+def test_skipping_without_the_option_is_refused() -> None:
+    """The engine would delete the fleet of a region that the program does not declare."""
+    (failure,) = SkippedProvider().check({}, {"region": "eu-west-1"}).failures
+    assert "without --exclude '**regions/eu-west-1:Region**' this command would delete it" in failure.reason
+    with pytest.raises(InputError, match=r"regions\.eu-west-1\.skip: leaves the region as it is, and `retire`"):
+        declare(several("1", {"eu-west-1": {"skip": True, "retire": True}}))
+
+
+def test_a_region_that_is_down_is_told_with_the_way_round_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deploy would have to wait, for all that its user knows, until the region is back."""
+
+    def down(ledger: Any, settings: Settings, whereabouts: Any) -> Place:
+        if settings.region == "eu-west-1":
+            raise TryAgain("no answer")
+        return place(ledger, settings, whereabouts)
+
+    monkeypatch.setattr(fleet, "place", down)
+    with pytest.raises(FleetswapError) as refused:
+        declare(several())
+    assert str(refused.value) == (
+        "eu-west-1: no answer; to deploy to the other regions without it, set fleetswap:regions.eu-west-1.skip to true"
+        " and run `pulumi up --exclude '**regions/eu-west-1:Region**'`"
+    )
