@@ -21,6 +21,7 @@ import yaml
 from botocore.config import Config
 
 from tests.e2e.users import Users
+from tools.local.config import front_address
 from tools.local.process import environment, running
 from tools.local.work import STACK, Work
 
@@ -67,16 +68,26 @@ def engine_folder() -> Path:
 class LocalStack:
     """Runs the verbs of the Makefile; `settings` are laid over Pulumi.local.yaml."""
 
-    def __init__(self, folder: Path, *, has_users: bool = False, has_secrets: bool = False, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        has_users: bool = False,
+        has_secrets: bool = False,
+        region: str = "us-east-1",
+        port: int = PORT,
+        **settings: Any,
+    ) -> None:
         """With users, every verb and command has the permissions that `fleetswap permissions` prints, and no others.
 
-        Without secrets the image is one that boots sooner.
+        Without secrets the image is one that boots sooner. `port` is that of the local cloud of `region`.
         """
         self.folder = folder
         self.has_users = has_users
+        self.region, self.port = region, port
         self._users = Users(folder, PORT)
         committed = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())
-        self.config: dict[str, Any] = committed["config"]
+        self.config: dict[str, Any] = committed["config"] | {"aws:region": region}
         if not has_secrets:
             self.set(secrets=None)
         # Beside a stack that a developer has up: other ports, other addresses.
@@ -84,7 +95,7 @@ class LocalStack:
 
     @property
     def url(self) -> str:
-        return f"http://127.66.0.1:{LISTENER_PORT}/"
+        return f"http://{front_address(self.region)}:{LISTENER_PORT}/"
 
     def set(self, **settings: Any) -> None:
         """Change settings; None takes one away."""
@@ -99,7 +110,7 @@ class LocalStack:
             self._users.update(self.config)
         given = {
             "VERSION": version,
-            "PORT": str(PORT),
+            "PORT": str(self.port),
             "FLEETSWAP_WORK": str(self.folder),
             "FLEETSWAP_SETTINGS": str(file),
         }
@@ -133,7 +144,7 @@ class LocalStack:
         return self._run([sys.executable, "-m", "fleetswap", *words], cwd=self.folder, profile="rollback")
 
     def _run(self, command: list[str], *, cwd: Path = ROOT, profile: str = "deploy") -> Ran:
-        env = environment(Work(ROOT, self.folder), os.environ, engine=self._engine, profile=profile)
+        env = environment(Work(ROOT, self.folder), os.environ, engine=self._engine, profile=profile, region=self.region)
         return run_printed(command, cwd=cwd, env=env, seconds=300)
 
     @cached_property
@@ -144,8 +155,8 @@ class LocalStack:
         """A client of the local cloud, which does not give up when it is told to fail."""
         return boto3.client(
             service,  # type: ignore[call-overload] # the stubs know literal names only
-            endpoint_url=f"http://127.0.0.1:{PORT}",
-            region_name="us-east-1",
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            region_name=self.region,
             aws_access_key_id="local",
             aws_secret_access_key="local",  # noqa: S106 - no secret: the local cloud takes anything
             config=Config(retries={"mode": "standard", "total_max_attempts": 10}),
@@ -163,7 +174,7 @@ class LocalStack:
     def admin(self, method: str, path: str, asked: object = None) -> dict[str, Any]:
         """Ask the local cloud's own endpoint; see `localcloud.admin`."""
         body = None if asked is None else json.dumps(asked).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{PORT}/_localcloud/{path}", data=body, method=method)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_localcloud/{path}", data=body, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
@@ -237,7 +248,7 @@ class LocalStack:
 
     def groups(self) -> list[str]:
         """The auto scaling groups of the machines that run, one entry a machine."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/_localcloud/status", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_localcloud/status", timeout=10) as answer:
             return [instance["group"] for instance in json.load(answer)["instances"] if instance["state"] == "running"]
 
     def processes(self) -> list[str]:
