@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fleetswap.aws.account import admitted
+from fleetswap.aws.caller import admitted
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.access import Access
 from fleetswap.domain.errors import InputError
