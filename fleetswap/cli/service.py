@@ -134,6 +134,7 @@ def _release(each: ReleaseView) -> dict[str, Any]:
         "pin": group.pin if group else None,
         "on_demand_pin": group.on_demand_pin if group else None,
         "scale_in": group.scale_in if group else None,
+        "warm_pool": asdict(group.warm_pool) if group and group.warm_pool else None,
         "abort": group.abort if group else None,
     }
 
@@ -173,6 +174,8 @@ def _row(now: ServiceView, each: ReleaseView, total: int) -> tuple[str, str, str
             notes.append(f"on-demand only (was {group.on_demand_pin} %)")
         if group.scale_in is not None:
             notes.append(f"warm until {_when(group.scale_in)}")
+        if group.warm_pool is not None:
+            notes.append(f"has a warm pool ({group.warm_pool.state.lower()})")
         if group.abort is not None:
             notes.append(f"asked to abort: {group.abort}")
     return each.release, _share(each.weight, total), healthy, machines, "; ".join(notes)

@@ -22,6 +22,7 @@ from fleetswap.domain import tags
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.rule import OWN
+from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap.workflows.clock import SystemClock
 from tests.cli.conftest import Local, Ran
 from tests.fakes.ebs import BLOCK, disk_bytes
@@ -222,6 +223,7 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
     fleet.tag(service.id("b"), {rollout_tags.PIN: "1", rollout_tags.ON_DEMAND: "0"})
     fleet.tag(service.id("c"), {rollout_tags.ABORT: "because"})
     fleet.schedule_scale_in(service.id("a"), 3600)
+    fleet.keep_warm_pool(service.id("b"), WarmPool(0, 0, "Running"))
     left = {rollout_tags.ROLLED_BACK: "web-z 2026-11-24T12:00:00+00:00", rollout_tags.BOOTS: "4/110/120"}
     service.balancer.tag(service.listener, left)
     service.region.scaling.update_auto_scaling_group(AutoScalingGroupName=service.id("b"), DefaultInstanceWarmup=60)
@@ -229,7 +231,7 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
     assert ran.status == 0
     lines = ran.out.splitlines()
     assert re.fullmatch(r".*  1 of 1  1 \(1 to 4\)  standby; warm until (2\S+ )?\d\d:\d\d UTC", lines[2])
-    told = "live; pinned (minimum was 1); on-demand only (was 0 %)"
+    told = "live; pinned (minimum was 1); on-demand only (was 0 %); has a warm pool (running)"
     assert lines[3].split("  ", 2)[2].strip() == f"95 %   2 of 2  2 (1 to 4)  {told}"
     assert lines[4].endswith("  5 %   2 of 2  2 (2 to 4)  asked to abort: because")
     assert lines[5:7] == [
@@ -275,6 +277,7 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
         "pin": 1,
         "on_demand_pin": 0,
         "scale_in": None,
+        "warm_pool": {"size": 0, "prepared": 0, "state": "Running", "reuse": False},
         "abort": None,
         "weighted": False,
     }
