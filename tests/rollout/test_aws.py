@@ -28,6 +28,7 @@ from fleetswap.domain.rollout.model import Group, Order, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Ending, Notice
 from fleetswap.domain.rollout.policy import Check, Policy
 from fleetswap.domain.rollout.rule import PRIORITY
+from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout.run import Outcome, observe, retire, roll_out
 
@@ -430,9 +431,12 @@ def test_deploy_swap_and_go_back(site: Site, balancer: Balancer) -> None:
     policy = Policy(minimum=2, interval=0.01, quick=0.01, convergence=0.01)
 
     def deploy(candidate: ReleaseTarget, other: ReleaseTarget, standby: str | None) -> Outcome:
-        order = Order("web", site.listener, "http://web", candidate, (other,), standby, policy)
+        pool = WarmPool(1, 1, "Running")
+        order = Order("web", site.listener, "http://web", candidate, (other,), standby, policy, warm_pool=pool)
         outcome = roll_out(order, balancer=balancer, fleet=fleet, prober=Answering(), clock=SystemClock())
         assert observe(order, balancer=balancer, fleet=fleet).drift == ()
+        pools = [group.warm_pool for each in (candidate, other) if (group := fleet.group(each.group)) is not None]
+        assert pools == [pool, None]
         return outcome
 
     assert deploy(one, two, None).previous is None
