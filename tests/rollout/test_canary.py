@@ -9,6 +9,7 @@ import pytest
 
 from fleetswap.domain.errors import Aborted, CloudError, InputError
 from fleetswap.domain.rollout import canary, evidence, rollout_tags, wording
+from fleetswap.domain.rollout.boots import read
 from fleetswap.domain.rollout.evidence import Evidence, Expected
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Answer, Streak, Target, Verdict
@@ -72,6 +73,7 @@ def test_a_good_release_climbs_the_steps() -> None:
         {},
         {rollout_tags.SCALE_IN: world.releases["live"].tags[rollout_tags.SCALE_IN]},
     ]
+    assert read(world.rule_tags.pop(rollout_tags.BOOTS))[0].machines == 3
     assert world.rule_tags == {rollout_tags.LIVE: "new", rollout_tags.STANDBY: "live"}
     assert observe(wanted, balancer=world, fleet=world, switch=world).drift == ()
     assert {"hold", "bake"} <= set(outcome.phases)

@@ -31,7 +31,9 @@ def test_what_a_failed_settle_has_told_is_untold() -> None:
     """`rollback --now` would lead to the release that failed, and `destroy` would leave the rule to a dead owner."""
     clean = fresh()
     up(clean)
-    assert clean.rule_tags == {rollout_tags.LIVE: "new", rollout_tags.STANDBY: "live", rollout_tags.OWNER: "mine"}
+    told = {rollout_tags.LIVE: "new", rollout_tags.STANDBY: "live", rollout_tags.OWNER: "mine"}
+    assert {key: value for key, value in clean.rule_tags.items() if key != rollout_tags.BOOTS} == told
+    assert clean.rule_tags[rollout_tags.BOOTS].startswith("2/"), "of two machines"
     world = fresh()
     world.faults[max(at for at, name in enumerate(clean.names) if name == "schedule_scale_in")] = Fault(REFUSED)
     with pytest.raises(CloudError, match="live has all the traffic again"):

@@ -212,6 +212,7 @@ def _untell(state: State, serving: frozenset[str]) -> list[Change]:
         rollout_tags.LIVE,
         rollout_tags.STANDBY,
         rollout_tags.ROLLED_BACK,
+        rollout_tags.BOOTS,
         rollout_tags.OWNER,
     }
     keys = sorted(key for key in told if was.get(key) != now.get(key))
