@@ -371,7 +371,7 @@ def json_of_query(code: str, message: str) -> tuple[dict[str, str], bytes]:
 
 
 def fleet(cloud: Cloud) -> Fleet:
-    return Fleet(cloud.autoscaling(), cloud.ec2())
+    return Fleet(cloud.autoscaling(), cloud.ec2)
 
 
 Ask = Callable[[Cloud], Any]

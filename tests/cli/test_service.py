@@ -54,7 +54,7 @@ class Region:
         self.scaling: Any = cloud.autoscaling()
         self.ec2: Any = cloud.ec2()
         self.scheduler = cloud.scheduler()
-        self.fleet = Fleet(self.scaling, self.ec2)
+        self.fleet = Fleet(self.scaling, lambda: self.ec2)
         block = disk_bytes(["data"], BLOCK, seed=1)
         snapshot = Local(endpoint).hold(lambda _: {0: block})
         image = self.ec2.register_image(

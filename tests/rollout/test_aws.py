@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -15,6 +15,7 @@ from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
 from fleetswap.aws.errors import explained
+from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.balancer import Balancer, tag_value
 from fleetswap.aws.rollout.fleet import Fleet
 from fleetswap.aws.rollout.notifier import Topic, region_of
@@ -393,7 +394,7 @@ def test_targets_carry_the_reason(aws: None) -> None:
 def test_groups_are_read_and_resized(site: Site) -> None:
     """The candidate would not be scaled, or its bounds would be misread."""
     assert site.rules() == []
-    fleet = Fleet(client("autoscaling"), client("ec2"))
+    fleet = Fleet(client("autoscaling"), lambda: client("ec2"))
     assert fleet.group("nobody") is None
     assert fleet.group("web-a") == Group(0, 0, 4, (), grace=300)
     fleet.resize("web-a", minimum=2, desired=2)
@@ -423,7 +424,7 @@ class Answering:
 
 def test_deploy_swap_and_go_back(site: Site, balancer: Balancer) -> None:
     """The workflow and its adapters would not fit together, or a call of theirs would be one that AWS does not have."""
-    fleet = Fleet(client("autoscaling"), client("ec2"))
+    fleet = Fleet(client("autoscaling"), lambda: client("ec2"))
     one, two = (
         ReleaseTarget(name, name, target_group)
         for name, target_group in zip(("web-a", "web-b"), site.target_groups, strict=True)
@@ -516,7 +517,7 @@ def test_a_rule_is_what_modify_rule_takes(site: Site, balancer: Balancer) -> Non
 
 def test_the_tags_of_a_group_are_its_memory(site: Site) -> None:
     """A pin would never be released, and `fleetswap abort` would not be heard."""
-    fleet = Fleet(client("autoscaling"), client("ec2"))
+    fleet = Fleet(client("autoscaling"), lambda: client("ec2"))
     group = fleet.group("web-a")
     assert group is not None
     assert (group.pin, group.abort, group.scale_in, group.on_demand_pin) == (None, None, None, None)
@@ -542,16 +543,16 @@ def test_machines_do_not_inherit_the_tags(aws: None) -> None:
     tag = {"ResourceId": "web-a", "ResourceType": "auto-scaling-group", "Key": rollout_tags.PIN}
     with Stubber(scaling) as stub:
         stub.add_response("create_or_update_tags", {}, {"Tags": [{**tag, "Value": "1", "PropagateAtLaunch": False}]})
-        Fleet(scaling, client("ec2")).tag("web-a", {rollout_tags.PIN: "1"})
+        Fleet(scaling, lambda: client("ec2")).tag("web-a", {rollout_tags.PIN: "1"})
         stub.add_client_error("delete_tags", "ValidationError", http_status_code=400, expected_params={"Tags": [tag]})
         stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": []})
-        Fleet(scaling, client("ec2")).untag("web-a", [rollout_tags.PIN])
+        Fleet(scaling, lambda: client("ec2")).untag("web-a", [rollout_tags.PIN])
 
 
 def test_a_standby_is_scaled_in_by_aws_itself(site: Site) -> None:
     """A warm standby would cost money until someone deploys again, or be scaled in under the traffic."""
     scaling = client("autoscaling")
-    fleet = Fleet(scaling, client("ec2"))
+    fleet = Fleet(scaling, lambda: client("ec2"))
     assert site.rules() == []
     fleet.cancel_scale_in("web-a")
     fleet.schedule_scale_in("web-a", 7200)
@@ -582,20 +583,20 @@ def test_a_planned_scale_in_is_never_without_its_tag(aws: None) -> None:
         stub.add_response("describe_scheduled_actions", {"ScheduledUpdateGroupActions": []})
         stub.add_client_error("create_or_update_tags", "Throttling", http_status_code=400)
         with pytest.raises(TryAgain):
-            Fleet(scaling, client("ec2")).schedule_scale_in("web-a", 60)
+            Fleet(scaling, lambda: client("ec2")).schedule_scale_in("web-a", 60)
         stub.add_client_error("delete_scheduled_action", "ValidationError", http_status_code=400)
         stub.add_response(
             "describe_scheduled_actions", {"ScheduledUpdateGroupActions": [{"AutoScalingGroupName": "x"}]}
         )
         with pytest.raises(CloudError, match="autoscaling:DeleteScheduledAction on web-a: AWS refused"):
-            Fleet(scaling, client("ec2")).cancel_scale_in("web-a")
+            Fleet(scaling, lambda: client("ec2")).cancel_scale_in("web-a")
         stub.assert_no_pending_responses()
 
 
 def test_images_of_machines(site: Site) -> None:
     """A candidate whose machines run another image would pass."""
     assert site.rules() == []
-    fleet = Fleet(client("autoscaling"), client("ec2"))
+    fleet = Fleet(client("autoscaling"), lambda: client("ec2"))
     fleet.resize("web-a", minimum=2, desired=2)
     group = fleet.group("web-a")
     assert group is not None
@@ -614,7 +615,7 @@ def test_images_of_a_large_fleet(aws: None) -> None:
         for some in (ids[:200], ids[200:]):
             answer = {"Reservations": [{"Instances": [{"InstanceId": some[0], "ImageId": "ami-1"}]}]}
             stub.add_response("describe_instances", answer, {"Filters": [{"Name": "instance-id", "Values": some}]})
-        assert Fleet(client("autoscaling"), ec2).images(ids) == {"i-0": "ami-1", "i-200": "ami-1"}
+        assert Fleet(client("autoscaling"), lambda: ec2).images(ids) == {"i-0": "ami-1", "i-200": "ami-1"}
         stub.assert_no_pending_responses()
 
 
@@ -650,7 +651,7 @@ def test_the_share_of_on_demand_machines(aws: None) -> None:
         "HealthCheckType": "ELB",
         "CreatedTime": datetime(2026, 1, 1, tzinfo=UTC),
     }
-    fleet = Fleet(scaling, client("ec2"))
+    fleet = Fleet(scaling, lambda: client("ec2"))
     with Stubber(scaling) as stub:
         whole = {**group, "MixedInstancesPolicy": policy(described, 20)}
         stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [whole]})
@@ -758,7 +759,7 @@ def test_failed_activities_are_read(aws: None) -> None:
     ]
     with Stubber(scaling) as stub:
         stub.add_response("describe_scaling_activities", {"Activities": activities})
-        found = Fleet(scaling, client("ec2")).failures("web-a")
+        found = Fleet(scaling, lambda: client("ec2")).failures("web-a")
     assert [(each.id, each.attempt) for each in found] == [
         ("1", "a user request"),
         ("3", "a user request"),
@@ -771,7 +772,7 @@ def test_failed_activities_are_read(aws: None) -> None:
 def test_a_group_that_is_gone_has_no_failures(site: Site) -> None:
     """A group deleted by hand would end the deploy with AWS's own words, which tell no remedy."""
     assert site.rules() == []
-    assert Fleet(client("autoscaling"), client("ec2")).failures("gone") == ()
+    assert Fleet(client("autoscaling"), lambda: client("ec2")).failures("gone") == ()
 
 
 def test_console_of_an_old_instance_type(aws: None) -> None:
@@ -781,12 +782,12 @@ def test_console_of_an_old_instance_type(aws: None) -> None:
     with Stubber(ec2) as stub:
         stub.add_client_error("get_console_output", "UnsupportedOperation", http_status_code=400)
         stub.add_response("get_console_output", {"Output": "Kernel panic"}, {"InstanceId": "i-1"})
-        assert Fleet(client("autoscaling"), ec2).console("i-1") == "Kernel panic"
+        assert Fleet(client("autoscaling"), lambda: ec2).console("i-1") == "Kernel panic"
         stub.add_client_error("get_console_output", "InvalidInstanceID.NotFound", http_status_code=400)
         with pytest.raises(
             CloudError, match=r"ec2:GetConsoleOutput on i-1: not found: .* \(InvalidInstanceID.NotFound\)"
         ):
-            Fleet(client("autoscaling"), ec2).console("i-1")
+            Fleet(client("autoscaling"), lambda: ec2).console("i-1")
 
 
 def failed(code: str, status: int, message: str = "") -> ClientError:
@@ -841,3 +842,18 @@ def test_what_lasts_is_told_in_one_line(error: Exception, words: str) -> None:
 
 def call() -> Any:
     return explained("elasticloadbalancing:ModifyRule", "arn:rule")
+
+
+def test_who_asks_about_groups_alone_makes_no_client_of_ec2() -> None:
+    """Every preview would read the model of EC2, a third of the time in which its rollout looks at what is real."""
+    made: list[Cloud] = []
+
+    class Counted(Cloud):
+        def ec2(self) -> Any:
+            made.append(self)
+
+    adapters = Adapters(Counted("us-east-1"), stack="p/s", service="web", listener="arn:listener", tags={})
+    with Stubber(cast("Any", adapters.fleet)._autoscaling) as stub:
+        stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": []})
+        assert adapters.fleet.group("web-a") is None
+    assert made == []

@@ -112,7 +112,7 @@ def site(cloud: Cloud) -> Site:
 @pytest.fixture
 def fleet(cloud: Cloud) -> Fleet:
     """The hand under test."""
-    return Fleet(cloud.autoscaling(), cloud.ec2())
+    return Fleet(cloud.autoscaling(), cloud.ec2)
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:

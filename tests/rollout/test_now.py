@@ -84,7 +84,7 @@ class World:
         for name in "abc":
             self.release(f"web-{name}")
         self.balancer = Balancer(self.elb, tags=tags.policy(STACK, "web", name="web"))
-        self.fleet = Fleet(self.scaling, ec2)
+        self.fleet = Fleet(self.scaling, lambda: ec2)
         self.switch = Switch(
             client("scheduler"),
             service="web",

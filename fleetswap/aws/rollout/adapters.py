@@ -48,7 +48,7 @@ class Adapters:
         self.balancer = Balancer(elbv2, tags=tags, rules=rules)
         self.previews = Previews(elbv2, listener, tags=tags, rules=rules or OWN)
         self.keys = Keys(cloud)
-        self.fleet = Fleet(cloud.autoscaling(), cloud.ec2(), stack=stack)
+        self.fleet = Fleet(cloud.autoscaling(), cloud.ec2, stack=stack)
         self.switch = Switch(
             cloud.scheduler(),
             service=service,

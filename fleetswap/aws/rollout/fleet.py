@@ -8,9 +8,10 @@ This module never decides how many there should be. Implements `fleetswap.workfl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -92,10 +93,13 @@ def found_groups(autoscaling: AutoScalingClient, service: str) -> tuple[FoundGro
 class Fleet:
     """The groups of an account and region. Safe to share between threads, as the clients are."""
 
-    def __init__(self, autoscaling: AutoScalingClient, ec2: EC2Client, stack: str = "") -> None:
-        """Both clients are of the same account and region. Groups are only looked for in `stack`."""
+    def __init__(self, autoscaling: AutoScalingClient, ec2: Callable[[], EC2Client], stack: str = "") -> None:
+        """Both clients are of the same account and region. Groups are only looked for in `stack`.
+
+        EC2's is made when machines are asked about: its model takes 0.2 s, and a preview asks only about groups.
+        """
         self._autoscaling = autoscaling
-        self._ec2 = ec2
+        self._ec2 = cache(ec2)
         self._stack = stack
 
     def group(self, name: str) -> Group | None:
@@ -263,8 +267,10 @@ class Fleet:
             for first in range(0, len(machines), FILTER_VALUES):
                 # A filter: one unknown id in InstanceIds fails the whole call, and new ids are unknown for a while.
                 wanted = list(machines[first : first + FILTER_VALUES])
-                pages = self._ec2.get_paginator("describe_instances").paginate(
-                    Filters=[{"Name": "instance-id", "Values": wanted}]
+                pages = (
+                    self._ec2()
+                    .get_paginator("describe_instances")
+                    .paginate(Filters=[{"Name": "instance-id", "Values": wanted}])
                 )
                 for page in pages:
                     for reservation in page["Reservations"]:
@@ -348,11 +354,11 @@ class Fleet:
         """
         with explained("ec2:GetConsoleOutput", machine):
             try:
-                return self._ec2.get_console_output(InstanceId=machine, Latest=True).get("Output", "")
+                return self._ec2().get_console_output(InstanceId=machine, Latest=True).get("Output", "")
             except ClientError as error:
                 if code(error) not in NO_LATEST:
                     raise
-            return self._ec2.get_console_output(InstanceId=machine).get("Output", "")
+            return self._ec2().get_console_output(InstanceId=machine).get("Output", "")
 
 
 def tags_of(group: Mapping[str, Any]) -> dict[str, str]:
