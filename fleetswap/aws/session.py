@@ -91,8 +91,10 @@ class Cloud:
     def _small_session(self) -> botocore.session.Session:
         """Finds the models in `MODELS` before botocore's own."""
         session = credentials.session(self.region, self.endpoint, self.access)
-        paths = str(session.get_config_variable("data_path") or "").split(os.pathsep)  # AWS_DATA_PATH
-        session.register_component("data_loader", _Models([str(MODELS), *filter(None, paths)]))
+        # As botocore's own loader is made: AWS_DATA_PATH, or the profile's data_path.
+        paths = os.path.expandvars(session.get_config_variable("data_path") or "").split(os.pathsep)
+        own = [str(Path(each).expanduser()) for each in paths if each]
+        session.register_component("data_loader", _Models([str(MODELS), *own]))
         return session
 
     def _to(self, service: str, config: Config) -> dict[str, Any]:

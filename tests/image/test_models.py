@@ -86,3 +86,12 @@ def test_every_call_is_in_the_model(module: str) -> None:
     kept = {xform_name(name) for name in trim_models.KEPT}
     assert (called - {"get_paginator"}) | paged <= kept
     assert called, "the module calls EC2 by another name now: correct this test"
+
+
+def test_credentials_and_models_of_ones_own_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who logs in with IAM Identity Center, or has models in AWS_DATA_PATH, could not upload."""
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    session = Cloud("eu-west-1")._small_session
+    assert {*botocore.session.Session().get_available_services(), "mine"} <= {*session.get_available_services()}
+    assert session.create_client("sso", region_name="eu-west-1").meta.service_model.service_name == "sso"
