@@ -35,7 +35,7 @@ from fleetswap_pulumi.region import (
 from fleetswap_pulumi.region_plan import Decided, Ports, prepare, tell_changes, tell_proposals
 from fleetswap_pulumi.release import Release
 from fleetswap_pulumi.resource_checks import check_resources
-from fleetswap_pulumi.rollout import Rollout, WavesArgs
+from fleetswap_pulumi.rollout import Rollout
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
 from fleetswap_pulumi.secrets_plan import before_there_is_a_key, check_sealed_file, only_the_key, plan_secrets
 from fleetswap_pulumi.settings import Settings
@@ -43,6 +43,7 @@ from fleetswap_pulumi.skipped import remedy, skip
 from fleetswap_pulumi.stack_state import HOME, StackState, read_state
 from fleetswap_pulumi.traffic_checks import Images
 from fleetswap_pulumi.wanted_release import ImageOnce, same_image, wanted_entry
+from fleetswap_pulumi.waves import WavesArgs
 
 
 @dataclass(frozen=True)

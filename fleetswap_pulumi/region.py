@@ -28,7 +28,7 @@ from fleetswap_pulumi.network import Network, NetworkArgs
 from fleetswap_pulumi.place import Place
 from fleetswap_pulumi.region_plan import Decided
 from fleetswap_pulumi.release import Release, ReleaseArgs
-from fleetswap_pulumi.rollout import Rollout, RolloutArgs, WavesArgs
+from fleetswap_pulumi.rollout import Rollout, RolloutArgs
 from fleetswap_pulumi.sealed_secrets import SealedSecrets, SealedSecretsArgs
 from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
 from fleetswap_pulumi.secrets_plan import SecretsPlan
@@ -39,6 +39,7 @@ from fleetswap_pulumi.traffic_checks import (
 )
 from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
 from fleetswap_pulumi.volume_key import VolumeKey, VolumeKeyArgs
+from fleetswap_pulumi.waves import WavesArgs
 
 
 class Region(pulumi.ComponentResource):

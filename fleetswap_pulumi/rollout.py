@@ -19,7 +19,6 @@ from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.probe import HttpProber
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
-from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.rollout import model, record, rollout_tags
 from fleetswap.domain.rollout.health import HTTP1, ProbeProtocol
 from fleetswap.domain.rollout.model import Order
@@ -28,7 +27,6 @@ from fleetswap.domain.rollout.rule import OWN, Rules
 from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.rollout.warm_pool import WarmPool
-from fleetswap.domain.rollout.waves import Waves
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import run as workflow
 from fleetswap.workflows.rollout.record_file import recorder_of
@@ -42,6 +40,7 @@ from fleetswap_pulumi.policy import RolloutPolicy
 from fleetswap_pulumi.reach import ACCESS, ReachInputs, is_reached_otherwise
 from fleetswap_pulumi.rule_inputs import RuleInputs, rule_inputs, rules_of
 from fleetswap_pulumi.speech import Speech, urn_of
+from fleetswap_pulumi.waves import WavesArgs, WavesInputs, told
 
 if TYPE_CHECKING:
     from fleetswap_pulumi.capacity_settings import ScheduleSettings
@@ -85,14 +84,6 @@ class WarmPoolInputs(Strict):
     prepared: int
     state: str
     reuse: bool
-
-
-class WavesInputs(Strict):
-    """See `fleetswap.domain.rollout.waves.Waves`."""
-
-    earlier: dict[str, str]
-    beside: list[str]
-    later: list[str]
 
 
 class Inputs(ReachInputs):
@@ -224,20 +215,6 @@ class ReleaseTarget:
     group: pulumi.Output[str]
     target_group: pulumi.Output[str]
     image: pulumi.Output[str]
-
-
-@dataclass(frozen=True)
-class WavesArgs:
-    """The rollouts of a stack's other regions: what those of earlier waves serve, and the names of the others."""
-
-    earlier: Mapping[str, pulumi.Output[str]]
-    beside: Sequence[str]
-    later: Sequence[str]
-
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """As `WavesInputs`."""
-        return {"earlier": dict(self.earlier), "beside": list(self.beside), "later": list(self.later)}
 
 
 @dataclass(frozen=True)
@@ -396,7 +373,7 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
                 recorder=_recorder(inputs),
             )
         except Exception as error:
-            raise _told(inputs, error) from error
+            raise told(error, inputs.region, inputs.waves) from error
     seconds = {phase: round(spent, 1) for phase, spent in outcome.phases.items()}
     return {
         **props,
@@ -413,18 +390,6 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
             "steps": [record.plain(step) for step in outcome.steps],
         },
     }
-
-
-def _told(inputs: Inputs, error: Exception) -> FleetswapError:
-    """The error as Pulumi shows it: without notes, and in a row with the same name in each region."""
-    if isinstance(error, FleetswapError):
-        why, kind = str(error), type(error)
-    else:  # its notes say what could not be put back
-        why, kind = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]), FleetswapError
-    if inputs.waves is None:
-        return error if isinstance(error, FleetswapError) else FleetswapError(why)
-    waves = Waves(inputs.waves.earlier, tuple(inputs.waves.beside), tuple(inputs.waves.later))
-    return kind(waves.report(inputs.region, why))
 
 
 def _recorder(inputs: Inputs) -> Recorder:

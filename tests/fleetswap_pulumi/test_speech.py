@@ -67,6 +67,15 @@ def test_it_speaks_in_the_row_of_its_resource(engine: Engine) -> None:
     assert engine.heard[-1].severity == engine_pb2.WARNING
 
 
+def test_lines_of_a_region_say_which(engine: Engine) -> None:
+    """The rows of all regions have the same name: nobody could tell whose rollout went back."""
+    ours = Speech(URN, where="eu-west-1")
+    ours.line("for good")
+    ours.warn("look")
+    ours.status("just now")
+    assert [one.message for one in engine.heard] == ["eu-west-1: for good", "eu-west-1: look", "just now"]
+
+
 @pytest.mark.parametrize(("every", "least", "most"), [(speech.STATUS_SECONDS, 58, 61), (speech.LOG_SECONDS, 4, 5)])
 def test_a_log_is_not_flooded_by_what_a_terminal_overwrites(
     engine: Engine,
