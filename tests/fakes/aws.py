@@ -256,6 +256,10 @@ class Aws(Generic[R]):
         release.tags.pop(rollout_tags.SCALE_IN, None)
 
     @call
+    def schedules(self, name: str) -> tuple[Schedule, ...]:
+        return self._found(name).schedules
+
+    @call
     def follow(self, name: str, schedules: Sequence[Schedule], minimum: int) -> None:  # noqa: ARG002 - one is due
         """In two requests or more. The schedule that was due last is the first one."""
         release = self._found(name)

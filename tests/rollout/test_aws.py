@@ -29,6 +29,7 @@ from fleetswap.domain.rollout.model import Group, Order, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Ending, Notice
 from fleetswap.domain.rollout.policy import Check, Policy
 from fleetswap.domain.rollout.rule import PRIORITY
+from fleetswap.domain.rollout.schedules import Schedule, digest
 from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout.run import Outcome, observe, retire, roll_out
@@ -591,6 +592,20 @@ def test_a_planned_scale_in_is_never_without_its_tag(aws: None) -> None:
         with pytest.raises(CloudError, match="autoscaling:DeleteScheduledAction on web-a: AWS refused"):
             Fleet(scaling, lambda: client("ec2")).cancel_scale_in("web-a")
         stub.assert_no_pending_responses()
+
+
+def test_the_schedules_of_a_group_are_read_as_they_were_written(site: Site) -> None:
+    """A rollback by hand would leave them with what was given up; or take a planned scale-in along as one of them."""
+    fleet = Fleet(client("autoscaling"), client("ec2"))
+    assert site.rules() == []
+    wanted = (Schedule("day", "0 8 * * 1-5", "Europe/Berlin", 2), Schedule("night", "30 20 * * *", "UTC", 1))
+    fleet.follow("web-a", wanted, 1)
+    fleet.schedule_scale_in("web-a", 3600)
+    found = fleet.schedules("web-a")
+    assert found == wanted
+    group = fleet.group("web-a")
+    assert group is not None
+    assert group.follows == digest(found)
 
 
 def test_images_of_machines(site: Site) -> None:

@@ -7,13 +7,18 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fleetswap.domain.errors import CloudError
 from fleetswap.domain.rollout import clean_up, pins, rollout_tags
 from fleetswap.domain.rollout.drift import drift
 from fleetswap.domain.rollout.messages import Follow, Resize, Seen, Tag, Untag
 from fleetswap.domain.rollout.model import Group, Rule, Terms
 from fleetswap.domain.rollout.recurrence import Recurrence, is_time_zone
 from fleetswap.domain.rollout.schedules import Schedule, digest, due
+from fleetswap.domain.rollout.view import Service
+from fleetswap.workflows.rollout.rollback import WentBack, rollback_now
+from tests.fakes.aws import LISTENER
 from tests.fakes.sim_world import Fleet, SimWorld
+from tests.fakes.world import World, running, target
 from tests.rollout.scenarios import CANARY, CRASHES, POLICY, Scenario, order_for
 from tests.rollout.simulator import Explorer
 from tests.rollout.tables import LIVE, ON_LIVE, ORDER, seen, state
@@ -198,3 +203,53 @@ def test_nothing_that_shares_the_traffic_follows_schedules(rate: float) -> None:
     serving = "live" if rate else "new"
     assert end.serving() == {serving}
     assert {name for name, each in end.releases.items() if each.schedules} == {serving}
+
+
+def gone_back(world: World) -> WentBack:
+    """What `fleetswap rollback --now` does, from `bad` to `good`."""
+    world.put_traffic(bad=100)
+    world.rule_tags |= {rollout_tags.LIVE: "bad", rollout_tags.STANDBY: "good"}
+    service = Service("fleetswap/prod", "web", LISTENER, (target("bad"), target("good")))
+    return rollback_now(service, None, balancer=world, fleet=world, switch=world, clock=world)
+
+
+def followed(follows: str) -> World:
+    """`bad` is live, and has schedules that its tag calls this."""
+    world = World(good=running(2), bad=running(3, minimum=2))
+    world.releases["bad"].schedules = (DAY, NIGHT)
+    world.releases["bad"].tags[rollout_tags.SCHEDULES] = follows
+    return world
+
+
+def test_schedules_go_along_with_a_rollback_by_hand() -> None:
+    """What is live would stay at its size for the night, and what was given up start machines each morning."""
+    world = followed(digest((DAY, NIGHT)))
+    done = gone_back(world)
+    assert (done.live, done.warnings) == ("good", ())
+    assert world.releases["good"].schedules == (DAY, NIGHT)
+    assert world.releases["good"].tags[rollout_tags.SCHEDULES] == digest((DAY, NIGHT))
+    assert world.releases["bad"].schedules == ()
+    assert rollout_tags.SCHEDULES not in world.releases["bad"].tags
+    assert world.releases["bad"].desired == 3, "it keeps its machines"
+
+
+def test_schedules_that_are_not_known_stay_and_hold_up_no_rollback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rollback would fail for them; or a part of them be taken for all, and the others be deleted."""
+    world = followed("of other schedules")
+    done = gone_back(world)
+    assert done.live == "good"
+    assert done.warnings == (
+        "the schedules stay with bad until the next `pulumi up`: its scheduled actions are not those that its tag says",
+    )
+    assert world.releases["bad"].schedules == (DAY, NIGHT)
+    moving = followed(rollout_tags.MOVING)
+    assert (gone_back(moving).warnings, moving.releases["good"].schedules) == ((), ())
+
+    def denied(name: str) -> tuple[Schedule, ...]:
+        raise CloudError(f"AccessDenied on {name}")
+
+    world = followed(digest((DAY, NIGHT)))
+    monkeypatch.setattr(world, "schedules", denied)
+    done = gone_back(world)
+    assert (done.live, world.releases["bad"].schedules) == ("good", (DAY, NIGHT))
+    assert "AccessDenied on" in done.warnings[0]

@@ -197,6 +197,22 @@ class Fleet:
                     raise
         self.untag(name, [rollout_tags.SCALE_IN])
 
+    def schedules(self, name: str) -> tuple[Schedule, ...]:
+        """The schedules of ours that the group has as scheduled actions, by name. Raises `TryAgain` or `CloudError`."""
+        with explained("autoscaling:DescribeScheduledActions", name):
+            pages = self._autoscaling.get_paginator("describe_scheduled_actions").paginate(AutoScalingGroupName=name)
+            there = [each for page in pages for each in page["ScheduledUpdateGroupActions"]]
+        ours = [each for each in there if each["ScheduledActionName"].startswith(ACTION)]
+        return tuple(
+            Schedule(
+                each["ScheduledActionName"].removeprefix(ACTION),
+                each.get("Recurrence", ""),
+                each.get("TimeZone", "UTC"),
+                each.get("MinSize", 0),
+            )
+            for each in sorted(ours, key=lambda each: each["ScheduledActionName"])
+        )
+
     def follow(self, name: str, schedules: Sequence[Schedule], minimum: int) -> None:
         """Let AWS change the group's minimum by these schedules and by no others of ours.
 

@@ -138,7 +138,7 @@ def _schedules(state: State, target: ReleaseTarget, group: Group, *, serves: boo
     left = group.pin is not None and bool(order.schedules)  # by a deployer that died
     if serves and (moved or left):
         return [Follow(target, order.schedules, order.policy.minimum)]
-    if not serves and (moved or group.follows) and not order.terms.keeps_all:
+    if not serves and (moved or group.follows) and order.moves_schedules:
         return [Follow(target, ())]
     return []
 

@@ -105,6 +105,11 @@ class Order:
         return minima(self.schedules, self.policy.minimum)
 
     @property
+    def moves_schedules(self) -> bool:
+        """Whether it knows what the live release is to follow. Who goes back by hand may not have found it."""
+        return not self.terms.keeps_all or bool(self.schedules)
+
+    @property
     def followed(self) -> str:
         """What the live release's group is to be tagged with (`rollout_tags.SCHEDULES`)."""
         return digest(self.schedules)

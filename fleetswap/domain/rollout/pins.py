@@ -21,7 +21,8 @@ ALL_ON_DEMAND = 100
 def pin_live(state: State, seen: Seen) -> list[Change]:
     """Hold live at the size that it has now. The tag goes first: alone, it says that the minimum is what it is.
 
-    A schedule that is due meanwhile would lower the minimum. Who goes back by hand could not give the schedules back.
+    A schedule that is due meanwhile would lower the minimum. Who goes back by hand moves the schedules at the end, and
+    makes no call for them before the traffic moves.
     """
     target = state.home_target
     group = seen.group(target.release) if target else None

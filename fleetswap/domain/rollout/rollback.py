@@ -11,7 +11,8 @@ from dataclasses import replace
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.model import Order, Terms
 from fleetswap.domain.rollout.policy import Policy
-from fleetswap.domain.rollout.rollout_tags import RolledBack
+from fleetswap.domain.rollout.rollout_tags import MOVING, RolledBack
+from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.rollout.view import ReleaseView, ServiceView
 
 POLICY = Policy(
@@ -56,10 +57,22 @@ def choose(now: ServiceView, to: str | None) -> ReleaseView:
     return found
 
 
-def order(now: ServiceView, to: str | None, *, at: str, policy: Policy = POLICY) -> Order:
+def following(now: ServiceView, to: str | None) -> ReleaseView | None:
+    """The release with traffic whose schedules go along with it; None if none of them follows any. While they change,
+    what there is of them is not all. An `InputError` as of `choose`.
+    """
+    found = choose(now, to)
+    others = [each for each in now.serving if each.release != found.release]
+    return next((each for each in others if each.group and each.group.follows not in {"", MOVING}), None)
+
+
+def order(
+    now: ServiceView, to: str | None, *, at: str, policy: Policy = POLICY, schedules: tuple[Schedule, ...] = ()
+) -> Order:
     """The order that puts all the traffic back. `at` is the time now, for the tags. An `InputError` as of `choose`.
 
     What is left is the standby, and keeps its machines. Of `policy` the minimum is found here, from the tags. There is
+    `schedules` are those that go along with the traffic; without, what follows schedules goes on to. There is
     no switch of its own: who goes back by hand has no role for it. Nothing is probed: no tag tells the address.
     """
     found = choose(now, to)
@@ -74,6 +87,7 @@ def order(now: ServiceView, to: str | None, *, at: str, policy: Policy = POLICY)
         standby=given_up if any(target.release == given_up for target in releases) else None,
         policy=replace(policy, minimum=_minimum(now, found), shortage_patience=policy.deadline),
         trusted=True,
+        schedules=schedules,
         terms=Terms(
             overrules=f"rolled back with `fleetswap rollback --now` to {found.release} ({at})",
             best_effort=True,

@@ -97,7 +97,7 @@ def changes(state: State, seen: Seen, now: float) -> list[Change]:
         group = seen.group(target.release)
         if group is None:
             continue
-        if group.follows and not order.terms.keeps_all:  # before it is scaled in: the next time would start machines
+        if group.follows and order.moves_schedules:  # before it is scaled in: the next time would start machines
             found.append(Follow(target, ()))
         if group.warm_pool is not None and not order.terms.keeps_all:
             found.append(KeepWarmPool(target, None))
@@ -137,7 +137,7 @@ def _candidate(state: State, group: Group | None) -> list[Change]:
     follows = group.follows if group is not None else ""
     schedules = state.order.schedules
     follow: list[Change] = []
-    if not state.order.terms.keeps_all and (follows != state.order.followed or (schedules and resize)):
+    if state.order.moves_schedules and (follows != state.order.followed or (schedules and resize)):
         follow = [Follow(candidate, schedules, minimum)]
     pool: list[Change] = []
     if group is not None and group.warm_pool != state.order.warm_pool and not state.order.terms.keeps_all:

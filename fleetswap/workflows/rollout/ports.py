@@ -78,6 +78,9 @@ class Fleet(Protocol):
         tag. An existing action is moved.
         """
 
+    def schedules(self, name: str) -> tuple[Schedule, ...]:
+        """What the group's scheduled actions of ours say, by their names."""
+
     def follow(self, name: str, schedules: Sequence[Schedule], minimum: int) -> None:
         """Let AWS change the group's minimum by these schedules alone, and set it to what is due now.
 

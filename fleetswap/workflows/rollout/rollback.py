@@ -9,10 +9,12 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from fleetswap.domain.errors import CloudError
 from fleetswap.domain.rollout import rollback
 from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.policy import Policy
-from fleetswap.domain.rollout.view import Service
+from fleetswap.domain.rollout.schedules import Schedule, digest
+from fleetswap.domain.rollout.view import ReleaseView, Service
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.executor import Executor, Ports
 from fleetswap.workflows.rollout.patiently import patiently
@@ -59,9 +61,10 @@ def rollback_now(
     started = clock.now()
     ports = Ports(balancer, fleet, clock=clock, switch=switch, keys=keys)
     now = patiently(lambda: status(service, balancer=balancer, fleet=fleet, switch=switch), clock, say)
-    order = rollback.order(now, to, at=time_now(), policy=policy)
+    schedules, unknown = _schedules(rollback.following(now, to), fleet)
+    order = rollback.order(now, to, at=time_now(), policy=policy, schedules=schedules)
     teller = Teller(say)
-    known = (*now.unknown, *service.extra)
+    known = (*now.unknown, *service.extra, *unknown)
     teller.warnings(known)
     left = rollback.left(now, now.release(order.candidate.release))
     teller.line(f"{service.name}: rolling back to {order.candidate.release} from {left}")
@@ -78,3 +81,17 @@ def rollback_now(
         weighted=state.weighted,
         warnings=tuple(dict.fromkeys((*known, *state.warnings))),
     )
+
+
+def _schedules(view: ReleaseView | None, fleet: Fleet) -> tuple[tuple[Schedule, ...], tuple[str, ...]]:
+    """The schedules that a release follows, or none and why they stay where they are: they hold up no rollback."""
+    if view is None or view.group is None:
+        return (), ()
+    stay = f"the schedules stay with {view.release} until the next `pulumi up`"
+    try:
+        found = fleet.schedules(view.target.group)
+    except CloudError as error:
+        return (), (f"{stay}: {error}",)
+    if digest(found) != view.group.follows:
+        return (), (f"{stay}: its scheduled actions are not those that its tag says",)
+    return found, ()
