@@ -50,7 +50,7 @@ def ec2_states(clients: Clients) -> dict[str, str]:
 
 def test_what_the_fleet_gives_is_what_aws_has(clients: Clients, balanced: str) -> None:
     """The pool would be another one than that of the settings, and each preview would show it as drift."""
-    fleet = Fleet(clients.autoscaling, clients.ec2)
+    fleet = Fleet(clients.autoscaling, lambda: clients.ec2)
     asked = WarmPool(2, 4, "Running", reuse=True)
     assert fleet.group("web").warm_pool is None  # type: ignore[union-attr]
     for wanted in (EMPTY, asked, asked):
@@ -113,7 +113,7 @@ def test_what_is_scaled_in_is_used_again(clients: Clients, balanced: str) -> Non
 def test_a_deleted_pool_is_there_for_a_while(clients: Clients, balanced: str) -> None:
     """A release that goes live again at once would find no error here, and one on AWS."""
     del balanced
-    fleet = Fleet(clients.autoscaling, clients.ec2)
+    fleet = Fleet(clients.autoscaling, lambda: clients.ec2)
     fleet.keep_warm_pool("web", WarmPool(1, 1))
     assert states(clients) == ["Warmed:Stopped"]
     ((machine, _),) = pool(clients)
@@ -145,7 +145,7 @@ def test_a_deleted_group_takes_its_pool_with_it(clients: Clients, balanced: str)
 def test_what_is_refused(clients: Clients, balanced: str) -> None:
     """What AWS refuses after the traffic has moved would be found out there."""
     del balanced
-    fleet = Fleet(clients.autoscaling, clients.ec2)
+    fleet = Fleet(clients.autoscaling, lambda: clients.ec2)
     assert refusal(lambda: put(clients, MaxGroupPreparedCapacity=-2)) == "ValidationError"
     assert refusal(lambda: put(clients, PoolState="Hibernated")) == "ValidationError"
     delete = clients.autoscaling.delete_warm_pool
