@@ -596,7 +596,7 @@ def test_a_planned_scale_in_is_never_without_its_tag(aws: None) -> None:
 
 def test_the_schedules_of_a_group_are_read_as_they_were_written(site: Site) -> None:
     """A rollback by hand would leave them with what was given up; or take a planned scale-in along as one of them."""
-    fleet = Fleet(client("autoscaling"), client("ec2"))
+    fleet = Fleet(client("autoscaling"), lambda: client("ec2"))
     assert site.rules() == []
     wanted = (Schedule("day", "0 8 * * 1-5", "Europe/Berlin", 2), Schedule("night", "30 20 * * *", "UTC", 1))
     fleet.follow("web-a", wanted, 1)
