@@ -69,6 +69,10 @@ bench-gc: setup ## measure how fast fleetswap gc judges 10,000 images; a few sec
 bench-image: setup debian13 ## measure NixOS images: blocks that a change moves, build, preview, deploy; about 30 minutes, or ARGS=--quick
 	@$(python) -m bench image $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: setup ## measure a preview and an unchanged update of one of 50 services, against the engine's own time; about 4 minutes
+	@$(python) -m bench scale $(ARGS)
+
 .PHONY: mutants
 mutants: setup ## run mutation tests of the rollout's state machine; ARGS="gate pins": only these modules
 	@$(python) -m tools.mutants $(ARGS)

@@ -1,4 +1,4 @@
-"""`python -m bench upload|deploy|image|judge`: the command line of the benchmarks. It reads the arguments, no more."""
+"""`python -m bench upload|deploy|image|judge|scale`: the command line. It reads the arguments, no more."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bench.cases import cases
 from bench.deploy import deploy
 from bench.image import image, sections
 from bench.judge import judge
+from bench.scale import scale
 from bench.stand_in import NoServer
 from bench.upload import Options, Refused, upload
 
@@ -74,6 +75,10 @@ def main() -> int:
     )
     judges = commands.add_parser("judge", help="how fast fleetswap gc judges 10,000 images")
     judges.set_defaults(run=lambda _asked: judge())
+    scales = commands.add_parser("scale", help="a preview and an unchanged update of one of 50 services")
+    scales.add_argument("--quick", action="store_true", help="three rounds")
+    scales.add_argument("--json", type=Path, metavar="FILE", help="write all figures to it")
+    scales.set_defaults(run=lambda asked: scale(WORK / "scale", asked.json, quick=asked.quick))
     command.set_defaults(run=lambda asked: _upload(asked, names))
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -128,8 +129,15 @@ class Demo:
     """The demo's stack, or that of another expression, driven by the verbs of the Makefile."""
 
     def __init__(
-        self, folder: Path, *, expression: str = "nix/demo", strategy: object = CANARY, grace: int | None = None
+        self,
+        folder: Path,
+        *,
+        expression: str = "nix/demo",
+        strategy: object = CANARY,
+        grace: int | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
+        """`more` are settings that are laid over those of the demo."""
         folder.mkdir(parents=True, exist_ok=True)
         config = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]
         config.pop("fleetswap:secrets", None)  # the goals are of machines that boot alone
@@ -145,6 +153,7 @@ class Demo:
         config["fleetswap:image"]["nix"]["expression"] = expression
         if grace is not None:
             config["fleetswap:health"]["grace"] = grace
+        config |= {f"fleetswap:{name}": value for name, value in (more or {}).items()}
         settings = folder / "settings.yaml"
         settings.write_text(yaml.safe_dump({"config": config}))
         self._env = os.environ | {

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import derivations, figures, image_layout, image_machine, image_preview
-from bench.sections import Measure, Section
+from bench import derivations, image_layout, image_machine, image_preview
+from bench.sections import Measure, Section, show
 from bench.upload import machine
 
 
@@ -37,17 +37,9 @@ def image(folder: Path, report: Path | None, names: Sequence[str], *, quick: boo
         try:
             for section in sections()[name](folder, quick):
                 done.append(section)
-                _print(section)
+                show(section)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     if report:
         report.write_text(json.dumps({"machine": before, "sections": [asdict(each) for each in done]}, indent=1) + "\n")
     print(", ".join(f"{key}: {value}" for key, value in before.items()))  # noqa: T201 (what the command is for)
-
-
-def _print(section: Section) -> None:
-    lines = [f"## {section.title}", "", figures.table([list(row) for row in section.rows]), ""]
-    if section.goals:
-        goals = [[goal.text, goal.figure, goal.verdict] for goal in section.goals]
-        lines += [figures.table([["goal", "", ""], *goals]), ""]
-    print("\n".join(lines), flush=True)  # noqa: T201 (what the command is for)

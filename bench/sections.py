@@ -1,4 +1,4 @@
-"""What a benchmark of images says: sections, each a table with goals. It measures nothing."""
+"""What a benchmark says: sections, each a table with goals. It measures nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench import figures
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,12 @@ Measure = Callable[[Path, bool], list[Section]]
 def say(text: str) -> None:
     """Progress, for the one who waits."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201 (progress of a command-line program)
+
+
+def show(section: Section) -> None:
+    """A section in Markdown, with the verdict of each goal."""
+    lines = [f"## {section.title}", "", figures.table([list(row) for row in section.rows]), ""]
+    if section.goals:
+        goals = [[goal.text, goal.figure, goal.verdict] for goal in section.goals]
+        lines += [figures.table([["goal", "", ""], *goals]), ""]
+    print("\n".join(lines), flush=True)  # noqa: T201 (what the command is for)
