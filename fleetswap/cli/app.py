@@ -60,6 +60,7 @@ COMMANDS = {
         FLEET,
         "Write one comment for a pull request: what a change does to users, the rollout, how to roll back.",
     ),
+    "drift": Listed("drift", FLEET, "Say what an update of the main branch would change, and keep one issue about it."),
     "abort": Listed("service", FLEET, "Abort the running rollout of a service, on whatever computer it runs."),
     "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
     "gc": Listed("gc", FLEET, "Delete the AMIs, snapshots and more that nothing needs."),

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fleetswap.cli.display import print_result
+from fleetswap.cli.forges import Forge, place, previews
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.review.comment import comment as comment_of
-from fleetswap.domain.review.preview import read
 from fleetswap.pull_requests.comments import Comments, GitHub, GitLab, put
-
-STDIN = Path("-")
 
 NUMBER = re.compile(r"refs/pull/([0-9]+)/")
 """GITHUB_REF of a workflow that a pull request has started (GitHub Actions, "Variables")."""
-
-
-class Post(str, Enum):
-    """Where the comment goes."""
-
-    GITHUB = "github"
-    GITLAB = "gitlab"
 
 
 def comment(
@@ -42,7 +31,7 @@ def comment(
         ),
     ] = None,
     post: Annotated[
-        Post | None,
+        Forge | None,
         typer.Option(
             show_default="print it only",
             help="Put the comment on the pull request of this job, and update it if it is there.",
@@ -63,37 +52,24 @@ def comment(
     if pull_request is not None and post is None:
         raise InputError("--pull-request has no effect without --post")
     target = None if post is None else _comments(post, pull_request, os.environ)
-    body = comment_of(
-        [read(_text(each), "standard input" if each == STDIN else str(each)) for each in preview_json or [STDIN]]
-    )
+    body = comment_of(previews(preview_json))
     print_result(body.rstrip())
     if target is not None:
         typer.echo(f"the comment is {put(target, body)}", err=True)
 
 
-def _text(file: Path) -> str:
-    try:
-        return sys.stdin.read() if file == STDIN else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from error
-
-
-def _comments(post: Post, number: int | None, environment: Mapping[str, str]) -> Comments:
+def _comments(forge: Forge, number: int | None, environment: Mapping[str, str]) -> Comments:
     """The pull request that this job is about, as its variables say. `InputError` names those that are missing."""
-    if post is Post.GITHUB:
+    where = place(forge, "--post", environment)
+    if forge is Forge.GITHUB:
         found = NUMBER.match(environment.get("GITHUB_REF", ""))
         number = number or (int(found[1]) if found else None)
-        needed = ("GITHUB_REPOSITORY", "GITHUB_TOKEN")
-        url = environment.get("GITHUB_API_URL") or "https://api.github.com"
     else:
         iid = environment.get("CI_MERGE_REQUEST_IID", "")
         number = number or (int(iid) if iid.isdigit() else None)
-        needed = ("CI_PROJECT_ID", "GITLAB_TOKEN")
-        url = environment.get("CI_API_V4_URL") or "https://gitlab.com/api/v4"
-    missing = [name for name in needed if not environment.get(name)]
-    if missing:
-        raise InputError(f"--post {post.value}: {' and '.join(missing)} must be set in the environment")
     if number is None:
-        raise InputError(f"--post {post.value}: this is not a job of a pull request: say which one with --pull-request")
-    where, token = (environment[name] for name in needed)
-    return GitHub(url, where, number, token) if post is Post.GITHUB else GitLab(url, where, number, token)
+        raise InputError(
+            f"--post {forge.value}: this is not a job of a pull request: say which one with --pull-request"
+        )
+    make = GitHub if forge is Forge.GITHUB else GitLab
+    return make(where.url, where.repository, number, where.token)

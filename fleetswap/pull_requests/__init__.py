@@ -1,1 +1,1 @@
-"""The comment of a pull request on GitHub, or of a merge request on GitLab: one, which later runs update in place."""
+"""One comment on a pull request of GitHub or GitLab, and one issue; later runs update them in place."""

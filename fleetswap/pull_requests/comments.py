@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -67,31 +68,15 @@ class GitHub:
     """The comments of a pull request on GitHub (REST API, "Issue comments"). The token needs `pull-requests: write`."""
 
     def __init__(self, url: str, repository: str, number: int, token: str) -> None:
-        self._api = Api(
-            url,
-            {
-                "Authorization": f"Bearer {token}",
-                "Accept": "application/vnd.github+json",
-                "X-GitHub-Api-Version": "2022-11-28",
-            },
-        )
+        self._api = github(url, token)
         self._issue = f"repos/{repository}/issues/{number}/comments"
         self._comments = f"repos/{repository}/issues/comments"
 
     def own(self) -> list[Comment]:
-        """The token of a workflow, or of another app, cannot ask who it is: then any app's comments are taken."""
-        try:
-            login = self._api.ask("GET", "user")["login"]
-        except ApiError as error:
-            if error.status not in {401, 403, 404}:
-                raise
-            login = None
-        found = list(self._api.pages(f"{self._issue}?per_page=100"))
-        return [
-            Comment(each["id"], _text(each["body"]))
-            for each in found
-            if (each["user"]["type"] == "Bot" if login is None else each["user"]["login"] == login)
-        ]
+        """Comments of whoever has the token."""
+        is_ours = github_author(self._api)
+        found = self._api.pages(f"{self._issue}?per_page=100")
+        return [Comment(each["id"], text_of(each["body"])) for each in found if is_ours(each)]
 
     def create(self, body: str) -> None:
         """Comment on the pull request."""
@@ -110,14 +95,14 @@ class GitLab:
     """The notes of a merge request on GitLab (Notes API). The token needs the scope `api`; a job token has not."""
 
     def __init__(self, url: str, project: str, number: int, token: str) -> None:
-        self._api = Api(url, {"PRIVATE-TOKEN": token})
+        self._api = gitlab(url, token)
         self._notes = f"projects/{project}/merge_requests/{number}/notes"
 
     def own(self) -> list[Comment]:
         """Notes that the token's user, or its bot, has written."""
         user = self._api.ask("GET", "user")["id"]
         found: list[dict[str, Any]] = list(self._api.pages(f"{self._notes}?per_page=100&sort=asc&order_by=created_at"))
-        return [Comment(each["id"], _text(each["body"])) for each in found if each["author"]["id"] == user]
+        return [Comment(each["id"], text_of(each["body"])) for each in found if each["author"]["id"] == user]
 
     def create(self, body: str) -> None:
         """Write a note on the merge request."""
@@ -132,7 +117,38 @@ class GitLab:
         self._api.ask("DELETE", f"{self._notes}/{comment}")
 
 
-def _text(body: object) -> str:
+def github(url: str, token: str) -> Api:
+    """GitHub's REST API."""
+    return Api(
+        url,
+        {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": "2022-11-28",
+        },
+    )
+
+
+def github_author(api: Api) -> Callable[[dict[str, Any]], bool]:
+    """Whether whoever has the token has written a comment or an issue.
+
+    The token of a workflow, or of another app, cannot ask who it is: then what any app has written is taken.
+    """
+    try:
+        login = api.ask("GET", "user")["login"]
+    except ApiError as error:
+        if error.status not in {401, 403, 404}:
+            raise
+        return lambda each: bool(each["user"]["type"] == "Bot")
+    return lambda each: bool(each["user"]["login"] == login)
+
+
+def gitlab(url: str, token: str) -> Api:
+    """GitLab's REST API."""
+    return Api(url, {"PRIVATE-TOKEN": token})
+
+
+def text_of(body: object) -> str:
     """The text of a comment; both services may answer with other line ends than they got."""
     if not isinstance(body, str):
         raise FleetswapError("a comment without a text: is this the API of GitHub or GitLab?")

@@ -1,7 +1,7 @@
-"""Stand-in for the comment APIs of GitHub and GitLab. It knows users and pages, and is rude when it is told to.
+"""Stand-in for the APIs of GitHub and GitLab for comments and issues.
 
-It is as strict as they are: another token is 401, an unknown path 404, a body that is too long 422, and comments come
-100 a page at most, with a `Link` header.
+It knows users and pages, and is rude when it is told to. It is as strict as they are: another token is 401, an unknown
+path 404, a body that is too long 422, and lists come 100 a page at most, with a `Link` header.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 TOKEN = "token-of-the-job"
 LIMIT = 65_536
 
 GITHUB = re.compile(r"/repos/shop/web/issues/(?:7/comments|comments/(?P<id>\d+))")
 GITLAB = re.compile(r"/projects/12/merge_requests/7/notes(?:/(?P<id>\d+))?")
+GITHUB_ISSUES = re.compile(r"/repos/shop/web/issues(?:/(?P<id>\d+))?")
+GITLAB_ISSUES = re.compile(r"/projects/12/issues(?:/(?P<id>\d+))?")
+TITLE = 255
+"""Characters of a title; both take no more."""
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Forge:
 
     user: str | None
     comments: list[dict[str, Any]] = field(default_factory=list)
+    issues: list[dict[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     fail: list[int] = field(default_factory=list)
     """Statuses of the next requests; 0 does what is asked, and loses the response."""
@@ -46,6 +51,27 @@ class Forge:
         }
         self.comments.append(made)
         return made
+
+    def open(self, title: str, body: str, user: str) -> dict[str, Any]:
+        """Someone opens an issue."""
+        number = 1 + len(self.issues)
+        made = {
+            "number": number,
+            "iid": number,
+            "title": title,
+            "body": body.replace("\n", "\r\n"),
+            "description": body,
+            "state": "open",
+            "user": {"login": user, "type": "Bot" if user.endswith("[bot]") else "User"},
+            "author": {"id": len(user)},
+        }
+        self.issues.append(made)
+        return made
+
+    @property
+    def open_issues(self) -> list[str]:
+        """The texts of the issues that are open, by title."""
+        return [f"{each['title']}\n{each['description']}" for each in self.issues if each["state"] == "open"]
 
     @property
     def bodies(self) -> list[str]:
@@ -95,21 +121,45 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != f"Bearer {TOKEN}" and self.headers.get("PRIVATE-TOKEN") != TOKEN:
             return 401, {"message": "Bad credentials"}
         if path == "/user":
-            if forge.user is None:
-                return 403, {"message": "Resource not accessible by integration"}
-            return 200, {"login": forge.user, "id": len(forge.user)}
-        found = GITHUB.fullmatch(path) or GITLAB.fullmatch(path)
-        if found is None:
-            return 404, {"message": "Not Found"}
+            known = {"login": forge.user, "id": len(forge.user or "")}
+            return (200, known) if forge.user else (403, {"message": "Resource not accessible by integration"})
         if len(asked.get("body", "")) > LIMIT:
             return 422, {"message": "Body is too long"}
-        return self._comment(forge, found["id"], asked)
+        comment = GITHUB.fullmatch(path) or GITLAB.fullmatch(path)
+        issue = GITHUB_ISSUES.fullmatch(path) or GITLAB_ISSUES.fullmatch(path)
+        if comment is not None:
+            return self._comment(forge, comment["id"], asked)
+        if issue is not None:
+            return self._issue(forge, issue["id"], asked, "body" if "repos" in path else "description")
+        return 404, {"message": "Not Found"}
+
+    def _issue(self, forge: Forge, number: str | None, asked: dict[str, Any], text: str) -> tuple[int, Any]:
+        if number is None and self.command == "POST":
+            if not 0 < len(asked.get("title", "")) <= TITLE or text not in asked:
+                return 422, {"message": "Validation Failed"}
+            return 201, forge.open(asked["title"], asked[text], forge.user or "github-actions[bot]")
+        if number is None:
+            # Each has its own word for what is open; without it GitLab lists closed ones, too.
+            wanted = parse_qs(urlsplit(self.path).query).get("state", [""])
+            word = "open" if text == "body" else "opened"
+            return 200, self._page(
+                forge, [each for each in forge.issues if wanted != [word] or each["state"] == "open"]
+            )
+        (one,) = (each for each in forge.issues if each["number"] == int(number))
+        if self.command != ("PATCH" if text == "body" else "PUT"):
+            return 404, {"message": "Not Found"}
+        if asked.get("state") == "closed" or asked.get("state_event") == "close":
+            one["state"] = "closed"
+        one["title"] = asked.get("title", one["title"])
+        if text in asked:
+            one["body"], one["description"] = asked[text].replace("\n", "\r\n"), asked[text]
+        return 200, one
 
     def _comment(self, forge: Forge, number: str | None, asked: dict[str, Any]) -> tuple[int, Any]:
         if number is None:
             if self.command == "POST":
                 return 201, forge.add(asked["body"], forge.user or "github-actions[bot]")
-            return 200, self._page(forge)
+            return 200, self._page(forge, forge.comments)
         (one,) = (each for each in forge.comments if each["id"] == int(number))
         if self.command == "DELETE":
             forge.comments.remove(one)
@@ -117,13 +167,14 @@ class _Handler(BaseHTTPRequestHandler):
         one["body"] = asked["body"]
         return 200, one
 
-    def _page(self, forge: Forge) -> list[dict[str, Any]]:
+    def _page(self, forge: Forge, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
         query = parse_qs(urlsplit(self.path).query)
         size, page = min(100, int(query.get("per_page", ["30"])[0])), int(query.get("page", ["1"])[0])
-        if size * page < len(forge.comments):
+        if size * page < len(listed):
             where = forge.foreign_link or forge.url
-            self._link = f'<{where}{self.path.partition("?")[0]}?per_page={size}&page={page + 1}>; rel="next"'
-        return forge.comments[size * (page - 1) : size * page]
+            rest = urlencode({**{key: each[0] for key, each in query.items()}, "per_page": size, "page": page + 1})
+            self._link = f'<{where}{self.path.partition("?")[0]}?{rest}>; rel="next"'
+        return listed[size * (page - 1) : size * page]
 
     _link = ""
 

@@ -44,7 +44,12 @@ CARRIES_TRAFFIC = (
 
 def marker(stacks: Iterable[str]) -> str:
     """The first line, by which a later run finds the comment of these stacks to update it."""
-    return f"<!-- fleetswap comment: {', '.join(sorted(re.sub(r'[^ -~]|--', '?', each) for each in stacks))} -->"
+    return f"<!-- fleetswap comment: {named_in_comment(stacks)} -->"
+
+
+def named_in_comment(names: Iterable[str]) -> str:
+    """Names in an order of their own, as they may stand in a comment of HTML, which two hyphens would end."""
+    return ", ".join(sorted(re.sub(r"[^ -~]|--", "?", each) for each in names))
 
 
 def comment(previews: Sequence[Preview]) -> str:
@@ -57,12 +62,12 @@ def comment(previews: Sequence[Preview]) -> str:
 
 def _stack(preview: Preview, room: int) -> str:
     required = [
-        f"### {_code(preview.stack)}: {summary(preview)}",
-        *_warnings(preview),
+        f"### {code(preview.stack)}: {summary(preview)}",
+        *warnings(preview),
         *(_rollout(swap, where) for swap, where in _alike(preview)),
         *(_rollback(swap, where, preview) for swap, where in _alike(preview)),
     ]
-    optional = [*(_packages(each) for each in preview.images), _messages(preview), _resources(preview)]
+    optional = [*(_packages(each) for each in preview.images), messages(preview), resources(preview)]
     kept, left = list(required), room - sum(map(len, required))
     for section in optional:
         if section and len(section) <= left:
@@ -80,7 +85,7 @@ def summary(preview: Preview) -> str:
     if not preview.swaps:
         if not preview.resources:
             return "nothing changes."
-        return f"users notice nothing: the traffic stays where it is ({_counts(preview.resources)})."
+        return f"users notice nothing: the traffic stays where it is ({counts(preview.resources)})."
     return "; ".join(_sentence(swap, where) for swap, where in _alike(preview)) + "."
 
 
@@ -89,9 +94,9 @@ def _alike(preview: Preview) -> list[tuple[Swap, str]]:
     regions: dict[Swap, list[str]] = {}
     for each in preview.swaps:
         same = next((known for known in regions if _anywhere(known) == _anywhere(each)), each)
-        regions.setdefault(same, []).append(_code(each.region))
+        regions.setdefault(same, []).append(code(each.region))
     several = len(preview.swaps) > 1
-    return [(swap, f" in {_listed(where)}" if several else "") for swap, where in regions.items()]
+    return [(swap, f" in {listed(where)}" if several else "") for swap, where in regions.items()]
 
 
 def _anywhere(swap: Swap) -> Swap:
@@ -100,17 +105,18 @@ def _anywhere(swap: Swap) -> Swap:
 
 def _sentence(swap: Swap, where: str) -> str:
     if not swap.before:
-        return f"{_code(swap.after)} will be the first release of {_code(swap.service)}{where}"
+        return f"{code(swap.after)} will be the first release of {code(swap.service)}{where}"
     weights = [f"{each.weight} %" for each in swap.steps if each.weight < ALL]
-    how = f"at {_listed(weights)} first" if weights else "all at once"
+    how = f"at {listed(weights)} first" if weights else "all at once"
     if swap.trusted:
-        return f"users go back from {_code(swap.before)} to {_code(swap.after)}, which was live before{where}, {how}"
-    return f"users move from {_code(swap.before)} to {_code(swap.after)}{where}, {how}"
+        return f"users go back from {code(swap.before)} to {code(swap.after)}, which was live before{where}, {how}"
+    return f"users move from {code(swap.before)} to {code(swap.after)}{where}, {how}"
 
 
-def _warnings(preview: Preview) -> list[str]:
+def warnings(preview: Preview) -> list[str]:
+    """Errors and warnings of a preview, a paragraph each; first what would interrupt the traffic."""
     broken = [
-        f"{_code(_named(each))} is {'replaced' if each.change is Change.REPLACE else 'deleted'}, although it has the"
+        f"{code(_named(each))} is {'replaced' if each.change is Change.REPLACE else 'deleted'}, although it has the"
         " traffic, or is what a rollback goes to"
         for each in preview.resources
         if each.change in {Change.REPLACE, Change.DELETE} and _is_in_use(each, preview)
@@ -161,7 +167,7 @@ def _rollback(swap: Swap, where: str, preview: Preview) -> str:
         return f"**Rollback{where}**: none, nothing was live before. If the rollout fails, nothing is served."
     warm, cold = seconds_back(dict(swap.phases), swap.moves)
     lines = [
-        f"**Rollback{where}**: to {_code(swap.before)}{f' ({_code(swap.image)})' if swap.image else ''}",
+        f"**Rollback{where}**: to {code(swap.before)}{f' ({code(swap.image)})' if swap.image else ''}",
         "",
         "- while the rollout runs: automatically, at the first evidence against the new release; or `fleetswap abort`",
     ]
@@ -174,7 +180,7 @@ def _rollback(swap: Swap, where: str, preview: Preview) -> str:
         lines.append(f"- after it: `fleetswap rollback`, {start}")
     lost = [each for each in preview.resources if each.change is Change.DELETE and swap.before in each.name]
     if lost:
-        lines.append(f"- :warning: this update deletes {counted(len(lost), 'resource')} of {_code(swap.before)}")
+        lines.append(f"- :warning: this update deletes {counted(len(lost), 'resource')} of {code(swap.before)}")
     else:
         lines.append("- its AMI, launch template, Auto Scaling group and target group stay as they are")
     return "\n".join(lines)
@@ -185,27 +191,29 @@ def _packages(image: Image) -> str:
     if not changes:
         return ""
     more = [f"… and {len(changes) - LISTED} more"] if len(changes) > LISTED else []
-    return "\n".join([f"**Packages** of {_code(image.release)}", "", _fenced([*changes[:LISTED], *more], "")])
+    return "\n".join([f"**Packages** of {code(image.release)}", "", _fenced([*changes[:LISTED], *more], "")])
 
 
-def _messages(preview: Preview) -> str:
+def messages(preview: Preview) -> str:
+    """What was said in a preview beside errors and warnings; empty if nothing was."""
     said = preview.said(Severity.INFO)
     shown = [text for text in said if not text.startswith("package changes from")]  # the packages are a section
     lines = [line for text in shown for line in paragraph(text)]
     return "\n".join(["**Notes**", "", _fenced([_cut(each) for each in lines[:LISTED]], "")]) if lines else ""
 
 
-def _resources(preview: Preview) -> str:
+def resources(preview: Preview) -> str:
+    """The resources that change, folded; empty if none does."""
     if not preview.resources:
         return ""
     more = len(preview.resources) - LISTED
     lines = [
-        f"{SIGNS[each.change]} {_named(each)}{f' [{_listed(each.reasons)}]' if each.reasons else ''}"
+        f"{SIGNS[each.change]} {_named(each)}{f' [{listed(each.reasons)}]' if each.reasons else ''}"
         for each in preview.resources[:LISTED]
     ]
     return "\n".join(
         [
-            f"<details><summary>Resources: {_counts(preview.resources)}, {preview.unchanged} unchanged</summary>",
+            f"<details><summary>Resources: {counts(preview.resources)}, {preview.unchanged} unchanged</summary>",
             "",
             _fenced([*map(_cut, lines), *([f"… and {more} more"] if more > 0 else [])], "diff"),
             "",
@@ -214,7 +222,8 @@ def _resources(preview: Preview) -> str:
     )
 
 
-def _counts(resources: Iterable[Resource]) -> str:
+def counts(resources: Iterable[Resource]) -> str:
+    """How many resources change in which way."""
     words = {
         Change.CREATE: "created",
         Change.UPDATE: "updated",
@@ -230,7 +239,8 @@ def _named(resource: Resource) -> str:
     return f"{resource.kind.rpartition(':')[2]} {resource.name}"
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """The words as a sentence lists them; there is at least one."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
@@ -239,7 +249,7 @@ def _cut(text: str) -> str:
     return line if len(line) <= LINE else f"{line[: LINE - 1]}…"
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """A name from outside. In code nothing is markup; a backtick would end it."""
     quoted = _cut(text).replace("`", "'")
     return f"`{quoted}`"
@@ -248,7 +258,7 @@ def _code(text: str) -> str:
 def _verbatim(text: str) -> str:
     """A message from outside: in a line if it is one, else as a block."""
     lines = [_cut(each) for each in paragraph(text)[:LISTED]]
-    return _code(lines[0]) if len(lines) == 1 else f"\n\n{_fenced(lines, '')}"
+    return code(lines[0]) if len(lines) == 1 else f"\n\n{_fenced(lines, '')}"
 
 
 def _fenced(lines: Sequence[str], language: str) -> str:
