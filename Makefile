@@ -73,6 +73,10 @@ bench-image: setup debian13 ## measure NixOS images: blocks that a change moves,
 bench-scale: setup ## measure a preview and an unchanged update of one of 50 services, against the engine's own time; about 4 minutes
 	@$(python) -m bench scale $(ARGS)
 
+.PHONY: docs
+docs: setup-python ## build the documents as a site, in .work/site
+	@.venv/bin/mkdocs build --quiet --strict --site-dir .work/site
+
 .PHONY: mutants
 mutants: setup ## run mutation tests of the rollout's state machine; ARGS="gate pins": only these modules
 	@$(python) -m tools.mutants $(ARGS)
