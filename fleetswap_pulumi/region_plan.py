@@ -16,7 +16,6 @@ from fleetswap.aws.network import Networks as AwsNetworks
 from fleetswap.aws.rollout.fronts import Fronts as AwsFronts
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
-from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.manifest import Manifest
 from fleetswap.domain.release import attested
 from fleetswap.domain.release.keys import needs_volume_key
@@ -129,9 +128,7 @@ def prepare(
     """
     now = datetime.now(UTC)
     wanted = with_cores(wanted, ledger, ports.whereabouts)
-    pool, of = settings.capacity.warm_pool, wanted.machine  # of an older release perhaps, and not of the settings
-    for path, problem in misfits_of_warm_pool(pool, of.on_demand_percent, of.weights):
-        raise InputError(f"fleetswap:{path}: release {wanted.release}: {problem}")
+    settings = _with_fitting_pool(settings, wanted)
     decided = plan(ledger, wanted, retention=settings.retention.retention, max_size=settings.capacity.max, now=now)
     secrets = plan_secrets(settings, ledger, decided, before)
     check_keys(decided, ledger, before, ports.keys, here.identity.account)
@@ -169,6 +166,16 @@ def prepare(
         ports.services,
         sharing,
     )
+
+
+def _with_fitting_pool(settings: Settings, wanted: Entry) -> Settings:
+    """Without the warm pool, if an older release can have none: that is no reason to refuse a rollback to it."""
+    pool, of = settings.capacity.warm_pool, wanted.machine
+    problems = [problem for _, problem in misfits_of_warm_pool(pool, of.on_demand_percent, of.weights)]
+    if not problems:
+        return settings
+    pulumi.log.warn(f"release {wanted.release} gets no warm pool: it was made with other settings of the machine")
+    return settings.model_copy(update={"capacity": settings.capacity.model_copy(update={"warm_pool": None})})
 
 
 def tell_proposals(decided: Decided, region: str) -> None:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Concatenate, Generic, ParamSpec, TypeVar
 
-from fleetswap.domain.errors import CloudError
+from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Answer, Failure, Machine, Target
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 from fleetswap.domain.rollout.schedules import Schedule, digest
-from fleetswap.domain.rollout.warm_pool import WarmPool
+from fleetswap.domain.rollout.warm_pool import EMPTY, WarmPool
 
 LISTENER = "arn:listener"
 
@@ -34,10 +34,12 @@ class Release:
     tags: dict[str, str] = field(default_factory=dict)
     scale_in_at: float | None = None
     schedules: tuple[Schedule, ...] = ()
+    """Those that its scheduled actions are made of."""
     warm_pool: WarmPool | None = None
     takes_pool: bool = True
     """As a group that requests no Spot Instances does."""
-    """Those that its scheduled actions are made of."""
+    pool_leaves: bool = False
+    """Whether AWS still deletes the pool that it had."""
     on_demand_percent: int = 0
     failures: Sequence[Failure] = ()
     weighted: bool = False
@@ -279,6 +281,10 @@ class Aws(Generic[R]):
         release = self._found(name)
         if pool is not None and not release.takes_pool:
             raise CloudError(f"ValidationError: {name} requests Spot Instances")
+        if pool is not None and release.pool_leaves:
+            if pool == EMPTY:
+                return
+            raise TryAgain(f"the warm pool that {name} had is still being deleted")
         release.warm_pool = pool
 
     @call

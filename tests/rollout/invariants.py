@@ -52,7 +52,9 @@ def _schedules(name: str, world: SimWorld, state: State, end: End, story: tuple[
 
 
 def _warm_pools(name: str, world: SimWorld, state: State, end: End, story: tuple[str, ...]) -> Iterator[str]:
-    """Only what is live has a warm pool: that of the settings, once it is so by them."""
+    """Only what is live has a warm pool: that of the settings, once it is so by them. Or the user was warned."""
+    if any(f"the warm pool of {name} is not as the settings say" in each for each in state.warnings):
+        return
     pool, serves = world.releases[name].warm_pool, name in world.serving()
     if pool is not None and not serves and not _is_told(state, end, story):
         yield f"{name} has no traffic, and a warm pool"

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from fleetswap.domain.rollout import clean_up
+from fleetswap.domain.rollout import best_effort, clean_up
 from fleetswap.domain.rollout.drift import drift
 from fleetswap.domain.rollout.health import Machine, launched
-from fleetswap.domain.rollout.messages import KeepWarmPool, Seen
+from fleetswap.domain.rollout.messages import Broke, KeepWarmPool, Kind, Seen, Unanswered
 from fleetswap.domain.rollout.model import Group, Rule
+from fleetswap.domain.rollout.state import Phase
 from fleetswap.domain.rollout.warm_pool import EMPTY, WarmPool
 from fleetswap.workflows.rollout.run import roll_out
 from tests.fakes.sim_world import Fleet, SimWorld
@@ -50,6 +51,38 @@ def test_a_candidate_that_can_have_none_fails_before_its_traffic() -> None:
         roll_out(ASKED, balancer=world, fleet=world, prober=world, clock=world, switch=world)
     assert world.serving() == {"live"}
     assert "new" not in {name.removeprefix("tg-") for name, weight in world.rule_now.weights if weight}  # type: ignore[union-attr]
+
+
+def test_a_rollback_does_not_wait_for_the_pool_that_its_target_had() -> None:
+    """Who goes back from a broken release within minutes would be refused, or get all the traffic on the broken one
+    again, because AWS still deletes the warm pool that the good one had before.
+    """
+    world = _world()
+    world.releases["new"].pool_leaves = True
+    said: list[str] = []
+    outcome = roll_out(ASKED, balancer=world, fleet=world, prober=world, clock=world, switch=world, say=said.append)
+    assert outcome.live == "new"
+    assert world.serving() == {"new"}
+    assert (world.releases["new"].warm_pool, world.releases["live"].warm_pool) == (None, None)
+    assert world.armed() is None
+    assert any("the warm pool of new is not as the settings say" in each for each in said)
+
+
+@pytest.mark.parametrize("when", ["the traffic is there", "AWS answers nothing"])
+def test_a_pool_is_no_reason_to_move_traffic_back(when: str) -> None:
+    """A good release that has proved itself would lose its traffic for a pool that the next update can give it."""
+    order = replace(ORDER, warm_pool=POOL)
+    settling = replace(state(order), phase=Phase.SETTLE, queue=(KeepWarmPool(NEW, POOL),), deadline=100.0)
+    if when == "the traffic is there":
+        after = best_effort.skipped(settling, Broke("AWS says no", Kind.CLOUD, refused=True), 1.0)
+    else:
+        assert best_effort.skipped(settling, Unanswered("slow"), 99.0) is None
+        after = best_effort.skipped(settling, Unanswered("slow"), 100.0)
+    assert after is not None
+    assert after.queue == ()
+    assert "until the next update" in after.warnings[0]
+    assert best_effort.skipped(replace(settling, phase=Phase.SCALE), Broke("no", Kind.CLOUD, refused=True), 1.0) is None
+    assert best_effort.skipped(settling, Broke("a defect"), 1.0) is None
 
 
 def test_machines_of_a_pool_are_not_launched() -> None:

@@ -24,7 +24,7 @@ from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Failure, Machine
 from fleetswap.domain.rollout.model import Group, ReleaseTarget
 from fleetswap.domain.rollout.schedules import ACTION, Schedule, digest, due
-from fleetswap.domain.rollout.warm_pool import WarmPool
+from fleetswap.domain.rollout.warm_pool import EMPTY, WarmPool
 from fleetswap.domain.secrets.key_state import is_key
 from fleetswap.domain.text import capacity, one_line
 
@@ -251,8 +251,8 @@ class Fleet:
     def keep_warm_pool(self, name: str, pool: WarmPool | None) -> None:
         """Give the group this warm pool, or take it away. Repeating it changes nothing.
 
-        A pool that is deleted goes with its machines, some time after AWS has answered; until then there is no other.
-        Raises `TryAgain` or `CloudError`.
+        A pool that is deleted goes with its machines, some time after AWS has answered; until then there is no other,
+        and an `EMPTY` one is not waited for: that the group can have one is known. Raises `TryAgain` or `CloudError`.
         """
         if pool is None:
             with explained("autoscaling:DeleteWarmPool", name):
@@ -263,6 +263,8 @@ class Fleet:
                         raise
             return
         if (self._describe(name) or {}).get("WarmPoolConfiguration", {}).get("Status") == PENDING_DELETE:
+            if pool == EMPTY:
+                return
             raise TryAgain(f"the warm pool that {name} had is still being deleted")
         with explained("autoscaling:PutWarmPool", name):
             self._autoscaling.put_warm_pool(

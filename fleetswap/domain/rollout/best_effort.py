@@ -2,13 +2,25 @@
 
 In an emergency, a missing permission for a tag, a scheduled action or the switch must not keep the traffic on a broken
 release. This module decides which changes those are, and how long they are retried; `put_back` has its own patience.
+In every rollout, warm pools are beside the traffic once it stays where it is: AWS may take longer to delete one than a
+rollout waits, and the next update gives and takes what is missing.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from fleetswap.domain.rollout.messages import Broke, CancelScaleIn, Change, Disarm, Resize, Restore, Route, Unanswered
+from fleetswap.domain.rollout.messages import (
+    Broke,
+    CancelScaleIn,
+    Change,
+    Disarm,
+    KeepWarmPool,
+    Resize,
+    Restore,
+    Route,
+    Unanswered,
+)
 from fleetswap.domain.rollout.state import Phase, State
 
 TRIED_SECONDS = 10.0
@@ -17,6 +29,8 @@ TRIED_SECONDS = 10.0
 
 def skipped(state: State, event: Broke | Unanswered, now: float) -> State | None:
     """The state without the change that has failed; None if the rollout needs it, or is to try once more."""
+    if state.phase is Phase.SETTLE and state.queue and isinstance(state.queue[0], KeepWarmPool):
+        return _without_pool(state, state.queue[0], event, now)
     if not state.order.terms.best_effort or not state.queue or not _is_beside(state, state.queue[0]):
         return None
     if isinstance(event, Broke) and not event.refused:
@@ -26,6 +40,13 @@ def skipped(state: State, event: Broke | Unanswered, now: float) -> State | None
     stays = isinstance(state.queue[0], Disarm)
     state = replace(warn(state, event.why), queue=state.queue[1:], switch_stays=state.switch_stays or stays)
     return warn(state, *_will_fire(state)) if stays else state
+
+
+def _without_pool(state: State, change: KeepWarmPool, event: Broke | Unanswered, now: float) -> State | None:
+    if not event.refused if isinstance(event, Broke) else now < state.deadline:
+        return None
+    what = f"the warm pool of {change.target.release} is not as the settings say until the next update: {event.why}"
+    return replace(warn(state, what), queue=state.queue[1:])
 
 
 def warn(state: State, *texts: str) -> State:

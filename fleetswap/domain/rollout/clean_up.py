@@ -112,9 +112,11 @@ def _next(state: State, now: float) -> State:
 def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
     """All of it, with the traffic on `serving` from now on. What had it before keeps its machines, too.
 
-    The switch goes last. Of what keeps traffic, the planned scale-in goes first of all.
+    The switch goes last, but for a warm pool that is given back: AWS may have to delete another one first. Of what
+    keeps traffic, the planned scale-in goes first of all.
     """
     found: list[Change] = []
+    pools: list[Change] = []
     for target in state.order.releases:
         group = state.first.group(target.release) if state.first else None
         if group is not None:
@@ -122,13 +124,13 @@ def changes(state: State, serving: frozenset[str], now: float) -> list[Change]:
             serves, had = arn in serving, arn in serving | state.served
             found += _one_release(state, target, group, now, serves=serves, has_traffic=had)
             found += _schedules(state, target, group, serves=serves)
-            found += _warm_pool(state, target, group, serves=serves)
+            (pools if serves else found).extend(_warm_pool(state, target, group, serves=serves))
     found.sort(key=lambda change: not (isinstance(change, CancelScaleIn) and change.target.target_group in serving))
     arrived = state.arrived and serving == {state.order.candidate.target_group}
     found += tell(state) if arrived else _untell(state, serving)
     if state.armed_until is not None or any(isinstance(change, Arm) for change in state.touched):
         found.append(Disarm())
-    return found
+    return [*found, *pools]
 
 
 def _schedules(state: State, target: ReleaseTarget, group: Group, *, serves: bool) -> list[Change]:

@@ -85,7 +85,8 @@ def _settle(state: State, now: float) -> Next:
 
 def changes(state: State, seen: Seen, now: float) -> list[Change]:
     """All of it. The standby's scale-in is planned at the end, so that few failures can leave it on what gets traffic
-    again, and its pin goes after that: with neither, no one would know that it is not to run for ever.
+    again, and its pin goes after that: with neither, no one would know that it is not to run for ever. The candidate's
+    warm pool comes last of all, because it may have to wait until AWS has deleted the one that it had.
 
     What the order does not know is left as it is, with its pin: whatever declares it has to say, and the traffic may
     have to go back there until all is done.
@@ -112,7 +113,7 @@ def changes(state: State, seen: Seen, now: float) -> list[Change]:
             last += pins.release(state, target)
         else:
             found += [*scale_in.changes(state, target, group, now), *pins.release(state, target)]
-    return [*found, *clean_up.tell(state), *last]
+    return [*found, *clean_up.tell(state), *last, *_pool(state, seen.group(order.candidate.release))]
 
 
 def _kept(state: State, target: ReleaseTarget, group: Group) -> list[Change]:
@@ -139,7 +140,10 @@ def _candidate(state: State, group: Group | None) -> list[Change]:
     follow: list[Change] = []
     if state.order.moves_schedules and (follows != state.order.followed or (schedules and resize)):
         follow = [Follow(candidate, schedules, minimum)]
-    pool: list[Change] = []
-    if group is not None and group.warm_pool != state.order.warm_pool and not state.order.terms.keeps_all:
-        pool = [KeepWarmPool(candidate, state.order.warm_pool)]
-    return [*resize, *follow, *pool, *pins.release(state, candidate)]
+    return [*resize, *follow, *pins.release(state, candidate)]
+
+
+def _pool(state: State, group: Group | None) -> list[Change]:
+    if group is None or group.warm_pool == state.order.warm_pool or state.order.terms.keeps_all:
+        return []
+    return [KeepWarmPool(state.order.candidate, state.order.warm_pool)]
