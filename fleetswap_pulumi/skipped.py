@@ -15,13 +15,14 @@ import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, Resource, ResourceProvider
 from pulumi.runtime.sync_await import _sync_await
 
+from fleetswap.domain.rollout.waves import resources
 from fleetswap_pulumi.region import Region
 from fleetswap_pulumi.stack_state import StackState
 
 
 def exclude(region: str) -> str:
     """The option of `pulumi` that leaves the resources of a region as they are."""
-    return f"--exclude '**regions/{region}:Region**'"
+    return f"--exclude '{resources(region)}'"
 
 
 def remedy(region: str) -> str:

@@ -91,6 +91,12 @@ class StackFile:
             },
         )
 
+    def skipped(self) -> list[str]:
+        """The further regions that an update leaves as they are. `InputError` if the file cannot be read."""
+        regions = self._all().get(REGIONS)
+        given = regions if isinstance(regions, Mapping) else {}
+        return [name for name, own in given.items() if isinstance(own, Mapping) and own.get("skip") is True]
+
     def _all(self) -> dict[str, Any]:
         return {**self.shared, **_config(self.path, _text(self.path)), **self.region}
 

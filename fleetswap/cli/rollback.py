@@ -27,6 +27,7 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain
 from fleetswap.domain.rollout.record import Kind
 from fleetswap.domain.rollout.rollback import POLICY, choose
+from fleetswap.domain.rollout.waves import resources
 from fleetswap.domain.text import capacity
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import service as workflow
@@ -359,9 +360,19 @@ def _preview(plan: _Plan) -> None:
         else:
             copy.write_text("")
         project.StackFile(plan.project.name, plan.stack, copy).write_release(plan.release)
-        status = plan.pulumi.run(plan.stack, "preview", "--suppress-outputs", "--config-file", str(copy))
+        status = plan.pulumi.run(
+            plan.stack, "preview", "--suppress-outputs", "--config-file", str(copy), *_excluded(plan)
+        )
     if status != 0:
         raise EngineError(f"`pulumi preview` exited with status {status}: nothing was changed", status)
+
+
+def _excluded(plan: _Plan) -> list[str]:
+    """The options without which an update of a stack with skipped regions is refused."""
+    settings = plan.project.file(plan.stack)
+    file = project.StackFile(plan.project.name, plan.stack, settings, plan.project.shared)
+    regions = file.skipped() if settings.is_file() else []
+    return [word for each in regions for word in ("--exclude", resources(each))]
 
 
 def _ask(release: str) -> None:
@@ -382,7 +393,7 @@ def _update(plan: _Plan) -> None:
         plan.pulumi.set(plan.stack, project.RELEASE, plan.release)
         message = f"fleetswap rollback to {plan.release}"
         status = plan.pulumi.run(
-            plan.stack, "up", "--yes", "--skip-preview", "--suppress-outputs", "--message", message
+            plan.stack, "up", "--yes", "--skip-preview", "--suppress-outputs", "--message", message, *_excluded(plan)
         )
     except KeyboardInterrupt as end:
         end.add_note(stays)

@@ -144,6 +144,18 @@ def test_back_to_a_named_release(cli: Cli, shop: Shop) -> None:
     assert all(words[words.index("--stack") + 1] == "acme/prod" for _, words, _ in shop.calls())
 
 
+def test_a_rollback_leaves_skipped_regions_out(cli: Cli, shop: Shop) -> None:
+    """While a region is down, the rollback of all others would be refused for lack of an option that it cannot take."""
+    skipped = "  fleetswap:regions:\n    eu-west-1:\n      skip: true\n    us-west-2:\n      wave: 2\n    eu-north-1:\n"
+    shop.settings.write_text(SETTINGS + skipped)
+    assert cli("rollback", "--yes").status == 0
+    words = {verb: words for verb, words, _ in shop.calls()}
+    for verb in ("preview", "up"):
+        assert [words[verb][at + 1] for at, each in enumerate(words[verb]) if each == "--exclude"] == [
+            "**regions/eu-west-1:Region**"
+        ]
+
+
 def test_a_dry_run_changes_nothing(cli: Cli, shop: Shop) -> None:
     """One would look, and the next deploy of a pipeline would go back."""
     ran = cli("rollback", "--dry-run")

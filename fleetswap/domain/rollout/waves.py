@@ -1,9 +1,16 @@
-"""The rollouts of the other regions of a stack, as the error of one that fails names them."""
+"""The rollouts of the other regions of a stack, as the error of one that fails names them; and how Pulumi leaves the
+resources of one alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+
+def resources(region: str) -> str:
+    """What `pulumi --exclude` takes for all resources of a further region: their types begin with its component's."""
+    return f"**regions/{region}:Region**"
 
 
 @dataclass(frozen=True)
