@@ -13,7 +13,7 @@ from typing import Protocol
 import pulumi
 
 from fleetswap.domain.access import REMEDY
-from fleetswap.domain.errors import InputError
+from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.network.subnets import HALVES, SEPARATE
 from fleetswap.domain.release.hardware import Requirements
 from fleetswap.domain.release.instance_types import InstanceType, cores_of, misfits, unfit
@@ -130,12 +130,17 @@ def check_placement(entry: Entry, here: Place, zones: Collection[str], sizes: Si
     """Refuse a new release whose placement group takes none of its machines, and warn of one that may be too small.
 
     EC2 looks at the group when it launches a machine, so no template or group would be refused for it. As in
-    `check_offers`, a release that the ledger has is not asked about again.
+    `check_offers`, a release that the ledger has is not asked about again. Who may not look, or gets no answer, is
+    warned: the gate sees whether machines start.
     """
     name = entry.machine.placement_group
     if name is None or entry.release in {each.release for each in here.ledger.entries}:
         return
-    group = whereabouts.placement_group(name)
+    try:
+        group = whereabouts.placement_group(name)
+    except CloudError as error:
+        pulumi.log.warn(f"fleetswap:machine.placement_group: whether {name} takes the machines is unknown: {error}")
+        return
     if refused := refusal(entry, group, sizes, len(zones)):
         raise InputError(f"fleetswap:machine.placement_group: {refused}")
     if group is not None and (told := warning(entry, group, sizes, len(zones))):

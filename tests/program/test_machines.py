@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from fleetswap.domain.errors import InputError
+from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain, release_id, to_plain
 from fleetswap.domain.release.placement import PlacementGroup
 from tests.program.declared import Credentials, Program, declare
@@ -160,6 +160,21 @@ def test_a_placement_group_is_looked_up_for_a_new_release(monkeypatch: pytest.Mo
     assert program.one("LaunchTemplate").inputs["placement"]["groupName"] == "web"
     assert [line.partition(" takes ")[0] for line in told] == ["fleetswap:machine.placement_group: placement group web"]
     declare(local("1", machine=PLACED, capacity=large), ledger=program.outputs["ledger"])
+
+
+def test_who_may_not_look_at_a_placement_group_can_deploy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role of CI without a permission that an upgrade adds, or a slow AWS, would refuse every good release."""
+    told: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", told.append)
+
+    class Denied(Credentials):
+        def placement_group(self, name: str) -> PlacementGroup | None:
+            raise CloudError(f"ec2:DescribePlacementGroups: {name}: access denied")
+
+    program = declare(local("1", machine=PLACED), credentials=Denied())
+    assert program.one("LaunchTemplate").inputs["placement"]["groupName"] == "web"
+    (line,) = [each for each in told if "placement_group" in each]
+    assert "whether web takes the machines is unknown: ec2:DescribePlacementGroups" in line
 
 
 def test_threads_are_declared_with_the_cores_of_the_types() -> None:
