@@ -44,11 +44,17 @@ def test_a_long_preview_is_cut_where_it_matters_least() -> None:
 
 def test_warnings_without_end_are_cut() -> None:
     """A comment that is only warnings would be refused, and none of them read."""
-    preview = printed("unchanged")
+    preview = canary()
     preview["diagnostics"] = [{"message": f"{each} {'w' * 450}", "severity": "warning"} for each in range(500)]
-    text = comment([of(preview)])
+    preview["diagnostics"] += [{"message": "\n".join(["e" * 900] * 900), "severity": "error"}]
+    other = canary()
+    for each in other["steps"]:
+        each["urn"] = each["urn"].replace("urn:pulumi:local", "urn:pulumi:other")
+    text = comment([of(preview), of(other)])
     assert len(text) < LIMIT
-    assert text.endswith("… cut: the preview has the rest.\n")
+    assert "eee" in text
+    assert re.search(r":warning: … and [0-9]+ more: see the preview", text)
+    assert text.count("| part of the traffic | 5 % | 5:00") == 2, "of both stacks"
 
 
 @given(name=st.text(min_size=1), message=st.text())
@@ -92,6 +98,8 @@ def test_a_release_without_a_standby_starts_machines_to_go_back() -> None:
     ("text", "reason"),
     [
         ("Previewing update (prod):", "not JSON"),
+        ("[" * 200_000, "not JSON"),
+        ("{}", "`pulumi preview` failed before it began"),
         ("[]", "no `steps` in it"),
         ('{"steps": [1]}', "no `steps` in it"),
         ('{"steps": [{"urn": "urn", "op": "create"}]}', "not what `pulumi preview --json` prints"),

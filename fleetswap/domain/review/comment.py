@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import accumulate, groupby
 
 from fleetswap.domain.review.preview import Change, Image, Preview, Resource, Severity, Swap
 from fleetswap.domain.rollout.notices import seconds_back
@@ -63,7 +63,7 @@ def comment(previews: Sequence[Preview]) -> str:
 def _stack(preview: Preview, room: int) -> str:
     required = [
         f"### {code(preview.stack)}: {summary(preview)}",
-        *warnings(preview),
+        *warnings(preview, room // 2),
         *(_rollout(swap, where) for swap, where in _alike(preview)),
         *(_rollback(swap, where, preview) for swap, where in _alike(preview)),
     ]
@@ -113,8 +113,10 @@ def _sentence(swap: Swap, where: str) -> str:
     return f"users move from {code(swap.before)} to {code(swap.after)}{where}, {how}"
 
 
-def warnings(preview: Preview) -> list[str]:
-    """Errors and warnings of a preview, a paragraph each; first what would interrupt the traffic."""
+def warnings(preview: Preview, room: int = ROOM // 2) -> list[str]:
+    """Errors and warnings of a preview, a paragraph each; first what would interrupt the traffic. Those that have no
+    room are counted.
+    """
     broken = [
         f"{code(_named(each))} is {'replaced' if each.change is Change.REPLACE else 'deleted'}, although it has the"
         " traffic, or is what a rollback goes to"
@@ -125,7 +127,13 @@ def warnings(preview: Preview) -> list[str]:
         *((":x:", text) for text in preview.said(Severity.ERROR)),
         *((":warning:", text) for text in preview.said(Severity.WARNING)),
     ]
-    return [*(f":warning: {each}." for each in broken), *(f"{sign} {_verbatim(text)}" for sign, text in said)]
+    lines = [f":warning: {each}." for each in broken]
+    lines += [f"{sign} {_verbatim(text, room // 2)}" for sign, text in said]
+    # What the rollout does, and other stacks, must not be pushed out by what was said a thousand times.
+    ends = list(accumulate(map(len, lines)))
+    kept = lines[: sum(end <= room for end in ends)]
+    more = len(lines) - len(kept)
+    return [*kept, *([f":warning: … and {more} more: see the preview"] if more else [])]
 
 
 def _is_in_use(resource: Resource, preview: Preview) -> bool:
@@ -255,9 +263,11 @@ def code(text: str) -> str:
     return f"`{quoted}`"
 
 
-def _verbatim(text: str) -> str:
-    """A message from outside: in a line if it is one, else as a block."""
+def _verbatim(text: str, room: int) -> str:
+    """A message from outside, as far as it has room: in a line if it is one, else as a block."""
     lines = [_cut(each) for each in paragraph(text)[:LISTED]]
+    fit = sum(end <= room for end in accumulate(map(len, lines)))
+    lines = lines if fit >= len(lines) else [*lines[: max(1, fit)], "…"]
     return code(lines[0]) if len(lines) == 1 else f"\n\n{_fenced(lines, '')}"
 
 

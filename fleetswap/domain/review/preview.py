@@ -126,9 +126,11 @@ def read(text: str, where: str) -> Preview:
     """The preview that `pulumi preview --json` printed. `InputError` if it is none; `where` names it."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON ({error}): give what `pulumi preview --json` prints") from error
     steps = found.get("steps") if isinstance(found, dict) else None
+    if found == {}:
+        raise InputError(f"{where}: nothing in it: `pulumi preview` failed before it began, and says why on stderr")
     if not isinstance(steps, list) or not all(isinstance(each, dict) and "urn" in each for each in steps):
         raise InputError(f"{where}: no `steps` in it: give what `pulumi preview --json` prints")
     try:
