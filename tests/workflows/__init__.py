@@ -1,0 +1,1 @@
+"""The workflows of GitHub and the jobs of GitLab."""
