@@ -56,7 +56,7 @@ def test_it_is_never_longer_than_an_issue_may_be() -> None:
     preview["diagnostics"] = [{"severity": "warning", "message": "w" * 400 + str(n)} for n in range(300)]
     found = said(preview)
     assert len(found.body) < LIMIT
-    assert "cut: the preview has the rest" in found.body
+    assert "more: see the preview" in found.body
     preview["diagnostics"] = []
     assert "a list is too long for an issue" in said(preview).body
 

@@ -70,7 +70,7 @@ def differs(preview: Preview) -> bool:
 
 def _stack(preview: Preview, room: int) -> str:
     what = "the preview failed, so this is not known" if preview.failed else counts(preview.resources)
-    kept = [f"### {code(preview.stack)}: {what}", *warnings(preview)]
+    kept = [f"### {code(preview.stack)}: {what}", *warnings(preview, room // 2)]
     left = room - sum(map(len, kept))
     for section in (resources(preview), messages(preview)):
         if section and len(section) <= left:
