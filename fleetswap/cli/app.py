@@ -62,6 +62,11 @@ COMMANDS = {
     ),
     "drift": Listed("drift", FLEET, "Say what an update of the main branch would change, and keep one issue about it."),
     "abort": Listed("service", FLEET, "Abort the running rollout of a service, on whatever computer it runs."),
+    "replay": Listed(
+        "replay",
+        FLEET,
+        "Replay the record of a rollout: what it did, and with --set what it would have done under other settings.",
+    ),
     "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
     "gc": Listed("gc", FLEET, "Delete the AMIs, snapshots and more that nothing needs."),
     "why": Listed(

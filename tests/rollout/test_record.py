@@ -15,9 +15,9 @@ from typing import get_args
 import pytest
 
 from fleetswap.domain.errors import Aborted, InputError, TryAgain
-from fleetswap.domain.rollout import record
+from fleetswap.domain.rollout import readings, record
 from fleetswap.domain.rollout.findings import Code, Unit
-from fleetswap.domain.rollout.health import Verdict
+from fleetswap.domain.rollout.health import Machines, Verdict
 from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.notices import Ending
 from fleetswap.domain.rollout.policy import Check
@@ -243,7 +243,7 @@ def test_a_record_that_was_cut_off_is_read_and_gone_on_with(tmp_path: Path) -> N
     path.write_bytes(whole[:half])
     read = load(path)
     assert read.end is None
-    assert len(read.entries) == whole.count(b"\n") - 2
+    assert len(read.entries) + len(read.readings) == whole.count(b"\n") - 2
     (taken,) = [state for state in kept if state.phase is Phase.HOLD][:1]
     world.put_traffic(live=95, new=5)
     with pytest.raises(Aborted, match="killed"):
@@ -468,9 +468,22 @@ def test_every_line_survives_its_way_through_json(tmp_path: Path) -> None:
             run(world, wanted, recorder(RecordFile(folder)))
         read = load(only(folder))
         texts = only(folder).read_text(encoding="utf-8").splitlines()
-        assert [plain(line) for line in (read.header, *read.entries)] == [json.loads(text) for text in texts]
+        told = [json.loads(text) for text in texts]
+        kinds = {kind.line for kind in get_args(readings.Reading)}
+        assert [plain(line) for line in (read.header, *read.entries)] == [
+            line for line in told if line["line"] not in kinds
+        ]
+        assert [plain(line) for line in read.readings] == [line for line in told if line["line"] in kinds]
         assert of(Judged, read)
         assert isinstance(read.end, Ended)
+
+
+def test_a_reading_without_a_response_is_read_back(tmp_path: Path) -> None:
+    """The record of a rollout in which AWS once did not say who is healthy could not be read by anyone."""
+    path = tmp_path / "record.jsonl"
+    line = plain(MachinesRead(at=1.0, machines=Machines(3, None)))
+    path.write_text(f"{HEADER}\n{json.dumps(line)}\n")
+    assert load(path).entries == (MachinesRead(at=1.0, machines=Machines(3, None)),)
 
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/reference/rollout-record.md"
@@ -482,7 +495,7 @@ def test_the_page_names_every_line_and_every_field() -> None:
         heading.partition("\n")[0].strip(" `"): heading
         for heading in PAGE.read_text(encoding="utf-8").split("\n### ")[1:]
     }
-    classes = {**{kind.line: kind for kind in (Header, *get_args(record.Entry))}, **record.PARTS}
+    classes = {**{kind.line: kind for kind in (Header, *get_args(record.Entry | readings.Reading))}, **record.PARTS}
     assert list(sections) == list(classes)
     for name, section in sections.items():
         rows = [row.split("|")[1].strip(" `") for row in section.splitlines() if row.startswith("| `")]

@@ -226,7 +226,7 @@ class Machines:
 
     wanted: int
     """How many must be healthy."""
-    healthy: int | None
+    healthy: int | None = None
     """How many are; None: AWS did not respond."""
     launched: int | None = None
     """How many its group has launched; None if it was not asked, or AWS did not respond."""

@@ -1,6 +1,7 @@
 """The record of one rollout, as data: a header, then one line for each thing that happened, the end last.
 
-It decides what is worth a line, and never writes one: `fleetswap.workflows.rollout.recorder` does. Times are seconds
+It decides what is worth a line, and never writes one: `fleetswap.workflows.rollout.recorder` does. `readings` has the
+lines that only a replay needs. Times are seconds
 since the rollout started. docs/reference/rollout-record.md documents each line; a test compares it with these classes.
 A field is never renamed and never changes its meaning without a new `VERSION`. New fields with a default, and new
 lines, may be added; a reader skips what it does not know.
@@ -13,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
 
-from fleetswap.domain.rollout import health
+from fleetswap.domain.rollout import health, readings
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Failure, Machines, Target, Verdict
 from fleetswap.domain.rollout.messages import (
@@ -34,6 +35,7 @@ from fleetswap.domain.rollout.messages import (
 from fleetswap.domain.rollout.model import Order, Rule
 from fleetswap.domain.rollout.notices import Ending, notice_of
 from fleetswap.domain.rollout.rates import Counts
+from fleetswap.domain.rollout.readings import Answered, Ordered, Reading
 from fleetswap.domain.rollout.state import Phase, State
 
 VERSION = 1
@@ -218,7 +220,7 @@ class Ended:
 Entry = (
     Found | Entered | Written | WeightsSeen | MachinesRead | Judged | Step | NoAnswer | Failed | TakenUp | Cut | Ended
 )
-Line = Header | Entry
+Line = Header | Entry | Reading
 
 PARTS: Mapping[str, type] = {
     "finding": Finding,
@@ -375,6 +377,8 @@ def _rule(event: Event) -> tuple[bool, Rule | None]:
 
 def plain(line: Line | Step | PhaseTime) -> dict[str, Plain]:
     """A line, or a part of one, as numbers, texts, lists and mappings, without what has no value."""
+    if isinstance(line, Ordered | Answered):
+        return readings.plain(line)
     return {key: _plain(value) for key, value in asdict(line).items() if value is not None}
 
 

@@ -10,11 +10,18 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rollout.record import VERSION, Ended, Entry, Header
+from fleetswap.domain.rollout.messages import Event
+from fleetswap.domain.rollout.model import Order
+from fleetswap.domain.rollout.readings import EVENTS, Answered, AnswersCut, Ordered, Reading, answers
+from fleetswap.domain.rollout.record import VERSION, Cut, Ended, Entered, Entry, Header, TakenUp
+from fleetswap.domain.rollout.replay import Answer, Recorded
+from fleetswap.domain.text import one_line
 
 _HEADER: TypeAdapter[Header] = TypeAdapter(Header)
-_ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="line")])
-_KNOWN = frozenset(kind.line for kind in get_args(Entry))
+_ENTRY: TypeAdapter[Entry | Reading] = TypeAdapter(Annotated[Entry | Reading, Field(discriminator="line")])
+_ORDER: TypeAdapter[Order] = TypeAdapter(Order)
+_EVENTS: dict[str, TypeAdapter[Event]] = {name: TypeAdapter(kind) for name, kind in EVENTS.items()}
+_KNOWN = frozenset(kind.line for kind in get_args(Entry | Reading))
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class Record:
 
     header: Header
     entries: tuple[Entry, ...]
+    readings: tuple[Reading, ...] = ()
+    """What only a replay needs. None in a record from before there were replays."""
 
     @property
     def end(self) -> Ended | None:
@@ -36,19 +45,27 @@ def load(path: Path) -> Record:
     `InputError` if it is none, is damaged before its last line, or is of another version.
     """
     try:
-        text = path.read_bytes()
+        return read(path.read_bytes(), str(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def read(text: bytes, path: str) -> Record:
+    """The same of what was read already, from `path`."""
     lines = text.split(b"\n")
     lines = lines[:-1]  # what follows the last line's end is empty, or a line that was cut off
     if not lines:
         raise InputError(f"{path} is not the record of a rollout: it has no whole line")
     header = _header(path, lines[0])
     found = [_entry(path, number, line) for number, line in enumerate(lines[1:], 2)]
-    return Record(header, tuple(entry for entry in found if entry is not None))
+    return Record(
+        header,
+        tuple(entry for entry in found if entry is not None and not isinstance(entry, Reading)),
+        tuple(entry for entry in found if isinstance(entry, Reading)),
+    )
 
 
-def _header(path: Path, line: bytes) -> Header:
+def _header(path: str, line: bytes) -> Header:
     plain = _object(path, 1, line)
     version = plain.get("version")
     if plain.get("line") != "header" or not isinstance(version, int):
@@ -64,7 +81,7 @@ def _header(path: Path, line: bytes) -> Header:
         raise _damaged(path, 1, error) from error
 
 
-def _entry(path: Path, number: int, line: bytes) -> Entry | None:
+def _entry(path: str, number: int, line: bytes) -> Entry | Reading | None:
     plain = _object(path, number, line)
     if plain.get("line") not in _KNOWN:
         return None
@@ -74,7 +91,7 @@ def _entry(path: Path, number: int, line: bytes) -> Entry | None:
         raise _damaged(path, number, error) from error
 
 
-def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _object(path: str, number: int, line: bytes) -> dict[str, Any]:
     try:
         plain = json.loads(line)
     except ValueError as error:
@@ -84,7 +101,38 @@ def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return plain
 
 
-def _damaged(path: Path, number: int, error: ValidationError) -> InputError:
+def _damaged(path: str, number: int, error: ValidationError) -> InputError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return InputError(f"{path} is damaged: line {number}, {where}: {first['msg']}")
+
+
+def recorded(record: Record, name: str) -> Recorded:
+    """What a replay needs of a record. `InputError` if the record does not have it, or not as it was written."""
+    order = next((line for line in record.readings if isinstance(line, Ordered)), None)
+    if order is None:
+        raise InputError(f"{name} cannot be replayed: the Fleetswap that wrote it did not keep what the rollout read")
+    lines = (*record.entries, *record.readings)
+    cut = next((line for line in lines if isinstance(line, Cut | AnswersCut)), None)
+    taken = next((entry for entry in record.entries if isinstance(entry, TakenUp)), None)
+    short = ""
+    if taken is not None:
+        short = "the process that ran the rollout was killed"
+    elif cut is not None:
+        short = "the record has reached the size up to which it keeps readings"
+    elif record.end is None:
+        short = "the record ends here, because the rollout still runs, or was killed"
+    try:
+        return Recorded(
+            order=_ORDER.validate_python({**order.order, "policy": record.header.policy}),
+            run=record.header.run,
+            clock=order.clock,
+            answers=tuple(
+                Answer(line.clock, line.to, _EVENTS[line.event].validate_python(told))
+                for line, told in answers(line for line in record.readings if isinstance(line, Answered))
+            ),
+            phases=tuple((entry.at, entry.phase) for entry in record.entries if isinstance(entry, Entered)),
+            short=short,
+        )
+    except (LookupError, TypeError, ValueError) as error:  # pydantic's is a ValueError
+        raise InputError(f"{name} is damaged: its readings do not fit together ({one_line(error)})") from error

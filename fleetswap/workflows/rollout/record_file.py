@@ -15,11 +15,16 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from fleetswap.domain.rollout.readings import Answered, AnswersCut
 from fleetswap.domain.rollout.record import Cut, Ended, Failed, Header, Kind, Line, Step, plain
 from fleetswap.workflows.rollout.recorder import Recorder
 
 GREATEST = 4 * 1024 * 1024
 """Bytes of a record. One of an hour with a reading every 2 s, each of which says something new, has about 3 MiB."""
+
+ANSWERS = 0.75
+"""The part of that behind which no answers are kept, so that the rest has room for what people read. An hour with a
+reading every 2 s, each of which changes both of the last periods, has less than 1 MiB of answers."""
 
 KEPT = 200
 """Records of one stack that are kept; older ones are deleted when a new one begins."""
@@ -71,13 +76,17 @@ class RecordFile:
     def _work(self) -> None:
         file = -1
         size = 0
-        cut = False
+        cut = short = False
         try:
             while (line := self._lines.get()) is not None:
                 if isinstance(line, Header):
                     file, size = self._open(line)
                     if size:
                         continue
+                elif isinstance(line, Answered) and size > self._greatest * ANSWERS:
+                    if short or cut:
+                        continue
+                    line, short = AnswersCut(at=line.at), True
                 elif size > self._greatest and not isinstance(line, Step | Failed | Ended):
                     if cut:
                         continue

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fleetswap.domain.rollout import record
 from fleetswap.domain.rollout.messages import End, Event
+from fleetswap.domain.rollout.readings import Answers, ordered
 from fleetswap.domain.rollout.record import Chronicle, Kind, Line, PhaseTime, Step, TakenUp
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.text import one_line
@@ -40,6 +41,7 @@ class Recorder:
         self._stack = stack
         self._wall = wall
         self._chronicle = Chronicle()
+        self._answers: Answers | None = None
         self._started = ""
         self.problem = ""
         """Why the record is incomplete; empty if it is not."""
@@ -52,7 +54,11 @@ class Recorder:
             self._started = began.isoformat(timespec="milliseconds")
             self._write(record.header(state.order, self._kind, run=state.run, stack=self._stack, started=self._started))
             if taken_up:
+                # What the process that was killed has read last may be missing, so that no replay gets behind this.
                 self._write(TakenUp(at=record.at_time(state, now), reason=taken_up))
+            elif self._sink is not None:
+                self._answers = Answers()
+                self._write(ordered(state.order, at=record.at_time(state, now), clock=state.started))
 
         self._chronicle = Chronicle(entered=record.at_time(state, now))
         self._try(lines)
@@ -61,6 +67,10 @@ class Recorder:
         """An event has led from one state to the next."""
 
         def lines() -> None:
+            if self._answers is not None:
+                at = record.at_time(state, now)
+                self._answers, answer = self._answers.after(before, event, at=at, clock=now)
+                self._write(answer)
             self._chronicle, found = self._chronicle.after(before, event, state, now)
             for line in found:
                 self._write(line)
