@@ -54,5 +54,7 @@ def run(name: str, folder: Path, env: Mapping[str, str]) -> subprocess.Completed
         stderr=subprocess.STDOUT,
         check=False,
     )
+    if "id_tokens" in job:
+        Path(variables["AWS_WEB_IDENTITY_TOKEN_FILE"]).unlink()  # every job with a token has to write it
     print(done.stdout)
     return done

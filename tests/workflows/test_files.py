@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.workflows.github import ACTIONS, ROOT, WORKFLOWS, action, parsed
+from tests.workflows.github import ACTIONS, ROOT, WORKFLOWS, action, evaluated, parsed
 from tests.workflows.gitlab import FILE, merged
 
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.yml"))
@@ -131,3 +133,46 @@ def test_pulumi_is_the_locked_version() -> None:
     installed = [step["with"] for _, step in steps() if step.get("uses", "").startswith("pulumi/actions@")]
     assert installed == [{"pulumi-version": locked[1]}]
     assert f"Pulumi {locked[1]}" in FILE.read_text()
+
+
+FORK = {"github.event.pull_request.head.repo.full_name": "mallory/web", "github.repository": "shop/web"}
+
+
+@pytest.mark.parametrize(
+    ("name", "job", "known"),
+    [
+        ("preview", "stacks", FORK),
+        ("deploy", "stacks", {"github.ref": "refs/heads/other"}),
+        ("rollback", "rollback", {"github.ref": "refs/heads/other"}),
+        ("drift", "stacks", {"github.ref": "refs/heads/other"}),
+    ],
+)
+def test_nothing_runs_for_a_fork_or_another_branch(name: str, job: str, known: dict[str, str]) -> None:
+    """Each pull request of a fork would fail for want of a token, or another branch would be deployed."""
+    assert not evaluated(parsed(name)["jobs"][job]["if"], known, failed=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "job", "program"), [("deploy", "deploy", "pulumi"), ("rollback", "rollback", "fleetswap")]
+)
+def test_the_signal_of_a_cancelled_job_reaches_the_rollout(name: str, job: str, program: str, tmp_path: Path) -> None:
+    """The runner signals the shell alone, which passes nothing on: the traffic would stay where the canary was."""
+    (step,) = (each for each in parsed(name)["jobs"][job]["steps"] if "XDG_STATE_HOME" in each.get("env", {}))
+    stand_in = tmp_path / program
+    stand_in.write_text("""#!/bin/bash
+trap 'echo "restored ${RUNNER_TRACKING_ID-unset}"; exit 7' INT
+echo started
+for _ in {1..200}; do read -t 0.05 <> <(:) || :; done  # not for ever, if no signal comes
+""")
+    stand_in.chmod(0o755)
+    script = tmp_path / "step.sh"
+    script.write_text(step["run"])
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "STACK": "prod", "GITHUB_SHA": "1", "RUNNER_TRACKING_ID": "github_1"}
+    with subprocess.Popen(["bash", "-e", script], env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(signal.SIGINT)
+        said = process.stdout.read()
+    assert process.returncode == 7
+    # Without Pulumi there is no guardian, which would have to outlive the job.
+    assert said == ("restored \n" if program == "pulumi" else "restored github_1\n")

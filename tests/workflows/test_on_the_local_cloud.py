@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -106,7 +107,7 @@ class Project:
             "CI_PROJECT_ID": "12",
             "CI_PROJECT_DIR": str(self.folder),
             "CI_MERGE_REQUEST_IID": "7",
-            "CI_JOB_ID": "1",
+            "CI_JOB_ID": f"test-{os.getpid()}",
             "CI_COMMIT_SHA": "HEAD",
             "GITLAB_TOKEN": TOKEN,
             "AWS_PREVIEW_ROLE_prod": f"{ROLE}preview",
