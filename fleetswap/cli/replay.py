@@ -35,7 +35,6 @@ UNREAD = {
     "probe_timeout": "another probe would have got another response",
     "interval": "a replay has the readings when they came",
     "alerts": "it changes no rollout",
-    "again": "it decides before the first reading",
 }
 """Settings that a replay cannot have otherwise, and why."""
 

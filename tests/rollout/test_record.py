@@ -374,6 +374,34 @@ def test_a_defect_of_the_record_is_none_of_the_rollout(monkeypatch: pytest.Monke
     assert "warning: the record of this rollout is incomplete: ZeroDivisionError" in world.log
 
 
+def test_a_defect_of_what_a_replay_reads_leaves_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading that no replay could read back would end the record for people as well."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    world, wanted = deploy(replace(STEPS, strategy=type(STEPS.strategy)()))
+    with monkeypatch.context() as patched:
+        patched.setattr(readings.Answers, "after", broken)
+        run(world, wanted, recorder(RecordFile(tmp_path)))
+    assert "warning: the record of this rollout is incomplete: ZeroDivisionError" in world.log
+    names = lines_of(only(tmp_path))
+    assert names.count("answers-cut") == 1
+    assert "answer" not in names
+    assert {"found", "phase", "step", "end"} <= set(names)
+
+
+def test_what_a_replay_reads_ends_before_the_rest(tmp_path: Path) -> None:
+    """The numbers that a report shows would be missing, for the sake of those that only a replay reads."""
+    world, wanted = deploy()
+    run(world, wanted, recorder(RecordFile(tmp_path, greatest=150_000)))
+    names = lines_of(only(tmp_path))
+    assert names.count("answers-cut") == 1
+    assert "answer" not in names[names.index("answers-cut") :]
+    assert "cut" not in names
+    assert {"evidence", "weights-written", "step", "end"} <= set(names[names.index("answers-cut") :])
+
+
 def test_a_record_has_a_greatest_size(tmp_path: Path) -> None:
     """A rollout of days would fill the deployer's disk."""
     world, wanted = deploy()

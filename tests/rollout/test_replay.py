@@ -185,7 +185,7 @@ def test_a_record_that_is_cut_off_is_replayed_as_far_as_it_goes() -> None:
     assert last.endswith(" readings")
     full = record_of("good").splitlines(keepends=True)
     cut = [*full[:60], b'{"line": "answers-cut", "at": 20.0}\n', full[-1]]
-    assert "size up to which it keeps readings" in recorded(read(b"".join(cut), "record"), "record").short
+    assert "it has reached its size for them" in recorded(read(b"".join(cut), "record"), "record").short
     taken = [*full[:60], b'{"line": "taken-up", "at": 20.0, "reason": "killed"}\n', full[-1]]
     assert "was killed" in recorded(read(b"".join(taken), "record"), "record").short
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -13,7 +15,9 @@ from fleetswap.domain.rollout.messages import End, Event
 from fleetswap.domain.rollout.readings import Answers, ordered
 from fleetswap.domain.rollout.record import Chronicle, Kind, plain
 from fleetswap.domain.rollout.replay import course, replay
+from fleetswap.domain.rollout.replay_words import conclusion, lines
 from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.workflows.rollout.read_record import read, recorded
 from tests.rollout.scenarios import SCENARIOS, Scenario
 from tests.rollout.simulator import Explorer
@@ -22,13 +26,21 @@ pytestmark = pytest.mark.slow
 
 SEED = 20261127
 
+OTHERS: list[dict[str, Any]] = [
+    {"readings": 1, "deadline": 20.0},
+    {"readings": 5, "convergence": 0.0},
+    {"errors": None, "alarms": ()},
+    {"strategy": Strategy((Step(10, hold=30), Step(50)))},
+]
+"""Other settings, of which a replay must say something whatever happened."""
+
 Happened = list[tuple[State, Event, float, State]]
 
 
 def told(happened: Happened) -> bytes:
     """The record of what happened, as a file has it."""
     first = happened[0][0]
-    lines = [
+    made = [
         plain(record.header(first.order, Kind.DEPLOY, run=first.run, stack="p/s", started="2026-11-27T00:00:00+00:00")),
         plain(ordered(first.order, at=0.0, clock=first.started)),
     ]
@@ -36,11 +48,11 @@ def told(happened: Happened) -> bytes:
     for before, event, now, after in happened:
         answers, line = answers.after(before, event, at=record.at_time(after, now), clock=now)
         chronicle, entries = chronicle.after(before, event, after, now)
-        lines += map(plain, (line, *entries))
+        made += map(plain, (line, *entries))
     last, now = happened[-1][3], happened[-1][2]
     if isinstance(last.doing, End):
-        lines.append(plain(chronicle.end(last, last.doing, now)))
-    return b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines)
+        made.append(plain(chronicle.end(last, last.doing, now)))
+    return b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in made)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -65,3 +77,8 @@ def test_every_rollout_is_replayed_action_by_action(scenario: Scenario) -> None:
         again = replay(found, found.order.policy)
         assert again.parting is None
         assert not any(map(again.differs, range(len(again.other))))
+        for other in OTHERS:
+            under = replay(found, replace(found.order.policy, **other))
+            assert conclusion(under, found.short)
+            assert len(list(lines(under))) <= len(under.other)
+            assert (under.parting is None) == (len(under.other) == len(under.rollout))

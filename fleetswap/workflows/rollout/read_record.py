@@ -119,7 +119,7 @@ def recorded(record: Record, name: str) -> Recorded:
     if taken is not None:
         short = "the process that ran the rollout was killed"
     elif cut is not None:
-        short = "the record has reached the size up to which it keeps readings"
+        short = "the record has no more readings, because it has reached its size for them"
     elif record.end is None:
         short = "the record ends here, because the rollout still runs, or was killed"
     try:

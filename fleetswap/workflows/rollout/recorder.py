@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fleetswap.domain.rollout import record
 from fleetswap.domain.rollout.messages import End, Event
-from fleetswap.domain.rollout.readings import Answers, ordered
+from fleetswap.domain.rollout.readings import Answers, AnswersCut, ordered
 from fleetswap.domain.rollout.record import Chronicle, Kind, Line, PhaseTime, Step, TakenUp
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.text import one_line
@@ -67,10 +67,7 @@ class Recorder:
         """An event has led from one state to the next."""
 
         def lines() -> None:
-            if self._answers is not None:
-                at = record.at_time(state, now)
-                self._answers, answer = self._answers.after(before, event, at=at, clock=now)
-                self._write(answer)
+            self._answer(before, event, now, at=record.at_time(state, now))
             self._chronicle, found = self._chronicle.after(before, event, state, now)
             for line in found:
                 self._write(line)
@@ -100,6 +97,19 @@ class Recorder:
     def steps(self) -> tuple[Step, ...]:
         """The steps that have ended."""
         return self._chronicle.steps
+
+    def _answer(self, before: State, event: Event, now: float, *, at: float) -> None:
+        """What only a replay reads is not worth the lines that people read."""
+        if self._answers is None:
+            return
+        try:
+            self._answers, line = self._answers.after(before, event, at=at, clock=now)
+        except Exception as error:  # noqa: BLE001 - as in `_try`
+            self.problem = self.problem or _words(error)
+            self._answers = None
+            self._write(AnswersCut(at=at))
+        else:
+            self._write(line)
 
     def _write(self, line: Line) -> None:
         if self._sink is not None:
