@@ -42,6 +42,26 @@ def test_a_long_preview_is_cut_where_it_matters_least() -> None:
     assert len(comment([of(preview)] * 20)) < LIMIT
 
 
+def test_what_carries_no_traffic_is_deleted_without_a_warning() -> None:
+    """Each launch template that goes would be a warning, and nobody would read the one that matters."""
+    preview = printed("unchanged")
+    urn = preview["steps"][0]["urn"].replace("pulumi:pulumi:Stack", "aws:ec2/launchTemplate:LaunchTemplate")
+    preview["steps"].append({"op": "delete", "urn": urn})
+    text = comment([of(preview)])
+    assert "1 resource deleted" in text
+    assert ":warning:" not in text
+
+
+def test_an_image_is_one_in_however_many_regions() -> None:
+    """The packages of a release would be listed once for each Region."""
+    preview = printed("another-image")
+    image = next(each for each in preview["steps"] if "DiskImage" in each["urn"] and each["op"] == "create")
+    image["newState"]["inputs"]["changes"] = ["hello 1 → 2"]
+    there = image["urn"].replace("::fleetswap:components", "::fleetswap:regions/eu-west-1:Region$fleetswap:components")
+    preview["steps"].append(image | {"urn": there})
+    assert comment([of(preview)]).count("hello 1 → 2") == 1
+
+
 def test_warnings_without_end_are_cut() -> None:
     """A comment that is only warnings would be refused, and none of them read."""
     preview = canary()
