@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.workflows.github import ACTIONS, ROOT, WORKFLOWS, action, evaluated, parsed
-from tests.workflows.gitlab import FILE, merged
+from tests.workflows.gitlab import FILE, inputs, merged
+from tests.workflows.gitlab import parsed as gitlab
 
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.yml"))
 STACKS = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml") if path.name != "Pulumi.local.yaml")
@@ -103,19 +103,22 @@ def test_nothing_cancels_a_deploy_or_a_rollback() -> None:
     assert rollback["concurrency"]["group"] != deploy["jobs"]["deploy"]["concurrency"]["group"]
     assert merged("deploy").get("interruptible", False) is merged("rollback").get("interruptible", False) is False
     assert merged("deploy")["resource_group"] == "deploy-$STACK"
-    assert yaml.safe_load(FILE.read_text())["workflow"]["auto_cancel"]["on_new_commit"] == "none"
+    assert gitlab()["workflow"]["auto_cancel"]["on_new_commit"] == "none"
 
 
 def test_deploys_and_rollbacks_are_in_an_environment() -> None:
     """Nobody would be asked for approval, and the role of one stack could be assumed for another."""
     assert parsed("deploy")["jobs"]["deploy"]["environment"] == "${{ matrix.stack }}"
     assert parsed("rollback")["jobs"]["rollback"]["environment"] == "${{ inputs.stack }}"
-    assert (merged("deploy")["environment"], merged("rollback")["environment"]) == ("$STACK", "$ROLLBACK")
+    assert merged("deploy")["environment"] == "$STACK"
+    assert merged("rollback", rollback="prod")["environment"] == "prod"
 
 
 def test_a_rollback_has_one_input() -> None:
     """Whoever is woken at night would have to know more than the name of the stack."""
     assert list(parsed("rollback")["on"]["workflow_dispatch"]["inputs"]) == ["stack"]
+    assert list(inputs()) == ["rollback"]
+    assert '"none" != "none"' in merged("rollback")["rules"][0]["if"], "a pipeline without it must have no such job"
 
 
 def test_gitlab_names_every_stack() -> None:
@@ -123,7 +126,7 @@ def test_gitlab_names_every_stack() -> None:
     (matrix,) = merged("deploy")["parallel"]["matrix"]
     assert sorted(matrix["STACK"]) == STACKS
     assert matrix == merged("preview")["parallel"]["matrix"][0] == merged("drift")["parallel"]["matrix"][0]
-    assert f'options: ["", {", ".join(STACKS)}]' in FILE.read_text()
+    assert inputs()["rollback"]["options"] == ["none", *STACKS]
 
 
 def test_pulumi_is_the_locked_version() -> None:

@@ -100,7 +100,7 @@ class Project:
         }
         return GitHub(self.folder, self.env | job, context, self.keys, self.temp)
 
-    def gitlab(self, name: str, **given: str) -> subprocess.CompletedProcess[str]:
+    def gitlab(self, name: str, stack: str = "", **given: str) -> subprocess.CompletedProcess[str]:
         """Run a job of GitLab, whose token has a user of its own."""
         job = {
             "CI_API_V4_URL": self.forge.url,
@@ -116,7 +116,7 @@ class Project:
             "PULUMI_BACKEND_URL": f"file://{self.folder.parent}/state",
             "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         }
-        return run(name, self.folder, self.env | self.keys | job | given)
+        return run(name, self.folder, self.env | self.keys | job | ({"STACK": stack} if stack else {}), **given)
 
     def client(self, service: str) -> Any:
         """A client of whoever may do anything."""
@@ -229,7 +229,7 @@ def test_a_merge_request_has_a_comment(project: Project) -> None:
     """The same on GitLab; and its jobs would find no role."""
     (project.folder / "Pulumi.staging.yaml").unlink()  # it is never deployed, and would be drift
     project.forge.comments.clear()
-    assert project.gitlab("preview", STACK="prod").returncode == 0
+    assert project.gitlab("preview", "prod").returncode == 0
     assert project.gitlab("comment").returncode == 0
     (body,) = project.forge.bodies
     assert "### `fleetswap/prod`: `web-" in body
@@ -280,10 +280,10 @@ def test_drift_opens_an_issue_that_is_closed_when_it_is_gone(project: Project) -
 def test_gitlab_compares_and_deploys(project: Project) -> None:
     """The nightly job of GitLab would end at its first preview that fails, or nothing would be deployed there."""
     project.write("prod", b"two")
-    assert project.gitlab("drift", STACK="prod").returncode == 0
+    assert project.gitlab("drift", "prod").returncode == 0
     assert project.gitlab("issue").returncode == 0
     assert "Drift: fleetswap/prod" in project.forge.open_issues[0]  # a commit that nobody has deployed
-    assert project.gitlab("deploy", STACK="prod").returncode == 0
+    assert project.gitlab("deploy", "prod").returncode == 0
     (end,) = project.records(project.folder / "state/fleetswap/rollouts")
     assert end["line"] == "end"
 
@@ -296,6 +296,6 @@ def test_both_roll_back_with_one_input(project: Project) -> None:
     assert (back.failed, back.role) == (False, f"{ROLE}rollback"), back.said
     assert "has all the traffic of web" in back.said
     assert len(project.records(here.artifacts["rollback-prod-1"])) == 1
-    again = project.gitlab("rollback", ROLLBACK="prod")
+    again = project.gitlab("rollback", rollback="prod")
     assert again.returncode == 0
     assert "has all the traffic of web" in again.stdout
