@@ -138,11 +138,11 @@ def _wanted(at: Place, releases: _Releases, to: str | None) -> _Side:
     if re.fullmatch(r"[\w.-]+", to) and not Path(to).exists():  # Nix would look for it in its registry of flakes
         known = ", ".join(releases.images) or "none"
         raise InputError(f"--to {to}: there is no such release (there are: {known}), file or folder")
-    return _image(to, references.image(to), Path.cwd())
+    return _image(to, references.image(to), project.here())
 
 
 def _of_settings(at: Place) -> tuple[ImageSource, Path]:
-    here = project.find(Path.cwd())
+    here = project.find(project.here())
     if here is None or at.settings is None:
         raise InputError(
             f"the settings of stack {at.service.stack} are not here: name an image or a release with --to, or run this"

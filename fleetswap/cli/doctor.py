@@ -18,6 +18,8 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from fleetswap.aws.answers import answered_at
 from fleetswap.aws.caller import admitted
 from fleetswap.aws.errors import NO_CREDENTIALS, explained
@@ -104,7 +106,7 @@ def _all(stack: str | None, region: str | None, endpoint: str | None, profile: s
     here: StackFile | None = None
     settings: Settings | None = None
     try:
-        here = settings_of(project.find(Path.cwd()), None, stack)
+        here = settings_of(project.find(project.here()), None, stack)
     except FleetswapError as error:
         yield Finding("settings", State.FAILED, str(error))
     else:
@@ -223,6 +225,10 @@ def _aws(cloud: Cloud, way: Way) -> Iterator[Finding]:
         now = datetime.now(UTC)
     except FleetswapError as error:
         yield Finding("region", State.FAILED, str(error))
+        refused = error.__cause__
+        if isinstance(refused, ClientError):  # for its clock, perhaps: AWS refuses before it answers
+            wrong = abs((datetime.now(UTC) - answered_at(refused.response)).total_seconds())
+            yield _clock(wrong)
         return
     yield Finding("region", State.OK, where)
     yield Finding("credentials", State.OK, f"{answer['Arn']}, from {credentials.method}")
@@ -246,7 +252,13 @@ def _says(command: list[str]) -> str:
     """What a tool prints; nothing if it cannot be run."""
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=True
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=SECONDS,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -99,7 +98,7 @@ def gc(
 
 def _stack(stack: str | None) -> tuple[Project, StackFile]:
     """The project that we are in, and the settings of the stack whose regions are looked at."""
-    here = project.find(Path.cwd())
+    here = project.find(project.here())
     if here is None:
         raise InputError("this directory is in no Pulumi project: run this in the project of the stack")
     settings = settings_of(here, None, stack)

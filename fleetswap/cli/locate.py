@@ -6,7 +6,6 @@ It reads files only, never Pulumi's state: the commands that use it must work wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -86,7 +85,7 @@ def find(
 
     Raises `InputError` if none or several may be meant, or AWS's settings are wrong, and `CloudError`.
     """
-    here = project.find(Path.cwd())
+    here = project.find(project.here())
     settings = settings_of(here, service, stack)
     if settings is not None:
         service = service or settings.setting(project.SERVICE)

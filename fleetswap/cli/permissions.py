@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -91,7 +90,7 @@ def permissions(
 
 
 def _stack(name: str | None) -> project.StackFile:
-    here = project.find(Path.cwd())
+    here = project.find(project.here())
     if here is None:
         raise InputError("no Pulumi project here: run this in the folder of Pulumi.yaml")
     if name is not None:

@@ -146,6 +146,14 @@ class Project:
         return [StackFile(self.name, name, path, self.shared) for name, path in zip(names, paths, strict=True)]
 
 
+def here() -> Path:
+    """The folder that we are in. `InputError` if someone has deleted it."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise InputError("the current folder does not exist any more: change to one that does") from error
+
+
 def find(folder: Path) -> Project | None:
     """The project that a directory is in, or None. `InputError` if its `Pulumi.yaml` cannot be read."""
     for each in (folder, *folder.parents):

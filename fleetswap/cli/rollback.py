@@ -302,7 +302,7 @@ class _Plan:
 
 def _plan(to: str | None, stack: str | None) -> _Plan:
     """What is to be done, out of the stack's outputs; raises what is wrong with it, and changes nothing."""
-    here = project.find(Path.cwd())
+    here = project.find(project.here())
     if here is None:
         raise InputError(
             "no Pulumi project here: run this in the folder of Pulumi.yaml, or roll back without Pulumi:"

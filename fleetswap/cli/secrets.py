@@ -201,8 +201,8 @@ def check(
     names. It needs neither sops nor AWS nor credentials, decrypts nothing, and never prints a value. Exits with status
     4 if anything is wrong. For CI, and as a hook of git.
     """
-    here = project.find(Path.cwd())
-    folder = here.folder if here is not None else Path.cwd()
+    here = project.find(project.here())
+    folder = here.folder if here is not None else project.here()
     source = Index(folder) if staged else Tree()
     stacks = secrets_files.declared(here)
     rules = secrets_files.rules_of(folder, source)
@@ -307,9 +307,9 @@ def _entries(entries: list[Any]) -> set[tuple[Any, tuple[tuple[str, str], ...]]]
 def _target(file: Path, stack: str | None) -> _Target:
     """What is known of a file before it is read; `InputError` if sops would have no rule for it."""
     path = absolute(file)
-    here = project.find(Path.cwd())
+    here = project.find(project.here())
     stacks = secrets_files.declared(here)
-    rules = secrets_files.rules_of(here.folder if here is not None else Path.cwd(), Tree())
+    rules = secrets_files.rules_of(here.folder if here is not None else project.here(), Tree())
     if rules is None or rules.of(path) is None:
         raise InputError(
             f"{shown(path)}: no rule in {NAME} says which keys it is sealed for: `fleetswap secrets init` makes one for"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleetswap.cli.project import Project, StackFile
+from fleetswap.cli.project import Project, StackFile, here
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.secrets.sealing import encryption_context
 from fleetswap.domain.text import visible
@@ -177,8 +177,8 @@ def absolute(path: Path) -> Path:
 
 def shown(path: Path) -> str:
     """A path for people: from here, if it is below."""
-    here = Path.cwd()
-    return visible(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    folder = here()
+    return visible(str(path.relative_to(folder) if path.is_relative_to(folder) else path))
 
 
 def in_history(path: Path) -> bool:

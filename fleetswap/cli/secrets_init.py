@@ -69,7 +69,7 @@ class Done:
 def init(stack: str | None, *, yes: bool) -> Done:
     """Make what is not there. Raises `InputError` before anything is changed; `EngineError`, or what KMS refused."""
     program.find()
-    here = project.find(Path.cwd())
+    here = project.find(project.here())
     if here is None:
         raise InputError("no Pulumi project here: run this in the folder of Pulumi.yaml")
     pulumi = None if stack is not None else engine.find(here.folder)

@@ -6,7 +6,6 @@ It reads the project's files only, and never Pulumi's state.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from fleetswap.cli import project
 from fleetswap.cli.project import Project, StackFile
@@ -37,7 +36,7 @@ def of_settings(settings: StackFile | None, region: str | None, endpoint: str | 
 
 def of_stack(stack: str | None, region: str | None, endpoint: str | None, profile: str | None) -> Way:
     """The same for a stack of the project that we are in: the one that is named, else the only one."""
-    return of_settings(settings_of(project.find(Path.cwd()), None, stack), region, endpoint, profile)
+    return of_settings(settings_of(project.find(project.here()), None, stack), region, endpoint, profile)
 
 
 def settings_of(here: Project | None, service: str | None, stack: str | None) -> StackFile | None:

@@ -12,11 +12,22 @@ TERM_TRIES = 20
 """How often nix is asked to stop, a second apart, before it is killed."""
 
 
-def run(command: list[str], *, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """A command to its end, in `folder`. `InputError` if there is no such program, or it cannot be run."""
+VERSION_SECONDS = 30
+"""Longer than it takes from a cold disk; who only asks for the version does not wait for ever."""
+
+
+def run(
+    command: list[str], *, folder: Path | None = None, timeout: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """A command to its end, in `folder`. `InputError` if there is no such program, it cannot be run, or it has not
+    ended after `timeout` seconds.
+    """
     with start(command, stdout=subprocess.PIPE, folder=folder) as process:
         try:
-            stdout, stderr = process.communicate()
+            stdout, stderr = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            end(process)
+            raise InputError(f"`{' '.join(command)}` has not ended after {timeout:.0f} s: reinstall Nix") from error
         except BaseException:
             end(process)
             raise
@@ -25,7 +36,7 @@ def run(command: list[str], *, folder: Path | None = None) -> subprocess.Complet
 
 def version(program: str) -> str:
     """What there is, as in `nix 2.8.0`; just `nix` if it does not say."""
-    said = run([program, "--version"]).stdout.split()  # nix (Nix) 2.8.0
+    said = run([program, "--version"], timeout=VERSION_SECONDS).stdout.split()  # nix (Nix) 2.8.0
     return f"nix {said[-1]}" if said else "nix"
 
 

@@ -101,7 +101,8 @@ def find() -> str:
             [program, "--version", "--disable-version-check"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         ).stdout
     except OSError as error:

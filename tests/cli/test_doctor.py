@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.cli.conftest import Ran
 
@@ -148,6 +151,55 @@ def test_a_clock_is_compared_with_that_of_aws(
     there = datetime.now(UTC) - timedelta(seconds=wrong)
     monkeypatch.setattr("fleetswap.cli.doctor.answered_at", lambda _: there)
     assert checks(cli("doctor", "--json", "--endpoint-url", endpoint))["clock"][0] == state
+
+
+def test_a_clock_that_aws_refuses_is_still_told(
+    folder: Path, endpoint: str, cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that is so wrong that AWS answers nothing else would be the one that is never compared."""
+    pulumi(folder)
+    there = format_datetime(datetime.now(UTC) - timedelta(seconds=1800))
+
+    def refused(_: object) -> None:
+        response = {
+            "Error": {"Code": "SignatureDoesNotMatch", "Message": "Signature expired"},
+            "ResponseMetadata": {"HTTPHeaders": {"date": there}, "HTTPStatusCode": 403},
+        }
+        raise ClientError(response, "GetCallerIdentity")  # type: ignore[arg-type] # enough of a response
+
+    monkeypatch.setattr("fleetswap.aws.session.Cloud.sts", refused)
+    found = checks(cli("doctor", "--json", "--endpoint-url", endpoint))
+    assert found["region"][0] == "failed"
+    assert found["clock"][0] == "failed"
+    assert found["clock"][1].startswith("30:0")
+
+
+@pytest.mark.parametrize("program", ["pulumi", "nix", "sops"])
+def test_a_tool_that_says_nonsense_or_hangs_ends_nothing(
+    folder: Path, endpoint: str, cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """The list of what is wrong would be a traceback, or never come."""
+    pulumi(folder)
+    tool(folder, program, "printf '\\377\\376'")
+    words = ("doctor", "--json", "--stack", "none", "--region", "us-east-1", "--endpoint-url", endpoint)
+    assert checks(cli(*words))["pulumi"]
+    if program == "sops":
+        return
+    for each in ("cli.doctor.SECONDS", "nix.process.VERSION_SECONDS"):
+        monkeypatch.setattr(f"fleetswap.{each}", 0.1)
+    tool(folder, program, "exec /bin/sleep 60")
+    assert checks(cli(*words))[program][0] == "warning"
+
+
+def test_a_folder_that_is_gone_is_told(folder: Path, endpoint: str, cli: Callable[..., Ran]) -> None:
+    """Whoever runs a command in a checkout that was replaced would get a traceback."""
+    gone = folder / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    told = "the current folder does not exist any more: change to one that does"
+    assert told in cli("doctor", "--region", "us-east-1", "--endpoint-url", endpoint).out
+    assert cli("rollback", "--yes").error == told
 
 
 def test_without_a_project_it_says_where_to_run_it(
