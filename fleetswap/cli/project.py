@@ -151,7 +151,7 @@ def here() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError as error:
-        raise InputError("the current folder does not exist any more: change to one that does") from error
+        raise InputError("the current folder no longer exists: change to one that does") from error
 
 
 def find(folder: Path) -> Project | None:

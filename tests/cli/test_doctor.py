@@ -197,7 +197,7 @@ def test_a_folder_that_is_gone_is_told(folder: Path, endpoint: str, cli: Callabl
     gone.mkdir()
     os.chdir(gone)
     gone.rmdir()
-    told = "the current folder does not exist any more: change to one that does"
+    told = "the current folder no longer exists: change to one that does"
     assert told in cli("doctor", "--region", "us-east-1", "--endpoint-url", endpoint).out
     assert cli("rollback", "--yes").error == told
 
