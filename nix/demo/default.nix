@@ -9,8 +9,8 @@
 #             `flaky` fails, `slow` takes 2 s, `dropping` closes most connections without an answer and `hanging`
 #             never answers, but only for users: the health check and the probe are answered well. `spy` tells what
 #             the machine can reach.
-#   architecture  `x86_64`, or `arm64`, whose parts are fetched by `fetch-kernel FOLDER arm64`. An image for arm64 is put
-#             together on x86-64 all the same, and opens no secrets: there is no sops for it here.
+#   architecture  `x86_64`, or `arm64`, whose parts are fetched by `fetch-kernel FOLDER arm64`. An image for arm64 is
+#             put together on x86-64 all the same, and opens no secrets: there is no sops for it here.
 #   parts     the folder that ./fetch-kernel filled, as a path or the text of an absolute one.
 #   secrets   a file that sops sealed, likewise. The machine opens it at boot, or serves nothing, and then answers
 #             `/secret` with a keyed hash of the secret `demo`. Without it, nothing of this is in the image.
