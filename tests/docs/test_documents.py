@@ -106,3 +106,8 @@ def test_hooks_need_no_network_and_run_what_is_there() -> None:
         assert [path for path in arguments if path.startswith("tests/") and not (ROOT / path).exists()] == []
         for pattern in re.findall(r"[^()|^]+", hook.get("files", "")):
             assert list(ROOT.glob(re.split(r"[.*\\]", pattern)[0] + "*")), pattern
+
+
+def test_a_report_of_a_defect_begins_with_what_the_doctor_says() -> None:
+    """Every report would begin with three questions about versions, credentials and clocks."""
+    assert "`fleetswap doctor" in (ROOT / ".github/ISSUE_TEMPLATE/defect.md").read_text()
