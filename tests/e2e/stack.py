@@ -239,10 +239,16 @@ class LocalStack:
             return str(answer.read().decode().strip())
 
     def serves(self, version: str) -> bool:
-        """Whether ten answers in a row are of this version, soon: the nodes of the balancer follow the rule late."""
+        """Whether ten answers in a row are of this version, soon: the nodes of the balancer follow the rule late.
+
+        Until then a node may still ask the version that was put back, which may give no answer at all.
+        """
         right, deadline = 0, time.monotonic() + 30
         while right < 10 and time.monotonic() < deadline:
-            right = right + 1 if self.get().startswith(f"version {version} ") else 0
+            try:
+                right = right + 1 if self.get().startswith(f"version {version} ") else 0
+            except OSError:
+                right = 0
             time.sleep(0.1)
         return right == 10
 

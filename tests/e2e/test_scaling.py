@@ -168,9 +168,10 @@ def test_a_deploy_while_the_fleet_scales_in_loses_nothing(fleet: LocalStack) -> 
     with Groups(fleet) as groups, few(fleet) as load:
         groups.wait_for(second, 2, 60)
         time.sleep(5)
+        known = set(groups.seen)
         deploy = begin(fleet, "3")
         groups.wait_for(second, 1, 60)
-        third = groups.wait_for_another(set(groups.seen), 120)
+        third = groups.wait_for_another(known, 120)
         said, _ = deploy.communicate(timeout=300)
         time.sleep(1)
         print(said, load.report(), groups.seen, sep="\n")

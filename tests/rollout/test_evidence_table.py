@@ -67,6 +67,15 @@ def test_what_someone_else_did_is_told_before_what_it_did() -> None:
     assert told(replace(READ, rule_known=False), others)[0][0] == "wait"
 
 
+def test_on_a_first_deploy_a_node_may_still_respond_as_before() -> None:
+    """A first deploy would fail by chance: a node that is late responds with the listener's 503."""
+    late = replace(EXPECTED, converging=True)
+    bad = ("wait", "/ responds with status 503, expected 200", False)
+    assert told(replace(READ, answer=Answer(503)), late)[0] == bad
+    assert told(READ, late) == ALL_GOOD
+    assert told(replace(READ, targets=SICK), late)[0][0] == "abort"
+
+
 def test_without_an_answer_of_the_probe_nothing_is_said_of_it() -> None:
     """What was not asked would be good, or bad."""
     assert told(replace(READ, answer=None)) == ALL_GOOD[:2]

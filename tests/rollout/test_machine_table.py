@@ -598,6 +598,22 @@ HELD = replace(
 EVIDENCE = Evidence(SHARED, rule_known=True, targets=UP, answer=Answer(200))
 
 
+def test_a_bake_where_nothing_was_live_waits_for_late_nodes_as_long_as_they_may_be_late() -> None:
+    """A first deploy would fail by chance, or a candidate that always fails be waited for, or hurt live's users."""
+    made = check(
+        replace(SHIFTED, home=None, streak=Streak(2), steps=STEPS[1:], written=(ALL,)),
+        read(ON_NEW),
+        phase=Phase.BAKE,
+    )
+    bad = EvidenceRead(replace(EVIDENCE, rule=made.expected, answer=Answer(503)))
+    again = replace(made, streak=Streak(0, made.order.policy.readings))
+    held = check(again, bad, now=NOW + 59, phase=Phase.BAKE)
+    assert held.streak.bad == again.streak.bad, "what may be another's says nothing about the candidate"
+    fails(again, bad, "with the traffic on new, / responds with status 503, expected 200", now=NOW + 61)
+    served = replace(again, home=HELD.home)
+    fails(served, bad, "with the traffic on new, / responds with status 503, expected 200", now=NOW + 1)
+
+
 def test_a_step_is_weighed() -> None:
     """A step would be passed too soon, read too seldom, or a bad reading end it without being looked at again."""
     good = EvidenceRead(EVIDENCE)

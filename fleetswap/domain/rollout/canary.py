@@ -63,6 +63,7 @@ def expected(state: State, now: float, *, others: bool) -> Expected:
         asked=state.steps[0].min_requests,
         others=others,
         ringing=ringing(state),
+        converging=not state.served and any(now < span.since for span in state.watch.spans),
     )
 
 

@@ -68,6 +68,8 @@ class Expected:
     """Whether the rule as it was read is certainly someone else's work."""
     ringing: frozenset[str] = frozenset()
     """Alarms that rang before and are no evidence about this candidate."""
+    converging: bool = False
+    """Whether a node may still respond with the listener's 503, because nothing was live before."""
 
 
 def findings(evidence: Evidence, expected: Expected) -> tuple[Finding, ...]:
@@ -91,7 +93,10 @@ def _checks(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
     """What the policy asks for."""
     policy = expected.policy
     if evidence.answer is not None:
-        yield probed(evidence.answer, policy)
+        answer = probed(evidence.answer, policy)
+        if answer.verdict is Verdict.ABORT and expected.converging:
+            answer = replace(answer, verdict=Verdict.WAIT, again=False)
+        yield answer
     for finding in alarms(evidence.alarms, policy.alarms, expected.ringing):
         yield _reported(finding, policy)
     if policy.counts_requests and not evidence.periods:
