@@ -164,6 +164,7 @@ def test_a_deploy_while_the_fleet_scales_out_loses_nothing(fleet: LocalStack) ->
 def test_a_deploy_while_the_fleet_scales_in_loses_nothing(fleet: LocalStack) -> None:
     """The machine that a policy takes would be lost to users between two weights, or the candidate be too small."""
     second = live(fleet)
+    assert fleet.serves("2"), "a late node still knows the version before"
     fleet.set(rollout={**ROLLOUT, "strategy": "all-at-once"})
     with Groups(fleet) as groups, few(fleet) as load:
         groups.wait_for(second, 2, 60)
@@ -173,7 +174,8 @@ def test_a_deploy_while_the_fleet_scales_in_loses_nothing(fleet: LocalStack) -> 
         groups.wait_for(second, 1, 60)
         third = groups.wait_for_another(known, 120)
         said, _ = deploy.communicate(timeout=300)
-        time.sleep(1)
+        assert fleet.serves("3")
+        time.sleep(3)  # each user asks every 2 s
         print(said, load.report(), groups.seen, sep="\n")
         assert deploy.returncode == 0
         assert live(fleet) == third
