@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import urllib3
@@ -78,3 +78,41 @@ class Api:
             said = found.get("message") if isinstance(found, dict) else None
             raise ApiError(f"{asked}: status {answer.status}: {one_line(said or answer.reason)}", answer.status)
         return found, answer.headers.get("Link", "")
+
+
+def github(url: str, token: str) -> Api:
+    """GitHub's REST API."""
+    return Api(
+        url,
+        {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": "2022-11-28",
+        },
+    )
+
+
+def github_author(api: Api) -> Callable[[dict[str, Any]], bool]:
+    """Whether whoever has the token has written a comment or an issue.
+
+    The token of a workflow, or of another app, cannot ask who it is: then what any app has written is taken.
+    """
+    try:
+        login = api.ask("GET", "user")["login"]
+    except ApiError as error:
+        if error.status not in {401, 403, 404}:
+            raise
+        return lambda each: bool(each["user"]["type"] == "Bot")
+    return lambda each: bool(each["user"]["login"] == login)
+
+
+def gitlab(url: str, token: str) -> Api:
+    """GitLab's REST API."""
+    return Api(url, {"PRIVATE-TOKEN": token})
+
+
+def text_of(body: object) -> str:
+    """The text of a comment; both services may answer with other line ends than they got."""
+    if not isinstance(body, str):
+        raise FleetswapError("a comment without a text: is this the API of GitHub or GitLab?")
+    return body.replace("\r\n", "\n")

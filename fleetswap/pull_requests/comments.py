@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fleetswap.domain.errors import FleetswapError, TryAgain
-from fleetswap.pull_requests.api import Api, ApiError
+from fleetswap.domain.errors import TryAgain
+from fleetswap.pull_requests.api import github, github_author, gitlab, text_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def put(comments: Comments, body: str) -> str:
 
 def _marked(comments: Comments, body: str) -> list[Comment]:
     marker = body.partition("\n")[0]
-    return [each for each in comments.own() if each.body.partition("\n")[0].rstrip("\r") == marker]
+    return [each for each in comments.own() if each.body.partition("\n")[0] == marker]
 
 
 class GitHub:
@@ -115,41 +114,3 @@ class GitLab:
     def delete(self, comment: int) -> None:
         """Delete the note."""
         self._api.ask("DELETE", f"{self._notes}/{comment}")
-
-
-def github(url: str, token: str) -> Api:
-    """GitHub's REST API."""
-    return Api(
-        url,
-        {
-            "Authorization": f"Bearer {token}",
-            "Accept": "application/vnd.github+json",
-            "X-GitHub-Api-Version": "2022-11-28",
-        },
-    )
-
-
-def github_author(api: Api) -> Callable[[dict[str, Any]], bool]:
-    """Whether whoever has the token has written a comment or an issue.
-
-    The token of a workflow, or of another app, cannot ask who it is: then what any app has written is taken.
-    """
-    try:
-        login = api.ask("GET", "user")["login"]
-    except ApiError as error:
-        if error.status not in {401, 403, 404}:
-            raise
-        return lambda each: bool(each["user"]["type"] == "Bot")
-    return lambda each: bool(each["user"]["login"] == login)
-
-
-def gitlab(url: str, token: str) -> Api:
-    """GitLab's REST API."""
-    return Api(url, {"PRIVATE-TOKEN": token})
-
-
-def text_of(body: object) -> str:
-    """The text of a comment; both services may answer with other line ends than they got."""
-    if not isinstance(body, str):
-        raise FleetswapError("a comment without a text: is this the API of GitHub or GitLab?")
-    return body.replace("\r\n", "\n")

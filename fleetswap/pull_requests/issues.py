@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fleetswap.domain.errors import TryAgain
-from fleetswap.pull_requests.api import Api
-from fleetswap.pull_requests.comments import github, github_author, gitlab, text_of
+from fleetswap.pull_requests.api import github, github_author, gitlab, text_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class GitHubIssues:
     """The issues of a repository on GitHub (REST API, "Issues"). The token needs `issues: write`."""
 
     def __init__(self, url: str, repository: str, token: str) -> None:
-        self._api: Api = github(url, token)
+        self._api = github(url, token)
         self._issues = f"repos/{repository}/issues"
 
     def own(self) -> list[Issue]:
@@ -108,7 +107,7 @@ class GitLabIssues:
     """The issues of a project on GitLab (Issues API). The token needs the scope `api`; a job token has not."""
 
     def __init__(self, url: str, project: str, token: str) -> None:
-        self._api: Api = gitlab(url, token)
+        self._api = gitlab(url, token)
         self._issues = f"projects/{project}/issues"
 
     def own(self) -> list[Issue]:

@@ -8,7 +8,7 @@ mentions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby
 
@@ -56,37 +56,54 @@ def comment(previews: Sequence[Preview]) -> str:
     """The comment for previews of some stacks, as Markdown; at most `LIMIT` characters."""
     first = marker(each.stack for each in previews)
     room = ROOM // max(1, len(previews))
-    text = "\n\n".join([first, *(_stack(each, room) for each in previews)])
+    return whole([first, *(_stack(each, room) for each in previews)])
+
+
+def whole(sections: Iterable[str]) -> str:
+    """The sections as one text of fewer than `LIMIT` characters."""
+    text = "\n\n".join(sections)
     return f"{text}\n" if len(text) < LIMIT else f"{text[: LIMIT - 100]}\n\n… cut: the preview has the rest.\n"
 
 
-def _stack(preview: Preview, room: int) -> str:
-    required = [
-        f"### {code(preview.stack)}: {summary(preview)}",
-        *warnings(preview, room // 2),
-        *(_rollout(swap, where) for swap, where in _alike(preview)),
-        *(_rollback(swap, where, preview) for swap, where in _alike(preview)),
-    ]
-    optional = [*(_packages(each) for each in preview.images), messages(preview), resources(preview)]
+def fitted(required: Sequence[str], optional: Iterable[str], room: int, instead: Callable[[str], str]) -> str:
+    """The required sections, and of the others those that fit into so many characters; `instead` is for one that does
+    not.
+    """
     kept, left = list(required), room - sum(map(len, required))
     for section in optional:
         if section and len(section) <= left:
             kept.append(section)
             left -= len(section)
         elif section:
-            kept.append(f"… {section.splitlines()[0].strip('#* ')}: too long for a comment, see the preview.")
+            kept.append(instead(section))
     return "\n\n".join(kept)
 
 
-def summary(preview: Preview) -> str:
+def _stack(preview: Preview, room: int) -> str:
+    swaps = _alike(preview)
+    required = [
+        f"### {code(preview.stack)}: {_summary(preview, swaps)}",
+        *warnings(preview, room // 2),
+        *(_rollout(swap, where) for swap, where in swaps),
+        *(_rollback(swap, where, preview) for swap, where in swaps),
+    ]
+    optional = [*(_packages(each) for each in preview.images), messages(preview), resources(preview)]
+    return fitted(required, optional, room, _too_long)
+
+
+def _too_long(section: str) -> str:
+    return f"… {section.splitlines()[0].strip('#* ')}: too long for a comment, see the preview."
+
+
+def _summary(preview: Preview, swaps: Sequence[tuple[Swap, str]]) -> str:
     """What changes for users, in one sentence."""
     if preview.failed:
         return "the preview failed, so nothing can be deployed."
-    if not preview.swaps:
+    if not swaps:
         if not preview.resources:
             return "nothing changes."
         return f"users notice nothing: the traffic stays where it is ({counts(preview.resources)})."
-    return "; ".join(_sentence(swap, where) for swap, where in _alike(preview)) + "."
+    return "; ".join(_sentence(swap, where) for swap, where in swaps) + "."
 
 
 def _alike(preview: Preview) -> list[tuple[Swap, str]]:

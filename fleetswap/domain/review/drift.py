@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fleetswap.domain.review.comment import (
-    LIMIT,
     ROOM,
     code,
     counts,
+    fitted,
     listed,
     messages,
     named_in_comment,
     resources,
     warnings,
+    whole,
 )
 from fleetswap.domain.review.preview import Preview
 from fleetswap.domain.text import counted
@@ -40,7 +41,7 @@ class Report:
 
 
 def report(previews: Sequence[Preview]) -> Report:
-    """What the previews say together; `body` has fewer than `LIMIT` characters."""
+    """What the previews say together; `body` has fewer characters than a comment may have."""
     projects = sorted({each.stack.partition("/")[0] for each in previews if each.stack})
     marker = f"<!-- fleetswap drift: {named_in_comment(projects)} -->"
     apart = [each for each in previews if differs(each)]
@@ -58,9 +59,7 @@ def report(previews: Sequence[Preview]) -> Report:
         *(_stack(each, room) for each in apart),
         *([f"No drift: {listed(same)}."] if same else []),
     ]
-    text = "\n\n".join(sections)
-    body = f"{text}\n" if len(text) < LIMIT else f"{text[: LIMIT - 100]}\n\n… cut: the preview has the rest.\n"
-    return Report(marker, title, body, bool(apart))
+    return Report(marker, title, whole(sections), bool(apart))
 
 
 def differs(preview: Preview) -> bool:
@@ -70,12 +69,10 @@ def differs(preview: Preview) -> bool:
 
 def _stack(preview: Preview, room: int) -> str:
     what = "the preview failed, so this is not known" if preview.failed else counts(preview.resources)
-    kept = [f"### {code(preview.stack)}: {what}", *warnings(preview, room // 2)]
-    left = room - sum(map(len, kept))
-    for section in (resources(preview), messages(preview)):
-        if section and len(section) <= left:
-            kept.append(section)
-            left -= len(section)
-        elif section:
-            kept.append("… a list is too long for an issue, see the preview.")
-    return "\n\n".join(kept)
+    required = [f"### {code(preview.stack)}: {what}", *warnings(preview, room // 2)]
+    return fitted(
+        required,
+        [resources(preview), messages(preview)],
+        room,
+        lambda _: "… a list is too long for an issue, see the preview.",
+    )
