@@ -6,17 +6,15 @@ With the real engine and real machines. What users got, and how the groups chang
 from __future__ import annotations
 
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.e2e.load import Load
 from tests.e2e.stack import LocalStack
+from tests.e2e.watch import Watcher
 
 pytestmark = [pytest.mark.e2e]
 
@@ -35,24 +33,15 @@ ROLLOUT = {
 }
 
 
-class Groups:
+class Groups(Watcher):
     """Watches the auto scaling groups: of each release, the minimum and the desired capacity whenever they changed."""
 
+    PAUSE = 0.2
+
     def __init__(self, stack: LocalStack) -> None:
+        super().__init__()
         self._client = stack.client("autoscaling")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
         self.seen: dict[str, list[tuple[int, int]]] = {}
-
-    def __enter__(self) -> Groups:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join(timeout=30)
 
     def desired(self, release: str) -> int:
         return self.seen[release][-1][1] if release in self.seen else 0
@@ -72,19 +61,14 @@ class Groups:
             time.sleep(0.1)
         return found.pop()
 
-    def _watch(self) -> None:
-        while not self._stop.is_set():
-            try:
-                groups = self._client.describe_auto_scaling_groups()["AutoScalingGroups"]
-            except (BotoCoreError, ClientError):
-                continue  # the local cloud has not started
-            for group in groups:
-                release = "-".join(group["AutoScalingGroupName"].split("-")[:2])
-                sizes = self.seen.setdefault(release, [])
-                now = (group["MinSize"], group["DesiredCapacity"])
-                if sizes[-1:] != [now]:
-                    sizes.append(now)
-            time.sleep(0.2)
+    def look(self) -> None:
+        """The groups as they are now."""
+        for group in self._client.describe_auto_scaling_groups()["AutoScalingGroups"]:
+            release = "-".join(group["AutoScalingGroupName"].split("-")[:2])
+            sizes = self.seen.setdefault(release, [])
+            now = (group["MinSize"], group["DesiredCapacity"])
+            if sizes[-1:] != [now]:
+                sizes.append(now)
 
 
 @pytest.fixture(scope="module")

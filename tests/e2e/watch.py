@@ -1,26 +1,28 @@
-"""Watches the weights of a stack's listener while something else goes on."""
+"""Watches a stack while something else goes on."""
 
 from __future__ import annotations
 
 import threading
 import time
 from types import TracebackType
+from typing import Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.e2e.stack import LocalStack
 
 
-class Weights:
-    """`seen` are the weights, each time that they were others than before; releases without any are left out."""
+class Watcher:
+    """Looks again and again in a thread of its own, within a context; what is told to fail is looked at again."""
 
-    def __init__(self, stack: LocalStack) -> None:
-        self._stack = stack
+    PAUSE = 0.1
+    """Seconds between two looks."""
+
+    def __init__(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.seen: list[dict[str, int]] = []
 
-    def __enter__(self) -> Weights:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -29,6 +31,27 @@ class Weights:
     ) -> None:
         self._stop.set()
         self._thread.join(timeout=30)
+
+    def look(self) -> None:
+        """Look once."""
+        raise NotImplementedError
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.look()
+            except (BotoCoreError, ClientError):
+                continue
+            time.sleep(self.PAUSE)
+
+
+class Weights(Watcher):
+    """`seen` are the weights, each time that they were others than before; releases without any are left out."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        super().__init__()
+        self._stack = stack
+        self.seen: list[dict[str, int]] = []
 
     def parts(self) -> list[tuple[int, ...]]:
         """The weights without the releases, the smallest first."""
@@ -43,12 +66,8 @@ class Weights:
             time.sleep(0.02)
         return False
 
-    def _watch(self) -> None:
-        while not self._stop.is_set():
-            try:
-                weights = self._stack.weights()
-            except (BotoCoreError, ClientError):
-                continue  # it was told to fail
-            if not self.seen or weights != self.seen[-1]:
-                self.seen.append(weights)
-            time.sleep(0.1)
+    def look(self) -> None:
+        """What the weights are now."""
+        weights = self._stack.weights()
+        if not self.seen or weights != self.seen[-1]:
+            self.seen.append(weights)
