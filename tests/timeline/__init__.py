@@ -1,0 +1,1 @@
+"""Tests of the timeline: its data, its history, and where each is taken from."""
