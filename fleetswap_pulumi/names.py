@@ -199,6 +199,17 @@ TopicArn = Annotated[
     ),
 ]
 
+
+def _variable(value: str) -> str:
+    # The value is not in the message: it may be the secret that belongs into the variable.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", value):
+        raise ValueError("must be the name of an environment variable, such as FLEETSWAP_WEBHOOK, and not its value")
+    return value
+
+
+EnvironmentVariable = Annotated[str, AfterValidator(_variable)]
+"""The name of an environment variable (POSIX, "Environment Variable Definition")."""
+
 StatusCodes = Annotated[
     str,
     _form(r"^\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*$", "status codes such as 200, 200,204 or 200-299"),

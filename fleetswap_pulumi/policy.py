@@ -18,7 +18,7 @@ from fleetswap.domain.rollout.policy import Policy, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap_pulumi.checks import Strict
-from fleetswap_pulumi.names import MONTH, Deadline, HostName, Path, TopicArn, Wait, distinct
+from fleetswap_pulumi.names import MONTH, Deadline, EnvironmentVariable, HostName, Path, TopicArn, Wait, distinct
 
 
 @cache
@@ -206,6 +206,10 @@ class RolloutSettings(Judgement, Moves):
     name. The load balancer's own health check always sends the machine's private address."""
     alerts: TopicArn | None = Field(default=None, examples=["arn:aws:sns:eu-central-1:111122223333:deploys"])
     """ARN of an SNS topic that is notified at the end of every rollout, whether it succeeded or not."""
+
+    webhook_env: EnvironmentVariable | None = Field(default=None, examples=["FLEETSWAP_WEBHOOK"])
+    """Name of an environment variable of the deployer with the URL of a chat's webhook, which is notified as well
+    (docs/how-to/alarms.md). The URL is a secret: do not put it here."""
 
     def probed(self, version: str, check: str) -> str:
         """The path to probe of a release that speaks this protocol version, and has its health check at `check`."""

@@ -219,6 +219,7 @@ def roll_out(
             trusted=decided.ledger.trusts(wanted.release, settings.rollout.trusted),
             switch_role=standing.switch.role_arn,
             alerts=settings.rollout.alerts,
+            webhook_env=settings.rollout.webhook_env,
             probe_host=settings.probe_host,
             rules=way_in.rules,
             protocol=ProbeProtocol(health.protocol_version, health.codes),

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
 
-HOW = ("trusted", "urn", "keys", "ledger", "waves")
+HOW = ("trusted", "urn", "keys", "ledger", "waves", "webhook_env")
 """These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
 becomes trusted by being live."""
 
@@ -102,6 +102,8 @@ class Inputs(ReachInputs):
     trusted: bool = False
     switch_role: str | None = None
     alerts: str | None = None
+    webhook_env: str | None = None
+    """The environment variable with the URL of a chat's webhook."""
     probe_host: str | None = None
     protocol_version: str | None = None
     """What the targets speak if not `http1`: `http2` or `grpc`."""
@@ -234,6 +236,8 @@ class RolloutArgs:
     trusted: bool
     switch_role: pulumi.Output[str]
     alerts: str | None
+    webhook_env: str | None = None
+    """The environment variable with the URL of a webhook that is notified as well."""
     probe_host: str | None = None
     rules: Rules = OWN
     protocol: ProbeProtocol = HTTP1
@@ -288,6 +292,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "trusted": args.trusted,
             "switch_role": args.switch_role,
             "alerts": args.alerts,
+            "webhook_env": args.webhook_env,
             "probe_host": args.probe_host,
             "protocol_version": None if args.protocol.version == "http1" else args.protocol.version,
             "grpc_codes": args.protocol.codes if args.protocol.version == "grpc" else None,
@@ -365,7 +370,7 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
                 metrics=aws.metrics(),
                 switch=aws.switch,
                 keys=aws.keys,
-                notifier=aws.notifier(inputs.alerts),
+                notifier=aws.notifier(inputs.alerts, inputs.webhook_env),
                 say=speech.line,
                 show=speech.status,
                 stop=stop,
@@ -410,7 +415,7 @@ def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -
             prober=_prober(inputs, aws),
             clock=SystemClock(),
             switch=aws.switch,
-            notifier=aws.notifier(inputs.alerts),
+            notifier=aws.notifier(inputs.alerts, inputs.webhook_env),
             say=say,
             recorder=_recorder(inputs),
         )

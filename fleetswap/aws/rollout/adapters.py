@@ -17,6 +17,7 @@ from fleetswap.aws.rollout.notifier import Topic, region_of
 from fleetswap.aws.rollout.previews import Previews
 from fleetswap.aws.rollout.probe import HttpProber
 from fleetswap.aws.rollout.switch import Switch
+from fleetswap.aws.rollout.webhook import Several, Webhook
 from fleetswap.domain.rollout.health import HTTP1, ProbeProtocol
 from fleetswap.domain.rollout.rule import OWN, Rules
 
@@ -70,6 +71,9 @@ class Adapters:
         """
         return HttpProber(lambda release: self.previews.value(release, target_groups.get(release)), host, protocol)
 
-    def notifier(self, topic: str | None) -> Topic | None:
-        """Whom a rollout tells of its end: the SNS topic with this ARN, in its own region; None if there is none."""
-        return Topic(self._cloud.sns(region_of(topic)), topic) if topic is not None else None
+    def notifier(self, topic: str | None, webhook_env: str | None = None) -> Several:
+        """Whom a rollout notifies of its end: the SNS topic with this ARN, in its own region, and the webhook whose URL
+        is in this environment variable. None of them: nobody.
+        """
+        topics = [Topic(self._cloud.sns(region_of(topic)), topic)] if topic is not None else []
+        return Several([*topics, *([Webhook(webhook_env)] if webhook_env is not None else [])])
