@@ -317,10 +317,12 @@ class Aws(Generic[R]):
         assert slow is None or slow > 0
         first = (self.time - seconds) // self.period * self.period
         told = []
-        for period in sorted({period for _, period in self.counted if period >= first}):
-            groups = {
-                arn: self._figures(arn, period, timed=slow is not None) for arn, at in self.counted if at == period
-            }
+        at: dict[int, list[str]] = {}
+        for arn, period in self.counted:
+            if period >= first:
+                at.setdefault(period, []).append(arn)
+        for period in sorted(at):
+            groups = {arn: self.figures(arn, period, timed=slow is not None) for arn in at[period]}
             own = sum(self.come(arn, period, "own", int(self.counted[arn, period][2])) for arn in groups)
             whole = sum(self.come(arn, period, "all", int(self.counted[arn, period][0])) for arn in groups)
             if whole or own or any(each != Figures() for each in groups.values()):
@@ -328,7 +330,7 @@ class Aws(Generic[R]):
                 told.append(Told(period + self.skew, asked, requests=whole, own_5xx=own))
         return Report(int(self.time) + self.skew, self.period, tuple(told))
 
-    def _figures(self, arn: str, period: int, *, timed: bool) -> Figures:
+    def figures(self, arn: str, period: int, *, timed: bool) -> Figures:
         requests, errors, dropped, slow = map(int, self.counted[arn, period])
         return Figures(
             requests=self.come(arn, period, "requests", requests),
