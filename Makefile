@@ -47,9 +47,10 @@ lint: setup-python ## check formatting, lint, types and layers
 	@.venv/bin/mypy $(sources)
 	@.venv/bin/lint-imports --no-cache
 
-fmt: setup-python ## format the code; generate the reference of settings, the comments of Pulumi.prod.yaml, and the tables of scale.md
+fmt: setup-python ## format the code; generate the reference of settings, the comments of Pulumi.prod.yaml, and the tables of scale.md and cost.md
 	@$(python) -m tools.settings_reference
 	@$(python) -m tools.scale
+	@$(python) -m tools.cost
 	@.venv/bin/ruff format $(sources)
 	@.venv/bin/ruff check --fix-only $(sources)
 

@@ -86,6 +86,8 @@ class LocalStack:
         self.has_users = has_users
         self.region, self.port = region, port
         self._users = Users(folder, PORT)
+        self.told: list[tuple[str, str, str]] = []
+        """What each verb has printed, with its version, for the test of the tutorial."""
         committed = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())
         self.config: dict[str, Any] = committed["config"] | {"aws:region": region}
         if not has_secrets:
@@ -129,6 +131,7 @@ class LocalStack:
         process = self.start(verb, version=version)
         said, _ = process.communicate(timeout=500)
         print(said)
+        self.told.append((verb, version, said))
         return Ran(process.returncode, said)
 
     def pulumi(self, *words: str) -> Ran:

@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 
+from tests.docs.commands import blocks, like
 from tests.e2e.load import Load
 from tests.e2e.stack import PORT, ROOT, LocalStack, Ran
 from tests.e2e.users import PURPOSES
@@ -68,6 +69,7 @@ def test_a_swap_loses_no_request(stack: LocalStack) -> None:
     assert load.failures == {}
     assert set(load.versions) == {"1", "2"}
     assert stack.serves("2")
+    assert stack.run("status").status == 0
 
 
 @pytest.mark.parametrize(
@@ -162,3 +164,25 @@ def test_down_leaves_no_process(stack: LocalStack) -> None:
     assert stack.processes()
     assert stack.run("down").status == 0
     assert stack.processes() == []
+
+
+def test_the_tutorial_shows_what_is_printed(stack: LocalStack) -> None:
+    """Whoever follows docs/tutorial/local.md would see something else than the page shows.
+
+    The verbs of the story are those of the page. IDs, numbers and addresses differ; an ellipsis stands for anything.
+    """
+    compared = set()
+    for block in blocks(ROOT / "docs/tutorial/local.md", "console"):
+        for command, shown in block.commands:
+            found = re.fullmatch(r"make (\w+)(?: VERSION=(\w+))?", command)
+            if found is None:
+                assert command.startswith(("curl ", "git ", "cd ")), command
+                continue
+            verb, version = found[1], found[2] or ""
+            said = [text for name, of, text in stack.told if name == verb and (verb == "preview" or of == version)]
+            assert said, f"the story does not run {command}"
+            printed = [line for text in said for line in text.splitlines()]
+            for line in (line for line in shown if line.strip(" …")):
+                assert any(re.fullmatch(like(line), each) for each in printed), f"{command}: {line}"
+            compared.add(command)
+    assert {command.split()[1] for command in compared} == {"up", "preview", "status", "rollback", "down"}
