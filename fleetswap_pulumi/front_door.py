@@ -139,12 +139,12 @@ class FrontDoor(pulumi.ComponentResource):
                 f"{name}-{arn.rpartition('/')[2]}", listener_arn=listener.arn, certificate_arn=arn, opts=self._child
             )
         if front.redirect_http:
-            self._redirect(f"{name}-redirect", balancer)
+            self._redirect(f"{name}-redirect", balancer, listener)
         self.listener_arn, self.balancer = listener.arn, balancer.arn_suffix
         self.ids = {"the load balancer": balancer.id, "its listener": listener.id}
         return balancer.dns_name, balancer.zone_id
 
-    def _redirect(self, name: str, balancer: lb.LoadBalancer) -> None:
+    def _redirect(self, name: str, balancer: lb.LoadBalancer, listener: lb.Listener) -> None:
         lb.Listener(
             name,
             load_balancer_arn=balancer.arn,
@@ -159,5 +159,6 @@ class FrontDoor(pulumi.ComponentResource):
                 )
             ],
             tags=self._args.context.tags(name),
-            opts=self._child,
+            # Of a stack that had no certificate, the listener is at port 80 until it is updated (DuplicateListener).
+            opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[listener])),
         )

@@ -13,7 +13,7 @@ from fleetswap.domain.rollout.listener import Seen, SeenRule
 from fleetswap.domain.rollout.zone import HostedZone
 from tests.program.declared import Around, Doors, Program, declare
 from tests.program.test_network import EXISTING, INTO, VPC
-from tests.program.test_stack import local
+from tests.program.test_stack import depends_on, local
 
 pytestmark = pytest.mark.nix
 
@@ -161,6 +161,8 @@ def test_an_own_load_balancer_has_all_that_is_asked_for() -> None:
     to = {"protocol": "HTTPS", "port": "443", "statusCode": "HTTP_301"}
     assert redirect["defaultActions"] == [{"type": "redirect", "redirect": to}]
     assert program.one("Listener", "web").inputs["port"] == 443
+    # The one at port 443 may have been at port 80 until now, and a load balancer has one listener a port.
+    assert depends_on(program.one("Listener", "web-redirect")) == ["Listener"]
     ingress = {
         (rule.inputs["cidrIpv4"], rule.inputs["fromPort"])
         for rule in program.of("SecurityGroupIngressRule")
