@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -170,6 +171,10 @@ class Outputs(BaseModel):
     blocks_sent: int
     build_seconds: float
     upload_seconds: float
+    trial_seconds: float | None = None
+    """Of the boot test, between the two; None if there is none."""
+    finished: str | None = None
+    """When it was sent: UTC, ISO 8601. None of a snapshot that was adopted, and of one from an older version."""
     measured: dict[str, str] | None = None
     """PCRs by their numbers, of an attested release; None of another."""
 
@@ -186,6 +191,8 @@ class Outputs(BaseModel):
             blocks_sent=uploaded.blocks_sent,
             build_seconds=round(shipped.build_seconds, 1),
             upload_seconds=round(shipped.upload_seconds, 1),
+            trial_seconds=round(shipped.trial_seconds, 1) or None,
+            finished=None if uploaded.adopted else datetime.now(UTC).isoformat(timespec="milliseconds"),
             measured=dict(shipped.measured) or None,
         )
 
@@ -292,6 +299,8 @@ class DiskImage(Resource, module="fleetswap", name="DiskImage"):
     snapshot_id: pulumi.Output[str]
     build_seconds: pulumi.Output[float]
     upload_seconds: pulumi.Output[float]
+    trial_seconds: pulumi.Output[float | None]
+    finished: pulumi.Output[str | None]
     measured: pulumi.Output[dict[str, str] | None]
 
     def __init__(

@@ -15,14 +15,17 @@ import pulumi
 
 from fleetswap.domain.errors import CloudError, EvaluationError, FleetswapError, InputError
 from fleetswap.domain.release.ledger import Ledger, from_plain
+from fleetswap_pulumi.commit import commit_of
 from fleetswap_pulumi.fleet_outputs import known
 from fleetswap_pulumi.front_door import FrontDoor
 from fleetswap_pulumi.front_survey import Fronts
 from fleetswap_pulumi.ground import Networks
 from fleetswap_pulumi.keys import Keys
 from fleetswap_pulumi.network import Network
+from fleetswap_pulumi.origin import Update
 from fleetswap_pulumi.package_changes import Manifests
 from fleetswap_pulumi.place import Place, Whereabouts, place
+from fleetswap_pulumi.project import root
 from fleetswap_pulumi.region import (
     Region,
     Standing,
@@ -81,6 +84,8 @@ def deploy(
     have an AMI: AWS (or the local cloud) if they are not given. Raises `InputError` before the first resource if
     something asked for is wrong in any region.
     """
+    image = ImageOnce(settings.image)
+    update = Update(commit_of(root()), image)
     check_resources(settings.policies)
     state = read_state()
     _check_gone(settings, state)
@@ -88,7 +93,6 @@ def deploy(
     given = (whereabouts, networks, fronts, manifests, keys, images)
     ports = {region: Ports.of(of, *given) for region, of in _all(settings).items()}
     before = state.of(HOME)
-    image = ImageOnce(settings.image)
     if before_there_is_a_key(settings, before):
         pulumi.log.warn(only_the_key(settings))
         if from_plain(before.get("ledger")).live is None:
@@ -98,7 +102,7 @@ def deploy(
     tell_changes(decided[HOME], ports[HOME])
     for region, each in decided.items():
         tell_proposals(each, region)
-    return _declare(settings, decided, skipped)
+    return _declare(settings, decided, skipped, update)
 
 
 def _all(settings: Settings) -> Mapping[str, Settings]:
@@ -171,7 +175,9 @@ def _place(settings: Settings, ports: Ports, before: Mapping[str, Any]) -> tuple
     return here, here.ledger.behind(settings.front.listener_arn or ("internal" if settings.front.internal else ""))
 
 
-def _declare(settings: Settings, decided: Mapping[str, Decided], skipped: Mapping[str, Mapping[str, Any]]) -> Fleet:
+def _declare(
+    settings: Settings, decided: Mapping[str, Decided], skipped: Mapping[str, Mapping[str, Any]], update: Update
+) -> Fleet:
     """Declare all regions but the skipped ones: the home region's image before the others', the rollouts by waves."""
     begun = {region: begin(of, Region(region) if region else None) for region, of in decided.items()}
     others = {region: of for region, of in begun.items() if region != HOME}
@@ -185,7 +191,9 @@ def _declare(settings: Settings, decided: Mapping[str, Decided], skipped: Mappin
         now = {}
         for region in (region for region, its in waves.items() if its == wave):
             told = _waves(settings, waves, region, earlier) if settings.regions else None
-            now[region], outputs[region] = roll_out(standing[region], [*earlier.values()], told)
+            now[region], outputs[region] = roll_out(
+                standing[region], update, [*earlier.values()], told, home.disks if region != HOME else None
+            )
             fleets[region] = _fleet(standing[region], now[region])
         earlier |= now
     for name, output in outputs.pop(HOME).items():

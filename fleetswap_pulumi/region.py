@@ -25,6 +25,7 @@ from fleetswap_pulumi.fleet_outputs import known, outputs_of
 from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.keys import OwnKeys
 from fleetswap_pulumi.network import Network, NetworkArgs
+from fleetswap_pulumi.origin import Update, origin_of
 from fleetswap_pulumi.place import Place
 from fleetswap_pulumi.region_plan import Decided
 from fleetswap_pulumi.release import Release, ReleaseArgs
@@ -196,16 +197,24 @@ def stand(begun: Begun, others: Sequence[Begun] = (), images: Mapping[str, DiskI
 
 
 def roll_out(
-    standing: Standing, after: Sequence[pulumi.Resource] = (), waves: WavesArgs | None = None
+    standing: Standing,
+    update: Update,
+    after: Sequence[pulumi.Resource] = (),
+    waves: WavesArgs | None = None,
+    images: Mapping[str, DiskImage] | None = None,
 ) -> tuple[Rollout, dict[str, pulumi.Output[Any]]]:
     """Declare the rollout, which comes after those of `after`, and what its region outputs.
 
-    With `waves`, the stack has several regions, so this rollout may end before an update that fails.
+    With `waves`, the stack has several regions, so this rollout may end before an update that fails. `images` are as in
+    `stand`.
     """
     decided, parent, releases = standing.begun.decided, standing.begun.parent, standing.releases
     settings, way_in = decided.settings, decided.way_in
     wanted, standby = decided.plan.wanted, decided.plan.standby
     health, sealed = wanted.health, standing.sealed
+    release = releases[wanted.release]
+    sent = [release.disk, *(disk for identity, disk in (images or {}).items() if identity == wanted.image.identity)]
+    is_new = all(entry.release != wanted.release for entry in decided.ledger.entries)
     rollout = Rollout(
         settings.service,
         RolloutArgs(
@@ -228,6 +237,7 @@ def roll_out(
             warm_pool=settings.capacity.warm_pool.pool if settings.capacity.warm_pool is not None else None,
             ledger=to_plain(decided.plan.ledger) if waves is not None else None,
             waves=waves,
+            origin=origin_of(update, settings, disks=sent, made=release.made if is_new else ()),
         ),
         # Of everything: after the traffic has moved, nothing may fail that keeps the ledger from being written.
         opts=pulumi.ResourceOptions(

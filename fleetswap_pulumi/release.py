@@ -118,6 +118,12 @@ class Release(pulumi.ComponentResource):
         ).ami_id
         share_image(self._name, args.share, self.ami_id, self.disk.snapshot_id, self._child)
 
+    @property
+    def made(self) -> list[pulumi.Output[str]]:
+        """IDs that are known once its AMI and what makes it a fleet are there."""
+        target = self.target
+        return [self.ami_id, *([target.group, target.target_group] if target is not None else [])]
+
     def _after(self, other: DiskImage | None) -> pulumi.ResourceOptions:
         return self._child if other is None else pulumi.ResourceOptions(parent=self, depends_on=[other])
 

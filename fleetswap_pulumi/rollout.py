@@ -22,16 +22,19 @@ from fleetswap.domain import tags
 from fleetswap.domain.rollout import model, record, rollout_tags
 from fleetswap.domain.rollout.health import HTTP1, ProbeProtocol
 from fleetswap.domain.rollout.model import Order
+from fleetswap.domain.rollout.origin import Origin
 from fleetswap.domain.rollout.record import Kind
 from fleetswap.domain.rollout.rule import OWN, Rules
 from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.rollout.warm_pool import WarmPool
+from fleetswap.domain.timeline.model import Deploy
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import run as workflow
 from fleetswap.workflows.rollout.record_file import recorder_of
 from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.stop import Stop
+from fleetswap_pulumi import timeline
 from fleetswap_pulumi.cancel import hear
 from fleetswap_pulumi.checks import Strict, check_failures, wrong
 from fleetswap_pulumi.context import Context
@@ -48,12 +51,14 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the inputs. A newer program must keep reading the states that older ones wrote."""
 
-HOW = ("trusted", "urn", "keys", "ledger", "waves", "webhook_env")
+HOW = ("trusted", "urn", "keys", "ledger", "waves", "webhook_env", "origin")
 """These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
 becomes trusted by being live."""
 
 FALLBACK = ("shortage", "shortage_limit")
 """These of the policy say the same only to a rollout that launches machines, so a new default of them starts none."""
+
+OUTPUTS = ("serving", "previous", "left", "seconds", "record", "boots", "history")
 
 CANCELLED = "cancelled"
 GONE = f"{CANCELLED}: pulumi was killed"
@@ -123,6 +128,8 @@ class Inputs(ReachInputs):
     it here, and not in its outputs (`fleetswap_pulumi.stack_state`)."""
     waves: WavesInputs | None = None
     """The rollouts of the other regions, which an error tells of."""
+    origin: dict[str, Any] | None = None
+    """Where the rollout comes from, for its timeline (`fleetswap_pulumi.origin`)."""
 
     @model_validator(mode="after")
     def _has_the_wanted_release(self) -> Inputs:
@@ -176,7 +183,7 @@ class RolloutProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Roll out. After any failure, the previous weights are restored first; then the first error is raised."""
         id_ = f"{props['service']}-rollout-{uuid.uuid4().hex[:8]}"
-        return CreateResult(id_, _roll_out(props, id_))
+        return CreateResult(id_, _roll_out(props, id_, None))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """`serving` is what the listener says, so that a refresh shows a change made outside Pulumi."""
@@ -186,7 +193,7 @@ class RolloutProvider(ResourceProvider):
         """The same as `create`; but of another way to AWS to the same fleet only a record is made."""
         if not _is_another_order(_olds, _news) and not _observe(Inputs.of(_news)).drift:
             return UpdateResult({**_olds, **_news})
-        return UpdateResult(_roll_out(_news, _id))
+        return UpdateResult(_roll_out(_news, _id, _olds.get("history")))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Take the service down: the rule first, then the machines.
@@ -251,6 +258,8 @@ class RolloutArgs:
     warm_pool: WarmPool | None = None
     """The warm pool of the live release."""
     waves: WavesArgs | None = None
+    origin: Mapping[str, Any] | None = None
+    """Where the rollout comes from (`fleetswap_pulumi.origin`)."""
 
 
 class Rollout(Resource, module="fleetswap", name="Rollout"):
@@ -258,7 +267,8 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
 
     `left` is the release that was rolled back manually before, if any. `record` has the phases and the steps of the
     last rollout, with the evidence that each was judged by, as docs/reference/rollout-record.md describes them. `boots`
-    is how long the machines of the last rollouts took to become healthy (`fleetswap.domain.rollout.boots`).
+    is how long the machines of the last rollouts took to become healthy (`fleetswap.domain.rollout.boots`). `history`
+    has the timelines of the last rollouts that succeeded (`fleetswap.domain.timeline`).
     """
 
     serving: pulumi.Output[str]
@@ -266,6 +276,7 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
     seconds: pulumi.Output[dict[str, float]]
     record: pulumi.Output[dict[str, Any] | None]
     boots: pulumi.Output[str | None]
+    history: pulumi.Output[list[dict[str, Any]] | None]
 
     def __init__(self, name: str, args: RolloutArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         inputs = {
@@ -303,13 +314,9 @@ class Rollout(Resource, module="fleetswap", name="Rollout"):
             "urn": urn_of("Rollout", name, *args.context.parents),
             "ledger": args.ledger,
             "waves": args.waves.inputs if args.waves is not None else None,
+            "origin": args.origin,
         }
-        super().__init__(
-            RolloutProvider(),
-            name,
-            {**inputs, "serving": None, "previous": None, "left": None, "seconds": None, "record": None, "boots": None},
-            opts,
-        )
+        super().__init__(RolloutProvider(), name, {**inputs, **dict.fromkeys(OUTPUTS)}, opts)
 
 
 def _is_another_order(olds: dict[str, Any], news: dict[str, Any]) -> bool:
@@ -348,15 +355,21 @@ def _observe(inputs: Inputs) -> workflow.Observed:
     return workflow.observe(inputs.order, balancer=aws.balancer, fleet=aws.fleet, switch=aws.switch)
 
 
-def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
+def _roll_out(props: dict[str, Any], owner: str, history: object) -> dict[str, Any]:
     inputs = Inputs.of(props)
+    origin = timeline.origin_of(inputs.origin, inputs.region)
+
+    def deploy(outcome: workflow.Outcome) -> Deploy:
+        stack = inputs.tags[tags.STACK]
+        return timeline.deploy_of(outcome, origin, service=inputs.service, stack=stack, region=inputs.region)
+
     aws = _adapters(inputs)
     stop = Stop()
     where = inputs.region if inputs.waves is not None else ""
     speech = Speech(inputs.urn, gone=lambda: stop.ask(GONE), where=where)
     with (
         hear(lambda: stop.ask(CANCELLED)) as heard,
-        guarded(inputs.model_dump(exclude={"ledger", "waves"})) as guardian,
+        guarded(inputs.model_dump(exclude={"ledger", "waves", "origin"})) as guardian,
     ):
         if not heard:
             speech.warn("this version of Pulumi does not report Ctrl-C: use `fleetswap abort` to end the rollout")
@@ -375,7 +388,8 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
                 show=speech.status,
                 stop=stop,
                 keep=guardian.keep,
-                recorder=_recorder(inputs),
+                recorder=_recorder(inputs, origin),
+                notes=lambda outcome: timeline.over_budget(deploy(outcome)),
             )
         except Exception as error:
             raise told(error, inputs.region, inputs.waves) from error
@@ -394,12 +408,13 @@ def _roll_out(props: dict[str, Any], owner: str) -> dict[str, Any]:
             "phases": [record.plain(time) for time in outcome.times],
             "steps": [record.plain(step) for step in outcome.steps],
         },
+        "history": timeline.history_with(history, lambda: deploy(outcome), speech.warn),
     }
 
 
-def _recorder(inputs: Inputs) -> Recorder:
+def _recorder(inputs: Inputs, origin: Origin | None = None) -> Recorder:
     """What keeps the record of a rollout of these inputs; nothing where there is no home for it."""
-    return recorder_of(inputs.tags[tags.STACK], Kind.DEPLOY)
+    return recorder_of(inputs.tags[tags.STACK], Kind.DEPLOY, origin)
 
 
 def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -> None:

@@ -27,6 +27,7 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.partition import of_arn
 from fleetswap.domain.rollout.rule import matches_host, matches_path
 from fleetswap.domain.secrets.sealing import STACK
+from fleetswap_pulumi.budgets_settings import BudgetsSettings
 from fleetswap_pulumi.capacity_settings import CapacitySettings, misfits_of_warm_pool
 from fleetswap_pulumi.checks import Strict, wrong_together
 from fleetswap_pulumi.front_settings import (
@@ -82,6 +83,9 @@ class Settings(Strict):
     front: FrontSettings = FrontSettings()
     health: HealthSettings = HealthSettings()
     rollout: RolloutSettings = RolloutSettings()
+    budgets: BudgetsSettings | None = Field(
+        default=None, examples=[{"launch": 60, "start_to_live": 600, "commit_to_live": 900}]
+    )
     retention: RetentionSettings = RetentionSettings()
     policies: PoliciesSettings = PoliciesSettings()
     tags: dict[str, str] = Field(default={}, validate_default=True, examples=[{"team": "web"}])

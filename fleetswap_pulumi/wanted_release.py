@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
+from time import monotonic
 
 import pulumi
 
@@ -35,6 +37,8 @@ class ImageOnce:
 
     def __init__(self, settings: ImageSettings) -> None:
         self.settings = settings
+        self.evaluated: tuple[datetime, float] | None = None
+        """When Nix was asked, and how many seconds that took; None if it was not."""
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -42,7 +46,9 @@ class ImageOnce:
         source = self.settings.source
         if isinstance(source, FileImage):
             raise TypeError(f"{source.file} is a file")
+        began, clock = datetime.now(UTC), monotonic()
         made = NixSource(source, root(), preview=True, cache=evaluations()).evaluate()
+        self.evaluated = began, round(monotonic() - clock, 3)
         for warning in made.warnings[:WARNINGS]:
             pulumi.log.warn(f"the image: {warning}")
         return made

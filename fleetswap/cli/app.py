@@ -67,6 +67,14 @@ COMMANDS = {
         FLEET,
         "Replay the record of a rollout: what it did, and with --set what it would have done under other settings.",
     ),
+    "history": Listed(
+        "history", FLEET, "Show the last deploys of a stack: by which commit, how each ended, and how long it took."
+    ),
+    "show": Listed(
+        "history",
+        FLEET,
+        "Show the timeline of a deploy: each phase from the commit to the bake, its budget, its share of the whole.",
+    ),
     "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
     "gc": Listed("gc", FLEET, "Delete the AMIs, snapshots and more that nothing needs."),
     "why": Listed(

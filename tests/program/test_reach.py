@@ -187,7 +187,7 @@ def test_another_way_to_aws_is_no_rollout(steady: list[str], monkeypatch: pytest
     """To name another profile would move traffic, or scale machines: or a drift would stay because of it."""
     rolled: list[dict[str, Any]] = []
 
-    def roll_out(props: dict[str, Any], _owner: str) -> dict[str, Any]:
+    def roll_out(props: dict[str, Any], _owner: str, _history: object) -> dict[str, Any]:
         rolled.append(props)
         return {"serving": "new"}
 

@@ -65,6 +65,8 @@ class Notice:
 
     undone: tuple[str, ...] = ()
     remedy: str = ""
+    notes: tuple[str, ...] = ()
+    """What else people are told, each in a line."""
     instead: int = 0
     """How many on-demand machines were launched in the place of spot ones."""
     weighted: bool = False
@@ -81,7 +83,9 @@ class Notice:
         """The whole message, for people."""
         first, *rest = self.lines
         why = [f"why: {self.reason}"] if self.reason else []
-        return "\n".join([first, *why, *rest, *(f"evidence: {line}" for line in wording.lines(self.evidence))])
+        return "\n".join(
+            [first, *why, *rest, *self.notes, *(f"evidence: {line}" for line in wording.lines(self.evidence))]
+        )
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.model import Order, Rule
 from fleetswap.domain.rollout.notices import Ending, notice_of
+from fleetswap.domain.rollout.origin import Origin, Part
 from fleetswap.domain.rollout.rates import Counts
 from fleetswap.domain.rollout.readings import Answered, Ordered, Reading
 from fleetswap.domain.rollout.state import Phase, State
@@ -218,7 +219,19 @@ class Ended:
 
 
 Entry = (
-    Found | Entered | Written | WeightsSeen | MachinesRead | Judged | Step | NoAnswer | Failed | TakenUp | Cut | Ended
+    Origin
+    | Found
+    | Entered
+    | Written
+    | WeightsSeen
+    | MachinesRead
+    | Judged
+    | Step
+    | NoAnswer
+    | Failed
+    | TakenUp
+    | Cut
+    | Ended
 )
 Line = Header | Entry | Reading
 
@@ -229,6 +242,7 @@ PARTS: Mapping[str, type] = {
     "target": Target,
     "failed launch": Failure,
     "time of a phase": PhaseTime,
+    "part before the rollout": Part,
 }
 """What lines are made of, by the names of the reference."""
 

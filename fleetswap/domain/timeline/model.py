@@ -19,9 +19,9 @@ VERSION = 1
 COMMIT, FIRST_HEALTHY, LIVE = "commit", "first healthy", "live"
 """Moments: of the commit that was deployed, of the candidate's first healthy machine, of all the traffic."""
 
-BEFORE = ("evaluation", "build", "boot test", "upload", "register", "wait")
-"""Before the rollout, by the update. `register`: AMI, launch template, target group and auto scaling group. `wait`: for
-the update's other resources, and for the rollouts of earlier regions."""
+BEFORE = ("evaluation", "build", "boot test", "upload", "registration", "wait")
+"""Before the rollout, by the update. `registration`: of the AMI, with launch template, target group and auto scaling
+group. `wait`: for the update's other resources, and for the rollouts of earlier regions."""
 
 LAUNCH, GATE, BAKE = "launch", "gate", "bake"
 """`launch` is from the first change of the group until the first machine is healthy; `gate` until enough are."""
@@ -32,7 +32,7 @@ OF_ROLLOUT = ("look", "recover", LAUNCH, GATE, "probe", "shift", BAKE, "settle",
 START_TO_LIVE, COMMIT_TO_LIVE = "start to live", "commit to live"
 """The totals: since the update began, or since the commit."""
 
-BUDGETS = ("evaluation", "build", "boot test", "upload", "register", LAUNCH, GATE, "step", BAKE)
+BUDGETS = ("evaluation", "build", "boot test", "upload", "registration", LAUNCH, GATE, "step", BAKE)
 """What may have a budget of its own besides the totals; `step` is that of each step."""
 
 UNFINISHED = "unfinished"
@@ -156,6 +156,11 @@ class Deploy:
         """What took longer than it may; the totals last."""
         timed: tuple[Span | Total, ...] = (*self.spans, *self.totals)
         return tuple(each for each in timed if each.over)
+
+
+def setting_of(name: str) -> str:
+    """The setting that has the budget of a span or a total."""
+    return f"fleetswap:budgets.{('step' if name.startswith('step ') else name).replace(' ', '_')}"
 
 
 def budget_of(name: str, budgets: Mapping[str, float]) -> float | None:

@@ -60,6 +60,8 @@ class Shipped:
     uploaded: Uploaded
     build_seconds: float = 0.0
     upload_seconds: float = 0.0
+    trial_seconds: float = 0.0
+    """Of the boot test, which is between the two."""
     measured: Measurements = ()
     """What a NitroTPM measures of it, if that was asked for."""
 
@@ -153,7 +155,7 @@ def ship(
         uploaded = _sent(image, first, others, say, progress, clock)
     if not isinstance(source, Path):
         source.sent()
-    return Shipped(uploaded, built - began, clock.now() - tried, measured)
+    return Shipped(uploaded, built - began, clock.now() - tried, tried - built if trial is not None else 0.0, measured)
 
 
 def _sent(

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from fleetswap.domain.rollout.origin import Origin
 from fleetswap.domain.rollout.readings import Answered, AnswersCut
 from fleetswap.domain.rollout.record import Cut, Ended, Failed, Header, Kind, Line, Step, plain
 from fleetswap.workflows.rollout.recorder import Recorder
@@ -131,10 +132,10 @@ def _write(file: int, line: Line) -> int:
     return len(data)
 
 
-def recorder_of(stack: str, kind: Kind) -> Recorder:
+def recorder_of(stack: str, kind: Kind, origin: Origin | None = None) -> Recorder:
     """What keeps the record of a rollout of a stack (PROJECT/STACK); nothing where there is no home for it."""
     folder = folder_of(stack)
-    return Recorder(RecordFile(folder) if folder is not None else None, kind=kind, stack=stack)
+    return Recorder(RecordFile(folder) if folder is not None else None, kind=kind, stack=stack, origin=origin)
 
 
 def folder_of(stack: str, environment: Mapping[str, str] = os.environ) -> Path | None:

@@ -8,10 +8,12 @@ from typing import Protocol
 
 from fleetswap.domain.rollout import record
 from fleetswap.domain.rollout.messages import End, Event
+from fleetswap.domain.rollout.origin import Origin
 from fleetswap.domain.rollout.readings import Answers, AnswersCut, ordered
 from fleetswap.domain.rollout.record import Chronicle, Kind, Line, PhaseTime, Step, TakenUp
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.text import one_line
+from fleetswap.domain.timeline.of_rollout import first_healthy
 
 
 class Sink(Protocol):
@@ -33,16 +35,19 @@ class Recorder:
         *,
         kind: Kind = Kind.DEPLOY,
         stack: str = "",
+        origin: Origin | None = None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Without a sink the lines are counted, but kept nowhere."""
+        """Without a sink the lines are counted, but kept nowhere. `origin` is where the rollout comes from."""
         self._sink = sink
         self._kind = kind
         self._stack = stack
+        self._origin = origin
         self._wall = wall
         self._chronicle = Chronicle()
         self._answers: Answers | None = None
         self._started = ""
+        self._healthy: float | None = None
         self.problem = ""
         """Why the record is incomplete; empty if it is not."""
 
@@ -57,6 +62,8 @@ class Recorder:
                 # What the process that was killed has read last may be missing, so that no replay gets behind this.
                 self._write(TakenUp(at=record.at_time(state, now), reason=taken_up))
             elif self._sink is not None:
+                if self._origin is not None:
+                    self._write(self._origin)
                 self._answers = Answers()
                 self._write(ordered(state.order, at=record.at_time(state, now), clock=state.started))
 
@@ -69,6 +76,8 @@ class Recorder:
         def lines() -> None:
             self._answer(before, event, now, at=record.at_time(state, now))
             self._chronicle, found = self._chronicle.after(before, event, state, now)
+            if self._healthy is None:
+                self._healthy = first_healthy(found)
             for line in found:
                 self._write(line)
 
@@ -97,6 +106,11 @@ class Recorder:
     def steps(self) -> tuple[Step, ...]:
         """The steps that have ended."""
         return self._chronicle.steps
+
+    @property
+    def first_healthy(self) -> float | None:
+        """When the candidate's first machine was seen to be healthy, in seconds since the rollout began."""
+        return self._healthy
 
     def _answer(self, before: State, event: Event, now: float, *, at: float) -> None:
         """What only a replay reads is not worth the lines that people read."""

@@ -10,8 +10,8 @@ setting.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from fleetswap.domain.errors import Aborted, CloudError, FleetswapError, InputError, TryAgain
@@ -20,7 +20,7 @@ from fleetswap.domain.rollout.drift import drift
 from fleetswap.domain.rollout.machine import begin, step
 from fleetswap.domain.rollout.messages import Broke, End, Event, Kind, Look, Unanswered
 from fleetswap.domain.rollout.model import Order
-from fleetswap.domain.rollout.notices import Notice, notice_of
+from fleetswap.domain.rollout.notices import Ending, Notice, notice_of
 from fleetswap.domain.rollout.record import PhaseTime, Step
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.text import one_line
@@ -54,6 +54,8 @@ class Outcome:
     started: str = ""
     times: tuple[PhaseTime, ...] = ()
     steps: tuple[Step, ...] = ()
+    first_healthy: float | None = None
+    """When the candidate's first machine was seen to be healthy, in seconds since the rollout began."""
     boots: str = ""
     """How long the machines of this and the last rollouts took to become healthy, as the rule's tag has it."""
 
@@ -88,6 +90,7 @@ def roll_out(
     stop: Stop | None = None,
     keep: Keep = lambda _: None,
     recorder: Recorder | None = None,
+    notes: Callable[[Outcome], Sequence[str]] = lambda _: (),
 ) -> Outcome:
     """Put all the traffic on the order's candidate, or put everything back and raise the first error.
 
@@ -98,16 +101,14 @@ def roll_out(
 
     `say` gets what is to stay in the log, each line once; `show` what goes on just now, a few words, again and
     again. `keep` gets each state before its action is done, so that whoever has the last one can `take_up`; it must
-    not raise. `recorder` keeps the record.
+    not raise. `recorder` keeps the record. `notes` are what the notification of a success says besides.
     """
     run, recorder = uuid.uuid4().hex, recorder or Recorder()
     executor = Executor(order, Ports(balancer, fleet, prober, clock, metrics, switch, keys), run)
     driver = Driver(executor, Teller(say, show), clock, stop, keep, recorder)
     now = clock.now()
     state = driver.drive(begin(order, now, run), now)
-    driver.tell_end(state, notifier)
-    driver.raise_first(state)
-    return Outcome(
+    outcome = Outcome(
         live=order.candidate.release,
         previous=state.previous,
         phases=driver.phases,
@@ -116,8 +117,12 @@ def roll_out(
         started=recorder.started,
         times=recorder.phases,
         steps=recorder.steps,
+        first_healthy=recorder.first_healthy,
         boots=state.boot_times,
     )
+    driver.tell_end(state, notifier, lambda: notes(outcome))
+    driver.raise_first(state)
+    return outcome
 
 
 def take_up(
@@ -205,9 +210,13 @@ class Driver:
         self._end_record(state)
         return state
 
-    def tell_end(self, state: State, notifier: Notifier | None) -> None:
-        """Tell how it ended, in the log and to people."""
+    def tell_end(
+        self, state: State, notifier: Notifier | None, notes: Callable[[], Sequence[str]] = lambda: ()
+    ) -> None:
+        """Tell how it ended, in the log and to people, who are also told the `notes` of a success."""
         notice = notice_of(state, _end(state), self._ended, self.phases)
+        if notice.ending is Ending.SUCCEEDED:
+            notice = replace(notice, notes=_noted(notes, self._teller))
         for line in notice.lines:
             self._teller.line(line)
         if notifier is not None:
@@ -237,6 +246,15 @@ class Driver:
         except BaseException as error:  # noqa: BLE001 - the weights go back whatever happened; it is raised at the end
             self._errors.append(error)
             return Broke(_words(error), refused=isinstance(error, CloudError))
+
+
+def _noted(notes: Callable[[], Sequence[str]], teller: Teller) -> tuple[str, ...]:
+    """The outcome stands, whatever is wrong with what is noted of it."""
+    try:
+        return tuple(notes())
+    except Exception as error:  # noqa: BLE001 - an error here would be taken for the rollout's
+        teller.line(f"warning: could not measure the rollout: {_words(error)}")
+        return ()
 
 
 def _notify(notifier: Notifier, notice: Notice, teller: Teller) -> None:
