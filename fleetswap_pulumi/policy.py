@@ -11,13 +11,22 @@ from dataclasses import asdict
 from functools import cache
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    model_validator,
+)
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.policy import Policy, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap_pulumi.checks import Strict
+from fleetswap_pulumi.metric_settings import Metrics
 from fleetswap_pulumi.names import MONTH, Deadline, EnvironmentVariable, HostName, Path, TopicArn, Wait, distinct
 
 
@@ -88,6 +97,9 @@ class ErrorSettings(LimitSettings):
     ceiling: Ceiling = 0.1  # a tenth of all is too much for any service
 
 
+ReportOnly = Annotated[str, StringConstraints(pattern=r"^(image|probe|alarms|errors|slowness|metrics(\.[a-z0-9-]+)?)$")]
+
+
 class Judgement(Strict):
     """What a candidate must prove, and how long each part of a rollout may take."""
 
@@ -126,10 +138,12 @@ class Judgement(Strict):
     """Response time in seconds above which a response is slow. Unset: response times are not judged."""
     slowness: LimitSettings = LimitSettings()
     """Limits for the candidate's slow responses."""
-    report_only: tuple[Literal["image", "probe", "alarms", "errors", "slowness"], ...] = Field(
-        default=(), examples=[["slowness"]]
-    )
-    """Checks whose findings are reported, but neither abort nor delay a rollout."""
+    metrics: Metrics | None = None
+    """Values from CloudWatch and Prometheus that the candidate is judged by, in each canary step and in the bake.
+    Without a value, a step does not pass. See docs/how-to/metrics.md."""
+    report_only: tuple[ReportOnly, ...] = Field(default=(), examples=[["slowness"]])
+    """Checks whose findings are reported, but neither abort nor delay a rollout: `image`, `probe`, `alarms`, `errors`,
+    `slowness`, `metrics`, or one of these, `metrics.NAME`."""
     shortage: Shortage = Policy.shortage
     """What to do when EC2 has no Spot capacity for the candidate: launch On-Demand Instances in place of the Spot
     Instances that are missing (`on-demand`), or `abort` the rollout. At its end, the group's own mix applies again."""
@@ -170,7 +184,7 @@ class RolloutPolicy(Judgement):
 
     def to_policy(self) -> Policy:
         """The policy for the state machine. What that refuses beyond the limits above is an `InputError`."""
-        return _domain().validate_python(self.model_dump())
+        return _domain().validate_python({**self.model_dump(), "metrics": self.model_dump()["metrics"] or ()})
 
 
 class Moves(Strict):
@@ -210,6 +224,15 @@ class RolloutSettings(Judgement, Moves):
     webhook_env: EnvironmentVariable | None = Field(default=None, examples=["FLEETSWAP_WEBHOOK"])
     """Name of an environment variable of the deployer with the URL of a chat's webhook, which is notified as well
     (docs/how-to/alarms.md). The URL is a secret: do not put it here."""
+
+    @model_validator(mode="after")
+    def _metrics_can_judge(self) -> RolloutSettings:
+        try:
+            if self.metrics:
+                self.policy(1).to_policy()
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     def probed(self, version: str, check: str) -> str:
         """The path to probe of a release that speaks this protocol version, and has its health check at `check`."""

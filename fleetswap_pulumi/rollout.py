@@ -29,6 +29,7 @@ from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap.domain.timeline.model import Deploy
+from fleetswap.prometheus.instant_queries import PrometheusQueries
 from fleetswap.workflows.clock import SystemClock
 from fleetswap.workflows.rollout import run as workflow
 from fleetswap.workflows.rollout.record_file import recorder_of
@@ -383,6 +384,8 @@ def _roll_out(props: dict[str, Any], owner: str, history: object) -> dict[str, A
                 metrics=aws.metrics(),
                 switch=aws.switch,
                 keys=aws.keys,
+                cloudwatch=aws.metric_queries() if inputs.policy.metrics else None,
+                prometheus=PrometheusQueries(),
                 notifier=aws.notifier(inputs.alerts, inputs.webhook_env),
                 say=speech.line,
                 show=speech.status,

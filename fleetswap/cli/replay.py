@@ -166,6 +166,22 @@ def _unread(policy: Policy, values: Mapping[str, Any]) -> Iterator[str]:
     if slow not in (None, policy.slow):
         counted = "did not count slow responses" if policy.slow is None else f"counted those above {policy.slow:g} s"
         yield f"slow: the rollout {counted}"
+    yield from _unread_metrics(policy, values["metrics"])
+
+
+def _unread_metrics(policy: Policy, given: object) -> Iterator[str]:
+    """A threshold can be another one. What was asked cannot, nor live's values if they were not."""
+    known = {check.name: check for check in policy.metrics}
+    for number, metric in enumerate(given if isinstance(given, list) else ()):
+        check = known.get(str(metric.get("name"))) if isinstance(metric, dict) else None
+        if check is None:
+            yield f"metrics[{number}]: the rollout did not read such a metric"
+            continue
+        plain = json.loads(json.dumps(asdict(check)))
+        if any(metric.get(source) != plain[source] for source in ("cloudwatch", "prometheus")):
+            yield f"metrics[{number}]: the rollout asked another query"
+        if not check.compares and any(metric.get(key) is not None for key in ("at_most", "difference")):
+            yield f"metrics[{number}]: the rollout did not read the live release's values"
 
 
 def _put(values: dict[str, Any], key: str, text: str) -> str | None:

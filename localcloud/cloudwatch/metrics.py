@@ -1,7 +1,7 @@
 """CloudWatch's metrics as strict as AWS: what may be asked for, and what is answered.
 
 Decides which periods, times and statistics a request may name, and which figures it gets. What was measured is in
-`figures`; alarms are in `alarms`.
+`figures`, and metric math in `expressions`; alarms are in `alarms`.
 
 Moto has no percentiles, mixes up metrics of one name, starts periods anywhere, and takes any period. AWS: a period is
 1, 5, 10, 20 or 30 seconds or a multiple of 60; a start time is rounded down to the period, at least to the minute from
@@ -14,18 +14,20 @@ Source: CloudWatch API reference (GetMetricData, MetricStat, GetMetricStatistics
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from moto.cloudwatch.exceptions import InvalidParameterCombination, InvalidParameterValue, ValidationError
-from moto.cloudwatch.metric_data_expression_parser import parse_expression
 from moto.cloudwatch.models import CloudWatchBackend, MetricDatum
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 
+from localcloud.cloudwatch.expressions import Evaluation
 from localcloud.cloudwatch.figures import SIMPLE, Metrics, Sample, Series, key
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 SHORT_PERIODS = (1, 5, 10, 20, 30)
 MAX_FIGURES = 1_440  # of one GetMetricStatistics
 MAX_QUERIES = 500  # of one GetMetricData
+
+DROPPED = "One or more data-points have been dropped due to non-numeric values (NaN, -Infinite, +Infinite)"
 
 _ID = re.compile(r"[a-z][a-zA-Z0-9_]*")
 
@@ -109,18 +113,7 @@ def get_metric_data(self: Moto) -> Moto:
         raise ValidationError(f"The parameter MetricDataQueries must have 1 to {MAX_QUERIES} members.")
     if len(set(names)) < len(names) or not all(_ID.fullmatch(name) for name in names):
         raise ValidationError("Every Id in MetricDataQueries must be one of its own that begins with a small letter.")
-    found = [
-        _answer(self.cloudwatch_backend, query, number, start, end)
-        for number, query in enumerate(queries, 1)
-        if "MetricStat" in query
-    ]
-    for number, query in enumerate(queries, 1):
-        if "MetricStat" in query:
-            continue
-        if "Expression" not in query:
-            raise ValidationError(f"The parameter MetricDataQueries.member.{number}.MetricStat is required.\n")
-        values, times = parse_expression(query["Expression"], [{**one, "id": one["Id"]} for one in map(_lower, found)])
-        found.append(_result(query, query["Id"], list(zip(times, values, strict=True))))
+    found = _Queries(self.cloudwatch_backend, queries, start, end).results()
     hidden = {query["Id"] for query in queries if query.get("ReturnData") is False}
     shown = [one for one in found if one["Id"] not in hidden]
     if asked.get("ScanBy") != "TimestampAscending":
@@ -129,9 +122,69 @@ def get_metric_data(self: Moto) -> Moto:
     return ActionResult({"MetricDataResults": shown, "Messages": []})
 
 
-def _lower(result: dict[str, Any]) -> dict[str, Any]:
-    """A result as moto's parser of expressions wants it."""
-    return {**result, "timestamps": result["Timestamps"], "values": result["Values"]}
+@dataclass(frozen=True)
+class Expression:
+    """What an expression has resulted in."""
+
+    points: dict[int, float]
+    dropped: bool
+
+
+class _Queries:
+    """The queries of one request, which may name each other."""
+
+    def __init__(self, cloudwatch: Moto, queries: list[dict[str, Any]], start: float, end: float) -> None:
+        self._cloudwatch, self._start, self._end = cloudwatch, start, end
+        self._queries = {query["Id"]: (number, query) for number, query in enumerate(queries, 1)}
+        self._series: dict[str, Expression] = {}
+        self._open: list[str] = []
+
+    def results(self) -> list[dict[str, Any]]:
+        """Each result, in the order of the queries."""
+        return [self._result(*self._queries[name]) for name in self._queries]
+
+    def _result(self, number: int, query: dict[str, Any]) -> dict[str, Any]:
+        if "MetricStat" in query:
+            return _answer(self._cloudwatch, query, number, self._start, self._end)
+        expression = self._expression(query["Id"])
+        points = [(datetime.fromtimestamp(at, UTC), value) for at, value in sorted(expression.points.items())]
+        found = _result(query, query["Id"], points)
+        if expression.dropped:
+            found["Messages"] = [{"Code": "ArithmeticError", "Value": DROPPED}]
+        return found
+
+    def _expression(self, name: str) -> Expression:
+        number, query = self._queries[name]
+        if "Expression" not in query:
+            raise ValidationError(f"The parameter MetricDataQueries.member.{number}.MetricStat is required.\n")
+        if name in self._open:
+            raise ValidationError(f"Error in expression '{name}': it names itself.")
+        if name not in self._series:
+            self._open.append(name)
+            period = self._period(name)
+            unit = min(period, 60)
+            periods = range(int(self._start // unit * unit), math.ceil(self._end), period)
+            reading = Evaluation(query["Expression"], self._points, periods)
+            try:
+                self._series[name] = Expression(reading.result(), reading.dropped)
+            except ValueError as error:
+                raise ValidationError(f"Error in expression '{name}': {error}.") from None
+            self._open.remove(name)
+        return self._series[name]
+
+    def _period(self, name: str) -> int:
+        """That of all metrics of the request: AWS mixes several, which the local cloud does not."""
+        found = {query["MetricStat"].get("Period") for _, query in self._queries.values() if "MetricStat" in query}
+        if len(found) > 1:
+            raise ValidationError(f"Error in expression '{name}': the local cloud knows one period for all metrics.")
+        return int(next(iter(found), 60) or 60)
+
+    def _points(self, name: str) -> dict[int, float]:
+        number, query = self._queries[name]
+        if "MetricStat" not in query:
+            return self._expression(name).points
+        found = _answer(self._cloudwatch, query, number, self._start, self._end)
+        return {int(at.timestamp()): value for at, value in zip(found["Timestamps"], found["Values"], strict=True)}
 
 
 def _result(query: dict[str, Any], label: str, points: list[tuple[Any, Any]]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from typing import Concatenate, Generic, ParamSpec, TypeVar
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Answer, Failure, Machine, Target
+from fleetswap.domain.rollout.metric_checks import CloudWatch, Prometheus
+from fleetswap.domain.rollout.metric_values import Sample, Series
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 from fleetswap.domain.rollout.schedules import Schedule, digest
@@ -55,6 +57,8 @@ class Release:
     slow_rate: float = 0.0
     drop_rate: float = 0.0
     """Part of its requests that it answers with nothing; the load balancer answers with its own 502."""
+    metric: str = "good"
+    """What its own metric is while it has traffic: `good`, `bad`, `none`, `flapping`, or good and very `late`."""
     worse_from: float = 0.0
     """The share of the traffic from which on it does so: a release that does not bear the load."""
 
@@ -359,6 +363,30 @@ class Aws(Generic[R]):
     @call
     def alarms(self, names: Sequence[str]) -> dict[str, str]:
         return {name: state for name in names if (state := self.alarm_state(name)) is not None}
+
+    def metric(self, name: str, at: float) -> float | None:
+        """The value of a release's own metric, of the period that is then: 1 is good and 9 is not."""
+        period = int(at // self.period) * self.period
+        release = self.releases.get(name)
+        if release is None or self.counted.get((f"tg-{name}", period), (0.0,))[0] < 1:
+            return None
+        bad = release.metric == "bad" or (release.metric == "flapping" and period // self.period % 2)
+        return None if release.metric == "none" else 9.0 if bad else 1.0
+
+    @call
+    def values(self, query: CloudWatch, seconds: float) -> Series:
+        """Of the release that the dimension `Release` names, and only what has come by now."""
+        name, step = query.dimensions["Release"], query.period
+        slow = 4 if name in self.releases and self.releases[name].metric == "late" else 1
+        first, last = int((self.time - seconds) // step) * step, int(self.time - step * slow)
+        found = {at + self.skew: self.metric(name, at) for at in range(first, last + 1, step)}
+        return Series(int(self.time) + self.skew, self.period, {at: v for at, v in found.items() if v is not None})
+
+    @call
+    def value(self, query: Prometheus) -> Sample:
+        """Of the release that the query is the name of, in the period before."""
+        found = self.metric(query.query, self.time - query.window)
+        return Sample(self.time + self.skew, 0.0, found, "" if found is not None else "no series matches")
 
     # Switch
 

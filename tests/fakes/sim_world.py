@@ -47,7 +47,20 @@ PERMISSIONS = {
     **dict.fromkeys(("tag", "untag", "tags"), "tags"),
     "schedule_scale_in": "plans",
 }
-READS = {"rule", "targets", "tags", "group", "failures", "console", "images", "releases_of", "counts", "alarms"}
+READS = {
+    "rule",
+    "targets",
+    "tags",
+    "group",
+    "failures",
+    "console",
+    "images",
+    "releases_of",
+    "counts",
+    "alarms",
+    "values",
+    "value",
+}
 
 
 @dataclass
@@ -113,6 +126,8 @@ class SimWorld(Aws[Fleet]):
         """How calls fail now: not at all, `throttle`, `refuse`, or `lost` and `interrupt`: only after the effect."""
         self.denied: frozenset[str] = frozenset()
         """What the deployer has no permission for: `switch`, `tags`, `plans`."""
+        self.measured = False
+        """Whether the releases are judged by their own metric."""
         self.broken: list[str] = []
         self.fired = False
         self.scale_out_from = 0
@@ -253,6 +268,16 @@ class SimWorld(Aws[Fleet]):
         if calm and carried < self.needed:
             self.broken.append(f"{self.time}: {carried} healthy machines have traffic, live had {self.needed}")
 
+    def _judge_step(self, rule: Rule | None) -> None:
+        """What has some traffic gets no more before its own metric is good; what had none must have some first."""
+        before, after = (dict(each.weights) if each else {} for each in (self.rule_now, rule))
+        for name, fleet in self.releases.items() if self.measured else ():
+            had, gets = before.get(f"tg-{name}", 0), after.get(f"tg-{name}", 0)
+            if 0 < had < gets and fleet.metric in {"bad", "none", "flapping"}:
+                self.broken.append(
+                    f"{self.time}: {name} gets {gets} % of the traffic, and its metric is {fleet.metric}"
+                )
+
     def forget_load(self) -> None:
         """Target tracking does nothing any more: a long time passes quickly."""
         self._track_at = sys.maxsize
@@ -325,6 +350,7 @@ class SimWorld(Aws[Fleet]):
     def write(self, rule: Rule | None) -> None:
         for name in self.serving():
             self.had_until[name] = self.time
+        self._judge_step(rule)
         self.rule_before = self.rule_now
         super().write(rule)
         self.ill &= self.serving()
@@ -369,6 +395,9 @@ class SimWorld(Aws[Fleet]):
             left += mine
             come += mine if self.time >= period + self.period + _lateness(arn, period, metric, node, self.late) else 0
         return come
+
+    def metric(self, name: str, at: float) -> float | None:
+        return super().metric(name, at) if self.time >= self.gap_until else None
 
     def alarm_state(self, _name: str) -> str | None:
         return self.alarm

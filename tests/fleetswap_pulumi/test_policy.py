@@ -9,10 +9,17 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from fleetswap.domain.rollout.metric_checks import CloudWatch, MetricCheck, MetricStat, Prometheus
 from fleetswap.domain.rollout.policy import OPTIONAL, Policy, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap_pulumi.checks import check_failures
+from fleetswap_pulumi.metric_settings import (
+    CloudWatchSettings,
+    MetricSettings,
+    MetricStatSettings,
+    PrometheusSettings,
+)
 from fleetswap_pulumi.policy import (
     Judgement,
     LimitSettings,
@@ -31,6 +38,10 @@ PAIRS: list[tuple[type[BaseModel], type[Any]]] = [
     (StrategyInputs, Strategy),
     (StepSettings, Step),
     (LimitSettings, Limit),
+    (MetricSettings, MetricCheck),
+    (CloudWatchSettings, CloudWatch),
+    (MetricStatSettings, MetricStat),
+    (PrometheusSettings, Prometheus),
 ]
 
 
@@ -82,9 +93,51 @@ def test_a_rates_limit_is_not_wider_than_the_tests(name: str, last: float, beyon
 def test_the_checks_are_the_same() -> None:
     """A check could not be turned off, or traffic put on machines that are not healthy."""
     every = sorted(OPTIONAL)
-    assert RolloutSettings(report_only=tuple(every)).policy(1).to_policy().report_only == tuple(every)  # type: ignore[arg-type]
+    assert RolloutSettings(report_only=tuple(every)).policy(1).to_policy().report_only == tuple(every)
     with pytest.raises(ValidationError):
         RolloutPolicy.model_validate({"capacity": 1, "report_only": ["health"]})
+
+
+METRICS = [
+    {
+        "name": "refusals",
+        "cloudwatch": {
+            "namespace": "Shop",
+            "metric": "Refusals",
+            "statistic": "Sum",
+            "dimensions": {"Release": "{{release}}"},
+        },
+        "at_most": 1.5,
+        "consecutive": 2,
+    },
+    {
+        "name": "lag",
+        "prometheus": {"url": "https://prom", "query": "lag", "window": 30, "token_env": "TOKEN"},
+        "max": 3,
+    },
+]
+
+
+def test_metrics_are_no_input_until_they_are_set() -> None:
+    """The first preview after an upgrade would show a change of the rollout, and the update start one."""
+    assert RolloutSettings().policy(2).model_dump(mode="json", by_alias=True)["metrics"] is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"metrics": [{"name": "a", "prometheus": {"url": "https://p", "query": "up"}}]}, "metric a: needs a limit"),
+        ({"metrics": [METRICS[1], METRICS[1]]}, "names lag twice"),
+        ({"metrics": METRICS, "bake": 0, "strategy": "all-at-once"}, "metrics judge only a step that has a hold"),
+        ({"metrics": METRICS, "data_deadline": 60}, "metric refusals needs up to 180 s"),
+        ({"metrics": METRICS, "report_only": ["metrics.other"]}, "must be of alarms, .*, metrics.refusals"),
+        ({"metrics": [{**METRICS[0], "cloudwatch": {**METRICS[0]["cloudwatch"], "period": 90}}]}, "not 90"),  # type: ignore[dict-item] # an object
+    ],
+)
+def test_a_metric_that_cannot_judge_is_refused_with_the_settings(wrong: dict[str, Any], problem: str) -> None:
+    """It would be found when the images are uploaded, or by a rollout that always aborts."""
+    with pytest.raises(ValidationError, match=problem):
+        RolloutSettings.model_validate(wrong)
 
 
 def test_every_setting_arrives() -> None:
@@ -101,7 +154,8 @@ def test_every_setting_arrives() -> None:
             "alarms": ["a"],
             "errors": {"ratio": 2},
             "slowness": {"ratio": 3},
-            "report_only": ["image"],
+            "metrics": METRICS,
+            "report_only": ["image", "metrics.refusals"],
             "shortage": "on-demand",
             "again": True,
         }
@@ -113,6 +167,17 @@ def test_every_setting_arrives() -> None:
     assert policy.strategy == Strategy((Step(5, 1, 2),), bake=3, trusted_bake=4)
     assert policy.errors == Limit(ratio=2, ceiling=0.1)
     assert policy.slowness == Limit(ratio=3)
+    assert policy.metrics == (
+        MetricCheck(
+            "refusals",
+            cloudwatch=CloudWatch("Shop", "Refusals", "Sum", {"Release": "{{release}}"}),
+            at_most=1.5,
+            consecutive=2,
+        ),
+        MetricCheck("lag", prometheus=Prometheus("https://prom", "lag", 30, "TOKEN"), max=3),
+    )
+    kept = without_none(settings.policy(7).model_dump(mode="json", by_alias=True))
+    assert RolloutPolicy.model_validate(kept).to_policy() == policy, "as the state has it"
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,9 @@ class Deployer:
         world, action = self.world, self.state.doing
         world.mode = mode
         try:
-            executor = Executor(self.order, Ports(world, world, world, world, world, world), self.run)
+            executor = Executor(
+                self.order, Ports(world, world, world, world, world, world, None, world, world), self.run
+            )
             executor._weights._weighted, executor._weights._units = self.weighted, self.units
             event = executor.do(action)
         except TryAgain as error:

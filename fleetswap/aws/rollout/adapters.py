@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fleetswap.aws.keys import Keys
 from fleetswap.aws.rollout.balancer import Balancer
 from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.metric_queries import MetricQueries
 from fleetswap.aws.rollout.metrics import LOCAL_PERIOD, PERIOD, Metrics
 from fleetswap.aws.rollout.notifier import Topic, region_of
 from fleetswap.aws.rollout.previews import Previews
@@ -61,8 +62,15 @@ class Adapters:
 
     def metrics(self) -> Metrics:
         """CloudWatch, which only a rollout asks: to make a client takes time that a preview does without."""
-        period = PERIOD if self._cloud.endpoint is None else LOCAL_PERIOD
-        return Metrics(self._cloud.cloudwatch(), listener=self._listener, period=period)
+        return Metrics(self._cloud.cloudwatch(), listener=self._listener, period=self._period)
+
+    def metric_queries(self) -> MetricQueries:
+        """CloudWatch, for the metrics that the settings name."""
+        return MetricQueries(self._cloud.cloudwatch(), self._period)
+
+    @property
+    def _period(self) -> int:
+        return PERIOD if self._cloud.endpoint is None else LOCAL_PERIOD
 
     def prober(self, host: str | None, target_groups: Mapping[str, str], protocol: ProbeProtocol = HTTP1) -> HttpProber:
         """What asks through the load balancer. `host` is the `Host` to ask by, if not the URL's; `protocol` is how.

@@ -14,6 +14,7 @@ from fleetswap.domain.rollout.evidence import AlarmState, Expected
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Streak, Verdict
 from fleetswap.domain.rollout.messages import Seen
+from fleetswap.domain.rollout.metric_values import Compared
 from fleetswap.domain.rollout.model import ReleaseTarget
 from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.state import State
@@ -63,7 +64,19 @@ def expected(state: State, now: float, *, others: bool) -> Expected:
         asked=state.steps[0].min_requests,
         others=others,
         ringing=ringing(state),
+        metrics=state.metrics,
+        compared=_compared(state),
         converging=not state.served and any(now < span.since for span in state.watch.spans),
+    )
+
+
+def _compared(state: State) -> Compared:
+    """What the metric checks compare the candidate with."""
+    first = state.first
+    return Compared(
+        shared=state.steps[0].weight < ALL,
+        alive=first is not None and any(health.healthy(first.targets_of(arn)) for arn in state.served),
+        before=() if first is None else first.metrics,
     )
 
 

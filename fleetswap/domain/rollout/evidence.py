@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from fleetswap.domain.rollout import health, rates
+from fleetswap.domain.rollout import health, metric_values, rates
 from fleetswap.domain.rollout.findings import Code, Finding, Unit
 from fleetswap.domain.rollout.health import Answer, Reading, Target, Verdict
+from fleetswap.domain.rollout.metric_values import Compared, MetricRead, MetricWatch
 from fleetswap.domain.rollout.model import Group, Rule, shares
 from fleetswap.domain.rollout.periods import Period, Watch, window
 from fleetswap.domain.rollout.policy import Check, Policy
@@ -44,6 +45,8 @@ class Evidence:
     alarms: Mapping[str, str] | None = None
     periods: tuple[Period, ...] | None = None
     """What CloudWatch tells of every period since the candidate got its first request."""
+    metrics: tuple[MetricRead, ...] = ()
+    """One for each metric check."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,10 @@ class Expected:
     """Whether the rule as it was read is certainly someone else's work."""
     ringing: frozenset[str] = frozenset()
     """Alarms that rang before and are no evidence about this candidate."""
+    metrics: MetricWatch = field(default_factory=MetricWatch)
+    """What is known of metrics, with this reading."""
+    compared: Compared = field(default_factory=Compared)
+    """What these are compared with."""
     converging: bool = False
     """Whether a node may still respond with the listener's 503, because nothing was live before."""
 
@@ -99,6 +106,7 @@ def _checks(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
         yield answer
     for finding in alarms(evidence.alarms, policy.alarms, expected.ringing):
         yield _reported(finding, policy)
+    yield from _metrics(evidence, expected)
     if policy.counts_requests and not evidence.periods:
         # Our own probes are requests, too: where nothing at all is counted, CloudWatch is late or out of order.
         yield Finding(Check.REQUESTS, Verdict.WAIT, Code.UNKNOWN if evidence.periods is None else Code.NONE)
@@ -113,9 +121,25 @@ def _checks(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
 
 def _reported(finding: Finding, policy: Policy) -> Finding:
     """A check that is for report only is told, and neither aborts nor waits."""
-    if not policy.reports_only(finding.check) or finding.verdict is Verdict.PROMOTE:
+    if not policy.reports_only(finding.check, finding.subject) or finding.verdict is Verdict.PROMOTE:
         return finding
     return replace(finding, verdict=Verdict.PROMOTE, report_only=True, again=False)
+
+
+def _metrics(evidence: Evidence, expected: Expected) -> Iterator[Finding]:
+    """One finding a metric check. One that was not read has no value."""
+    read = {each.name: each for each in evidence.metrics}
+    for check in expected.policy.metrics:
+        found = metric_values.finding(
+            check,
+            read.get(check.name, MetricRead(check.name, problem="was not read")),
+            expected.metrics,
+            expected.watch,
+            expected.compared,
+            until=expected.until,
+            now=expected.now,
+        )
+        yield _reported(found, expected.policy)
 
 
 def stopped(reason: str) -> Finding:

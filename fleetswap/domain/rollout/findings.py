@@ -39,11 +39,17 @@ class Code(StrEnum):
     UNSETTLED = "unsettled"
     """Data points of the step's last period are still to come."""
     ABOVE_LIVE = "above-live"
-    """More bad requests than the live release has in the same periods."""
+    """More bad requests, or a higher value, than the live release has in the same periods."""
     ABOVE_FORMER = "above-former"
-    """More bad requests than the live release had while it was still serving."""
+    """The same, compared with what the live release had while it was still serving."""
     ABOVE_CEILING = "above-ceiling"
     """More bad requests than the ceiling of the settings allows."""
+    ABOVE_MAX = "above-max"
+    """A value of a metric check that is above its `max`."""
+    BELOW_MIN = "below-min"
+    """The same, below its `min`."""
+    NO_LIVE = "no-live"
+    """The live release has no value that the candidate's could be compared with."""
 
 
 class Unit(StrEnum):
@@ -59,6 +65,8 @@ class Unit(StrEnum):
     """Of an alarm, as CloudWatch names it."""
     IMAGE = "image"
     """The ID of an AMI."""
+    VALUE = "value"
+    """Of a metric check, in the unit of its metric."""
 
 
 Value = int | float | str
@@ -72,7 +80,8 @@ class Finding:
     verdict: Verdict
     code: Code = Code.OK
     subject: str = ""
-    """What it is about: the name of an alarm, the path of a probe, a machine. Empty: the candidate as a whole."""
+    """What it is about: the name of an alarm or a metric check, the path of a probe, a machine. Empty: the candidate as
+    a whole."""
     value: Value | None = None
     """What was read, in `unit`."""
     limit: Value | None = None
@@ -87,12 +96,17 @@ class Finding:
     """How many times the live release's rate is allowed."""
     chance: float | None = None
     """The probability of such counts, at most, if the candidate kept to the limit; only if it did not."""
+    live_value: float | None = None
+    """What the candidate's value was compared with, for a metric check; `limit` is made of it."""
+    row: tuple[int, int] | None = None
+    """How many of the newest values of a metric check are all good, or all bad, and how many must be."""
     window: tuple[int, int] | None = None
     """Start of the first period and end of the last one that count, in Unix seconds of AWS's clock."""
     machines: Machines | None = None
     """The candidate's machines, for the check of their health."""
     detail: str = ""
-    """One line of text from outside: why a person stops the rollout, why a probe got no response."""
+    """One line of text from outside: why a person stops the rollout, why a probe got no response, what a metric check
+    asked and why it has no value."""
     report_only: bool = False
     """The check is for report only: the verdict is `promote` whatever was found."""
     again: bool = False

@@ -45,6 +45,7 @@ def _weigh(state: State, event: EvidenceRead, now: float) -> Next:
     others = read.rule_known and state.is_others(read.rule, now)
     if read.periods:
         state = replace(state, watch=state.watch.read(read.periods, now))
+    state = replace(state, metrics=state.metrics.read(read.metrics, now))
     found = evidence.findings(read, canary.expected(state, now, others=others))
     decision = canary.judge(
         found,

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.health import Answer, Failure, Reading, Target
+from fleetswap.domain.rollout.metric_values import MetricRead
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.rollout.warm_pool import WarmPool
@@ -189,8 +190,8 @@ class Look:
 
     What has traffic and is not in the order is looked up by its target group.
 
-    The first look also reads the rule's tags, the alarms, and earlier failed activities. After a look for `scaling`,
-    the candidate is scaled again, whatever its health.
+    The first look also reads the rule's tags, the alarms, the metrics, and earlier failed activities. After a look for
+    `scaling`, the candidate is scaled again, whatever its health.
     """
 
     first: bool = True
@@ -308,6 +309,8 @@ class Seen:
     armed_known: bool = True
     keys: tuple[KeyState, ...] = ()
     """Of the keys that the candidate needs."""
+    metrics: tuple[MetricRead, ...] = ()
+    """The values of `rollout.metrics` before the candidate has traffic; only of the first look."""
 
     def group(self, release: str) -> Group | None:
         """The group of a release."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.rollout.metric_checks import MetricCheck
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.strategy import Strategy, check_seconds
 
@@ -35,9 +36,11 @@ class Check(StrEnum):
     """Whether the requests of the step are counted."""
     ERRORS = "errors"
     SLOWNESS = "slowness"
+    METRICS = "metrics"
+    """The metric checks, which are `metrics.NAME` each."""
 
 
-OPTIONAL = frozenset({Check.IMAGE, Check.PROBE, Check.ALARMS, Check.ERRORS, Check.SLOWNESS})
+OPTIONAL = frozenset({Check.IMAGE, Check.PROBE, Check.ALARMS, Check.ERRORS, Check.SLOWNESS, Check.METRICS})
 """Checks that can be for report only: reported, but neither abort nor wait. The others are what a rollout goes by:
 traffic on no healthy machine is never right."""
 
@@ -89,8 +92,10 @@ class Policy:
     """Seconds above which an answer is slow; None: it is not judged by that."""
     slowness: Limit = DEFAULT_LIMIT
     """How many slow answers the candidate may give."""
+    metrics: tuple[MetricCheck, ...] = ()
+    """Values of CloudWatch and Prometheus that the candidate is judged by."""
     report_only: tuple[str, ...] = ()
-    """Checks (`Check`) that are told, but neither abort nor wait."""
+    """Checks (`Check`, or `metrics.NAME`) that are told, but neither abort nor wait."""
     shortage: Shortage = Shortage.ABORT
     """What to do when EC2 has no capacity: give up, or launch on-demand machines in the place of the spot ones that are
     missing, until the rollout ends."""
@@ -132,12 +137,34 @@ class Policy:
     def _check_choices(self) -> None:
         if len(set(self.alarms)) < len(self.alarms):
             raise InputError(f"rollout policy: alarms {self.alarms} names one twice")
-        if not set(self.report_only) <= OPTIONAL:
-            raise InputError(f"rollout policy: report_only {self.report_only} must be of {', '.join(sorted(OPTIONAL))}")
+        self._check_metrics()
+        optional = OPTIONAL | {f"{Check.METRICS}.{metric.name}" for metric in self.metrics}
+        if not set(self.report_only) <= optional:
+            raise InputError(f"rollout policy: report_only {self.report_only} must be of {', '.join(sorted(optional))}")
 
-    def reports_only(self, check: Check) -> bool:
-        """Whether a check neither aborts nor waits."""
-        return check in self.report_only
+    def _check_metrics(self) -> None:
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) < len(names):
+            raise InputError(f"rollout policy: metrics {', '.join(names)} name one twice")
+        required = [metric for metric in self.metrics if not self.reports_only(Check.METRICS, metric.name)]
+        if not required:
+            return
+        plan = self.strategy.plan(trusted=False)
+        if not all(step.is_watched for step in plan[:-1]) or not any(step.is_watched for step in plan):
+            raise InputError(
+                "rollout policy: metrics judge only a step that has a hold, or the bake: give one to each step"
+            )
+        longest = max(required, key=lambda metric: metric.seconds * metric.consecutive)
+        needed = (longest.consecutive + 1) * longest.seconds
+        if needed > self.data_deadline:
+            raise InputError(
+                f"rollout policy: metric {longest.name} needs up to {needed} s for its values, and data_deadline is"
+                f" {self.data_deadline:g} s"
+            )
+
+    def reports_only(self, check: Check, name: str = "") -> bool:
+        """Whether a check neither aborts nor waits; `name` is that of a metric check."""
+        return check in self.report_only or f"{check}.{name}" in self.report_only
 
     @property
     def counts_requests(self) -> bool:

@@ -24,6 +24,7 @@ from fleetswap.domain.rollout.messages import (
     TagRule,
     Wait,
 )
+from fleetswap.domain.rollout.metric_values import MetricWatch
 from fleetswap.domain.rollout.model import Order, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.periods import Watch
 from fleetswap.domain.rollout.rollout_tags import BOOTS, LEFT, ROLLED_BACK, RolledBack
@@ -110,6 +111,8 @@ class State:
     hold_until: float = 0.0
     watch: Watch = field(default_factory=Watch)
     """What is known of the candidate's requests."""
+    metrics: MetricWatch = field(default_factory=MetricWatch)
+    """What is known of the values of `rollout.metrics`."""
     armed_until: float | None = None
     """The switch does not fire before; None if it is not ours."""
     arming_until: float | None = None

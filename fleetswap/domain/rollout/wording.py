@@ -141,6 +141,39 @@ def _chance(chance: float | None) -> str:
     return f"by chance at most once in {1 / chance:,.0f}"
 
 
+def _metric(finding: Finding) -> str:
+    words = f"metric {finding.subject}"
+    match finding.code:
+        case Code.UNKNOWN:
+            return f"{words} has no value: {finding.detail}"
+        case Code.NONE:
+            return f"{words} has no value of this step yet ({finding.detail})"
+        case Code.UNSETTLED:
+            return f"{words}: the last value of this step may still change, or is yet to come"
+    words += f" is {_number(finding.value)}"
+    if finding.code is Code.NO_LIVE:
+        return f"{words}, and the live release has no value to compare it with ({finding.detail})"
+    if finding.live_value is not None:
+        words += f", live {_number(finding.live_value)}"
+    if finding.limit is not None:
+        than = "the limit is" if finding.code in {Code.OK, Code.TOO_FEW} else _THAN[finding.code]
+        words += f"; {than} {_number(finding.limit)}"
+    alike, needed = finding.row or (0, 0)
+    return words if needed <= 1 else f"{words} ({min(alike, needed)} of {needed} in a row)"
+
+
+_THAN = {
+    Code.ABOVE_MAX: "more than max",
+    Code.BELOW_MIN: "less than min",
+    Code.ABOVE_LIVE: "more than live's value allows,",
+    Code.ABOVE_FORMER: "more than the value allows that live had before,",
+}
+
+
+def _number(value: Value | None) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 _WORDS: Mapping[Check, Callable[[Finding], str]] = {
     Check.STOP: _stop,
     Check.WEIGHTS: _weights,
@@ -151,6 +184,7 @@ _WORDS: Mapping[Check, Callable[[Finding], str]] = {
     Check.REQUESTS: _requests,
     Check.ERRORS: _rate,
     Check.SLOWNESS: _rate,
+    Check.METRICS: _metric,
 }
 
 

@@ -57,11 +57,22 @@ from fleetswap.domain.rollout.messages import (
     Untag,
     Wait,
 )
+from fleetswap.domain.rollout.metric_values import MetricRead
 from fleetswap.domain.rollout.model import Armed, Group, Order, ReleaseTarget, Rule, shares
 from fleetswap.domain.rollout.periods import Period
 from fleetswap.domain.secrets.key_state import KeyState
 from fleetswap.workflows.clock import Clock
-from fleetswap.workflows.rollout.ports import Balancer, Fleet, Keys, Metrics, Prober, Switch
+from fleetswap.workflows.rollout.metric_reader import MetricReader
+from fleetswap.workflows.rollout.ports import (
+    Balancer,
+    Fleet,
+    InstantQueries,
+    Keys,
+    MetricQueries,
+    Metrics,
+    Prober,
+    Switch,
+)
 from fleetswap.workflows.rollout.weights import Weights
 
 CONSOLES = 3
@@ -81,6 +92,8 @@ class Ports:
     metrics: Metrics | None = None
     switch: Switch | None = None
     keys: Keys | None = None
+    cloudwatch: MetricQueries | None = None
+    prometheus: InstantQueries | None = None
 
 
 class Executor:
@@ -90,6 +103,7 @@ class Executor:
         """Refuses an order that asks for what no port can do; `run` is written into the switch."""
         self._order, self._ports, self._run = order, ports, run
         self._weights = Weights(ports.balancer, ports.fleet)
+        self._metrics = MetricReader(order, ports.cloudwatch, ports.prometheus, ports.clock)
 
     def do(self, action: Action) -> Event:  # noqa: C901, PLR0911, PLR0912 - one flat case for each action
         """The event that follows an action."""
@@ -275,7 +289,20 @@ class Executor:
             keys=if_told(self._keys, ()) if action.first else (),
             unknown=tuple(dict.fromkeys(unknown)),
             armed_known=armed_known,
+            metrics=self._first_metrics(rule) if action.first else (),
         )
+
+    def _first_metrics(self, rule: Rule | None) -> tuple[MetricRead, ...]:
+        """None if the candidate has all the traffic already: then nothing will be judged."""
+        serving = rule.serving if rule else frozenset()
+        if not self._metrics.reads or serving == {self._order.candidate.target_group}:
+            return ()
+        live = sorted(serving - {self._order.candidate.target_group})
+        return self._metrics.first(live[0] if len(live) == 1 else None, self._release_target)
+
+    def _release_target(self, target_group: str) -> ReleaseTarget | None:
+        """The release of a target group, declared or not."""
+        return self._order.release_target(target_group) or next(iter(self._strangers([target_group])), None)
 
     def _keys(self) -> tuple[KeyState, ...]:
         """The states of the candidate's keys; none without a port, as for a look at what is real."""
@@ -333,6 +360,7 @@ class Executor:
             answer=self._get(),
             alarms=known_or_none(lambda: needed(self._ports.metrics).alarms(policy.alarms)) if policy.alarms else None,
             periods=known_or_none(lambda: self._periods(action)) if order.policy.counts_requests else None,
+            metrics=self._metrics.read(live if action.shared else None, self._release_target, action.seconds),
         )
 
     def _periods(self, action: ReadEvidence) -> tuple[Period, ...]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from fleetswap.domain.rollout.health import Answer, Failure, Target
+from fleetswap.domain.rollout.metric_checks import CloudWatch, Prometheus
+from fleetswap.domain.rollout.metric_values import Sample, Series
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.notices import Notice
 from fleetswap.domain.rollout.periods import Report
@@ -120,6 +122,27 @@ class Metrics(Protocol):
         """The state (`OK`, `ALARM`, `INSUFFICIENT_DATA`) of each metric or composite alarm. A missing alarm is omitted.
 
         Never called without names.
+        """
+
+
+class MetricQueries(Protocol):
+    """CloudWatch, for `rollout.metrics`."""
+
+    def values(self, query: CloudWatch, seconds: float) -> Series:
+        """The values of the last so many seconds; the first period is complete, although it may have started before.
+
+        `InputError` for a query that CloudWatch does not accept, or that has several series.
+        """
+
+
+class InstantQueries(Protocol):
+    """Prometheus, for `rollout.metrics`."""
+
+    def value(self, query: Prometheus) -> Sample:
+        """The value at this moment.
+
+        `InputError` for a query that Prometheus does not accept, or that has several series, and for a token that the
+        environment does not have. Returns or raises within a few seconds.
         """
 
 

@@ -27,7 +27,17 @@ from fleetswap.domain.text import one_line
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.executor import Executor, Ports
 from fleetswap.workflows.rollout.patiently import patiently
-from fleetswap.workflows.rollout.ports import Balancer, Fleet, Keys, Metrics, Notifier, Prober, Switch
+from fleetswap.workflows.rollout.ports import (
+    Balancer,
+    Fleet,
+    InstantQueries,
+    Keys,
+    MetricQueries,
+    Metrics,
+    Notifier,
+    Prober,
+    Switch,
+)
 from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.stop import Stop
 
@@ -84,6 +94,8 @@ def roll_out(
     metrics: Metrics | None = None,
     switch: Switch | None = None,
     keys: Keys | None = None,
+    cloudwatch: MetricQueries | None = None,
+    prometheus: InstantQueries | None = None,
     notifier: Notifier | None = None,
     say: Say = lambda _: None,
     show: Say = lambda _: None,
@@ -104,7 +116,8 @@ def roll_out(
     not raise. `recorder` keeps the record. `notes` are what the notification of a success says besides.
     """
     run, recorder = uuid.uuid4().hex, recorder or Recorder()
-    executor = Executor(order, Ports(balancer, fleet, prober, clock, metrics, switch, keys), run)
+    ports = Ports(balancer, fleet, prober, clock, metrics, switch, keys, cloudwatch, prometheus)
+    executor = Executor(order, ports, run)
     driver = Driver(executor, Teller(say, show), clock, stop, keep, recorder)
     now = clock.now()
     state = driver.drive(begin(order, now, run), now)
