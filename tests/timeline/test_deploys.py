@@ -134,6 +134,10 @@ def test_times_of_a_clock_that_was_set_are_left_out() -> None:
 
     later = made(ORIGIN, "2026-11-26T11:00:00.000+00:00")
     assert ([span.name for span in later.spans], later.started) == (["look"], "2026-11-26T11:00:00.000+00:00")
+    earlier = made(replace(ORIGIN, commit_time="2026-11-26T10:00:00.000+00:00"), "2026-11-26T11:00:00.000+00:00")
+    assert ([span.name for span in earlier.spans], earlier.started) == (["look"], "2026-11-26T11:00:00.000+00:00")
+    odd = made(replace(ORIGIN, parts=(ORIGIN.parts[1], ORIGIN.parts[0])))
+    assert [span.name for span in odd.spans] == ["commit", "build", "wait", "look"]
     half = made(ORIGIN, "2026-11-26T11:58:30.000+00:00")
     assert [span.name for span in half.spans] == ["commit", "evaluation", "wait", "look"]
     tomorrow = made(replace(ORIGIN, commit_time="2026-11-27T12:00:00.000+00:00"))

@@ -79,6 +79,7 @@ def test_a_launch_ends_with_the_first_healthy_machine() -> None:
         ("gate", 40, 20),
     ]
     assert brief(spans_of(NOON, phases, (), None))[-1] == ("launch", 1, 59)
+    assert brief(spans_of(NOON, phases, (), 70))[-1] == ("launch", 1, 59), "it was seen later, in another phase"
 
 
 def test_machines_that_are_launched_later_are_waited_for_at_a_gate() -> None:
