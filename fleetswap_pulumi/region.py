@@ -255,6 +255,8 @@ def roll_out(
     live = decided.ledger.live
     if live is not None and live in releases:
         refuse_replacement(settings.stack, live, {**standing.front.ids, **releases[live].ids}, decided.services)
+    if standby is not None and standby.release not in {live, wanted.release}:
+        refuse_replacement(settings.stack, standby.release, releases[standby.release].ids, decided.services, back=True)
     outputs = {
         "url": standing.front.url,
         **outputs_of(rollout, decided.read, decided.plan, decided.before, releases),

@@ -35,12 +35,15 @@ from fleetswap_pulumi.secrets_plan import SecretsPlan, plan_secrets
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.sharing import Sharing, plan_sharing
 from fleetswap_pulumi.traffic_checks import (
+    Asked,
     Images,
     Services,
     check_rollback,
     images_of,
     services_of,
+    sizes_of,
 )
+from fleetswap_pulumi.traffic_checks import Sizes as GroupSizes
 from fleetswap_pulumi.upload_estimate import Estimates, tell_upload
 from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
 
@@ -49,7 +52,7 @@ from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
 class Ports:
     """Whom a region's program asks: where the credentials lead to, about an existing VPC and endpoints, about an
     existing listener and hosted zones, what the live image contains, about the KMS keys that releases need, what an
-    upload will send, which releases have an AMI, and which services there are.
+    upload will send, which releases have an AMI, which services there are, and how large the groups are.
     """
 
     whereabouts: Whereabouts
@@ -60,6 +63,7 @@ class Ports:
     estimates: Estimates
     images: Images
     services: Services
+    sizes: GroupSizes
 
     @classmethod
     def of(
@@ -83,6 +87,7 @@ class Ports:
             upload_estimate.of(cloud),
             images or images_of(cloud, settings.stack, settings.service),
             services_of(cloud, settings.service),
+            sizes_of(cloud, settings.stack, settings.service),
         )
 
 
@@ -132,7 +137,6 @@ def prepare(
     decided = plan(ledger, wanted, retention=settings.retention.retention, max_size=settings.capacity.max, now=now)
     secrets = plan_secrets(settings, ledger, decided, before)
     check_keys(decided, ledger, before, ports.keys, here.identity.account)
-    check_rollback(ledger, decided.wanted.release, ports.images)
     declared = (*decided.running, *decided.kept)
     # Also while this update deletes the last release that needs it: the update may fail, and the release stay.
     needed = needs_volume_key((*ledger.entries, *declared), settings.machine.kms_key, settings.upload.kms_key)
@@ -146,6 +150,9 @@ def prepare(
     way_in = approach(settings, here.identity.account, ports.fronts)
     for warning in way_in.warnings:
         pulumi.log.warn(warning)
+    # Only in an existing VPC do zones change in place.
+    zones = tuple(each.removeprefix(settings.region) for each in ground.zones) if ground.vpc is not None else ()
+    check_rollback(ledger, decided, Asked(ports.images, ports.sizes, ports.whereabouts, zones))
     check_offers(wanted, here, ground.zones, ports.whereabouts)
     sizes = Sizes(settings.capacity.min, settings.capacity.max)
     check_placement(wanted, here, ground.zones, sizes, ports.whereabouts)

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
 from fleetswap.aws.image.amis import identities
 from fleetswap.aws.rollout.finder import Finder
+from fleetswap.aws.rollout.fleet import found_groups
 from fleetswap.aws.session import Cloud
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.release.ledger import Ledger
+from fleetswap.domain.release import reversible
+from fleetswap.domain.release.ledger import Entry, Ledger
+from fleetswap.domain.release.plan import Plan
+from fleetswap.domain.release.reversible import Offers
 from fleetswap.domain.rollout.view import Service
+from fleetswap_pulumi.place import Whereabouts
 
 Images = Callable[[], Collection[str]]
 """The releases of the service that have an AMI, by `fleetswap.aws.image.amis`."""
 
+
+Sizes = Callable[[], Mapping[str, int]]
+"""The desired capacity of the releases that have a group, by release."""
 
 Services = Callable[[], Collection[Service]]
 """The services of the name that there are, by their tags."""
@@ -32,23 +41,59 @@ def services_of(cloud: Cloud, service: str) -> Services:
     return lambda: Finder(cloud.elbv2(), cloud.autoscaling()).find(service)
 
 
-def check_rollback(ledger: Ledger, wanted: str, images: Images) -> None:
-    """Raise `InputError` if the traffic is to leave a release that cannot launch machines: after a rollback its group
-    could not grow. AWS is asked only if the traffic is to move.
+def sizes_of(cloud: Cloud, stack: str, service: str) -> Sizes:
+    """AWS, asked for the sizes of a service's groups."""
+    return lambda: {
+        each.target.release: each.desired
+        for each in reversed(found_groups(cloud.autoscaling(), service))  # of several, the largest counts
+        if each.stack == stack
+    }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whom `check_rollback` asks, each only if it matters. `zones` are the letters of the machines' zones, if they may
+    have been changed in place.
     """
-    live = ledger.live
-    if live is not None and live != wanted and live not in images():
-        raise InputError(
-            f"the AMI of release {live}, which has the traffic, does not exist: {wanted} could not be rolled"
-            f" back. Set fleetswap:release to {live} and run `pulumi up --refresh`, which makes it again"
-        )
+
+    images: Images
+    sizes: Sizes
+    whereabouts: Whereabouts
+    zones: tuple[str, ...] = ()
+
+
+def check_rollback(ledger: Ledger, plan: Plan, asked: Asked) -> None:
+    """Raise `InputError` with all of an update that would make a rollback impossible: see
+    `fleetswap.domain.release.reversible`. AWS is asked only if the traffic is to move, or the zones may change.
+    """
+    live, wanted = ledger.live, plan.wanted
+    problems: list[str] = []
+    if live is not None and live != wanted.release:
+        problems += reversible.without_ami(live, wanted.release, asked.images())
+        before = ledger.entry(live)
+        if wanted.max_size < before.max_size:
+            problems += reversible.too_small(before, wanted, asked.sizes().get(live))
+    if asked.zones:
+        for entry in reversible.others(plan, live):
+            problems += reversible.without_types(entry, _offers(entry, asked))
+    if problems:
+        raise InputError("; ".join(problems))
+
+
+def _offers(entry: Entry, asked: Asked) -> Offers:
+    """The region is asked only about what the chosen zones do not offer."""
+    types = entry.machine.instance_types
+    chosen = asked.whereabouts.offered(types, asked.zones) if types else frozenset(types)
+    lost = [each for each in types if each not in chosen]
+    elsewhere = asked.whereabouts.offered(lost, asked.whereabouts.zones()) if lost and not chosen else frozenset()
+    return Offers(chosen, chosen | elsewhere, asked.zones)
 
 
 def refuse_replacement(
-    stack: str, live: str, carrying: Mapping[str, pulumi.Output[str]], services: Services
+    stack: str, live: str, carrying: Mapping[str, pulumi.Output[str]], services: Services, *, back: bool = False
 ) -> pulumi.Output[Any]:
     """In a preview, fail if the update would replace what carries the traffic of release `live`: the engine knows no
-    ID then of what exists. `carrying` are the IDs, by what they are of.
+    ID then of what exists. `carrying` are the IDs, by what they are of. `back`: a rollback goes to that release.
 
     What was deleted outside of Pulumi has no ID in a preview either, and must be created: AWS is asked, and only then.
     """
@@ -59,9 +104,13 @@ def refuse_replacement(
         lost = [what for what, output in carrying.items() if not await output.is_known()]
         ours = [service for service in services() if service.stack == stack] if lost else []
         if any(target.release == live for service in ours for target in service.releases):
+            use = (
+                f"to which a rollback to {live} moves the traffic"
+                if back
+                else f"with which release {live} carries the traffic"
+            )
             raise pulumi.RunError(
-                f"this update would replace {' and '.join(lost)}, with which release {live} carries the traffic:"
-                " undo the change, or deploy it as a new release"
+                f"this update would replace {' and '.join(lost)}, {use}: undo the change, or deploy it as a new release"
             )
 
         return True

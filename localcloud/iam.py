@@ -1,4 +1,5 @@
-"""The managed policies of AWS itself: there when they are first asked for; and what else moto lacks of IAM and STS.
+"""The managed policies of AWS itself: there when they are first asked for; and what else moto lacks of IAM, STS and
+Service Quotas.
 
 Decides when they are loaded: with the first ARN of one, because loading all 1,582 takes a fifth of a second, and most
 runs never name one. Whether a policy allows anything is judged in `authorization`.
@@ -8,12 +9,20 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
+from moto.core.responses import ActionResult
 from moto.iam import models
+from moto.iam.exceptions import IAMException, NotFoundException
 from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
+from moto.iam.responses import IamResponse
+from moto.servicequotas.models import ServiceQuotasBackend
 from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
+
+from localcloud.authorization.callers import policies_of
+from localcloud.authorization.policies import Named, Question, Verdict, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 _assume_role = TokenResponse.assume_role
 _begin_session = STSBackend.assume_role
 _create_linked_role = IAMBackend.create_service_linked_role
+_service_quota = ServiceQuotasBackend.get_service_quota
 _PREFIX = "arn:aws:iam::aws:policy/"
 _TAKING_AN_ARN = (
     "attach_role_policy",
@@ -41,12 +51,31 @@ _SERVICES = {"elasticloadbalancing": "ElasticLoadBalancing", "spot": "EC2Spot"}
 """How AWS writes a service in the name of its role, where moto does not know it."""
 
 
+_STRICTNESS = ("allowed", "implicitDeny", "explicitDeny")
+"""Of a decision (IAM API reference, EvaluationResult)."""
+
+_VCPU_QUOTAS = frozenset(
+    {"L-1216C47A", "L-34B43A08", "L-74FC7D96", "L-88CF9481", "L-DB2E81BA", "L-3819A6DF", "L-1945791B"}
+    | {"L-B5D1601B", "L-417A185B", "L-7212CCBC", "L-7295265B", "L-E3A00192"}
+)
+VCPUS = 256.0
+"""Each of them. A new account of AWS has 5 or none."""
+
+
+class InvalidInput(IAMException):  # type: ignore[misc] # moto has no types
+    """An input that IAM does not take."""
+
+    code = "InvalidInput"
+
+
 def patch(patches: Patches) -> None:
     """Make AWS's managed policies attachable, and name service-linked roles as AWS does."""
     patches.set(models, "SERVICE_NAME_CONVERSION", {**models.SERVICE_NAME_CONVERSION, **_SERVICES})
     patches.methods(TokenResponse, assume_role)
     patches.set(STSBackend, "assume_role", begin_session)
     patches.methods(IAMBackend, create_service_linked_role)
+    patches.methods(IamResponse, simulate_principal_policy)
+    patches.methods(ServiceQuotasBackend, get_service_quota)
     for name in _TAKING_AN_ARN:
         patches.set(IAMBackend, name, _loading(getattr(IAMBackend, name)))
 
@@ -72,6 +101,59 @@ def create_service_linked_role(self: Moto, service_name: str, description: str, 
     role = _create_linked_role(self, service_name, description, suffix)
     role.name = _NAMED.get(service_name, role.name)
     return role
+
+
+def simulate_principal_policy(self: Moto) -> ActionResult:
+    """What the policies of a user or a role, and its boundary, say to each action on each resource.
+
+    As in AWS: an assumed role is not taken, only the role; sessions and the policies of resources are left out; of
+    several resources, the decision of an action is the strictest, and each has one of its own. Not as in AWS: no
+    matched statements, and no missing context keys.
+    """
+    source = self._get_param("PolicySourceArn")
+    policies = policies_of(self.backend, source)
+    if policies is None:
+        if not re.fullmatch(r"arn:[\w-]+:iam::\d{12}:(role|user|group)/.+", source):
+            raise InvalidInput(f"Invalid Entity Arn: {source} does not clearly define entity type and name.")
+        raise NotFoundException(f"The entity with ARN {source} cannot be found.")
+    entries = self._get_param("ContextEntries", [])
+    context = {one["ContextKeyName"].lower(): tuple(one["ContextKeyValues"]) for one in entries}
+    context |= {"aws:principalarn": (source,), "aws:principalaccount": (self.current_account,)}
+    named = Named((source,), self.current_account)
+    results = []
+    for action in self._get_param("ActionNames"):
+        decisions = {
+            resource: _decision(decide(Question(action, resource), context, policies, named))
+            for resource in self._get_param("ResourceArns", ["*"])
+        }
+        results.append(
+            {
+                "EvalActionName": action,
+                "EvalResourceName": next(iter(decisions)),
+                "EvalDecision": max(decisions.values(), key=_STRICTNESS.index),
+                "MatchedStatements": [],
+                "MissingContextValues": [],
+                "ResourceSpecificResults": [
+                    {"EvalResourceName": resource, "EvalResourceDecision": decision}
+                    for resource, decision in decisions.items()
+                ],
+            }
+        )
+    return ActionResult({"EvaluationResults": results, "IsTruncated": False})
+
+
+def _decision(verdict: Verdict) -> str:
+    if verdict.allowed:
+        return _STRICTNESS[0]
+    return _STRICTNESS[2] if "explicit deny" in verdict.why else _STRICTNESS[1]
+
+
+def get_service_quota(_self: Moto, service_code: str, quota_code: str) -> dict[str, Any]:
+    """The vCPU quotas of EC2, which moto does not have; of other services it has those of VPC."""
+    if service_code != "ec2" or quota_code not in _VCPU_QUOTAS:
+        found: dict[str, Any] = _service_quota(_self, service_code, quota_code)
+        return found
+    return {"ServiceCode": "ec2", "QuotaCode": quota_code, "Value": VCPUS, "Unit": "None", "Adjustable": True}
 
 
 def _loading(original: Callable[..., Any]) -> Callable[..., Any]:

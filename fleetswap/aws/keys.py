@@ -53,6 +53,7 @@ class Keys:
             str(found["KeyState"]),
             deletion=f"{deletion.astimezone(UTC):%Y-%m-%d}" if deletion is not None else "",
             spec=str(found.get("KeySpec", SYMMETRIC)),
+            manager=str(found.get("KeyManager", "CUSTOMER")),
         )
 
     def ebs_default(self) -> EbsDefault:

@@ -126,6 +126,16 @@ class Cloud:
         with self._lock:
             return self._session.client("route53", **self._to("route53", control(self)))
 
+    def iam(self) -> Any:  # noqa: ANN401 - its stubs are not installed for a few calls
+        """IAM; botocore retries."""
+        with self._lock:
+            return self._session.client("iam", **self._to("iam", control(self)))
+
+    def service_quotas(self) -> Any:  # noqa: ANN401 - its stubs are not installed for one call
+        """Service Quotas; botocore retries."""
+        with self._lock:
+            return self._session.client("service-quotas", **self._to("service-quotas", control(self)))
+
     def scheduler(self) -> EventBridgeSchedulerClient:
         """EventBridge Scheduler; botocore retries."""
         with self._lock:

@@ -76,6 +76,9 @@ COMMANDS = {
         "Show the timeline of a deploy: each phase from the commit to the bake, its budget, its share of the whole.",
     ),
     "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
+    "drill": Listed(
+        "drill", FLEET, "Try everything that a rollback needs, without moving traffic, and say how long it would take."
+    ),
     "gc": Listed("gc", FLEET, "Delete the AMIs, snapshots and more that nothing needs."),
     "why": Listed(
         "contents", FLEET, "Show which live, standby and retained releases contain PACKAGE, and what brings it in."

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fleetswap.cli.display import print_result
-from fleetswap.cli.forges import Forge, place, previews
+from fleetswap.cli.forges import Forge, drills, place, previews
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.review.comment import comment as comment_of
 from fleetswap.pull_requests.comments import Comments, GitHub, GitLab, put
@@ -28,6 +28,14 @@ def comment(
             metavar="FILE",
             show_default="standard input",
             help="What `pulumi preview --json` printed; can be repeated: stacks then share the comment.",
+        ),
+    ] = None,
+    drill: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            show_default="none",
+            help="What `fleetswap drill --live --json` printed for one of the stacks; can be repeated.",
         ),
     ] = None,
     post: Annotated[
@@ -52,7 +60,7 @@ def comment(
     if pull_request is not None and post is None:
         raise InputError("--pull-request has no effect without --post")
     target = None if post is None else _comments(post, pull_request, os.environ)
-    body = comment_of(previews(preview_json))
+    body = comment_of(previews(preview_json), drills(drill))
     print_result(body.rstrip())
     if target is not None:
         typer.echo(f"the comment is {put(target, body)}", err=True)

@@ -11,9 +11,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from fleetswap.cli.display import print_json, print_result
 from fleetswap.cli.project import StackFile
 from fleetswap.cli.way import Way, of_settings, settings_of
 from fleetswap.domain.boot.machine import PROGRAMS
+from fleetswap.domain.checklist import Finding, State
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.text import counted, duration, one_line
@@ -46,34 +46,6 @@ SECONDS = 30
 SKEW_WARNING, SKEW_LIMIT = 30.0, 300.0
 """Seconds that a clock may be wrong: AWS refuses requests that were signed more than 5 minutes away (IAM user guide,
 "Signature Version 4")."""
-
-WIDTH = 12
-
-
-class State(StrEnum):
-    """What a check has found."""
-
-    OK = "ok"
-    WARNING = "warning"
-    """It works, or is not needed yet."""
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    """It could not be checked, because of something that another line says."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line. `remedy` is empty if there is nothing to do."""
-
-    check: str
-    state: State
-    detail: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        """As a terminal shows it."""
-        what = f"{self.state:<8} {self.check:<{WIDTH}} {self.detail}"
-        return f"{what}: {self.remedy}" if self.remedy else what
 
 
 def doctor(

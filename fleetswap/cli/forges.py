@@ -1,4 +1,4 @@
-"""What `fleetswap comment` and `fleetswap drift` share: the previews that they read, and where the job's API is."""
+"""What `fleetswap comment` and `fleetswap drift` share: the files that they read, and where the job's API is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from enum import Enum
 from pathlib import Path
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.review.drill import Proof
+from fleetswap.domain.review.drill import read as read_drill
 from fleetswap.domain.review.preview import Preview, read
 
 STDIN = Path("-")
@@ -51,6 +53,11 @@ def previews(files: Sequence[Path] | None) -> list[Preview]:
     `InputError` names the file that cannot be read or is something else.
     """
     return [read(_text(each), "standard input" if each == STDIN else str(each)) for each in files or [STDIN]]
+
+
+def drills(files: Sequence[Path] | None) -> list[Proof]:
+    """What `fleetswap drill --json` has printed into these files. `InputError` as of `previews`."""
+    return [read_drill(_text(each), "standard input" if each == STDIN else str(each)) for each in files or ()]
 
 
 def _text(file: Path) -> str:

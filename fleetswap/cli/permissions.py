@@ -32,6 +32,7 @@ WHAT = {
     Purpose.DEPLOY: "deploys, refreshes and destroys",
     Purpose.PREVIEW: "previews and refreshes, and shows the status of",
     Purpose.ROLLBACK: "shows the status of, aborts a rollout of, and rolls back with --now,",
+    Purpose.DRILL: "tries a rollback, with the permissions of one,",
     Purpose.MACHINE: "is the role of a machine of",
     Purpose.SECRETS: "seals and opens the secrets of",
     Purpose.GC: "deletes what nothing needs of",
@@ -44,8 +45,8 @@ def permissions(
         Purpose,
         typer.Option(
             "--for",
-            help="What the policies are for: the role that deploys, previews, rolls back, edits secrets or collects"
-            " garbage, or that of the machines.",
+            help="What the policies are for: the role that deploys, previews, rolls back, tries a rollback, edits"
+            " secrets or collects garbage, or that of the machines.",
         ),
     ] = Purpose.DEPLOY,
     stack: Annotated[

@@ -198,6 +198,7 @@ IAM: Final = {
     "ListPolicies": "",
     "ListRoles": "",
     "ListUsers": "",
+    "SimulatePrincipalPolicy": "any:PolicySourceArn",
 }
 
 KMS: Final = {
@@ -354,6 +355,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     "route53": ROUTE_53,
     "s3": S3,
     "scheduler": SCHEDULER,
+    "service-quotas": {"GetServiceQuota": ""},
     "sns": SNS,
     "sts": STS,
     "wafv2": WAF,
@@ -363,7 +365,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 LISTED_BY: Final = {"ec2": "Describe", "elbv2": "Describe", "autoscaling": "Describe"}
 """Where an operation that begins so, and has no row, knows no resource."""
 
-PREFIXES: Final = {"elbv2": "elasticloadbalancing"}
+PREFIXES: Final = {"elbv2": "elasticloadbalancing", "service-quotas": "servicequotas"}
 """How IAM calls a service, where it is not as botocore does."""
 
 NAMES: Final = {

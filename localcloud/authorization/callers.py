@@ -127,6 +127,19 @@ def _session(iam: Moto, account: str, partition: str, signed: Signed, now: datet
     )
 
 
+def policies_of(iam: Moto, arn: str) -> Policies | None:
+    """The policies of a user or role by its ARN, without those of a session; None if there is no such one."""
+    user = next((one for one in iam.users.values() if one.arn == arn), None)
+    if user is not None:
+        groups = [group for group in iam.groups.values() if user in group.users]
+        documents = [document for holder in (user, *groups) for document in _documents(holder)]
+        return Policies(tuple(map(parsed, documents)), _boundary(iam, getattr(user, "permissions_boundary_arn", None)))
+    role = next((one for one in iam.roles.values() if one.arn == arn), None)
+    if role is None:
+        return None
+    return Policies(tuple(map(parsed, _documents(role))), _boundary(iam, role.permissions_boundary_arn))
+
+
 def _of_session(iam: Moto, assumed: Moto) -> tuple[Policy, ...] | None:
     """The policies that the session was begun with, which limit it; None if there were none."""
     arns = getattr(assumed, "policy_arns", [])

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 FORM: Final = "application/x-www-form-urlencoded"
-_BY_SIGNING_NAME: Final = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
-_PREFIXES: Final = {"elbv2": "elasticloadbalancing"}
+_BY_SIGNING_NAME: Final = {
+    "elasticloadbalancing": "elbv2",
+    "monitoring": "cloudwatch",
+    "servicequotas": "service-quotas",
+}
+_PREFIXES: Final = {"elbv2": "elasticloadbalancing", "service-quotas": "servicequotas"}
 """How IAM calls a service, where it is not as botocore does (Service Authorization Reference)."""
 
 

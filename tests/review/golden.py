@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetswap.domain.review.comment import comment
+from fleetswap.domain.review.drill import read as read_drill
 from fleetswap.domain.review.preview import read
 
 FOLDER = Path(__file__).parent
@@ -65,10 +66,51 @@ def of(stack: str, preview: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def drilled(checks: dict[str, tuple[str, str, str]]) -> str:
+    """What a drill of the release that is live before `another-image` has printed."""
+    ok = ("ok", "as it must be", "")
+    names = ("rollout", "rule", "health", "preview", "group", "template", "ami", "snapshot", "keys", "network")
+    found = {**dict.fromkeys(names, ok), **checks}
+    swap = rollout(printed("another-image"))
+    return json.dumps(
+        {
+            "service": "web",
+            "stack": "fleetswap/local",
+            "region": swap["newState"]["inputs"]["region"],
+            "release": swap["oldState"]["outputs"]["serving"],
+            "from": "the next release",
+            "at": "2026-11-27T04:58:07+00:00",
+            "proved": not checks,
+            "seconds": 5.0,
+            "warm": True,
+            "checks": [
+                {"check": name, "state": state, "detail": detail, "remedy": remedy}
+                for name, (state, detail, remedy) in found.items()
+            ],
+        }
+    )
+
+
+BROKEN = {
+    "keys": ("failed", "KMS key arn:aws:kms:us-east-1:123456789012:key/1 is Disabled", "enable it with `aws kms`"),
+    "quota": ("unknown", "servicequotas:GetServiceQuota on ec2 L-1216C47A: access denied", ""),
+}
+DENIED = {"quota": BROKEN["quota"]}
+
+DRILLS = {
+    "drilled": [drilled({})],
+    "drill-failed": [drilled(BROKEN)],
+    "drill-unknown": [drilled(DENIED)],
+}
+"""The drills of comments."""
+
 MADE = {
     "another-image": [printed("another-image")],
     "back": [back()],
     "canary": [canary()],
+    "drilled": [printed("another-image")],
+    "drill-failed": [printed("another-image")],
+    "drill-unknown": [printed("another-image")],
     "first": [printed("first")],
     "several-stacks": [printed("capacity"), of("staging", printed("unchanged")), of("prod", printed("invalid"))],
 }
@@ -77,7 +119,8 @@ MADE = {
 
 def made(name: str) -> str:
     """The comment of these previews."""
-    return comment([read(json.dumps(each), name) for each in MADE[name]])
+    proofs = [read_drill(each, name) for each in DRILLS.get(name, ())]
+    return comment([read(json.dumps(each), name) for each in MADE[name]], proofs)
 
 
 if __name__ == "__main__":

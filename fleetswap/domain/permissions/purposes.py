@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from fleetswap.domain.permissions import fleet, front, images, keys, looks, network, retention
+from fleetswap.domain.permissions import drill, fleet, front, images, keys, looks, network, retention
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.permissions.statement import Policy, Statement, divide
 
@@ -16,6 +16,7 @@ class Purpose(Enum):
     DEPLOY = "deploy"
     PREVIEW = "preview"
     ROLLBACK = "rollback"
+    DRILL = "drill"
     MACHINE = "machine"
     SECRETS = "secrets"
     GC = "gc"
@@ -23,8 +24,13 @@ class Purpose(Enum):
 
 def policies(scope: Scope, purpose: Purpose) -> tuple[Policy, ...]:
     """The managed policies of a purpose; none if it needs none."""
-    statements = tuple(_STATEMENTS[purpose](scope))
-    return divide(f"fleetswap-{scope.service}-{purpose.value}", statements) if statements else ()
+    found = statements(scope, purpose)
+    return divide(f"fleetswap-{scope.service}-{purpose.value}", found) if found else ()
+
+
+def statements(scope: Scope, purpose: Purpose) -> tuple[Statement, ...]:
+    """The statements of a purpose, before they are divided into policies."""
+    return tuple(_STATEMENTS[purpose](scope))
 
 
 def _preview(scope: Scope) -> Iterator[Statement]:
@@ -93,6 +99,17 @@ def _rollback(scope: Scope) -> Iterator[Statement]:
     yield fleet.disarm(scope)
 
 
+def _drill(scope: Scope) -> Iterator[Statement]:
+    """`fleetswap drill`: all of a rollback, whose permissions are tried, and what it reads and tries besides.
+
+    What also changes something is the schedule that proves the switch's role.
+    """
+    yield from (one for one in _rollback(scope) if one.sid != "PassRoles")
+    yield fleet.pass_roles(scope, scope.ec2_principal, "scheduler.amazonaws.com")
+    yield from drill.look(scope)
+    yield drill.try_switch(scope)
+
+
 def _machine(scope: Scope) -> Iterator[Statement]:
     """The machines' role has the managed policies of the settings and, of ours, what opens secrets."""
     yield from keys.open_at_boot(scope)
@@ -114,6 +131,7 @@ _STATEMENTS = {
     Purpose.DEPLOY: _deploy,
     Purpose.PREVIEW: _preview,
     Purpose.ROLLBACK: _rollback,
+    Purpose.DRILL: _drill,
     Purpose.MACHINE: _machine,
     Purpose.SECRETS: _secrets,
     Purpose.GC: _gc,

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby
 
+from fleetswap.domain.review import drill
+from fleetswap.domain.review.drill import Proof
 from fleetswap.domain.review.preview import Change, Image, Preview, Resource, Severity, Swap
 from fleetswap.domain.rollout.notices import seconds_back
 from fleetswap.domain.rollout.state import Phase
@@ -52,11 +54,11 @@ def named_in_comment(names: Iterable[str]) -> str:
     return ", ".join(sorted(re.sub(r"[^ -~]|--", "?", each) for each in names))
 
 
-def comment(previews: Sequence[Preview]) -> str:
-    """The comment for previews of some stacks, as Markdown; at most `LIMIT` characters."""
+def comment(previews: Sequence[Preview], proofs: Sequence[Proof] = ()) -> str:
+    """The comment for previews of some stacks, as Markdown; at most `LIMIT` characters. `proofs` are drills of them."""
     first = marker(each.stack for each in previews)
     room = ROOM // max(1, len(previews))
-    return whole([first, *(_stack(each, room) for each in previews)])
+    return whole([first, *(_stack(each, room, proofs) for each in previews)])
 
 
 def whole(sections: Iterable[str]) -> str:
@@ -79,13 +81,13 @@ def fitted(required: Sequence[str], optional: Iterable[str], room: int, instead:
     return "\n\n".join(kept)
 
 
-def _stack(preview: Preview, room: int) -> str:
+def _stack(preview: Preview, room: int, proofs: Sequence[Proof]) -> str:
     swaps = _alike(preview)
     required = [
         f"### {code(preview.stack)}: {_summary(preview, swaps)}",
         *warnings(preview, room // 2),
         *(_rollout(swap, where) for swap, where in swaps),
-        *(_rollback(swap, where, preview) for swap, where in swaps),
+        *(_rollback(swap, where, preview, proofs) for swap, where in swaps),
     ]
     optional = [*(_packages(each) for each in preview.images), messages(preview), resources(preview)]
     return fitted(required, optional, room, _too_long)
@@ -187,7 +189,7 @@ def _rollout(swap: Swap, where: str) -> str:
     )
 
 
-def _rollback(swap: Swap, where: str, preview: Preview) -> str:
+def _rollback(swap: Swap, where: str, preview: Preview, proofs: Sequence[Proof]) -> str:
     if not swap.before:
         return f"**Rollback{where}**: none, nothing was live before. If the rollout fails, nothing is served."
     warm, cold = seconds_back(dict(swap.phases), swap.moves)
@@ -208,6 +210,8 @@ def _rollback(swap: Swap, where: str, preview: Preview) -> str:
         lines.append(f"- :warning: this update deletes {counted(len(lost), 'resource')} of {code(swap.before)}")
     else:
         lines.append("- its AMI, launch template, Auto Scaling group and target group stay as they are")
+    proof = drill.of_rollback(proofs, preview.stack, swap.service, swap.region, swap.before)
+    lines += drill.lines(proof, code) if proof is not None else ()
     return "\n".join(lines)
 
 

@@ -76,6 +76,13 @@ class KeyState:
     deletion: str = ""
     told: str = ""
     spec: str = SYMMETRIC
+    manager: str = "CUSTOMER"
+    """KMS's KeyManager: `CUSTOMER`, or `AWS` for a key that AWS manages for one of its services."""
+
+    @property
+    def is_aws_managed(self) -> bool:
+        """Whether it is AWS's own, which lets the whole account use it through its service."""
+        return self.manager == "AWS"
 
     @property
     def works(self) -> bool:
