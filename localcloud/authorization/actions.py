@@ -355,7 +355,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     "route53": ROUTE_53,
     "s3": S3,
     "scheduler": SCHEDULER,
-    "service-quotas": {"GetServiceQuota": ""},
+    "service-quotas": {"GetServiceQuota": "quota:QuotaCode"},
     "sns": SNS,
     "sts": STS,
     "wafv2": WAF,

@@ -169,6 +169,8 @@ def _named(asked: Asked, kind: str, value: str) -> tuple[str, str]:  # noqa: C90
             return kind, group.arn if group else arn(asked, "autoscaling", f"{kind}:*:{kind}Name/{value}")
         case "iam" | "sts":
             return kind, _identity(asked, kind, value)
+        case "service-quotas":
+            return kind, arn(asked, "servicequotas", f"{asked.value('ServiceCode')}/{value}")
         case "kms":
             return kind, key_arn(asked, value) if kind == "key" else _alias_arn(asked, value)
         case "s3":

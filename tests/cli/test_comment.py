@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Ran
 from tests.pull_requests.forge import TOKEN, forge
-from tests.review.golden import FOLDER, made
+from tests.review.golden import DRILLS, FOLDER, made
 
 PREVIEWS = FOLDER / "previews"
 FIRST = str(PREVIEWS / "first.json")
@@ -27,6 +27,14 @@ def test_it_prints_the_comment_of_a_file(cli: Callable[..., Ran]) -> None:
     """A script could not use it without the API of a forge."""
     ran = cli("comment", "--preview-json", FIRST)
     assert (ran.status, ran.out, ran.err) == (0, made("first"), "")
+
+
+def test_it_takes_drills(cli: Callable[..., Ran], tmp_path: Path) -> None:
+    """Nobody would read what was tried."""
+    (tmp_path / "prod.drill").write_text(DRILLS["drilled"][0])
+    ran = cli("comment", "--preview-json", PREVIEWS / "another-image.json", "--drill", tmp_path / "prod.drill")
+    assert (ran.status, ran.out) == (0, made("drilled"))
+    assert "prod.json: cannot be read" in cli("comment", "--preview-json", FIRST, "--drill", "prod.json").error
 
 
 def test_it_reads_a_pipe(cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,8 +207,10 @@ class Fleet:
     def launching(self, template: str) -> Iterator[None]:
         """The standby's group launches with another launch template meanwhile."""
         self.update(MixedInstancesPolicy=self.policy(template))
-        yield
-        self.update(MixedInstancesPolicy=self.policy(self.good))
+        try:
+            yield
+        finally:
+            self.update(MixedInstancesPolicy=self.policy(self.good))
 
 
 @pytest.fixture(scope="module")
@@ -272,23 +274,29 @@ def deleted_snapshot(fleet: Fleet) -> Iterator[None]:
 @contextmanager
 def disabled_key(fleet: Fleet) -> Iterator[None]:
     fleet.kms.disable_key(KeyId=fleet.key)
-    yield
-    fleet.kms.enable_key(KeyId=fleet.key)
+    try:
+        yield
+    finally:
+        fleet.kms.enable_key(KeyId=fleet.key)
 
 
 @contextmanager
 def doomed_key(fleet: Fleet) -> Iterator[None]:
     fleet.kms.schedule_key_deletion(KeyId=fleet.key, PendingWindowInDays=7)
-    yield
-    fleet.kms.cancel_key_deletion(KeyId=fleet.key)
-    fleet.kms.enable_key(KeyId=fleet.key)
+    try:
+        yield
+    finally:
+        fleet.kms.cancel_key_deletion(KeyId=fleet.key)
+        fleet.kms.enable_key(KeyId=fleet.key)
 
 
 @contextmanager
 def key_for_nobody(fleet: Fleet) -> Iterator[None]:
     fleet.kms.put_key_policy(KeyId=fleet.key, PolicyName="default", Policy=fleet.account_only)
-    yield
-    fleet.kms.put_key_policy(KeyId=fleet.key, PolicyName="default", Policy=fleet.for_all)
+    try:
+        yield
+    finally:
+        fleet.kms.put_key_policy(KeyId=fleet.key, PolicyName="default", Policy=fleet.for_all)
 
 
 @contextmanager
@@ -302,15 +310,19 @@ def deleted_template(fleet: Fleet) -> Iterator[None]:
 @contextmanager
 def small_group(fleet: Fleet) -> Iterator[None]:
     fleet.update(MaxSize=1)
-    yield
-    fleet.update(MaxSize=4)
+    try:
+        yield
+    finally:
+        fleet.update(MaxSize=4)
 
 
 @contextmanager
 def suspended_launches(fleet: Fleet) -> Iterator[None]:
     fleet.scaling.suspend_processes(AutoScalingGroupName=STANDBY, ScalingProcesses=["Launch"])
-    yield
-    fleet.scaling.resume_processes(AutoScalingGroupName=STANDBY, ScalingProcesses=["Launch"])
+    try:
+        yield
+    finally:
+        fleet.scaling.resume_processes(AutoScalingGroupName=STANDBY, ScalingProcesses=["Launch"])
 
 
 @contextmanager
@@ -334,8 +346,10 @@ def small_quota(fleet: Fleet) -> Iterator[None]:
 def no_preview_rule(fleet: Fleet) -> Iterator[None]:
     given = tags.policy(STACK, SERVICE, name=STANDBY, release=STANDBY)
     fleet.previews(given).remove(STANDBY)
-    yield
-    fleet.previews(given).ensure(STANDBY, fleet.arns[STANDBY], given)
+    try:
+        yield
+    finally:
+        fleet.previews(given).ensure(STANDBY, fleet.arns[STANDBY], given)
 
 
 @contextmanager
@@ -348,23 +362,29 @@ def failing_standby(_fleet: Fleet) -> Iterator[None]:
 @contextmanager
 def unhealthy_standby(fleet: Fleet) -> Iterator[None]:
     fleet.served.ask("POST", "target-health", {"state": "unhealthy"})
-    yield
-    fleet.served.ask("POST", "target-health", {"state": "healthy"})
+    try:
+        yield
+    finally:
+        fleet.served.ask("POST", "target-health", {"state": "healthy"})
 
 
 @contextmanager
 def distrusting_role(fleet: Fleet) -> Iterator[None]:
     fleet.iam.update_assume_role_policy(RoleName="web-switch-1", PolicyDocument=trusting(EC2))
-    yield
-    fleet.iam.update_assume_role_policy(RoleName="web-switch-1", PolicyDocument=trusting(SCHEDULER))
+    try:
+        yield
+    finally:
+        fleet.iam.update_assume_role_policy(RoleName="web-switch-1", PolicyDocument=trusting(SCHEDULER))
 
 
 @contextmanager
 def powerless_role(fleet: Fleet) -> Iterator[None]:
     less = allowing(Action="elasticloadbalancing:DescribeRules")
     fleet.iam.put_role_policy(RoleName="web-switch-1", PolicyName="switch", PolicyDocument=less)
-    yield
-    fleet.iam.put_role_policy(RoleName="web-switch-1", PolicyName="switch", PolicyDocument=fleet.modify)
+    try:
+        yield
+    finally:
+        fleet.iam.put_role_policy(RoleName="web-switch-1", PolicyName="switch", PolicyDocument=fleet.modify)
 
 
 @contextmanager
@@ -372,8 +392,10 @@ def deleted_subnet(fleet: Fleet) -> Iterator[None]:
     lost = fleet.subnet("10.7.9.0/24", "a")
     fleet.update(VPCZoneIdentifier=",".join([*fleet.subnets, lost]))
     fleet.ec2.delete_subnet(SubnetId=lost)
-    yield
-    fleet.update(VPCZoneIdentifier=",".join(fleet.subnets))
+    try:
+        yield
+    finally:
+        fleet.update(VPCZoneIdentifier=",".join(fleet.subnets))
 
 
 @contextmanager
@@ -405,8 +427,10 @@ def missing_permission(fleet: Fleet) -> Iterator[None]:
             }
         ),
     )
-    yield
-    fleet.may(Action="*")
+    try:
+        yield
+    finally:
+        fleet.may(Action="*")
 
 
 @contextmanager
@@ -414,8 +438,10 @@ def armed_switch(fleet: Fleet) -> Iterator[None]:
     rule = fleet.balancer.rule(fleet.listener)
     assert rule is not None
     fleet.switch.arm(600, rule, "a run")
-    yield
-    fleet.switch.disarm(None)
+    try:
+        yield
+    finally:
+        fleet.switch.disarm(None)
 
 
 @contextmanager
@@ -426,8 +452,10 @@ def sticky_rule(fleet: Fleet) -> Iterator[None]:
     written = json.loads(rule.verbatim)
     written["Actions"][0]["ForwardConfig"]["TargetGroupStickinessConfig"] = {"Enabled": True, "DurationSeconds": 60}
     fleet.elb.modify_rule(**written)
-    yield
-    fleet.balancer.restore(fleet.listener, rule)
+    try:
+        yield
+    finally:
+        fleet.balancer.restore(fleet.listener, rule)
 
 
 BREAKAGES: dict[Callable[[Fleet], AbstractContextManager[None]], tuple[str, str]] = {
@@ -457,10 +485,9 @@ BREAKAGES: dict[Callable[[Fleet], AbstractContextManager[None]], tuple[str, str]
 
 
 ROUNDS: tuple[tuple[Callable[[Fleet], AbstractContextManager[None]], ...], ...] = (
-    (disabled_key, small_group, full_subnets, small_quota, no_preview_rule, distrusting_role, missing_permission)
-    + (armed_switch,),
+    (disabled_key, small_group, full_subnets, small_quota, no_preview_rule, distrusting_role, missing_permission),
     (doomed_key, suspended_launches, failing_standby, powerless_role, deleted_subnet, withdrawn_type, sticky_rule),
-    (key_for_nobody, unhealthy_standby, deleted_security_group),
+    (key_for_nobody, unhealthy_standby, deleted_security_group, armed_switch),
     (deleted_snapshot,),
     (deregistered_ami,),
     (deleted_template,),

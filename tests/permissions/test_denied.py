@@ -24,8 +24,12 @@ from fleetswap.aws.network import Networks
 from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.finder import Finder
 from fleetswap.aws.rollout.fronts import Fronts
+from fleetswap.aws.rollout.identity import Identity
+from fleetswap.aws.rollout.launch_parts import LaunchParts
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
+from fleetswap.domain.drill.grants import Question
+from fleetswap.domain.drill.seen import Launches
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.image.blocks import digest
 from fleetswap.domain.image.snapshots import Start
@@ -156,6 +160,8 @@ def scene(_local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 IMAGE = "ami-0a1b2c3d4e5f60718"
+LAUNCHES = Launches("arn", "lt-0a1b2c3d4e5f60718", "1", ())
+USER = "arn:aws:iam::123456789012:user/deployer"
 
 
 def find(scene: Scene) -> None:
@@ -203,6 +209,8 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "ec2:GetInstanceTypesFromInstanceRequirements": (
         lambda s: Account(s.cloud).matching(Requirements(Range(1), Range(1)), "x86_64"),
     ),
+    "ec2:DescribeImages": (lambda s: LaunchParts(s.cloud).ami(IMAGE),),
+    "ec2:DescribeLaunchTemplateVersions": (lambda s: LaunchParts(s.cloud).template(LAUNCHES),),
     "ec2:DescribeInstances": (lambda s: s.aws.fleet.images(["i-0a1b2c3d4e5f60718"]),),
     "ec2:DescribePlacementGroups": (lambda s: Account(s.cloud).placement_group("web"),),
     "ec2:DescribePrefixLists": (lambda s: Networks(s.cloud, STACK).prefix_lists(["pl-1"]),),
@@ -235,6 +243,11 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "elasticloadbalancing:ModifyRule": (lambda s: s.aws.balancer.mend(s.site.listener),),
     "elasticloadbalancing:RemoveTags": (lambda s: s.aws.balancer.tag(s.site.listener, {}, ["a"]),),
     "iam:PassRole": (Scene.arm,),
+    "iam:GetRole": (lambda s: Identity(s.cloud).switch_role(STACK, SERVICE, "*"),),
+    "iam:ListRoles": (lambda s: Identity(s.cloud).switch_role(STACK, SERVICE, "*"),),
+    "iam:SimulatePrincipalPolicy": (
+        lambda s: Identity(s.cloud).denied(USER, Question(("ec2:StopInstances",), "*", {})),
+    ),
     "kms:GetKeyPolicy": (lambda s: s.key_policy.read(),),
     "kms:PutKeyPolicy": (lambda s: s.key_policy.write("{}"),),
     "route53:GetHostedZone": (lambda s: s.fronts.zone("Z0123456789"),),
@@ -243,6 +256,7 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "scheduler:GetSchedule": (lambda s: s.aws.switch.armed(),),
     "scheduler:UpdateSchedule": (Scene.arm,),
     "scheduler:CreateSchedule": (Scene.arm_anew,),  # after those that need a schedule
+    "servicequotas:GetServiceQuota": (lambda s: LaunchParts(s.cloud).quota("L-1216C47A"),),
     "sns:Publish": (notify,),
 }
 
@@ -280,4 +294,5 @@ def test_a_key_that_may_not_be_described_is_a_state_and_names_the_action(scene: 
 
 def test_each_of_these_actions_is_printed() -> None:
     """The command would print a policy that lacks what the deployer calls."""
-    assert CALLS.keys() <= actions(EVERYTHING, Purpose.DEPLOY) | actions(GUEST, Purpose.DEPLOY)
+    deploy = actions(EVERYTHING, Purpose.DEPLOY) | actions(GUEST, Purpose.DEPLOY)
+    assert CALLS.keys() <= deploy | actions(EVERYTHING, Purpose.DRILL)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.review.comment import LIMIT, comment
+from fleetswap.domain.review.drill import read as read_drill
 from fleetswap.domain.review.preview import Preview, read
-from tests.review.golden import FOLDER, MADE, canary, made, printed, rollout
+from tests.review.golden import DRILLS, FOLDER, MADE, canary, made, printed, rollout
 
 
 def of(preview: dict[str, Any]) -> Preview:
@@ -50,6 +51,43 @@ def test_what_carries_no_traffic_is_deleted_without_a_warning() -> None:
     text = comment([of(preview)])
     assert "1 resource deleted" in text
     assert ":warning:" not in text
+
+
+def test_the_latest_drill_of_the_rollback_is_shown() -> None:
+    """Reviewers would read of a drill that is old, of another stack, or of another release."""
+    old, other = json.loads(DRILLS["drill-failed"][0]), json.loads(DRILLS["drill-failed"][0])
+    old["at"] = "2026-11-26T23:00:00+01:00"
+    proofs = [read_drill(json.dumps(each), "drill") for each in (old, other | {"release": "web-other"})]
+    preview = of(printed("another-image"))
+    assert "tried at 2026-11-26 22:00 UTC" in comment([preview], proofs)
+    assert comment([preview], [*proofs, read_drill(DRILLS["drilled"][0], "drill")]) == made("drilled")
+    assert comment([preview], proofs[1:]) == made("another-image")
+
+
+PRINTED = DRILLS["drilled"][0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("", "[]", "{}", '"text"', '{"checks": {}}', '{"checks": [1]}', PRINTED.replace('"ok"', '"fine"')),
+        *(PRINTED.replace("5.0", "[]"), PRINTED.replace("2026-", "last ")),
+    ],
+)
+def test_what_no_drill_has_printed_is_an_error(wrong: str) -> None:
+    """A file that was mixed up would be a traceback, or a proof."""
+    with pytest.raises(InputError, match=r"drill\.json: not what `fleetswap drill --json` prints"):
+        read_drill(wrong, "drill.json")
+
+
+def test_a_drill_cannot_write_markup() -> None:
+    """What AWS or a tag says would be a mention or a link in the comment of a pull request."""
+    found = json.loads(DRILLS["drill-failed"][0])
+    for each in found["checks"]:
+        each.update({"check": "@all `x`", "state": "failed", "detail": "![](http://x)\n## `no`", "remedy": "<b>`</b>"})
+    text = comment([of(printed("another-image"))], [read_drill(json.dumps(found), "drill")])
+    assert "`![](http://x) ## 'no'`" in text
+    assert "`@all 'x'`" in text
 
 
 def test_an_image_is_one_in_however_many_regions() -> None:

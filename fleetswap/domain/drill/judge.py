@@ -235,7 +235,7 @@ def types(wanted: Collection[str], offered: Collection[str]) -> Finding:
     """Whether the zones of the subnets offer an instance type of the group."""
     there = [each for each in wanted if each in offered]
     if not there:
-        what = f"no zone of the subnets offers {', '.join(wanted)} any longer"
+        what = f"no zone of the subnets offers {', '.join(wanted)}"
         return Finding("types", State.FAILED, what, "deploy a release with other fleetswap:machine.instance_types")
     gone = [each for each in wanted if each not in offered]
     not_there = f" (not offered: {', '.join(gone)})" if gone else ""

@@ -17,7 +17,6 @@ EC2 = (
 OTHERS = (
     "elasticloadbalancing:DescribeTargetGroups",
     "iam:ListRoles",
-    "servicequotas:GetServiceQuota",
 )
 
 
@@ -25,8 +24,14 @@ def look(scope: Scope) -> Iterator[Statement]:
     """What a drill reads. It changes nothing."""
     yield Statement(
         "LookAtLaunches",
-        "AMIs, snapshots, launch templates, subnets and quotas, which a rollback needs; these actions know no resource",
+        "AMIs, snapshots, launch templates and subnets, which a rollback needs; these actions know no resource",
         tuple(sorted([*(f"ec2:{name}" for name in EC2.split()), *OTHERS])),
+    )
+    yield Statement(
+        "LookAtQuotas",
+        "the vCPU quotas of EC2",
+        ("servicequotas:GetServiceQuota",),
+        (f"arn:{scope.partition}:servicequotas:{scope.region}:{scope.account}:ec2/*",),
     )
     yield Statement(
         "LookAtLaunchKeys",
