@@ -10,7 +10,7 @@ import pytest
 
 from fleetswap.domain.checklist import Finding, State
 from fleetswap.domain.drill import judge, vcpus
-from fleetswap.domain.drill.grants import questions
+from fleetswap.domain.drill.grants import Denied, questions
 from fleetswap.domain.drill.seen import Ami, Launches, Snapshot, Subnet, SwitchRole, Template
 from fleetswap.domain.drill.vcpus import ON_DEMAND, SPOT, Running, Wanted
 from fleetswap.domain.errors import CloudError, InputError
@@ -128,11 +128,8 @@ FINDINGS: dict[str, tuple[Finding, State, str]] = {
     "a role that is not trusted": (judge.switch(SwitchRole("r", modifies=True), "cannot"), FAILED, "cannot"),
     "a powerless role": (judge.switch(SwitchRole("r", modifies=False), ""), FAILED, "do not let it modify"),
     "a role": (judge.switch(SwitchRole("r", modifies=True), ""), OK, "can assume"),
-    "denied": (
-        judge.permissions([("a:B", "*"), ("c:D", "arn")], 9),
-        FAILED,
-        "2 permissions of a rollback missing: a:B, ",
-    ),
+    "denied": (judge.permissions([Denied("a:B", "*"), Denied("c:D", "arn")], 9), FAILED, "missing: a:B, c:D on arn"),
+    "conditions": (judge.permissions([Denied("a:B", "*", sure=False)], 9), UNKNOWN, "of a policy decide on a:B"),
     "allowed": (judge.permissions([], 9), OK, "all 9 of a rollback"),
 }
 
@@ -214,7 +211,7 @@ def test_the_permissions_are_asked_of_what_there_is() -> None:
     assert "elasticloadbalancing:ModifyRule" in asked["arn:aws:x:r:1:listener-rule/app/l/1/2/3"].actions
     assert asked[group].context["aws:ResourceTag/fleetswap:stack"] == "shop/prod"
     assert "elasticloadbalancing:DescribeRules" in asked["*"].actions
-    assert asked["*"].context == {}
+    assert asked["*"].context == {"aws:RequestedRegion": "r"}
 
 
 class Anything:

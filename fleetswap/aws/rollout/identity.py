@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from fleetswap.aws.errors import code, explained
 from fleetswap.aws.rollout.switch import GROUP, NAME_CHARS, TARGET
 from fleetswap.domain import tags
-from fleetswap.domain.drill.grants import Question
+from fleetswap.domain.drill.grants import Denied, Question
 from fleetswap.domain.drill.seen import Caller, SwitchRole
 from fleetswap.domain.partition import of_arn
 
@@ -62,7 +62,7 @@ class Identity:
                 arn = self._iam.get_role(RoleName=session[1])["Role"]["Arn"]
         return Caller(account, arn, is_root=arn.endswith(":root"))
 
-    def denied(self, principal: str, question: Question) -> tuple[str, ...]:
+    def denied(self, principal: str, question: Question) -> tuple[Denied, ...]:
         """Those of the actions that the policies of a user or role do not allow it (SimulatePrincipalPolicy).
 
         One resource at a time: of several, the answer's decision is that of the strictest. Session policies and those
@@ -79,7 +79,11 @@ class Identity:
                 ],
             )
             results = [each for page in pages for each in page["EvaluationResults"]]
-        return tuple(each["EvalActionName"] for each in results if each["EvalDecision"] != ALLOWED)
+        return tuple(
+            Denied(each["EvalActionName"], question.resource, sure=not _missing(each))
+            for each in results
+            if each["EvalDecision"] != ALLOWED
+        )
 
     def switch_role(self, stack: str, service: str, rule: str) -> SwitchRole | None:
         """The role of the stack's dead man's switch, by its name and tags, or None. Raises `TryAgain` or `CloudError`.
@@ -151,6 +155,13 @@ class Identity:
             except ClientError as error:
                 if code(error) != "ResourceNotFoundException":
                     raise
+
+
+def _missing(result: Any) -> list[str]:  # noqa: ANN401 - a part of an answer
+    """The keys of the request that policies ask for and nobody has given; told beside the resource, if there is one."""
+    parts = [result, *result.get("ResourceSpecificResults", ())]
+    explicit = result["EvalDecision"] == "explicitDeny"
+    return [] if explicit else [key for part in parts for key in part.get("MissingContextValues", ())]
 
 
 def drill_schedule(service: str) -> str:

@@ -124,11 +124,17 @@ class LaunchParts:
             for each in machines
         )
 
-    def quota(self, code: str) -> float:
-        """The value of a quota of EC2 (Service Quotas, GetServiceQuota)."""
-        with explained("servicequotas:GetServiceQuota", f"ec2 {code}"):
-            found = self._cloud.service_quotas().get_service_quota(ServiceCode="ec2", QuotaCode=code)
-        return float(found["Quota"]["Value"])
+    def quota(self, quota: str) -> float:
+        """The value of a quota of EC2, by its code; AWS's default where the account has none of its own."""
+        client, asked = self._cloud.service_quotas(), {"ServiceCode": "ec2", "QuotaCode": quota}
+        with explained("servicequotas:GetServiceQuota", f"ec2 {quota}"):
+            try:
+                return float(client.get_service_quota(**asked)["Quota"]["Value"])
+            except ClientError as error:
+                if code(error) != "NoSuchResourceException":
+                    raise
+        with explained("servicequotas:GetAWSDefaultServiceQuota", f"ec2 {quota}"):
+            return float(client.get_aws_default_service_quota(**asked)["Quota"]["Value"])
 
     def try_launch(self, launches: Launches, template: Template) -> str:
         """Let EC2 check a launch without making it: its refusal, or an empty text.

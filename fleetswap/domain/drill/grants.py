@@ -24,9 +24,25 @@ class Question:
     context: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Denied:
+    """An action that IAM's simulation does not allow on a resource. Not `sure`: a policy asks for a key of the request
+    that nobody has given, such as the address of the caller.
+    """
+
+    action: str
+    resource: str
+    sure: bool = True
+
+    def __str__(self) -> str:
+        """For a person."""
+        return self.action if self.resource == "*" else f"{self.action} on {self.resource}"
+
+
 def questions(scope: Scope, resources: Iterable[str]) -> Iterator[Question]:
     """What to ask about a rollback of the stack in `scope`, whose rule, listener, groups and schedule these are."""
     known = tuple(resources)
+    always = {"aws:RequestedRegion": scope.region}
     own = {tags.STACK: scope.stack, tags.SERVICE: scope.service}
     context = {f"aws:{kind}/{key}": value for kind in ("RequestTag", "ResourceTag") for key, value in own.items()}
     asked: dict[str, dict[str, None]] = {}
@@ -36,7 +52,7 @@ def questions(scope: Scope, resources: Iterable[str]) -> Iterator[Question]:
         for arn in found:
             asked.setdefault(arn, {}).update(dict.fromkeys(statement.actions))
     for arn, actions in asked.items():
-        yield Question(tuple(actions), arn, {} if arn == "*" else context)
+        yield Question(tuple(actions), arn, always if arn == "*" else always | context)
 
 
 def _is_one(arn: str, patterns: Iterable[str]) -> bool:

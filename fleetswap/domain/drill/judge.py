@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetswap.domain.checklist import Finding, State
+from fleetswap.domain.drill.grants import Denied
 from fleetswap.domain.drill.seen import Ami, Launches, Snapshot, Subnet, SwitchRole, Template
 from fleetswap.domain.rollout.health import Answer, TargetState, counts
 from fleetswap.domain.rollout.rollback import POLICY
@@ -270,10 +271,14 @@ def switch(role: SwitchRole | None, refused: str) -> Finding:
     return Finding(check, State.OK, "EventBridge Scheduler can assume its role, which may modify the rule")
 
 
-def permissions(denied: Sequence[tuple[str, str]], asked: int) -> Finding:
-    """Whether the caller may do what a rollback calls. `denied` are actions, each with its resource."""
+def permissions(denied: Sequence[Denied], asked: int) -> Finding:
+    """Whether the caller may do what a rollback calls, by IAM's simulation of so many permissions."""
+    remedy = "attach what `fleetswap permissions --for rollback` prints"
+    missing = [str(each) for each in denied if each.sure]
+    if missing:
+        what = f"{counted(len(missing), 'permission')} of a rollback missing: {', '.join(missing)}"
+        return Finding("permissions", State.FAILED, what, remedy)
     if denied:
-        lines = [f"{action} on {resource}" if resource != "*" else action for action, resource in denied]
-        what = f"{counted(len(denied), 'permission')} of a rollback missing: {', '.join(lines)}"
-        return Finding("permissions", State.FAILED, what, "attach what `fleetswap permissions --for rollback` prints")
+        what = f"conditions of a policy decide on {', '.join(map(str, denied))}, and IAM's simulation cannot meet them"
+        return Finding("permissions", State.UNKNOWN, what, "see whether the policy's conditions hold, or " + remedy)
     return Finding("permissions", State.OK, f"all {asked} of a rollback")

@@ -17,6 +17,7 @@ EC2 = (
 OTHERS = (
     "elasticloadbalancing:DescribeTargetGroups",
     "iam:ListRoles",
+    "servicequotas:GetAWSDefaultServiceQuota",
 )
 
 

@@ -326,7 +326,7 @@ def _permissions(facts: _Facts) -> Finding:
     )
     arns = [service.listener, facts.rule, *facts.groups, f"{scope.schedules[0].removesuffix('*')}drill"]
     asked = tuple(questions(scope, arns))
-    denied = [(action, one.resource) for one in asked for action in facts.world.identity.denied(caller.arn, one)]
+    denied = [each for one in asked for each in facts.world.identity.denied(caller.arn, one)]
     return judge.permissions(denied, sum(len(one.actions) for one in asked))
 
 

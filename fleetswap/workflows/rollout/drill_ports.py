@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from fleetswap.domain.drill.grants import Question
+from fleetswap.domain.drill.grants import Denied, Question
 from fleetswap.domain.drill.seen import Ami, Caller, Front, Launches, Snapshot, Subnet, SwitchRole, Template
 from fleetswap.domain.drill.vcpus import Running
 from fleetswap.domain.release.default_key import EbsDefault, KeyAccess
@@ -47,7 +47,7 @@ class Parts(Protocol):
     def running(self) -> Sequence[Running]:
         """The machines that run in the region, whoever they belong to."""
 
-    def quota(self, code: str) -> float:
+    def quota(self, quota: str) -> float:
         """The value of a quota of EC2."""
 
     def try_launch(self, launches: Launches, template: Template) -> str:
@@ -73,7 +73,7 @@ class Identity(Protocol):
     def caller(self) -> Caller:
         """Whose credentials these are."""
 
-    def denied(self, principal: str, question: Question) -> Sequence[str]:
+    def denied(self, principal: str, question: Question) -> Sequence[Denied]:
         """Those of the actions that IAM's simulation does not allow a user or role."""
 
     def switch_role(self, stack: str, service: str, rule: str) -> SwitchRole | None:
