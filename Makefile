@@ -34,7 +34,7 @@ down: ## stop every process and remove the state; the engine and the environment
 test: setup debian13 arm64 ## run every test; a line of fleetswap/domain that none of them runs is a failure
 	@$(python) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations 10 --cov=fleetswap/domain --cov-report=term --cov-fail-under=100
 
-fast := not (debian13 or engine or machines or disks or nix or haproxy or go or e2e or localcloud or slow)
+fast := not (chromium or debian13 or engine or machines or disks or nix or haproxy or go or e2e or localcloud or slow)
 
 test-fast: setup-python ## run the tests that need only Python (no engine, QEMU, Nix or local cloud): about 120 s of CPU time
 	@$(python) -m pytest -n 2 --dist loadfile -q -m '$(fast)'

@@ -42,7 +42,8 @@ REFUSALS = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Write the programs that refuse."""
+    """Write the programs that refuse, and know the groups also where pytest-xdist is off."""
+    config.addinivalue_line("markers", "xdist_group(name): the group of a test, of pytest-xdist")
     folder = Path(tempfile.mkdtemp(prefix="fleetswap-needs-"))
     needs.write_refusals(folder)
     config.stash[REFUSALS] = folder

@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 PROGRAMS = {
+    "chromium": "chromium",
     "disks": "qemu-img qemu-io sgdisk mformat mcopy mkfs.ext4 mkswap",
     "machines": "qemu-system-x86_64 qemu-system-aarch64 swtpm",
     "nix": "nix nix-build nix-instantiate nix-store",

@@ -75,6 +75,9 @@ COMMANDS = {
         FLEET,
         "Show the timeline of a deploy: each phase from the commit to the bake, its budget, its share of the whole.",
     ),
+    "report": Listed(
+        "report", FLEET, "Write the report of a rollout: one page of HTML with its timeline, traffic and checks."
+    ),
     "rollback": Listed("rollback", FLEET, "Roll back to a release that was live before."),
     "drill": Listed(
         "drill", FLEET, "Try everything that a rollback needs, without moving traffic, and say how long it would take."

@@ -239,11 +239,14 @@ def _config(path: Path, text: str) -> dict[str, Any]:
     return config
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a file so that at any moment it is the old one or the new one. `InputError` if that is not possible."""
+def replace(path: Path, text: str, new: int = 0o644) -> None:
+    """Write a file so that at any moment it is the old one or the new one. `InputError` if that is not possible.
+
+    `new` is the mode of a file that did not exist.
+    """
     try:
         target = path.resolve()  # of a link, what it leads to
-        mode = target.stat().st_mode if target.exists() else 0o644
+        mode = target.stat().st_mode if target.exists() else new
         number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         part = Path(name)
         try:

@@ -152,6 +152,15 @@ class Excess:
 
 
 @dataclass(frozen=True)
+class Strength:
+    """How strongly one of the tests speaks against a candidate, and what it takes to abort: logarithms of e-values."""
+
+    above: Above
+    evidence: float
+    threshold: float
+
+
+@dataclass(frozen=True)
 class Judgement:
     """What the counts say. `live` is what live did beside the candidate, None if it did nothing."""
 
@@ -192,6 +201,33 @@ def judge(seen: Sequence[Stretch], limit: Limit) -> Judgement:
         )
     candidate = _total(stretch.candidate for stretch in seen)
     return Judgement(candidate, _total(stretch.of_live for stretch in shared) if shared else None, excess)
+
+
+def strengths(seen: Sequence[Stretch], limit: Limit) -> tuple[Strength, ...]:
+    """The tests that these counts allow, for whoever looks on: one that reaches its threshold is why `judge` aborts.
+
+    (It does not on fewer than `LEAST_BAD` bad requests of the candidate.) A test that must refute two hypotheses is as
+    strong as the weaker evidence.
+    """
+    shared = [stretch for stretch in seen if stretch.is_shared]
+    alone = [stretch for stretch in seen if not stretch.is_shared]
+    former = _total(stretch.of_live for stretch in shared if stretch.mixed is None)
+    after, part = [stretch for stretch in alone if stretch.mixed is None], limit.alpha / SHARES
+    found = list[Strength]()
+    if shared:
+        evidence = min(_compared(shared, limit.ratio), _against_rate(shared, limit.tolerated))
+        found.append(Strength(Above.LIVE, evidence, math.log(1 / part)))
+    if former.requests and after:
+        bound = limit.ratio * upper_bound(former.bad, former.requests, part / 2)
+        found.append(Strength(Above.FORMER, _against_rate(after, max(bound, limit.tolerated)), math.log(2 / part)))
+    if limit.ceiling is not None and seen:
+        most = limit.ceiling
+        if former.requests and alone:
+            part /= 2
+            most = max(most, upper_bound(former.bad, former.requests, part))
+        beside_live = min(_against_rate(shared, limit.ceiling), _compared(shared, 1.0))
+        found.append(Strength(Above.CEILING, _mean([_against_rate(alone, most), beside_live]), math.log(1 / part)))
+    return tuple(found)
 
 
 def _against_live(shared: Sequence[Stretch], limit: Limit) -> Excess | None:

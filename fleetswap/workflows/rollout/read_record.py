@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.messages import Event
 from fleetswap.domain.rollout.model import Order
+from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.readings import EVENTS, Answered, AnswersCut, Ordered, Reading, answers
 from fleetswap.domain.rollout.record import VERSION, Cut, Ended, Entered, Entry, Header, TakenUp
 from fleetswap.domain.rollout.replay import Answer, Recorded
@@ -20,6 +21,7 @@ from fleetswap.domain.text import one_line
 _HEADER: TypeAdapter[Header] = TypeAdapter(Header)
 _ENTRY: TypeAdapter[Entry | Reading] = TypeAdapter(Annotated[Entry | Reading, Field(discriminator="line")])
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
+_POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
 _EVENTS: dict[str, TypeAdapter[Event]] = {name: TypeAdapter(kind) for name, kind in EVENTS.items()}
 _KNOWN = frozenset(kind.line for kind in get_args(Entry | Reading))
 
@@ -105,6 +107,14 @@ def _damaged(path: str, number: int, error: ValidationError) -> InputError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return InputError(f"{path} is damaged: line {number}, {where}: {first['msg']}")
+
+
+def policy_of(record: Record) -> Policy | None:
+    """The settings that a rollout was judged by; None if they are not in the header as this version knows them."""
+    try:
+        return _POLICY.validate_python(dict(record.header.policy))
+    except (ValueError, InputError):  # pydantic's is a ValueError
+        return None
 
 
 def recorded(record: Record, name: str) -> Recorded:

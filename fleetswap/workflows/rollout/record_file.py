@@ -108,7 +108,7 @@ class RecordFile:
         if not there:
             self._prune()
         time = re.sub(r"[-:]|\.\d+|\+00:00$", "", header.started)
-        self._path = there[0] if there else self._folder / f"{time}Z-{_name(header.candidate)}-{run}.jsonl"
+        self._path = there[0] if there else self._folder / f"{time}Z-{name_of(header.candidate)}-{run}.jsonl"
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         size = 0
         if there:
@@ -145,14 +145,20 @@ def folder_of(stack: str, environment: Mapping[str, str] = os.environ) -> Path |
     Specification: state "that should persist between (application) restarts", such as logs and history; a path that is
     not absolute is ignored).
     """
+    records = records_of(environment)
+    return None if records is None else records.joinpath(*map(name_of, stack.split("/")))
+
+
+def records_of(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder for the records of all stacks; None where there is no home for it."""
     told = Path(environment.get("XDG_STATE_HOME", ""))
     try:
         state = told if told.is_absolute() else Path.home() / ".local" / "state"
     except RuntimeError:  # no home can be found
         return None
-    return state.joinpath("fleetswap", "rollouts", *map(_name, stack.split("/")))
+    return state / "fleetswap" / "rollouts"
 
 
-def _name(part: str) -> str:
+def name_of(part: str) -> str:
     """A text as the name of a file: never a path, never hidden, never empty."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", part).lstrip(".") or "_"

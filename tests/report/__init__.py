@@ -1,0 +1,1 @@
+"""Tests of the report of a rollout: what it says, and its page in a browser."""
