@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import pulumi
 from pulumi_aws import autoscaling, ec2, lb
 
+from fleetswap.domain.measures import GROUP_METRICS
 from fleetswap.domain.release.ledger import Entry
 from fleetswap.domain.rollout.pins import ALL_ON_DEMAND
 from fleetswap_pulumi.capacity_settings import HealthyPercentSettings
@@ -35,6 +36,8 @@ class Tuning:
     requests_per_target: float | None = None
     balancer: pulumi.Input[str] = ""
     healthy_percent: HealthyPercentSettings = field(default_factory=HealthyPercentSettings)
+    measured: bool = False
+    """Whether CloudWatch gets the metrics of the group that the stack's alarms need."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def scaling_group(args: GroupArgs, opts: pulumi.ResourceOptions) -> autoscaling.
         force_delete=True,
         mixed_instances_policy=mixed_instances(args.entry.machine, args.template),
         tags=args.tags,
+        enabled_metrics=[autoscaling.Metric(each) for each in GROUP_METRICS] if tuning.measured else None,
         opts=pulumi.ResourceOptions.merge(
             opts,
             pulumi.ResourceOptions(ignore_changes=["desiredCapacity", "minSize", "warmPool"], depends_on=args.after),

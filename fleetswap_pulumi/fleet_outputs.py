@@ -68,6 +68,18 @@ def _settled(output: pulumi.Output[Any], otherwise: object) -> pulumi.Output[Any
     return pulumi.Output.from_input(settled())
 
 
+def record_of(rollout: Rollout) -> pulumi.Output[Any]:
+    """The record of the last rollout, unknown only if there will be another one: the state of an older version has no
+    record, which a preview would show as one that is to come, each time.
+    """
+
+    async def record() -> pulumi.Output[Any] | None:
+        is_to_come = not await rollout.seconds.is_known()
+        return rollout.record if is_to_come or await rollout.record.is_known() else None
+
+    return pulumi.Output.from_input(record())
+
+
 def _secret(headers: pulumi.Output[dict[str, Any]], before: object) -> pulumi.Output[Any]:
     """The headers as a secret output or, if the update leaves out a rule that has no header yet, those of `before`."""
 

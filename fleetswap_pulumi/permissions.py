@@ -7,6 +7,7 @@ needs that too.
 from __future__ import annotations
 
 from fleetswap.aws.partition import partition_of
+from fleetswap.domain.dashboard import name_of
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.secrets.sealing import STACK
@@ -56,6 +57,13 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
         web_acl=front.web_acl_arn,
         alerts=settings.rollout.alerts,
         alarms=bool(settings.rollout.alarms),
+        watched=settings.alarms is not None,
+        own_topic=settings.alarms is not None and settings.alarms.topic is None,
+        dashboard=(
+            name_of(stack, settings.service, settings.region)
+            if settings.alarms is not None and settings.alarms.dashboard
+            else None
+        ),
         keys=tuple(dict.fromkeys(each for each in (key, *volumes) if each is not None and each != STACK)),
         volume_key=STACK in volumes,
         secrets=secrets is not None,

@@ -13,15 +13,19 @@ from typing import Any
 
 import pulumi
 
+from fleetswap.domain.dashboard import name_of
 from fleetswap.domain.release.ledger import to_plain
 from fleetswap.domain.release.plan import Plan, is_past
 from fleetswap.domain.rollout.health import ProbeProtocol
+from fleetswap.domain.rollout.pins import ALL_ON_DEMAND
 from fleetswap.domain.secrets.sealing import STACK
+from fleetswap_pulumi.alarms import Alarms, AlarmsArgs, WatchedArgs
 from fleetswap_pulumi.auto_scaling import Tuning
 from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.dashboard import Dashboard, DashboardArgs, body_of
 from fleetswap_pulumi.disk_image import DiskImage
 from fleetswap_pulumi.elsewhere import elsewhere
-from fleetswap_pulumi.fleet_outputs import known, outputs_of
+from fleetswap_pulumi.fleet_outputs import known, outputs_of, record_of
 from fleetswap_pulumi.front_door import HTTP_PORT, FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.keys import OwnKeys
 from fleetswap_pulumi.network import Network, NetworkArgs
@@ -93,6 +97,7 @@ class Standing:
     releases: Mapping[str, Release]
     sealed: SealedSecrets | None
     own_keys: OwnKeys
+    alarms: Alarms | None
 
     @property
     def disks(self) -> Mapping[str, DiskImage]:
@@ -171,6 +176,7 @@ def stand(begun: Begun, others: Sequence[Begun] = (), images: Mapping[str, DiskI
                     requests_per_target=settings.capacity.requests_per_target,
                     balancer=front.balancer,
                     healthy_percent=settings.capacity.healthy_percent,
+                    measured=settings.alarms is not None,
                 ),
                 upload=settings.upload,
                 boot_test=settings.image.boot_test,
@@ -193,7 +199,8 @@ def stand(begun: Begun, others: Sequence[Begun] = (), images: Mapping[str, DiskI
     for entry in decided.declared:
         role = sealed.roles.get(entry.machine.path) if sealed is not None else None
         releases[entry.release].complete(role, own_keys.of(entry))
-    return Standing(begun, network, front, switch, releases, sealed, own_keys)
+    alarms = _alarms(begun, front, switch, releases)
+    return Standing(begun, network, front, switch, releases, sealed, own_keys, alarms)
 
 
 def roll_out(
@@ -248,10 +255,12 @@ def roll_out(
                 standing.switch,
                 *releases.values(),
                 *([sealed] if sealed is not None else []),
+                *([standing.alarms] if standing.alarms is not None else []),
                 *after,
             ],
         ),
     )
+    _dashboard(standing, rollout)
     live = decided.ledger.live
     if live is not None and live in releases:
         refuse_replacement(settings.stack, live, {**standing.front.ids, **releases[live].ids}, decided.services)
@@ -283,6 +292,7 @@ def context_of(settings: Settings, here: Place, *, kms: bool, parents: tuple[str
             *(("kms",) if kms else ()),
             *(("route53",) if settings.front.domain is not None else ()),
             *(("wafv2",) if settings.front.web_acl_arn is not None else ()),
+            *(("cloudwatch", "events", "sns") if settings.alarms is not None else ()),
         ),
         parents=parents,
     )
@@ -310,6 +320,68 @@ def declare_secrets(
             multi_region=secrets.multi_region,
         ),
         opts=opts,
+    )
+
+
+def _alarms(begun: Begun, front: FrontDoor, switch: Switch, releases: Mapping[str, Release]) -> Alarms | None:
+    """Declare the alarms of the releases that have machines."""
+    decided, settings = begun.decided, begun.decided.settings.alarms
+    if settings is None:
+        return None
+    watched = [
+        WatchedArgs(
+            entry.release, release.targets, release.target.group, entry.machine.on_demand_percent < ALL_ON_DEMAND
+        )
+        for entry in decided.declared
+        if (release := releases[entry.release]).target is not None and release.targets is not None
+    ]
+    own = decided.way_in.seen is None
+    alarms = Alarms(
+        begun.context.service,
+        AlarmsArgs(begun.context, settings, front.balancer, own, watched, switch.role_arn),
+        opts=begun.everything,
+    )
+    begun.outputs["alarms"] = known(
+        pulumi.Output.all(topic=alarms.topic_arn, dashboard=_dashboard_name(begun)), decided.before.get("alarms")
+    )
+    return alarms
+
+
+def _dashboard_name(begun: Begun) -> str | None:
+    settings = begun.decided.settings
+    if settings.alarms is None or not settings.alarms.dashboard:
+        return None
+    return name_of(settings.stack, settings.service, settings.region)
+
+
+def _dashboard(standing: Standing, rollout: Rollout) -> None:
+    """Declare the dashboard, which marks what the rollout has done."""
+    name, alarms, decided = _dashboard_name(standing.begun), standing.alarms, standing.begun.decided
+    if name is None or alarms is None or decided.settings.alarms is None:
+        return
+    latency = decided.settings.alarms.latency
+    Dashboard(
+        decided.settings.service,
+        DashboardArgs(
+            standing.begun.context,
+            name,
+            body_of(
+                decided.settings.service,
+                decided.settings.region,
+                standing.front.balancer,
+                [
+                    (entry.release, release.targets, release.target.group)
+                    for entry in decided.declared
+                    if (release := standing.releases[entry.release]).target is not None
+                ],
+                None if latency is None else latency.percentile,
+                alarms.arns,
+                alarms.rules,
+            ),
+            decided.plan.wanted.release,
+            record_of(rollout),
+        ),
+        opts=pulumi.ResourceOptions(parent=standing.begun.parent, depends_on=[rollout]),
     )
 
 

@@ -81,6 +81,8 @@ class Release(pulumi.ComponentResource):
     ids: dict[str, pulumi.Output[str]]
     """Of what carries its traffic, by what it is, if it is running."""
     target: ReleaseTarget | None = None
+    targets: pulumi.Output[str] | None = None
+    """The end of its target group's ARN, by which CloudWatch knows it, if it is running."""
     preview: pulumi.Output[str | None] | None = None
     """The secret header that reaches it before it has traffic, if it is running; none while no update has made it."""
 
@@ -177,6 +179,7 @@ class Release(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
+        self.targets = target_group.arn_suffix
         self.ids = {"its target group": target_group.id, "its auto scaling group": group.id}
         return ReleaseTarget(release=self._name, group=group.name, target_group=target_group.arn, image=self.ami_id)
 

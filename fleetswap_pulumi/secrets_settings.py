@@ -76,7 +76,7 @@ class SecretsSettings(Strict):
 
 
 def short_form(value: object) -> object:
-    """`true` is short for all defaults, `false` for no secrets; the engine hands both on as text."""
+    """`true` is short for all defaults, `false` for none of it; the engine hands both on as text."""
     if isinstance(value, (bool, str)):
         return {"true": {}, "false": None}.get(str(value).lower(), value)
     return value

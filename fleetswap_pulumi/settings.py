@@ -27,6 +27,8 @@ from fleetswap.domain.errors import InputError
 from fleetswap.domain.partition import of_arn
 from fleetswap.domain.rollout.rule import matches_host, matches_path
 from fleetswap.domain.secrets.sealing import STACK
+from fleetswap_pulumi.alarm_settings import AlarmSettings
+from fleetswap_pulumi.alarm_settings import misfits as misfits_of_alarms
 from fleetswap_pulumi.budgets_settings import BudgetsSettings
 from fleetswap_pulumi.capacity_settings import CapacitySettings, misfits_of_warm_pool
 from fleetswap_pulumi.checks import Strict, wrong_together
@@ -85,6 +87,9 @@ class Settings(Strict):
     rollout: RolloutSettings = RolloutSettings()
     budgets: BudgetsSettings | None = Field(
         default=None, examples=[{"launch": 60, "start_to_live": 600, "commit_to_live": 900}]
+    )
+    alarms: Annotated[AlarmSettings | None, BeforeValidator(short_form)] = Field(
+        default=None, examples=[{"latency": {"seconds": 1}}]
     )
     retention: RetentionSettings = RetentionSettings()
     policies: PoliciesSettings = PoliciesSettings()
@@ -149,6 +154,7 @@ class Settings(Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         vpc, own, problems = self.network.vpc, self.front.listener_arn is None, list(self._other_partitions())
+        problems += misfits_of_alarms(self.alarms, self.region)
         problems += misfits_of_warm_pool(self.capacity.warm_pool, self.machine.on_demand_percent, self.machine.weights)
         for path, key in (("machine.kms_key", self.machine.kms_key), ("upload.kms_key", self.upload.kms_key)):
             if key not in (None, STACK) and not is_of_region(str(key), self.region):

@@ -18,9 +18,9 @@ from moto.ec2.models import EC2Backend
 from moto.ec2.responses.general import General
 
 from localcloud import acm, dns, iam, parameters, scheduler, sns, web_acls
-from localcloud.autoscaling import groups, scaling, scheduled_actions, target_tracking, warm_pool_calls
+from localcloud.autoscaling import group_metrics, groups, scaling, scheduled_actions, target_tracking, warm_pool_calls
 from localcloud.balancer.traffic import SLOT_SECONDS
-from localcloud.cloudwatch import alarms, cpu, metrics
+from localcloud.cloudwatch import alarms, cpu, dashboards, metrics
 from localcloud.cloudwatch.alb_metrics import Counting, Publisher
 from localcloud.cloudwatch.figures import Metrics
 from localcloud.ebs.api import EbsApi
@@ -98,6 +98,7 @@ class Control:
             launch,
             lifecycle,
             groups,
+            group_metrics,
             listeners,
             target_groups,
             acm,
@@ -119,6 +120,7 @@ class Control:
         kms.patch(patches, lateness, clock)
         metrics.patch(patches, Metrics(), clock)
         alarms.patch(patches)
+        dashboards.patch(patches)
         cpu.patch(patches)
         targets.patch(patches, machines)
         patches.set(General, "machines", machines)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SERVICES = ("ec2", "autoscaling", "elbv2", "iam", "sts")
 """The services that nearly every program needs, by their names in boto3: each must have an endpoint."""
 
-MORE_SERVICES = ("kms", "route53", "wafv2")
+MORE_SERVICES = ("kms", "route53", "wafv2", "cloudwatch", "events", "sns")
 """Those that only some resource types need: without an endpoint these types fail, and nothing else does."""
 
 REMEDY = (

@@ -312,16 +312,36 @@ WAF: Final = {
 
 CLOUDWATCH: Final = {
     "DeleteAlarms": "alarm:AlarmNames",
+    "DeleteDashboards": "dashboard:DashboardNames",
     "DescribeAlarms": "alarm:AlarmNames",
     "DescribeAlarmsForMetric": "",
+    "GetDashboard": "dashboard:DashboardName",
     "GetMetricData": "",
     "GetMetricStatistics": "",
     "ListMetrics": "",
     "ListTagsForResource": "any:ResourceARN",
     "PutCompositeAlarm": "alarm:AlarmName",
+    "PutDashboard": "dashboard:DashboardName",
     "PutMetricAlarm": "alarm:AlarmName",
     "PutMetricData": "",
     "SetAlarmState": "alarm:AlarmName",
+    "TagResource": "any:ResourceARN",
+    "UntagResource": "any:ResourceARN",
+}
+
+EVENTS: Final = {
+    "DeleteRule": "rule-on-default-event-bus:Name",
+    "DescribeRule": "rule-on-default-event-bus:Name",
+    "DisableRule": "rule-on-default-event-bus:Name",
+    "EnableRule": "rule-on-default-event-bus:Name",
+    "ListRules": "",
+    "ListTagsForResource": "any:ResourceARN",
+    "ListTargetsByRule": "rule-on-default-event-bus:Rule",
+    "PutRule": "rule-on-default-event-bus:Name",
+    "PutTargets": "rule-on-default-event-bus:Rule",
+    "RemoveTargets": "rule-on-default-event-bus:Rule",
+    "TagResource": "any:ResourceARN",
+    "UntagResource": "any:ResourceARN",
 }
 
 EBS: Final = {
@@ -350,6 +370,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     "ebs": EBS,
     "ec2": EC2,
     "elbv2": ELASTIC_LOAD_BALANCING,
+    "events": EVENTS,
     "iam": IAM,
     "kms": KMS,
     "route53": ROUTE_53,

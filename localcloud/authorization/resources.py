@@ -157,7 +157,7 @@ def _made(asked: Asked, kind: str) -> str:
     return arn(asked, "wafv2", f"{'global' if scope == 'cloudfront' else 'regional'}/webacl/{name}/*")
 
 
-def _named(asked: Asked, kind: str, value: str) -> tuple[str, str]:  # noqa: C901, PLR0911 - a table
+def _named(asked: Asked, kind: str, value: str) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 - a table
     if value.startswith("arn:") and kind not in {"key", "alias"}:
         return kind, value
     match asked.service:
@@ -184,7 +184,11 @@ def _named(asked: Asked, kind: str, value: str) -> tuple[str, str]:  # noqa: C90
             return kind, arn(
                 asked, "scheduler", f"{kind}/{group_name}/{value}" if kind == "schedule" else f"{kind}/{value}"
             )
+        case "events":  # of the default event bus
+            return kind, arn(asked, "events", f"rule/{value}")
         case "cloudwatch":
+            if kind == "dashboard":  # of all regions
+                return kind, arn(asked, "cloudwatch", f"{kind}/{value}", region=False)
             return kind, arn(asked, "cloudwatch", f"{kind}:{value}")
         case "wafv2":
             scope = "global" if asked.value("Scope").lower() == "cloudfront" else "regional"

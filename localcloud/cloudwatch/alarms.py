@@ -1,9 +1,9 @@
 """CloudWatch's alarms as AWS runs them: what is refused, when one changes its state, and whom it tells.
 
-Decides the state of alarms that compare a statistic of one metric with a threshold. Others (metric math, anomaly
-detection) are kept, and stay as they are until SetAlarmState says otherwise; moto has no PutCompositeAlarm. Of the
-actions, messages to SNS topics and scaling policies are done. A policy is invoked again at each look, as long as the
-state is ALARM; one that SetAlarmState set invokes none.
+Decides the state of alarms that compare a statistic of one metric with a threshold. Others (metric math, which is
+checked, and anomaly detection) are kept, and stay as they are until SetAlarmState says otherwise; moto has no
+PutCompositeAlarm. Of the actions, messages to SNS topics and scaling policies are done. A policy is invoked again at
+each look, as long as the state is ALARM; one that SetAlarmState set invokes none.
 
 The alarms of a target tracking policy on a metric of AWS (`tracks`: `scale_out` or `scale_in`) are looked at each 10 s,
 for this is a minute here (`lateness`, which also says how many data points they want). A sum counts six times, so that
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -56,22 +57,28 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "LessThanOrEqualToThreshold": lambda value, threshold: value <= threshold,
     "LessThanThreshold": lambda value, threshold: value < threshold,
 }
+MAX_QUERIES = 20  # metrics and expressions of one alarm
+_ID = re.compile(r"[a-z][a-zA-Z0-9_]{0,254}")
+_NAMES = re.compile(r"\b[a-z]\w*\b")  # functions are in capitals
 MISSING = frozenset({"breaching", "notBreaching", "ignore", "missing"})
 
 _put_metric_alarm, _set_alarm_state = CloudWatchBackend.put_metric_alarm, CloudWatchBackend.set_alarm_state
+_delete_alarms = CloudWatchBackend.delete_alarms
 
 log = logging.getLogger(__name__)
 
 
 def patch(patches: Patches) -> None:
     """Make alarms work as described above."""
-    patches.methods(CloudWatchBackend, put_metric_alarm, set_alarm_state)
+    patches.methods(CloudWatchBackend, put_metric_alarm, set_alarm_state, delete_alarms)
     patches.methods(CloudWatchResponse, describe_alarms)
 
 
 def put_metric_alarm(self: Moto, **asked: Any) -> Moto:  # noqa: ANN401 - moto's own arguments
     """AWS checks an alarm, and keeps the state of one that is changed."""
-    if asked.get("metric_name"):
+    if asked.get("metric_data_queries"):
+        _check_math(asked)
+    elif asked.get("metric_name"):
         _check(asked)
     before = self.alarms.get(asked["name"])
     alarm = _put_metric_alarm(self, **asked)
@@ -108,12 +115,55 @@ def _check(asked: dict[str, Any]) -> None:
         raise ValidationError(f"ExtendedStatistic {asked['extended_statistic']} is not supported.") from None
 
 
+def _check_math(asked: dict[str, Any]) -> None:
+    """An alarm of several metrics (API reference: PutMetricAlarm, MetricDataQuery): one result, each id once."""
+    if asked.get("metric_name") or asked.get("period") or asked.get("statistic") or asked.get("extended_statistic"):
+        raise InvalidParameterCombination("Metrics cannot be specified with MetricName, Period or a Statistic.")
+    for name in ("comparison_operator", "evaluation_periods", "threshold"):
+        if asked.get(name) is None:
+            raise ValidationError(f"The parameter {name.title().replace('_', '')} is required.")
+    queries = asked["metric_data_queries"]
+    ids = [query.id for query in queries]
+    stats = [query.metric_stat for query in queries if query.metric_stat is not None]
+    rules = {
+        f"Metrics must have 1 to {MAX_QUERIES} members.": len(queries) <= MAX_QUERIES,
+        "Every Id in Metrics must be one of its own that begins with a small letter.": len(set(ids)) == len(ids)
+        and all(_ID.fullmatch(each) for each in ids),
+        "Each member of Metrics must have exactly one of Expression and MetricStat.": all(
+            bool(query.expression) != (query.metric_stat is not None) for query in queries
+        ),
+        "Exactly one element of the metrics list should return data.": sum(
+            str(query.return_data).lower() == "true" for query in queries
+        )
+        == 1,
+        "Every Period must be 10, 20, 30 or a multiple of 60.": all(
+            int(stat.period) in {10, 20, 30} or (int(stat.period) > 0 and int(stat.period) % 60 == 0) for stat in stats
+        ),
+        "An expression may name no id that is not in Metrics.": all(
+            set(_NAMES.findall(query.expression or "")) <= set(ids) for query in queries
+        ),
+        f"TreatMissingData must be one of {', '.join(sorted(MISSING))}.": asked.get("treat_missing_data")
+        in {None, *MISSING},
+    }
+    for message, holds in rules.items():
+        if not holds:
+            raise ValidationError(message)
+
+
 def set_alarm_state(self: Moto, alarm_name: str, reason: str, reason_data: str, state_value: str) -> None:
     """AWS does the actions of the new state; moto none."""
     before = self.alarms[alarm_name].state_value if alarm_name in self.alarms else ""
     _set_alarm_state(self, alarm_name, reason, reason_data, state_value)
     if before != state_value:
         _tell(self.alarms[alarm_name], before)
+
+
+def delete_alarms(self: Moto, alarm_names: list[str]) -> None:
+    """AWS forgets the tags with the alarm; moto gives them to the next one of that name."""
+    for name in alarm_names:
+        if name in self.alarms:
+            self.tagger.delete_all_tags_for_resource(self.alarms[name].alarm_arn)
+    _delete_alarms(self, alarm_names)
 
 
 def describe_alarms(self: Moto) -> Moto:

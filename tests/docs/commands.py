@@ -37,7 +37,10 @@ MAKE_VARIABLES = {"VERSION", "PORT", "ARGS"}
 AWS_OPTIONS = {"query", "output", "region", "profile"}
 """Options of every command of the AWS CLI (AWS CLI reference, "Global options")."""
 
-SHORTHAND = {("ec2", "authorize-security-group-ingress"): {"protocol", "port", "source-group"}}
+SHORTHAND = {
+    ("ec2", "authorize-security-group-ingress"): {"protocol", "port", "source-group"},
+    ("sns", "subscribe"): {"notification-endpoint"},
+}
 """Options that the AWS CLI has for a command besides the members of its operation (AWS CLI reference)."""
 
 AWS_OWN = {"sso login": {"profile"}, "configure sso": {"profile"}, "s3 ls": set[str](), "s3 cp": set[str]()}

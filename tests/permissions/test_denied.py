@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
+from fleetswap.aws import dashboards
 from fleetswap.aws.account import Account
 from fleetswap.aws.image.block_writer import BlockPuts
 from fleetswap.aws.image.ebs import DirectSnapshots
@@ -189,6 +190,9 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "autoscaling:PutScheduledUpdateGroupAction": (lambda s: s.aws.fleet.schedule_scale_in("web-a", 600),),
     "autoscaling:UpdateAutoScalingGroup": (lambda s: s.aws.fleet.resize("web-a", minimum=0, desired=0),),
     "cloudwatch:DescribeAlarms": (lambda s: s.aws.metrics().alarms(["a"]),),
+    "cloudwatch:DeleteDashboards": (lambda s: dashboards.delete(s.cloud.cloudwatch(), "web"),),
+    "cloudwatch:GetDashboard": (lambda s: dashboards.exists(s.cloud.cloudwatch(), "web"),),
+    "cloudwatch:PutDashboard": (lambda s: dashboards.put(s.cloud.cloudwatch(), "web", '{"widgets": []}'),),
     "cloudwatch:GetMetricData": (lambda s: s.aws.metrics().counts(s.site.target_groups, 60, None),),
     "ebs:CompleteSnapshot": (lambda s: s.ebs.complete(s.pending, 0, ""),),
     "ebs:GetSnapshotBlock": (lambda s: s.ebs.get(s.snapshot, 0, "token"),),

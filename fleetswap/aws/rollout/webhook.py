@@ -117,12 +117,14 @@ class Several:
         self._notifiers = notifiers
 
     def tell(self, notice: Notice) -> None:
-        """Raises `FleetswapError` with all that went wrong, after the last one."""
+        """Raises what went wrong, after the last one; of several, one `FleetswapError` with all of it."""
         errors: list[Exception] = []
         for notifier in self._notifiers:
             try:
                 notifier.tell(notice)
             except Exception as error:  # noqa: BLE001 - the others must be told
                 errors.append(error)
+        if len(errors) == 1:
+            raise errors[0]
         if errors:
             raise FleetswapError("; ".join(one_line(error) for error in errors)) from None

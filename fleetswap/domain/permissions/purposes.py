@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from fleetswap.domain.permissions import drill, fleet, front, images, keys, looks, network, retention
+from fleetswap.domain.permissions import drill, fleet, front, images, keys, looks, network, retention, watch
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.permissions.statement import Policy, Statement, divide
 
@@ -37,6 +37,7 @@ def _preview(scope: Scope) -> Iterator[Statement]:
     """`pulumi preview`, `fleetswap status`, `why` and `manifest`."""
     yield from looks.look(scope)
     yield from keys.look(scope)
+    yield from watch.look(scope)
     yield from images.look_at_encryption(scope)
     yield from images.look_at_shares(scope)
     yield images.read_snapshots(scope)
@@ -47,6 +48,7 @@ def _deploy(scope: Scope) -> Iterator[Statement]:
     """All of an update: `pulumi up`, `refresh` and `destroy`, with a refresh before each."""
     yield from looks.look(scope)
     yield from keys.look(scope)
+    yield from watch.look(scope)
     yield from images.look_at_encryption(scope)
     yield from images.look_at_shares(scope)
     yield from looks.watch_machines(scope)
@@ -64,6 +66,7 @@ def _deploy(scope: Scope) -> Iterator[Statement]:
     yield from fleet.switch(scope)
     yield fleet.pass_roles(scope, scope.ec2_principal, "scheduler.amazonaws.com")
     yield from fleet.alerts(scope)
+    yield from watch.make(scope)
     yield from images.key(scope)
     yield from keys.make(scope)
     yield from keys.use_own(scope)

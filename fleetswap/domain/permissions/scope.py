@@ -57,6 +57,13 @@ class Scope:
     alerts: str | None = None
     """ARN of an SNS topic."""
     alarms: bool = False
+    """Whether a rollout watches alarms."""
+    watched: bool = False
+    """Whether the stack has alarms of its own."""
+    own_topic: bool = False
+    """Whether it makes the topic that they notify."""
+    dashboard: str | None = None
+    """The name of its dashboard."""
     keys: tuple[str, ...] = ()
     """ARNs of the existing customer managed KMS keys that encrypt snapshots and volumes."""
     volume_key: bool = False

@@ -17,7 +17,7 @@ from localcloud.ebs.store import SnapshotStore
 from localcloud.faults.lateness import Lateness
 from localcloud.server import LocalCloud
 
-SERVICES = ("ec2", "autoscaling", "elbv2", "iam", "sts", "kms", "route53", "wafv2")
+SERVICES = ("ec2", "autoscaling", "elbv2", "iam", "sts", "kms", "route53", "wafv2", "cloudwatch", "events", "sns")
 
 
 @dataclass

@@ -29,6 +29,8 @@ TRUST = json.dumps(
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]})
 ACCOUNT = "123456789012"
 OTHER_POLICY = POLICY.replace("kms:*", "kms:Decrypt")
+PATTERN = json.dumps({"source": ["aws.autoscaling"], "detail": {"Cause": [{"wildcard": "*Spot*"}]}})
+OTHER_PATTERN = PATTERN.replace("Spot", "spot")
 
 
 @dataclass
@@ -60,6 +62,8 @@ class World:
     other_policy: str
     several: Made
     other_key: Made
+    event_rule: Made
+    topic: Made
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +164,71 @@ def build(engine: Engine, aws: Callable[[str], Any], made: list[tuple[str, Made]
         aws("iam").create_policy(PolicyName="other", PolicyDocument=OTHER_POLICY)["Policy"]["Arn"],
         make("aws:kms/key:Key", "several", {"multiRegion": True}),
         make("aws:kms/key:Key", "other", {}),
+        make("aws:cloudwatch/eventRule:EventRule", "rule", {"eventPattern": PATTERN}),
+        make("aws:sns/topic:Topic", "topic", {}),
     )
+
+
+def share_of_failures(w: World, **changes: Any) -> Inputs:
+    """An alarm of an expression."""
+
+    def metric(name: str) -> Inputs:
+        place = {"LoadBalancer": "app/web/1", "TargetGroup": "targetgroup/web/1"}
+        return {
+            "namespace": "AWS/ApplicationELB",
+            "metricName": name,
+            "dimensions": place,
+            "period": 60,
+            "stat": "Sum",
+        }
+
+    return {
+        "comparisonOperator": "GreaterThanThreshold",
+        "evaluationPeriods": 3,
+        "threshold": 5,
+        "treatMissingData": "notBreaching",
+        "alarmActions": [w.topic.id],
+        "okActions": [w.topic.id],
+        "metricQueries": [
+            {"id": "result", "expression": "100 * bad / requests", "label": "result", "returnData": True},
+            {"id": "bad", "metric": metric("HTTPCode_Target_5XX_Count")},
+            {"id": "requests", "metric": metric("RequestCount")},
+        ],
+        **changes,
+    }
+
+
+def latency(w: World, **changes: Any) -> Inputs:
+    """An alarm of a percentile."""
+    return {
+        "comparisonOperator": "GreaterThanThreshold",
+        "evaluationPeriods": 5,
+        "threshold": 2,
+        "namespace": "AWS/ApplicationELB",
+        "metricName": "TargetResponseTime",
+        "dimensions": {"LoadBalancer": "app/web/1"},
+        "extendedStatistic": "p95",
+        "period": 60,
+        "evaluateLowSampleCountPercentiles": "ignore",
+        "alarmActions": [w.topic.id],
+        **changes,
+    }
+
+
+def target(w: World, text: str) -> Inputs:
+    """What a rule sends to a topic."""
+    return {
+        "rule": w.event_rule.id,
+        "targetId": "topic",
+        "arn": w.topic.id,
+        "inputTransformer": {"inputPaths": {"time": "$.time"}, "inputTemplate": json.dumps({"text": text})},
+    }
+
+
+def publishing(w: World, service: str) -> Inputs:
+    """A policy of a topic."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sns:Publish", "Resource": w.topic.id}
+    return {"arn": w.topic.id, "policy": json.dumps({"Version": "2012-10-17", "Statement": [statement]})}
 
 
 def stored_snapshot(ebs: Any, stack: str = "") -> str:
@@ -615,9 +683,9 @@ CASES = [
     ),
     Case(
         "aws:autoscaling/group:Group",
-        lambda w: mixed(w, 0),
-        lambda w: mixed(w, 1),
-        {"mixedInstancesPolicy.instancesDistribution.onDemandBaseCapacity", "tags[0]"},
+        lambda w: {**mixed(w, 0), "enabledMetrics": ["GroupDesiredCapacity"]},
+        lambda w: {**mixed(w, 1), "enabledMetrics": ["GroupInServiceInstances"]},
+        {"enabledMetrics[0]", "mixedInstancesPolicy.instancesDistribution.onDemandBaseCapacity", "tags[0]"},
     ),
     Case(
         "aws:autoscaling/policy:Policy",
@@ -689,6 +757,43 @@ CASES = [
     Case(
         "aws:wafv2/webAclAssociation:WebAclAssociation",
         lambda w: {"resourceArn": w.balancer.id, "webAclArn": w.web_acls[0]},
+    ),
+    Case(
+        "aws:cloudwatch/metricAlarm:MetricAlarm",
+        lambda w: share_of_failures(w, alarmDescription="one", tags={"a": "b"}),
+        lambda w: share_of_failures(w, alarmDescription="two", threshold=7.5, tags={"c": "d"}),
+        {"alarmDescription", "threshold", "tags.a", "tags.c"},
+    ),
+    Case(
+        "aws:cloudwatch/metricAlarm:MetricAlarm",
+        latency,
+        lambda w: latency(w, extendedStatistic="p99", treatMissingData="notBreaching"),
+        {"extendedStatistic", "treatMissingData"},
+    ),
+    Case(
+        "aws:cloudwatch/eventRule:EventRule",
+        lambda _: {"eventPattern": PATTERN, "description": "one", "tags": {"a": "b"}},
+        lambda _: {"eventPattern": OTHER_PATTERN, "description": "two", "tags": {"c": "d"}},
+        {"eventPattern", "description", "tags.a", "tags.c"},
+    ),
+    Case(
+        "aws:cloudwatch/eventTarget:EventTarget",
+        lambda w: target(w, "<time>"),
+        lambda w: target(w, "at <time>"),
+        {"inputTransformer.inputTemplate"},
+        import_id=lambda w, _: f"{w.event_rule.id}/topic",
+    ),
+    Case(
+        "aws:sns/topic:Topic",
+        lambda _: {"displayName": "one", "tags": {"a": "b"}},
+        lambda _: {"displayName": "two", "tags": {"c": "d"}},
+        {"displayName", "tags.a", "tags.c"},
+    ),
+    Case(
+        "aws:sns/topicPolicy:TopicPolicy",
+        lambda w: publishing(w, "cloudwatch.amazonaws.com"),
+        lambda w: publishing(w, "events.amazonaws.com"),
+        {"policy"},
     ),
     Case(
         "aws:kms/key:Key",
