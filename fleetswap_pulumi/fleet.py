@@ -17,6 +17,7 @@ from fleetswap.domain.errors import CloudError, EvaluationError, FleetswapError,
 from fleetswap.domain.release.ledger import Ledger, from_plain
 from fleetswap_pulumi.commit import commit_of
 from fleetswap_pulumi.fleet_outputs import known
+from fleetswap_pulumi.freezes import check_freezes
 from fleetswap_pulumi.front_door import FrontDoor
 from fleetswap_pulumi.front_survey import Fronts
 from fleetswap_pulumi.ground import Networks
@@ -99,6 +100,7 @@ def deploy(
             _declare_only_the_key(settings, ports[HOME], before, state)
             return None
     decided = _decide(settings, ports, state, image)
+    check_freezes(decided, state)
     tell_changes(decided[HOME], ports[HOME])
     for region, each in decided.items():
         tell_proposals(each, region)

@@ -345,6 +345,12 @@ def _adapters(inputs: Inputs, cloud: Cloud | None = None) -> Adapters:
     )
 
 
+def tags_of_rule(outputs: Mapping[str, Any]) -> Mapping[str, str]:
+    """The tags of the listener's rule, of a rollout with these outputs in the state. Raises `CloudError`."""
+    inputs = Inputs.of({**outputs})
+    return _adapters(inputs).balancer.tags(inputs.listener)
+
+
 def _prober(inputs: Inputs, aws: Adapters) -> HttpProber:
     protocol = ProbeProtocol(inputs.protocol_version or HTTP1.version, inputs.grpc_codes or HTTP1.codes)
     return aws.prober(inputs.probe_host, {target.release: target.target_group for target in inputs.sides}, protocol)

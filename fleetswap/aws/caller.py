@@ -45,3 +45,9 @@ def account_id(cloud: Cloud) -> str:
     """The 12 digits of the account. Needs no permission (STS, GetCallerIdentity). Raises `TryAgain` or `CloudError`."""
     with explained("sts:GetCallerIdentity", cloud.region):
         return str(cloud.sts().get_caller_identity()["Account"])
+
+
+def caller_arn(cloud: Cloud) -> str:
+    """Who the credentials are, as an ARN. Needs no permission. Raises `TryAgain` or `CloudError`."""
+    with explained("sts:GetCallerIdentity", cloud.region):
+        return str(cloud.sts().get_caller_identity()["Arn"])

@@ -62,6 +62,8 @@ COMMANDS = {
     ),
     "drift": Listed("drift", FLEET, "Say what an update of the main branch would change, and keep one issue about it."),
     "abort": Listed("service", FLEET, "Abort the running rollout of a service, on whatever computer it runs."),
+    "freeze": Listed("freeze", FLEET, "Freeze a service: no new release is deployed until a time, or `unfreeze`."),
+    "unfreeze": Listed("freeze", FLEET, "End the freeze of a service, or let one release pass."),
     "replay": Listed(
         "replay",
         FLEET,

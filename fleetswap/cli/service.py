@@ -11,6 +11,7 @@ import typer
 
 from fleetswap.cli import locate, options
 from fleetswap.cli.display import print_json
+from fleetswap.cli.freeze import freeze_figures, freeze_lines
 from fleetswap.domain.rollout.model import Armed
 from fleetswap.domain.rollout.rule import PREVIEW_HEADER
 from fleetswap.domain.rollout.view import ReleaseView, ServiceView
@@ -111,6 +112,7 @@ def figures(now: ServiceView) -> dict[str, Any]:
             }
             for each in now.keys
         ],
+        "freeze": freeze_figures(now.freeze),
         "boots": [asdict(each) for each in now.measured],
         "proposals": [asdict(each) for each in now.proposals],
         "unknown": now.unknown,
@@ -210,6 +212,7 @@ def _beside(now: ServiceView, total: int) -> list[str]:
             f"{now.rolled_back.release} was rolled back with `fleetswap rollback --now`{at}: to deploy it again, set"
             " fleetswap:rollout.again"
         )
+    lines += freeze_lines(now.service.name, now.freeze)
     if now.switch is not None:
         weights = " and ".join(f"{weight} % on {name}" for name, weight in _named(now, now.switch).items())
         left = now.switch.seconds

@@ -257,6 +257,7 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
         "rolled_back": {"release": "web-z", "at": "2026-11-24T12:00:00+00:00"},
         "strangers": [],
         "keys": [],
+        "freeze": None,
         "boots": [{"machines": 4, "median": 110, "slowest": 120}],
         "unknown": [],
     }
@@ -283,6 +284,44 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
     }
     assert releases[service.id("c")]["abort"] == "because"
     assert releases[service.id("a")]["scale_in"].startswith("2")
+
+
+def test_a_freeze_from_its_beginning_to_its_end(cli: Cli, service: Service) -> None:
+    """A service would be said to be frozen and is not, or stay frozen; or nobody could see who froze it, and why."""
+    name, role = ("--service", service.name), "arn:aws:sts::123456789012"
+    wrong = cli("freeze", *name, "--reason", " ", "--until", "tomorrow")
+    assert wrong.status == 2
+    assert "--reason is empty" in wrong.err
+    assert "--until 'tomorrow' is not a time" in wrong.err
+    nothing = cli("unfreeze", *name, "--only", "web-x", "--reason", "a fix")
+    assert nothing.status == 2
+    assert f"{service.name} is not frozen" in nothing.err
+    assert cli("unfreeze", *name).out == f"{service.name} in us-east-1 is not frozen\n"
+
+    ran = cli("freeze", *name, "--reason", "Sale: no deploys, please!", "--until", "2h")
+    assert ran.status == 0
+    line = rf"is frozen until \S+ \d\d:\d\d UTC by {role}:\S+: Sale: no deploys please"
+    assert re.fullmatch(rf"{service.name} in us-east-1 {line}\n", ran.out), "as it is kept: tags take no comma"
+    assert ran.err == "a rollout that runs now goes on: `fleetswap abort` ends it\n"
+    assert re.fullmatch(f"{service.name} {line}", cli("status", *name).out.splitlines()[-1])
+
+    assert cli("unfreeze", *name, "--only", "web-x").status == 2, "an exemption without a reason"
+    ran = cli("unfreeze", *name, "--only", "web-x", "--reason", "CVE-2026-1", "--json")
+    assert (ran.status, ran.result["freeze"]["allowed"]["release"]) == (0, "web-x")
+    frozen = cli("status", *name, "--json").result["freeze"]
+    assert (frozen["reason"], frozen["allowed"]["reason"]) == ("Sale: no deploys please", "CVE-2026-1")
+    assert frozen["by"].startswith(role)
+    assert re.fullmatch(rf"web-x may pass, says {role}:\S+: CVE-2026-1", cli("status", *name).out.splitlines()[-1])
+
+    again = cli("freeze", *name, "--reason", "a longer sale", "--until", "3d", "--json").result
+    assert again["freeze"]["allowed"] is None, "who freezes anew knows nothing of what was allowed before"
+    assert cli("unfreeze", *name).out == f"{service.name} in us-east-1 is no longer frozen\n"
+    assert not any(key.startswith("fleetswap:frozen") for key in service.balancer.tags(service.listener))
+    assert cli("status", *name, "--json").result["freeze"] is None
+    service.balancer.restore(service.listener, None)
+    none = cli("freeze", *name, "--reason", "a sale", "--until", "2h")
+    assert none.status == 2
+    assert "has no listener rule, so there is nothing to freeze yet" in none.err
 
 
 def test_status_of_what_it_cannot_read(cli: Cli, local: Local, service: Service) -> None:

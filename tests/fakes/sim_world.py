@@ -245,6 +245,9 @@ class SimWorld(Aws[Fleet]):
     def serving(self) -> frozenset[str]:
         return frozenset(arn[3:] for arn in self.rule_now.serving) if self.rule_now else frozenset()
 
+    def weight_of(self, name: str) -> int:
+        return dict(self.rule_now.weights).get(f"tg-{name}", 0) if self.rule_now else 0
+
     def judge(self) -> None:
         """The invariants of every moment."""
         if self.rule_now is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.messages import End
+from fleetswap.domain.rollout.model import Order
 from fleetswap.domain.rollout.state import Phase, State
 from tests.fakes.sim_world import Fleet, SimWorld
 from tests.rollout.scenarios import HARMLESS, LATE, Scenario
@@ -40,6 +41,13 @@ def wrong(scenario: Scenario, world: SimWorld, state: State, end: End, story: tu
             yield f"{name} has no traffic, and runs for ever"
     if world.schedule is not None and (world.schedule[2] == state.run or world.schedule[1] != world.rule_now):
         yield "the switch is still armed"  # one that a dead run left, and that changes nothing, goes by itself
+
+
+def is_stopped(order: Order, world: SimWorld) -> bool:
+    """Whether a freeze stops this order now: neither a repair, nor a rollback, of either kind."""
+    name, left = order.candidate.release, world.rule_tags.get(rollout_tags.ROLLED_BACK, "").split(" ")[0]
+    goes_back = order.terms.keeps_all or (order.trusted and left != name)
+    return rollout_tags.FROZEN in world.rule_tags and world.serving() != {name} and not goes_back
 
 
 def _schedules(name: str, world: SimWorld, state: State, end: End, story: tuple[str, ...]) -> Iterator[str]:

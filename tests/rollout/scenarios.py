@@ -11,6 +11,7 @@ from fleetswap.domain.rollout import rollback, rollout_tags
 from fleetswap.domain.rollout.model import Order, ReleaseTarget
 from fleetswap.domain.rollout.policy import Policy, Shortage
 from fleetswap.domain.rollout.rates import Limit
+from fleetswap.domain.rollout.rollout_tags import FROZEN, FROZEN_REASON
 from fleetswap.domain.rollout.state import Phase
 from fleetswap.domain.rollout.strategy import Step, Strategy
 from fleetswap.domain.rollout.view import Service
@@ -278,6 +279,21 @@ WORLD_FAULTS: dict[str, Callable[[SimWorld], None]] = {
     "held up": lambda world: world.advance(HELD),
     LATE: _late,
 }
+
+
+def _freeze(world: SimWorld) -> None:
+    """`fleetswap freeze`, for as long as the story takes. Without a rule there is nothing to freeze."""
+    if world.rule_now is not None:
+        tags = {FROZEN: "2999-01-01T00:00:00Z 2026-11-27T00:00:00Z someone", FROZEN_REASON: "a sale"}
+        world.rule_tags = {**world.rule_tags, **tags}
+
+
+def _unfreeze(world: SimWorld) -> None:
+    world.rule_tags = {key: value for key, value in world.rule_tags.items() if key not in {FROZEN, FROZEN_REASON}}
+
+
+FREEZES = {"a freeze": _freeze, "an end of the freeze": _unfreeze}
+"""Explored by themselves (`test_freeze_simulated`), because they change little of what else goes wrong."""
 CALL_FAULTS = {
     "throttle": "throttle",
     "refusal": "refuse",

@@ -53,6 +53,7 @@ from tests.rollout.scenarios import (
     BY_NAME,
     CALL_FAULTS,
     CRASHES,
+    FREEZES,
     HALF,
     HALF_CRASH,
     HELD,
@@ -125,6 +126,8 @@ class Deployer:
     weighted: dict[str, ReleaseTarget] = field(default_factory=dict)
     """With `units`, what its process has learned of machines with weights (`workflows.rollout.weights`)."""
     units: dict[str, int] = field(default_factory=dict)
+    frozen: bool = False
+    """Whether the service was frozen when this process looked, so that it may move no traffic to a new release."""
 
     def __post_init__(self) -> None:
         self.state = machine.begin(self.order, self.world.now(), self.run)
@@ -132,7 +135,7 @@ class Deployer:
     def copy(self, world: SimWorld) -> Deployer:
         other = Deployer.__new__(Deployer)
         other.order, other.world, other.run, other.state = self.order, world, self.run, self.state
-        other.weighted, other.units = dict(self.weighted), dict(self.units)
+        other.weighted, other.units, other.frozen = dict(self.weighted), dict(self.units), self.frozen
         return other
 
     @property
@@ -149,6 +152,9 @@ class Deployer:
     def act(self, mode: str = "") -> None:
         """Do one action, in the time of one second, as the loop of the workflow does it."""
         world, action = self.world, self.state.doing
+        if isinstance(action, Look) and action.first:
+            self.frozen = invariants.is_stopped(self.order, world)
+        before = world.weight_of(self.order.candidate.release)
         world.mode = mode
         try:
             executor = Executor(
@@ -162,6 +168,8 @@ class Deployer:
             event = Broke(str(error), refused=isinstance(error, CloudError))
         finally:
             world.mode = ""
+        if self.frozen and isinstance(action, Route) and world.weight_of(self.order.candidate.release) > before:
+            world.broken.append(f"{world.time}: the service is frozen, and {self.order.candidate.release} gets traffic")
         if not isinstance(action, Wait):
             world.advance(1)
         self.state = machine.step(self.state, event, world.now())
@@ -365,7 +373,7 @@ class Explorer:
             return ""
         if fault == "held up" and deployer.world.time < deployer.world.disturbed_until:
             deployer.world.disturb(HELD)  # no one is there to answer to what has just happened but the switch
-        WORLD_FAULTS[fault](deployer.world)
+        (WORLD_FAULTS | FREEZES)[fault](deployer.world)
         if fault == "held up" and isinstance(deployer.state.doing, Route):
             deployer.world.disturb(SLOW_OUT)  # the weights are written long after they were decided on
         return ""

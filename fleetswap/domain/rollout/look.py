@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleetswap.domain.rollout import canary, compare, evidence, health, rollout_tags, scale, wording
+from fleetswap.domain.rollout import canary, compare, evidence, freeze, health, rollout_tags, scale, wording
 from fleetswap.domain.rollout.best_effort import warn
+from fleetswap.domain.rollout.freeze import Judged
 from fleetswap.domain.rollout.health import Verdict
 from fleetswap.domain.rollout.messages import (
     Action,
@@ -106,6 +107,7 @@ def _first_look(state: State, seen: Seen, now: float) -> Next:
     armed = seen.armed.rule.serving if seen.armed else frozenset()
     state = replace(state, had=state.had | armed | (seen.rule.serving if seen.rule else frozenset()))
     state = warn(state, *_keys(state, seen).warnings)
+    state = replace(state, freeze=_freeze(state, seen).noted)
     # The switch brings nothing home any more once it is taken over: nothing may be planned for what then has traffic.
     mend: list[Change] = [MendRule()] if seen.rule is not None and seen.rule.odd else []
     before = [*mend, *scale.keep(state, seen), *take_over(state, seen)]
@@ -198,7 +200,7 @@ def bring_home(state: State, seen: Seen) -> list[Change]:
     return [Restore(rule, guarded=True) if rule.verbatim else Route(rule.weights)]
 
 
-def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
+def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:  # noqa: PLR0911 - one reason after the other
     """Why this rollout may not begin."""
     order, policy = state.order, state.order.policy
     candidate = order.candidate
@@ -207,6 +209,9 @@ def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
         return Kind.INPUT, f"alarm {', '.join(missing)} does not exist in this account and region"
     if state.is_live_already:
         return None
+    frozen = _freeze(state, seen).refused
+    if frozen:
+        return Kind.INPUT, frozen
     broken = _keys(state, seen).refused
     if broken:
         return Kind.INPUT, "; ".join(broken)
@@ -224,6 +229,18 @@ def refusal(state: State, seen: Seen) -> tuple[Kind, str] | None:
     if bad and not state.trusted and not policy.reports_only(Check.ALARMS):
         return Kind.ABORTED, f"{wording.reasons(bad)} already, before release {candidate.release} begins"
     return None
+
+
+def _freeze(state: State, seen: Seen) -> Judged:
+    """What a freeze does to this rollout. It stops new releases, and never a repair or a way out of trouble."""
+    release, passes = state.order.candidate.release, ""
+    if state.is_live_already:
+        return Judged()
+    if state.order.terms.overrules:
+        passes = "a freeze does not stop `fleetswap rollback --now`"
+    elif state.trusted:
+        passes = freeze.was_live(release)
+    return freeze.judge(seen.tags, seen.time, service=state.order.service, release=release, passes=passes)
 
 
 def _keys(state: State, seen: Seen) -> Findings:

@@ -311,6 +311,8 @@ class Seen:
     """Of the keys that the candidate needs."""
     metrics: tuple[MetricRead, ...] = ()
     """The values of `rollout.metrics` before the candidate has traffic; only of the first look."""
+    time: float | None = None
+    """When, in Unix seconds by the deployer's clock; only of a rule with a freeze, which has an end."""
 
     def group(self, release: str) -> Group | None:
         """The group of a release."""

@@ -71,6 +71,8 @@ class Notice:
     """How many on-demand machines were launched in the place of spot ones."""
     weighted: bool = False
     """Whether these are units of capacity."""
+    freeze: str = ""
+    """Why the rollout could begin although the service was frozen, if it was."""
 
     @property
     def subject(self) -> str:
@@ -90,7 +92,8 @@ class Notice:
     @property
     def lines(self) -> tuple[str, ...]:
         """The end in a few lines. Why it failed is not among them: whoever sees these gets the error as well."""
-        return self._good_end() if self.ending is Ending.SUCCEEDED else self._bad_end()
+        found = self._good_end() if self.ending is Ending.SUCCEEDED else self._bad_end()
+        return (*found, self.freeze) if self.freeze else found
 
     def _good_end(self) -> tuple[str, ...]:
         kept = f"; standby is {self.standby}" if self.standby else ""
@@ -153,6 +156,7 @@ def notice_of(state: State, end: End, now: float, phases: Mapping[str, float] | 
         remedy="" if end.kind is None else _remedy(state, end),
         instead=max((change.instead for change in state.touched if isinstance(change, OnDemand)), default=0),
         weighted=state.weighted,
+        freeze=state.freeze,
     )
 
 

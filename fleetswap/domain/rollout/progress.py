@@ -59,8 +59,15 @@ def lines(before: State, after: State) -> tuple[str, ...]:
     if isinstance(after.doing, OnDemand) and after.doing.instead and after.doing != before.doing:
         launched = wording.on_demand(after.doing.instead, weighted=after.weighted)
         return (f"{release}: EC2 has no Spot capacity: launching {launched} in place of Spot",)
+    if after.freeze and after.freeze != before.freeze:
+        return (after.freeze, *_of_phase(before, after))
+    return _of_phase(before, after)
+
+
+def _of_phase(before: State, after: State) -> tuple[str, ...]:
     if after.phase == before.phase:
         return ()
+    release = after.order.candidate.release
     found = [f"{release}: {text}" for text in (_passed(before, after), _entered(after)) if text]
     return tuple(found)
 

@@ -90,6 +90,8 @@ class Found:
     """The release that has the traffic until this rollout succeeds, and that gets it back after a failure."""
     weights: Mapping[str, int]
     """By release."""
+    freeze: str | None = None
+    """Why the rollout may begin although the service is frozen: the freeze, and what lets it pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +298,7 @@ class Chronicle:
     def _traffic(self, before: State, event: Event, state: State, at: float) -> _Told:
         if state.first is not None and state.first is not before.first:
             weights = _weights(state.order, state.first.rule)
-            return replace(self, weights=weights), (Found(at=at, previous=state.previous, weights=weights),)
+            return replace(self, weights=weights), (_found(state, at, weights),)
         if isinstance(event, Did) and isinstance(before.doing, Route | Restore):
             return replace(self, wrote=at), (Written(at=at, weights=_weights(state.order, _target(before.doing))),)
         known, rule = _rule(event)
@@ -370,6 +372,10 @@ def at_time(state: State, now: float) -> float:
 
 def _weights(order: Order, rule: Rule | None) -> dict[str, int]:
     return {order.release_of(target_group): weight for target_group, weight in rule.weights} if rule else {}
+
+
+def _found(state: State, at: float, weights: dict[str, int]) -> Found:
+    return Found(at=at, previous=state.previous, weights=weights, freeze=state.freeze or None)
 
 
 def _target(change: Route | Restore) -> Rule | None:

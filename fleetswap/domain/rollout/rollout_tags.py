@@ -40,6 +40,11 @@ OWNER = "fleetswap:rollout"
 """On the listener's rule: the id of the Pulumi resource that owns the traffic. One that was replaced must not take the
 service down when it is deleted."""
 
+FROZEN, FROZEN_REASON = "fleetswap:frozen", "fleetswap:frozen-reason"
+ALLOWED, ALLOWED_REASON = "fleetswap:allowed", "fleetswap:allowed-reason"
+"""On the listener's rule: a freeze, and the release that may be deployed in spite of it, each with its reason; see
+`freeze`. Only `fleetswap freeze` and `unfreeze` write them."""
+
 ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, SCHEDULES, ABORT, LIVE, STANDBY, ROLLED_BACK, BOOTS, OWNER)
 """Every tag that only rollouts write."""
 

@@ -134,6 +134,8 @@ class State:
     """The last findings about the candidate."""
     now_on: str | None = None
     """What has the traffic, in words, if it is not what had it before."""
+    freeze: str = ""
+    """Why this rollout may begin although the service is frozen; empty if it is not frozen, or the release is live."""
     warnings: tuple[str, ...] = ()
     """What could not be done, or not as it should be, and did not keep the traffic from moving."""
 

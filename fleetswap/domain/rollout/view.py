@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fleetswap.domain.errors import InputError
-from fleetswap.domain.rollout import boots, rollout_tags
+from fleetswap.domain.rollout import boots, freeze, rollout_tags
 from fleetswap.domain.rollout.boots import Measured, Proposal
+from fleetswap.domain.rollout.freeze import Freeze
 from fleetswap.domain.rollout.health import Target, healthy
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.rollout_tags import RolledBack
@@ -84,6 +85,8 @@ class ServiceView:
     """Of the KMS keys without which a release cannot start machines."""
     measured: tuple[Measured, ...] = ()
     """The boots of the last rollouts."""
+    freeze: Freeze | None = None
+    """Also one that has ended."""
 
     @property
     def proposals(self) -> tuple[Proposal, ...]:
@@ -150,6 +153,7 @@ def seen(
         unknown=unknown,
         keys=keys,
         measured=boots.read(tags.get(rollout_tags.BOOTS, "")),
+        freeze=freeze.read(tags),
     )
 
 

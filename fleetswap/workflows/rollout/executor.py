@@ -7,13 +7,14 @@ several things, one that AWS does not return becomes unknown, so that the others
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 from fleetswap.domain.errors import CloudError, TryAgain
-from fleetswap.domain.rollout import health
+from fleetswap.domain.rollout import health, rollout_tags
 from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.health import Answer, Reading
 from fleetswap.domain.rollout.messages import (
@@ -94,6 +95,8 @@ class Ports:
     keys: Keys | None = None
     cloudwatch: MetricQueries | None = None
     prometheus: InstantQueries | None = None
+    today: Callable[[], float] = time.time
+    """The time in Unix seconds."""
 
 
 class Executor:
@@ -277,12 +280,13 @@ class Executor:
         nobody: tuple[ReleaseTarget, ...] = ()
         strangers = if_told(lambda: self._strangers(strange), nobody)
         alarms = order.policy.alarms if action.first else ()
+        tags = if_told(lambda: balancer.tags(order.listener), nothing) if action.first else nothing
         return Seen(
             rule=rule,
             groups=tuple((target.release, group(target)) for target in (*order.releases, *strangers)),
             targets=tuple((arn, self._weights.targets(arn)) for arn in arns),
             failures=if_told(lambda: fleet.failures(order.candidate.group), ()) if action.first else (),
-            tags=if_told(lambda: balancer.tags(order.listener), nothing) if action.first else nothing,
+            tags=tags,
             alarms=needed(self._ports.metrics).alarms(alarms) if alarms else {},
             armed=armed,
             strangers=strangers,
@@ -290,6 +294,7 @@ class Executor:
             unknown=tuple(dict.fromkeys(unknown)),
             armed_known=armed_known,
             metrics=self._first_metrics(rule) if action.first else (),
+            time=self._ports.today() if rollout_tags.FROZEN in tags else None,
         )
 
     def _first_metrics(self, rule: Rule | None) -> tuple[MetricRead, ...]:
