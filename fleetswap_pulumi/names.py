@@ -302,6 +302,15 @@ DAY = 86_400
 MONTH = 30 * DAY
 """Longest times that a setting takes, in seconds: a typing error is told here, and not by a date that cannot be."""
 
+FunctionName = Annotated[
+    str,
+    _form(
+        r"^(arn:aws[a-z-]*:lambda:[a-z]{2,6}(-[a-z]+)+-\d+:\d{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9$_-]{1,128})?$",
+        "the name or the ARN of a Lambda function, with or without a version or alias",
+    ),
+]
+"""A function as InvokeFunction takes it, but for partial ARNs (Lambda API reference, Invoke, FunctionName)."""
+
 Wait = Annotated[float, Field(ge=0, le=DAY)]
 Deadline = Annotated[float, Field(gt=0, le=DAY)]
 

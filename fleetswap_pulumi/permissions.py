@@ -56,6 +56,9 @@ def scope_of(settings: Settings, *, stack: str, account: str, key: str | None) -
         zone_id=front.domain.zone_id if front.domain else None,
         web_acl=front.web_acl_arn,
         alerts=settings.rollout.alerts,
+        functions=tuple(
+            dict.fromkeys(each.function for each in settings.rollout.hooks or () if each.function is not None)
+        ),
         alarms=bool(settings.rollout.alarms),
         watched=settings.alarms is not None,
         own_topic=settings.alarms is not None and settings.alarms.topic is None,

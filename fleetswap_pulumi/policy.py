@@ -22,10 +22,12 @@ from pydantic import (
 )
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.rollout.moments import contradictions
 from fleetswap.domain.rollout.policy import Policy, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.strategy import Step, Strategy
-from fleetswap_pulumi.checks import Strict
+from fleetswap_pulumi.checks import Strict, wrong_together
+from fleetswap_pulumi.hook_settings import HookSettings, PauseSettings
 from fleetswap_pulumi.metric_settings import Metrics
 from fleetswap_pulumi.names import MONTH, Deadline, EnvironmentVariable, HostName, Path, TopicArn, Wait, distinct
 
@@ -157,6 +159,13 @@ class Judgement(Strict):
     it in."""
     again: bool = Policy.again
     """Whether a release that was rolled back manually (`fleetswap rollback --now`) may be deployed again."""
+    hooks: tuple[HookSettings, ...] | None = Field(
+        default=None, max_length=20, examples=[[{"at": "before-traffic", "command": ["./smoke-test"]}]]
+    )
+    """What runs at moments of a rollout, in this order. A hook that fails or does not end in time aborts the rollout,
+    and the traffic is restored. A trusted release has only the hooks at `end`: a rollback does not wait."""
+    pause: tuple[PauseSettings, ...] | None = Field(default=None, max_length=10, examples=[[{"at": "before-traffic"}]])
+    """Where a rollout waits for `fleetswap continue` or `fleetswap abort`. A trusted release does not wait."""
 
 
 class StrategyInputs(Strict):
@@ -184,7 +193,9 @@ class RolloutPolicy(Judgement):
 
     def to_policy(self) -> Policy:
         """The policy for the state machine. What that refuses beyond the limits above is an `InputError`."""
-        return _domain().validate_python({**self.model_dump(), "metrics": self.model_dump()["metrics"] or ()})
+        given = self.model_dump()
+        lists = {name: given[name] or () for name in ("hooks", "metrics", "pause")}
+        return _domain().validate_python(given | lists)
 
 
 class Moves(Strict):
@@ -224,6 +235,17 @@ class RolloutSettings(Judgement, Moves):
     webhook_env: EnvironmentVariable | None = Field(default=None, examples=["FLEETSWAP_WEBHOOK"])
     """Name of an environment variable of the deployer with the URL of a chat's webhook, which is notified as well
     (docs/how-to/alarms.md). The URL is a secret: do not put it here."""
+
+    @model_validator(mode="after")
+    def _pauses_at_steps(self) -> RolloutSettings:
+        strategy = Strategy(tuple(Step(**step.model_dump()) for step in self.strategy))
+        found = [
+            (f"pause[{number}].at", what)
+            for number, what in contradictions([each.pause for each in self.pause or ()], strategy)
+        ]
+        if found:
+            raise wrong_together(found)
+        return self
 
     @model_validator(mode="after")
     def _metrics_can_judge(self) -> RolloutSettings:

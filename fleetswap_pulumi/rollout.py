@@ -7,7 +7,7 @@ the next preview and is repaired by the next update. Nothing is decided here: se
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 from pydantic import model_validator
 
 from fleetswap.aws.rollout.adapters import Adapters
+from fleetswap.aws.rollout.hooks import HookRunner
 from fleetswap.aws.rollout.probe import HttpProber
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
@@ -56,8 +57,8 @@ HOW = ("trusted", "urn", "keys", "ledger", "waves", "webhook_env", "origin")
 """These say how a rollout is made, and where it is told. By themselves they are no reason for one: the live release
 becomes trusted by being live."""
 
-FALLBACK = ("shortage", "shortage_limit")
-"""These of the policy say the same only to a rollout that launches machines, so a new default of them starts none."""
+FALLBACK = ("shortage", "shortage_limit", "hooks", "pause")
+"""These of the policy matter only to a rollout that moves traffic, so a change of them alone starts none."""
 
 OUTPUTS = ("serving", "previous", "left", "seconds", "record", "boots", "history")
 
@@ -356,6 +357,13 @@ def _prober(inputs: Inputs, aws: Adapters) -> HttpProber:
     return aws.prober(inputs.probe_host, {target.release: target.target_group for target in inputs.sides}, protocol)
 
 
+def _hooks(inputs: Inputs, aws: Adapters, interrupted: Callable[[], bool] = lambda: False) -> HookRunner | None:
+    """What runs the hooks; nothing if there are none."""
+    if not inputs.policy.hooks:
+        return None
+    return aws.hooks({target.release: target.target_group for target in inputs.sides}, interrupted)
+
+
 def _observe(inputs: Inputs) -> workflow.Observed:
     """What is real now."""
     aws = _adapters(inputs)
@@ -392,6 +400,7 @@ def _roll_out(props: dict[str, Any], owner: str, history: object) -> dict[str, A
                 keys=aws.keys,
                 cloudwatch=aws.metric_queries() if inputs.policy.metrics else None,
                 prometheus=PrometheusQueries(),
+                hooks=_hooks(inputs, aws, lambda: stop.is_wanted),
                 notifier=aws.notifier(inputs.alerts, inputs.webhook_env),
                 say=speech.line,
                 show=speech.status,
@@ -439,6 +448,7 @@ def put_back(props: dict[str, Any], state: State, why: str, say: workflow.Say) -
             prober=_prober(inputs, aws),
             clock=SystemClock(),
             switch=aws.switch,
+            hooks=_hooks(inputs, aws),
             notifier=aws.notifier(inputs.alerts, inputs.webhook_env),
             say=say,
             recorder=_recorder(inputs),

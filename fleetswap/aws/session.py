@@ -146,6 +146,15 @@ class Cloud:
         with self._lock:
             return self._session.client("sns", region_name=region, **self._to("sns", control(self)))
 
+    def function(self, name: str, timeout: float) -> Any:  # noqa: ANN401 - its stubs are not installed for one call
+        """Lambda in the region of a function, for one call that may take so long and is never made again."""
+        region = name.split(":")[3] if name.startswith("arn:") else None
+        config = control(self).merge(
+            Config(read_timeout=timeout, retries={"mode": "standard", "total_max_attempts": 1})
+        )
+        with self._lock:
+            return self._session.client("lambda", region_name=region, **self._to("lambda", config))
+
     def sts(self) -> STSClient:
         """The Security Token Service; botocore retries. From the small session: every preview asks it."""
         with self._lock:

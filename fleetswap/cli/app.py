@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from keyword import iskeyword
 from types import FrameType
 from typing import Annotated
 
@@ -62,6 +63,7 @@ COMMANDS = {
     ),
     "drift": Listed("drift", FLEET, "Say what an update of the main branch would change, and keep one issue about it."),
     "abort": Listed("service", FLEET, "Abort the running rollout of a service, on whatever computer it runs."),
+    "continue": Listed("service", FLEET, "Continue the paused rollout of a service, on whatever computer it runs."),
     "freeze": Listed("freeze", FLEET, "Freeze a service: no new release is deployed until a time, or `unfreeze`."),
     "unfreeze": Listed("freeze", FLEET, "End the freeze of a service, or let one release pass."),
     "replay": Listed(
@@ -155,7 +157,8 @@ def options(
 def load(name: str) -> click.Command:
     """A command with all its options, or a group of commands, its module imported."""
     listed = COMMANDS[name]
-    function = getattr(import_module(f"fleetswap.cli.{listed.module}"), name.replace("-", "_"))
+    attribute = f"{name}_" if iskeyword(name) else name.replace("-", "_")
+    function = getattr(import_module(f"fleetswap.cli.{listed.module}"), attribute)
     if isinstance(function, typer.Typer):
         return typer.main.get_command(function)
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -1,4 +1,4 @@
-"""`fleetswap status` and `fleetswap abort`: shows a service as it is in AWS now; ends its rollout."""
+"""`fleetswap status`, `abort` and `continue`: shows a service as it is in AWS now; ends or continues its rollout."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fleetswap.cli import locate, options
 from fleetswap.cli.display import print_json
 from fleetswap.cli.freeze import freeze_figures, freeze_lines
 from fleetswap.domain.rollout.model import Armed
+from fleetswap.domain.rollout.rollout_tags import Paused
 from fleetswap.domain.rollout.rule import PREVIEW_HEADER
 from fleetswap.domain.rollout.view import ReleaseView, ServiceView
 from fleetswap.domain.text import duration, one_line, units
@@ -78,6 +79,30 @@ def abort(
     typer.echo("if it is running, it restores the traffic itself: check with `fleetswap status`", err=True)
 
 
+def continue_(
+    *,
+    service: locate.Service = None,
+    stack: locate.Stack = None,
+    region: locate.Region = None,
+    profile: locate.Profile = None,
+    endpoint_url: locate.EndpointUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Continue the paused rollout of a service, on whatever computer it runs.
+
+    It continues the pause that `fleetswap status` shows, and no later one. The rollout reads the request within
+    seconds. If nothing is paused, the exit status is 2.
+    """
+    at = locate.find(service, stack, region, endpoint_url, profile)
+    release, paused = workflow.continue_rollout(at.service, balancer=at.balancer, fleet=at.fleet, clock=SystemClock())
+    if as_json:
+        print_json(
+            {"service": at.service.name, "stack": at.service.stack, "release": release, "paused": asdict(paused)}
+        )
+        return
+    typer.echo(f"asked the rollout of {release} to continue, which is paused {paused.before}")
+
+
 def _headers(at: locate.Place, now: ServiceView) -> dict[str, str]:
     """The preview header of each release that has a preview rule, as the listener has it."""
     values = {each.release: at.previews.value(each.release, each.target.target_group) for each in now.releases}
@@ -138,6 +163,7 @@ def _release(each: ReleaseView) -> dict[str, Any]:
         "scale_in": group.scale_in if group else None,
         "warm_pool": asdict(group.warm_pool) if group and group.warm_pool else None,
         "abort": group.abort if group else None,
+        "paused": asdict(each.paused) if each.paused else None,
     }
 
 
@@ -183,6 +209,15 @@ def _row(now: ServiceView, each: ReleaseView, total: int) -> tuple[str, str, str
     return each.release, _share(each.weight, total), healthy, machines, "; ".join(notes)
 
 
+def _paused(release: str, paused: Paused) -> str:
+    what = f"the rollout of {release} is paused {paused.before} since {_when(paused.since)}"
+    until = f"until {_when(paused.until)}"
+    if paused.is_over(datetime.now(UTC)):
+        return f"{what}, was to be {until}, and its deployer has died: run `pulumi up` again"
+    then = "aborts" if paused.otherwise == "abort" else "continues"
+    return f"{what}, {until}, when it {then}: run `fleetswap continue` or `fleetswap abort`"
+
+
 def _when(text: str) -> str:
     """A time in short, without the date if it is today's. Any other text stays as it is."""
     try:
@@ -206,6 +241,7 @@ def _beside(now: ServiceView, total: int) -> list[str]:
         lines.append("several releases share the traffic: a rollout is running, or has died")
     elif now.live is not None and now.serving and now.serving[0].release != now.live:
         lines.append(f"the last successful rollout made {now.live} live")
+    lines += [_paused(each.release, each.paused) for each in now.releases if each.paused is not None]
     if now.rolled_back is not None:
         at = f" at {now.rolled_back.at}" if now.rolled_back.at else ""
         lines.append(

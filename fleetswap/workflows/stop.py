@@ -20,6 +20,11 @@ class Stop:
                 self._why = why
                 self._wanted.set()
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is a wish that was not taken yet."""
+        return self._wanted.is_set()
+
     def take(self) -> str:
         """Why it is to end, returned once; empty if it is not."""
         if not self._wanted.is_set():

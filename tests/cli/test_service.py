@@ -1,4 +1,4 @@
-"""`fleetswap status`, `abort` and `rollback --now` against the local cloud: what they print, do, and refuse."""
+"""`fleetswap status`, `abort`, `continue` and `rollback --now` against the local cloud: what they print and refuse."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +282,7 @@ def test_status_in_the_middle_of_a_canary(cli: Cli, service: Service) -> None:
         "scale_in": None,
         "warm_pool": {"size": 0, "prepared": 0, "state": "Running", "reuse": False},
         "abort": None,
+        "paused": None,
         "weighted": False,
     }
     assert releases[service.id("c")]["abort"] == "because"
@@ -468,6 +471,42 @@ def test_abort_without_a_candidate(cli: Cli, service: Service) -> None:
     ran = cli("abort", "--service", service.name)
     assert (ran.status, ran.out) == (2, "")
     assert ran.error.startswith(f"no rollout of {service.name} can be running")
+
+
+def test_continue_names_the_pause_that_it_has_seen(cli: Cli, service: Service) -> None:
+    """A pause would be continued that nobody has seen; or people not know what a rollout waits for, and until when."""
+    service.release("c", 1, 1)
+    none = cli("continue", "--service", service.name)
+    assert (none.status, none.out) == (2, "")
+    assert none.error.startswith(f"no rollout of {service.name} is paused")
+    now = datetime.now(UTC).replace(microsecond=0)
+    group, until = service.id("c"), now + timedelta(hours=2)
+    paused = rollout_tags.Paused("run1", "before-25", now.isoformat(), until.isoformat(), "abort")
+    service.region.fleet.tag(group, {rollout_tags.PAUSED: paused.value})
+    shown = cli("status", "--service", service.name).out
+    assert f"the rollout of {group} is paused before 25 % since " in shown
+    assert "when it aborts: run `fleetswap continue` or `fleetswap abort`" in shown
+    ran = cli("continue", "--service", service.name)
+    assert (ran.status, ran.out) == (0, f"asked the rollout of {group} to continue, which is paused before 25 %\n")
+    found = service.region.fleet.group(group)
+    assert found is not None
+    assert rollout_tags.continues(found.continued, "run1 before-25")
+    told = cli("continue", "--service", service.name, "--json").result
+    assert told == {
+        "service": service.name,
+        "stack": "fleetswap/prod",
+        "release": group,
+        "paused": asdict(paused),
+    }
+    status = cli("status", "--service", service.name, "--json").result
+    assert {each["release"]: each["paused"] for each in status["releases"]}[group] == asdict(paused)
+
+    over = replace(paused, until=(now - timedelta(minutes=9)).isoformat())
+    service.region.fleet.tag(group, {rollout_tags.PAUSED: over.value})
+    late = cli("continue", "--service", service.name)
+    assert late.status == 2
+    assert "its deployer has died, so run `pulumi up` again" in late.error
+    assert "its deployer has died: run `pulumi up` again" in cli("status", "--service", service.name).out
 
 
 def test_rollback_now(cli: Cli, local: Local, service: Service) -> None:

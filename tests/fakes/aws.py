@@ -216,6 +216,8 @@ class Aws(Generic[R]):
             self.machines(release),
             pin=rollout_tags.number(tags.get(rollout_tags.PIN)),
             abort=tags.get(rollout_tags.ABORT),
+            paused=tags.get(rollout_tags.PAUSED),
+            continued=tags.get(rollout_tags.CONTINUE),
             scale_in=scale_in.at if scale_in else None,
             scale_in_note=scale_in.note if scale_in else "",
             has_action=release.scale_in_at is not None,

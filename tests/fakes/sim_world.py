@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from fleetswap.domain.errors import CloudError, TryAgain
+from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Failure, Machine, Target
 from fleetswap.domain.rollout.model import Rule
+from fleetswap.domain.rollout.moments import HookCall, HookResult
 from fleetswap.domain.rollout.periods import Figures
 from tests.fakes.aws import Aws, Release, rule_of
 
@@ -124,6 +126,18 @@ class SimWorld(Aws[Fleet]):
         self.disturbed_until = 0
         self.mode = ""
         """How calls fail now: not at all, `throttle`, `refuse`, or `lost` and `interrupt`: only after the effect."""
+        self.hook: tuple[HookCall, int] | None = None
+        """The hook that runs, and when it was started."""
+        self.hook_seconds = 3
+        """How long the next hooks run."""
+        self.bad_hooks = frozenset[str]()
+        """The moments at which hooks fail."""
+        self.hook_failed = ""
+        """Which hook has failed last, and in which run."""
+        self.approves: int | None = None
+        """How many seconds after a pause began someone says `fleetswap continue`; None: never."""
+        self.waits: tuple[str, int] | None = None
+        """The pause that was seen last, and when it began."""
         self.denied: frozenset[str] = frozenset()
         """What the deployer has no permission for: `switch`, `tags`, `plans`."""
         self.measured = False
@@ -185,9 +199,22 @@ class SimWorld(Aws[Fleet]):
         if time >= self._track_at:
             self._track_at = time + TRACKING
             self._track()
+        if self.approves is not None:
+            self._approve(time, self.approves)
         for fleet in self.releases.values():
             self._launch(fleet)
         self.judge()
+
+    def _approve(self, time: int, seconds: int) -> None:
+        """A person continues what is paused, some time later."""
+        for fleet in self.releases.values():
+            paused = rollout_tags.Paused.read(fleet.tags.get(rollout_tags.PAUSED, ""))
+            if paused is None:
+                continue
+            if self.waits is None or self.waits[0] != paused.pause:
+                self.waits = (paused.pause, time)
+            if time - self.waits[1] >= seconds:
+                fleet.tags[rollout_tags.CONTINUE] = f"{paused.pause} {time}"
 
     def _track(self) -> None:
         """Target tracking: what the share of the load needs, within the group's bounds."""
@@ -404,6 +431,26 @@ class SimWorld(Aws[Fleet]):
 
     def alarm_state(self, _name: str) -> str | None:
         return self.alarm
+
+    # Hooks
+
+    def run(self, call: HookCall, seconds: float) -> HookResult | None:
+        """One runs for `hook_seconds`, or for ever."""
+        if self.hook is None or self.hook[0] != call:
+            self.hook = (call, self.time)
+        ends = self.hook[1] + min(self.hook_seconds, math.ceil(call.hook.timeout))
+        self.advance(max(0.0, min(seconds, ends - self.time)))
+        if self.time < ends:
+            return None
+        self.hook = None
+        late = self.hook_seconds >= call.hook.timeout
+        if late or call.hook.at.value in self.bad_hooks:
+            self.hook_failed = f"{call.run} ({call.hook.at})"
+            return HookResult(ok=False, words="it says no", late=late)
+        return HookResult(ok=True)
+
+    def stop(self) -> None:
+        self.hook = None
 
     # Clock
 

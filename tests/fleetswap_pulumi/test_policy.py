@@ -158,6 +158,8 @@ def test_every_setting_arrives() -> None:
             "report_only": ["image", "metrics.refusals"],
             "shortage": "on-demand",
             "again": True,
+            "hooks": [{"at": "end", "lambda": "f"}],
+            "pause": [{"at": 5}],
         }
     )
     policy, plain = settings.policy(7).to_policy(), Policy(minimum=2)

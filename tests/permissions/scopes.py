@@ -33,6 +33,7 @@ EVERYTHING = Scope(
     domain="shop.example.com",
     web_acl=f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl/web/1",
     alerts=f"arn:aws:sns:{REGION}:{ACCOUNT}:deploys",
+    functions=("check-orders", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:smoke:live"),
     alarms=True,
     watched=True,
     own_topic=True,

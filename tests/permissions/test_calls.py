@@ -31,6 +31,7 @@ SERVICES = {
     "elbv2": "elasticloadbalancing",
     "iam": "iam",
     "kms": "kms",
+    "lambda": "lambda",
     "scheduler": "scheduler",
     "service-quotas": "servicequotas",
     "sns": "sns",
@@ -86,7 +87,10 @@ def operations() -> dict[str, set[str]]:
         for name in loader.load_service_model(service, "service-2")["operations"]:
             if service == "kms" and "_" not in xform_name(name):
                 continue  # Sign, Verify, Encrypt, Decrypt: methods of ours have these names, and no call of ours
-            found.setdefault(xform_name(name), set()).add(f"{prefix}:{name}")
+            if service == "lambda" and name != "Invoke":
+                continue  # the only call of ours, whose action has another name than the operation
+            action = "InvokeFunction" if service == "lambda" else name
+            found.setdefault(xform_name(name), set()).add(f"{prefix}:{action}")
     return found
 
 

@@ -153,6 +153,8 @@ def test_what_a_deploy_does_is_allowed(action: str, resource: str, context: dict
         ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/web-1", {"iam:passedtoservice": ("lambda.amazonaws.com",)}),
         ("scheduler:CreateSchedule", f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/other", {}),
         ("sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:deploys", {}),
+        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:check-orders", {}),
+        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:smoke:live", {}),
         ("s3:GetObject", "arn:aws:s3:::bucket/key", {}),
     ],
 )
@@ -238,6 +240,7 @@ def test_an_existing_vpc_may_have_a_load_balancer_of_the_stacks_own() -> None:
         ({"domain": "shop.example.com"}, "route53:ChangeResourceRecordSets"),
         ({"web_acl": EVERYTHING.web_acl}, "wafv2:AssociateWebACL"),
         ({"alerts": EVERYTHING.alerts}, "sns:Publish"),
+        ({"functions": EVERYTHING.functions}, "lambda:InvokeFunction"),
         ({"alarms": True}, "cloudwatch:DescribeAlarms"),
         ({"watched": True}, "cloudwatch:PutMetricAlarm"),
         ({"watched": True}, "events:PutTargets"),

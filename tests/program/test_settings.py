@@ -155,6 +155,25 @@ def test_the_files_that_we_ship_are_read(name: str) -> None:
         ({"rollout": {"alarms": ["a", "a"]}}, "fleetswap:rollout.alarms: names a twice"),
         ({"rollout": {"alerts": "ops@example.com"}}, "fleetswap:rollout.alerts"),
         ({"rollout": {"errors": {"ceiling": 5}}}, "fleetswap:rollout.errors.ceiling"),
+        ({"rollout": {"hooks": [{"at": "sometimes", "command": ["a"]}]}}, "fleetswap:rollout.hooks[0].at: must be "),
+        (
+            {"rollout": {"hooks": [{"at": "end", "url": "https://a", "lambda": "f"}]}},
+            "fleetswap:rollout.hooks[0]: must have exactly one of command, url and lambda, and has url and lambda",
+        ),
+        ({"rollout": {"hooks": [{"at": "end"}]}}, "must have exactly one of command, url and lambda, and has none"),
+        (
+            {"rollout": {"hooks": [{"at": "end", "command": ["a"], "token_env": "T"}]}},
+            "fleetswap:rollout.hooks[0].token_env: is only for a url",
+        ),
+        ({"rollout": {"hooks": [{"at": "end", "url": "http://a.example.com"}]}}, "must begin with https://"),
+        ({"rollout": {"hooks": [{"at": "end", "url": "ftp://a.example.com"}]}}, "must begin with https://"),
+        ({"rollout": {"hooks": [{"at": "end", "url": "https://u:p@a"}]}}, "must not contain a user or a password"),
+        ({"rollout": {"hooks": [{"at": "end", "url": "https://"}]}}, "is not a URL"),
+        ({"rollout": {"hooks": [{"at": "end", "url": "https://a/\nx"}]}}, "is not a URL"),
+        ({"rollout": {"hooks": [{"at": "end", "url": "https://a:b"}]}}, "is not a URL"),
+        ({"rollout": {"hooks": [{"at": "end", "lambda": "a/b"}]}}, "the name or the ARN of a Lambda function"),
+        ({"rollout": {"pause": [{"at": "before-lunch"}]}}, "is neither `before-traffic` nor the weight of a step"),
+        ({"rollout": {"pause": [{"at": 20}]}}, "fleetswap:rollout.pause[0].at: no step has the weight 20"),
         ({"tags": {"aws:x": "1"}}, "fleetswap:tags"),
         ({"tags": {"fleetswap:stack": "mine"}}, "is reserved"),
         ({"region": "us-east-1"}, "use aws:region"),
@@ -621,3 +640,18 @@ def test_a_retention_is_as_long_as_it_says() -> None:
     assert read().retention.retention == Retention(images=5, warm=1, min_age=86_400, deprecate_after=2_592_000)
     never = read(retention={"min_age": 0, "deprecate_after": None}).retention.retention
     assert (never.min_age, never.deprecate_after) == (0, None)
+
+
+def test_all_that_contradicts_itself_in_pauses_is_reported_at_once() -> None:
+    """A user would correct one, and be told of the next; or a person believe to be asked, and never be."""
+    plain = {"service": "web", "image": '{"file": "a.raw"}'}
+    pauses = [{"at": "before-traffic"}, {"at": 10}, {"at": 20}]
+    with pytest.raises(InputError) as raised:
+        parse(
+            {"service": "web", "image": '{"file": "a.raw"}', "rollout": json.dumps({"pause": pauses})},
+            region="us-east-1",
+        )
+    assert "fleetswap:rollout.pause[1].at: pauses where pause 0 does" in str(raised.value)
+    assert "fleetswap:rollout.pause[2].at: no step has the weight 20 (the steps have 10, 100)" in str(raised.value)
+    local = {"hooks": [{"at": "end", "url": "http://localhost:8080/"}, {"at": "end", "url": "http://[::1]/"}]}
+    assert parse({**plain, "rollout": json.dumps(local)}, region="us-east-1")

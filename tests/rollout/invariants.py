@@ -92,10 +92,18 @@ def _outcome(scenario: Scenario, world: SimWorld, state: State, end: End, story:
         yield "a bad candidate got all the traffic"
     if end.kind is not None and scenario.good and len(story) <= 1 and mishaps <= HARMLESS:
         yield "a good candidate was not deployed"
+    run = world.hook_failed.partition(" (")[0]
+    if run == state.run and (end.kind is None or (candidate in world.serving() and not _is_explained(end))):
+        yield f"the hook of {world.hook_failed} has failed, and {sorted(world.serving())} serve"
     refused = [part.split(": ", 1)[1] for part in story if part.startswith("refusal at ")]
     alone = state.order.terms.best_effort and scenario.good and len(story) == len(refused) == 1
     if end.kind is not None and alone and refused[0].startswith(BESIDE):
         yield "what is beside the traffic held it up"
+
+
+def _is_explained(end: End) -> bool:
+    """Whether the user is told why the traffic is where it should not be."""
+    return bool(end.problems) or "the traffic stays on" in end.reason
 
 
 def left(world: SimWorld, state: State, story: tuple[str, ...]) -> Iterator[str]:

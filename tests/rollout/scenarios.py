@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fleetswap.domain.errors import CloudError, InputError
 from fleetswap.domain.rollout import rollback, rollout_tags
 from fleetswap.domain.rollout.model import Order, ReleaseTarget
+from fleetswap.domain.rollout.moments import Hook, Moment, Otherwise, Pause
 from fleetswap.domain.rollout.policy import Policy, Shortage
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.rollout_tags import FROZEN, FROZEN_REASON
@@ -47,6 +48,14 @@ CANARY = replace(
 
 HALF_WAY = replace(POLICY, interval=5, strategy=Strategy((Step(50, hold=12),), bake=0))
 """One step, long enough for target tracking to look at what has half of the load."""
+
+HOOKED = replace(
+    CANARY,
+    hooks=tuple(Hook(at, command=("check",), timeout=20) for at in Moment if at is not Moment.END),
+    pause=(Pause(0, deadline=300), Pause(50, deadline=60)),
+)
+"""Hooks at every moment, and two pauses of which one is longer than the switch waits."""
+
 
 BACK = replace(
     rollback.POLICY, interval=2, quick=1, deadline=60, shift_deadline=20, convergence=CONVERGENCE, patience=40, warm=120
@@ -188,6 +197,19 @@ def _shrinking() -> SimWorld:
     return world
 
 
+def _asked(hook_seconds: int = 3, bad: str = "", approves: int | None = 210) -> SimWorld:
+    """Someone says yes to every pause after so many seconds, but not to the short one in time."""
+    world = _swap()
+    world.hook_seconds, world.bad_hooks, world.approves = hook_seconds, frozenset({bad}), approves
+    return world
+
+
+def _fails(at: str) -> Scenario:
+    return Scenario(f"a hook fails {at}", lambda: _asked(bad=at, approves=8), order_for("new", HOOKED), good=False)
+
+
+_PATIENT = replace(HOOKED, pause=(Pause(0, 5000, Otherwise.CONTINUE), Pause(50, 60, Otherwise.CONTINUE)))
+"""The first one is longer than AWS keeps the machines of a candidate whose deployer has died."""
 _AGREED = order_for("new", CANARY, trusted=True, others=("live",))
 """The settings were put right after a rollback to the standby."""
 _ANEW = order_for("new", CANARY)
@@ -214,6 +236,19 @@ SCENARIOS = (
     Scenario("back out of a canary", lambda: _half_way(100), _ANEW, back=True),
     Scenario("back past live, while the switch fires", lambda: _half_way(12), _ANEW, back=True, to="old"),
 )
+INTERIM = (
+    Scenario("hooks and pauses", lambda: _asked(approves=8), order_for("new", HOOKED)),
+    Scenario("a pause until its deadline", lambda: _asked(approves=None), order_for("new", _PATIENT)),
+    Scenario("nobody says yes to a step", _asked, order_for("new", HOOKED), good=False),
+    Scenario("nobody ever says yes", lambda: _asked(approves=None), order_for("new", HOOKED), good=False),
+    Scenario("hooks, no switch", lambda: _asked(approves=8), order_for("new", HOOKED, switch=False)),
+    _fails("before-traffic"),
+    _fails("after-step"),
+    _fails("before-bake"),
+    Scenario("a hook is late", lambda: _asked(hook_seconds=999, approves=8), order_for("new", HOOKED), good=False),
+)
+"""Those with hooks and pauses: they are long, so that not everything that can go wrong is tried in each of them."""
+
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 

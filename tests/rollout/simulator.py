@@ -36,7 +36,9 @@ from fleetswap.domain.rollout.messages import (
     ReadHealth,
     ReadImages,
     ReadRule,
+    Restore,
     Route,
+    RunHook,
     ScheduleScaleIn,
     TagRule,
     Unanswered,
@@ -66,12 +68,14 @@ from tests.rollout.scenarios import (
     target,
 )
 
-READINGS = (Look, ReadHealth, ReadImages, Probe, Confirm, ReadEvidence, Explain, Compare, ReadRule)
+READINGS = (Look, ReadHealth, ReadImages, Probe, Confirm, ReadEvidence, Explain, Compare, ReadRule, RunHook)
 COMPOSITE = (ScheduleScaleIn, CancelScaleIn, Follow, TagRule)
 """Changes that take two calls."""
 SUCCESSORS = ("next", "back", "switch", "now", "third")
 """Who comes after a deployer that died: the same order, the one to go back, first the switch, `fleetswap rollback
 --now`, another release."""
+SLEPT = ("held up", "crash", "another deployer", "rollback by hand", "throttle", "5xx")
+"""Mishaps after which a deployer may not have pushed out the switch in time."""
 SOON = 60
 LONG = 200
 """Seconds after which the switch has fired."""
@@ -157,9 +161,8 @@ class Deployer:
         before = world.weight_of(self.order.candidate.release)
         world.mode = mode
         try:
-            executor = Executor(
-                self.order, Ports(world, world, world, world, world, world, None, world, world), self.run
-            )
+            ports = Ports(world, world, world, world, world, world, None, world, world, world)
+            executor = Executor(self.order, ports, self.run)
             executor._weights._weighted, executor._weights._units = self.weighted, self.units
             event = executor.do(action)
         except TryAgain as error:
@@ -172,7 +175,10 @@ class Deployer:
             world.broken.append(f"{world.time}: the service is frozen, and {self.order.candidate.release} gets traffic")
         if not isinstance(action, Wait):
             world.advance(1)
+        before = self.state.phase
         self.state = machine.step(self.state, event, world.now())
+        if before is Phase.HOOK and self.state.phase is not Phase.HOOK:
+            world.stop()
 
 
 @dataclass
@@ -277,7 +283,7 @@ class Explorer:
 
     def _deployer(self, order: Order, world: SimWorld) -> Deployer:
         self._runs += 1
-        return Deployer(order, world, f"run {self._runs}")
+        return Deployer(order, world, f"run-{self._runs}")
 
     def _follow(self, deployer: Deployer, story: tuple[str, ...], depth: int) -> None:
         while not deployer.ended:
@@ -428,9 +434,14 @@ class Explorer:
         return replace(order, policy=replace(order.policy, again=True))
 
     def _act(self, deployer: Deployer, story: tuple[str, ...], mode: str = "") -> None:
-        before = deployer.state.phase
+        before, doing, fired = deployer.state.phase, deployer.state.doing, deployer.world.fired
         deployer.act(mode)
         self.actions += 1
+        if before in {Phase.HOOK, Phase.PAUSE}:
+            if isinstance(doing, (Route, Restore)):
+                raise Violation(self._tell(deployer, story, f"a weight is written in {before}"))
+            if deployer.world.fired and not fired and not any(part.startswith(SLEPT) for part in story):
+                raise Violation(self._tell(deployer, story, f"the switch fires in {before}, and the deployer lives"))
         if deployer.state.phase is not before:
             self.ways.add((before, deployer.state.phase))
         self._judge(deployer, story)

@@ -18,6 +18,7 @@ from fleetswap.domain.rollout.health import Answer, Target
 from fleetswap.domain.rollout.machine import begin
 from fleetswap.domain.rollout.messages import Did, End, Event, EvidenceRead, Seen, Wait
 from fleetswap.domain.rollout.model import Rule
+from fleetswap.domain.rollout.moments import Hook, HookCall, Moment, Otherwise
 from fleetswap.domain.rollout.periods import Figures, Report, Told
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.readings import ACTIONS, EVENTS, Answered, Answers, answers
@@ -326,6 +327,9 @@ def test_what_is_no_answer_is_refused() -> None:
         list(answers([Answered(at=0.0, clock=0.0, to="wait", event="did", told=5)]))  # type: ignore[arg-type] # damaged
 
 
+CALL = HookCall(0, Hook(Moment.BEFORE_TRAFFIC, ("./smoke-test", "x")), "run", "web", "new", "live", 0)
+
+
 def test_every_action_has_words() -> None:
     """A line of a replay would be empty, or a traceback."""
     new = ORDER.candidate
@@ -335,6 +339,8 @@ def test_every_action_has_words() -> None:
         messages.Resize(new, 2, None): "size of new: minimum 2",
         messages.Tag(new, "a", "b"): "tag new: a",
         messages.Untag(new, ("a", "b")): "untag new: a, b",
+        messages.MarkPaused(new, "run before-5", 60, Otherwise.ABORT): "tag new: paused for 1:00 at most, then abort",
+        messages.RunHook(CALL, 2): "run hook smoke-test (before-traffic)",
         messages.OnDemand(new, 50): "new: 50 % On-Demand Instances",
         messages.ScheduleScaleIn(new, 60): "schedule the scale-in of new in 1:00",
         messages.CancelScaleIn(new): "cancel the scale-in of new",

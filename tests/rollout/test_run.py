@@ -14,6 +14,7 @@ from fleetswap.domain.errors import Aborted, CloudError, InputError
 from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Answer, Failure
 from fleetswap.domain.rollout.model import Order, Rule
+from fleetswap.domain.rollout.moments import Hook, HookCall, HookResult, Moment
 from fleetswap.workflows.rollout.run import Outcome, observe, retire, roll_out
 from tests.fakes.world import POLICY, REFUSED, THROTTLED, Fault, Release, World, order, running
 
@@ -681,3 +682,44 @@ def test_capacity_of_the_settings_is_the_floor() -> None:
     assert observe(more, balancer=world, fleet=world).drift == ("new has 2 machines and a minimum of 2, instead of 4",)
     run(world, more)
     assert world.size("new") == (4, 4)
+
+
+class Said:
+    """A stand-in for what runs hooks."""
+
+    def __init__(self, *results: HookResult | None | Exception) -> None:
+        self.results, self.calls, self.stops = list(results), list[HookCall](), 0
+
+    def run(self, call: HookCall, seconds: float) -> HookResult | None:
+        assert seconds > call.hook.timeout
+        self.calls.append(call)
+        result = self.results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+def test_hooks_at_the_end_run_however_it_ended_and_change_nothing() -> None:
+    """A notice would be missing for the very rollouts that failed; or a broken chat undo a good deploy."""
+    last = tuple(Hook(Moment.END, (name,), timeout=5) for name in ("a", "b", "c", "d"))
+    world, wanted = swap()
+    wanted = replace(wanted, policy=replace(wanted.policy, hooks=last))
+    hooks = Said(HookResult(ok=False, words="no"), None, OSError("gone"), HookResult(ok=True))
+    done = roll_out(wanted, balancer=world, fleet=world, prober=world, clock=world, hooks=hooks, say=world.say)
+    assert (done.live, [call.ending for call in hooks.calls]) == ("new", ["succeeded"] * 4)
+    assert hooks.stops == 4
+    warnings = [line for line in world.log if line.startswith("warning: hook")]
+    assert warnings == [
+        "warning: hook a (end) failed: no",
+        "warning: hook b (end) failed: it was interrupted",
+        "warning: hook c (end) failed: OSError: gone",
+    ]
+    world, wanted = broken_candidate()
+    wanted = replace(wanted, policy=replace(wanted.policy, hooks=last[:1]))
+    hooks = Said(HookResult(ok=True))
+    with pytest.raises(Aborted, match="not healthy"):
+        roll_out(wanted, balancer=world, fleet=world, prober=world, clock=world, hooks=hooks)
+    assert [(call.ending, call.weight) for call in hooks.calls] == [("aborted", 0)]

@@ -6,12 +6,13 @@ module creates clients and makes no call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from fleetswap.aws.keys import Keys
 from fleetswap.aws.rollout.balancer import Balancer
 from fleetswap.aws.rollout.fleet import Fleet
+from fleetswap.aws.rollout.hooks import HookRunner
 from fleetswap.aws.rollout.metric_queries import MetricQueries
 from fleetswap.aws.rollout.metrics import LOCAL_PERIOD, PERIOD, Metrics
 from fleetswap.aws.rollout.notifier import Topic, region_of
@@ -45,6 +46,7 @@ class Adapters:
         Without a `switch_role`, what an earlier run armed is found all the same, and can be disarmed.
         """
         self._cloud = cloud
+        self._stack = stack
         self._listener = listener
         elbv2 = cloud.elbv2()
         self.balancer = Balancer(elbv2, tags=tags, rules=rules)
@@ -78,6 +80,15 @@ class Adapters:
         `target_groups` are those of the releases, by which their preview rules are known without another call.
         """
         return HttpProber(lambda release: self.previews.value(release, target_groups.get(release)), host, protocol)
+
+    def hooks(self, target_groups: Mapping[str, str], interrupted: Callable[[], bool] = lambda: False) -> HookRunner:
+        """What runs hooks. `interrupted` is whether someone wants the rollout to stop."""
+        return HookRunner(
+            stack=self._stack,
+            preview=lambda release: self.previews.value(release, target_groups.get(release)),
+            function=self._cloud.function,
+            interrupted=interrupted,
+        )
 
     def notifier(self, topic: str | None, webhook_env: str | None = None) -> Several:
         """Whom a rollout notifies of its end: the SNS topic with this ARN, in its own region, and the webhook whose URL

@@ -118,6 +118,8 @@ class Fleet:
             machines=tuple(map(_machine, group.get("Instances", ()))),
             pin=rollout_tags.number(tags.get(rollout_tags.PIN)),
             abort=tags.get(rollout_tags.ABORT),
+            paused=tags.get(rollout_tags.PAUSED),
+            continued=tags.get(rollout_tags.CONTINUE),
             scale_in=scale_in.at if scale_in else None,
             scale_in_note=scale_in.note if scale_in else "",
             # The action is gone once it was carried out; with nothing left to scale in, it is not asked for.

@@ -35,7 +35,7 @@ HEALTH_CHECKER = "ELB-HealthChecker/2.0"
 groups"). An application may tell them by it."""
 
 
-class _NoRedirects(HTTPRedirectHandler):
+class NoRedirects(HTTPRedirectHandler):
     """A redirect is the answer: followed, it would tell of another page, perhaps of another machine."""
 
     def redirect_request(
@@ -105,7 +105,7 @@ class HttpProber:
         from fleetswap.aws.rollout import http2  # noqa: PLC0415 - most releases speak HTTP/1.1, and need no h2
 
         grpc, host = self._protocol.version == "grpc", urlsplit(url).hostname or ""
-        proxy = None if _is_here(host) or proxy_bypass(host) else getproxies().get("https")
+        proxy = None if is_here(host) or proxy_bypass(host) else getproxies().get("https")
         try:
             found = http2.ask(
                 url,
@@ -136,13 +136,14 @@ def _context() -> ssl.SSLContext:
 
 
 def _opener(url: str) -> OpenerDirector:
-    handlers = [_NoRedirects(), HTTPSHandler(context=_context())]
-    if _is_here(urlsplit(url).hostname or ""):
+    handlers = [NoRedirects(), HTTPSHandler(context=_context())]
+    if is_here(urlsplit(url).hostname or ""):
         return build_opener(*handlers, ProxyHandler({}))
     return build_opener(*handlers)
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Whether a host is this machine."""
     if host == "localhost":
         return True
     try:

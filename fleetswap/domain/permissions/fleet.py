@@ -225,6 +225,14 @@ def disarm(scope: Scope) -> Statement:
     )
 
 
+def hooks(scope: Scope) -> Iterator[Statement]:
+    """The Lambda functions of hooks, these and no others."""
+    if scope.functions:
+        own = f"arn:{scope.partition}:lambda:{scope.region}:{scope.account}:function:"
+        arns = tuple(each if each.startswith("arn:") else f"{own}{each}" for each in scope.functions)
+        yield Statement("RunHooks", "the Lambda functions of hooks", ("lambda:InvokeFunction",), arns)
+
+
 def alerts(scope: Scope) -> Iterator[Statement]:
     """The notice at the end of a rollout."""
     if scope.alerts is not None:

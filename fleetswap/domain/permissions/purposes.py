@@ -67,6 +67,7 @@ def _deploy(scope: Scope) -> Iterator[Statement]:
     yield fleet.pass_roles(scope, scope.ec2_principal, "scheduler.amazonaws.com")
     yield from fleet.alerts(scope)
     yield from watch.make(scope)
+    yield from fleet.hooks(scope)
     yield from images.key(scope)
     yield from keys.make(scope)
     yield from keys.use_own(scope)

@@ -56,6 +56,8 @@ class Scope:
     web_acl: str | None = None
     alerts: str | None = None
     """ARN of an SNS topic."""
+    functions: tuple[str, ...] = ()
+    """Lambda functions that hooks invoke: names, with or without a version or alias, or ARNs."""
     alarms: bool = False
     """Whether a rollout watches alarms."""
     watched: bool = False

@@ -14,6 +14,7 @@ from fleetswap.domain.rollout.messages import (
     Follow,
     KeepWarmPool,
     Look,
+    MarkPaused,
     MendRule,
     OnDemand,
     Probe,
@@ -24,6 +25,7 @@ from fleetswap.domain.rollout.messages import (
     Resize,
     Restore,
     Route,
+    RunHook,
     ScheduleScaleIn,
     Tag,
     TagRule,
@@ -58,6 +60,10 @@ def words(action: Action, order: Order) -> str:  # noqa: C901, PLR0911, PLR0912 
             return f"tag {target.release}: {key}"
         case Untag(target=target, keys=keys):
             return f"untag {target.release}: {', '.join(keys)}"
+        case MarkPaused(target=target, seconds=seconds, otherwise=otherwise):
+            return f"tag {target.release}: paused for {duration(seconds)} at most, then {otherwise}"
+        case RunHook(call=call):
+            return f"run hook {call.hook.label} ({call.hook.at})"
         case OnDemand(target=target, percent=percent):
             return f"{target.release}: {percent} % On-Demand Instances"
         case ScheduleScaleIn(target=target, seconds=seconds):

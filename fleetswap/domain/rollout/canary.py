@@ -16,6 +16,7 @@ from fleetswap.domain.rollout.health import Streak, Verdict
 from fleetswap.domain.rollout.messages import Seen
 from fleetswap.domain.rollout.metric_values import Compared
 from fleetswap.domain.rollout.model import ReleaseTarget
+from fleetswap.domain.rollout.periods import Watch
 from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.state import State
 from fleetswap.domain.rollout.strategy import ALL, Step
@@ -129,8 +130,16 @@ def enter(state: State, now: float) -> State:
         hold_until=now + step.hold,
         deadline=now + patience(policy, step),
         streak=Streak(),
-        watch=state.watch.held(step.weight, now + policy.convergence),
+        watch=watched(state, now),
     )
+
+
+def watched(state: State, now: float) -> Watch:
+    """What is known of requests, from when the present weights were seen first: a hook may have run since."""
+    spans, weight = state.watch.spans, state.steps[0].weight
+    if spans and spans[-1].weight == weight and spans[-1].until > now:
+        return state.watch
+    return state.watch.held(weight, now + state.order.policy.convergence)
 
 
 def traffic(state: State) -> str:

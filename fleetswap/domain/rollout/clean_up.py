@@ -22,6 +22,7 @@ from fleetswap.domain.rollout.messages import (
     Event,
     Follow,
     KeepWarmPool,
+    MarkPaused,
     MendRule,
     OnDemand,
     ReadRule,
@@ -254,7 +255,7 @@ def words(change: Change, *, weighted: bool = False) -> str:  # noqa: PLR0911 - 
             return f"restore {target.release} to {capacity(desired, weighted=weighted)}"
         case Resize(target=target):
             return f"restore the size of {target.release}"
-        case Tag(target) | Untag(target):
+        case Tag(target) | Untag(target) | MarkPaused(target):
             return f"remove the rollout's tags from {target.release}"
         case OnDemand(target):
             return f"restore the share of on-demand machines of {target.release}"

@@ -42,6 +42,7 @@ def fail(state: State, kind: Kind, why: str, now: float) -> State:
     ending = state.ending if state.ending.kind else End(kind, why)
     deadline = now + state.order.policy.patience
     state = replace(state, phase=Phase.COMPARE, ending=ending, refusals=0, streak=Streak(), deadline=deadline, queue=())
+    state = replace(state, hook_until=None, pause=None)
     if state.arrived:
         state = _arrived(state)
     if state.first is None:

@@ -1,6 +1,6 @@
 """The state machine of a rollout: it decides what to do next, from what was seen so far.
 
-    look → scale → gate → probe → (look → shift → hold)* → bake → settle → done
+    look → scale → gate → probe → (pause → look → shift → hold)* → bake → settle → done
       └──────┴───────┴──────┴───────┴───────┴──────┴────────┴──────┴──→ put back → done
 
 `begin` makes the first state, `step` makes the next one from an event, and `state.doing` is what to do now. It is pure:
@@ -19,7 +19,10 @@ no I/O, no clock (`now` is an argument), so a simulator can try every order of e
 It never reads a setting or a ledger, and never decides what is a release. Each phase is in the file of its name, which
 says what is done when it is entered (`enter`), when its changes are made (`made`), and with a reading (`answered`):
 
-    look, recover, scale, gate, probe, shift, hold (also the bake), settle; after a failure compare, put_back, clean_up
+    look, recover, scale, gate, probe, hook, pause, shift, hold (also the bake), settle; after a failure compare,
+    put_back, clean_up
+
+Hooks run before the traffic, after each step and before the bake; what is watched meanwhile is in `interim`.
 
 They share `health` (of machines), `canary` (the steps), `evidence`, `pins`, `scale_in` and `best_effort`. `rollback`
 makes the order of `fleetswap rollback --now`, which this state machine runs like any deploy.
@@ -36,7 +39,9 @@ from fleetswap.domain.rollout import (
     compare,
     gate,
     hold,
+    hook,
     look,
+    pause,
     probe,
     put_back,
     recover,
@@ -58,6 +63,8 @@ ENTER: Mapping[Phase, Callable[[State, float], Next]] = {
     Phase.PROBE: probe.enter,
     Phase.SHIFT: shift.enter,
     Phase.HOLD: hold.enter,
+    Phase.HOOK: hook.enter,
+    Phase.PAUSE: pause.enter,
     Phase.SETTLE: settle.enter,
 }
 """A failure enters `compare` from anywhere (`compare.fail`), which leads to the put-back and the clean-up."""
@@ -68,6 +75,8 @@ MADE: Mapping[Phase, Callable[[State, float], Next]] = {
     Phase.SCALE: scale.made,
     Phase.GATE: gate.made,
     Phase.SHIFT: shift.made,
+    Phase.HOOK: hook.made,
+    Phase.PAUSE: pause.made,
     Phase.SETTLE: settle.made,
 }
 
@@ -80,6 +89,8 @@ ANSWERED: Mapping[Phase, Callable[[State, Event, float], Next]] = {
     Phase.SHIFT: shift.answered,
     Phase.HOLD: hold.answered,
     Phase.BAKE: hold.answered,
+    Phase.HOOK: hook.answered,
+    Phase.PAUSE: pause.answered,
     Phase.SETTLE: settle.answered,
     Phase.COMPARE: compare.answered,
     Phase.PUT_BACK: put_back.answered,
@@ -140,7 +151,7 @@ def _forward(state: State, event: Event, now: float) -> Next:  # noqa: PLR0911 -
             return _did(state.changed(), now)
         case Held():
             return look.again(state.unchanged(), event.why, now)
-        case Seen() if state.phase is not Phase.LOOK:
+        case Seen() if state.phase not in {Phase.LOOK, Phase.HOOK, Phase.PAUSE}:
             return shift.looked(state, event, now)
         case _:
             return ANSWERED[state.phase](state, event, now)

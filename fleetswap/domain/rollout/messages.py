@@ -13,6 +13,7 @@ from fleetswap.domain.rollout.evidence import Evidence
 from fleetswap.domain.rollout.health import Answer, Failure, Reading, Target
 from fleetswap.domain.rollout.metric_values import MetricRead
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
+from fleetswap.domain.rollout.moments import HookCall, HookResult, Otherwise
 from fleetswap.domain.rollout.schedules import Schedule
 from fleetswap.domain.rollout.warm_pool import WarmPool
 from fleetswap.domain.secrets.key_state import KeyState
@@ -49,6 +50,16 @@ class Untag:
 
     target: ReleaseTarget
     keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MarkPaused:
+    """Tag a group: its rollout waits for a person at this pause (`rollout_tags.Paused`) for so many seconds."""
+
+    target: ReleaseTarget
+    pause: str
+    seconds: float
+    otherwise: Otherwise
 
 
 @dataclass(frozen=True)
@@ -168,6 +179,7 @@ Change = (
     Resize
     | Tag
     | Untag
+    | MarkPaused
     | OnDemand
     | ScheduleScaleIn
     | CancelScaleIn
@@ -255,6 +267,14 @@ class ReadRule:
 
 
 @dataclass(frozen=True)
+class RunHook:
+    """Start a hook, unless this very run of it was started, and wait so many seconds for its end."""
+
+    call: HookCall
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Wait:
     """Wait for so many seconds, show why, then do `then`."""
 
@@ -285,7 +305,19 @@ class End:
 
 
 Action = (
-    Change | Look | ReadHealth | ReadImages | Probe | Confirm | ReadEvidence | Explain | Compare | ReadRule | Wait | End
+    Change
+    | Look
+    | ReadHealth
+    | ReadImages
+    | Probe
+    | Confirm
+    | ReadEvidence
+    | Explain
+    | Compare
+    | ReadRule
+    | RunHook
+    | Wait
+    | End
 )
 
 # What comes back.
@@ -402,6 +434,13 @@ class RuleRead:
 
 
 @dataclass(frozen=True)
+class HookRead:
+    """The answer to `RunHook`; None while it runs."""
+
+    result: HookResult | None
+
+
+@dataclass(frozen=True)
 class Unanswered:
     """The action may or may not have been done: AWS did not answer. Doing it again is right."""
 
@@ -432,6 +471,7 @@ Event = (
     | Explained
     | Compared
     | RuleRead
+    | HookRead
     | Unanswered
     | Broke
 )

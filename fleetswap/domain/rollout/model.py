@@ -169,6 +169,10 @@ class Group:
     """The minimum to restore: a rollout has raised it, and has not restored it yet (`rollout_tags.PIN`)."""
     abort: str | None = None
     """Why its rollout is to abort (`rollout_tags.ABORT`)."""
+    paused: str | None = None
+    """That its rollout waits for a person (`rollout_tags.Paused`)."""
+    continued: str | None = None
+    """That a person has said yes to a pause (`rollout_tags.CONTINUE`)."""
     scale_in: str | None = None
     """When AWS will scale it in by a scheduled action, or has, as its tag says (`rollout_tags.SCALE_IN`)."""
     scale_in_note: str = ""

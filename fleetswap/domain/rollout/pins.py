@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleetswap.domain.rollout import rollout_tags
-from fleetswap.domain.rollout.messages import Change, Follow, OnDemand, Resize, Seen, Tag, Untag
+from fleetswap.domain.rollout.messages import Change, Follow, MarkPaused, OnDemand, Resize, Seen, Tag, Untag
 from fleetswap.domain.rollout.model import Group, ReleaseTarget
 from fleetswap.domain.rollout.state import State
 
@@ -71,6 +71,8 @@ def is_pinned(state: State, target: ReleaseTarget) -> bool:
 def keys_on(state: State, target: ReleaseTarget) -> tuple[str, ...]:
     """The tags that a group has, or may have, and that no end of a rollout leaves."""
     found = {change.key for change in state.touched if isinstance(change, Tag) and change.target == target}
+    if any(isinstance(change, MarkPaused) and change.target == target for change in state.touched):
+        found.add(rollout_tags.PAUSED)
     for group in _seen(state, target):
         found |= {
             key
@@ -78,6 +80,8 @@ def keys_on(state: State, target: ReleaseTarget) -> tuple[str, ...]:
                 (rollout_tags.PIN, group.pin),
                 (rollout_tags.ON_DEMAND, group.on_demand_pin),
                 (rollout_tags.ABORT, group.abort),
+                (rollout_tags.PAUSED, group.paused),
+                (rollout_tags.CONTINUE, group.continued),
             )
             if value is not None
         }
@@ -94,6 +98,8 @@ def release(state: State, target: ReleaseTarget, *, keep: Sequence[str] = ()) ->
     keys = keys_on(state, target)
     if keys and target == state.order.candidate:
         keys = tuple(sorted({*keys, rollout_tags.ABORT}))  # it may have been written since the group was read
+    if rollout_tags.PAUSED in keys:
+        keys = tuple(sorted({*keys, rollout_tags.CONTINUE}))  # the same
     keys = tuple(key for key in keys if key not in keep)
     return [*changes, Untag(target, keys)] if keys else changes
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.rollout.metric_checks import MetricCheck
+from fleetswap.domain.rollout.moments import Hook, Pause, contradictions
 from fleetswap.domain.rollout.rates import Limit
 from fleetswap.domain.rollout.strategy import Strategy, check_seconds
 
@@ -110,6 +111,10 @@ class Policy:
     Scheduler user guide), and a call of ours may take long."""
     again: bool = False
     """Whether a release that was rolled back by hand may be deployed again."""
+    hooks: tuple[Hook, ...] = ()
+    """What runs at moments of the rollout, in this order."""
+    pause: tuple[Pause, ...] = ()
+    """Where the rollout waits for a person."""
 
     def __post_init__(self) -> None:
         """Refuse what can never succeed, or would not wait at all."""
@@ -125,6 +130,9 @@ class Policy:
             raise InputError(f"rollout policy: slow is {self.slow}, it must be a time above 0 s")
         self._check_probe()
         self._check_choices()
+        problems = [f"pause {number} {what}" for number, what in contradictions(self.pause, self.strategy)]
+        if problems:
+            raise InputError(f"rollout policy: {'; '.join(problems)}")
 
     def _check_probe(self) -> None:
         if not self.probe_path.startswith("/") or any(char.isspace() for char in self.probe_path):

@@ -8,6 +8,7 @@ from fleetswap.domain.rollout import compare, evidence, wording
 from fleetswap.domain.rollout.findings import Code
 from fleetswap.domain.rollout.health import Streak
 from fleetswap.domain.rollout.messages import Event, Kind, Look, Probe, Probed
+from fleetswap.domain.rollout.moments import Moment
 from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.transition import Go, Next, unexpected
@@ -17,8 +18,10 @@ def enter(state: State, _now: float) -> Next:
     """What is live needs none, nor what has traffic already; and without an address there is nothing to ask."""
     if state.is_live_already:
         return Go(Phase.SETTLE, state)
-    if state.moved or not state.order.url:
+    if state.moved:
         return replace(state, doing=Look(first=False), streak=Streak())
+    if not state.order.url:
+        return _passed(state)
     return replace(state, phase=Phase.PROBE, doing=Probe(), streak=Streak())
 
 
@@ -36,9 +39,13 @@ def _probed(state: State, event: Probed, now: float) -> Next:
     state = replace(state, streak=state.streak.after(good))
     why = f"probe of {state.order.candidate.release}: {wording.reasons([finding])}"
     if state.streak.good >= policy.readings or policy.reports_only(Check.PROBE):
-        return replace(state, doing=Look(first=False), evidence=(*state.evidence, finding), streak=Streak())
+        return _passed(replace(state, evidence=(*state.evidence, finding)))
     if not good and now >= state.deadline:
         return compare.fail(state, Kind.ABORTED, why, now)
     if state.streak.bad > policy.readings:
         return Go(Phase.GATE, state)  # are its machines still healthy?
     return state.wait(policy.quick if good else policy.interval, why, Probe())
+
+
+def _passed(state: State) -> Go:
+    return Go(Phase.HOOK, replace(state, moment=Moment.BEFORE_TRAFFIC, streak=Streak()))

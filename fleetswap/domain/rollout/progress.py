@@ -15,11 +15,14 @@ from fleetswap.domain.rollout.messages import (
     Event,
     EvidenceRead,
     HealthRead,
+    HookRead,
     OnDemand,
     Probed,
+    Seen,
     Unanswered,
     Wait,
 )
+from fleetswap.domain.rollout.moments import Otherwise
 from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.rollout.strategy import ALL
 from fleetswap.domain.text import capacity, duration, one_line
@@ -44,6 +47,12 @@ def row(state: State, event: Event, now: float) -> str:
                 if event.answer
                 else f"{_part(state)}: written"
             )
+        case EvidenceRead() | Seen() if state.pause is not None and isinstance(state.doing, Wait):
+            time = f"{duration(max(0.0, state.pause_until - now))} left"
+            text = f"paused {state.pause.before}, {time}; `fleetswap continue`"
+        case HookRead() | EvidenceRead() | Seen() if state.hook_until is not None:
+            time = duration(max(0.0, state.hook_until - now))
+            text = f"{state.moment}: {state.hook.hook.label} runs, {time} left"
         case EvidenceRead() if isinstance(state.doing, Wait):
             left = state.hold_until - now
             time = f"{duration(left)} left" if left > 0 else "waiting for evidence"
@@ -61,6 +70,10 @@ def lines(before: State, after: State) -> tuple[str, ...]:
         return (f"{release}: EC2 has no Spot capacity: launching {launched} in place of Spot",)
     if after.freeze and after.freeze != before.freeze:
         return (after.freeze, *_of_phase(before, after))
+    if after.hook_until is not None and after.hook_until != before.hook_until:
+        hook = after.hook.hook
+        limit = duration(hook.timeout)
+        return (*_of_phase(before, after), f"{release}: {hook.at}: running {hook.label}, for {limit} at most")
     return _of_phase(before, after)
 
 
@@ -93,10 +106,19 @@ def _entered(state: State) -> str:
         Phase.SHIFT: f"moving {_traffic(state)}" + (f" from {previous}" if state.served else ""),
         Phase.HOLD: f"has {_traffic(state)}{seconds}",
         Phase.BAKE: f"has all the traffic{seconds}",
+        Phase.PAUSE: _paused(state),
         Phase.SETTLE: "has all the traffic",
         Phase.PUT_BACK: f"{state.ending.reason}; restoring the traffic to {previous}",
         Phase.CLEAN_UP: "cleaning up",
     }.get(state.phase, "")
+
+
+def _paused(state: State) -> str:
+    if state.pause is None:
+        return ""
+    then = "is aborted" if state.pause.otherwise is Otherwise.ABORT else "continues"
+    time = duration(state.pause.deadline)
+    return f"paused {state.pause.before}: run `fleetswap continue` or `fleetswap abort`; in {time} it {then}"
 
 
 def _traffic(state: State) -> str:

@@ -28,6 +28,7 @@ EVENTS: Mapping[str, type] = {
     "explained": messages.Explained,
     "compared": messages.Compared,
     "rule": messages.RuleRead,
+    "hook": messages.HookRead,
     "unanswered": messages.Unanswered,
     "broke": messages.Broke,
 }
@@ -37,6 +38,7 @@ ACTIONS: Mapping[type, str] = {
     messages.Resize: "resize",
     messages.Tag: "tag",
     messages.Untag: "untag",
+    messages.MarkPaused: "mark-paused",
     messages.OnDemand: "on-demand",
     messages.ScheduleScaleIn: "schedule-scale-in",
     messages.CancelScaleIn: "cancel-scale-in",
@@ -57,6 +59,7 @@ ACTIONS: Mapping[type, str] = {
     messages.Explain: "explain",
     messages.Compare: "compare",
     messages.ReadRule: "read-rule",
+    messages.RunHook: "run-hook",
     messages.Wait: "wait",
     messages.End: "end",
 }

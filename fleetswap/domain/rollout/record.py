@@ -25,6 +25,7 @@ from fleetswap.domain.rollout.messages import (
     Event,
     EvidenceRead,
     HealthRead,
+    HookRead,
     Restore,
     Route,
     RuleRead,
@@ -33,6 +34,7 @@ from fleetswap.domain.rollout.messages import (
     Wait,
 )
 from fleetswap.domain.rollout.model import Order, Rule
+from fleetswap.domain.rollout.moments import HookCall
 from fleetswap.domain.rollout.notices import Ending, notice_of
 from fleetswap.domain.rollout.origin import Origin, Part
 from fleetswap.domain.rollout.rates import Counts
@@ -42,6 +44,9 @@ from fleetswap.domain.rollout.state import Phase, State
 VERSION = 1
 
 Plain = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
+
+STEPPING = frozenset({Phase.SHIFT, Phase.HOLD, Phase.BAKE, Phase.HOOK, Phase.PAUSE})
+"""Where a step may end: hooks and pauses come before the next one."""
 
 LONGEST = 2000
 """Characters of a text that are kept: what AWS says of a failed launch may be much longer."""
@@ -220,6 +225,41 @@ class Ended:
     phases: tuple[PhaseTime, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hooked:
+    """A hook has ended, or was killed because the rollout failed meanwhile."""
+
+    line: Literal["hook"] = "hook"
+    at: float
+    began: float
+    moment: str
+    hook: str
+    """The program's name, the URL's host, or the Lambda function."""
+    weight: int
+    """Percent of the traffic that the candidate had."""
+    verdict: Verdict
+    """`promote`, or `abort` if the hook failed or the rollout ended meanwhile. A hook at the end aborts nothing."""
+    reason: str = ""
+    """Why it failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused:
+    """The rollout has waited for a person, and no longer does."""
+
+    line: Literal["pause"] = "pause"
+    at: float
+    began: float
+    before: int
+    """The weight of the step that it waited before; 0: before any traffic."""
+    deadline: float
+    """Seconds that it would have waited."""
+    otherwise: str
+    """What would have happened then: `abort` or `continue`."""
+    verdict: Verdict
+    """`promote` if the rollout continued, `abort` if it did not."""
+
+
 Entry = (
     Origin
     | Found
@@ -229,6 +269,8 @@ Entry = (
     | MachinesRead
     | Judged
     | Step
+    | Hooked
+    | Paused
     | NoAnswer
     | Failed
     | TakenUp
@@ -277,12 +319,25 @@ class Chronicle:
     machines: Machines | None = None
     findings: tuple[Finding, ...] = ()
     silence: str = ""
+    hook: float = 0.0
+    """When the hook that runs was started."""
+    pause: float = 0.0
+    """When the pause that the rollout is in began."""
 
     def after(self, before: State, event: Event, state: State, now: float) -> tuple[Chronicle, tuple[Entry, ...]]:
         """The chronicle and the new lines after an event that led from one state to the next."""
         at, made = at_time(state, now), self
         found: list[Entry] = []
-        for part in (Chronicle._answer, Chronicle._traffic, Chronicle._evidence, Chronicle._steps, Chronicle._phase):
+        parts = (
+            Chronicle._answer,
+            Chronicle._traffic,
+            Chronicle._evidence,
+            Chronicle._hooks,
+            Chronicle._pauses,
+            Chronicle._steps,
+            Chronicle._phase,
+        )
+        for part in parts:
             made, new = part(made, before, event, state, at)
             found += new
         return made, tuple(found)
@@ -316,6 +371,35 @@ class Chronicle:
             return self, ()
         return replace(self, findings=state.evidence), (Judged(at=at, findings=state.evidence),)
 
+    def _hooks(self, before: State, event: Event, state: State, at: float) -> _Told:
+        """A hook is over when another one is started, or none is left."""
+        if state.hook_until == before.hook_until:
+            return self, ()
+        found: tuple[Hooked, ...] = ()
+        if before.hook_until is not None:
+            reason = state.ending.reason if state.phase.is_back else ""
+            if isinstance(event, HookRead) and event.result is not None:
+                reason = event.result.words
+            verdict = Verdict.ABORT if state.phase.is_back else Verdict.PROMOTE
+            found = (hooked(before.hook, at=at, began=self.hook, verdict=verdict, reason=reason),)
+        return replace(self, hook=at), found
+
+    def _pauses(self, before: State, _event: Event, state: State, at: float) -> _Told:
+        pause = before.pause
+        if state.pause == pause:
+            return self, ()
+        if pause is None:
+            return replace(self, pause=at), ()
+        over = Paused(
+            at=at,
+            began=self.pause,
+            before=pause.at,
+            deadline=pause.deadline,
+            otherwise=pause.otherwise.value,
+            verdict=Verdict.ABORT if state.phase.is_back else Verdict.PROMOTE,
+        )
+        return self, (over,)
+
     def _steps(self, before: State, _event: Event, state: State, at: float) -> _Told:
         step = self._step(before, state, at)
         return (self, ()) if step is None else (replace(self, steps=(*self.steps, step)), (step,))
@@ -331,7 +415,7 @@ class Chronicle:
 
     def _step(self, before: State, state: State, at: float) -> Step | None:
         """The step that is over: the next one is the first of those that are left, or the rollout settles or fails."""
-        if not before.steps or before.phase not in {Phase.SHIFT, Phase.HOLD, Phase.BAKE} or not before.written:
+        if not before.steps or before.phase not in STEPPING or not before.written:
             return None
         passed = state.phase is Phase.SETTLE or len(state.steps) < len(before.steps)
         if not passed and not state.phase.is_back:
@@ -360,6 +444,12 @@ class Chronicle:
             problems=end.problems,
             phases=self.phases,
         )
+
+
+def hooked(call: HookCall, *, at: float, began: float, verdict: Verdict, reason: str) -> Hooked:
+    """The line of a hook that has ended."""
+    moment, label = call.hook.at.value, call.hook.label
+    return Hooked(at=at, began=began, moment=moment, hook=label, weight=call.weight, verdict=verdict, reason=reason)
 
 
 _Told = tuple[Chronicle, tuple[Entry, ...]]

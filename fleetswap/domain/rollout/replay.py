@@ -24,6 +24,7 @@ from fleetswap.domain.rollout.messages import (
     End,
     Event,
     ReadEvidence,
+    RunHook,
     ScheduleScaleIn,
     Unanswered,
     Wait,
@@ -188,7 +189,7 @@ def _essence(action: Action) -> object:
     match action:
         case Wait():
             return Wait, _essence(action.then)
-        case ReadEvidence() | Arm() | ScheduleScaleIn():
+        case ReadEvidence() | Arm() | ScheduleScaleIn() | RunHook():
             return replace(action, seconds=0.0)
         case End():
             return End, action.kind
@@ -198,7 +199,8 @@ def _essence(action: Action) -> object:
 
 def stage(state: State) -> tuple[int, int]:
     """How far a rollout is that has not failed: the phase, and the weight whose turn it is."""
-    number = STAGES.get(state.phase, -1)
+    between = state.phase in {Phase.HOOK, Phase.PAUSE}
+    number = STAGES[Phase.HOLD if state.moved else Phase.PROBE] if between else STAGES.get(state.phase, -1)
     if number != STAGES[Phase.HOLD] or not state.steps:
         return number, 0
     return number, 2 * state.steps[0].weight + (state.phase is not Phase.SHIFT)

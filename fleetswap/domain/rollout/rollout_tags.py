@@ -7,6 +7,7 @@ be undone is recorded in a tag before it is made, so that whoever comes next can
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 PIN = "fleetswap:pin"
 """On a group whose minimum a rollout has raised: the minimum that it is to have again."""
@@ -25,6 +26,12 @@ MOVING = "moving"
 
 ABORT = "fleetswap:abort"
 """On a candidate's group: stop this rollout; the value is the reason, with its time (`fleetswap abort`)."""
+
+PAUSED = "fleetswap:paused"
+"""On a candidate's group whose rollout waits for a person; see `Paused`."""
+
+CONTINUE = "fleetswap:continue"
+"""On a candidate's group: go on from this pause, and from no other (`fleetswap continue`): `<run> <place> <time>`."""
 
 LIVE = "fleetswap:live"
 STANDBY = "fleetswap:standby"
@@ -45,8 +52,11 @@ ALLOWED, ALLOWED_REASON = "fleetswap:allowed", "fleetswap:allowed-reason"
 """On the listener's rule: a freeze, and the release that may be deployed in spite of it, each with its reason; see
 `freeze`. Only `fleetswap freeze` and `unfreeze` write them."""
 
-ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, SCHEDULES, ABORT, LIVE, STANDBY, ROLLED_BACK, BOOTS, OWNER)
+ALL_KEYS = (PIN, ON_DEMAND, SCALE_IN, SCHEDULES, ABORT, PAUSED, CONTINUE, LIVE, STANDBY, ROLLED_BACK, BOOTS, OWNER)
 """Every tag that only rollouts write."""
+
+OVERDUE = timedelta(minutes=5)
+"""How long after its end the tag of a pause may still be there: the clocks of two computers differ."""
 
 STANDBY_ACTION = "fleetswap-standby"
 """Name of the scheduled action that scales a standby in (PutScheduledUpdateGroupAction)."""
@@ -77,6 +87,54 @@ class ScaleIn:
     def value(self) -> str:
         """As it is written."""
         return f"{self.at} {self.note}".strip()
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The value of `PAUSED`: `<run> <place> <since> <until> <otherwise>`; times are ISO 8601, in UTC.
+
+    `run` and `place` name the pause: no run waits at one place twice, so what continues it continues no later one.
+    """
+
+    run: str
+    place: str
+    since: str
+    until: str
+    otherwise: str
+
+    @classmethod
+    def read(cls, value: str) -> Paused | None:
+        """A tag's value; None for what no rollout has written."""
+        parts = value.split()
+        return cls(*parts) if len(parts) == 5 else None
+
+    @property
+    def value(self) -> str:
+        """As it is written."""
+        return " ".join((self.pause, self.since, self.until, self.otherwise))
+
+    @property
+    def pause(self) -> str:
+        """Which pause it is."""
+        return f"{self.run} {self.place}"
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether its time has been over for so long that its deployer must have died, whatever the clocks say."""
+        try:
+            return datetime.fromisoformat(self.until) + OVERDUE < now
+        except (TypeError, ValueError):
+            return False
+
+    @property
+    def before(self) -> str:
+        """What it waits for, in words."""
+        weight = number(self.place.removeprefix("before-"))
+        return "before any traffic" if weight is None else f"before {weight} %"
+
+
+def continues(value: str | None, pause: str) -> bool:
+    """Whether the value of a tag `CONTINUE` is meant for this pause."""
+    return value is not None and value.split()[:2] == pause.split()
 
 
 @dataclass(frozen=True)

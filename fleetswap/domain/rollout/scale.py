@@ -117,6 +117,8 @@ def changes(state: State, seen: Seen, wanted: int) -> list[Change]:
             found.append(KeepWarmPool(candidate, EMPTY))
     if group.abort is not None:
         found.append(Untag(candidate, (rollout_tags.ABORT,)))
+    if group.paused is not None and not state.paused:  # of a rollout that died: nobody is to think that we wait
+        found.append(Untag(candidate, (rollout_tags.PAUSED, rollout_tags.CONTINUE)))
     minimum = order.policy.minimum if state.is_live_already else wanted
     fits = group.desired >= wanted and (group.minimum >= wanted or state.is_live_already)
     if not fits or group.is_planned:  # scaled in, perhaps, since we looked

@@ -28,8 +28,10 @@ from fleetswap.domain.rollout.messages import (
     Seen,
 )
 from fleetswap.domain.rollout.model import shares
+from fleetswap.domain.rollout.moments import Moment
 from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.domain.rollout.strategy import ALL
 from fleetswap.domain.rollout.transition import Go, Next, make, unexpected
 
 MOVED = "someone else moved the traffic during this rollout"
@@ -115,7 +117,8 @@ def _confirmed(state: State, event: Confirmed, now: float) -> Next:
     state = replace(state, streak=state.streak.after(good))
     state = state.with_traffic_on(event.rule, now) if good and state.streak.good == 1 else state
     if state.streak.good >= policy.readings:
-        return Go(Phase.HOLD, state)
+        bakes = state.steps[0].weight == ALL
+        return Go(Phase.HOOK, replace(state, moment=Moment.BEFORE_BAKE)) if bakes else Go(Phase.HOLD, state)
     what = _unconfirmed(state, event, answers=answers, alive=alive, good=bool(good))
     if event.rule_known and not state.is_ours(event.rule):
         return look.moved_by_others(state, event.rule, Confirm(), MOVED, now)

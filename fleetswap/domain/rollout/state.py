@@ -26,6 +26,7 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.metric_values import MetricWatch
 from fleetswap.domain.rollout.model import Order, ReleaseTarget, Rule, shares
+from fleetswap.domain.rollout.moments import Hook, HookCall, Moment, Pause
 from fleetswap.domain.rollout.periods import Watch
 from fleetswap.domain.rollout.rollout_tags import BOOTS, LEFT, ROLLED_BACK, RolledBack
 from fleetswap.domain.rollout.strategy import Step
@@ -45,6 +46,8 @@ class Phase(StrEnum):
     SHIFT = "shift"
     HOLD = "hold"
     BAKE = "bake"
+    HOOK = "hook"
+    PAUSE = "pause"
     SETTLE = "settle"
     COMPARE = "compare"
     PUT_BACK = "put back"
@@ -123,6 +126,23 @@ class State:
     """Whether the switch of another run could not be deleted."""
     arrived: bool = False
     """Whether the traffic is where someone has asked for it by hand: from then on a failure leaves it there."""
+    moment: Moment = Moment.BEFORE_TRAFFIC
+    """Whose hooks run."""
+    hooks: tuple[int, ...] = ()
+    """The hooks of this moment that are left, as numbers of the policy's; the first of them runs."""
+    hook_until: float | None = None
+    """When the hook that runs is late; None before it was started."""
+    attempts: int = 0
+    """How often the hooks before the traffic were begun."""
+    pause: Pause | None = None
+    """The pause that the rollout is in."""
+    paused: tuple[str, ...] = ()
+    """The places where it has waited."""
+    pause_until: float = 0.0
+    push_at: float = 0.0
+    """When what is planned for the case that we die is to be pushed out again."""
+    time_left: float = 0.0
+    """Seconds that were left until `deadline` when hooks or a pause began: they do not count."""
     uncertain: bool = False
     """Whether the change that is being made may have been made already, by a try that got no answer."""
     verified: bool = False
@@ -184,6 +204,29 @@ class State:
     def trusted(self) -> bool:
         """Whether the candidate has proved itself. One that was left by hand did, until then: the ledger is older."""
         return self.order.trusted and self.left_by_hand != self.order.candidate.release
+
+    @property
+    def weight(self) -> int:
+        """Percent of the traffic that the candidate has, as far as we have written it."""
+        return dict(self.written[-1]).get(self.order.candidate.target_group, 0) if self.written and self.moved else 0
+
+    @property
+    def hook(self) -> HookCall:
+        """The run of the hook whose turn it is."""
+        number, order = self.hooks[0], self.order
+        hook: Hook = order.policy.hooks[number]
+        attempt = self.attempts if hook.at is Moment.BEFORE_TRAFFIC else 1
+        return HookCall(
+            number=number,
+            hook=hook,
+            run=self.run,
+            service=order.service,
+            release=order.candidate.release,
+            previous=self.previous,
+            weight=self.weight,
+            attempt=attempt,
+            url=order.url,
+        )
 
     @property
     def is_live_already(self) -> bool:

@@ -15,7 +15,7 @@ from fleetswap.domain.rollout.boots import Measured, Proposal
 from fleetswap.domain.rollout.freeze import Freeze
 from fleetswap.domain.rollout.health import Target, healthy
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
-from fleetswap.domain.rollout.rollout_tags import RolledBack
+from fleetswap.domain.rollout.rollout_tags import Paused, RolledBack
 from fleetswap.domain.rollout.rule import OWN, Rules
 from fleetswap.domain.secrets.key_state import KeyState
 
@@ -59,6 +59,11 @@ class ReleaseView:
     def desired(self) -> int:
         """How many machines it is to have; with weights, how many units of capacity."""
         return self.group.desired if self.group else 0
+
+    @property
+    def paused(self) -> Paused | None:
+        """That its rollout waits for a person."""
+        return Paused.read(self.group.paused) if self.group and self.group.paused else None
 
     @property
     def weighted(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -36,9 +37,11 @@ from fleetswap.domain.rollout.messages import (
     Follow,
     HealthRead,
     Held,
+    HookRead,
     ImagesRead,
     KeepWarmPool,
     Look,
+    MarkPaused,
     MendRule,
     OnDemand,
     Probe,
@@ -51,6 +54,7 @@ from fleetswap.domain.rollout.messages import (
     Restore,
     Route,
     RuleRead,
+    RunHook,
     ScheduleScaleIn,
     Seen,
     Tag,
@@ -67,6 +71,7 @@ from fleetswap.workflows.rollout.metric_reader import MetricReader
 from fleetswap.workflows.rollout.ports import (
     Balancer,
     Fleet,
+    Hooks,
     InstantQueries,
     Keys,
     MetricQueries,
@@ -95,6 +100,7 @@ class Ports:
     keys: Keys | None = None
     cloudwatch: MetricQueries | None = None
     prometheus: InstantQueries | None = None
+    hooks: Hooks | None = None
     today: Callable[[], float] = time.time
     """The time in Unix seconds."""
 
@@ -132,6 +138,8 @@ class Executor:
                 return self._compared(action)
             case ReadRule():
                 return RuleRead(ports.balancer.rule(order.listener))
+            case RunHook():
+                return HookRead(needed(ports.hooks).run(action.call, action.seconds))
             case Route() | Restore() | Arm() if action.guarded and (why := self._why_not(action)):
                 return Held(why)
             case ScheduleScaleIn() if action.note == self._run and (why := self._why_not_plan(action.target)):
@@ -158,6 +166,8 @@ class Executor:
                 fleet.tag(change.target.group, {change.key: change.value})
             case Untag():
                 fleet.untag(change.target.group, change.keys)
+            case MarkPaused():
+                fleet.tag(change.target.group, {rollout_tags.PAUSED: _paused(change).value})
             case OnDemand():
                 fleet.on_demand(change.target.group, change.percent)
             case ScheduleScaleIn():
@@ -417,6 +427,16 @@ class Executor:
     def _armed(self) -> Armed | None:
         """Also without a role of our own: a run before may have had one."""
         return self._ports.switch.armed() if self._ports.switch else None
+
+
+def _paused(change: MarkPaused) -> rollout_tags.Paused:
+    """By this computer's clock, which people read: the rollout itself goes by another one."""
+    since = datetime.now(UTC)
+    run, _, place = change.pause.partition(" ")
+    until = since + timedelta(seconds=change.seconds)
+    return rollout_tags.Paused(
+        run, place, since.isoformat(timespec="seconds"), until.isoformat(timespec="seconds"), change.otherwise.value
+    )
 
 
 def known_or_none(read: Callable[[], T]) -> T | None:

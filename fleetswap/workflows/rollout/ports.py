@@ -14,6 +14,7 @@ from fleetswap.domain.rollout.health import Answer, Failure, Target
 from fleetswap.domain.rollout.metric_checks import CloudWatch, Prometheus
 from fleetswap.domain.rollout.metric_values import Sample, Series
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
+from fleetswap.domain.rollout.moments import HookCall, HookResult
 from fleetswap.domain.rollout.notices import Notice
 from fleetswap.domain.rollout.periods import Report
 from fleetswap.domain.rollout.schedules import Schedule
@@ -167,6 +168,20 @@ class Switch(Protocol):
 
     def armed(self) -> Armed | None:
         """The current schedule, or None."""
+
+
+class Hooks(Protocol):
+    """Runs hooks, one at a time, beside the rollout. What is wrong with a hook is its result, and is never raised."""
+
+    def run(self, call: HookCall, seconds: float) -> HookResult | None:
+        """Start the hook, unless it was started with this very call, and wait so many seconds for its end.
+
+        None while it runs. At its timeout it is killed, with all that it has started. May raise `TryAgain` before it is
+        started.
+        """
+
+    def stop(self) -> None:
+        """Kill the hook that runs, if one does. Never raises."""
 
 
 class Notifier(Protocol):

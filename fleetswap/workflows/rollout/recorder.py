@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from fleetswap.domain.rollout import record
+from fleetswap.domain.rollout.health import Verdict
 from fleetswap.domain.rollout.messages import End, Event
+from fleetswap.domain.rollout.moments import HookCall, HookResult
 from fleetswap.domain.rollout.origin import Origin
 from fleetswap.domain.rollout.readings import Answers, AnswersCut, ordered
 from fleetswap.domain.rollout.record import Chronicle, Kind, Line, PhaseTime, Step, TakenUp
@@ -82,6 +84,12 @@ class Recorder:
                 self._write(line)
 
         self._try(lines)
+
+    def hook(self, state: State, call: HookCall, result: HookResult, began: float, now: float) -> None:
+        """A hook at the end of the rollout has ended."""
+        verdict = Verdict.PROMOTE if result.ok else Verdict.ABORT
+        at, since = record.at_time(state, now), record.at_time(state, began)
+        self._try(lambda: self._write(record.hooked(call, at=at, began=since, verdict=verdict, reason=result.words)))
 
     def end(self, state: State, end: End, now: float) -> str | None:
         """The rollout is over. Where its record is; None if there is none."""

@@ -15,14 +15,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fleetswap.domain.errors import Aborted, CloudError, FleetswapError, InputError, TryAgain
-from fleetswap.domain.rollout import progress
+from fleetswap.domain.rollout import hook, moments, progress
 from fleetswap.domain.rollout.drift import drift
 from fleetswap.domain.rollout.machine import begin, step
 from fleetswap.domain.rollout.messages import Broke, End, Event, Kind, Look, Unanswered
 from fleetswap.domain.rollout.model import Order
+from fleetswap.domain.rollout.moments import HookResult
 from fleetswap.domain.rollout.notices import Ending, Notice, notice_of
 from fleetswap.domain.rollout.record import PhaseTime, Step
-from fleetswap.domain.rollout.state import State
+from fleetswap.domain.rollout.state import Phase, State
 from fleetswap.domain.text import one_line
 from fleetswap.workflows.clock import Clock
 from fleetswap.workflows.rollout.executor import Executor, Ports
@@ -30,6 +31,7 @@ from fleetswap.workflows.rollout.patiently import patiently
 from fleetswap.workflows.rollout.ports import (
     Balancer,
     Fleet,
+    Hooks,
     InstantQueries,
     Keys,
     MetricQueries,
@@ -43,6 +45,8 @@ from fleetswap.workflows.stop import Stop
 
 TOO_MANY = 1000
 """Exceptions after which the machine itself must be broken; without a bound, a defect in it would go on for ever."""
+
+INTERRUPTED = HookResult(ok=False, words="it was interrupted")
 
 Say = Callable[[str], None]
 Keep = Callable[[State], None]
@@ -96,6 +100,7 @@ def roll_out(
     keys: Keys | None = None,
     cloudwatch: MetricQueries | None = None,
     prometheus: InstantQueries | None = None,
+    hooks: Hooks | None = None,
     notifier: Notifier | None = None,
     say: Say = lambda _: None,
     show: Say = lambda _: None,
@@ -116,9 +121,9 @@ def roll_out(
     not raise. `recorder` keeps the record. `notes` are what the notification of a success says besides.
     """
     run, recorder = uuid.uuid4().hex, recorder or Recorder()
-    ports = Ports(balancer, fleet, prober, clock, metrics, switch, keys, cloudwatch, prometheus)
+    ports = Ports(balancer, fleet, prober, clock, metrics, switch, keys, cloudwatch, prometheus, hooks)
     executor = Executor(order, ports, run)
-    driver = Driver(executor, Teller(say, show), clock, stop, keep, recorder)
+    driver = Driver(executor, Teller(say, show), clock, stop, keep, recorder, hooks)
     now = clock.now()
     state = driver.drive(begin(order, now, run), now)
     outcome = Outcome(
@@ -147,6 +152,7 @@ def take_up(
     prober: Prober,
     clock: Clock,
     switch: Switch | None = None,
+    hooks: Hooks | None = None,
     notifier: Notifier | None = None,
     say: Say = lambda _: None,
     show: Say = lambda _: None,
@@ -160,7 +166,7 @@ def take_up(
     executor = Executor(state.order, Ports(balancer, fleet, prober, clock, None, switch), state.run)
     stop = Stop()
     stop.ask(why)
-    driver = Driver(executor, Teller(say, show), clock, stop, recorder=recorder)
+    driver = Driver(executor, Teller(say, show), clock, stop, recorder=recorder, hooks=hooks)
     state = driver.drive(state, clock.now(), why)
     driver.tell_end(state, notifier)
     driver.raise_first(state)
@@ -177,6 +183,7 @@ class Driver:
         stop: Stop | None = None,
         keep: Keep = lambda _: None,
         recorder: Recorder | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self._executor = executor
         self._teller = teller
@@ -184,6 +191,7 @@ class Driver:
         self._stop = stop or Stop()
         self._keep = keep
         self._recorder = recorder or Recorder()
+        self._hooks = hooks
         self._errors: list[BaseException] = []
         self._ended = 0.0
         self.phases: dict[str, float] = {}
@@ -203,6 +211,8 @@ class Driver:
             try:
                 now = clock.now()
                 after = step(state, event, now)
+                if state.phase is Phase.HOOK and after.phase is not Phase.HOOK:
+                    self._stop_hook()
                 if after.phase != state.phase:
                     self.phases[state.phase] = self.phases.get(state.phase, 0.0) + now - entered
                     entered = now
@@ -217,11 +227,34 @@ class Driver:
             except BaseException as error:  # noqa: BLE001 - as below: an interruption may come between two actions
                 errors.append(error)
                 before, state = state, _interrupted(state, errors, now)
+                self._stop_hook()
                 self._recorder.after(before, Broke(_words(error)), state, now)
         self._keep(state)
         self._ended = now
+        self._run_last(state, now)
         self._end_record(state)
         return state
+
+    def _stop_hook(self) -> None:
+        """Nothing of a hook outlives the phase that it ran in."""
+        if self._hooks is not None:
+            self._hooks.stop()
+
+    def _run_last(self, state: State, began: float) -> None:
+        """The hooks at the end: whatever becomes of them is a warning at most, because the outcome stands."""
+        if self._hooks is None:
+            return
+        for call in hook.last(state, notice_of(state, _end(state), began)):
+            began = self._clock.now()
+            try:
+                self._teller.line(f"{call.release}: {call.hook.at}: running {call.hook.label}")
+                result = self._hooks.run(call, call.hook.timeout + 1.0) or INTERRUPTED
+            except BaseException as error:  # noqa: BLE001 - as of a notification
+                result = HookResult(ok=False, words=_words(error))
+            self._stop_hook()
+            self._recorder.hook(state, call, result, began, self._clock.now())
+            if not result.ok:
+                self._teller.line(f"warning: {moments.failed(call, result)}")
 
     def tell_end(
         self, state: State, notifier: Notifier | None, notes: Callable[[], Sequence[str]] = lambda: ()

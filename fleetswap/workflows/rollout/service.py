@@ -119,6 +119,30 @@ def abort(service: Service, reason: str, *, balancer: Balancer, fleet: Fleet, cl
     return tuple(each.release for each in told)
 
 
+def continue_rollout(
+    service: Service, *, balancer: Balancer, fleet: Fleet, clock: Clock
+) -> tuple[str, rollout_tags.Paused]:
+    """Continue the paused rollout, on whatever computer it runs: the release, and the pause that it was in.
+
+    The tag names the pause, so that it continues no later one, and repeating it is harmless. `InputError` if nothing
+    is paused, or if the time of the pause is long over: then its deployer has died.
+    """
+    now = patiently(lambda: status(service, balancer=balancer, fleet=fleet, switch=None), clock)
+    found = [(each, paused) for each in now.releases if (paused := each.paused) is not None]
+    if not found:
+        unknown = f" (AWS did not answer everything: {now.unknown[0]})" if now.unknown else ""
+        raise InputError(f"no rollout of {service.name} is paused{unknown}: check with `fleetswap status`")
+    each, paused = max(found, key=lambda pair: pair[1].since)
+    if paused.is_over(datetime.now(UTC)):
+        raise InputError(
+            f"the rollout of {each.release} was paused until {paused.until}, and nobody ended that: its deployer has"
+            " died, so run `pulumi up` again"
+        )
+    value = f"{paused.pause} {time_now()}"
+    patiently(partial(fleet.tag, each.target.group, {rollout_tags.CONTINUE: value}), clock)
+    return each.release, paused
+
+
 def time_now() -> str:
     """The time by this machine's clock, as it is written into tags."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -158,6 +158,7 @@ OTHERWISE = {
     "kms:ListGrants": DEFAULT_KEY,
     "kms:ReEncryptFrom": KEY,
     "kms:ReEncryptTo": KEY,
+    "lambda:InvokeFunction": "a hook of a rollout is a Lambda function: tests/rollout/test_hook_runner.py",
     "wafv2:GetWebACL": "GetWebACLForResource shows the web ACL (Service Authorization Reference)",
 }
 """Printed actions that neither the plugin nor our own code asks for here, and why they are printed."""

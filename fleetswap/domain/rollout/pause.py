@@ -1,0 +1,95 @@
+"""Pause: the rollout waits for a person, before any traffic or before a step, until one continues it or time is over.
+
+The wish to continue names the pause, so that an old one continues no later pause. The candidate stays watched, and the
+switch is pushed out again and again, so that it fires soon if the deployer dies, however long the pause is. A release
+that was live before does not wait: a rollback must be quick. This module writes no weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fleetswap.domain.rollout import compare, hold, interim, rollout_tags
+from fleetswap.domain.rollout.messages import Change, Event, EvidenceRead, Kind, Look, MarkPaused, Seen, Untag
+from fleetswap.domain.rollout.moments import Otherwise, Pause, due
+from fleetswap.domain.rollout.state import Phase, State
+from fleetswap.domain.rollout.transition import Next, make
+from fleetswap.domain.text import duration
+
+CALM_SECONDS = 10.0
+"""Seconds between two readings while nothing is wrong: a pause may take hours, and a person is no faster."""
+
+
+def enter(state: State, now: float) -> Next:
+    """The pause before what comes next, if there is one."""
+    coming = state.steps[1:] if state.moved else state.steps
+    pauses = () if state.trusted or not coming else state.order.policy.pause
+    pause = due(pauses, state.weight, coming[0].weight) if pauses else None
+    if pause is None or pause.place in state.paused:
+        return _over(state, now)
+    state = interim.begin(state, now)
+    deadline = now + pause.deadline + state.order.policy.shift_deadline
+    state = replace(state, phase=Phase.PAUSE, pause=pause, pause_until=now + pause.deadline, deadline=deadline)
+    return _push_out(state, now, MarkPaused(state.order.candidate, name(state, pause), pause.deadline, pause.otherwise))
+
+
+def name(state: State, pause: Pause) -> str:
+    """Which pause of which run it is (`rollout_tags.Paused.pause`)."""
+    return f"{state.run} {pause.place}"
+
+
+def made(state: State, now: float) -> Next:
+    """The group says that it waits, or no longer; or the switch was pushed out."""
+    return _over(state, now) if state.pause is None else replace(state, doing=interim.reading(state, now))
+
+
+def answered(state: State, event: Event, now: float) -> Next:
+    """One reading of what is watched, and of the tags of the candidate's group."""
+    state, over = interim.watched(state, event, now)
+    if over is not None or state.pause is None:
+        return over or _over(state, now)
+    policy, pause = state.order.policy, state.pause
+    if rollout_tags.continues(_continued(state, event), name(state, pause)):
+        return _continue(state, pause, now)
+    left = state.pause_until - now
+    if left <= 0 and pause.otherwise is Otherwise.CONTINUE:
+        return _continue(state, pause, now)
+    if left <= 0:
+        reason = f"nobody has continued the rollout {pause.before} within {duration(pause.deadline)}"
+        return compare.fail(state, Kind.CANCELLED, reason, now)
+    if now >= state.push_at:
+        return _push_out(state, now)
+    calm = max(policy.interval, min(CALM_SECONDS, interim.switch_seconds(state) / 4))
+    seconds = min(left, policy.quick if state.streak.bad else calm)
+    return state.wait(seconds, f"paused {pause.before}", interim.reading(state, now + seconds))
+
+
+def _continued(state: State, event: Event) -> str | None:
+    match event:
+        case EvidenceRead():
+            group = event.evidence.group
+        case Seen():
+            group = event.group(state.order.candidate.release)
+        case _:
+            group = None
+    return group.continued if group is not None else None
+
+
+def _push_out(state: State, now: float, *first: Change) -> Next:
+    """Half of the time is left when it is done again: a call may fail."""
+    ahead = interim.switch_seconds(state)
+    return make(replace(state, push_at=now + ahead / 2), [*first, *interim.push_out(state, ahead)], now)
+
+
+def _continue(state: State, pause: Pause, now: float) -> Next:
+    """First the group no longer says that it waits."""
+    state = replace(state, pause=None, paused=(*state.paused, pause.place))
+    keys = (rollout_tags.PAUSED, rollout_tags.CONTINUE)
+    return make(state, [Untag(state.order.candidate, keys)], now)
+
+
+def _over(state: State, now: float) -> Next:
+    state = interim.end(state, now)
+    if state.moved:
+        return hold.next_step(state, now)
+    return replace(state, doing=Look(first=False))
