@@ -154,7 +154,7 @@ def test_what_a_deploy_does_is_allowed(action: str, resource: str, context: dict
         ("scheduler:CreateSchedule", f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/other", {}),
         ("sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:deploys", {}),
         ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:check-orders", {}),
-        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:smoke:live", {}),
+        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:smoke", {}),
         ("s3:GetObject", "arn:aws:s3:::bucket/key", {}),
     ],
 )
