@@ -175,9 +175,9 @@ class Deployer:
             world.broken.append(f"{world.time}: the service is frozen, and {self.order.candidate.release} gets traffic")
         if not isinstance(action, Wait):
             world.advance(1)
-        before = self.state.phase
+        phase = self.state.phase
         self.state = machine.step(self.state, event, world.now())
-        if before is Phase.HOOK and self.state.phase is not Phase.HOOK:
+        if phase is Phase.HOOK and self.state.phase is not Phase.HOOK:
             world.stop()
 
 
