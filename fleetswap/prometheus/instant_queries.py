@@ -1,8 +1,9 @@
 """Asks Prometheus an instant query (HTTP API, `/api/v1/query`), and reads its one value.
 
 It judges no value. Implements `fleetswap.workflows.rollout.ports.InstantQueries`. No redirect is followed, so the token
-goes nowhere but to the URL of the settings; no message contains it. A response is read for a few seconds and up to a
-limit of bytes. The certificate of the server is checked with the CA certificates of this computer (`SSL_CERT_FILE`).
+goes nowhere but to the URL of the settings; no message contains it. A response is read for a few seconds, its headers
+too, and up to a limit of bytes. The certificate of the server is checked with the CA certificates of this computer
+(`SSL_CERT_FILE`).
 
 `lookback_delta` limits how old a sample may be that an instant selector takes: Prometheus's default is five minutes,
 which would be the time before a step. Versions that do not know the parameter ignore it.
@@ -12,10 +13,13 @@ Source: Prometheus documentation, "HTTP API".
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import re
+import socket
+import threading
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -24,6 +28,8 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.response import HTTPResponse
 
 from fleetswap.domain.errors import CloudError, InputError, TryAgain
 from fleetswap.domain.rollout.metric_checks import LOOPBACK, Prometheus
@@ -38,6 +44,9 @@ LARGEST = 1 << 20
 
 LONGEST = 300
 """Characters of what Prometheus says that are shown."""
+
+LAST = 253_402_300_800.0
+"""Unix seconds of the year 10,000. No Prometheus has this time."""
 
 INFO = "PromQL info"
 """How an annotation begins that is not a warning. Before version 3 it is among the warnings."""
@@ -88,9 +97,11 @@ class PrometheusQueries:
                     if len(body) > LARGEST:
                         raise InputError(f"{where}: the response has more than {LARGEST:,} bytes: aggregate the query")
                     if time.monotonic() > until:
-                        raise TryAgain(f"{where} does not respond within {self._seconds:g} s")
+                        break
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise TryAgain(f"{where} does not respond: {_reason(error)}") from error
+            if time.monotonic() > until:
+                raise TryAgain(f"{where} does not respond within {self._seconds:g} s")
             return answer.status, answer.headers, body
 
     def _token(self, name: str) -> str:
@@ -102,11 +113,46 @@ class PrometheusQueries:
         return token
 
 
+class _Limited(HTTPConnection):
+    """A connection whose headers must all be there in time: a timeout of `http.client` is that of each byte."""
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as urllib3's own
+        """As `HTTPConnection`."""
+        seconds = self.timeout if isinstance(self.timeout, int | float) else SECONDS
+        end = threading.Timer(seconds, _shut, [self.sock])
+        end.daemon = True
+        end.start()
+        try:
+            return super().getresponse()
+        finally:
+            end.cancel()
+
+
+class _LimitedTls(_Limited, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Limited
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _LimitedTls
+
+
+def _shut(sock: socket.socket) -> None:
+    """Nothing more is read. What TLS has to say at its end would be waited for."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
 def _pool(url: str) -> urllib3.PoolManager:
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxy = None if host in LOOPBACK or proxy_bypass(host) else getproxies().get(parts.scheme)
-    return urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+    pool = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+    pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    return pool
 
 
 def _reason(error: Exception) -> str:
@@ -129,8 +175,8 @@ def _said(said: object, status: int) -> str:
 
 def _sample(query: Prometheus, said: Mapping[str, Any], date: str) -> Sample:
     """The value of a response. Anything but one number is no value; several series are a wrong query."""
-    warnings = [one_line(each)[:LONGEST] for each in said.get("warnings") or () if not str(each).startswith(INFO)]
     try:
+        warnings = [one_line(each)[:LONGEST] for each in said.get("warnings") or () if not str(each).startswith(INFO)]
         kind, result = said["data"]["resultType"], said["data"]["result"]
         if kind not in {"vector", "scalar"}:
             raise InputError(f"{query.words} results in a {one_line(kind)}: an instant vector or a scalar is needed")
@@ -140,7 +186,9 @@ def _sample(query: Prometheus, said: Mapping[str, Any], date: str) -> Sample:
             return Sample(_seconds(date), problem=_with(warnings, "no series matches"))
         at, text = result if kind == "scalar" else result[0]["value"]
         at, value = float(at), float(text)
-    except (KeyError, TypeError, ValueError) as error:
+        if not 0 <= at < LAST:
+            raise ValueError(at)
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise CloudError(f"Prometheus at {query.url} does not respond as its HTTP API does: check the URL") from error
     age = max(0.0, _seconds(date) - at)
     if not math.isfinite(value):
@@ -158,5 +206,5 @@ def _seconds(date: str) -> float:
     """The header `Date` in Unix seconds; 0 if there is none."""
     try:
         return parsedate_to_datetime(date).timestamp()
-    except (TypeError, ValueError):
+    except (ArithmeticError, TypeError, ValueError):
         return 0.0

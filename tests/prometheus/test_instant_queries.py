@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -94,6 +95,9 @@ def throttled(request: BaseHTTPRequestHandler) -> None:
         (page, CloudError, "does not respond as its HTTP API does"),
         (nested, CloudError, "does not respond as its HTTP API does"),
         ({"status": "success", "data": {"resultType": "vector", "result": [{}]}}, CloudError, "as its HTTP API does"),
+        (vector("1", at=float("inf")), CloudError, "as its HTTP API does"),
+        (vector("1", at=10**400), CloudError, "as its HTTP API does"),
+        (vector("1", warnings=7), CloudError, "as its HTTP API does"),
     ],
 )
 def test_what_is_no_value_says_why(result: Result, kind: type[Exception], message: str) -> None:
@@ -116,7 +120,13 @@ def test_a_server_that_never_answers_does_not_hold_up_the_rollout() -> None:
         while not server.closing.wait(0.05):
             request.wfile.write(b" ")
 
-    for behaviour in (silent, dripping):
+    def dripping_headers(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        with contextlib.suppress(OSError):
+            while not server.closing.wait(0.05):
+                request.wfile.write(b"x")
+
+    for behaviour in (silent, dripping, dripping_headers):
         with Prometheus({"up": behaviour}) as server, pytest.raises(TryAgain, match="does not respond"):
             PrometheusQueries({}, seconds=0.3).value(Query(server.url, "up"))
 

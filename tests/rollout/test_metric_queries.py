@@ -109,6 +109,7 @@ def test_an_expression_returns_its_own_values_alone(stub: tuple[MetricQueries, S
         ([result(1.0, StatusCode="InternalError")], TryAgain, r"only part of the data \(InternalError\)"),
         ([result(StatusCode="Forbidden")], CloudError, "cloudwatch:GetMetricData"),
         ([result(1.0), result(1.0, Label="Other")], InputError, "has 2 series: make one of them"),
+        ([result(1.0), result(9.0)], InputError, "has 2 series: make one of them"),
     ],
 )
 def test_what_is_not_whole_is_no_value(

@@ -152,9 +152,11 @@ def test_a_rollback_and_a_repair_ask_for_no_metrics() -> None:
     assert silent.queries == []
 
 
-def reader(asked: Sequence[MetricCheck], *, cloudwatch: Any = None, prometheus: Any = None) -> MetricReader:
+def reader(
+    asked: Sequence[MetricCheck], *, cloudwatch: Any = None, prometheus: Any = None, world: World | None = None
+) -> MetricReader:
     wanted = order("new", "live", policy=replace(CANARY, metrics=tuple(asked)))
-    return MetricReader(wanted, cloudwatch, prometheus, World(live=running(1)))
+    return MetricReader(wanted, cloudwatch, prometheus, world or World(live=running(1)))
 
 
 def known(arn: str) -> ReleaseTarget | None:
@@ -163,11 +165,26 @@ def known(arn: str) -> ReleaseTarget | None:
 
 def test_a_silent_server_is_asked_once_a_reading() -> None:
     """Each check would wait for its timeout, and the rest of the evidence come a minute late."""
-    silent = Asked(TryAgain("away"))
+    world = World(live=running(1))
+
+    class Silent(Asked):
+        def value(self, query: Prometheus) -> Sample:
+            world.sleep(5)
+            return super().value(query)
+
+    silent = Silent(TryAgain("away"))
     others = [PROM, replace(PROM, name="other"), replace(PROM, name="third", max=None, at_most=2)]
-    reads = reader(others, prometheus=silent).read("tg-live", known, 60)
+    reads = reader(others, prometheus=silent, world=world).read("tg-live", known, 60)
     assert [read.problem for read in reads] == ["away"] * 3
     assert len(silent.queries) == 1
+
+
+def test_a_query_that_fails_at_once_keeps_no_other_from_being_asked() -> None:
+    """One metric for report only, which is too much for its server, would leave every other without a value."""
+    reads = reader([PROM, replace(PROM, name="other")], prometheus=Asked(TryAgain("too much"), 1.0)).read(
+        None, known, 60
+    )
+    assert [(read.problem, len(read.points)) for read in reads] == [("too much", 0), ("", 1)]
 
 
 def test_both_are_asked_the_same_of_the_same_time() -> None:

@@ -56,11 +56,12 @@ class MetricQueries:
             "ScanBy": "TimestampAscending",
         }
         found: dict[int, float] = {}
-        times, labels, status = list[float](), set[str](), ""
+        times, labels, status, most = list[float](), set[str](), "", 0
         try:
             with explained(READ, query.words):
                 for page in self._client.get_paginator("get_metric_data").paginate(**request):
                     times.append(answered_at(page).timestamp())
+                    most = max(most, len(page["MetricDataResults"]))
                     for result in page["MetricDataResults"]:
                         labels.add(result.get("Label", ""))
                         status = result.get("StatusCode", "Complete")
@@ -68,8 +69,8 @@ class MetricQueries:
                         found |= {int(at.timestamp()): value for at, value in points if math.isfinite(value)}
         except Invalid as error:
             raise InputError(str(error)) from error
-        if len(labels) > 1:
-            raise InputError(f"{query.words} has {len(labels)} series: make one of them, for example with SUM or MAX")
+        if (series := max(most, len(labels))) > 1:  # several may have one label
+            raise InputError(f"{query.words} has {series} series: make one of them, for example with SUM or MAX")
         if status == "Forbidden":
             raise refusal(f"{READ} on {query.words}", (READ,), code=status)
         if status not in {"", "Complete"}:

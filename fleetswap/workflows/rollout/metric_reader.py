@@ -22,6 +22,10 @@ BEFORE = 600.0
 """Seconds before the rollout in which live's last value is looked for: it is what the candidate is compared with if
 there is no canary."""
 
+SLOW = 1.0
+"""Seconds after which an answer that fails keeps the other checks of a reading from asking the same server. One that
+fails at once may be wrong about its own query alone."""
+
 
 class MetricReader:
     """Reads for one order. It keeps nothing from one reading to the next."""
@@ -61,12 +65,13 @@ class MetricReader:
         found, silent = [], dict[str, str]()
         for check in self._order.policy.metrics:
             host = check.prometheus.url if check.prometheus is not None else ""
+            began = self._now()
             try:
                 if host in silent:
                     raise TryAgain(silent[host])  # the rest of the evidence must not wait as often as there are checks
                 read = self._read(check, live if check.compares else None, known, seconds)
             except FleetswapError as error:
-                if isinstance(error, TryAgain):
+                if isinstance(error, TryAgain) and self._now() - began >= SLOW:
                     silent[host] = str(error)
                 read = MetricRead(check.name, check.query.words, problem=one_line(error))
             found.append(read)
@@ -90,10 +95,7 @@ class MetricReader:
         return check.query.filled(values_of(target_group, self._order.listener, of))
 
     def _ask(self, check: MetricCheck, query: Query, seconds: float) -> MetricRead:
-        clock = self._clock
-        if clock is None:
-            raise TypeError("this order needs a clock")
-        before = clock.now()
+        before = self._now()
         if isinstance(query, CloudWatch):
             if self._cloudwatch is None:
                 raise TypeError("this order needs CloudWatch")
@@ -105,7 +107,7 @@ class MetricReader:
                 length=query.period,
                 late=series.late,
                 began=before - (series.now + 1),
-                ended=clock.now() - series.now,
+                ended=self._now() - series.now,
             )
         if self._prometheus is None:
             raise TypeError("this order needs Prometheus")
@@ -117,9 +119,14 @@ class MetricReader:
             point,
             length=query.window,
             began=before - sample.age - sample.at,
-            ended=clock.now() - sample.at,
+            ended=self._now() - sample.at,
             problem=sample.problem,
         )
+
+    def _now(self) -> float:
+        if self._clock is None:
+            raise TypeError("this order needs a clock")
+        return self._clock.now()
 
 
 def _together(read: MetricRead, live: MetricRead) -> MetricRead:
