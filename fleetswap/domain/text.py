@@ -9,7 +9,10 @@ _ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~
 
 _STORE_HASH = re.compile(r"/nix/store/[0-9a-z]{32}-")
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffd]+")
+"""Control characters, what turns the direction of text around, and bytes that were no UTF-8, which no message to the
+engine can have.
+"""
 
 
 def duration(seconds: float) -> str:

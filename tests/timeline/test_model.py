@@ -61,7 +61,7 @@ def test_anything_may_come() -> None:
 
 def test_texts_from_outside_are_one_line_and_short() -> None:
     """The subject of a commit could clear the terminal of whoever asks for the history, or fill the state."""
-    hostile = deploy(subject="\x1b[2Jfix\nall " + "x" * 999, reason="no\r\nway")
+    hostile = deploy(subject="\x1b[2Jfix\n\u202e\udc9ball " + "x" * 999, reason="no\r\nway")
     for found in (of_plain(to_plain(hostile)), of_plain({**to_plain(hostile), "subject": hostile.subject})):
         assert found.subject is not None
         assert found.subject.startswith("fix all xxx")
@@ -84,6 +84,13 @@ def test_there_is_no_time_since_a_commit_that_was_not_deployed() -> None:
     assert [each.name for each in deploy(commit="4b825dc-dirty").totals] == ["start to live"]
     assert [each.name for each in deploy(commit_time=None).totals] == ["start to live"]
     assert [each.name for each in deploy(commit=None).totals] == ["start to live"]
+
+
+def test_no_time_is_less_than_none() -> None:
+    """The clock of who committed is ahead, or someone has edited the state: a deploy would take minus three hours."""
+    ahead = deploy(commit_time="2026-11-27T12:00:00.000+00:00")
+    assert [each.name for each in ahead.totals] == ["start to live"]
+    assert deploy(ended="2026-11-26T00:00:00.000+00:00").seconds == 0.0
 
 
 def test_what_did_not_become_live_has_no_time_to_live() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,10 @@ def test_the_commit_is_that_of_the_work_tree(tmp_path: Path, monkeypatch: pytest
     dirty = commit_of(tmp_path, {})
     assert dirty is not None
     assert dirty.hash == f"{found.hash}-dirty"
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert commit_of(tmp_path, {"GITHUB_SHA": "0" * 40}) == Commit("0" * 40), "git says: dubious ownership"
 
 
 def test_without_git_the_ci_system_says_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +167,7 @@ def test_without_git_the_ci_system_says_the_commit(tmp_path: Path, monkeypatch: 
     sha = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
     gitlab = {"CI_COMMIT_SHA": sha, "CI_COMMIT_TIMESTAMP": "2026-11-27T10:00:00+02:00", "CI_COMMIT_TITLE": "Sell more"}
     assert commit_of(tmp_path, gitlab) == Commit(sha, "2026-11-27T08:00:00.000+00:00", "Sell more")
-    assert commit_of(tmp_path, {"GITHUB_SHA": sha}) == Commit(sha)
+    assert commit_of(tmp_path, {"GITHUB_SHA": sha, "CI_COMMIT_TITLE": "Sell \udce9"}) == Commit(sha, None, "Sell")
     assert commit_of(tmp_path, {"GITHUB_SHA": "$(reboot)"}) is None
     assert commit_of(tmp_path, {}) is None
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -126,7 +126,7 @@ class Deploy:
     @property
     def seconds(self) -> float:
         """From start to end."""
-        return _between(self.started, self.ended)
+        return max(0.0, _between(self.started, self.ended))
 
     @property
     def succeeded(self) -> bool:
@@ -137,7 +137,8 @@ class Deploy:
     def totals(self) -> tuple[Total, ...]:
         """Those that are known; none of a deploy that did not succeed, or moved no traffic.
 
-        What is deployed from a work tree with changes is not the commit, so it has no time since then.
+        What is deployed from a work tree with changes is not the commit, so it has no time since then. Neither has what
+        was live before it began, by clocks that differ.
         """
         live = next((span.start for span in self.spans if span.name == LIVE), None)
         if live is None or not self.succeeded:
@@ -145,7 +146,8 @@ class Deploy:
         since = {START_TO_LIVE: self.started}
         if self.commit_time is not None and self.commit is not None and not self.commit.endswith(DIRTY):
             since[COMMIT_TO_LIVE] = self.commit_time
-        return tuple(Total(name, _between(at, live), self.budgets.get(name)) for name, at in since.items())
+        took = {name: _between(at, live) for name, at in since.items()}
+        return tuple(Total(name, seconds, self.budgets.get(name)) for name, seconds in took.items() if seconds >= 0)
 
     def total(self, name: str) -> Total | None:
         """One of the totals."""
