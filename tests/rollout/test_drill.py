@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
+from fleetswap.aws.rollout.identity import Identity, drill_schedule
+from fleetswap.aws.rollout.switch import former_name, schedule_name
 from fleetswap.domain.checklist import Finding, State
 from fleetswap.domain.drill import judge, vcpus
 from fleetswap.domain.drill.grants import Denied, questions
 from fleetswap.domain.drill.seen import Ami, Launches, Snapshot, Subnet, SwitchRole, Template
 from fleetswap.domain.drill.vcpus import ON_DEMAND, SPOT, Running, Wanted
-from fleetswap.domain.errors import CloudError, InputError
+from fleetswap.domain.errors import CloudError, InputError, TryAgain
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.rollout.boots import Measured
 from fleetswap.domain.rollout.health import Answer, Target
@@ -21,6 +27,9 @@ from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule
 from fleetswap.domain.rollout.view import ReleaseView, Service, ServiceView
 from fleetswap.domain.secrets.key_state import KeyState
 from fleetswap.workflows.rollout import drill
+
+if TYPE_CHECKING:
+    from fleetswap.aws.session import Cloud
 
 A, B = ReleaseTarget("web-a", "group-a", "target-a"), ReleaseTarget("web-b", "group-b", "target-b")
 RULE = Rule(
@@ -309,3 +318,63 @@ def test_what_is_not_there_skips_what_builds_on_it() -> None:
     assert {states[name] for name in skipped} == {SKIPPED}
     assert drilled(parts=parts(launches=None))["group"].state is FAILED
     assert drilled(parts=parts(ami=None))["ami"].state is FAILED
+
+
+SCHEDULE, ROLE = "fleetswap-web-drill", "arn:aws:iam::123456789012:role/web-switch-1"
+
+
+@pytest.fixture
+def scheduler() -> Iterator[tuple[Identity, Stubber]]:
+    client = boto3.client("scheduler", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")  # noqa: S106
+    with Stubber(client) as stub:
+        yield Identity(cast("Cloud", SimpleNamespace(scheduler=lambda: client))), stub
+        stub.assert_no_pending_responses()
+
+
+def refused(stub: Stubber, code: str, status: int, message: str = "") -> None:
+    stub.add_client_error("create_schedule", code, message, http_status_code=status)
+
+
+def deleted(stub: Stubber) -> None:
+    stub.add_response("delete_schedule", {}, {"Name": SCHEDULE, "GroupName": "default"})
+
+
+def test_what_a_drill_that_was_killed_has_left_is_deleted_and_tried_anew(scheduler: tuple[Identity, Stubber]) -> None:
+    """Every drill after it would find nothing out: of a role that cannot be assumed, or without UpdateSchedule."""
+    identity, stub = scheduler
+    refused(stub, "ConflictException", 409)
+    deleted(stub)
+    refused(stub, "ValidationException", 400, "The execution role you provide must allow AWS EventBridge to assume it")
+    deleted(stub)  # AWS may look at the role first, and not say that the schedule is there
+    assert identity.try_switch("web", "rule", ROLE) == f"EventBridge Scheduler cannot assume {ROLE}"
+
+
+def test_a_schedule_that_may_have_been_made_is_deleted(scheduler: tuple[Identity, Stubber]) -> None:
+    """An error of AWS would leave the drill's schedule behind for ever."""
+    identity, stub = scheduler
+    refused(stub, "InternalServerException", 500)
+    deleted(stub)
+    with pytest.raises(TryAgain):
+        identity.try_switch("web", "rule", ROLE)
+    refused(stub, "AccessDeniedException", 403)
+    with pytest.raises(CloudError, match="scheduler:CreateSchedule"):
+        identity.try_switch("web", "rule", ROLE)
+
+
+def test_drills_at_the_same_time_end(scheduler: tuple[Identity, Stubber]) -> None:
+    """Those of several pull requests would try for ever, or one take the schedule of the other for its own."""
+    identity, stub = scheduler
+    for _ in range(3):
+        refused(stub, "ConflictException", 409)
+        deleted(stub)
+    with pytest.raises(TryAgain, match="other drills of the service are running"):
+        identity.try_switch("web", "rule", ROLE)
+
+
+def test_a_drills_schedule_is_never_taken_for_a_switch() -> None:
+    """A rollout would find traffic that is to be put back, and wait for it; a drill would delete a switch."""
+    for service in ("web", "web-drill", "w" * 80):
+        names = {schedule_name(service, "listener"), former_name(service, "shop/prod")}
+        assert drill_schedule(service) not in names
+        assert all(re.search("-[0-9a-f]{8}$", name) for name in names)
+        assert len(drill_schedule(service)) <= 64

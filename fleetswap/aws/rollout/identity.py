@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from fleetswap.aws.errors import code, explained
-from fleetswap.aws.rollout.switch import GROUP, NAME_CHARS, TARGET
+from fleetswap.aws.rollout.switch import GROUP, NAME_CHARS, TARGET, TRIES
 from fleetswap.domain import tags
 from fleetswap.domain.drill.grants import Denied, Question
 from fleetswap.domain.drill.seen import Caller, SwitchRole
+from fleetswap.domain.errors import TryAgain
 from fleetswap.domain.partition import of_arn
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ MODIFY = "elasticloadbalancing:ModifyRule"
 
 DESCRIPTION = "Fleetswap: made by `fleetswap drill`, disabled, and deleted at once. Delete it if it is still there."
 
-SERVERS_FAULT = 500
-"""HTTP statuses from here on say nothing about whether something was made."""
+FORBIDDEN = 403
+"""HTTP's status for who may not make the schedule, and so has made none."""
 
 NEVER = "at(2099-01-01T00:00:00)"
 
@@ -130,23 +131,24 @@ class Identity:
             "State": "DISABLED",
             "Target": target,
         }
-        made = True  # also if no answer comes: it may have been
-        try:
-            with explained("scheduler:CreateSchedule", name):
-                try:
-                    client.create_schedule(**asked)
-                except ClientError as error:
-                    if code(error) == "ConflictException":  # of a drill that died
-                        client.update_schedule(**asked)
-                        return ""
-                    made = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= SERVERS_FAULT
-                    if code(error) != "ValidationException" or "assume" not in error.response["Error"]["Message"]:
-                        raise
-                    return f"EventBridge Scheduler cannot assume {role}"
-        finally:
-            if made:
-                self._delete(name)
-        return ""
+        for _ in range(TRIES):
+            there = True  # perhaps: if no answer comes, or one that died has left it
+            try:
+                with explained("scheduler:CreateSchedule", name):
+                    try:
+                        client.create_schedule(**asked)
+                    except ClientError as error:
+                        if code(error) == "ConflictException":  # of a drill that died, or runs just now
+                            continue
+                        there = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != FORBIDDEN
+                        if code(error) != "ValidationException" or "assume" not in error.response["Error"]["Message"]:
+                            raise
+                        return f"EventBridge Scheduler cannot assume {role}"
+                return ""
+            finally:
+                if there:
+                    self._delete(name)
+        raise TryAgain(f"schedule {name} keeps appearing: other drills of the service are running")
 
     def _delete(self, name: str) -> None:
         with explained("scheduler:DeleteSchedule", name):
