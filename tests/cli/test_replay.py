@@ -13,6 +13,9 @@ import pytest
 from fleetswap.domain.rollout.record import Kind
 from tests.cli.conftest import Ran
 from tests.rollout.records import record_of
+from tests.rollout.test_metric_reader import deploy as measured_deploy
+from tests.rollout.test_metric_reader import run as measured_run
+from tests.rollout.test_record import only
 
 
 @pytest.fixture
@@ -123,3 +126,54 @@ def test_what_cannot_be_replayed_is_refused(cli: Callable[..., Ran], tmp_path: P
         f"{path}: `fleetswap rollback --now` does not go by the settings, so --set has no meaning",
     )
     assert cli("replay", str(path)).status == 0
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> str:
+    """The record of a good candidate, judged by two metrics; only the first is compared with live."""
+    world, wanted = measured_deploy()
+    measured_run(world, wanted, folder=tmp_path / "records")
+    return str(only(tmp_path / "records"))
+
+
+def test_the_limit_of_a_metric_can_be_another_one(cli: Callable[..., Ran], measured: str) -> None:
+    """A limit would be found by deploys that fail."""
+    same = cli("replay", measured, "--set", "metrics[0].at_most=3", "--set", "metrics[1].max=7")
+    assert same.status == 0
+    assert same.out.splitlines()[-1].startswith("it would have gone the same way")
+    stricter = cli("replay", measured, "--set", "metrics[1].max=0.5").out.splitlines()[-1]
+    assert "metric lag is 1; more than max 0.5" in stricter
+    assert "it would have aborted" in stricter
+    compared = cli("replay", measured, "--set", "metrics[0].max=0.5", "--set", "metrics[1].consecutive=1")
+    assert "metric refusals is 1; more than max 0.5" in compared.out
+    assert cli("replay", measured, "--set", "metrics=[]").status == 0, "what was read need not be judged"
+
+
+def test_what_no_rollout_has_asked_is_not_judged(cli: Callable[..., Ran], measured: str) -> None:
+    """The values of one query would be judged as those of another one, or live's as if they were known."""
+    wrong = [
+        "metrics[0].cloudwatch.statistic=Average",
+        "metrics[1].at_most=2",
+        "metrics[2].max=1",
+        "metrics[1].prometheus.query=up",
+    ]
+    ran = cli("replay", measured, *(word for each in wrong for word in ("--set", each)))
+    start, *problems = ran.error.split("; ")
+    assert (ran.status, start) == (2, "the settings are not valid for a replay: metrics[2].max: there is no such key")
+    assert problems[:3] == [
+        "metrics[0]: the rollout asked another query",
+        "metrics[1]: the rollout asked another query",
+        "metrics[1]: the rollout did not read the live release's values",
+    ]
+    other = (
+        'metrics=[{"name":"lag","max":1,"cloudwatch":{"namespace":"a","metric":"b","statistic":"Sum"}},{"name":"x"},7]'
+    )
+    ran = cli("replay", measured, "--set", other)
+    assert ran.status == 2
+    for problem in (
+        "metrics[0]: the rollout asked another query",
+        *(f"metrics[{n}]: the rollout did not" for n in (1, 2)),
+    ):
+        assert problem in ran.error
+    renamed = cli("replay", measured, "--set", "metrics[0].name=other").error
+    assert "metrics[0]: the rollout did not read such a metric" in renamed

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from localcloud.balancer.traffic import SLOT_SECONDS, Slot, Tally
 from localcloud.cloudwatch import alarms, alb_metrics, metrics
@@ -404,3 +405,24 @@ def test_a_message_that_sns_refuses_is_refused(watch: Watch) -> None:
         assert refusal(lambda asked=asked: sns.publish(**asked)) == "InvalidParameter", wrong  # type: ignore[misc] # mypy cannot tell a lambda with a default
     sns.publish(TopicArn=topic, Message="m" * 262_144, Subject="x" * 100)
     assert [(one["topic"], one["subject"]) for one in watch.notifications()] == [(topic, "x" * 100)]
+
+
+def test_expressions_are_made_of_the_other_queries(watch: Watch) -> None:
+    """A rollout's metric math would be tried out against moto's, which knows almost none of it."""
+    for at, errors, requests in ((0, 1.0, 4.0), (60, 0.0, 0.0)):
+        watch.measure(ERRORS, at, errors)
+        watch.measure(REQUESTS, at, requests)
+    queries = [{**watch.query(name, "Sum", 60), "Id": id_} for name, id_ in ((ERRORS, "e"), (REQUESTS, "r"))]
+    hidden = [{**query, "ReturnData": False} for query in queries]
+    (ratio,) = watch.data(
+        {"Id": "x", "Expression": "rate * 100"}, {"Id": "rate", "Expression": "e / r", "ReturnData": False}, *hidden
+    )
+    assert (ratio["Id"], ratio["Timestamps"], ratio["Values"]) == ("x", [moment(0)], [25.0])
+    (rate,) = watch.data({"Id": "rate", "Expression": "e / r"}, *hidden)
+    assert rate["Messages"][0]["Code"] == "ArithmeticError", "0 / 0 is dropped"
+    for wrong, problem in (("SUM(e)", "does not know SUM"), ("x + e", "names itself"), ("m1", "there is no m1")):
+        with pytest.raises(ClientError, match=f"'x': .*{problem}"):
+            watch.data({"Id": "x", "Expression": wrong}, *hidden)
+    other = {**watch.query(ERRORS, "Sum", 120), "Id": "other"}
+    with pytest.raises(ClientError, match="one period"):
+        watch.data({"Id": "x", "Expression": "e"}, *hidden, other)
