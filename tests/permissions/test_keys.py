@@ -105,7 +105,7 @@ def test_each_purpose_has_what_it_does_with_secrets(
 
 def test_a_stack_without_keys_needs_nothing_of_kms() -> None:
     """Every role of before would have to be given new rights."""
-    for purpose in Purpose:
+    for purpose in set(Purpose) - {Purpose.DRILL}:  # which looks at keys that other accounts or defaults have brought
         assert not [each for each in actions(PLAIN, purpose) if each.startswith("kms:")]
     assert key_policies(PLAIN) == ()
 

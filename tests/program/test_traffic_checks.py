@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import pulumi
 import pytest
+from pulumi.output import UNKNOWN
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.release.ledger import Entry, HealthCheck, Image, Ledger, Machine
 from fleetswap.domain.release.plan import Plan, Retention, plan
-from fleetswap_pulumi.traffic_checks import Asked, check_rollback
-from tests.program.declared import Credentials, Every
+from fleetswap.domain.rollout.model import ReleaseTarget
+from fleetswap.domain.rollout.view import Service
+from fleetswap_pulumi import region
+from fleetswap_pulumi.traffic_checks import Asked, check_rollback, refuse_replacement
+from tests.fakes.ebs import disk_file
+from tests.program.declared import Credentials, Every, declare
 
 MACHINE = Machine(instance_types=("c7i.large", "m7i.large"), on_demand_base=1, on_demand_percent=0)
 HEALTH = HealthCheck(port=8080, path="/healthz", codes="200", interval=5, timeout=3, healthy=2, unhealthy=2)
@@ -110,3 +120,56 @@ def test_aws_is_asked_only_if_the_traffic_moves_or_the_zones_may_change() -> Non
     assert not refused(planned(entry("web-2")), Asked(Every, never, Offering()))
     first = plan(Ledger(), entry("web-1"), retention=Retention(5), max_size=8, now=datetime.now(UTC))
     check_rollback(Ledger(), first, Asked(nobody, never, Offering()))
+
+
+@pytest.mark.parametrize(
+    ("group", "there", "back", "reason"),
+    [
+        (UNKNOWN, "web-0", True, "replace its group, to which a rollback to web-0 moves the traffic: undo the change"),
+        (UNKNOWN, "web-0", False, "replace its group, with which release web-0 carries the traffic: undo the change"),
+        (UNKNOWN, "web-1", True, ""),  # someone has deleted it, and this update makes it again
+        ("group-1", "web-0", True, ""),
+    ],
+)
+def test_no_preview_replaces_what_a_rollback_goes_to(
+    monkeypatch: pytest.MonkeyPatch, group: Any, there: str, *, back: bool, reason: str
+) -> None:
+    """A change that looks harmless would delete the standby's machines, or a repair be refused."""
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    service = Service("shop/prod", "web", "listener", (ReleaseTarget(there, "group", "target"),))
+
+    async def judged() -> str:
+        carrying = {"its group": pulumi.Output.from_input(group)}
+        try:
+            await refuse_replacement("shop/prod", "web-0", carrying, lambda: [service], back=back).future()
+        except pulumi.RunError as error:
+            return str(error)
+        return ""
+
+    loop = asyncio.new_event_loop()  # not asyncio.run, after which this thread has none, and Pulumi needs one
+    found = loop.run_until_complete(judged())
+    loop.close()
+    assert reason in found if reason else not found
+
+
+def test_the_standby_is_guarded_while_the_traffic_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is live would be guarded, or an update could not delete a standby that it replaces with live."""
+    guarded = list[tuple[str, set[str], bool]]()
+
+    def guard(_stack: str, release: str, ids: Mapping[str, Any], _services: object, *, back: bool = False) -> None:
+        guarded.append((release, set(ids), back))
+
+    monkeypatch.setattr(region, "refuse_replacement", guard)
+    first, second = (
+        {"service": "web", "image": json.dumps({"file": str(disk_file(tmp_path / f"{seed}.raw", seed=seed))})}
+        for seed in (1, 2)
+    )
+    one = declare(first).outputs["ledger"]
+    assert guarded == []
+    two = declare(second, ledger=one).outputs["ledger"]
+    own = {"its target group", "its auto scaling group"}
+    everything = own | {"the load balancer", "its listener"}
+    assert guarded == [(one["live"], everything, False)], "the next standby is what is live"
+    guarded.clear()
+    declare(second, ledger=two)
+    assert guarded == [(two["live"], everything, False), (one["live"], own, True)]
