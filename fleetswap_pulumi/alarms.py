@@ -19,6 +19,7 @@ from pulumi_aws import cloudwatch, sns
 from fleetswap.aws.partition import partition_of
 from fleetswap.domain import measures
 from fleetswap.domain.measures import Measure, Metric
+from fleetswap.domain.partition import Partition
 from fleetswap_pulumi.alarm_settings import AlarmSettings
 from fleetswap_pulumi.context import Context
 
@@ -202,8 +203,9 @@ class Alarms(pulumi.ComponentResource):
             return pulumi.Output.from_input(self._args.settings.topic), []
         name, context = f"{self._name}-alarms", self._args.context
         topic = sns.Topic(name, tags=context.tags(name), opts=self._child)
-        where = f"arn:{partition_of(context.region).name}:cloudwatch:{context.region}:{context.account}:alarm"
-        policy = topic.arn.apply(lambda arn: _topic_policy(arn, f"{where}:{self._name}-*"))
+        partition = partition_of(context.region)
+        where = f"arn:{partition.name}:cloudwatch:{context.region}:{context.account}:alarm"
+        policy = topic.arn.apply(lambda arn: _topic_policy(arn, f"{where}:{self._name}-*", partition))
         return topic.arn, [sns.TopicPolicy(name, arn=topic.arn, policy=policy, opts=self._child)]
 
 
@@ -229,7 +231,7 @@ def _queries(measure: Measure, places: Mapping[str, pulumi.Input[str]]) -> list[
     return [result, *map(query, measure.metrics)]
 
 
-def _topic_policy(topic: str, alarms: str) -> str:
+def _topic_policy(topic: str, alarms: str, partition: Partition) -> str:
     """Who may publish besides the account's own roles. EventBridge has taken no condition in such a policy (user
     guide, "Amazon SNS permissions"); CloudWatch does.
     """
@@ -241,10 +243,10 @@ def _topic_policy(topic: str, alarms: str) -> str:
                 {
                     "Sid": "Alarms",
                     **publish,
-                    "Principal": {"Service": "cloudwatch.amazonaws.com"},
+                    "Principal": {"Service": partition.principal("cloudwatch")},
                     "Condition": {"ArnLike": {"aws:SourceArn": alarms}},
                 },
-                {"Sid": "Rules", **publish, "Principal": {"Service": "events.amazonaws.com"}},
+                {"Sid": "Rules", **publish, "Principal": {"Service": partition.principal("events")}},
             ],
         }
     )

@@ -10,6 +10,7 @@ from fleetswap.domain.rollout import canary
 from fleetswap.domain.rollout.evidence import Expected
 from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.health import Streak, Verdict
+from fleetswap.domain.rollout.metric_values import Compared
 from fleetswap.domain.rollout.periods import Watch
 from fleetswap.domain.rollout.policy import Check
 from fleetswap.domain.rollout.strategy import Step
@@ -77,6 +78,7 @@ def test_what_a_step_is_held_against() -> None:
         asked=7,
         others=True,
         ringing=frozenset({"up"}),
+        compared=Compared(shared=True, alive=True),
     )
 
 
