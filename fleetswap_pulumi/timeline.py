@@ -23,7 +23,7 @@ def origin_of(given: Mapping[str, Any] | None, region: str) -> Origin | None:
     """The origin that the input says. None if there is none, or it is not as it should be: no rollout fails for it."""
     try:
         return _read(given or {}, region)
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return None
 
 

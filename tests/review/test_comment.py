@@ -71,7 +71,8 @@ PRINTED = DRILLS["drilled"][0]
     "wrong",
     [
         *("", "[]", "{}", '"text"', '{"checks": {}}', '{"checks": [1]}', PRINTED.replace('"ok"', '"fine"')),
-        *(PRINTED.replace("5.0", "[]"), PRINTED.replace("2026-", "last ")),
+        PRINTED.replace("2026-", "last "),
+        *(PRINTED.replace("5.0", each) for each in ("[]", "NaN", "1e999", "1" + "0" * 400)),
     ],
 )
 def test_what_no_drill_has_printed_is_an_error(wrong: str) -> None:

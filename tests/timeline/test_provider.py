@@ -67,6 +67,7 @@ def test_the_input_is_read_as_it_was_written() -> None:
         {"kind": None, "started": 7},
         {"commit": 7},
         {"commit_time": "noon"},
+        {"evaluation": ["2026-11-26T11:58:01.000+00:00", float("inf")]},
     ],
 )
 def test_an_input_that_is_something_else_is_none(change: dict[str, Any]) -> None:

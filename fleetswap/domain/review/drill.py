@@ -6,6 +6,7 @@ Names and messages come from outside, as in `fleetswap.domain.review.comment`, w
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ def read(text: str, where: str) -> Proof:
     try:
         found = json.loads(text)
         return _proof(found)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{where}: not what `fleetswap drill --json` prints: {error!r}") from error
 
 
@@ -52,7 +53,7 @@ def _proof(found: Mapping[str, object]) -> Proof:
         for each in checks
     ]
     seconds = found["seconds"]
-    if seconds is not None and not isinstance(seconds, (int, float)):
+    if seconds is not None and not (isinstance(seconds, (int, float)) and math.isfinite(seconds)):
         raise TypeError("seconds")
     return Proof(
         stack=str(found["stack"]),
