@@ -61,7 +61,7 @@ def drill(
         print_json(plain(found))
     else:
         print_result("\n".join(_lines(found)))
-    failed, unknown = of(found.findings, State.FAILED), of(found.findings, State.UNKNOWN)
+    failed, unknown = of(found.findings, State.FAILED), found.untried
     if failed:
         raise FleetswapError(f"a rollback to {found.to} would not work: {_named(failed)} failed")
     if unknown:

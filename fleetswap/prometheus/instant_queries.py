@@ -22,6 +22,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -78,7 +79,8 @@ class PrometheusQueries:
             raise TryAgain(f"{where} cannot answer right now: {_said(said, status)}")
         if status != 200 or not isinstance(said, dict) or said.get("status") != "success":
             raise CloudError(f"{where} does not respond as its HTTP API does (status {status}): check the URL")
-        return _sample(query, said, headers.get("Date", ""))
+        sample = _sample(query, said, headers.get("Date", ""))
+        return replace(sample, age=sample.age + _kept(headers.get("Age", "")))
 
     def _get(self, query: Prometheus, where: str, url: str) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Accept": "application/json", "Cache-Control": "no-cache", "User-Agent": "fleetswap"}
@@ -184,6 +186,10 @@ def _sample(query: Prometheus, said: Mapping[str, Any], date: str) -> Sample:
             raise InputError(f"{query.words} has {len(result)} series: make one of them, for example with sum or max")
         if not result:
             return Sample(_seconds(date), problem=_with(warnings, "no series matches"))
+        if kind == "vector" and "histogram" in result[0]:
+            raise InputError(
+                f"{query.words} results in a histogram: take a number of it, for example with histogram_avg"
+            )
         at, text = result if kind == "scalar" else result[0]["value"]
         at, value = float(at), float(text)
         if not 0 <= at < LAST:
@@ -200,6 +206,11 @@ def _sample(query: Prometheus, said: Mapping[str, Any], date: str) -> Sample:
 
 def _with(warnings: list[str], problem: str) -> str:
     return f"{problem} (Prometheus warns: {'; '.join(warnings[:2])})" if warnings else problem
+
+
+def _kept(age: str) -> float:
+    """The header `Age`: for how many seconds something in between has kept the response, with its old `Date`."""
+    return float(age) if age.isascii() and age.isdigit() and len(age) < 10 else 0.0
 
 
 def _seconds(date: str) -> float:

@@ -28,6 +28,14 @@ def scalar(value: str) -> dict[str, Any]:
     return {"status": "success", "data": {"resultType": "scalar", "result": [NOW, value]}}
 
 
+def kept(request: BaseHTTPRequestHandler) -> None:
+    send(request, 200, vector("1"), Age="90")
+
+
+def odd(request: BaseHTTPRequestHandler) -> None:
+    send(request, 200, vector("1"), Age="old")
+
+
 @pytest.mark.parametrize(
     ("result", "sample"),
     [
@@ -36,6 +44,8 @@ def scalar(value: str) -> dict[str, Any]:
         (vector("1", infos=["PromQL info: a hint"]), Sample(NOW, 0, 1.0)),
         (vector("1", warnings=["PromQL info: a hint, as of version 2"]), Sample(NOW, 0, 1.0)),
         (vector("1", at=NOW - 90), Sample(NOW - 90, 90, 1.0)),
+        (kept, Sample(NOW, 90, 1.0)),
+        (odd, Sample(NOW, 0, 1.0)),
         (vector(), Sample(NOW, problem="no series matches")),
         (vector("NaN"), Sample(NOW, 0, problem="the value is NaN")),
         (vector("+Inf"), Sample(NOW, 0, problem="the value is +Inf")),
@@ -72,6 +82,12 @@ def nested(request: BaseHTTPRequestHandler) -> None:
     send(request, 200, "[" * 100_000)
 
 
+histogram: Result = {
+    "status": "success",
+    "data": {"resultType": "vector", "result": [{"metric": {}, "histogram": [NOW, {"count": "3", "sum": "2"}]}]},
+}
+
+
 def throttled(request: BaseHTTPRequestHandler) -> None:
     send(request, 429, "slow down")
 
@@ -95,6 +111,7 @@ def throttled(request: BaseHTTPRequestHandler) -> None:
         (page, CloudError, "does not respond as its HTTP API does"),
         (nested, CloudError, "does not respond as its HTTP API does"),
         ({"status": "success", "data": {"resultType": "vector", "result": [{}]}}, CloudError, "as its HTTP API does"),
+        (histogram, InputError, "results in a histogram: take a number of it"),
         (vector("1", at=float("inf")), CloudError, "as its HTTP API does"),
         (vector("1", at=10**400), CloudError, "as its HTTP API does"),
         (vector("1", warnings=7), CloudError, "as its HTTP API does"),

@@ -85,7 +85,7 @@ FINDINGS: dict[str, tuple[Finding, State, str]] = {
     "no machines": (judge.health(view(A, 0)), OK, "they would start first"),
     "healthy machines": (judge.health(STANDBY), OK, "2 of 2 machines healthy"),
     "a sick machine": (judge.health(view(A, 2, "healthy", "unhealthy")), FAILED, "1 of 2 machines healthy: i-1 is"),
-    "unchecked machines": (judge.health(view(A, 1, "unused")), SKIPPED, "without a preview rule"),
+    "unchecked machines": (judge.health(view(A, 1, "unused")), SKIPPED, "there is no preview rule, or a zone"),
     "missing machines": (judge.health(view(A, 1)), FAILED, "web-a has 0 of 1 machine healthy"),
     "no preview rule": (judge.preview("web-a", None, None, ""), FAILED, "no preview rule"),
     "a preview rule without machines": (judge.preview("web-a", "value", None, ""), OK, "its rule is there"),
@@ -307,6 +307,16 @@ def test_types_and_quotas_of_a_cold_release(launches: Launches, checks: Mapping[
     fleet.group = lambda _name: next(groups)  # type: ignore[attr-defined]
     found = drilled(parts=parts(launches), fleet=fleet)
     assert {name: found[name].state for name in checks} == checks
+
+
+def test_what_was_skipped_is_not_proved() -> None:
+    """A standby in a zone that the load balancer does not have, whose health nobody checks, would be proved."""
+    fine = Finding("rule", OK, "")
+    found = drill.Drill("web", "shop/prod", "r", "web-a", "web-b", judge.Expected(5.0, warm=True), (fine,))
+    skipped = Finding("health", SKIPPED, "")
+    assert found.proved is True
+    assert replace(found, findings=(fine, skipped)).proved is None
+    assert replace(found, findings=(skipped, Finding("preview", FAILED, ""))).proved is False
 
 
 def test_what_is_not_there_skips_what_builds_on_it() -> None:

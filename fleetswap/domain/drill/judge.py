@@ -110,7 +110,8 @@ def health(target: ReleaseView) -> Finding:
     if target.healthy < target.desired:
         sick = [each for each in target.targets if not each.is_healthy]
         if sick and all(each.state == TargetState.UNUSED for each in sick):  # what no rule forwards to is not checked
-            return Finding(check, State.SKIPPED, "without a preview rule, the load balancer checks no health")
+            what = "the load balancer checks no health: there is no preview rule, or a zone that it does not have"
+            return Finding(check, State.SKIPPED, what)
         why = "; ".join(f"{each.machine} is {each.state} {each.reason}".strip() for each in sick[:3])
         what = f"{target.release} has {of}{f': {why}' if why else ''}"
         return Finding(check, State.FAILED, what, "wait until its group has replaced them, or name another with --to")

@@ -61,7 +61,12 @@ class Drill:
         """Whether the rollback would work; None if not everything could be checked."""
         if of(self.findings, State.FAILED):
             return False
-        return None if of(self.findings, State.UNKNOWN) else True
+        return None if self.untried else True
+
+    @property
+    def untried(self) -> tuple[Finding, ...]:
+        """What proves nothing. A skipped check stands beside one that failed; alone, nothing says that it passes."""
+        return tuple(each for each in self.findings if each.state in {State.UNKNOWN, State.SKIPPED})
 
 
 LIVE = "live"
