@@ -257,5 +257,5 @@ def replace(path: Path, text: str, new: int = 0o644) -> None:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError of links that lead to each other
+        raise InputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error

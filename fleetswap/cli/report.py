@@ -25,12 +25,15 @@ from fleetswap.domain.rollout.replay import course
 from fleetswap.domain.text import one_line
 from fleetswap.domain.timeline.deploys import of_record
 from fleetswap.domain.timeline.model import Deploy
-from fleetswap.report import FIRST, MARK
+from fleetswap.report import FIRST, mark
 from fleetswap.workflows.rollout.find_record import newest
 from fleetswap.workflows.rollout.read_record import Record, load, policy_of, read, recorded
 from fleetswap.workflows.rollout.record_file import name_of
 
 STDIO = "-"
+
+NAME_CHARS = 100
+"""Of a release in the name of its page; that of a damaged record may be longer than file systems take."""
 
 READABLE_BY_OWNER = 0o600
 """As the record: it may hold the end of a machine's console."""
@@ -60,7 +63,7 @@ def report(
         str | None,
         typer.Option(metavar="FILE", help="Package changes to show: what `fleetswap diff --json` printed."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is not a report.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is not a report of this stack.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Write the report of a rollout: one page of HTML with its timeline, traffic and checks.
@@ -84,7 +87,8 @@ def report(
     if as_json:
         print_json(asdict(made))
         return
-    path = None if output == STDIO else _free(output or f"{name_of(found.header.candidate)}-report.html", force=force)
+    named = output or f"{name_of(found.header.candidate)[:NAME_CHARS]}-report.html"
+    path = None if output == STDIO else _free(named, made.stack, force=force)
     text = _page(made, source)
     if path is None:
         print_result(text)
@@ -97,11 +101,18 @@ def _record(named: str | None, stack: str | None) -> tuple[Record, str]:
     """The record, and what to call it."""
     if named == STDIO:
         return read(sys.stdin.buffer.read(), "standard input"), "standard input"
-    is_file = named is not None and (os.sep in named or named.endswith(".jsonl") or Path(named).is_file())
+    is_file = named is not None and (os.sep in named or named.endswith(".jsonl") or _is_file(named))
     if (named == STDIO or is_file) and stack is not None:
         raise InputError("--stack has no meaning with the file of a record")
     path = Path(named) if named is not None and is_file else newest(named, stack)
     return load(path), path.name
+
+
+def _is_file(named: str) -> bool:
+    try:
+        return Path(named).is_file()
+    except (OSError, ValueError):  # too long, or with a character that no name has
+        return False
 
 
 def _replayed(found: Record, source: str) -> tuple[Order | None, Course]:
@@ -146,18 +157,21 @@ def _page(made: Report, source: str) -> str:
     return page(made, version=version("fleetswap"), source=source)
 
 
-def _free(named: str, *, force: bool) -> Path:
+def _free(named: str, stack: str, *, force: bool) -> Path:
     """The file to write, unless something else would be lost."""
     path = Path(named)
-    if not path.exists():
-        return path
-    if not path.is_file():
-        raise InputError(f"{path} is not a file: name another one with --output")
     try:
+        if not path.exists():
+            return path
+        if not path.is_file():
+            raise InputError(f"{path} is not a file: name another one with --output")
         with path.open("rb") as file:
-            is_ours = MARK.encode() in file.read(FIRST)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+            is_ours = mark(stack).encode() in file.read(FIRST)
+    except (OSError, ValueError) as error:  # ValueError of a name that can be none
+        raise InputError(f"{one_line(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not is_ours and not force:
-        raise InputError(f"{path} exists, and is not a report: name another file with --output, or use --force")
+        raise InputError(
+            f"{path} exists, and is not a report of stack {one_line(stack)}: name another file with --output, or use"
+            " --force"
+        )
     return path

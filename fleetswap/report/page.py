@@ -15,7 +15,7 @@ import jinja2
 
 from fleetswap.domain.report.model import Plot, Report
 from fleetswap.domain.report.words import moment
-from fleetswap.report import MARK
+from fleetswap.report import mark
 from fleetswap.report.plots import of_bars, of_plot
 
 
@@ -25,7 +25,7 @@ def page(report: Report, *, version: str, source: str) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return _template().render(
         report=report,
-        mark=MARK,
+        mark=mark(report.stack),
         style=style,
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
         timeline=of_bars(report.bars, report.marks, _timeline(report)),

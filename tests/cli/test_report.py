@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from fleetswap.domain.rollout.record import Found, Judged
-from fleetswap.report import MARK
+from fleetswap.report import mark
 from fleetswap.workflows.rollout.record_file import folder_of
 from tests.cli.conftest import Ran
 from tests.report.lines import errors, written
@@ -52,11 +52,17 @@ def test_something_else_is_not_overwritten(cli: Callable[..., Ran], here: Path) 
     ran = cli("report", "old.jsonl", "--output", "mine")
     assert (ran.status, ran.error) == (
         2,
-        "mine exists, and is not a report: name another file with --output, or use --force",
+        "mine exists, and is not a report of stack shop/prod: name another file with --output, or use --force",
     )
     assert (here / "mine").read_text() == "mine"
     assert cli("report", "old.jsonl", "--output", "mine", "--force").status == 0
-    assert MARK in (here / "mine").read_text()
+    assert mark("shop/prod") in (here / "mine").read_text()
+    (here / "other.jsonl").write_bytes(OLD.replace(b"shop/prod", b"shop/test"))
+    assert "is not a report of stack shop/test" in cli("report", "other.jsonl", "--output", "mine").error
+    (here / "loop").symlink_to("loop")
+    for name in ("loop", "x" * 300, "none/x.html"):
+        assert "cannot be" in cli("report", "old.jsonl", "--output", name).error
+    assert cli("report", "x" * 300).status == 2
     assert cli("report", "old.jsonl", "--output", ".").error == ". is not a file: name another one with --output"
     assert "cannot be written" in cli("report", "old.jsonl", "--output", "none/x.html").error
 

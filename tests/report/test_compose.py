@@ -15,7 +15,7 @@ from fleetswap.domain.report.model import Bar, Role, Sample, Tone
 from fleetswap.domain.report.packages import packages
 from fleetswap.domain.report.thin import FEW, thin
 from fleetswap.domain.report.words import LONGEST, date, moment
-from fleetswap.domain.rollout.findings import Finding, Unit
+from fleetswap.domain.rollout.findings import Code, Finding, Unit
 from fleetswap.domain.rollout.health import Failure, Machines, Target, Verdict
 from fleetswap.domain.rollout.notices import Ending
 from fleetswap.domain.rollout.policy import Check
@@ -26,10 +26,12 @@ from fleetswap.domain.rollout.record import (
     Entry,
     Failed,
     Found,
+    Hooked,
     Judged,
     Kind,
     MachinesRead,
     NoAnswer,
+    Paused,
     Step,
     TakenUp,
     WeightsSeen,
@@ -411,3 +413,73 @@ def test_other_json_is_no_package_changes(wrong: object) -> None:
     """The file of something else would end in a traceback."""
     with pytest.raises(InputError, match=r"the package changes are not what `fleetswap diff --json` prints"):
         packages(wrong)
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        Finding(Check.HEALTH, Verdict.PROMOTE),
+        Finding(Check.METRICS, Verdict.ABORT, Code.WRONG, value=1.0, limit=2.0),
+        Finding(Check.ERRORS, Verdict.ABORT, Code.ABOVE_LIVE, candidate=Counts(10, 1)),
+        Finding(Check.ERRORS, Verdict.ABORT, Code.ABOVE_CEILING, candidate=Counts(10, 1), limit=math.nan),
+        Finding(Check.REQUESTS, Verdict.WAIT, value="x", limit=1),
+        errors(-1, 10),
+    ],
+)
+def test_a_finding_that_makes_no_sense_costs_itself_alone(finding: Finding) -> None:
+    """A damaged record would end in a traceback, or lose the steps beside the damage."""
+    of = made(
+        Step(
+            at=9, began=5, weight=5, hold=1, min_requests=2, verdict=Verdict.PROMOTE, findings=(finding, errors(1, 10))
+        ),
+        Judged(at=9, findings=(finding, errors(1, 10))),
+    )
+    steps = section(of, "steps").table
+    assert steps is not None
+    assert [row[5] for row in steps.rows] == ["5xx: candidate 1 of 10 (10 %)"]
+    assert plot(of, "errors-rates").samples[-1].cells[0] == "1 of 10"
+    json.dumps(asdict(of), allow_nan=False)
+
+
+def test_hooks_pauses_freezes_and_metrics_are_told() -> None:
+    """A page would not say who let a frozen service pass, what a hook refused, or why a rollout stood still."""
+    lag = Finding(Check.METRICS, Verdict.PROMOTE, subject="lag", value=1.5, limit=4.0, row=(1, 2))
+    high = replace(lag, verdict=Verdict.ABORT, code=Code.ABOVE_MAX, value=9.0, row=(2, 2))
+    of = made(
+        replace(FOUND, freeze="\x1b[31mXmas; let pass by --overrule"),
+        Entered(at=1, phase=Phase.PAUSE),
+        Paused(at=5, began=1, before=0, deadline=60, otherwise="abort", verdict=Verdict.PROMOTE),
+        Paused(at=6, began=5, before=25, deadline=math.inf, otherwise="continue", verdict=Verdict.ABORT),
+        Entered(at=6, phase=Phase.HOOK),
+        Hooked(at=8, began=6, moment="after-step", hook="smoke.sh", weight=5, verdict=Verdict.PROMOTE),
+        Hooked(at=9, began=8, moment="end", hook="<b>", weight=5, verdict=Verdict.ABORT, reason="exit 1"),
+        Hooked(at=9, began=math.nan, moment="end", hook="x", weight=5, verdict=Verdict.ABORT),
+        Judged(at=10, findings=(lag,)),
+        Judged(at=11, findings=(replace(lag, value=1.6),)),
+        Judged(at=12, findings=(replace(lag, value=1.7), errors(0, 5))),
+        Judged(at=13, findings=(high,)),
+    )
+    events = section(of, "events")
+    assert events.sentences == ()
+    assert events.table is not None
+    assert [row[1:] for row in events.table.rows] == [
+        ("freeze", "Xmas; let pass by --overrule"),
+        ("pause", "promote: waited 4.0 s of 1:00 for a person, before any traffic; after that, abort"),
+        ("pause", "abort: waited 1.0 s for a person, before the step of 25 %; after that, continue"),
+        ("hook, after-step", "promote: smoke.sh took 2.0 s, at 5 % of the traffic"),
+        ("hook, end", "abort: <b> took 1.0 s, at 5 % of the traffic: exit 1"),
+    ]
+    metrics = section(of, "metrics").table
+    assert metrics is not None
+    assert metrics.rows == (
+        ("10.0 s", "promote", "metric lag is 1.5; the limit is 4 (1 of 2 in a row)"),
+        ("13.0 s", "abort", "metric lag is 9; more than max 4 (2 of 2 in a row)"),
+    )
+    assert [bar.lane for bar in of.bars] == ["look", "pause", "hook"]
+    still = section(made(Judged(at=1, findings=(lag,)), Judged(at=2, findings=(replace(lag, value=3.0),))), "metrics")
+    assert still.table is not None
+    assert [row[0] for row in still.table.rows] == ["1.0 s", "2.0 s"]
+    codes = [replace(lag, code=(Code.OK, Code.UNSETTLED)[at % 2]) for at in range(100)]
+    many = section(made(*(Judged(at=at, findings=(each,)) for at, each in enumerate(codes))), "metrics").table
+    assert many is not None
+    assert (len(many.rows), many.left_out) == (60, 40)

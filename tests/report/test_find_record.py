@@ -28,6 +28,7 @@ def home(tmp_path: Path) -> Path:
     (tmp_path / "fleetswap/rollouts/shop/prod/other.jsonl").write_text("{}\n[]\n")
     (tmp_path / "fleetswap/rollouts/shop/prod/empty.jsonl").write_text("")
     (tmp_path / "fleetswap/rollouts/shop/prod/list.jsonl").write_text("[1]\n")
+    (tmp_path / "fleetswap/rollouts/shop/prod/deep.jsonl").write_text("[" * 100_000)
     return tmp_path
 
 

@@ -16,7 +16,7 @@ from fleetswap.domain.report.model import Bar, Line, Plot, Role, Sample
 from fleetswap.domain.rollout.health import Machines, Target
 from fleetswap.domain.rollout.notices import Ending
 from fleetswap.domain.rollout.record import Found, MachinesRead, Written
-from fleetswap.report import FIRST, MARK
+from fleetswap.report import FIRST, mark
 from fleetswap.report.page import page
 from fleetswap.report.plots import of_bars, of_plot
 from tests.report.lines import HEADER, ended, made, real
@@ -109,7 +109,7 @@ def test_its_policy_allows_the_one_style_sheet() -> None:
     assert policy == (
         f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     )
-    assert MARK in text[:FIRST]
+    assert mark("shop/prod") in text[:FIRST]
 
 
 def test_headings_are_in_order_and_each_plot_has_a_name_and_a_table() -> None:

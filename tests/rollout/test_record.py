@@ -460,6 +460,7 @@ def test_a_reader_skips_what_came_later(tmp_path: Path) -> None:
         ),
         (HEADER.replace('"run"', '"ran"') + "\n", "line 1, run: Field required"),
         (f"{HEADER}\n{{\n{FOUND}\n", "line 2 is not JSON"),
+        (f"{HEADER}\n{'[' * 100_000}\n", "line 2 is not JSON"),
         (f'{HEADER}\n{{"line": "found"}}\n', r"line 2, found\.at: Field required"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The error and slowness rates of both releases over time, and the test's evidence beside what it takes to abort.
+"""What the checks found: the error and slowness rates of both releases over time, the evidence, and metrics.
 
 The rates are the counts that the rollout itself judged by. The evidence is not in a record's findings: the replay of
 the rollout has the counts of each period, from which `rates` computes it again.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from fleetswap.domain.report import words
-from fleetswap.domain.report.model import Line, Plot, Role, Sample, Section
+from fleetswap.domain.report.model import Line, Plot, Role, Sample, Section, Table
 from fleetswap.domain.report.thin import thin
 from fleetswap.domain.rollout import wording
 from fleetswap.domain.rollout.findings import Finding
@@ -35,6 +35,9 @@ ROLES = {Above.LIVE: Role.CANDIDATE, Above.FORMER: Role.OTHER, Above.CEILING: Ro
 
 ENOUGH = 100.0
 """Percent of the evidence at which a test aborts."""
+
+LISTED = 60
+"""Rows about metrics; the first and the last ones."""
 
 NO_EVIDENCE = "How strong the evidence was at each time is not known, because the readings cannot be replayed: "
 
@@ -66,6 +69,26 @@ def rates(entries: Sequence[Entry], kind: Bad, policy: Policy | None, course: Co
     elif course.why:
         sentences.append(f"{NO_EVIDENCE}{course.why}.")
     return Section(kind.value, TITLES[kind], tuple(map(words.text, sentences)), tuple(plots))
+
+
+def metrics(entries: Sequence[Entry]) -> Section | None:
+    """The section about metric checks: what each found first, when that changed, and last; None without any."""
+    rows, last = list[tuple[float, Finding]](), dict[str, tuple[float, Finding]]()
+    for at, finding in _found(entries, Check.METRICS):
+        before = last.get(finding.subject)
+        if before is None or (before[1].code, before[1].verdict) != (finding.code, finding.verdict):
+            rows.append((at, finding))
+        last[finding.subject] = at, finding
+    if not rows:
+        return None
+    rows += [each for each in last.values() if each not in rows]
+    told = [
+        (words.moment(at), finding.verdict.value, words.text(wording.reasons([finding])))
+        for at, finding in sorted(rows, key=lambda row: row[0])
+    ]
+    kept = told if len(told) <= LISTED else [*told[: LISTED // 2], *told[-LISTED // 2 :]]
+    table = Table(("time", "verdict", "found"), tuple(kept), len(told) - len(kept))
+    return Section("metrics", "Metric checks", table=table)
 
 
 def _found(entries: Sequence[Entry], check: Check) -> Iterator[tuple[float, Finding]]:

@@ -6,14 +6,17 @@ Each part is made of what the record has. A record that was cut off, or of an ol
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fleetswap.domain.report import bars, checks, machines, story, traffic, words
 from fleetswap.domain.report.checks import Course
 from fleetswap.domain.report.earlier import earlier
 from fleetswap.domain.report.model import Report, Section
+from fleetswap.domain.rollout import wording
+from fleetswap.domain.rollout.findings import Finding
 from fleetswap.domain.rollout.policy import Policy
 from fleetswap.domain.rollout.rates import Bad
-from fleetswap.domain.rollout.record import Entry, Failed, Found, Header, Judged, Step, TakenUp
+from fleetswap.domain.rollout.record import Entry, Failed, Found, Header, Hooked, Judged, Paused, Step, TakenUp
 from fleetswap.domain.timeline.model import Deploy
 
 
@@ -27,7 +30,7 @@ def report(
     packages: Section | None = None,
 ) -> Report:
     """The report. `policy` is None if the record's settings cannot be read; `deploy` has what was done before."""
-    entries = [entry for entry in entries if words.is_time(entry.at) and _is_whole(entry)]
+    entries = [_sound(entry) for entry in entries if words.is_time(entry.at) and _is_whole(entry)]
     until = max((entry.at for entry in entries), default=0.0)
     previous = next((entry.previous for entry in reversed(entries) if isinstance(entry, Found)), None)
     ending, tone = story.ending(entries)
@@ -39,6 +42,7 @@ def report(
         traffic.traffic(entries, header.candidate, previous),
         machines.machines(entries),
         *(checks.rates(entries, kind, policy, course) for kind in Bad),
+        checks.metrics(entries),
         story.steps(entries),
         packages,
         story.events(entries),
@@ -65,11 +69,25 @@ MOST = 10**15
 
 
 def _is_whole(entry: Entry) -> bool:
-    """Whether its other numbers can be times and counts."""
-    findings = entry.findings if isinstance(entry, Step | Judged) else ()
-    counts = [each for finding in findings for each in (finding.candidate, finding.live) if each is not None]
-    sound = all(0 <= each.bad <= MOST and 0 <= each.requests <= MOST for each in counts)
-    return sound and (not isinstance(entry, Step) or words.is_time(entry.began))
+    """Whether its other times can be times."""
+    return not isinstance(entry, Step | Hooked | Paused) or words.is_time(entry.began)
+
+
+def _sound(entry: Entry) -> Entry:
+    """The same without findings that are damaged."""
+    if not isinstance(entry, Step | Judged):
+        return entry
+    return replace(entry, findings=tuple(filter(_makes_sense, entry.findings)))
+
+
+def _makes_sense(finding: Finding) -> bool:
+    """Whether its numbers can be counts, and it has what its check says in words."""
+    counts = [each for each in (finding.candidate, finding.live) if each is not None]
+    try:
+        wording.lines([finding])
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return False
+    return all(0 <= each.bad <= MOST and 0 <= each.requests <= MOST for each in counts)
 
 
 def _marks(entries: Sequence[Entry]) -> list[tuple[float, str]]:

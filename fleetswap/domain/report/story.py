@@ -17,9 +17,12 @@ from fleetswap.domain.rollout.record import (
     Entered,
     Entry,
     Failed,
+    Found,
     Header,
+    Hooked,
     Kind,
     NoAnswer,
+    Paused,
     Step,
     TakenUp,
     WeightsSeen,
@@ -162,19 +165,39 @@ def events(entries: Sequence[Entry]) -> Section | None:
     rows = [row for entry in entries if (row := _event(entry)) is not None]
     if not rows:
         return None
+    silent = any(isinstance(entry, NoAnswer) for entry in entries)
     kept = rows if len(rows) <= LISTED else [*rows[: LISTED // 2], *rows[-LISTED // 2 :]]
     said = "Calls that got no response were made again. Of several in a row that say the same, the first is listed."
     table = Table(("time", "what", "details"), tuple(kept), len(rows) - len(kept))
-    return Section("events", "What else happened", (said,), table=table)
+    return Section("events", "What else happened", (said,) if silent else (), table=table)
 
 
 def _event(entry: Entry) -> tuple[str, str, str] | None:
     match entry:
         case NoAnswer():
             return words.moment(entry.at), "no response", words.text(entry.reason)
+        case Found(freeze=str() as why):
+            return words.moment(entry.at), "freeze", words.text(why)
+        case Hooked():
+            return words.moment(entry.at), f"hook, {words.text(entry.moment)}", words.text(_hook(entry))
+        case Paused():
+            return words.moment(entry.at), "pause", _pause(entry)
         case TakenUp():
             return words.moment(entry.at), "guardian", words.text(entry.reason)
         case Cut():
             return words.moment(entry.at), "record cut", "The record reached its size: only steps and the end follow."
         case _:
             return None
+
+
+def _hook(hook: Hooked) -> str:
+    took = words.moment(max(0.0, hook.at - hook.began))
+    why = f": {hook.reason}" if hook.reason else ""
+    return f"{hook.verdict}: {hook.hook} took {took}, at {hook.weight} % of the traffic{why}"
+
+
+def _pause(pause: Paused) -> str:
+    what = f"before the step of {pause.before} %" if pause.before else "before any traffic"
+    most = f" of {words.moment(pause.deadline)}" if words.is_time(pause.deadline) else ""
+    waited = f"waited {words.moment(max(0.0, pause.at - pause.began))}{most} for a person, {what}"
+    return f"{pause.verdict}: {waited}; after that, {words.text(pause.otherwise)}"

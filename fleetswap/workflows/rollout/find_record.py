@@ -72,7 +72,7 @@ def _kept(folder: Path) -> Iterator[Kept]:
             with path.open("rb") as file:
                 header = json.loads(file.readline(HEADER_BYTES))
             texts = [header[key] for key in ("stack", "candidate", "started")]
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             continue
         if header.get("line") == "header" and all(isinstance(each, str) for each in texts):
             yield Kept(path, *texts)

@@ -96,7 +96,7 @@ def _entry(path: str, number: int, line: bytes) -> Entry | Reading | None:
 def _object(path: str, number: int, line: bytes) -> dict[str, Any]:
     try:
         plain = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: line {number} is not JSON ({error})") from error
     if not isinstance(plain, dict):
         raise InputError(f"{path} is damaged: line {number} is not a JSON object")
