@@ -63,7 +63,9 @@ def report(
         str | None,
         typer.Option(metavar="FILE", help="Package changes to show: what `fleetswap diff --json` printed."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is not a report of this stack.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a file that is not a report of this stack.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Write the report of a rollout: one page of HTML with its timeline, traffic and checks.
