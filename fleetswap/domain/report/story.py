@@ -175,19 +175,20 @@ def events(entries: Sequence[Entry]) -> Section | None:
 def _event(entry: Entry) -> tuple[str, str, str] | None:
     match entry:
         case NoAnswer():
-            return words.moment(entry.at), "no response", words.text(entry.reason)
+            what, details = "no response", entry.reason
         case Found(freeze=str() as why):
-            return words.moment(entry.at), "freeze", words.text(why)
+            what, details = "freeze", why
         case Hooked():
-            return words.moment(entry.at), f"hook, {words.text(entry.moment)}", words.text(_hook(entry))
+            what, details = f"hook, {entry.moment}", _hook(entry)
         case Paused():
-            return words.moment(entry.at), "pause", _pause(entry)
+            what, details = "pause", _pause(entry)
         case TakenUp():
-            return words.moment(entry.at), "guardian", words.text(entry.reason)
+            what, details = "guardian", entry.reason
         case Cut():
-            return words.moment(entry.at), "record cut", "The record reached its size: only steps and the end follow."
+            what, details = "record cut", "The record reached its size: only steps and the end follow."
         case _:
             return None
+    return words.moment(entry.at), words.text(what), words.text(details)
 
 
 def _hook(hook: Hooked) -> str:
@@ -200,4 +201,4 @@ def _pause(pause: Paused) -> str:
     what = f"before the step of {pause.before} %" if pause.before else "before any traffic"
     most = f" of {words.moment(pause.deadline)}" if words.is_time(pause.deadline) else ""
     waited = f"waited {words.moment(max(0.0, pause.at - pause.began))}{most} for a person, {what}"
-    return f"{pause.verdict}: {waited}; after that, {words.text(pause.otherwise)}"
+    return f"{pause.verdict}: {waited}; after that, {pause.otherwise}"
