@@ -442,7 +442,6 @@ class SimWorld(Aws[Fleet]):
         self.advance(max(0.0, min(seconds, ends - self.time)))
         if self.time < ends:
             return None
-        self.hook = None
         late = self.hook_seconds >= call.hook.timeout
         if late or call.hook.at.value in self.bad_hooks:
             self.hook_failed = f"{call.run} ({call.hook.at})"

@@ -249,6 +249,35 @@ def test_a_candidate_with_traffic_is_judged_while_its_hook_runs() -> None:
         run(first, Probed(Answer(200)))
 
 
+def test_a_hook_that_ends_is_no_way_past_a_bad_reading() -> None:
+    """The next weight would be written while alarms go off, because the readings begin anew with each step."""
+    first = run(entered(hook.enter(in_step(moment=Moment.AFTER_STEP), 1010.0)), Did(), Did(), HookRead(None))
+    bad = run(first, reading(answer=Answer(500)), OK)
+    assert bad.doing == Wait(POLICY.quick, "the last reading was bad: reading again", bad.doing.then)  # type: ignore[union-attr]
+    asked = run(bad, Did(), reading())
+    assert asked.doing == RunHook(first.hook, POLICY.interval), "it has ended, and is not started again"
+    assert run(asked, OK).doing != asked.doing
+    for _ in range(POLICY.readings - 1):
+        bad = run(bad, Did(), reading(answer=Answer(500)), *([OK] if bad.streak.bad < POLICY.readings - 1 else []))
+    assert bad.phase is Phase.COMPARE
+    unknown = run(first, reading(answer=Answer(500)), OK, now=first.deadline)
+    assert "was not seen to be over in time" in unknown.ending.reason
+    alone = run(entered(hook.enter(at(), 1000.0)), HookRead(None), seen(healthy={"live": 2}, new=GROUP), OK)
+    assert isinstance(alone.doing, Wait), "nor does a candidate without a healthy machine get traffic"
+
+
+def test_nobody_is_left_unwatched_until_the_switch_is_pushed_out() -> None:
+    """Evidence would be read again only when the scheduler answers, for as long as the hook or pause may take."""
+    late = 1010.0 + POLICY.shift_deadline
+    for first in (
+        entered(hook.enter(in_step(moment=Moment.AFTER_STEP), 1010.0), 1010.0),
+        entered(pause.enter(in_step(), 1010.0), 1010.0),
+        run(entered(pause.enter(in_step(), 0.0)), Did(), Did(), Did(), reading(), now=1010.0),
+    ):
+        assert run(first, Unanswered("no"), now=late - 1).ending.kind is None
+        assert run(first, Unanswered("no"), now=late).ending.kind is Kind.CLOUD
+
+
 def test_a_hook_before_the_bake_leads_to_the_bake_and_its_clock_begins_there() -> None:
     """The bake would be over when the hook is, or the step count from the end of the hook."""
     moved = in_step(Phase.SHIFT, moment=Moment.BEFORE_BAKE, steps=CANARY.plan(trusted=False)[-1:])
@@ -333,6 +362,25 @@ def test_a_pause_ends_at_its_deadline_as_the_settings_say() -> None:
     assert run(replace(step_50, armed_until=9999.0), reading(), now=1600.0).doing == Untag(
         NEW, (rollout_tags.PAUSED, rollout_tags.CONTINUE)
     )
+
+
+@pytest.mark.parametrize("continued", [None, "me before-50 x"])
+def test_no_pause_is_continued_on_a_bad_reading(continued: str | None) -> None:
+    """More users would get a candidate that has just begun to fail, at the deadline or because someone said yes."""
+    now = 1020.0
+    group = replace(GROUP, continued=continued)
+    first = run(entered(pause.enter(in_step(), 1000.0)), Did(), Did(), Did())
+    first = replace(first, armed_until=9999.0, push_at=9999.0, pause_until=now if continued is None else 1600.0)
+    bad = reading(group=group, answer=Answer(500))
+    doubted = run(first, bad, now=now)
+    assert isinstance(doubted.doing, Wait)
+    assert doubted.doing.seconds == POLICY.quick
+    assert run(doubted, Did(), reading(group=group), now=now).doing == Untag(
+        NEW, (rollout_tags.PAUSED, rollout_tags.CONTINUE)
+    )
+    for _ in range(POLICY.readings - 1):
+        doubted = run(doubted, Did(), bad, now=now)
+    assert doubted.ending.kind is Kind.ABORTED
 
 
 def test_a_pause_with_traffic_is_followed_by_the_next_step() -> None:

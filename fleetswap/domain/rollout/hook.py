@@ -33,7 +33,8 @@ def enter(state: State, now: float) -> Next:
 
 def made(state: State, now: float) -> State:
     """The switch waits for longer than the hook may take."""
-    return _run(replace(state, hook_until=now + state.hook.hook.timeout), now)
+    until = now + state.hook.hook.timeout
+    return _run(replace(state, hook_until=until, deadline=until + state.order.policy.shift_deadline), now)
 
 
 def answered(state: State, event: Event, now: float) -> Next:
@@ -71,7 +72,7 @@ def last(state: State, notice: Notice) -> tuple[HookCall, ...]:
 def _next(state: State, now: float) -> Next:
     """The first of those that are left."""
     timeout = state.hook.hook.timeout
-    state = replace(state, hook_until=None, deadline=now + timeout + state.order.policy.shift_deadline)
+    state = replace(state, hook_until=None, deadline=now + state.order.policy.shift_deadline)
     return make(state, interim.push_out(state, timeout + interim.switch_seconds(state)), now)
 
 
@@ -86,6 +87,8 @@ def _ended(state: State, result: HookResult | None, now: float) -> Next:
     result = result or HookResult(ok=False, late=True)
     if not result.ok:
         return compare.fail(state, Kind.ABORTED, moments.failed(state.hook, result), now)
+    if state.streak.bad:
+        return interim.doubted(state, now)  # and then the hook is asked again, which has ended
     state = replace(state, hooks=state.hooks[1:], hook_until=None)
     return _next(state, now) if state.hooks else _over(state, now)
 

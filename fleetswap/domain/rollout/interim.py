@@ -51,6 +51,15 @@ def reading(state: State, now: float) -> Action:
     return hold.reading(state, now) if state.moved else Look(first=False)
 
 
+def doubted(state: State, now: float) -> State:
+    """It would be over, but the last reading was bad: that is cleared up first, or the next step would forget it."""
+    if now >= state.deadline:
+        reason = f"what spoke against release {state.order.candidate.release} last was not seen to be over in time"
+        return compare.fail(state, Kind.ABORTED, reason, now)
+    seconds = state.order.policy.quick
+    return state.wait(seconds, "the last reading was bad: reading again", reading(state, now + seconds))
+
+
 def watched(state: State, event: Event, now: float) -> tuple[State, State | None]:
     """The state after one of these readings; and, if it ends the rollout, the one that does."""
     match event:

@@ -28,8 +28,7 @@ def enter(state: State, now: float) -> Next:
     if pause is None or pause.place in state.paused:
         return _over(state, now)
     state = interim.begin(state, now)
-    deadline = now + pause.deadline + state.order.policy.shift_deadline
-    state = replace(state, phase=Phase.PAUSE, pause=pause, pause_until=now + pause.deadline, deadline=deadline)
+    state = replace(state, phase=Phase.PAUSE, pause=pause, pause_until=now + pause.deadline)
     return _push_out(state, now, MarkPaused(state.order.candidate, name(state, pause), pause.deadline, pause.otherwise))
 
 
@@ -40,7 +39,10 @@ def name(state: State, pause: Pause) -> str:
 
 def made(state: State, now: float) -> Next:
     """The group says that it waits, or no longer; or the switch was pushed out."""
-    return _over(state, now) if state.pause is None else replace(state, doing=interim.reading(state, now))
+    if state.pause is None:
+        return _over(state, now)
+    deadline = state.pause_until + state.order.policy.shift_deadline
+    return replace(state, deadline=deadline, doing=interim.reading(state, now))
 
 
 def answered(state: State, event: Event, now: float) -> Next:
@@ -49,16 +51,18 @@ def answered(state: State, event: Event, now: float) -> Next:
     if over is not None or state.pause is None:
         return over or _over(state, now)
     policy, pause = state.order.policy, state.pause
-    if rollout_tags.continues(_continued(state, event), name(state, pause)):
-        return _continue(state, pause, now)
     left = state.pause_until - now
-    if left <= 0 and pause.otherwise is Otherwise.CONTINUE:
-        return _continue(state, pause, now)
-    if left <= 0:
+    wished = rollout_tags.continues(_continued(state, event), name(state, pause))
+    if left <= 0 and not wished and pause.otherwise is Otherwise.ABORT:
         reason = f"nobody has continued the rollout {pause.before} within {duration(pause.deadline)}"
         return compare.fail(state, Kind.CANCELLED, reason, now)
+    over = wished or left <= 0
+    if over and not state.streak.bad:
+        return _continue(state, pause, now)
     if now >= state.push_at:
         return _push_out(state, now)
+    if over:
+        return interim.doubted(state, now)
     calm = max(policy.interval, min(CALM_SECONDS, interim.switch_seconds(state) / 4))
     seconds = min(left, policy.quick if state.streak.bad else calm)
     return state.wait(seconds, f"paused {pause.before}", interim.reading(state, now + seconds))
@@ -78,12 +82,16 @@ def _continued(state: State, event: Event) -> str | None:
 def _push_out(state: State, now: float, *first: Change) -> Next:
     """Half of the time is left when it is done again: a call may fail."""
     ahead = interim.switch_seconds(state)
-    return make(replace(state, push_at=now + ahead / 2), [*first, *interim.push_out(state, ahead)], now)
+    deadline = now + state.order.policy.shift_deadline  # nothing is watched until it is done
+    return make(
+        replace(state, push_at=now + ahead / 2, deadline=deadline), [*first, *interim.push_out(state, ahead)], now
+    )
 
 
 def _continue(state: State, pause: Pause, now: float) -> Next:
     """First the group no longer says that it waits."""
-    state = replace(state, pause=None, paused=(*state.paused, pause.place))
+    deadline = now + state.order.policy.shift_deadline
+    state = replace(state, pause=None, paused=(*state.paused, pause.place), deadline=deadline)
     keys = (rollout_tags.PAUSED, rollout_tags.CONTINUE)
     return make(state, [Untag(state.order.candidate, keys)], now)
 
