@@ -57,6 +57,8 @@ def post(
         token = os.environ.get(token_env, "").strip()
         if not token:
             return HookResult(ok=False, words=f"the deployer has no environment variable {token_env}")
+        if not (token.isascii() and token.isprintable()):  # who refuses the header would tell what is in it
+            return HookResult(ok=False, words=f"the value of {token_env} has characters that no token can have")
         headers["Authorization"] = f"Bearer {token}"
     local = [ProxyHandler({})] if is_here(urlsplit(url).hostname or "") else []
     request = Request(url, data=document, headers=headers, method="POST")  # noqa: S310 - the settings have checked it

@@ -71,6 +71,7 @@ def rollback_now(
     run = uuid.uuid4().hex
     driver = Driver(Executor(order, ports, run), teller, clock, recorder=recorder)
     state = driver.drive(begin(order, clock.now(), run), clock.now())
+    driver.end_record(state)
     driver.raise_first(state)
     return WentBack(
         service=service.name,

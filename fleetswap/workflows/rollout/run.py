@@ -231,8 +231,6 @@ class Driver:
                 self._recorder.after(before, Broke(_words(error)), state, now)
         self._keep(state)
         self._ended = now
-        self._run_last(state, now)
-        self._end_record(state)
         return state
 
     def _stop_hook(self) -> None:
@@ -240,11 +238,11 @@ class Driver:
         if self._hooks is not None:
             self._hooks.stop()
 
-    def _run_last(self, state: State, began: float) -> None:
+    def _run_last(self, state: State, notice: Notice) -> None:
         """The hooks at the end: whatever becomes of them is a warning at most, because the outcome stands."""
         if self._hooks is None:
             return
-        for call in hook.last(state, notice_of(state, _end(state), began)):
+        for call in hook.last(state, notice):
             began = self._clock.now()
             try:
                 self._teller.line(f"{call.release}: {call.hook.at}: running {call.hook.label}")
@@ -259,7 +257,9 @@ class Driver:
     def tell_end(
         self, state: State, notifier: Notifier | None, notes: Callable[[], Sequence[str]] = lambda: ()
     ) -> None:
-        """Tell how it ended, in the log and to people, who are also told the `notes` of a success."""
+        """Tell how it ended, in the log and to people, who are also told the `notes` of a success. Then the hooks at
+        the end run, which may take minutes: who is on call is not to wait for them. The record ends last.
+        """
         notice = notice_of(state, _end(state), self._ended, self.phases)
         if notice.ending is Ending.SUCCEEDED:
             notice = replace(notice, notes=_noted(notes, self._teller))
@@ -267,12 +267,15 @@ class Driver:
             self._teller.line(line)
         if notifier is not None:
             _notify(notifier, notice, self._teller)
+        self._run_last(state, notice)
+        self.end_record(state)
 
     def raise_first(self, state: State) -> None:
         """Raise the first error, with what could not be put back; nothing after a success."""
         _raise(_end(state), self._errors)
 
-    def _end_record(self, state: State) -> None:
+    def end_record(self, state: State) -> None:
+        """The record is complete. `tell_end` does it, too."""
         where = self._recorder.end(state, _end(state), self._ended)
         if self._recorder.problem:
             self._teller.line(f"warning: the record of this rollout is incomplete: {self._recorder.problem}")
