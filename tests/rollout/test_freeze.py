@@ -49,6 +49,15 @@ def test_what_is_written_is_read() -> None:
     assert freeze.read({FROZEN_REASON: "a sale"}) is None
 
 
+@pytest.mark.parametrize(
+    "release", ["", " new", "new 2026-11-27T05:01:00Z", "a,b", "n\u00e9w", "new\n", "\x1b[31m", "x" * 65]
+)
+def test_what_is_no_release_is_not_let_pass(release: str) -> None:
+    """The tag would be read as another release's, or be written and never shown."""
+    with pytest.raises(InputError, match=r"^--only .* is not a release"):
+        freeze.exempted(SALE, "web", release, "CVE", by=ALICE, now=NOW)
+
+
 @pytest.mark.parametrize("value", ["", "tomorrow", "2026-11-27T07:00:00 x", "0001-01-01T00:00:00+14:00", "\x1b[31m"])
 def test_what_cannot_be_read_is_a_freeze(value: str) -> None:
     """A service that someone has frozen manually, with a slip of the pen, would take new releases."""

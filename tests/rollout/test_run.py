@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,8 @@ from fleetswap.domain.rollout import rollout_tags
 from fleetswap.domain.rollout.health import Answer, Failure
 from fleetswap.domain.rollout.model import Order, Rule
 from fleetswap.domain.rollout.moments import Hook, HookCall, HookResult, Moment
+from fleetswap.workflows.rollout.record_file import RecordFile
+from fleetswap.workflows.rollout.recorder import Recorder
 from fleetswap.workflows.rollout.run import Outcome, observe, retire, roll_out
 from tests.fakes.world import POLICY, REFUSED, THROTTLED, Fault, Release, World, order, running
 
@@ -700,6 +704,27 @@ class Said:
 
     def stop(self) -> None:
         self.stops += 1
+
+
+def test_people_are_told_before_the_hooks_at_the_end_run(tmp_path: Path) -> None:
+    """Whoever is on call would hear of a failure when the hooks are over, a quarter of an hour each; or the record end
+    without them.
+    """
+    world, wanted = swap()
+    wanted = replace(wanted, policy=replace(wanted.policy, hooks=(Hook(Moment.END, ("a",), timeout=5),)))
+
+    class Late(Said):
+        def run(self, call: HookCall, seconds: float) -> HookResult | None:
+            assert [notice.ending for notice in world.notices] == ["succeeded"]
+            return super().run(call, seconds)
+
+    hooks = Late(HookResult(ok=True))
+    sink = Recorder(RecordFile(tmp_path))
+    ports = {"balancer": world, "fleet": world, "prober": world, "notifier": world}
+    roll_out(wanted, **ports, clock=world, hooks=hooks, recorder=sink, say=world.say)  # type: ignore[arg-type]
+    assert not [line for line in world.log if line.startswith("warning")]
+    (path,) = tmp_path.glob("*.jsonl")
+    assert [json.loads(line)["line"] for line in path.read_text().splitlines()][-2:] == ["hook", "end"]
 
 
 def test_hooks_at_the_end_run_however_it_ended_and_change_nothing() -> None:

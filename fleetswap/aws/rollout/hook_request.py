@@ -55,10 +55,8 @@ def post(
     headers = {"Content-Type": "application/json", "User-Agent": AGENT}
     if token_env is not None:
         token = os.environ.get(token_env, "").strip()
-        if not token:
-            return HookResult(ok=False, words=f"the deployer has no environment variable {token_env}")
-        if not (token.isascii() and token.isprintable()):  # who refuses the header would tell what is in it
-            return HookResult(ok=False, words=f"the value of {token_env} has characters that no token can have")
+        if wrong := _wrong_token(token, token_env):
+            return HookResult(ok=False, words=wrong)
         headers["Authorization"] = f"Bearer {token}"
     local = [ProxyHandler({})] if is_here(urlsplit(url).hostname or "") else []
     request = Request(url, data=document, headers=headers, method="POST")  # noqa: S310 - the settings have checked it
@@ -79,6 +77,14 @@ def post(
     if 200 <= status < 300:
         return HookResult(ok=True)
     return HookResult(ok=False, words=": ".join(part for part in (f"status {status}", words(body)) if part))
+
+
+def _wrong_token(token: str, name: str) -> str:
+    """Why it cannot be sent. Whoever refuses the header would tell what is in it."""
+    if not token:
+        return f"the deployer has no environment variable {name}"
+    fine = token.isascii() and token.isprintable()
+    return "" if fine else f"the value of {name} has characters that no token can have"
 
 
 def invoke(client: Any, function: str, document: bytes, *, words: Callable[[bytes], str]) -> HookResult:  # noqa: ANN401 - its stubs are not installed for one call

@@ -140,6 +140,8 @@ def asked(reason: str, until: str, *, by: str, now: float) -> Freeze:
 
 def exempted(freeze: Freeze | None, service: str, release: str, reason: str, *, by: str, now: float) -> Exemption:
     """The exemption that someone asks for. `freeze` is what the rule says. Raises `InputError`."""
+    if not re.fullmatch(r"[\w.-]{1,64}", release, re.ASCII):
+        raise InputError(f"--only {one_line(release)!r} is not a release: take its ID from the error of the update")
     if freeze is None or not freeze.holds(now):
         raise InputError(f"{service} is not frozen, so nothing keeps {release} from being deployed")
     if freeze.until is None or freeze.since is None:

@@ -56,12 +56,12 @@ def answered(state: State, event: Event, now: float) -> Next:
     if left <= 0 and not wished and pause.otherwise is Otherwise.ABORT:
         reason = f"nobody has continued the rollout {pause.before} within {duration(pause.deadline)}"
         return compare.fail(state, Kind.CANCELLED, reason, now)
-    over = wished or left <= 0
-    if over and not state.streak.bad:
+    ended = wished or left <= 0
+    if ended and not state.streak.bad:
         return _continue(state, pause, now)
     if now >= state.push_at:
         return _push_out(state, now)
-    if over:
+    if ended:
         return interim.doubted(state, now)
     calm = max(policy.interval, min(CALM_SECONDS, interim.switch_seconds(state) / 4))
     seconds = min(left, policy.quick if state.streak.bad else calm)
