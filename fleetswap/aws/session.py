@@ -149,9 +149,10 @@ class Cloud:
     def function(self, name: str, timeout: float) -> Any:  # noqa: ANN401 - its stubs are not installed for one call
         """Lambda in the region of a function, for one call that may take so long and is never made again."""
         region = name.split(":")[3] if name.startswith("arn:") else None
-        once = {"mode": "standard", "total_max_attempts": 1}
         # NAT forgets a connection after 350 s of silence (VPC user guide): the answer of a longer one would never come.
-        config = control(self).merge(Config(read_timeout=timeout, retries=once, tcp_keepalive=True))
+        config = control(self).merge(
+            Config(read_timeout=timeout, retries={"mode": "standard", "total_max_attempts": 1}, tcp_keepalive=True)
+        )
         with self._lock:
             return self._session.client("lambda", region_name=region, **self._to("lambda", config))
 
