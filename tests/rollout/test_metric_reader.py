@@ -179,6 +179,23 @@ def test_a_silent_server_is_asked_once_a_reading() -> None:
     assert len(silent.queries) == 1
 
 
+def test_a_slow_server_does_not_outlast_the_switch() -> None:
+    """The dead man's switch would put the traffic back during a reading of twenty checks, while the rollout goes on."""
+    world = World(live=running(1))
+
+    class Slow(Asked):
+        def value(self, query: Prometheus) -> Sample:
+            world.sleep(4.9)
+            return super().value(query)
+
+    checks = [replace(PROM, name=f"lag-{number}", max=None, at_most=2) for number in range(20)]
+    began = world.time
+    reads = reader(checks, prometheus=Slow(1.0), world=world).read("tg-live", known, 60)
+    assert world.time - began < POLICY.switch_margin / 2
+    assert [bool(read.points) for read in reads] == [True] * 4 + [False] * 16
+    assert reads[-1].problem == "not asked: the checks before it took more than 30 s"
+
+
 def test_a_query_that_fails_at_once_keeps_no_other_from_being_asked() -> None:
     """One metric for report only, which is too much for its server, would leave every other without a value."""
     reads = reader([PROM, replace(PROM, name="other")], prometheus=Asked(TryAgain("too much"), 1.0)).read(

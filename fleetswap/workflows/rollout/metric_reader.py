@@ -26,6 +26,11 @@ SLOW = 1.0
 """Seconds after which an answer that fails keeps the other checks of a reading from asking the same server. One that
 fails at once may be wrong about its own query alone."""
 
+MOST = 30.0
+"""Seconds after which a reading asks no more: all of it must fit into the margin of the dead man's switch, which would
+else put the traffic back while the rollout goes on.
+"""
+
 
 class MetricReader:
     """Reads for one order. It keeps nothing from one reading to the next."""
@@ -62,11 +67,13 @@ class MetricReader:
         self, live: str | None, known: Callable[[str], ReleaseTarget | None], seconds: float
     ) -> tuple[MetricRead, ...]:
         """One reading of all checks, of the last so many seconds. Of live only with a target group."""
-        found, silent = [], dict[str, str]()
+        found, silent, until = [], dict[str, str](), self._now() + MOST
         for check in self._order.policy.metrics:
             host = check.prometheus.url if check.prometheus is not None else ""
             began = self._now()
             try:
+                if began >= until:
+                    raise TryAgain(f"not asked: the checks before it took more than {MOST:g} s")
                 if host in silent:
                     raise TryAgain(silent[host])  # the rest of the evidence must not wait as often as there are checks
                 read = self._read(check, live if check.compares else None, known, seconds)
