@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,9 +154,12 @@ def test_a_damaged_record_hides_no_other(tmp_path: Path) -> None:
     (tmp_path / "20261126T130000Z-new-2.jsonl").write_bytes(b"")
     (tmp_path / "20261126T140000Z-new-3.jsonl").write_bytes(good.replace(b"2026-11-26T12", b"yesterday, at 12"))
     (tmp_path / "20261126T150000Z-new-4.jsonl").mkdir()
+    (tmp_path / "20261126T160000Z-new-5.jsonl").write_bytes(re.sub(rb'"began": [0-9.]+', b'"began": 1e999', good))
+    (tmp_path / "20261126T110000Z-new-6.jsonl").write_bytes(good.splitlines()[0] + b'\n{"line": []}\n')
     found, problems = past(tmp_path, 10)
-    assert [each.release for each in found] == ["new"]
+    assert [(each.release, each.outcome) for each in found] == [("new", "succeeded"), ("new", "unfinished")]
     assert [each.partition(".jsonl ")[2] for each in problems] == [
+        "is damaged: cannot convert float infinity to integer",
         "cannot be read: Is a directory",
         "is damaged: Invalid isoformat string: 'yesterday, at 12:00:00.000+00:00'",
         "is not the record of a rollout: it has no whole line",

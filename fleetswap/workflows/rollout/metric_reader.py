@@ -67,8 +67,9 @@ class MetricReader:
         self, live: str | None, known: Callable[[str], ReleaseTarget | None], seconds: float
     ) -> tuple[MetricRead, ...]:
         """One reading of all checks, of the last so many seconds. Of live only with a target group."""
-        found, silent, until = [], dict[str, str](), self._now() + MOST
-        for check in self._order.policy.metrics:
+        checks = self._order.policy.metrics
+        found, silent, until = [], dict[str, str](), self._now() + MOST if checks else 0.0
+        for check in checks:
             host = check.prometheus.url if check.prometheus is not None else ""
             began = self._now()
             try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fleetswap.domain.errors import InputError
 from fleetswap.domain.timeline.deploys import of_record
-from fleetswap.domain.timeline.model import Deploy
+from fleetswap.domain.timeline.model import Deploy, of_plain, to_plain
 from fleetswap.workflows.rollout.read_record import read
 
 _UNNEEDED = re.compile(rb'\{"line": "(?:answer|evidence|no-response|weights-seen|weights-written)"')
@@ -28,12 +28,13 @@ def past(folder: Path | None, limit: int) -> tuple[tuple[Deploy, ...], tuple[str
     for path in files:
         try:
             found = read(b"\n".join(_needed(path.read_bytes())), str(path))
-            deploys.append(of_record(found.header, found.entries, found.readings))
+            # To and from JSON, which refuses what no deploy takes, and leaves no text that a terminal would obey.
+            deploys.append(of_plain(to_plain(of_record(found.header, found.entries, found.readings))))
         except OSError as error:
             problems.append(f"{path} cannot be read: {error.strerror or error}")
         except InputError as error:
             problems.append(str(error))
-        except ValueError as error:
+        except (ArithmeticError, ValueError) as error:
             problems.append(f"{path} is damaged: {error}")
     return tuple(deploys), tuple(problems)
 

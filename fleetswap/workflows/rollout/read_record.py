@@ -85,7 +85,8 @@ def _header(path: str, line: bytes) -> Header:
 
 def _entry(path: str, number: int, line: bytes) -> Entry | Reading | None:
     plain = _object(path, number, line)
-    if plain.get("line") not in _KNOWN:
+    kind = plain.get("line")
+    if not isinstance(kind, str) or kind not in _KNOWN:
         return None
     try:
         return _ENTRY.validate_python(plain)
