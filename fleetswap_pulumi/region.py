@@ -39,9 +39,7 @@ from fleetswap_pulumi.secrets_plan import OUTPUT as SECRETS
 from fleetswap_pulumi.secrets_plan import SecretsPlan
 from fleetswap_pulumi.settings import Settings
 from fleetswap_pulumi.switch import Switch, SwitchArgs
-from fleetswap_pulumi.traffic_checks import (
-    refuse_replacement,
-)
+from fleetswap_pulumi.traffic_checks import refuse_replacement, refuse_second
 from fleetswap_pulumi.volume_key import OUTPUT as VOLUME_KEY
 from fleetswap_pulumi.volume_key import VolumeKey, VolumeKeyArgs
 from fleetswap_pulumi.waves import WavesArgs
@@ -262,7 +260,10 @@ def roll_out(
     )
     _dashboard(standing, rollout)
     live = decided.ledger.live
-    if live is not None and live in releases:
+    if live is None:
+        made_first = [standing.switch.role_arn, standing.network.machine_group_id, *standing.front.ids.values()]
+        refuse_second(settings.stack, settings.service, made_first, decided.services)
+    elif live in releases:
         refuse_replacement(settings.stack, live, {**standing.front.ids, **releases[live].ids}, decided.services)
     if standby is not None and standby.release not in {live, wanted.release}:
         refuse_replacement(settings.stack, standby.release, releases[standby.release].ids, decided.services, back=True)

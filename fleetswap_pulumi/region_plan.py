@@ -38,6 +38,7 @@ from fleetswap_pulumi.traffic_checks import (
     Asked,
     Images,
     Services,
+    check_https,
     check_rollback,
     images_of,
     services_of,
@@ -147,6 +148,7 @@ def prepare(
         wanted.release,
         needs_kms=any(entry.machine.secrets is not None for entry in decided.running),
     )
+    check_https(settings.front, ledger, str(before.get("url") or ""))
     way_in = approach(settings, here.identity.account, ports.fronts)
     for warning in way_in.warnings:
         pulumi.log.warn(warning)

@@ -1,4 +1,4 @@
-"""What a deploy must not lose: a release to roll back to, and what carries the traffic."""
+"""What a deploy must not lose: a release to roll back to, what carries the traffic, and the state of what runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fleetswap.domain.release.ledger import Entry, Ledger
 from fleetswap.domain.release.plan import Plan
 from fleetswap.domain.release.reversible import Offers
 from fleetswap.domain.rollout.view import Service
+from fleetswap_pulumi.front_settings import FrontSettings
 from fleetswap_pulumi.place import Whereabouts
 
 Images = Callable[[], Collection[str]]
@@ -89,6 +90,20 @@ def _offers(entry: Entry, asked: Asked) -> Offers:
     return Offers(chosen, chosen | elsewhere, asked.zones)
 
 
+def check_https(front: FrontSettings, ledger: Ledger, url: str) -> None:
+    """Raise `InputError` if the own listener of the live release, whose users have `url`, would no longer use HTTPS.
+
+    The AWS provider cannot do that: it keeps the policy of TLS, which AWS refuses for HTTP (ValidationError of
+    ModifyListener, terraform-provider-aws#1851), after the security group has closed the port of HTTPS.
+    """
+    is_own = front.listener_arn is None
+    if is_own and front.certificate_arn is None and ledger.live is not None and url.startswith("https://"):
+        raise InputError(
+            f"fleetswap:front.certificate_arn cannot be removed while the fleet is live at {url}: restore the setting,"
+            " or deploy a new stack"
+        )
+
+
 def refuse_replacement(
     stack: str, live: str, carrying: Mapping[str, pulumi.Output[str]], services: Services, *, back: bool = False
 ) -> pulumi.Output[Any]:
@@ -116,4 +131,31 @@ def refuse_replacement(
         return True
 
     # Nobody needs to take it: the SDK waits for every output, and fails with its error.
+    return pulumi.Output.from_input(judge())
+
+
+def refuse_second(
+    stack: str, service: str, made_first: Collection[pulumi.Output[Any]], services: Services
+) -> pulumi.Output[Any]:
+    """In a preview, fail if the service runs already and the state has nothing of it: the update would make a second
+    one beside it. `made_first` is what a first update makes before any machine; if one is known, the state is not lost.
+
+    AWS is asked only if none is known. Call it only if the ledger has no live release.
+    """
+    if not pulumi.runtime.is_dry_run():
+        return pulumi.Output.from_input(True)  # noqa: FBT003 - a value, not an option
+
+    async def judge() -> bool:
+        if any([await output.is_known() for output in made_first]):
+            return True
+        for each in services():
+            if each.stack == stack and each.releases:
+                releases = ", ".join(target.release for target in each.releases)
+                raise pulumi.RunError(
+                    f"service {service} of stack {stack} runs already ({releases} at {each.listener}), and this state"
+                    " has nothing of it, so the update would create a second one: restore the lost state, or give this"
+                    " stack another name"
+                )
+        return True
+
     return pulumi.Output.from_input(judge())

@@ -131,7 +131,7 @@ class LocalStack:
         process = self.start(verb, version=version)
         said, _ = process.communicate(timeout=500)
         print(said)
-        self.told.append((verb, version, said))
+        self.told.append((verb, version, self._users.started + said))
         return Ran(process.returncode, said)
 
     def pulumi(self, *words: str) -> Ran:

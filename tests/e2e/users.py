@@ -32,6 +32,8 @@ class Users:
         self._work = Work(ROOT, folder)
         self._port = port
         self._settings: dict[str, Any] = {}
+        self.started = ""
+        """What the start of the local cloud has printed: `up` prints it where it starts it itself."""
 
     def update(self, config: Mapping[str, Any]) -> None:
         """Give the users what these settings need, on a local cloud that is started if none runs."""
@@ -53,7 +55,7 @@ class Users:
         start = [sys.executable, "-m", "localcloud", "start", "--dir", str(self._work.cloud), "--port", str(self._port)]
         self._work.credentials.unlink(missing_ok=True)
         env = environment(self._work, os.environ, engine=None)
-        subprocess.run(start, cwd=ROOT, env=env, check=True)
+        self.started = subprocess.run(start, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
         self._settings = {}
         keys = configparser.ConfigParser()
         for purpose in PURPOSES:

@@ -131,6 +131,18 @@ def test_a_live_fleet_stays_where_it_is() -> None:
     assert behind(ledger=shared.outputs["ledger"]).outputs["ledger"] == shared.outputs["ledger"]
 
 
+def test_https_stays_while_a_release_is_live() -> None:
+    """An update would fail at ModifyListener after port 443 has been closed; or HTTPS could not be added later."""
+    first = deployed({}).outputs
+    secure = local("1", front={"certificate_arn": CERTIFICATE})
+    second = declare(secure, outputs=first).outputs
+    assert (first["url"], second["url"]) == ("http://front.example", "https://front.example")
+    with pytest.raises(InputError, match=r"front\.certificate_arn cannot be removed while the fleet is live at https:"):
+        declare(local("1"), outputs=second)
+    assert declare(secure, outputs=second).outputs == second
+    assert declare(local("1"), outputs={"url": second["url"]}).outputs["live"] == first["live"], "nothing was live"
+
+
 def test_an_own_load_balancer_has_all_that_is_asked_for() -> None:
     """A setting would be accepted and have no effect."""
     program = deployed(
