@@ -295,3 +295,18 @@ def test_a_function_that_is_late_is_not_waited_for() -> None:
 def test_a_defect_is_a_failure_too() -> None:
     """A thread would die in silence, and the hook be late for no reason."""
     assert ends(runner(function=lambda *_: 5), call(function="f")).words.startswith("AttributeError")
+
+
+def test_what_is_said_of_a_defect_is_one_line() -> None:
+    """An error's text could rewrite the terminal, or begin lines of its own in the log and the notification."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("first\n\x1b[2Ksecond")
+
+    def refused(_: str) -> None:
+        raise CloudError("first\n\x1b[2Ksecond")
+
+    for running in (runner(function=broken), runner(preview=refused)):
+        words = ends(running, call(function="f")).words
+        assert words.isprintable()
+        assert "first" in words

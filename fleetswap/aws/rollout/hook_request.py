@@ -21,6 +21,7 @@ from fleetswap.aws.errors import explained
 from fleetswap.aws.rollout.probe import NoRedirects, is_here
 from fleetswap.domain.errors import CloudError, TryAgain
 from fleetswap.domain.rollout.moments import HookResult
+from fleetswap.domain.text import one_line
 
 BODY_BYTES = 4096
 """How much of a response is read."""
@@ -44,7 +45,7 @@ class Asked:
         try:
             self.result = self._ask()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a hook is its result
-            self.result = HookResult(ok=False, words=f"{type(error).__name__} {error}")
+            self.result = HookResult(ok=False, words=one_line(f"{type(error).__name__} {error}"))
         self.done.set()
 
 

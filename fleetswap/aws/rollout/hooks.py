@@ -91,7 +91,7 @@ class HookRunner:
         except TryAgain:
             raise
         except CloudError as error:
-            failed = HookResult(ok=False, words=str(error))
+            failed = HookResult(ok=False, words=one_line(str(error)))
             return Asked(lambda: failed)
 
         def words(said: bytes) -> str:

@@ -226,8 +226,8 @@ class Driver:
                     errors.clear()  # whatever was refused was not needed: it is a warning
             except BaseException as error:  # noqa: BLE001 - as below: an interruption may come between two actions
                 errors.append(error)
-                before, state = state, _interrupted(state, errors, now)
                 self._stop_hook()
+                before, state = state, _interrupted(state, errors, now)
                 self._recorder.after(before, Broke(_words(error)), state, now)
         self._keep(state)
         self._ended = now
