@@ -61,6 +61,13 @@ _VCPU_QUOTAS = frozenset(
 VCPUS = 256.0
 """Each of them. A new account of AWS has 5 or none."""
 
+_QUOTAS = {
+    **{("ec2", each): VCPUS for each in _VCPU_QUOTAS},
+    ("autoscaling", "L-CDE20ADC"): 500.0,
+    ("elasticloadbalancing", "L-B22855CB"): 3000.0,
+}
+"""By service; the others than of vCPUs are AWS's defaults, for groups and target groups in a region."""
+
 
 class InvalidInput(IAMException):  # type: ignore[misc] # moto has no types
     """An input that IAM does not take."""
@@ -149,11 +156,12 @@ def _decision(verdict: Verdict) -> str:
 
 
 def get_service_quota(_self: Moto, service_code: str, quota_code: str) -> dict[str, Any]:
-    """The vCPU quotas of EC2, which moto does not have; of other services it has those of VPC."""
-    if service_code != "ec2" or quota_code not in _VCPU_QUOTAS:
+    """Those that moto does not have: it has only the quotas of VPC."""
+    value = _QUOTAS.get((service_code, quota_code))
+    if value is None:
         found: dict[str, Any] = _service_quota(_self, service_code, quota_code)
         return found
-    return {"ServiceCode": "ec2", "QuotaCode": quota_code, "Value": VCPUS, "Unit": "None", "Adjustable": True}
+    return {"ServiceCode": service_code, "QuotaCode": quota_code, "Value": value, "Unit": "None", "Adjustable": True}
 
 
 def _loading(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,6 +28,7 @@ from fleetswap.aws.session import Cloud
 from fleetswap.cli import locate, options, project
 from fleetswap.cli.connect import configured, region_of
 from fleetswap.cli.display import print_json, print_result
+from fleetswap.cli.doctor_account import permissions, room
 from fleetswap.cli.project import StackFile
 from fleetswap.cli.way import Way, of_settings, settings_of
 from fleetswap.domain.boot.machine import PROGRAMS
@@ -62,8 +63,9 @@ def doctor(
 ) -> None:
     """Check what Fleetswap needs: tools and their versions, settings, credentials, clock, region and endpoint.
 
-    Run it in the project folder to have the stack's settings checked too. It changes nothing, and needs no permission
-    in AWS. The exit status is 1 if a check has failed; warnings do not count.
+    Run it in the project folder to have the stack's settings checked too, and whether permissions and quotas suffice
+    for a deploy. It changes nothing, and skips what it may not ask. The exit status is 1 if a check has failed;
+    warnings do not count.
     """
     found = list(_all(stack, region, endpoint_url, profile))
     failed = [each for each in found if each.state is State.FAILED]
@@ -96,7 +98,7 @@ def _all(stack: str | None, region: str | None, endpoint: str | None, profile: s
     except FleetswapError as error:
         yield Finding("region", State.FAILED, str(error))
         return
-    yield from _aws(cloud, way)
+    yield from _aws(cloud, way, settings, here.tag if here is not None else "")
 
 
 # Pulumi
@@ -181,7 +183,7 @@ def _tool(name: str, ask: Callable[[], str], missing: State) -> Finding:
 # AWS
 
 
-def _aws(cloud: Cloud, way: Way) -> Iterator[Finding]:
+def _aws(cloud: Cloud, way: Way, settings: Settings | None, stack: str) -> Iterator[Finding]:
     where = f"{cloud.region}{f' at {way.endpoint}' if way.endpoint else ''}"
     try:
         with configured():
@@ -212,9 +214,19 @@ def _aws(cloud: Cloud, way: Way) -> Iterator[Finding]:
         admitted(cloud)
     except FleetswapError as error:
         yield Finding("account", State.FAILED, str(error))
+        settings = None  # what is allowed in another account says nothing
     else:
         yield Finding("account", State.OK, answer["Account"])
     yield _clock(abs((now - answered_at(answer)).total_seconds()))
+    if settings is not None:
+        yield from _account(cloud, settings.elsewhere.get(cloud.region, settings), stack, answer["Account"])
+
+
+def _account(cloud: Cloud, settings: Settings, stack: str, account: str) -> Iterator[Finding]:
+    from fleetswap_pulumi.permissions import scope_of  # noqa: PLC0415 (as above)
+
+    yield permissions(cloud, scope_of(settings, stack=stack, account=account, key=None))
+    yield from room(cloud, settings)
 
 
 def _clock(wrong: float) -> Finding:

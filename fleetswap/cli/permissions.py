@@ -36,6 +36,7 @@ WHAT = {
     Purpose.MACHINE: "is the role of a machine of",
     Purpose.SECRETS: "seals and opens the secrets of",
     Purpose.GC: "deletes what nothing needs of",
+    Purpose.DOCTOR: "checks with doctor what a deploy needs of",
 }
 
 
@@ -46,7 +47,7 @@ def permissions(
         typer.Option(
             "--for",
             help="What the policies are for: the role that deploys, previews, rolls back, tries a rollback, edits"
-            " secrets or collects garbage, or that of the machines.",
+            " secrets, collects garbage or runs doctor, or that of the machines.",
         ),
     ] = Purpose.DEPLOY,
     stack: Annotated[

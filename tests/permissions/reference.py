@@ -25,7 +25,7 @@ def tables() -> dict[str, str]:
     scope = scope_of(settings_of(file.config()), stack=file.tag, account="111122223333", key=None)
     return {
         purpose.value: HEAD + "".join(_rows(one for policy in policies(scope, purpose) for one in policy.statements))
-        for purpose in (Purpose.DEPLOY, Purpose.PREVIEW, Purpose.ROLLBACK, Purpose.DRILL)
+        for purpose in (Purpose.DEPLOY, Purpose.PREVIEW, Purpose.ROLLBACK, Purpose.DRILL, Purpose.DOCTOR)
     }
 
 

@@ -22,6 +22,7 @@ from fleetswap.aws.image.snapshots import exists, write_tags
 from fleetswap.aws.key_policies import KeyPolicy
 from fleetswap.aws.keys import Keys
 from fleetswap.aws.network import Networks
+from fleetswap.aws.quotas import Quotas
 from fleetswap.aws.rollout.adapters import Adapters
 from fleetswap.aws.rollout.finder import Finder
 from fleetswap.aws.rollout.fronts import Fronts
@@ -29,12 +30,12 @@ from fleetswap.aws.rollout.identity import Identity
 from fleetswap.aws.rollout.launch_parts import LaunchParts
 from fleetswap.aws.session import Cloud
 from fleetswap.domain import tags
-from fleetswap.domain.drill.grants import Question
 from fleetswap.domain.drill.seen import Launches
 from fleetswap.domain.errors import CloudError
 from fleetswap.domain.image.blocks import digest
 from fleetswap.domain.image.snapshots import Start
 from fleetswap.domain.permissions.purposes import Purpose
+from fleetswap.domain.permissions.simulate import Question
 from fleetswap.domain.release.hardware import Range, Requirements
 from fleetswap.domain.rollout.model import Rule
 from fleetswap.domain.rollout.notices import Ending, Notice
@@ -242,7 +243,10 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "elasticloadbalancing:DescribeLoadBalancers": (find, lambda s: s.fronts.listener(s.site.listener)),
     "elasticloadbalancing:DescribeRules": (lambda s: s.aws.balancer.rule(s.site.listener), find),
     "elasticloadbalancing:DescribeTags": (lambda s: s.aws.balancer.tags(s.site.listener), find),
-    "elasticloadbalancing:DescribeTargetGroups": (lambda s: s.fronts.listener(s.site.listener),),
+    "elasticloadbalancing:DescribeTargetGroups": (
+        lambda s: s.fronts.listener(s.site.listener),
+        lambda s: Quotas(s.cloud).target_groups(),
+    ),
     "elasticloadbalancing:DescribeTargetHealth": (lambda s: s.aws.balancer.targets(s.site.target_groups[0]),),
     "elasticloadbalancing:ModifyRule": (lambda s: s.aws.balancer.mend(s.site.listener),),
     "elasticloadbalancing:RemoveTags": (lambda s: s.aws.balancer.tag(s.site.listener, {}, ["a"]),),

@@ -16,11 +16,12 @@ from fleetswap.aws.rollout.identity import Identity, drill_schedule
 from fleetswap.aws.rollout.switch import former_name, schedule_name
 from fleetswap.domain.checklist import Finding, State
 from fleetswap.domain.drill import judge, vcpus
-from fleetswap.domain.drill.grants import Denied, questions
+from fleetswap.domain.drill.grants import questions
 from fleetswap.domain.drill.seen import Ami, Launches, Snapshot, Subnet, SwitchRole, Template
 from fleetswap.domain.drill.vcpus import ON_DEMAND, SPOT, Running, Wanted
 from fleetswap.domain.errors import CloudError, InputError, TryAgain
 from fleetswap.domain.permissions.scope import Scope
+from fleetswap.domain.permissions.simulate import Denied
 from fleetswap.domain.rollout.boots import Measured
 from fleetswap.domain.rollout.health import Answer, Target
 from fleetswap.domain.rollout.model import Armed, Group, ReleaseTarget, Rule

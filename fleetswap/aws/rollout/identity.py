@@ -17,10 +17,10 @@ from botocore.exceptions import ClientError
 from fleetswap.aws.errors import code, explained
 from fleetswap.aws.rollout.switch import GROUP, NAME_CHARS, TARGET, TRIES
 from fleetswap.domain import tags
-from fleetswap.domain.drill.grants import Denied, Question
 from fleetswap.domain.drill.seen import Caller, SwitchRole
 from fleetswap.domain.errors import TryAgain
 from fleetswap.domain.partition import of_arn
+from fleetswap.domain.permissions.simulate import Denied, Question, kind, texts
 
 if TYPE_CHECKING:
     from fleetswap.aws.session import Cloud
@@ -75,7 +75,7 @@ class Identity:
                 ActionNames=list(question.actions),
                 ResourceArns=[question.resource],
                 ContextEntries=[
-                    {"ContextKeyName": key, "ContextKeyType": "string", "ContextKeyValues": [value]}
+                    {"ContextKeyName": key, "ContextKeyType": kind(value), "ContextKeyValues": texts(value)}
                     for key, value in question.context.items()
                 ],
             )

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from fleetswap.aws.account import Account, batched
 from fleetswap.aws.errors import Meaning, code, explained, meaning
+from fleetswap.aws.quotas import Quotas
 from fleetswap.domain.drill.seen import Ami, Launches, Snapshot, Subnet, Template
 from fleetswap.domain.drill.vcpus import ON_DEMAND, SPOT, Running
 from fleetswap.domain.text import one_line
@@ -125,16 +126,8 @@ class LaunchParts:
         )
 
     def quota(self, quota: str) -> float:
-        """The value of a quota of EC2, by its code; AWS's default where the account has none of its own."""
-        client, asked = self._cloud.service_quotas(), {"ServiceCode": "ec2", "QuotaCode": quota}
-        with explained("servicequotas:GetServiceQuota", f"ec2 {quota}"):
-            try:
-                return float(client.get_service_quota(**asked)["Quota"]["Value"])
-            except ClientError as error:
-                if code(error) != "NoSuchResourceException":
-                    raise
-        with explained("servicequotas:GetAWSDefaultServiceQuota", f"ec2 {quota}"):
-            return float(client.get_aws_default_service_quota(**asked)["Quota"]["Value"])
+        """The value of a quota of EC2, by its code."""
+        return Quotas(self._cloud).value("ec2", quota)
 
     def try_launch(self, launches: Launches, template: Template) -> str:
         """Let EC2 check a launch without making it: its refusal, or an empty text.

@@ -6,37 +6,13 @@ among them: EC2 itself checks that in a dry run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from fleetswap.domain import tags
 from fleetswap.domain.permissions.purposes import Purpose, statements
 from fleetswap.domain.permissions.scope import Scope
-
-
-@dataclass(frozen=True)
-class Question:
-    """Whether actions are allowed on one resource. `context` are the condition keys of the requests."""
-
-    actions: tuple[str, ...]
-    resource: str
-    context: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Denied:
-    """An action that IAM's simulation does not allow on a resource. Not `sure`: a policy asks for a key of the request
-    that nobody has given, such as the address of the caller.
-    """
-
-    action: str
-    resource: str
-    sure: bool = True
-
-    def __str__(self) -> str:
-        """For a person."""
-        return self.action if self.resource == "*" else f"{self.action} on {self.resource}"
+from fleetswap.domain.permissions.simulate import Question
 
 
 def questions(scope: Scope, resources: Iterable[str]) -> Iterator[Question]:

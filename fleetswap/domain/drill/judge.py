@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetswap.domain.checklist import Finding, State
-from fleetswap.domain.drill.grants import Denied
 from fleetswap.domain.drill.seen import Ami, Launches, Snapshot, Subnet, SwitchRole, Template
+from fleetswap.domain.permissions.simulate import Denied
 from fleetswap.domain.rollout.health import Answer, TargetState, counts
 from fleetswap.domain.rollout.rollback import POLICY
 from fleetswap.domain.rollout.view import ReleaseView, ServiceView

@@ -28,26 +28,29 @@ def look(scope: Scope) -> Iterator[Statement]:
         "AMIs, snapshots, launch templates and subnets, which a rollback needs; these actions know no resource",
         tuple(sorted([*(f"ec2:{name}" for name in EC2.split()), *OTHERS])),
     )
-    yield Statement(
-        "LookAtQuotas",
-        "the vCPU quotas of EC2",
-        ("servicequotas:GetServiceQuota",),
-        (f"arn:{scope.partition}:servicequotas:{scope.region}:{scope.account}:ec2/*",),
-    )
+    yield look_at_quotas(scope, "the vCPU quotas of EC2", "ec2")
     yield Statement(
         "LookAtLaunchKeys",
         "whether EC2 Auto Scaling may use the keys of volumes and snapshots",
         ("kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListGrants"),
         (f"arn:{scope.partition}:kms:{scope.region}:{scope.account}:key/*",),
     )
-    yield simulate(scope)
+    yield simulate(scope, "whether the caller may roll back, and the dead man's switch may modify the rule")
 
 
-def simulate(scope: Scope) -> Statement:
+def look_at_quotas(scope: Scope, reason: str, *services: str) -> Statement:
+    """The quotas of some services, by their names in Service Quotas."""
+    where = f"arn:{scope.partition}:servicequotas:{scope.region}:{scope.account}"
+    return Statement(
+        "LookAtQuotas", reason, ("servicequotas:GetServiceQuota",), tuple(f"{where}:{each}/*" for each in services)
+    )
+
+
+def simulate(scope: Scope, reason: str) -> Statement:
     """Asking IAM what a role may do. It shows the permissions of roles, and gives none."""
     return Statement(
         "Simulate",
-        "whether the caller may roll back, and the dead man's switch may modify the rule",
+        reason,
         ("iam:GetRole", "iam:SimulatePrincipalPolicy"),
         (f"arn:{scope.partition}:iam::{scope.account}:role/*", f"arn:{scope.partition}:iam::{scope.account}:user/*"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from fleetswap.domain.permissions import drill, fleet, front, images, keys, looks, network, retention, watch
+from fleetswap.domain.permissions import doctor, drill, fleet, front, images, keys, looks, network, retention, watch
 from fleetswap.domain.permissions.scope import Scope
 from fleetswap.domain.permissions.statement import Policy, Statement, divide
 
@@ -20,6 +20,7 @@ class Purpose(Enum):
     MACHINE = "machine"
     SECRETS = "secrets"
     GC = "gc"
+    DOCTOR = "doctor"
 
 
 def policies(scope: Scope, purpose: Purpose) -> tuple[Policy, ...]:
@@ -139,4 +140,5 @@ _STATEMENTS = {
     Purpose.MACHINE: _machine,
     Purpose.SECRETS: _secrets,
     Purpose.GC: _gc,
+    Purpose.DOCTOR: doctor.look,
 }

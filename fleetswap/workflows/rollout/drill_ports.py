@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from fleetswap.domain.drill.grants import Denied, Question
 from fleetswap.domain.drill.seen import Ami, Caller, Front, Launches, Snapshot, Subnet, SwitchRole, Template
 from fleetswap.domain.drill.vcpus import Running
+from fleetswap.domain.permissions.simulate import Denied, Question
 from fleetswap.domain.release.default_key import EbsDefault, KeyAccess
 from fleetswap.domain.rollout.health import Answer
 from fleetswap.domain.secrets.key_state import KeyState
