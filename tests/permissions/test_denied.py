@@ -183,7 +183,11 @@ CALLS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "autoscaling:CreateOrUpdateTags": (lambda s: s.aws.fleet.tag("web-a", {"a": "b"}),),
     "autoscaling:DeleteScheduledAction": (lambda s: s.aws.fleet.cancel_scale_in("web-a"),),
     "autoscaling:DeleteTags": (lambda s: s.aws.fleet.untag("web-a", ["a"]),),
-    "autoscaling:DescribeAutoScalingGroups": (lambda s: s.aws.fleet.group("web-a"), find),
+    "autoscaling:DescribeAutoScalingGroups": (
+        lambda s: s.aws.fleet.group("web-a"),
+        lambda s: Quotas(s.cloud).groups(),
+        find,
+    ),
     "autoscaling:DescribeScalingActivities": (lambda s: s.aws.fleet.failures("web-a"),),
     "autoscaling:DescribeScheduledActions": (lambda s: s.aws.fleet.schedule_scale_in("web-a", 600),),
     "autoscaling:DeleteWarmPool": (lambda s: s.aws.fleet.keep_warm_pool("web-a", None),),
