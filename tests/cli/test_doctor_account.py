@@ -174,7 +174,8 @@ def test_a_condition_that_the_simulation_cannot_meet_is_no_verdict() -> None:
         (Account(refused={"simulate_principal_policy": "AccessDenied"}), "iam:SimulatePrincipalPolicy", "--for doctor"),
         (Account(refused={"get_role": "AccessDenied"}), "iam:GetRole", "--for doctor"),
         (Account(refused={"simulate_principal_policy": "Throttling"}), "iam:SimulatePrincipalPolicy", "try again"),
-        (Account(caller=f"arn:aws:iam::{ACCOUNT}:root"), "does not simulate the root user", "deploy with a role"),
+        (Account(caller=f"arn:aws:iam::{ACCOUNT}:root"), f"does not simulate arn:aws:iam::{ACCOUNT}:root", "a role"),
+        (Account(caller=f"arn:aws:sts::{ACCOUNT}:federated-user/me"), "does not simulate", "a role"),
     ],
 )
 def test_what_may_not_be_simulated_is_skipped(account: Account, words: str, remedy: str) -> None:
