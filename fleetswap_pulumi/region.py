@@ -111,6 +111,8 @@ def begin(decided: Decided, parent: Region | None = None) -> Begun:
         settings,
         decided.here,
         kms=decided.needs_volume_key or decided.secrets is not None,
+        # Also what is deleted is deleted where it is: on a local cloud, and not on AWS.
+        alarms=settings.alarms is not None or bool(decided.before.get("alarms")),
         parents=() if parent is None else (type_of(settings.region),),
     )
     everything = pulumi.ResourceOptions(parent=parent, provider=context.provider(parent))
@@ -277,7 +279,9 @@ def roll_out(
     return rollout, outputs
 
 
-def context_of(settings: Settings, here: Place, *, kms: bool, parents: tuple[str, ...] = ()) -> Context:
+def context_of(
+    settings: Settings, here: Place, *, kms: bool, alarms: bool = False, parents: tuple[str, ...] = ()
+) -> Context:
     """What every component needs. A service is named only if something needs it: its provider would change."""
     return Context(
         stack=settings.stack,
@@ -293,7 +297,7 @@ def context_of(settings: Settings, here: Place, *, kms: bool, parents: tuple[str
             *(("kms",) if kms else ()),
             *(("route53",) if settings.front.domain is not None else ()),
             *(("wafv2",) if settings.front.web_acl_arn is not None else ()),
-            *(("cloudwatch", "events", "sns") if settings.alarms is not None else ()),
+            *(("cloudwatch", "events", "sns") if alarms else ()),
         ),
         parents=parents,
     )

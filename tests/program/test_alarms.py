@@ -45,6 +45,16 @@ def test_without_the_setting_nothing_is_declared() -> None:
     assert not set(endpoints) & {"cloudwatch", "events", "sns"}
 
 
+def test_alarms_that_are_no_longer_wanted_are_deleted_where_they_are(first: Program) -> None:
+    """The provider of a local stack would ask AWS itself to delete them, and the update would fail."""
+    program = declare(local("1"), outputs=first.outputs)
+    assert not kinds(program) & {"Alarms", "MetricAlarm", "EventRule", "Topic", "Dashboard"}
+    (endpoints,) = json.loads(program.one("aws").inputs["endpoints"])
+    assert set(endpoints) > {"cloudwatch", "events", "sns"}
+    (endpoints,) = json.loads(declare(local("1"), outputs=program.outputs).one("aws").inputs["endpoints"])
+    assert not set(endpoints) & {"cloudwatch", "events", "sns"}
+
+
 def test_each_release_with_machines_has_its_alarms(first: Program, second: Program) -> None:
     """The standby would have none after a rollback, or alarms of a release would outlive it."""
     for program in (first, second):
