@@ -1,9 +1,10 @@
 """CloudWatch's alarms as AWS runs them: what is refused, when one changes its state, and whom it tells.
 
-Decides the state of alarms that compare a statistic of one metric with a threshold. Others (metric math, which is
-checked, and anomaly detection) are kept, and stay as they are until SetAlarmState says otherwise; moto has no
-PutCompositeAlarm. Of the actions, messages to SNS topics and scaling policies are done. A policy is invoked again at
-each look, as long as the state is ALARM; one that SetAlarmState set invokes none.
+Decides the state of alarms that compare a statistic of one metric, or the result of metric math, with a threshold.
+Others (expressions that `expressions` does not know, and anomaly detection) are kept, and stay as they are until
+SetAlarmState says otherwise; moto has no PutCompositeAlarm. Of the actions, messages to SNS topics and scaling policies
+are done. A policy is invoked again at each look, as long as the state is ALARM; one that SetAlarmState set invokes
+none.
 
 The alarms of a target tracking policy on a metric of AWS (`tracks`: `scale_out` or `scale_in`) are looked at each 10 s,
 for this is a minute here (`lateness`, which also says how many data points they want). A sum counts six times, so that
@@ -34,7 +35,7 @@ from moto.core.responses import ActionResult
 
 from localcloud.balancer.traffic import SLOT_SECONDS
 from localcloud.cloudwatch.figures import SIMPLE, Sample, key
-from localcloud.cloudwatch.metrics import figures
+from localcloud.cloudwatch.metrics import evaluated, figures
 from localcloud.moto_state import backend
 from localcloud.sns import MAX_SUBJECT
 
@@ -199,7 +200,8 @@ def describe_alarms(self: Moto) -> Moto:
 def tick(cloudwatch: Moto, now: float, lateness: Lateness, scale: Callable[[Moto], None]) -> None:
     """Look at the alarms whose period has ended; `scale` invokes the policies of one that rings. With `LOCK` held."""
     for alarm in list(cloudwatch.alarms.values()):
-        if alarm.rule is not None or not alarm.metric_name or alarm.comparison_operator not in COMPARISONS:
+        watches = alarm.metric_name or alarm.metric_data_queries
+        if alarm.rule is not None or not watches or alarm.comparison_operator not in COMPARISONS:
             continue
         step = min(_rhythm(alarm, lateness)[0], 60)
         end = int((now - lateness.metrics[1] - MARGIN_SECONDS) // step) * step
@@ -207,7 +209,11 @@ def tick(cloudwatch: Moto, now: float, lateness: Lateness, scale: Callable[[Moto
         alarm.looked_at = end
         if looked_at is None or looked_at >= end:  # AWS, too, needs a while for the first look
             continue
-        points, periods, needed = _points(cloudwatch, alarm, end, lateness)
+        try:
+            points, periods, needed = _points(cloudwatch, alarm, end, lateness)
+        except ValidationError as error:  # an expression that the local cloud does not know
+            log.warning("alarm %s stays %s: %s", alarm.name, alarm.state_value, error.message)
+            continue
         alarm.newest = next((point for point in points if point is not None), None)
         state, reason = evaluate(alarm, points, periods, needed)
         if state not in {None, alarm.state_value}:
@@ -222,6 +228,11 @@ def tick(cloudwatch: Moto, now: float, lateness: Lateness, scale: Callable[[Moto
 def _rhythm(alarm: Moto, lateness: Lateness) -> tuple[int, int, float]:
     """The seconds of a period, how many are evaluated, and how often a sum counts."""
     tracks = getattr(alarm, "tracks", None)
+    if alarm.metric_data_queries:
+        lengths = [
+            int(query.metric_stat.period) for query in alarm.metric_data_queries if query.metric_stat is not None
+        ]
+        return max(lengths, default=60), int(alarm.evaluation_periods), 1.0
     if tracks is None:
         return int(alarm.period), int(alarm.evaluation_periods), 1.0
     periods = round(lateness.of(tracks, alarm.name) / SLOT_SECONDS)
@@ -234,6 +245,12 @@ def _points(cloudwatch: Moto, alarm: Moto, end: int, lateness: Lateness) -> tupl
     And how many are evaluated, and how many of these are to be breaching.
     """
     period, periods, times = _rhythm(alarm, lateness)
+    needed = int(alarm.datapoints_to_alarm or periods)
+    if alarm.metric_data_queries:
+        ages = range(periods + EXTRA_PERIODS)
+        queries = [*map(_query, alarm.metric_data_queries)]
+        values = evaluated(cloudwatch, queries, end - len(ages) * period, end)
+        return [values.get(end - (age + 1) * period) for age in ages], periods, needed
     dimensions = {one.name: one.value for one in alarm.dimensions}
     series = cloudwatch.metrics.find(key(alarm.namespace, alarm.metric_name, dimensions))
     found: list[float | None] = []
@@ -244,7 +261,18 @@ def _points(cloudwatch: Moto, alarm: Moto, end: int, lateness: Lateness) -> tupl
             sample.add(part)
         value = sample.statistic(alarm.statistic or alarm.extended_statistic)
         found.append(value * times if value is not None and (sample.values or sample.sets) else None)
-    return found, periods, int(alarm.datapoints_to_alarm or periods)
+    return found, periods, needed
+
+
+def _query(query: Moto) -> dict[str, Any]:
+    """A query of an alarm as GetMetricData has it."""
+    asked: dict[str, Any] = {"Id": query.id, "ReturnData": str(query.return_data).lower() == "true"}
+    if query.expression:
+        return {**asked, "Expression": query.expression}
+    stat = query.metric_stat
+    dimensions = [{"Name": one.name, "Value": one.value} for one in stat.metric.dimensions]
+    metric = {"Namespace": stat.metric.namespace, "MetricName": stat.metric.metric_name, "Dimensions": dimensions}
+    return {**asked, "MetricStat": {"Metric": metric, "Period": int(stat.period), "Stat": stat.stat}}
 
 
 def evaluate(alarm: Moto, points: list[float | None], periods: int, needed: int) -> tuple[str | None, str]:

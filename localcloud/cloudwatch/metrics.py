@@ -122,6 +122,13 @@ def get_metric_data(self: Moto) -> Moto:
     return ActionResult({"MetricDataResults": shown, "Messages": []})
 
 
+def evaluated(cloudwatch: Moto, queries: list[dict[str, Any]], start: float, end: float) -> dict[int, float]:
+    """The values of the one query that returns data. `ValidationError` if an expression cannot be evaluated here."""
+    found = {one["Id"]: one for one in _Queries(cloudwatch, queries, start, end).results()}
+    (shown,) = (found[query["Id"]] for query in queries if query["ReturnData"])
+    return {int(at.timestamp()): value for at, value in zip(shown["Timestamps"], shown["Values"], strict=True)}
+
+
 @dataclass(frozen=True)
 class Expression:
     """What an expression has resulted in."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from fleetswap.domain import measures
 from localcloud.balancer.traffic import SLOT_SECONDS, Slot, Tally
 from localcloud.cloudwatch import alarms, alb_metrics, metrics
 from localcloud.cloudwatch.figures import Sample, key
@@ -320,6 +321,55 @@ def test_an_alarm_rings_and_ends(watch: Watch) -> None:
         (topic, "INSUFFICIENT_DATA", "ALARM"),
         (topic, "ALARM", "OK"),
     ]
+
+
+def test_the_alarm_of_a_release_rings_for_failed_requests_alone(watch: Watch) -> None:
+    """The alarms of a stack could not be tried: none of an expression would ever ring, or that of a standby would."""
+    measure = measures.failed(20)
+    for name, place in (("live", PLACE), ("standby", {**PLACE, "TargetGroup": "targetgroup/green/3"})):
+        stats: list[Any] = [
+            {**watch.query(each.name, each.statistic, 60, place=place), "Id": each.id, "ReturnData": False}
+            for each in measure.metrics
+        ]
+        watch.aws.put_metric_alarm(
+            AlarmName=name,
+            Metrics=[{"Id": "result", "Expression": measure.expression, "ReturnData": True}, *stats],
+            EvaluationPeriods=3,
+            Threshold=5,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="notBreaching",
+        )
+    watch.step(4)
+    for minute in range(10):
+        counts = {"RequestCount": 100.0, **{each.name: 0.0 for each in measure.metrics[2:]}}
+        counts["HTTPCode_Target_2XX_Count"] = 70.0 if 3 <= minute < 6 else 99.0
+        for name, count in counts.items():
+            watch.measure(name, minute * 60, count)
+    states = []
+    for _ in range(12):
+        watch.step(60)
+        states.append((watch.state("live"), watch.state("standby")))
+    assert {standby for _, standby in states} == {"OK"}
+    live = [state for state, _ in states]
+    assert [state for state, before in zip(live, [None, *live], strict=False) if state != before] == [
+        "OK",
+        "ALARM",
+        "OK",
+    ]
+
+
+def test_an_alarm_that_cannot_be_evaluated_here_stays_as_it_is(watch: Watch) -> None:
+    """One expression that the local cloud does not know would stop its clock, and with it everything that is due."""
+    queries: list[Any] = [
+        {"Id": "result", "Expression": "RATE(m)", "ReturnData": True},
+        {**watch.query(ERRORS, "Sum", 60), "ReturnData": False},
+    ]
+    watch.aws.put_metric_alarm(
+        AlarmName="a", Metrics=queries, EvaluationPeriods=1, Threshold=1, ComparisonOperator="GreaterThanThreshold"
+    )
+    watch.step(60)
+    watch.step(60)
+    assert watch.state() == "INSUFFICIENT_DATA"
 
 
 def test_a_state_that_was_set_lasts_until_the_next_look(watch: Watch) -> None:
