@@ -53,7 +53,10 @@ def test_the_home_region_is_declared_as_if_it_were_alone(alone: Program, both: P
     assert [(each.type, each.name) for each in before] == [(each.type, each.name) for each in after]
     for was, now in zip(before, after, strict=True):
         different = {key for key in {*was.inputs, *now.inputs} if was.inputs.get(key) != now.inputs.get(key)}
-        assert different <= {ROLLOUT: {"ledger", "waves"}, DISK: {"also"}}.get(was.type, set()), (was.name, different)
+        assert different <= {ROLLOUT: {"ledger", "waves", "origin"}, DISK: {"also"}}.get(was.type, set()), (
+            was.name,
+            different,
+        )
 
 
 def test_a_further_region_has_all_that_the_home_region_has(both: Program) -> None:
