@@ -69,7 +69,7 @@ def test_the_traffic_is_shown_by_release() -> None:
     (share,) = (graph for graph in graphs(BODY) if graph["title"].startswith("Traffic"))
     assert share["metrics"][-1] == [
         {
-            "expression": "100 * FILL(requests1, 0) / (FILL(requests0, 0) + FILL(requests1, 0))",
+            "expression": "100 * FILL(requests1, 0) / SUM([FILL(requests0, 0), FILL(requests1, 0)])",
             "label": "web-b",
             "id": "e1",
         }

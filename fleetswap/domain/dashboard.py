@@ -190,9 +190,9 @@ def _shares(releases: Sequence[Watched], balancer: str) -> Iterator[list[Any]]:
     """What the weights have come to: CloudWatch does not know them."""
     for number, watched in enumerate(releases):
         yield _row(_REQUESTS, watched, balancer, id=f"requests{number}", visible=False)
-    total = " + ".join(f"FILL(requests{number}, 0)" for number in range(len(releases)))
+    total = measures.sum_of(*(f"FILL(requests{number}, 0)" for number in range(len(releases))))
     for number, watched in enumerate(releases):
-        share = f"100 * FILL(requests{number}, 0) / ({total})"
+        share = f"100 * FILL(requests{number}, 0) / {total}"
         yield [{"expression": share, "label": watched.release, "id": f"e{number}"}]
 
 

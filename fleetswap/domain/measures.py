@@ -37,6 +37,15 @@ class Measure:
     metrics: tuple[Metric, ...]
 
 
+def sum_of(*terms: str) -> str:
+    """Their sum, wherever one of them has a value.
+
+    With `+` there would be none as long as one of the metrics has never been reported, such as redirects by a service
+    that has none: nobody documents that FILL makes values of nothing.
+    """
+    return f"SUM([{', '.join(terms)}])"
+
+
 def failed(least: int) -> Measure:
     """Percent of a release's requests that ended with 5xx, whoever answered; 0 for fewer than `least` a minute.
 
@@ -44,7 +53,7 @@ def failed(least: int) -> Measure:
     what is missing: the requests less the good responses, as rollouts count them (decision 13).
     """
     good = tuple(Metric(f"s{first}xx", TARGETS, f"HTTPCode_Target_{first}XX_Count") for first in (2, 3, 4))
-    answered = " - ".join(f"FILL({each.id}, 0)" for each in good)
+    answered = sum_of("requests * 0", *(f"FILL({each.id}, 0)" for each in good))
     return Measure(
         f"IF(requests >= {least}, 100 * (requests - {answered}) / requests, 0)",
         (Metric("requests", TARGETS, "RequestCount"), *good),
@@ -57,10 +66,10 @@ def failed_at_all(least: int) -> Measure:
     RequestCount does not have these, and has some of the load balancer's own 5xx: as both are added, the percentage is
     too low, by half at most.
     """
-    own, targets = "FILL(own, 0)", "FILL(targets, 0)"
-    asked = f"(FILL(requests, 0) + {own})"
+    own, targets, requests = "FILL(own, 0)", "FILL(targets, 0)", "FILL(requests, 0)"
+    asked, bad = sum_of(requests, own), sum_of("requests * 0", own, targets)
     return Measure(
-        f"IF({asked} >= {least}, 100 * ({own} + {targets}) / {asked}, 0)",
+        f"IF({asked} >= {least}, 100 * {bad} / {asked}, 0)",
         (
             Metric("requests", BALANCER, "RequestCount"),
             Metric("own", BALANCER, "HTTPCode_ELB_5XX_Count"),
@@ -70,7 +79,7 @@ def failed_at_all(least: int) -> Measure:
 
 
 MISSING = Measure(
-    "desired - capacity + machines - FILL(healthy, 0)",
+    f"desired - capacity + machines - {sum_of('machines * 0', 'FILL(healthy, 0)')}",
     (
         Metric("desired", GROUP, "GroupDesiredCapacity", "Average"),
         Metric("capacity", GROUP, "GroupInServiceCapacity", "Average"),

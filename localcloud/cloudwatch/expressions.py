@@ -1,15 +1,17 @@
 """Metric math: what an expression makes of time series. Pure: no I/O, no clock.
 
-It knows numbers, IDs, `+ - * / ^`, comparisons, parentheses, `FILL(m, number)`, `FILL(m, REPEAT)` and
-`IF(condition, a, b)`. Any other function is refused by name as one that the local cloud does not know: half of an
-expression would be worse than none. As in AWS:
+It knows numbers, IDs, `+ - * / ^`, comparisons, parentheses, `FILL(m, number)`, `FILL(m, REPEAT)`,
+`IF(condition, a, b)` and `SUM([m, n])`. Any other function is refused by name as one that the local cloud does not
+know: half of an expression would be worse than none. As in AWS:
 
 - Of two time series there is a value only where both have one.
 - A result that is not a number, as of a division by 0, is dropped, and the result says so (`ArithmeticError`).
 - A comparison is 1 or 0.
 - An expression without a time series is refused.
+- SUM of several time series has a value where any of them has one: what is missing adds nothing.
 
-A time series without any value stays empty, whatever FILL says.
+A time series without any value stays empty, whatever FILL says: AWS's guide does not say, and this is the reading with
+which more goes wrong.
 
 Source: CloudWatch user guide, "Using metric math".
 """
@@ -33,7 +35,7 @@ Value = float | Series
 DEEPEST = 50
 """Parentheses and functions inside each other."""
 
-_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|([A-Za-z][A-Za-z0-9_]*)|(>=|<=|==|!=|[-+*/^()<>,]))")
+_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|([A-Za-z][A-Za-z0-9_]*)|(>=|<=|==|!=|[-+*/^()<>,[\]]))")
 
 _COMPARISONS: Mapping[str, Callable[[float, float], float]] = {
     "<": lambda one, two: float(one < two),
@@ -143,6 +145,14 @@ class Evaluation:
             if len(parts) != 3:
                 raise ValueError("IF takes a condition and two values")
             return self._chosen(*parts)
+        if name == "SUM":
+            self._need("[")
+            terms = [self._comparison()]
+            while self._next(","):
+                terms.append(self._comparison())
+            self._need("]")
+            self._need(")")
+            return _sum(terms)
         raise ValueError(f"the local cloud does not know {name}")
 
     def _filled(self, series: Series, fill: float | None) -> Series:
@@ -178,6 +188,16 @@ class Evaluation:
         except (ArithmeticError, ValueError):
             return None
         return found if math.isfinite(found) else None
+
+
+def _sum(terms: list[Value]) -> Series:
+    found: Series = {}
+    for term in terms:
+        if not isinstance(term, dict):
+            raise ValueError("SUM takes time series")
+        for at, value in term.items():
+            found[at] = found.get(at, 0.0) + value
+    return dict(sorted(found.items()))
 
 
 def _at(value: Value, at: int) -> float:

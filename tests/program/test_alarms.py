@@ -75,7 +75,8 @@ def test_failed_requests_are_those_that_users_saw(first: Program) -> None:
         assert [query["id"] for query in alarm["metricQueries"] if query.get("returnData")] == ["result"]
     queries = {query["id"]: query for query in of_release["metricQueries"]}
     assert queries["result"]["expression"] == (
-        "IF(requests >= 20, 100 * (requests - FILL(s2xx, 0) - FILL(s3xx, 0) - FILL(s4xx, 0)) / requests, 0)"
+        "IF(requests >= 20, 100 * (requests - SUM([requests * 0, FILL(s2xx, 0), FILL(s3xx, 0), FILL(s4xx, 0)]))"
+        " / requests, 0)"
     )
     assert queries["s4xx"]["metric"] == {
         "namespace": "AWS/ApplicationELB",
@@ -100,7 +101,7 @@ def test_missing_machines_are_counted_against_what_the_group_wants(first: Progra
     """A standby without machines would be in ALARM for ever, or a group that launches nothing in none."""
     (healthy,) = (inputs for name, inputs in alarms(first).items() if name.endswith("-healthy"))
     queries = {query["id"]: query for query in healthy["metricQueries"]}
-    assert queries["result"]["expression"] == "desired - capacity + machines - FILL(healthy, 0)"
+    assert queries["result"]["expression"] == "desired - capacity + machines - SUM([machines * 0, FILL(healthy, 0)])"
     assert (healthy["threshold"], healthy["treatMissingData"]) == (0, "missing")
     wanted = {queries[each]["metric"]["metricName"] for each in ("desired", "capacity", "machines")}
     assert wanted == set(first.one("Group").inputs["enabledMetrics"])
