@@ -19,7 +19,10 @@ from tests.engine.aws_plugin.test_real_engine import Stack
 PROGRAM = """
 import pulumi
 from fleetswap_pulumi import release
+from fleetswap_pulumi.alarm_settings import AlarmSettings
+from fleetswap_pulumi.alarms import Alarms, AlarmsArgs, WatchedArgs
 from fleetswap_pulumi.context import Context
+from fleetswap_pulumi.dashboard import Dashboard, DashboardArgs, body_of
 from fleetswap_pulumi.front_door import FrontDoor, FrontDoorArgs
 from fleetswap_pulumi.ground import Ground
 from fleetswap_pulumi.network import Network, NetworkArgs
@@ -38,7 +41,16 @@ class Stored:
 
 release.DiskImage = Stored
 tags = {"team": config.require("tag")}
-context = Context("shop/prod", "web", "us-east-1", config.require("endpoint"), "123456789012", extra_tags=tags)
+services = ("cloudwatch", "events", "sns")
+context = Context(
+    "shop/prod",
+    "web",
+    "us-east-1",
+    config.require("endpoint"),
+    "123456789012",
+    extra_tags=tags,
+    more_services=services,
+)
 opts = pulumi.ResourceOptions(providers=[context.provider()])
 cidr = "10.30.0.0/16"
 ground = Ground(("us-east-1a", "us-east-1b"), division=divide(cidr, ("a", "b"), SEPARATE), cidr=cidr)
@@ -58,11 +70,21 @@ entry = Entry(
     max_size=4,
     made="2026-11-26T12:00:00Z",
 )
-tuning = release.Tuning(cpu_percent=60.0, warmup=60, drain=60, grace=300)
-release.Release(
+tuning = release.Tuning(
+    cpu_percent=60.0, warmup=60, drain=60, grace=300, measured=config.get_bool("alarms") or False
+)
+running = release.Release(
     release.ReleaseArgs(context, entry, network, door.listener_arn, tuning, upload=None, running=True), opts
-).complete()
-Switch("web", SwitchArgs(context, door.listener_arn), opts)
+)
+running.complete()
+switch = Switch("web", SwitchArgs(context, door.listener_arn), opts)
+if config.get_bool("alarms"):
+    watched = WatchedArgs(entry.release, running.targets, running.target.group, True)
+    alarms = Alarms("web", AlarmsArgs(context, AlarmSettings(), door.balancer, True, [watched], switch.role_arn), opts)
+    graphs = [(entry.release, running.targets, running.target.group)]
+    body = body_of("web", "us-east-1", door.balancer, graphs, 95.0, alarms.arns, alarms.rules)
+    record = {"run": "r", "started": entry.made, "phases": [{"phase": "shift", "began": 1.0}]}
+    Dashboard("web", DashboardArgs(context, "shop-prod-web", body, entry.release, pulumi.Output.from_input(record)))
 """
 
 
@@ -77,7 +99,8 @@ def stack(tmp_path: Path, endpoint: str, engine_bin: Path, aws: Callable[[str], 
 def key_of(iam: Any, purpose: Purpose) -> dict[str, str]:
     """The keys of a new user who has the printed policies for this program, and no others."""
     ssm = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
-    scope = Scope("123456789012", "us-east-1", "shop/prod", "web", machine_policies=(ssm,))
+    watched: Any = {"watched": True, "own_topic": True, "dashboard": "shop-prod-web"}
+    scope = Scope("123456789012", "us-east-1", "shop/prod", "web", machine_policies=(ssm,), **watched)
     name = f"{purpose.value}-{uuid4().hex}"
     iam.create_user(UserName=name)
     for policy in policies(scope, purpose):
@@ -88,10 +111,12 @@ def key_of(iam: Any, purpose: Purpose) -> dict[str, str]:
 
 
 def test_deploying_the_same_again_changes_nothing(stack: Stack, aws: Callable[[str], Any]) -> None:
-    """Each deploy would change what no release changed, or tags that were changed once would never settle.
+    """Each deploy would change what no release changed, or tags that were changed once would never settle; or alarms
+    that are no longer wanted would stay.
 
     And nobody could look who may only look.
     """
+    stack.config["alarms"] = "true"
     deployer = dict(stack.env)
     reader = deployer | key_of(aws("iam"), Purpose.PREVIEW)
     made = stack.run("up", "--yes", "--skip-preview")
@@ -106,7 +131,24 @@ def test_deploying_the_same_again_changes_nothing(stack: Stack, aws: Callable[[s
     stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     assert stack.steps() == {}
     stack.env = deployer
+    assert left(aws) == {"alarms": 4, "rules": 2, "topics": 1, "dashboards": 1}
+    stack.config["alarms"] = "false"
+    told = stack.run("up", "--yes", "--skip-preview")
+    assert ("replaced" in told, left(aws)) == (False, dict.fromkeys(left(aws), 0))
     stack.run("destroy", "--yes", "--skip-preview")
+
+
+def left(aws: Callable[[str], Any]) -> dict[str, int]:
+    """How much there is of what `fleetswap:alarms` makes. The alarms of scaling policies are not among it."""
+    cloudwatch = aws("cloudwatch")
+    alarms = cloudwatch.describe_alarms(AlarmNamePrefix="web-")["MetricAlarms"]
+    topics = [each for each in aws("sns").list_topics()["Topics"] if ":web-alarms" in each["TopicArn"]]
+    return {
+        "alarms": len(alarms),
+        "rules": len(aws("events").list_rules(NamePrefix="web-")["Rules"]),
+        "topics": len(topics),
+        "dashboards": len(cloudwatch.list_dashboards(DashboardNamePrefix="shop-prod-web")["DashboardEntries"]),
+    }
 
 
 def test_a_preview_rule_that_is_replaced_is_there_afterwards(stack: Stack, aws: Callable[[str], Any]) -> None:
