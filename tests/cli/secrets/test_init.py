@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -84,7 +85,8 @@ def test_a_new_key_is_given_time(cli: Cli, aws: Shop, monkeypatch: pytest.Monkey
         waited.append(seconds)
         aws.with_rule()
 
-    monkeypatch.setattr("fleetswap.cli.secrets_init.time.sleep", appears)
+    # Not `time.sleep` itself: whoever waits for a process with a time limit sleeps, too.
+    monkeypatch.setattr("fleetswap.cli.secrets_init.time", SimpleNamespace(sleep=appears))
     ran = cli("secrets", "init", "--yes")
     assert (ran.status, "waiting until KMS knows the new key" in ran.err) == (0, True)
     assert waited == [secrets_init.NEW_KEY_SECONDS]
