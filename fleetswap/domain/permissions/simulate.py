@@ -1,4 +1,4 @@
-"""What IAM is asked to simulate, and what its answers about a set of policies come to. Asks IAM nothing.
+"""What IAM is asked to simulate, and what its results for a set of policies come to. Asks IAM nothing.
 
 The simulation knows the policies of a user or role, its permissions boundary and the organization's service control
 policies; it knows no session policy and no policy of a resource (IAM user guide, "IAM policy testing with the IAM
