@@ -51,15 +51,9 @@ def last(state: State, notice: Notice) -> tuple[HookCall, ...]:
     """The hooks at the end of a rollout, with how it ended. They run whatever it was, but cannot change it."""
     order = state.order
     return tuple(
-        HookCall(
-            number=number,
-            hook=hook,
-            run=state.run,
-            service=order.service,
-            release=order.candidate.release,
-            previous=state.previous,
+        replace(
+            state.call_of(number),
             weight=ALL if notice.serving == order.candidate.release else 0,
-            url=order.url,
             ending=notice.ending.value,
             serving=notice.serving,
             reason=notice.reason,

@@ -26,7 +26,7 @@ from fleetswap.domain.rollout.messages import (
 )
 from fleetswap.domain.rollout.metric_values import MetricWatch
 from fleetswap.domain.rollout.model import Order, ReleaseTarget, Rule, shares
-from fleetswap.domain.rollout.moments import Hook, HookCall, Moment, Pause
+from fleetswap.domain.rollout.moments import HookCall, Moment, Pause
 from fleetswap.domain.rollout.periods import Watch
 from fleetswap.domain.rollout.rollout_tags import BOOTS, LEFT, ROLLED_BACK, RolledBack
 from fleetswap.domain.rollout.strategy import Step
@@ -210,23 +210,25 @@ class State:
         """Percent of the traffic that the candidate has, as far as we have written it."""
         return dict(self.written[-1]).get(self.order.candidate.target_group, 0) if self.written and self.moved else 0
 
-    @property
-    def hook(self) -> HookCall:
-        """The run of the hook whose turn it is."""
-        number, order = self.hooks[0], self.order
-        hook: Hook = order.policy.hooks[number]
-        attempt = self.attempts if hook.at is Moment.BEFORE_TRAFFIC else 1
+    def call_of(self, number: int) -> HookCall:
+        """The run of one of the policy's hooks, for the first time."""
+        order = self.order
         return HookCall(
             number=number,
-            hook=hook,
+            hook=order.policy.hooks[number],
             run=self.run,
             service=order.service,
             release=order.candidate.release,
             previous=self.previous,
             weight=self.weight,
-            attempt=attempt,
             url=order.url,
         )
+
+    @property
+    def hook(self) -> HookCall:
+        """The run of the hook whose turn it is."""
+        call = self.call_of(self.hooks[0])
+        return replace(call, attempt=self.attempts) if call.hook.at is Moment.BEFORE_TRAFFIC else call
 
     @property
     def is_live_already(self) -> bool:
