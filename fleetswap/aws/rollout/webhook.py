@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from fleetswap.aws.rollout.probe import NoRedirects
 from fleetswap.domain.errors import FleetswapError
 from fleetswap.domain.rollout.chat import chat_text
 from fleetswap.domain.text import one_line
@@ -33,13 +34,6 @@ PASSING = frozenset({408, 429, 500, 502, 503, 504})
 """The statuses after which it is tried again."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Another address would get the message, and perhaps keep it. A redirect is an error, with its status."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
 
 
 class Webhook:
@@ -62,7 +56,7 @@ class Webhook:
         url = self._url()
         host = urlsplit(url).hostname
         # A proxy of the environment is used, as by all clients of AWS.
-        opener = urllib.request.build_opener(_NoRedirects)
+        opener = urllib.request.build_opener(NoRedirects)
         body = json.dumps({"text": chat_text(notice)}).encode()
         request = urllib.request.Request(  # noqa: S310 - `_url` allows https, and http to this computer
             url, body, {"Content-Type": "application/json", "User-Agent": "fleetswap"}
