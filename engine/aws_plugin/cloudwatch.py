@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from engine.aws_plugin.compare import Rules
-from engine.aws_plugin.convert import tag_list, tag_map
+from engine.aws_plugin.convert import tag_changes, tag_list, tag_map
 from engine.aws_plugin.kind import Call, Kind, forget_missing
 from engine.aws_plugin.wire import Props, Value
 
@@ -94,10 +94,10 @@ class MetricAlarm(Kind):
         if changed - {"tags", "tagsAll"}:
             self._put(call, new, {})
         api, arn = call.client("cloudwatch"), old["arn"]
-        before, after = old.get("tagsAll") or {}, new.get("tagsAll") or {}
-        if removed := [key for key in before if key not in after]:
+        removed, set_now = tag_changes(old, new)
+        if removed:
             api.untag_resource(ResourceARN=arn, TagKeys=removed)
-        if set_now := {key: value for key, value in after.items() if before.get(key) != value}:
+        if set_now:
             api.tag_resource(ResourceARN=arn, Tags=tag_list(set_now))
 
     def delete(self, call: Call, resource_id: str, known: Props) -> None:

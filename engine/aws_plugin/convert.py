@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from engine.aws_plugin import schema
-from engine.aws_plugin.wire import Value
+from engine.aws_plugin.wire import Props, Value
 
 Shape: TypeAlias = Any
 """A shape of botocore's service model."""
@@ -97,3 +97,10 @@ def tag_list(tags: Mapping[str, str] | None) -> list[dict[str, str]]:
 def tag_map(tags: list[dict[str, str]] | None) -> dict[str, str]:
     """Tags as properties; what AWS itself put there (`aws:…`) is left out, as the official plugin does."""
     return {tag["Key"]: tag.get("Value", "") for tag in tags or [] if not tag["Key"].startswith("aws:")}
+
+
+def tag_changes(old: Props, new: Props) -> tuple[list[str], dict[str, str]]:
+    """What brings a resource's tags from old to new: the keys to remove, and the tags to write."""
+    before, after = old.get("tagsAll") or {}, new.get("tagsAll") or {}
+    removed = [key for key in before if key not in after]
+    return removed, {key: value for key, value in after.items() if before.get(key) != value}

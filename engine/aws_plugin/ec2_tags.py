@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.aws_plugin.convert import tag_list
+from engine.aws_plugin.convert import tag_changes, tag_list
 from engine.aws_plugin.kind import Call
 from engine.aws_plugin.wire import Props
 
@@ -17,8 +17,8 @@ def specification(resource_type: str, props: Props) -> dict[str, Any]:
 
 def update(call: Call, resource_id: str, old: Props, new: Props) -> None:
     """Bring a resource's tags from old to new."""
-    before, after = old.get("tagsAll") or {}, new.get("tagsAll") or {}
-    if removed := [key for key in before if key not in after]:
+    removed, changed = tag_changes(old, new)
+    if removed:
         call.client("ec2").delete_tags(Resources=[resource_id], Tags=[{"Key": key} for key in removed])
-    if changed := {key: value for key, value in after.items() if before.get(key) != value}:
+    if changed:
         call.client("ec2").create_tags(Resources=[resource_id], Tags=tag_list(changed))

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from engine.aws_plugin.check import document_failures, range_failures
 from engine.aws_plugin.compare import Rules, in_order, same_document
+from engine.aws_plugin.convert import tag_changes
 from engine.aws_plugin.kind import Boto, Call, Kind, OperationError, code, forget_missing, gone, unique_name
 from engine.aws_plugin.wire import Props
 
@@ -187,13 +188,13 @@ class _Key(Kind):
             self.see_policy(call, resource_id, new["policy"])
         if self.enabled in changed and not new[self.enabled]:
             self.switch(call, resource_id, on=False)
-        before, after = old.get("tagsAll") or {}, new.get("tagsAll") or {}
-        if removed := [key for key in before if key not in after]:
+        removed, added = tag_changes(old, new)
+        if removed:
             kms.untag_resource(KeyId=resource_id, TagKeys=removed)
-        if added := {key: value for key, value in after.items() if before.get(key) != value}:
+        if added:
             kms.tag_resource(KeyId=resource_id, Tags=_tags(added))
         if removed or added:
-            self.see_tags(call, resource_id, after)
+            self.see_tags(call, resource_id, new.get("tagsAll") or {})
 
     def change(self, call: Call, key_id: str, new: Props, changed: frozenset[str]) -> None:
         """Change what only this type has."""

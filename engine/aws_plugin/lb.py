@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from botocore.exceptions import ClientError
 
 from engine.aws_plugin.compare import Rules
-from engine.aws_plugin.convert import tag_list, tag_map
+from engine.aws_plugin.convert import tag_changes, tag_list, tag_map
 from engine.aws_plugin.kind import Boto, Call, Kind, OperationError, forget_missing, gone, unique_name
 from engine.aws_plugin.wire import Props
 
@@ -21,10 +21,10 @@ def tags_argument(props: Props) -> dict[str, Any]:
 
 def update_tags(call: Call, arn: str, old: Props, new: Props) -> None:
     """Bring a resource's tags from old to new."""
-    before, after = old.get("tagsAll") or {}, new.get("tagsAll") or {}
-    if removed := [key for key in before if key not in after]:
+    removed, changed = tag_changes(old, new)
+    if removed:
         call.client("elbv2").remove_tags(ResourceArns=[arn], TagKeys=removed)
-    if changed := {key: value for key, value in after.items() if before.get(key) != value}:
+    if changed:
         call.client("elbv2").add_tags(ResourceArns=[arn], Tags=tag_list(changed))
 
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from engine.aws_plugin.check import document_failures
 from engine.aws_plugin.compare import Rules
-from engine.aws_plugin.convert import tag_list, tag_map
+from engine.aws_plugin.convert import tag_changes, tag_list, tag_map
 from engine.aws_plugin.kind import Call, Kind, forget_missing, gone, unique_name
 from engine.aws_plugin.wire import Props
 
@@ -85,10 +85,10 @@ class Topic(Kind):
             api.set_topic_attributes(
                 TopicArn=resource_id, AttributeName="DisplayName", AttributeValue=new.get("displayName") or ""
             )
-        before, after = old.get("tagsAll") or {}, new.get("tagsAll") or {}
-        if removed := [key for key in before if key not in after]:
+        removed, set_now = tag_changes(old, new)
+        if removed:
             api.untag_resource(ResourceArn=resource_id, TagKeys=removed)
-        if set_now := {key: value for key, value in after.items() if before.get(key) != value}:
+        if set_now:
             api.tag_resource(ResourceArn=resource_id, Tags=tag_list(set_now))
 
     def delete(self, call: Call, resource_id: str, known: Props) -> None:
