@@ -5,12 +5,12 @@ No value of them is a secret: a token is named by the environment variable of th
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
+from fleetswap.domain.hosts import is_loopback
 from fleetswap.domain.rollout import moments
 from fleetswap.domain.rollout.moments import Hook, Moment, Otherwise, Pause
 from fleetswap_pulumi.checks import Strict, wrong
@@ -30,18 +30,11 @@ def _url(value: str) -> str:
         raise ValueError(f"{value!r} is not a URL")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not contain a user or a password: name the variable with a token in token_env")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError(f"{value!r} must begin with https://: http is only for this computer")
     if parts.scheme not in {"http", "https"}:
         raise ValueError(f"{value!r} must begin with https://")
     return value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _place(value: object) -> object:

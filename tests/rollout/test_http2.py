@@ -234,7 +234,7 @@ def test_the_proxy_of_the_environment_is_used(server: Server, monkeypatch: pytes
 
         thread = threading.Thread(target=pass_on)
         thread.start()
-        monkeypatch.setattr("fleetswap.aws.rollout.probe.is_here", lambda _: False)
+        monkeypatch.setattr("fleetswap.aws.rollout.probe.is_loopback", lambda _: False)
         monkeypatch.setattr("fleetswap.aws.rollout.probe.proxy_bypass", lambda _: False)
         monkeypatch.setenv("https_proxy", f"http://me:p%40ss@127.0.0.1:{proxy.getsockname()[1]}")
         assert urllib.request.getproxies()["https"]

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 from fleetswap.aws.errors import explained
-from fleetswap.aws.rollout.probe import NoRedirects, is_here
+from fleetswap.aws.rollout.probe import NoRedirects
 from fleetswap.domain.errors import CloudError, TryAgain
+from fleetswap.domain.hosts import is_loopback
 from fleetswap.domain.rollout.moments import HookResult
 from fleetswap.domain.text import one_line
 
@@ -59,7 +60,7 @@ def post(
         if wrong := _wrong_token(token, token_env):
             return HookResult(ok=False, words=wrong)
         headers["Authorization"] = f"Bearer {token}"
-    local = [ProxyHandler({})] if is_here(urlsplit(url).hostname or "") else []
+    local = [ProxyHandler({})] if is_loopback(urlsplit(url).hostname or "") else []
     request = Request(url, data=document, headers=headers, method="POST")  # noqa: S310 - the settings have checked it
     try:
         with build_opener(NoRedirects(), *local).open(request, timeout=timeout) as response:

@@ -6,7 +6,6 @@ It never judges a status, and never raises if there is no response. Implements
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
@@ -24,6 +23,7 @@ from urllib.request import (
     proxy_bypass,
 )
 
+from fleetswap.domain.hosts import is_loopback
 from fleetswap.domain.rollout.health import HTTP1, Answer, ProbeProtocol
 from fleetswap.domain.rollout.rule import PREVIEW_HEADER
 
@@ -105,7 +105,7 @@ class HttpProber:
         from fleetswap.aws.rollout import http2  # noqa: PLC0415 - most releases speak HTTP/1.1, and need no h2
 
         grpc, host = self._protocol.version == "grpc", urlsplit(url).hostname or ""
-        proxy = None if is_here(host) or proxy_bypass(host) else getproxies().get("https")
+        proxy = None if is_loopback(host) or proxy_bypass(host) else getproxies().get("https")
         try:
             found = http2.ask(
                 url,
@@ -137,16 +137,6 @@ def _context() -> ssl.SSLContext:
 
 def _opener(url: str) -> OpenerDirector:
     handlers = [NoRedirects(), HTTPSHandler(context=_context())]
-    if is_here(urlsplit(url).hostname or ""):
+    if is_loopback(urlsplit(url).hostname or ""):
         return build_opener(*handlers, ProxyHandler({}))
     return build_opener(*handlers)
-
-
-def is_here(host: str) -> bool:
-    """Whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
