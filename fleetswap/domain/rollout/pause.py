@@ -69,13 +69,11 @@ def answered(state: State, event: Event, now: float) -> Next:
 
 
 def _continued(state: State, event: Event) -> str | None:
-    match event:
-        case EvidenceRead():
-            group = event.evidence.group
-        case Seen():
-            group = event.group(state.order.candidate.release)
-        case _:
-            group = None
+    group = None
+    if isinstance(event, EvidenceRead):
+        group = event.evidence.group
+    elif isinstance(event, Seen):
+        group = event.group(state.order.candidate.release)
     return group.continued if group is not None else None
 
 
