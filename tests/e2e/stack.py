@@ -142,9 +142,9 @@ class LocalStack:
         config = [] if words[0] == "stack" else ["--config-file", str(Work(ROOT, self.folder).config)]
         return self._run(["pulumi", *words, "--stack", STACK, *config, "--non-interactive"])
 
-    def fleetswap(self, *words: str) -> Ran:
-        """Run the command line of Fleetswap from a folder that is no Pulumi project."""
-        return self._run([sys.executable, "-m", "fleetswap", *words], cwd=self.folder, profile="rollback")
+    def fleetswap(self, *words: str, cwd: Path | None = None) -> Ran:
+        """Run the command line of Fleetswap; unless told, from a folder that is no Pulumi project."""
+        return self._run([sys.executable, "-m", "fleetswap", *words], cwd=cwd or self.folder, profile="rollback")
 
     def _run(self, command: list[str], *, cwd: Path = ROOT, profile: str = "deploy") -> Ran:
         env = environment(Work(ROOT, self.folder), os.environ, engine=self._engine, profile=profile, region=self.region)

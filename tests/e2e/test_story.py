@@ -107,8 +107,23 @@ def test_the_preview_shows_the_swap_and_nothing_else(stack: LocalStack) -> None:
     assert stack.groups() == machines
 
 
+def test_a_frozen_service_gets_no_new_release(stack: LocalStack) -> None:
+    """A deploy would go out on the day on which nothing may change, or nobody would know why it was refused."""
+    at = ["--service", "web", "--endpoint-url", f"http://127.0.0.1:{PORT}"]
+    machines = stack.groups()
+    frozen = stack.fleetswap("freeze", *at, "--reason", "Black Friday", "--until", "3d")
+    assert frozen.status == 0
+    ran = stack.run("up", version="3")
+    assert ran.status != 0
+    assert re.search(
+        r"web is frozen until .*user/rollback: Black Friday; .*fleetswap unfreeze --only web-\w+", ran.said
+    )
+    assert "DiskImage" not in ran.said
+    assert stack.groups() == machines
+
+
 def test_a_rollback_goes_to_the_release_before(stack: LocalStack) -> None:
-    """The way back would be closed just when it is needed, or cost users their requests."""
+    """The way back would be closed just when it is needed, also by a freeze, or cost users their requests."""
     ran, load = under_load(stack, "rollback")
     assert ran.status == 0
     assert load.failures == {}
@@ -117,7 +132,9 @@ def test_a_rollback_goes_to_the_release_before(stack: LocalStack) -> None:
 
 
 def test_after_a_failure_the_next_good_version_goes_out(stack: LocalStack) -> None:
-    """A failed deploy would block the stack, or leave its candidate behind for ever."""
+    """A failed deploy would block the stack, or leave its candidate behind for ever; or a freeze would never end."""
+    at = ["--service", "web", "--endpoint-url", f"http://127.0.0.1:{PORT}"]
+    assert stack.fleetswap("unfreeze", *at).status == 0
     stack.set(rollout=PATIENT)
     ran, load = under_load(stack, "up", version="3")
     assert ran.status == 0

@@ -66,7 +66,9 @@ def test_it_says_what_it_is_for_and_boots_there(image: tuple[info.ImageInfo, Ima
             assert machine.ended() is None, machine.console()
             assert time.monotonic() < end, machine.console()
             time.sleep(0.2)
-        assert f"serving on :8080 as {INSTANCE}" in machine.console()
+        while f"serving on :8080 as {INSTANCE}" not in machine.console():  # a serial port is slower than the network
+            assert time.monotonic() < end, machine.console()
+            time.sleep(0.2)
 
 
 def test_parts_for_another_architecture_are_refused(parts: Path, arm_parts: Path) -> None:
