@@ -186,11 +186,16 @@ class LocalStack:
     def _elbv2(self) -> Any:
         return self.client("elbv2")
 
-    def weights(self) -> dict[str, int]:
-        """The weights by release, as the listener's rule has them now; without those of 0."""
+    @cached_property
+    def _listener(self) -> str:
+        """ARN of the stack's listener, which stays as long as the stack does."""
         (balancer,) = self._elbv2.describe_load_balancers()["LoadBalancers"]
         (listener,) = self._elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
-        rules = self._elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
+        return str(listener["ListenerArn"])
+
+    def weights(self) -> dict[str, int]:
+        """The weights by release, as the listener's rule has them now; without those of 0."""
+        rules = self._elbv2.describe_rules(ListenerArn=self._listener)["Rules"]
         return {
             "-".join(group["TargetGroupArn"].split("/")[1].split("-")[:2]): group["Weight"]
             for rule in rules

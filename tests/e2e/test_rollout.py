@@ -60,6 +60,7 @@ LONG = {**FOR_A_KILL, "strategy": [{"weight": 20, "hold": 120}], "switch_margin"
 """Whoever waits for the end of the step, or for the switch, waits for minutes."""
 
 GUARDIAN = "fleetswap_pulumi.guardian"
+PROVIDER = "pulumi.dynamic"
 
 FAILING = [
     {"fault": fault, "service": service, "rate": rate, "seed": seed}
@@ -249,7 +250,7 @@ def test_one_ctrl_c_ends_a_rollout_in_order(fleet: LocalStack) -> None:
     assert set(fleet.groups()) <= set(machines), "the new version's machines are left running"
 
 
-@pytest.mark.parametrize("killed", ["pulumi.dynamic", "pulumi\0up"], ids=["provider", "engine"])
+@pytest.mark.parametrize("killed", [PROVIDER, "pulumi\0up"], ids=["provider", "engine"])
 def test_what_is_killed_is_put_back_within_seconds(fleet: LocalStack, killed: str) -> None:
     """After a second Ctrl-C, or in a killed job, the traffic would stay shared until the switch fires.
 
@@ -261,7 +262,7 @@ def test_what_is_killed_is_put_back_within_seconds(fleet: LocalStack, killed: st
         started = fleet.start("up", version="stopped")
         assert weights.wait_for(20, 80, seconds=120)
         pids = fleet.running(killed)
-        if killed == "pulumi.dynamic":
+        if killed == PROVIDER:
             fleet.interrupt(started)
             fleet.interrupt(started)
         for pid in pids:
@@ -285,10 +286,11 @@ def test_throttled_calls_and_a_second_deployer_change_nothing(fleet: LocalStack)
     fleet.set(rollout=SHORT)
     fleet.admin("POST", "faults", FAILING)
     with users(fleet) as load, Weights(fleet) as weights:
+        others = set(fleet.running(PROVIDER))
         first = fleet.start("up", version="3")
         deadline = time.monotonic() + 120
-        while not fleet.running("pulumi.dynamic") and time.monotonic() < deadline:  # by then both locks are held
-            time.sleep(0.1)
+        while set(fleet.running(PROVIDER)) <= others and time.monotonic() < deadline:
+            time.sleep(0.1)  # until it holds its lock and that of pulumi
         by_make = fleet.run("up", version="1")
         by_hand = fleet.pulumi("up", "--yes", "--skip-preview")
         said, _ = first.communicate(timeout=400)
