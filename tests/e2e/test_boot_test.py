@@ -29,10 +29,10 @@ def resets_for_ever() -> bytes:
 def machines(folder: Path) -> list[int]:
     """The processes that run in a machine's folder: QEMU."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*/cwd"):
-        with suppress(OSError):
-            if entry.readlink().is_relative_to(folder):
-                found.append(int(entry.parent.name))
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # it has ended
+            if entry.name.isdigit() and (entry / "cwd").readlink().is_relative_to(folder):
+                found.append(int(entry.name))
     return found
 
 
@@ -62,6 +62,8 @@ def test_ctrl_c_ends_the_machine_of_a_boot_test(
         rest, _ = started.communicate(timeout=SECONDS)
     finally:
         watch.cancel()
+        if started.poll() is None:  # or it would hold its lock, and all later stacks would find its ports taken
+            fresh.kill_deployers(started)
     print(rest)
     assert started.returncode != 0
     assert "Traceback" not in rest
