@@ -116,7 +116,7 @@ def test_a_frozen_service_gets_no_new_release(stack: LocalStack) -> None:
     ran = stack.run("up", version="3")
     assert ran.status != 0
     assert re.search(
-        r"web is frozen until .*user/rollback: Black Friday; .*fleetswap unfreeze --only web-\w+", ran.said
+        r"web is frozen until .*user/rollback: Black Friday: wait, .*fleetswap unfreeze --only web-\w+", ran.said
     )
     assert "DiskImage" not in ran.said
     assert stack.groups() == machines
