@@ -20,7 +20,7 @@ from tools.local.work import Work
 
 pytestmark = [pytest.mark.e2e]
 
-QUICK = {"strategy": "all-at-once", "bake": 0, "deadline": 45, "readings": 2, "interval": 0.5, "convergence": 4}
+QUICK = {"strategy": "all-at-once", "bake": 0, "deadline": 60, "readings": 2, "interval": 0.5, "convergence": 4}
 PATIENT = {**QUICK, "deadline": 240}
 
 
