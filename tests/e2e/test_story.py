@@ -23,6 +23,9 @@ pytestmark = [pytest.mark.e2e]
 QUICK = {"strategy": "all-at-once", "bake": 0, "deadline": 60, "readings": 2, "interval": 0.5, "convergence": 4}
 PATIENT = {**QUICK, "deadline": 240}
 
+SERVICE = ("--service", "web", "--endpoint-url", f"http://127.0.0.1:{PORT}")
+"""Whom a command means that is run outside of the project."""
+
 
 def under_load(stack: LocalStack, verb: str, *, version: str = "") -> tuple[Ran, Load]:
     """Run a verb while users ask; the load begins before and ends after it."""
@@ -109,9 +112,8 @@ def test_the_preview_shows_the_swap_and_nothing_else(stack: LocalStack) -> None:
 
 def test_a_frozen_service_gets_no_new_release(stack: LocalStack) -> None:
     """A deploy would go out on the day on which nothing may change, or nobody would know why it was refused."""
-    at = ["--service", "web", "--endpoint-url", f"http://127.0.0.1:{PORT}"]
     machines = stack.groups()
-    frozen = stack.fleetswap("freeze", *at, "--reason", "Black Friday", "--until", "3d")
+    frozen = stack.fleetswap("freeze", *SERVICE, "--reason", "Black Friday", "--until", "3d")
     assert frozen.status == 0
     ran = stack.run("up", version="3")
     assert ran.status != 0
@@ -133,8 +135,7 @@ def test_a_rollback_goes_to_the_release_before(stack: LocalStack) -> None:
 
 def test_after_a_failure_the_next_good_version_goes_out(stack: LocalStack) -> None:
     """A failed deploy would block the stack, or leave its candidate behind for ever; or a freeze would never end."""
-    at = ["--service", "web", "--endpoint-url", f"http://127.0.0.1:{PORT}"]
-    assert stack.fleetswap("unfreeze", *at).status == 0
+    assert stack.fleetswap("unfreeze", *SERVICE).status == 0
     stack.set(rollout=PATIENT)
     ran, load = under_load(stack, "up", version="3")
     assert ran.status == 0
@@ -145,7 +146,7 @@ def test_after_a_failure_the_next_good_version_goes_out(stack: LocalStack) -> No
 
 def test_a_rollback_without_the_state_needs_no_more_than_its_policy(stack: LocalStack) -> None:
     """The person on call, who may only roll back, could not."""
-    ran = stack.fleetswap("rollback", "--now", "--service", "web", "--endpoint-url", f"http://127.0.0.1:{PORT}")
+    ran = stack.fleetswap("rollback", "--now", *SERVICE)
     assert ran.status == 0
     assert stack.serves("1")
     assert stack.run("status").status == 0
