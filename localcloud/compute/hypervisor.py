@@ -71,6 +71,7 @@ class _Machine:
     tpm: tpm.Tpm | None = None
     metadata: MetadataServer | None = None
     ports: frozenset[int] = frozenset()
+    unsure: frozenset[int] = frozenset()  # asked for, without an answer yet: open or not
     off: bool = False  # it ended by itself, or could not start: only a stop and a start bring it back
     refused: set[int] = field(default_factory=set)
 
@@ -235,7 +236,7 @@ class Hypervisor:
             machine.tpm = tpm.Tpm(machine.folder, self._children, self._attestor, instance.id)
             command += tpm.devices(machine.tpm.qemu)
             inherited = [machine.tpm.qemu]
-        machine.ports = frozenset()
+        machine.ports = machine.unsure = frozenset()
         machine.qemu = self._children.start(
             command, cwd=machine.folder, log=machine.folder / "qemu.log", inherited=inherited
         )
@@ -245,20 +246,31 @@ class Hypervisor:
 
     def _open(self, machine: _Machine, instance: Instance, wanted: frozenset[int]) -> None:
         """Forward these ports and no others; the router judges who gets through."""
-        for port in machine.ports - wanted:
-            if _monitor(machine.folder, f"hostfwd_remove net0 tcp:{instance.address}:{port}") is not None:
+        for port in (machine.ports | machine.unsure) - wanted:
+            if self._close(machine, instance, port) is not None:
                 machine.ports -= {port}
         machine.refused &= wanted
         for port in wanted - machine.ports:
+            if port in machine.unsure and self._close(machine, instance, port) is None:
+                return
+            machine.unsure |= {port}
             answer = _monitor(machine.folder, f"hostfwd_add net0 tcp:{instance.address}:{port}-:{port}")
             if answer is None:
-                return  # its monitor does not answer yet
+                return  # its monitor does not answer yet, or answered too late
+            machine.unsure -= {port}
             if not answer:
                 machine.ports |= {port}
                 machine.refused.discard(port)
             elif port not in machine.refused:  # tried again until whatever has the port, has gone
                 log.warning("instance %s: port %s: %s", instance.id, port, answer)
                 machine.refused.add(port)
+
+    def _close(self, machine: _Machine, instance: Instance, port: int) -> str | None:
+        """Forward this port no longer; that it was not forwarded is an answer too. None without an answer."""
+        answer = _monitor(machine.folder, f"hostfwd_remove net0 tcp:{instance.address}:{port}")
+        if answer is not None:
+            machine.unsure -= {port}
+        return answer
 
     def _halt(self, machine: _Machine, instance_id: str, *, destroy: bool) -> None:
         if machine.qemu is not None and not machine.qemu.end():

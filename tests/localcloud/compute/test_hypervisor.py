@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localcloud.attestation.documents import Attestor
-from localcloud.compute.hypervisor import Hypervisor
+from localcloud.compute import hypervisor
+from localcloud.compute.hypervisor import Hypervisor, _monitor
 from localcloud.processes.children import Children
 from localcloud.processes.process import Process
 from localcloud.view import Cloud, Instance, Root
@@ -165,6 +166,27 @@ def test_ports_follow_what_load_balancers_call(host: Host) -> None:
     host.settle(lambda: opened("127.211.1.4", 8080), "the open port")
     host.doors[INSTANCE.id] = {9090, 9091}
     host.settle(lambda: opened("127.211.1.4", 9091) and not opened("127.211.1.4", 8080), "the other ports")
+
+
+def test_ports_follow_although_answers_of_the_monitor_get_lost(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy computer a port would stay open for ever, or be called one that something else has."""
+    asked: set[str] = set()
+
+    def deaf(folder: Path, command: str) -> str | None:
+        answer = _monitor(folder, command)
+        if answer is None or command in asked:
+            return answer
+        asked.add(command)
+        return None  # done, and its answer came too late
+
+    monkeypatch.setattr(hypervisor, "_monitor", deaf)
+    host.running()
+    host.settle(lambda: opened("127.211.1.4", 8080), "the open port")
+    host.doors[INSTANCE.id] = {9090}
+    host.settle(lambda: host.hypervisor.forwards(INSTANCE.id, 9090), "the other port")
+    assert opened("127.211.1.4", 9090)
+    assert not opened("127.211.1.4", 8080)
+    assert not host.hypervisor.problems()
 
 
 def test_a_port_that_something_else_has_is_told_and_taken_when_it_is_free(host: Host) -> None:
