@@ -32,7 +32,7 @@ class Load:
     breaks inside an answer is a failure. After `patience` seconds a user gives up.
     """
 
-    def __init__(self, url: str, *, pause: float = 0.05, users: int = 2, patience: float = 10) -> None:
+    def __init__(self, url: str, *, pause: float = 0.2, users: int = 2, patience: float = 10) -> None:
         address = urlsplit(url)
         self._host, self._port = address.hostname or "", address.port or 80
         self._pause = pause

@@ -32,7 +32,7 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:deploys"
 MARKS = ("fleetswap:pin", "fleetswap:abort", "fleetswap:on-demand")
 
 ROLLOUT = {
-    "strategy": [{"weight": 20, "hold": 1, "min_requests": 20}, {"weight": 60, "hold": 1}],
+    "strategy": [{"weight": 20, "hold": 1, "min_requests": 10}, {"weight": 60, "hold": 1}],
     "bake": 1,
     "deadline": 240,
     "readings": 2,
@@ -43,7 +43,7 @@ ROLLOUT = {
 }
 """A step takes 40 to 55 seconds here: convergence, a whole period of 10 s, and until it is settled."""
 
-SHORT = {**ROLLOUT, "strategy": [{"weight": 20, "hold": 1, "min_requests": 20}], "bake": 0}
+SHORT = {**ROLLOUT, "strategy": [{"weight": 20, "hold": 1, "min_requests": 10}], "bake": 0}
 
 FOR_A_KILL = {
     **ROLLOUT,
@@ -84,7 +84,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 def users(stack: LocalStack, *, patience: float = 10) -> Load:
-    return Load(stack.url, users=USERS, pause=0.1, patience=patience)
+    return Load(stack.url, users=USERS, pause=0.4, patience=patience)
 
 
 def under_load(stack: LocalStack, verb: str, *, version: str = "", patience: float = 10) -> tuple[Ran, Load, Weights]:

@@ -105,7 +105,7 @@ def few(stack: LocalStack) -> Load:
 
 
 def many(stack: LocalStack) -> Load:
-    return Load(stack.url, users=4, pause=0.1)
+    return Load(stack.url, users=4, pause=0.3)
 
 
 def live(stack: LocalStack) -> str:

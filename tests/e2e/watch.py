@@ -15,7 +15,7 @@ from tests.e2e.stack import LocalStack
 class Watcher:
     """Looks again and again in a thread of its own, within a context; what is told to fail is looked at again."""
 
-    PAUSE = 0.1
+    PAUSE = 0.2
     """Seconds between two looks."""
 
     def __init__(self) -> None:
