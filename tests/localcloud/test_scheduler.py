@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from localcloud.server import LocalCloud
     from tests.localcloud.conftest import Clock
 
-SECONDS = 15.0
+SECONDS = 60.0
 GOTO = "arn:aws:scheduler:::aws-sdk:autoscaling:setDesiredCapacity"
 TRUST = json.dumps(
     {

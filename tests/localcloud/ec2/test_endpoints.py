@@ -50,7 +50,7 @@ def endpoint(clients: Clients, endpoint_id: str) -> Any:
 
 
 def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.05)

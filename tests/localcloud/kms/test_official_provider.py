@@ -24,7 +24,7 @@ GONE = {"PendingDeletion", "PendingReplicaDeletion"}
 
 def retried(codes: set[str], call: Callable[[], Any]) -> Any:
     """`tfresource.RetryWhenIsA`."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     answer, code = attempt(call)
     while code:
         assert code in codes
@@ -35,7 +35,7 @@ def retried(codes: set[str], call: Callable[[], Any]) -> Any:
 
 def steady(seen: Callable[[], bool], times: int) -> None:
     """`tfresource.WaitUntil` with ContinuousTargetOccurence."""
-    row, deadline = 0, time.monotonic() + 20
+    row, deadline = 0, time.monotonic() + 60
     while row < times:
         found, code = attempt(seen)
         assert code in {"", "NotFoundException"}
