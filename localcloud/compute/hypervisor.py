@@ -247,11 +247,10 @@ class Hypervisor:
     def _open(self, machine: _Machine, instance: Instance, wanted: frozenset[int]) -> None:
         """Forward these ports and no others; the router judges who gets through."""
         for port in (machine.ports | machine.unsure) - wanted:
-            if self._close(machine, instance, port) is not None:
-                machine.ports -= {port}
+            self._close(machine, instance, port)
         machine.refused &= wanted
         for port in wanted - machine.ports:
-            if port in machine.unsure and self._close(machine, instance, port) is None:
+            if port in machine.unsure and not self._close(machine, instance, port):
                 return
             machine.unsure |= {port}
             answer = _monitor(machine.folder, f"hostfwd_add net0 tcp:{instance.address}:{port}-:{port}")
@@ -265,12 +264,13 @@ class Hypervisor:
                 log.warning("instance %s: port %s: %s", instance.id, port, answer)
                 machine.refused.add(port)
 
-    def _close(self, machine: _Machine, instance: Instance, port: int) -> str | None:
-        """Forward this port no longer; that it was not forwarded is an answer too. None without an answer."""
-        answer = _monitor(machine.folder, f"hostfwd_remove net0 tcp:{instance.address}:{port}")
-        if answer is not None:
-            machine.unsure -= {port}
-        return answer
+    def _close(self, machine: _Machine, instance: Instance, port: int) -> bool:
+        """Forward this port no longer; whether the monitor has answered. That it was not forwarded is an answer too."""
+        if _monitor(machine.folder, f"hostfwd_remove net0 tcp:{instance.address}:{port}") is None:
+            return False
+        machine.ports -= {port}
+        machine.unsure -= {port}
+        return True
 
     def _halt(self, machine: _Machine, instance_id: str, *, destroy: bool) -> None:
         if machine.qemu is not None and not machine.qemu.end():
