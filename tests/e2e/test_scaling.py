@@ -36,8 +36,6 @@ ROLLOUT = {
 class Groups(Watcher):
     """Watches the auto scaling groups: of each release, the minimum and the desired capacity whenever they changed."""
 
-    PAUSE = 0.2
-
     def __init__(self, stack: LocalStack) -> None:
         super().__init__()
         self._client = stack.client("autoscaling")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.localcloud.balancer.world import until
 from tests.localcloud.clients import Network, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from localcloud.server import LocalCloud
     from tests.localcloud.clients import Clients
 
@@ -47,13 +45,6 @@ def interface(clients: Clients, network: Network, **changes: Any) -> dict[str, A
 
 def endpoint(clients: Clients, endpoint_id: str) -> Any:
     return clients.ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint_id])["VpcEndpoints"][0]
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_an_interface_endpoint_is_in_its_subnets(clients: Clients, network: Network) -> None:
@@ -155,7 +146,7 @@ def test_an_endpoint_is_late_and_keeps_its_network_until_it_is_gone(
     made = interface(clients, network)
     assert made["State"] == "pending"
     made_id = made["VpcEndpointId"]
-    until(lambda: endpoint(clients, made_id)["State"] == "available")
+    until(lambda: endpoint(clients, made_id)["State"] == "available", "the endpoint is available")
     deletions: list[Any] = [
         lambda: ec2.delete_subnet(SubnetId=network.subnets[0]),
         lambda: ec2.delete_security_group(GroupId=network.group),
@@ -165,7 +156,7 @@ def test_an_endpoint_is_late_and_keeps_its_network_until_it_is_gone(
     ec2.delete_vpc_endpoints(VpcEndpointIds=[made_id])
     assert endpoint(clients, made_id)["State"] == "deleting"
     assert [refusal(each) for each in deletions[:2]] == [IN_USE] * 2
-    until(lambda: endpoint(clients, made_id)["State"] == "deleted")
+    until(lambda: endpoint(clients, made_id)["State"] == "deleted", "the endpoint is deleted")
     for each in deletions[:2]:
         each()
 
@@ -240,7 +231,7 @@ def test_a_nat_gateway_is_late_and_has_its_address(cloud: LocalCloud, clients: C
     allocated = ec2.allocate_address(Domain="vpc")
     made = nat(clients, network, allocated["AllocationId"])
     assert made["State"] == "pending"
-    until(lambda: gateway(clients, made["NatGatewayId"])["State"] == "available")
+    until(lambda: gateway(clients, made["NatGatewayId"])["State"] == "available", "the gateway is available")
     found = gateway(clients, made["NatGatewayId"])
     assert (found["AvailabilityMode"], found["ConnectivityType"], found["VpcId"]) == ("zonal", "public", network.vpc)
     (address,) = found["NatGatewayAddresses"]
@@ -272,7 +263,7 @@ def test_a_nat_gateway_is_late_and_has_its_address(cloud: LocalCloud, clients: C
     assert gateway(clients, made["NatGatewayId"])["State"] == "deleting"
     assert [refusal(each) for each in held] == [IN_USE] * 2
     assert refusal(release) == "InvalidIPAddress.InUse"
-    until(lambda: gateway(clients, made["NatGatewayId"])["State"] == "deleted")
+    until(lambda: gateway(clients, made["NatGatewayId"])["State"] == "deleted", "the gateway is deleted")
     assert state_of_route() == "blackhole"
     again: Any = {**route, "DestinationCidrBlock": "10.0.0.0/8", "NatGatewayId": made["NatGatewayId"]}
     assert refusal(lambda: ec2.create_route(**again)) == "InvalidNatGatewayID.NotFound"

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
+from tests.localcloud.balancer.world import until
 from tests.localcloud.kms.conftest import CONTEXT, code, put, refused, statement
 from tests.localcloud.kms.test_states import DAY, ROLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.localcloud.clients import Clients
     from tests.localcloud.conftest import Clock
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def state(kms: Any, key: str) -> str:
@@ -35,7 +26,7 @@ def test_a_replica_opens_what_its_primary_sealed(kms: Any, clients: Clients) -> 
     answer = kms.replicate_key(KeyId=made["KeyId"], ReplicaRegion="us-west-2", Description="west")
     assert answer["ReplicaKeyMetadata"]["KeyState"] == "Creating"
     assert answer["ReplicaKeyMetadata"]["Arn"] == made["Arn"].replace("us-east-1", "us-west-2")
-    until(lambda: state(west, made["KeyId"]) == "Enabled")
+    until(lambda: state(west, made["KeyId"]) == "Enabled", "the key is Enabled")
     told = west.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["MultiRegionConfiguration"]
     assert told["MultiRegionKeyType"] == "REPLICA"
     assert told["PrimaryKey"] == {"Arn": made["Arn"], "Region": "us-east-1"}
@@ -63,7 +54,7 @@ def test_what_cannot_be_replicated(kms: Any, key: str, clients: Clients) -> None
     kms.replicate_key(KeyId=several, ReplicaRegion="us-west-2")
     assert code(lambda: kms.replicate_key(KeyId=several, ReplicaRegion="us-west-2")) == "AlreadyExistsException"
     west = clients.client("kms", "us-west-2")
-    until(lambda: state(west, several) == "Enabled")
+    until(lambda: state(west, several) == "Enabled", "the key is Enabled")
     assert code(lambda: west.replicate_key(KeyId=several, ReplicaRegion="eu-west-1")) == "UnsupportedOperationException"
 
 
@@ -73,18 +64,18 @@ def test_a_primary_key_outlives_its_replicas(kms: Any, clients: Clients, clock: 
     west = clients.client("kms", "us-west-2")
     key = kms.create_key(MultiRegion=True)["KeyMetadata"]["KeyId"]
     kms.replicate_key(KeyId=key, ReplicaRegion="us-west-2")
-    until(lambda: state(west, key) == "Enabled")
+    until(lambda: state(west, key) == "Enabled", "the key is Enabled")
     answer = kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=8)
     assert (answer["KeyState"], "DeletionDate" in answer) == ("PendingReplicaDeletion", False)
     assert kms.describe_key(KeyId=key)["KeyMetadata"]["PendingDeletionWindowInDays"] == 8
     assert refused(lambda: kms.encrypt(KeyId=key, Plaintext=b"x"))[1] == "KMSInvalidStateException"
     west.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
     clock.now += 7 * DAY + 1
-    until(lambda: state(kms, key) == "PendingDeletion")
+    until(lambda: state(kms, key) == "PendingDeletion", "the key is PendingDeletion")
     told = kms.describe_key(KeyId=key)["KeyMetadata"]["DeletionDate"].timestamp()
     assert told == clock.now + 8 * DAY
     clock.now += 8 * DAY + 1
-    until(lambda: not kms.list_keys()["Keys"])
+    until(lambda: not kms.list_keys()["Keys"], "the keys are gone")
 
 
 def test_another_region_becomes_the_primary(kms: Any, clients: Clients) -> None:
@@ -92,8 +83,8 @@ def test_another_region_becomes_the_primary(kms: Any, clients: Clients) -> None:
     west = clients.client("kms", "us-west-2")
     key = kms.create_key(MultiRegion=True)["KeyMetadata"]["KeyId"]
     kms.replicate_key(KeyId=key, ReplicaRegion="us-west-2")
-    until(lambda: state(west, key) == "Enabled")
+    until(lambda: state(west, key) == "Enabled", "the key is Enabled")
     kms.update_primary_region(KeyId=key, PrimaryRegion="us-west-2")
-    until(lambda: state(west, key) == state(kms, key) == "Enabled")
+    until(lambda: state(west, key) == state(kms, key) == "Enabled", "the key is Enabled")
     kind = kms.describe_key(KeyId=key)["KeyMetadata"]["MultiRegionConfiguration"]["MultiRegionKeyType"]
     assert kind == "REPLICA"

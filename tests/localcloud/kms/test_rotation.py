@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.localcloud.balancer.world import until
 from tests.localcloud.kms.conftest import code
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ def test_a_key_rotates_by_the_calendar(kms: Any, key: str, clock: Clock) -> None
     assert told["NextRotationDate"].timestamp() == clock.now + 90 * DAY
     before = kms.describe_key(KeyId=key)["KeyMetadata"]["CurrentKeyMaterialId"]
     clock.now += 91 * DAY
-    deadline = time.monotonic() + 60
-    while not kms.list_key_rotations(KeyId=key)["Rotations"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: kms.list_key_rotations(KeyId=key)["Rotations"], "the rotation")
     assert kms.describe_key(KeyId=key)["KeyMetadata"]["CurrentKeyMaterialId"] != before
     assert kms.list_key_rotations(KeyId=key)["Rotations"][0]["RotationType"] == "AUTOMATIC"
     kms.schedule_key_deletion(KeyId=key)

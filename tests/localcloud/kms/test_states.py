@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.localcloud.balancer.world import until
 from tests.localcloud.kms.conftest import CONTEXT, code, document, refused, statement
 
 if TYPE_CHECKING:
@@ -117,12 +118,7 @@ def test_a_key_is_gone_when_its_window_has_passed(kms: Any, key: str, clock: Clo
 
 
 def _gone(kms: Any, key: str) -> None:
-    import time  # noqa: PLC0415 - the control plane looks four times a second
-
-    deadline = time.monotonic() + 60
-    while any(one["KeyArn"] == key for one in kms.list_keys()["Keys"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: all(one["KeyArn"] != key for one in kms.list_keys()["Keys"]), "the key is gone")
     message = f"Key '{key}' does not exist"
     assert refused(lambda: kms.describe_key(KeyId=key)) == (400, "NotFoundException", message)
 
