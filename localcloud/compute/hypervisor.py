@@ -18,6 +18,7 @@ import json
 import logging
 import shutil
 import subprocess
+import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,7 @@ class _Machine:
     qemu: Child | None = None
     tpm: tpm.Tpm | None = None
     metadata: MetadataServer | None = None
+    ready: bool = False  # the router may plug it in, and ports may be opened: see `_prepare`
     ports: frozenset[int] = frozenset()
     unsure: frozenset[int] = frozenset()  # asked for, without an answer yet: open or not
     off: bool = False  # it ended by itself, or could not start: only a stop and a start bring it back
@@ -151,11 +153,11 @@ class Hypervisor:
         }
 
     def attached(self) -> list[Plugged]:
-        """The machines that are started, for the router."""
+        """The machines that the router may plug in."""
         return [
             Plugged(instance_id, str(machine.folder), machine.metadata.port)
             for instance_id, machine in self._machines.items()
-            if machine.qemu is not None and machine.metadata is not None
+            if machine.qemu is not None and machine.metadata is not None and machine.ready
         ]
 
     def kill(self, instance_id: str) -> None:
@@ -200,7 +202,9 @@ class Hypervisor:
                 log.info("machine of %s went off with status %s", instance.id, machine.qemu.returncode)
                 machine.off = True
                 return True
-            self._open(machine, instance, frozenset(doors))
+            machine.ready = machine.ready or self._prepare(machine)
+            if machine.ready:
+                self._open(machine, instance, frozenset(doors))
             return False
         if machine.disk is None:
             machine.disk = self._builder.submit(self._build, machine)
@@ -236,13 +240,21 @@ class Hypervisor:
             machine.tpm = tpm.Tpm(machine.folder, self._children, self._attestor, instance.id)
             command += tpm.devices(machine.tpm.qemu)
             inherited = [machine.tpm.qemu]
-        machine.ports = machine.unsure = frozenset()
+        machine.ready, machine.ports, machine.unsure = False, frozenset(), frozenset()
         machine.qemu = self._children.start(
             command, cwd=machine.folder, log=machine.folder / "qemu.log", inherited=inherited
         )
         if machine.tpm is not None:
             machine.tpm.handed_over()
         log.info("machine of %s started: pid %s, address %s", instance.id, machine.qemu.pid, instance.address)
+
+    def _prepare(self, machine: _Machine) -> bool:
+        """Pull the plug of the cable `host`; whether the monitor has answered. Harmless until the router is told of it.
+
+        Until it listens there, which it begins in a thread, QEMU takes the cable for plugged in, and is killed by
+        SIGSEGV when a packet comes: the first connection to a port (net/stream.c of 7.2). The router plugs it in.
+        """
+        return _monitor(machine.folder, "set_link host off") is not None
 
     def _open(self, machine: _Machine, instance: Instance, wanted: frozenset[int]) -> None:
         """Forward these ports and no others; the router judges who gets through."""
@@ -349,24 +361,28 @@ def _monitor(folder: Path, command: str) -> str | None:
     """The answer of a machine's monitor to a command, usually empty; None if it does not answer."""
     try:
         with connect(folder / "qmp.sock", QMP_SECONDS) as connection, connection.makefile("rw") as qmp:
-            _qmp(qmp)  # the greeting
+            qmp.readline()  # the greeting
             for execute, arguments in (
                 ("qmp_capabilities", {}),
                 ("human-monitor-command", {"command-line": command}),
             ):
-                qmp.write(json.dumps({"execute": execute, "arguments": arguments}) + "\n")
+                call = uuid.uuid4().hex
+                qmp.write(json.dumps({"execute": execute, "arguments": arguments, "id": call}) + "\n")
                 qmp.flush()
-                answer = _qmp(qmp)
+                answer = _answer(qmp, call)
             return str(answer.get("return", answer)).strip()
     except (OSError, ValueError):
         return None
 
 
-def _qmp(lines: Iterable[str]) -> dict[str, object]:
-    """The next message that is not an event. Raises ValueError at the end."""
+def _answer(lines: Iterable[str], call: str) -> dict[str, object]:
+    """The answer to a call. Raises ValueError if the connection ends before.
+
+    The monitor also tells events, and gives late answers to whoever is connected then.
+    """
     for line in lines:
         message: dict[str, object] = json.loads(line)
-        if "event" not in message:
+        if message.get("id") == call:
             return message
     raise ValueError("the monitor closed the connection")
 

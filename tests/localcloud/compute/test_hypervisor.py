@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -187,6 +189,44 @@ def test_ports_follow_although_answers_of_the_monitor_get_lost(host: Host, monke
     assert opened("127.211.1.4", 9090)
     assert not opened("127.211.1.4", 8080)
     assert not host.hypervisor.problems()
+
+
+def test_a_machine_is_connected_to_only_once_it_survives_that(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy computer, the first request to a machine that starts would end its QEMU: an instance would go off."""
+    heard: list[str] = []
+
+    def busy(folder: Path, command: str) -> str | None:
+        heard.append(command)
+        return _monitor(folder, command) if heard.count(command) > 1 else None
+
+    monkeypatch.setattr(hypervisor, "_monitor", busy)
+    host.running()
+    assert not host.hypervisor.attached()
+    host.settle(lambda: opened("127.211.1.4", 8080), "the open port")
+    assert host.hypervisor.attached()
+    opening = next(index for index, command in enumerate(heard) if command.startswith("hostfwd_add"))
+    assert set(heard[:opening]) == {"set_link host off"}
+
+
+def test_a_late_answer_of_the_monitor_is_not_taken_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port would be told as one that something else has, or forgotten while it is open."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("qmp.sock")
+        listener.listen()
+
+        def monitor() -> None:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rw") as qmp:
+                print('{"QMP": {}}', file=qmp, flush=True)
+                print('{"return": "late", "id": "of another"}', file=qmp)
+                for answer in ("able", "in time"):
+                    print(json.dumps({"return": answer, "id": json.loads(qmp.readline())["id"]}), file=qmp, flush=True)
+
+        thread = threading.Thread(target=monitor)
+        thread.start()
+        assert _monitor(tmp_path, "info network") == "in time"
+        thread.join()
 
 
 def test_a_port_that_something_else_has_is_told_and_taken_when_it_is_free(host: Host) -> None:
