@@ -12,6 +12,7 @@ from fleetswap.domain.review.drill import read as read_drill
 from fleetswap.domain.review.preview import read
 
 FOLDER = Path(__file__).parent
+ACCOUNT = "123456789012"
 
 
 def printed(name: str) -> dict[str, Any]:
@@ -43,6 +44,25 @@ def canary() -> dict[str, Any]:
     preview["steps"].append(there)
     preview["changeSummary"] = {"same": 82, "create": 26, "update": 2}
     preview["diagnostics"].append({"message": "alarm `web-5xx` does not exist\n", "severity": "warning"})
+    return preview
+
+
+def asked(preview: dict[str, Any]) -> dict[str, Any]:
+    """The same with pauses, and hooks at every moment."""
+    for each in preview["steps"]:
+        if each["urn"].endswith(":Rollout::web"):
+            each["newState"]["inputs"]["policy"] |= {
+                "pause": [
+                    {"at": 0, "deadline": 14400, "otherwise": "abort"},
+                    {"at": 100, "deadline": 3600, "otherwise": "continue"},
+                ],
+                "hooks": [
+                    {"at": "before-traffic", "command": ["./scripts/smoke-test", "--secret"], "timeout": 300},
+                    {"at": "after-step", "lambda": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:load", "timeout": 60},
+                    {"at": "before-bake", "command": ["./warm-up"], "timeout": 60},
+                    {"at": "end", "url": "https://hooks.example.com/secret", "token_env": "TOKEN", "timeout": 60},
+                ],
+            }
     return preview
 
 
@@ -107,6 +127,8 @@ DRILLS = {
 MADE = {
     "another-image": [printed("another-image")],
     "back": [back()],
+    "asked": [asked(canary())],
+    "asked-back": [asked(back())],
     "canary": [canary()],
     "drilled": [printed("another-image")],
     "drill-failed": [printed("another-image")],

@@ -136,6 +136,7 @@ def test_nothing_else_of_the_resources_is_shown() -> None:
     for each in preview["steps"]:
         each.setdefault("newState", {}).setdefault("inputs", {})["other"] = "hunter2"
     assert "hunter2" not in comment([of(preview)])
+    assert "secret" not in made("asked"), "arguments of a hook, and the path of its URL"
 
 
 def test_the_way_back_that_an_update_deletes_is_a_warning() -> None:

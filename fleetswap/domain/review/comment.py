@@ -15,6 +15,7 @@ from itertools import accumulate, groupby
 from fleetswap.domain.review import drill
 from fleetswap.domain.review.drill import Proof
 from fleetswap.domain.review.preview import Change, Image, Preview, Resource, Severity, Swap
+from fleetswap.domain.rollout.moments import Moment, Otherwise, Pause, due
 from fleetswap.domain.rollout.notices import seconds_back
 from fleetswap.domain.rollout.state import Phase
 from fleetswap.domain.rollout.strategy import ALL
@@ -42,6 +43,14 @@ CARRIES_TRAFFIC = (
     "aws:lb/targetGroup:TargetGroup",
 )
 """What serves users: replacing one, or deleting one that is in use, is an outage."""
+
+WHEN = {
+    Moment.BEFORE_TRAFFIC: "before any traffic",
+    Moment.AFTER_STEP: "after each step",
+    Moment.BEFORE_BAKE: "once it has all the traffic",
+    Moment.END: "at the end",
+}
+"""When a hook runs, as a reviewer reads it."""
 
 
 def marker(stacks: Iterable[str]) -> str:
@@ -169,7 +178,12 @@ def _rollout(swap: Swap, where: str) -> str:
     ready = sum(spent for phase, spent in swap.phases if phase in {Phase.LOOK, Phase.SCALE, Phase.GATE, Phase.PROBE})
     took = f"about {duration(ready)}, as last time; " if ready else ""
     rows.append(("start the machines, wait until they are healthy", "", f"{took}at most {duration(swap.deadline)}"))
+    former = 0
     for step in swap.steps:
+        pause = due(swap.pauses, former, step.weight)
+        if pause is not None:
+            rows.append(_pause(pause))
+        former = step.weight
         need = f", and at least {counted(step.min_requests, 'request')}" if step.min_requests else ""
         held = f"{duration(step.hold)}{need}" if step.is_watched else f"{duration(swap.convergence)} to converge"
         what = "all the traffic" if step.weight == ALL else "part of the traffic"
@@ -180,13 +194,40 @@ def _rollout(swap: Swap, where: str) -> str:
     late = f"; late metrics may add up to {duration(swap.data_deadline)} to each watched step" if watched else ""
     return "\n".join(
         [
-            f"**Rollout{where}**: {time}{late}",
+            f"**Rollout{where}**: {time}{_waits(swap)}{late}",
             "",
             "| what | weight | how long |",
             "| --- | ---: | --- |",
             *(f"| {' | '.join(row)} |" for row in rows),
+            *_hooks(swap),
         ]
     )
+
+
+def _pause(pause: Pause) -> tuple[str, str, str]:
+    then = "aborts" if pause.otherwise is Otherwise.ABORT else "continues"
+    what = f"pause {pause.before}: `fleetswap continue` or `fleetswap abort`"
+    return what, "", f"at most {duration(pause.deadline)}, then it {then}"
+
+
+def _waits(swap: Swap) -> str:
+    """How much longer people and hooks may take, in words."""
+    pauses = sum(each.deadline for each in swap.pauses)
+    hooks = sum(each.timeout * (len(swap.steps) if each.at is Moment.AFTER_STEP else 1) for each in swap.hooks)
+    waits = [
+        *([f"up to {duration(pauses)} in {counted(len(swap.pauses), 'pause')}"] if pauses else []),
+        *([f"up to {duration(hooks)} in hooks"] if hooks else []),
+    ]
+    return f", plus {listed(waits)}" if waits else ""
+
+
+def _hooks(swap: Swap) -> list[str]:
+    if not swap.hooks:
+        return []
+    each = [f"{code(hook.label)} {WHEN[hook.at]} (at most {duration(hook.timeout)})" for hook in swap.hooks]
+    decides = any(hook.at is not Moment.END for hook in swap.hooks)
+    fails = " One that fails aborts the rollout, except at the end." if decides else ""
+    return ["", f"Hooks: {listed(each)}.{fails}"]
 
 
 def _rollback(swap: Swap, where: str, preview: Preview, proofs: Sequence[Proof]) -> str:

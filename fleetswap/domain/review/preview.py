@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from fleetswap.domain.errors import InputError
+from fleetswap.domain.rollout.moments import Hook, Moment, Otherwise, Pause
 from fleetswap.domain.rollout.strategy import Step, Strategy
 
 ROLLOUT = "pulumi-python:dynamic/fleetswap:Rollout"
@@ -54,7 +55,8 @@ class Resource:
 
 @dataclass(frozen=True)
 class Swap:
-    """What a rollout will do. `trusted` is a release that was live before: its rollout has no canary.
+    """What a rollout will do. `trusted` is a release that was live before: its rollout has no canary, no pauses, and
+    only the hooks at the end.
 
     Times are seconds; `phases` are those that the last rollout had, and `moves` how often it moved weights.
     """
@@ -66,6 +68,8 @@ class Swap:
     steps: tuple[Step, ...]
     standby: str = ""
     trusted: bool = False
+    hooks: tuple[Hook, ...] = ()
+    pauses: tuple[Pause, ...] = ()
     warm: float = 0.0
     deadline: float = 0.0
     convergence: float = 0.0
@@ -200,6 +204,8 @@ def _swap(new: Mapping[str, Any], old: Mapping[str, Any], before: str) -> Swap:
         standby=new.get("standby") or "",
         trusted=trusted,
         steps=_strategy(policy["strategy"]).plan(trusted=trusted),
+        hooks=tuple(each for each in map(_hook, policy.get("hooks") or ()) if each.at is Moment.END or not trusted),
+        pauses=() if trusted else tuple(map(_pause, policy.get("pause") or ())),
         warm=float(policy["warm"]),
         deadline=float(policy["deadline"]),
         convergence=float(policy["convergence"]),
@@ -213,6 +219,20 @@ def _swap(new: Mapping[str, Any], old: Mapping[str, Any], before: str) -> Swap:
 def _strategy(plain: Mapping[str, Any]) -> Strategy:
     steps = (Step(int(each["weight"]), float(each["hold"]), int(each["min_requests"])) for each in plain["steps"])
     return Strategy(tuple(steps), float(plain["bake"]), float(plain["trusted_bake"]))
+
+
+def _hook(plain: Mapping[str, Any]) -> Hook:
+    return Hook(
+        Moment(plain["at"]),
+        command=tuple(map(str, plain.get("command") or ())),
+        url=plain.get("url"),
+        function=plain.get("lambda"),
+        timeout=float(plain["timeout"]),
+    )
+
+
+def _pause(plain: Mapping[str, Any]) -> Pause:
+    return Pause(int(plain["at"]), float(plain["deadline"]), Otherwise(plain["otherwise"]))
 
 
 def _inputs(step: Mapping[str, Any]) -> Mapping[str, Any]:
