@@ -156,12 +156,12 @@ class Cloud:
         with self._lock:
             return self._session.client("lambda", region_name=region, **self._to("lambda", config))
 
-    def sts(self) -> STSClient:
+    def sts(self, attempts: int | None = None) -> STSClient:
         """The Security Token Service; botocore retries. From the small session: every preview asks it."""
         with self._lock:
             make = self._small_session.create_client
             region = self.access.sts_region or self.region
-            client = make("sts", region_name=region, **self._to("sts", control(self)))
+            client = make("sts", region_name=region, **self._to("sts", control(self, attempts)))
         return cast("STSClient", client)
 
     def kms(self, region: str) -> KMSClient:
@@ -223,14 +223,16 @@ class Cloud:
         return context
 
 
-def control(cloud: Cloud) -> Config:
-    """For calls whose only retries are botocore's: throttles, 5xx and connection errors, `CONTROL_ATTEMPTS` times."""
+def control(cloud: Cloud, attempts: int | None = None) -> Config:
+    """For calls whose only retries are botocore's: throttles, 5xx and connection errors, `CONTROL_ATTEMPTS` times
+    unless `attempts` says otherwise; what the user's own AWS configuration says goes before both.
+    """
     return Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         retries={
             "mode": "adaptive" if cloud.access.retry_mode == "adaptive" else "standard",
-            "total_max_attempts": cloud.access.max_retries or CONTROL_ATTEMPTS,
+            "total_max_attempts": cloud.access.max_retries or attempts or CONTROL_ATTEMPTS,
         },
         user_agent_extra=cloud.user_agent,
     )

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 SECONDS = 30
 """A tool that takes longer to say its version hangs."""
 
+ATTEMPTS = 2
+"""Whether AWS answers is what is asked: the many attempts of other commands would only make the person wait."""
+
 T = TypeVar("T")
 
 SKEW_WARNING, SKEW_LIMIT = 30.0, 300.0
@@ -199,7 +202,7 @@ def _aws(cloud: Cloud, way: Way, settings: Settings | None, stack: str) -> Itera
         return
     try:
         with explained("sts:GetCallerIdentity", cloud.region):
-            answer: Any = cloud.sts().get_caller_identity()
+            answer: Any = cloud.sts(ATTEMPTS).get_caller_identity()
         now = datetime.now(UTC)
     except FleetswapError as error:
         yield Finding("region", State.FAILED, str(error))

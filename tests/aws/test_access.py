@@ -194,10 +194,14 @@ def test_retries_and_the_name_in_cloudtrail_are_the_settings() -> None:
     """A setting would be taken by the provider, and ignored by what does most of the work."""
     config: Any = Cloud("us-east-1").ec2().meta.config
     assert config.retries["total_max_attempts"] == CONTROL_ATTEMPTS
+    config = Cloud("us-east-1").sts(2).meta.config
+    assert config.retries["total_max_attempts"] == 2, "`fleetswap doctor` would wait for what does not answer"
     access = Access(max_retries=3, retry_mode="adaptive", user_agents=("shop/1.0",))
     cloud = Cloud("us-east-1", access=access)
     config = cloud.elbv2().meta.config
     assert config.retries == {"mode": "adaptive", "total_max_attempts": 3}
+    config = cloud.sts(2).meta.config
+    assert config.retries["total_max_attempts"] == 3
     assert config.user_agent_extra == cloud.user_agent == "fleetswap shop/1.0"
 
 

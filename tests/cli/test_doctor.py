@@ -164,7 +164,7 @@ def test_a_clock_that_aws_refuses_is_still_told(
     pulumi(folder)
     there = format_datetime(datetime.now(UTC) - timedelta(seconds=1800))
 
-    def refused(_: object) -> None:
+    def refused(*_: object) -> None:
         response = {
             "Error": {"Code": "SignatureDoesNotMatch", "Message": "Signature expired"},
             "ResponseMetadata": {"HTTPHeaders": {"date": there}, "HTTPStatusCode": 403},

@@ -163,9 +163,10 @@ def test_the_signal_of_a_cancelled_job_reaches_the_rollout(name: str, job: str, 
     (step,) = (each for each in parsed(name)["jobs"][job]["steps"] if "XDG_STATE_HOME" in each.get("env", {}))
     stand_in = tmp_path / program
     stand_in.write_text("""#!/bin/bash
-trap 'echo "restored ${RUNNER_TRACKING_ID-unset}"; exit 7' INT
+sleep 60 > /dev/null &  # not for ever, if no signal comes
+trap 'kill $!; echo "restored ${RUNNER_TRACKING_ID-unset}"; exit 7' INT
 echo started
-for _ in {1..200}; do read -t 0.05 <> <(:) || :; done  # not for ever, if no signal comes
+wait  # which a trap ends at once; while Bash waits for anything else, it may lose the signal
 """)
     stand_in.chmod(0o755)
     script = tmp_path / "step.sh"
