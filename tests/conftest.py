@@ -40,8 +40,28 @@ GROUPS = {
 ROLLOUTS = {"test_rollout.py", "test_scaling.py", "test_spot.py"}
 """The modules of tests/e2e that are a group of their own: all of it takes longer than everything else."""
 
-UNMEASURED = {"e2e", "engine", "localcloud"}
-"""Folders whose tests run nothing of fleetswap/domain that the tests of its own modules must not run as well."""
+UNMEASURED = (
+    "e2e",
+    "engine",
+    "localcloud",
+    "cli/test_gc.py",
+    "image/test_local_cloud.py",
+    "image/test_pace.py",
+    "image/test_resume.py",
+    "program/test_attested.py",
+    "program/test_disk_image.py",
+    "program/test_preview.py",
+    "program/test_sealed_secrets.py",
+    "rollout/test_aws.py",
+    "rollout/test_judgement.py",
+    "rollout/test_metrics_simulated.py",
+    "rollout/test_now.py",
+    "rollout/test_rates.py",
+    "rollout/test_run.py",
+    "secrets/test_open_secrets.py",
+)
+"""Folders, and the modules that compute longest, whose tests run nothing of fleetswap/domain that others must not run
+as well."""
 
 REFUSALS = pytest.StashKey[Path]()
 
@@ -124,8 +144,8 @@ def _is_measured(item: pytest.Item) -> bool:
 
     The marker `no_cover` does not do: pytest-cov 7.0 measures twice in a worker of pytest-xdist, and pauses once.
     """
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return folder not in UNMEASURED and item.get_closest_marker("slow") is None
+    path = item.path.relative_to(Path(__file__).parent)
+    return not any(map(path.is_relative_to, UNMEASURED)) and item.get_closest_marker("slow") is None
 
 
 @pytest.fixture(scope="session")

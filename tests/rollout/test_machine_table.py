@@ -284,6 +284,11 @@ def test_failures_of_before_are_no_evidence() -> None:
     fails(GATE, HealthRead(Reading((), (), bad)), "no machine can be launched: bad image")
 
 
+def test_health_that_aws_does_not_tell_is_not_told_as_none() -> None:
+    """A person would take an AWS that does not respond for machines that do not."""
+    assert progress.row(GATE, HealthRead(Reading(None)), NOW) == "gate: AWS does not answer"
+
+
 def limit(policy: Policy, machines: int) -> Policy:
     return replace(policy, shortage_limit=machines)
 

@@ -111,3 +111,14 @@ def test_the_ceiling_has_its_part_of_alpha() -> None:
     calm = stretch(50, 0, 10**6)
     nothing = min(evidence_of([Trials(0, 50, 0.02)]), evidence_of([Trials(0, 0, share(50, 10**6, 1.0))]))
     turns_at([calm, stretch(50, 8)], 2 * SHARES * math.exp(-mean(above, nothing)), **loose)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"alpha": 0.0}, {"alpha": 0.6}, {"ratio": 0.9}, {"ratio": math.inf}, {"tolerated": 1.0}, {"ceiling": 0.0}],
+    ids=str,
+)
+def test_limits_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    """A slip in a setting would abort every deploy, or none."""
+    with pytest.raises(InputError, match="rates: "):
+        Limit(**wrong)
