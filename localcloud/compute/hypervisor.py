@@ -199,7 +199,8 @@ class Hypervisor:
             return False
         if machine.qemu is not None:
             if not machine.qemu.running:
-                log.info("machine of %s went off with status %s", instance.id, machine.qemu.returncode)
+                status = machine.qemu.returncode  # 0 if its own system has switched it off
+                log.log(logging.WARNING if status else logging.INFO, "machine of %s went off: %s", instance.id, status)
                 machine.off = True
                 return True
             machine.ready = machine.ready or self._prepare(machine)
