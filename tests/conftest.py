@@ -103,8 +103,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=_turn)
 
 
+def _module(item: pytest.Item) -> Path:
+    return item.path.relative_to(Path(__file__).parent)
+
+
 def _group(item: pytest.Item) -> str:
-    path = item.path.relative_to(Path(__file__).parent)
+    path = _module(item)
     if path.parts[0] == "e2e" and path.name in ROLLOUTS:
         return "rollouts"
     if path.parts[0] in GROUPS:
@@ -144,8 +148,7 @@ def _is_measured(item: pytest.Item) -> bool:
 
     The marker `no_cover` does not do: pytest-cov 7.0 measures twice in a worker of pytest-xdist, and pauses once.
     """
-    path = item.path.relative_to(Path(__file__).parent)
-    return not any(map(path.is_relative_to, UNMEASURED)) and item.get_closest_marker("slow") is None
+    return not any(map(_module(item).is_relative_to, UNMEASURED)) and item.get_closest_marker("slow") is None
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,7 @@ def drilled(checks: dict[str, tuple[str, str, str]]) -> str:
 
 
 BROKEN = {
-    "keys": ("failed", "KMS key arn:aws:kms:us-east-1:123456789012:key/1 is Disabled", "enable it with `aws kms`"),
+    "keys": ("failed", f"KMS key arn:aws:kms:us-east-1:{ACCOUNT}:key/1 is Disabled", "enable it with `aws kms`"),
     "quota": ("unknown", "servicequotas:GetServiceQuota on ec2 L-1216C47A: access denied", ""),
 }
 DENIED = {"quota": BROKEN["quota"]}

@@ -214,10 +214,11 @@ def _waits(swap: Swap) -> str:
     """How much longer people and hooks may take, in words."""
     pauses = sum(each.deadline for each in swap.pauses)
     hooks = sum(each.timeout * (len(swap.steps) if each.at is Moment.AFTER_STEP else 1) for each in swap.hooks)
-    waits = [
-        *([f"up to {duration(pauses)} in {counted(len(swap.pauses), 'pause')}"] if pauses else []),
-        *([f"up to {duration(hooks)} in hooks"] if hooks else []),
-    ]
+    waits = []
+    if pauses:
+        waits.append(f"up to {duration(pauses)} in {counted(len(swap.pauses), 'pause')}")
+    if hooks:
+        waits.append(f"up to {duration(hooks)} in hooks")
     return f", plus {listed(waits)}" if waits else ""
 
 
