@@ -130,9 +130,11 @@ class Checker:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-        for task in self._tasks.values():
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._tasks.values(), return_exceptions=True))
+        # Those too whose targets are not followed any more, and which have not run since they were cancelled.
+        checks = asyncio.all_tasks(self._loop)
+        for check in checks:
+            check.cancel()
+        self._loop.run_until_complete(asyncio.gather(*checks, return_exceptions=True))
         self._loop.close()
 
     def _reconcile(self) -> None:

@@ -73,7 +73,7 @@ async def ask(probe: Probe) -> Outcome:
             try:
                 return await (_http1 if http1 else _http2)(probe, reader, writer)
             finally:
-                writer.close()
+                writer.transport.abort()  # to close it would wait for a TLS peer, which may never say goodbye
     except TimeoutError:
         return TimedOut()
     # Cut off, no TLS, or a head without an end.

@@ -92,6 +92,8 @@ class LocalStack:
         self.config: dict[str, Any] = committed["config"] | {"aws:region": region}
         if not has_secrets:
             self.set(secrets=None)
+        # On a busy computer a machine that boots for longer than the committed grace would be replaced for ever.
+        self.set(health={**committed["config"]["fleetswap:health"], "grace": 600})
         # Beside a stack that a developer has up: other ports, other addresses.
         self.set(front={"port": LISTENER_PORT}, network={"cidr": f"10.{78 + WORKER}.0.0/16"}, **settings)
 
@@ -129,7 +131,7 @@ class LocalStack:
     def run(self, verb: str, *, version: str = "") -> Ran:
         """Run a verb to its end and print what it said, for the report of a test that fails."""
         process = self.start(verb, version=version)
-        said, _ = process.communicate(timeout=500)
+        said, _ = process.communicate(timeout=700)
         print(said)
         self.told.append((verb, version, self._users.started + said))
         return Ran(process.returncode, said)

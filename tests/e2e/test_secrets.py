@@ -12,13 +12,11 @@ import json
 import os
 import re
 import secrets
-import shutil
 import subprocess
-import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +36,6 @@ ROLLOUT = {"strategy": "all-at-once", "bake": 0, "deadline": 240, "readings": 2,
 
 IMPATIENT = {**ROLLOUT, "deadline": 45}
 """For a machine that cannot become healthy. It says why about 8 s after its launch, later on a busy computer."""
-
-CLIENTS = 20
 
 
 class SealedStack(LocalStack):
@@ -163,9 +159,15 @@ def test_a_new_secret_is_deployed_although_kms_fails_for_a_while(fleet: SealedSt
 
 
 def leaks(folders: list[Path], forms: list[bytes]) -> list[Path]:
-    """The files that contain one of these."""
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return [path for path in files if any(form in path.read_bytes() for form in forms)]
+    """The files that contain one of these. One that its owner deletes meanwhile, as other stacks do, is none."""
+    found = []
+    for path in (path for folder in folders for path in folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            with suppress(FileNotFoundError):
+                data = path.read_bytes()
+                if any(form in data for form in forms):
+                    found.append(path)
+    return found
 
 
 def test_the_secret_is_nowhere_but_in_the_memory_of_machines(fleet: SealedStack) -> None:
@@ -274,72 +276,6 @@ def test_a_disabled_key_stops_new_machines_and_the_next_deploy_alone(fleet: Seal
     assert load.failures == {}
     assert set(load.versions) == {"1"}
     wait_for(lambda: fleet.answer()[0] == new, "the second machine serves once the key is enabled")
-
-
-def metadata_port(fleet: SealedStack) -> int:
-    """A port at which the local cloud's metadata service of an instance listens."""
-    pid = fleet.admin("GET", "status")["pid"]
-    inodes = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()}
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] != "0A" or f"socket:[{fields[9]}]" not in inodes:
-            continue
-        port = int(fields[1].rpartition(":")[2], 16)
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/latest/api/token",
-            method="PUT",
-            headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                if answer.headers["Server"].startswith("EC2ws"):
-                    return port
-        except OSError:
-            continue
-    raise AssertionError("no metadata service listens")
-
-
-def test_throttled_machines_open_their_secrets_one_after_another(fleet: SealedStack, tmp_path: Path) -> None:
-    """A fleet that starts at once would be throttled, and each of its machines would give up, or ask ever faster.
-
-    Twenty machines are too many for a computer. So twenty of their programs run here, with the credentials of one
-    machine, and ask the local KMS without the way through the network. What machines do is the test before this.
-    """
-    sops = tmp_path / "sops"
-    sops.write_text(f"""#!/bin/sh
-export AWS_ENDPOINT_URL_KMS=http://127.0.0.1:{PORT} AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=false
-export AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:{metadata_port(fleet)}
-exec {ROOT}/.work/sops/sops "$@"
-""")
-    sops.chmod(0o755)
-    fleet.admin("POST", "faults", {"fault": "limit", "service": "kms", "operation": "Decrypt", "rate": 3, "burst": 3})
-    memory = Path(tempfile.mkdtemp(dir="/dev/shm"))  # what is in memory alone
-    try:
-        running = []
-        for number in range(CLIENTS):
-            (memory / str(number)).mkdir()
-            program: list[str | Path] = [
-                "sh",
-                ROOT / "nix/secrets/open-secrets",
-                "--sealed",
-                fleet.sealed,
-                "--into",
-                memory / str(number),
-            ]
-            program += ["--sops", sops, "demo"]
-            running.append(subprocess.Popen(program, stderr=subprocess.PIPE, text=True))
-        said = [program.communicate(timeout=150)[1] for program in running]
-        found = [(memory / str(number) / "demo").read_text() for number in range(CLIENTS)]
-    finally:
-        shutil.rmtree(memory)
-        (rule,) = fleet.admin("GET", "faults")["rules"]
-        fleet.admin("DELETE", "faults")
-    print(rule, *said, sep="\n")
-    assert [program.returncode for program in running] == [0] * CLIENTS
-    assert found == [SECRET] * CLIENTS
-    assert rule["fired"] >= CLIENTS / 4
-    assert rule["seen"] <= CLIENTS * 6
-    assert any("KMS is not available: ThrottlingException" in each for each in said)
 
 
 def test_all_of_it_needs_no_more_than_the_printed_policies(fleet: SealedStack) -> None:

@@ -346,15 +346,18 @@ def test_names_of_the_metadata_are_names_of_secrets_too(machine: Machine) -> Non
 
 
 def test_twenty_machines_that_a_quota_throttles_all_get_there(machine: Machine) -> None:
-    """A deploy of a large fleet would fail because its machines start together."""
-    machine.plan(rate=8)
+    """A deploy of a large fleet would fail because its machines start together, or they would ask ever faster."""
+    # On a busy computer they come too slowly for a quota alone.
+    refused = {"code": "ThrottlingException", "status": 400, "times": 20}
+    machine.plan(rate=8, faults=[refused])
     with ThreadPoolExecutor(20) as pool:
         ran = list(pool.map(lambda each: machine.open("database", into=f"run/{each}", deadline=60), range(20)))
     assert [each.status for each in ran] == [0] * 20
     statuses = [status for service, _, _, status in machine.asked() if service == "Kms"]
     # One whose client had gone may be among them.
     assert statuses.count(200) >= 20
-    assert 400 in statuses
+    assert statuses.count(400) >= 20
+    assert len(statuses) <= 20 * 6
     assert any("KMS is not available: ThrottlingException" in each.said for each in ran)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from localcloud.balancer.health import Checker, Target, matches
 from localcloud.balancer.probes import Answered, Broken, Outcome, Probe, TimedOut
 from localcloud.view import HealthCheck
-from tests.localcloud.balancer.world import Server, until
+from tests.localcloud.balancer.world import PATIENCE, Server, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,6 +155,21 @@ def test_a_target_that_is_no_longer_followed_is_left_alone(checker: Checker, ser
     seen = server.seen["GET /healthz"]
     until(lambda: server.seen["GET /other"] > 8, "more of them")
     assert server.seen["GET /healthz"] == seen
+
+
+def test_the_end_leaves_no_check_behind(checker: Checker) -> None:
+    """Machines would keep connections of checks that nobody waits for, and another test be told of them."""
+    with socket.create_server(("127.0.0.1", 0)) as machine:
+        machine.settimeout(PATIENCE)
+        checker.follow({KEY: probe(machine.getsockname()[1], replace(FAST, timeout=PATIENCE))})
+        check, _ = machine.accept()
+    with check:
+        check.settimeout(PATIENCE)
+        while b"\r\n\r\n" not in check.recv(4096):
+            pass
+        checker.follow({})
+        checker.close()
+        assert check.recv(4096) == b""
 
 
 def test_a_check_that_breaks_is_told_and_done_again(
