@@ -74,6 +74,7 @@ class Guardian:
             process.wait(PARTING_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
 
     def _send(self, what: object) -> None:
         process = self._process

@@ -195,7 +195,7 @@ class Hypervisor:
 
     def _run(self, machine: _Machine, instance: Instance, doors: Collection[int]) -> bool:
         """Bring a machine one step nearer to running; whether it just went off."""
-        if machine.off:
+        if machine.off or self._ends(machine):
             return False
         if machine.qemu is not None:
             if not machine.qemu.running:
@@ -285,12 +285,22 @@ class Hypervisor:
         machine.unsure -= {port}
         return True
 
-    def _halt(self, machine: _Machine, instance_id: str, *, destroy: bool) -> None:
+    def _ends(self, machine: _Machine) -> bool:
+        """Whether a machine that should run still ends, because it was to stop before."""
+        return machine.qemu is not None and machine.qemu.ending and not self._end(machine)
+
+    def _end(self, machine: _Machine) -> bool:
+        """Ask its processes to end; whether they have."""
         if machine.qemu is not None and not machine.qemu.end():
-            return
+            return False
         if machine.tpm is not None and not machine.tpm.end():
-            return
+            return False
         machine.qemu, machine.tpm, machine.off = None, None, False
+        return True
+
+    def _halt(self, machine: _Machine, instance_id: str, *, destroy: bool) -> None:
+        if not self._end(machine):
+            return
         if not destroy or (machine.disk is not None and not machine.disk.done()):
             return
         if machine.metadata is not None:

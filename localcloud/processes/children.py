@@ -19,7 +19,7 @@ from localcloud.processes.process import Process
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-START_SECONDS = 1.0
+START_SECONDS = 60.0  # some ms, on an idle computer
 KILL_AFTER = 3.0  # seconds; QEMU and HAProxy end within some 10 ms when asked
 
 
@@ -55,6 +55,11 @@ class Child:
     def returncode(self) -> int | None:
         """Its exit status; None while it runs."""
         return self._process.poll()
+
+    @property
+    def ending(self) -> bool:
+        """Whether it was asked to end."""
+        return self._kill_at is not None
 
     def end(self) -> bool:
         """Ask it to end, and kill it when it was asked long enough ago; whether it has ended. Never waits."""

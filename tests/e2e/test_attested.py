@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.stack import ROOT, LocalStack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.go]
+pytestmark = [pytest.mark.e2e, pytest.mark.go, pytest.mark.timeout(2400)]
 
 ROLLOUT = {"strategy": "all-at-once", "bake": 0, "deadline": 600, "readings": 2, "interval": 0.5, "convergence": 4}
 """Firmware that measures what it boots, emulated: a machine needs 50 s on an idle computer."""
@@ -26,7 +26,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A stack whose key opens for attested machines alone."""
     folder = tmp_path_factory.mktemp("attested")
     program = folder / "fleetswap-key-service"
-    subprocess.run([ROOT / "nix/key-service/build", program], check=True, timeout=120)
+    subprocess.run([ROOT / "nix/key-service/build", program], check=True, timeout=500)
     stack = LocalStack(folder, has_users=True, has_secrets=True, capacity={"min": 1, "max": 2}, rollout=ROLLOUT)
     image = stack.config["fleetswap:image"]
     image["nix"]["args"]["keyService"] = str(program)

@@ -102,7 +102,7 @@ def test_a_late_command_is_killed_with_all_that_it_has_started(tmp_path: Path) -
         f"import subprocess,time; p=subprocess.Popen(['sleep','300']); open({str(pid)!r},'w').write(str(p.pid));"
         "time.sleep(300)"
     )
-    running, what = runner(), python(code, timeout=1.5)
+    running, what = runner(), python(code, timeout=5)
     result = ends(running, what)
     assert (result.ok, result.late) == (False, True)
     assert is_gone(wait_for(pid))

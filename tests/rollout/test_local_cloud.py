@@ -115,7 +115,7 @@ def fleet(cloud: Cloud) -> Fleet:
     return Fleet(cloud.autoscaling(), cloud.ec2)
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 180) -> bool:
     """Whether it holds within so many seconds; they are a bound, not a measure."""
     end = time.monotonic() + seconds
     while not holds():
@@ -242,7 +242,7 @@ def test_the_switch_fires(cloud: Cloud, site: Site) -> None:
         assert armed.run == "run-1"
         assert armed.rule.weights == before.weights
         assert 3500 < armed.seconds < 3605
-        switch.arm(1, before, "run-2")
+        switch.arm(5, before, "run-2")
         assert eventually(lambda: site.weights() == {one: 100})
         assert eventually(lambda: switch.armed() is None), "it fires once"
         switch.disarm("run-2")

@@ -23,11 +23,12 @@ from tests.nix.conftest import OPTIONS, PROJECT
 from tests.secrets.aws_of_a_machine import INSTANCE
 from tests.secrets.machine import SOPS, Machine, started
 
-pytestmark = [pytest.mark.nix, pytest.mark.disks, pytest.mark.debian13, pytest.mark.machines]
+pytestmark = [pytest.mark.nix, pytest.mark.disks, pytest.mark.debian13, pytest.mark.machines, pytest.mark.timeout(1800)]
 
 MARKER = "hunter2-very-secret"
 FIRMWARE = Path("/usr/share/OVMF")
-SECONDS = 120
+SECONDS = 500
+"""A machine boots for 20 s, on an idle computer."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def boot(machine: Machine, disk: Path, until: str, *, answers: str = "") -> tupl
             time.sleep(0.2)
             path = machine.folder / "console"
             said = path.read_text(errors="replace") if path.exists() else ""
-        answered = machine.inside("curl", "--silent", "--max-time", "20", f"http://127.0.0.1:8080{answers}").stdout
+        answered = machine.inside("curl", "--silent", "--max-time", "60", f"http://127.0.0.1:8080{answers}").stdout
         return said, answered
     finally:
         qemu.kill()

@@ -124,6 +124,9 @@ def test_sops_itself_prints_a_secret(machine: Machine) -> None:
     assert (done.returncode, MARKER in done.stderr) == (25, True)
 
 
+ENOUGH = 4
+"""A deadline in which a busy computer asks and is answered at least once, in seconds. An idle one needs 0.3 s."""
+
 DENIED = (
     f"User: arn:aws:sts::111122223333:assumed-role/{ROLE}/i-0123456789abcdef0 is not authorized to perform: kms:Decrypt"
 )
@@ -158,27 +161,27 @@ def test_the_answer_of_kms_is_told_in_one_line_with_what_to_do(machine: Machine,
     """Nobody would know from the console which key or policy to mend, or KMS's words could forge lines of it."""
     code, status, message, told = FAULTS[what]
     machine.plan(faults=[{"code": code, "status": status, "times": 99, "message": message}])
-    ran = machine.open("database", deadline=1)
+    ran = machine.open("database", deadline=ENOUGH)
     line = refused(machine, ran)
     assert told in line
-    assert re.match(r"fleetswap-secrets: gave up after 1 s \(tries: [1-9]\): ", line)
+    assert re.match(rf"fleetswap-secrets: gave up after {ENOUGH} s \(tries: [1-9]\): ", line)
     assert re.fullmatch(r"(fleetswap-secrets: [ -~]{1,600}\n){1,2}", ran.said)
 
 
 def test_what_stands_in_the_way_of_kms_is_told_by_kind(machine: Machine) -> None:
     """No role, no name, no endpoint and no trust would all look alike, and each has its own remedy."""
     machine.plan(role=False)
-    assert "no credentials: this machine has no role" in refused(machine, machine.open("database", deadline=1))
+    assert "no credentials: this machine has no role" in refused(machine, machine.open("database", deadline=ENOUGH))
     machine.plan(no_metadata=True)
-    line = refused(machine, machine.open("database", deadline=4))
+    line = refused(machine, machine.open("database", deadline=2 * ENOUGH))
     assert "no credentials: the instance metadata service (IMDSv2) returns none" in line
     machine.plan()
-    line = refused(machine, machine.open("database", deadline=1, ca=False))
+    line = refused(machine, machine.open("database", deadline=ENOUGH, ca=False))
     assert "KMS is not reached: its certificate is not trusted" in line
     elsewhere = machine.changed("elsewhere.yaml", "us-east-1", "eu-west-3")
-    assert "its name does not resolve" in refused(machine, machine.open("database", sealed=elsewhere, deadline=1))
+    assert "its name does not resolve" in refused(machine, machine.open("database", sealed=elsewhere, deadline=ENOUGH))
     closed = machine.changed("closed.yaml", "us-east-1", "us-east-2")
-    assert "the connection failed" in refused(machine, machine.open("database", sealed=closed, deadline=1))
+    assert "the connection failed" in refused(machine, machine.open("database", sealed=closed, deadline=ENOUGH))
     machine.plan(hang=2)
     assert "no response from it, or from the instance metadata service, within 1 s" in refused(
         machine, machine.open("database", deadline=1)
@@ -267,7 +270,7 @@ def test_sops_that_is_killed_for_want_of_memory_is_told_from_a_kms_that_hangs(ma
     """Somebody would look at the network of a machine that needs a larger instance type."""
     (machine.folder / "killed").write_text("#!/bin/sh\nkill -KILL $$\n")
     (machine.folder / "killed").chmod(0o755)
-    line = refused(machine, machine.open("database", deadline=2, sops="killed"))
+    line = refused(machine, machine.open("database", deadline=ENOUGH, sops="killed"))
     assert "sops was killed: has this machine enough memory?" in line
 
 
@@ -308,9 +311,9 @@ def test_a_clock_that_is_wrong_is_told_from_a_certificate_that_is_not_trusted(ma
         f"#!/bin/sh\n/bin/cat >&2 <<'end'\n{WRONG_CLOCK.format(key=KEY)}end\nexit 128\n"
     )
     (machine.folder / "early").chmod(0o755)
-    ran = machine.open("database", deadline=2, sops="early")
+    ran = machine.open("database", deadline=ENOUGH, sops="early")
     assert refused(machine, ran).endswith("its certificate has expired or is not yet valid: is the clock right?")
-    assert "is the clock right? Trying for 2 s more" in ran.said
+    assert re.search(r"is the clock right\? Trying for \d s more\n", ran.said)
 
 
 OTHERS = {

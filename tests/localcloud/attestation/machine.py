@@ -61,10 +61,13 @@ class Client:
     def raw(self, command: bytes) -> bytes:
         """The TPM's whole answer."""
         self._data.sendall(command)
-        answer = self._data.recv(wire.HEADER)
-        size = int.from_bytes(answer[2:6], "big")
+        answer, size = b"", wire.HEADER
         while len(answer) < size:
-            answer += self._data.recv(size - len(answer))
+            more = self._data.recv(size - len(answer))
+            if not more:
+                raise EOFError
+            answer += more
+            size = max(size, int.from_bytes(answer[2:6], "big"))
         return answer
 
     def _send(self, command: bytes) -> bytes:
