@@ -93,7 +93,8 @@ class LocalStack:
         if not has_secrets:
             self.set(secrets=None)
         # On a busy computer a machine that boots for longer than the committed grace would be replaced for ever.
-        self.set(health={**committed["config"]["fleetswap:health"], "grace": 600})
+        for name, patience in {"health": {"grace": 600}, "rollout": {"deadline": 600}}.items():
+            self.set(**{name: committed["config"][f"fleetswap:{name}"] | patience})
         # Beside a stack that a developer has up: other ports, other addresses.
         self.set(front={"port": LISTENER_PORT}, network={"cidr": f"10.{78 + WORKER}.0.0/16"}, **settings)
 
@@ -131,7 +132,11 @@ class LocalStack:
     def run(self, verb: str, *, version: str = "") -> Ran:
         """Run a verb to its end and print what it said, for the report of a test that fails."""
         process = self.start(verb, version=version)
-        said, _ = process.communicate(timeout=700)
+        try:
+            said, _ = process.communicate(timeout=1500)
+        except subprocess.TimeoutExpired:
+            self.kill_deployers(process)  # or it would hold its lock against the tests that follow
+            raise
         print(said)
         self.told.append((verb, version, self._users.started + said))
         return Ran(process.returncode, said)
@@ -253,7 +258,7 @@ class LocalStack:
 
         Until then a node may still ask the version that was put back, which may give no answer at all.
         """
-        right, deadline = 0, time.monotonic() + 30
+        right, deadline = 0, time.monotonic() + 120
         while right < 10 and time.monotonic() < deadline:
             try:
                 right = right + 1 if self.get().startswith(f"version {version} ") else 0

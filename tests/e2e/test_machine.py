@@ -24,7 +24,7 @@ from tests.e2e.stack import PORT, ROOT, LocalStack
 
 pytestmark = pytest.mark.debian13
 
-PATIENT = {"strategy": "all-at-once", "bake": 0, "deadline": 300, "readings": 2, "interval": 0.5, "convergence": 4}
+PATIENT = {"strategy": "all-at-once", "bake": 0, "deadline": 600, "readings": 2, "interval": 0.5, "convergence": 4}
 
 NAME = "fleetswap/local"
 """Of the stack, with its project."""
@@ -52,7 +52,6 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         secrets={"file": str(sealed)},
         image=image,
         capacity={"min": 1, "max": 2},
-        health={"drain": 5, "grace": 180},
         rollout=PATIENT,
     )
     # As long as nothing is sealed, an update makes the key.

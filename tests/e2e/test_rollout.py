@@ -34,7 +34,7 @@ MARKS = ("fleetswap:pin", "fleetswap:abort", "fleetswap:on-demand")
 ROLLOUT = {
     "strategy": [{"weight": 20, "hold": 1, "min_requests": 10}, {"weight": 60, "hold": 1}],
     "bake": 1,
-    "deadline": 240,
+    "deadline": 600,
     "readings": 2,
     "interval": 0.5,
     "convergence": 4,
@@ -47,14 +47,14 @@ SHORT = {**ROLLOUT, "strategy": [{"weight": 20, "hold": 1, "min_requests": 10}],
 
 FOR_A_KILL = {
     **ROLLOUT,
-    "strategy": [{"weight": 20, "hold": 3}, {"weight": 60, "hold": 3}],
+    "strategy": [{"weight": 20, "hold": 10}, {"weight": 60, "hold": 10}],
     "errors": None,
     "data_deadline": 5,
     "shift_deadline": 10,
-    "switch_margin": 5,
+    "switch_margin": 15,
     "warm": 2,
 }
-"""The switch fires 24 s after it was armed."""
+"""The switch fires 40 s after it was armed."""
 
 LONG = {**FOR_A_KILL, "strategy": [{"weight": 20, "hold": 120}], "switch_margin": 120}
 """Whoever waits for the end of the step, or for the switch, waits for minutes."""
@@ -184,7 +184,9 @@ def test_the_history_of_the_stack_has_the_deploys_from_commit_to_bake(fleet: Loc
 
 def test_a_version_that_fails_under_traffic_is_caught_in_the_canary(fleet: LocalStack) -> None:
     """A version that is healthy and answers its probe, but fails for users, would get all of them."""
-    fleet.set(rollout={**ROLLOUT, "report_only": ["probe"]})
+    # Six of ten answers are missing: of ten requests, too often too few to tell.
+    steps = [{"weight": 20, "hold": 1, "min_requests": 25}, {"weight": 60, "hold": 1}]
+    fleet.set(rollout={**ROLLOUT, "strategy": steps, "report_only": ["probe"], "data_deadline": 300})
     ran, load, weights = under_load(fleet, "up", version="flaky")
     assert ran.status != 0
     assert re.search(r"with 20 % of the traffic on web-\w+, .*\b5xx\b", ran.said)
@@ -204,7 +206,9 @@ def test_a_version_that_gives_users_no_answer_is_caught_in_the_canary(
 ) -> None:
     """A version that crashes on what users ask, or hangs, would get all of them: it answers none with an error."""
     live = fleet.get().split()[1]
-    fleet.set(rollout={**ROLLOUT, "report_only": ["probe"]})
+    # Six of ten answers are missing: of ten requests, too often too few to tell.
+    steps = [{"weight": 20, "hold": 1, "min_requests": 25}, {"weight": 60, "hold": 1}]
+    fleet.set(rollout={**ROLLOUT, "strategy": steps, "report_only": ["probe"], "data_deadline": 300})
     ran, load, weights = under_load(fleet, "up", version=version, patience=3)
     assert ran.status != 0
     assert re.search(r"with 20 % of the traffic on web-\w+, .*\b5xx\b", ran.said)
@@ -234,17 +238,17 @@ def test_one_ctrl_c_ends_a_rollout_in_order(fleet: LocalStack) -> None:
     machines, version = fleet.groups(), fleet.get().split()[1]
     with users(fleet) as load, Weights(fleet) as weights:
         started = fleet.start("up", version="stopped")
-        assert weights.wait_for(20, 80, seconds=120)
+        assert weights.wait_for(20, 80, seconds=400)
         fleet.interrupt(started)
-        assert weights.wait_for(100, seconds=15)
-        said, _ = started.communicate(timeout=60)
+        assert weights.wait_for(100, seconds=60)
+        said, _ = started.communicate(timeout=180)
     print(said, load.report(), weights.seen, sep="\n")
     assert started.returncode != 0
     assert re.search(r"cancelled; web-\w+ has all the traffic again", said)
     assert load.failures == {}
     assert_at_rest(fleet, version)
     assert "rolled back" in notices(fleet)[-1]
-    deadline = time.monotonic() + 60  # by AWS, when the weights have reached every node
+    deadline = time.monotonic() + 180  # by AWS, when the weights have reached every node
     while not set(fleet.groups()) <= set(machines) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert set(fleet.groups()) <= set(machines), "the new version's machines are left running"
@@ -260,16 +264,16 @@ def test_what_is_killed_is_put_back_within_seconds(fleet: LocalStack, killed: st
     told, version = len(notices(fleet)), fleet.get().split()[1]
     with users(fleet) as load, Weights(fleet) as weights:
         started = fleet.start("up", version="stopped")
-        assert weights.wait_for(20, 80, seconds=120)
+        assert weights.wait_for(20, 80, seconds=400)
         pids = fleet.running(killed)
         if killed == PROVIDER:
             fleet.interrupt(started)
             fleet.interrupt(started)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        assert weights.wait_for(100, seconds=30)
-        said, _ = started.communicate(timeout=60)
-        deadline = time.monotonic() + 30
+        assert weights.wait_for(100, seconds=60)
+        said, _ = started.communicate(timeout=180)
+        deadline = time.monotonic() + 120
         while (len(notices(fleet)) == told or fleet.running(GUARDIAN)) and time.monotonic() < deadline:
             time.sleep(0.2)
     print(said, load.report(), weights.seen, sep="\n")
@@ -288,12 +292,12 @@ def test_throttled_calls_and_a_second_deployer_change_nothing(fleet: LocalStack)
     with users(fleet) as load, Weights(fleet) as weights:
         others = set(fleet.running(PROVIDER))
         first = fleet.start("up", version="3")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while set(fleet.running(PROVIDER)) <= others and time.monotonic() < deadline:
             time.sleep(0.1)  # until it holds its lock and that of pulumi
         by_make = fleet.run("up", version="1")
         by_hand = fleet.pulumi("up", "--yes", "--skip-preview")
-        said, _ = first.communicate(timeout=400)
+        said, _ = first.communicate(timeout=1500)
         time.sleep(1)
     rules = fleet.admin("GET", "faults")["rules"]
     fleet.admin("DELETE", "faults")
@@ -315,10 +319,10 @@ def test_the_switch_brings_the_traffic_home_after_a_death(fleet: LocalStack, ste
     fleet.set(rollout=FOR_A_KILL)
     with users(fleet) as load, Weights(fleet) as weights:
         started = fleet.start("up", version="4")
-        reached = weights.wait_for(*step, seconds=240)
+        reached = weights.wait_for(*step, seconds=400)
         killed = fleet.kill_deployers(started)
         died = time.monotonic()
-        home = weights.wait_for(100, seconds=60)
+        home = weights.wait_for(100, seconds=180)
         took = time.monotonic() - died
         time.sleep(1)
     print(load.report(), f"weights: {weights.seen}", f"{killed} processes killed; home after {took:.1f} s", sep="\n")
@@ -346,7 +350,7 @@ def test_the_next_update_after_a_death_heals_everything(fleet: LocalStack) -> No
 
 def test_a_rollback_to_a_standby_that_is_cold_by_now(fleet: LocalStack) -> None:
     """The way back would be closed once AWS has scaled the standby in, or would put users on no machine."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while len(fleet.groups()) > 1 and time.monotonic() < deadline:
         time.sleep(0.5)
     assert len(fleet.groups()) == 1

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -418,14 +419,21 @@ def test_pulumi_prints_lines_where_its_table_cannot_be_read(
 
 
 def test_a_killed_rollout_is_waited_for_until_its_guardian_has_put_it_back(
-    machine: Machine, capfd: pytest.CaptureFixture[str]
+    machine: Machine, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has pressed Ctrl-C twice would get the prompt back, and not know what serves."""
     machine.stack().up()
     env = {"PATH": os.environ["PATH"], "PULUMI_BACKEND_URL": machine.work.state.as_uri()}
     guardian = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(1)", "fleetswap_pulumi.guardian"], env=env
+        [sys.executable, "-c", "import time; time.sleep(600)", "fleetswap_pulumi.guardian"], env=env
     )
+
+    def done_while_waited_for(seconds: float) -> None:
+        guardian.terminate()
+        time.sleep(seconds)
+
+    waiting = SimpleNamespace(monotonic=time.monotonic, sleep=done_while_waited_for)
+    monkeypatch.setattr("tools.local.process.time", waiting)
     machine.has_fleetswap()
     capfd.readouterr()
     assert machine.stack(STATUS="1").up() == 1

@@ -27,17 +27,20 @@ REGIONS = ("us-east-1", "eu-west-1")
 def endpoints(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A local cloud for each region."""
     started: dict[str, str] = {}
-    for region in REGIONS:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        command = [sys.executable, "-m", "localcloud", "start", "--dir", str(tmp_path / region), "--port", str(port)]
-        subprocess.run(command, env={**os.environ, "LOCALCLOUD_REGION": region}, check=True, capture_output=True)
-        started[region] = f"http://127.0.0.1:{port}"
-    yield started
-    for region in started:
-        stop = [sys.executable, "-m", "localcloud", "stop", "--dir", str(tmp_path / region)]
-        subprocess.run(stop, check=True, capture_output=True)
+    try:
+        for region in REGIONS:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            folder = str(tmp_path / region)
+            command = [sys.executable, "-m", "localcloud", "start", "--dir", folder, "--port", str(port)]
+            subprocess.run(command, env={**os.environ, "LOCALCLOUD_REGION": region}, check=True, capture_output=True)
+            started[region] = f"http://127.0.0.1:{port}"
+        yield started
+    finally:
+        for region in started:
+            stop = [sys.executable, "-m", "localcloud", "stop", "--dir", str(tmp_path / region)]
+            subprocess.run(stop, check=True, capture_output=True)
 
 
 ROLLOUTS = "**dynamic/fleetswap:Rollout**"

@@ -56,7 +56,7 @@ class Impatient(SystemClock):
         self.answers = 0
 
     def now(self) -> float:
-        return super().now() + (DEADLINE if self.answers >= 2 else 0)
+        return super().now() + (DEADLINE if self.answers >= 5 else 0)
 
     def prober(self, protocol: ProbeProtocol, host: str) -> Prober:
         clock, real = self, health_checker(protocol, host)

@@ -52,7 +52,7 @@ def cloud_status(port: int) -> dict[str, Any] | None:
     """What the local cloud on `port` tells of itself; None where nothing, or something else, answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://127.0.0.1:{port}/_localcloud/status", timeout=5) as answer:
+        with opener.open(f"http://127.0.0.1:{port}/_localcloud/status", timeout=30) as answer:
             status = json.load(answer)
     except (OSError, ValueError):
         return None

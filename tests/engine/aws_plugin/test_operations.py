@@ -436,7 +436,7 @@ def test_failed_launch_fails_the_group_and_leaves_nothing(
         **group_inputs,
         "launchTemplate": {"id": template.id, "version": "1"},
         "name": "cannot-launch",
-        "waitForCapacityTimeout": "9s",
+        "waitForCapacityTimeout": "120s",
     }
     with pytest.raises(grpc.RpcError) as failed:
         engine.create(GROUP, inputs)
