@@ -30,19 +30,16 @@ class Child:
         self.log = log
         # setpriv (util-linux) sets the parent death signal and executes the command: see prctl(2), PR_SET_PDEATHSIG.
         # A preexec_fn would run Python in a fork of a process that has many threads.
+        setpriv = ["setpriv", "--pdeathsig", "KILL", "--", *command]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *command],
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=inherited,
+                setpriv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=inherited
             )
         self.pid = self._process.pid
         # Until it is no longer setpriv (nor, just before that, a copy of this process), the kernel has not been told.
-        not_yet, deadline = {"setpriv", _name("thread-self")}, time.monotonic() + START_SECONDS
-        while self.running and _name(str(self.pid)) in not_yet and time.monotonic() < deadline:
+        not_yet = {_arguments("self"), b"".join(os.fsencode(word) + b"\0" for word in setpriv)}
+        deadline = time.monotonic() + START_SECONDS
+        while self.running and _arguments(str(self.pid)) in not_yet and time.monotonic() < deadline:
             time.sleep(0.001)
         self._kill_at: float | None = None
 
@@ -111,8 +108,8 @@ class Children:
             self._record.unlink(missing_ok=True)
 
 
-def _name(process: str) -> str:
-    return Path(f"/proc/{process}/comm").read_text(encoding="utf-8", errors="replace").strip()
+def _arguments(process: str) -> bytes:
+    return Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def connect(path: Path, seconds: float) -> socket.socket:

@@ -7,10 +7,12 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -309,6 +311,24 @@ def test_a_volume_that_cannot_be_made_stops_its_own_machine_only(host: Host) -> 
     host.volumes.broken = False
     host.instances["i-0b"] = replace(INSTANCE, id="i-0b", private_ip="10.211.1.5")
     host.running("i-0b")
+
+
+def test_a_child_like_its_parent_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The router, a Python started by Python, would hold up all machines, which then boot without a network."""
+    left = iter(range(20_000))
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        assert next(left, None) is not None, "it runs, and nobody sees it"
+
+    monkeypatch.setattr("localcloud.processes.children.time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    children = Children(tmp_path / "children")
+    try:
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        assert children.start(command, cwd=tmp_path, log=tmp_path / "log").running
+    finally:
+        monkeypatch.undo()
+        children.end_all()
 
 
 def test_children_die_with_the_process_that_started_them(tmp_path: Path) -> None:
