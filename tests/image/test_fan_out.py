@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,19 +171,25 @@ def test_one_that_refuses_fails_alone(world: World) -> None:
 
 
 class StuckPuts:
-    """Lines that take nothing until they are let go: each keeps the block that it was given."""
+    """Lines that take a few blocks, and no more until they are let go or hung up: each keeps the one it was given."""
 
-    def __init__(self, port: FakeSnapshots) -> None:
+    def __init__(self, port: FakeSnapshots, takes: int = 0) -> None:
         self._port = port
-        self.free = threading.Event()
+        self._taken = iter(range(takes))
+        self.stuck, self.free = threading.Event(), threading.Event()
 
     def connect(self) -> Line:
-        stuck, port = self, self._port
+        puts, port = self, self._port
 
         class Stuck(Line):
             def put(self, *arguments: Any) -> None:
-                assert stuck.free.wait(30)
+                if next(puts._taken, None) is None:
+                    puts.stuck.set()
+                    assert puts.free.wait(30)
                 super().put(*arguments)
+
+            def close(self) -> None:
+                puts.free.set()
 
         return Stuck(port)
 
@@ -226,22 +231,25 @@ def test_a_deployment_does_not_wait_for_a_laggard(world: World, monkeypatch: pyt
     """A region that accepts a block a minute would keep the first region's rollout from starting."""
     monkeypatch.setattr(send, "TELL_SECONDS", 0.01)
     monkeypatch.setattr(workflow, "TELL_SECONDS", 0.01)
-    clock, done = FakeClock(), threading.Event()
+    done: list[str] = []
+    laggard = world.puts["there"] = StuckPuts(world.ports["there"], takes=3)
 
-    def slow(_number: int, name: str) -> None:
-        if name == "put" and done.wait(30):
-            clock.advance(20)
-            time.sleep(0.02)
+    class Hurries(FakeClock):
+        """Twenty seconds pass at each look, once the first destination is done and the laggard has taken its blocks."""
 
-    world.ports["there"].before = slow
-    outcomes = world.run(clock=clock, wait=False, connections=1, ended=lambda *_: done.set())
+        def now(self) -> float:
+            if "here" in done and laggard.stuck.is_set():
+                self.advance(20)
+            return super().now()
+
+    outcomes = world.run(clock=Hurries(), wait=False, connections=1, ended=lambda name, _outcome: done.append(name))
     world.check(outcomes, "here")
     late = outcomes["there"]
     assert isinstance(late, Failed)
     assert isinstance(late.error, Late)
     (left,) = world.ports["there"].of_state("pending")
     assert 0 < len(left.written) < BLOCKS
-    world.ports["there"].before = nothing
+    del world.puts["there"]
     assert world.check(world.run(), "there").resumed
 
 
@@ -293,7 +301,6 @@ def test_a_snapshot_that_could_not_be_deleted_is_named(world: World) -> None:
             raise FleetswapError("cancelled before")
 
     world.puts["far"] = StuckPuts(world.ports["far"])
-    threading.Timer(1.0, world.puts["far"].free.set).start()
     with pytest.raises(FleetswapError, match=r"^cancelled before; far: snapshot snap-0201 could not be deleted"):
         world.run(progress=progress, connections=1)
 

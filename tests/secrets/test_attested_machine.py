@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["parts", "program"]
 
-pytestmark = [pytest.mark.machines, pytest.mark.disks, pytest.mark.nix, pytest.mark.go, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.machines, pytest.mark.disks, pytest.mark.nix, pytest.mark.go]
 
-SECONDS = 500.0  # a machine opens its secrets some 15 s after it was launched, on an idle machine
+SECONDS = 500.0  # a machine opens its secrets some 50 s after it was launched, on an idle computer
 CONTEXT = {"Environment": "fleetswap/prod"}
 OPENED, REFUSED = "secrets opened after", "KMS refuses: AccessDeniedException"
 

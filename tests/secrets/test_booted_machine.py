@@ -23,7 +23,7 @@ from tests.nix.conftest import OPTIONS, PROJECT
 from tests.secrets.aws_of_a_machine import INSTANCE
 from tests.secrets.machine import SOPS, Machine, started
 
-pytestmark = [pytest.mark.nix, pytest.mark.disks, pytest.mark.debian13, pytest.mark.machines, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.nix, pytest.mark.disks, pytest.mark.debian13, pytest.mark.machines]
 
 MARKER = "hunter2-very-secret"
 FIRMWARE = Path("/usr/share/OVMF")

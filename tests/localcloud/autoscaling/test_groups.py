@@ -180,13 +180,13 @@ def test_a_maintenance_policy_launches_before_it_terminates(clients: Clients) ->
     policy = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 110}
     clients.group(clients.template(clients.image()), network, DesiredCapacity=2, InstanceMaintenancePolicy=policy)
     before = {instance["InstanceId"] for instance in clients.instances()}
-    for each in before:
-        clients.autoscaling.set_instance_health(InstanceId=each, HealthStatus="Unhealthy")
     seen = []
-    for _ in range(4):
-        with LOCK:
+    with LOCK:  # throughout: the local cloud ticks too, and what it does would not be seen
+        for each in before:
+            backend("autoscaling").set_instance_health(each, "Unhealthy")
+        for _ in range(4):
             seen.append(len(scaling.live(backend("autoscaling").autoscaling_groups["web"])))
-        tick()
+            tick()
     assert max(seen) == 3, "110 % of two is one more"
     after = {instance["InstanceId"] for instance in clients.instances()}
     assert len(after) == 2
@@ -262,13 +262,23 @@ def test_requests_are_tracked_of_an_attached_target_group_only(clients: Clients)
 
 def test_a_group_acts_a_little_later(cloud: LocalCloud, clients: Clients) -> None:
     """What a program sees between its request and what follows from it would never be met here."""
-    cloud.lateness.change({"scaling": [0.5, 0.5]})
+    late = 1000.0
+
+    def pass_time() -> None:
+        with LOCK:
+            kept = scaling.book(backend("autoscaling").autoscaling_groups["web"])
+            kept.act_at -= late
+            kept.retry_at -= late
+
+    cloud.lateness.change({"scaling": [late, late]})
     clients.group(clients.template(clients.image()), clients.network(), DesiredCapacity=1)
     assert clients.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]["DesiredCapacity"] == 1
     assert clients.instances() == []
+    pass_time()
     until(clients.instances, "the launch")
     clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=0)
     assert len(clients.instances()) == 1
+    pass_time()
     until(lambda: not clients.instances(), "the end")
 
 

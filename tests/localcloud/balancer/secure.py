@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, ResponseReceived, StreamEnded, TrailersReceived
+from h2.exceptions import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +73,7 @@ class Http2Server:
         try:
             with self._tls.wrap_socket(plain, server_side=True) if self._tls else plain as connection:
                 self._talk(connection)
-        except OSError:  # the other side went away
+        except (OSError, ProtocolError):  # the other side went away, or does not want the answer any more
             return
 
     def _talk(self, connection: socket.socket) -> None:

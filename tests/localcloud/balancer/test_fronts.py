@@ -16,18 +16,32 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localcloud import view
+from localcloud.balancer import front
 from localcloud.balancer.config import BACKENDS
 from localcloud.balancer.fronts import Balancer
 from localcloud.balancer.traffic import Tally
 from localcloud.faults.lateness import Lateness
 from localcloud.processes.children import Children
 from localcloud.view import Rule, SecurityGroup
-from tests.localcloud.balancer.world import CHECK, SECONDS, Load, World, answer_to, fixed, forward, header, until
+from tests.localcloud.balancer.world import (
+    CHECK,
+    PATIENCE,
+    SECONDS,
+    Load,
+    World,
+    answer_to,
+    fixed,
+    forward,
+    header,
+    until,
+)
 
 if TYPE_CHECKING:
     from localcloud.balancer.traffic import Slot
 
 pytestmark = pytest.mark.haproxy
+
+SILENCE = 0.3  # seconds without an answer, where none is to come
 
 _SUBNETS = itertools.count(240)  # the worlds that tests make themselves
 
@@ -196,7 +210,8 @@ def test_a_target_that_breaks_off_is_a_502_for_a_kept_connection_too(world: Worl
 @pytest.mark.parametrize("path", ["/cut", "/reset", "/half", "/bad", "/noise", "/slow", "/refused"])
 def test_what_is_no_answer_of_a_target_is_in_none_of_its_metrics(world: World, path: str) -> None:
     """A release that drops its users' requests would look as good as one that was asked nothing."""
-    world.listener = replace(world.listener, idle_timeout=1)
+    if path == "/slow":  # no other path: a target that is only kept from the processors would be given up, too
+        world.listener = replace(world.listener, idle_timeout=3)
     world.group("blue", "b1")
     world.split(blue=1)
     world.healthy("blue")
@@ -337,8 +352,11 @@ def test_a_draining_target_ends_what_it_has_and_gets_no_more(world: World) -> No
     assert world.ask(over=idle) == (200, "b2")
 
 
-def test_a_target_that_goes_without_draining_still_ends_its_requests(world: World) -> None:
+def test_a_target_that_goes_without_draining_still_ends_its_requests(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A forced deletion of the old release would cut the last requests off."""
+    monkeypatch.setattr(front, "CUT_SECONDS", PATIENCE)
     world.group("blue", "b1")
     world.group("green", "g1")
     world.split(blue=1)
@@ -495,9 +513,9 @@ def test_only_the_clients_that_a_security_group_lets_in_get_an_answer(world: Wor
         world.security_groups["sg-lb"] = SecurityGroup("sg-lb", ingress)
         world.follow()
 
-    def answers(source: str) -> bool:
+    def answers(source: str, seconds: float = PATIENCE) -> bool:
         with world.open(source=source) as connection:
-            connection.settimeout(0.3)
+            connection.settimeout(seconds)
             try:
                 return answer_to(connection, "GET / HTTP/1.1")[0] == 503
             except (TimeoutError, ConnectionError):  # loopback cannot always drop a packet in silence
@@ -506,11 +524,11 @@ def test_only_the_clients_that_a_security_group_lets_in_get_an_answer(world: Wor
     world.serving()
     inside = world.listener.address.rpartition(".")[0] + ".77"
     let_in("203.0.113.0/24", private)
-    assert (answers(inside), answers("127.0.0.1")) == (True, False)
+    assert (answers(inside), answers("127.0.0.1", SILENCE)) == (True, False)
     let_in("0.0.0.0/0")
     assert (answers(inside), answers("127.0.0.1")) == (True, True)
     let_in("127.0.0.1/32", "::/0")
-    assert (answers(inside), answers("127.0.0.1")) == (False, True)
+    assert (answers(inside, SILENCE), answers("127.0.0.1")) == (False, True)
 
 
 def test_a_rule_may_ask_where_its_client_is(world: World) -> None:
@@ -532,7 +550,8 @@ def test_an_haproxy_that_dies_comes_back_with_its_routes(world: World) -> None:
     record = (next(Path(world.balancer._directory).parent.glob("children"))).read_text()
     os.kill(int(record.split()[0]), signal.SIGKILL)
     world.settle(world.balancer.problems, "the loss")
-    world.settle(lambda: not world.refused() and world.ask() == (200, "b1"), "the listener")
+    world.healthy("blue")
+    assert world.ask() == (200, "b1")
 
 
 def test_every_request_is_told_to_the_metrics(world: World) -> None:

@@ -126,11 +126,7 @@ def test_targets_are_spoken_to_with_tls_and_not_verified(world: World, version: 
     context = server_context(STRANGER, "h2" if version == "HTTP2" else "http/1.1")
 
     def serve(name: str, host: str) -> Any:
-        if version == "HTTP2":
-            return Http2Server(name, host, context)
-        server = Server(name, host)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        return server
+        return Http2Server(name, host, context) if version == "HTTP2" else Server(name, host, context)
 
     world.group("blue", protocol="HTTPS", version=version, check=replace(CHECK, protocol="HTTPS", version=version))
     world.add("blue", "b1", serve)

@@ -52,8 +52,10 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, name: str, host: str) -> None:
+    def __init__(self, name: str, host: str, tls: ssl.SSLContext | None = None) -> None:
         super().__init__((host, 0), _Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.name, self.health = name, 200
         self.seen: Counter[str] = Counter()
         self.slow = threading.Event()

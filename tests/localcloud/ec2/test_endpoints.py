@@ -14,11 +14,13 @@ from tests.localcloud.clients import Network, refusal
 if TYPE_CHECKING:
     from localcloud.server import LocalCloud
     from tests.localcloud.clients import Clients
+    from tests.localcloud.conftest import Clock
 
 KMS = "com.amazonaws.us-east-1.kms"
 S3 = "com.amazonaws.us-east-1.s3"
 INVALID = "InvalidParameter"
 IN_USE = "DependencyViolation"
+LATE = 10.0  # seconds, of a clock that stands still until the test sets it
 
 
 @pytest.fixture
@@ -138,14 +140,17 @@ def test_subnets_and_groups_of_an_endpoint_can_change(clients: Clients, network:
 
 
 def test_an_endpoint_is_late_and_keeps_its_network_until_it_is_gone(
-    cloud: LocalCloud, clients: Clients, network: Network
+    cloud: LocalCloud, clients: Clients, network: Network, clock: Clock
 ) -> None:
     """A program that does not wait would work here; a destroy in the wrong order would, too."""
-    cloud.lateness.change({"endpoints": [0.6, 0.6]})
+    cloud.lateness.change({"endpoints": [LATE, LATE]})
+    clock.now = clock()
     ec2 = clients.ec2
     made = interface(clients, network)
     assert made["State"] == "pending"
     made_id = made["VpcEndpointId"]
+    assert endpoint(clients, made_id)["State"] == "pending"
+    clock.now += LATE
     until(lambda: endpoint(clients, made_id)["State"] == "available", "the endpoint is available")
     deletions: list[Any] = [
         lambda: ec2.delete_subnet(SubnetId=network.subnets[0]),
@@ -156,6 +161,7 @@ def test_an_endpoint_is_late_and_keeps_its_network_until_it_is_gone(
     ec2.delete_vpc_endpoints(VpcEndpointIds=[made_id])
     assert endpoint(clients, made_id)["State"] == "deleting"
     assert [refusal(each) for each in deletions[:2]] == [IN_USE] * 2
+    clock.now += LATE
     until(lambda: endpoint(clients, made_id)["State"] == "deleted", "the endpoint is deleted")
     for each in deletions[:2]:
         each()
@@ -224,13 +230,18 @@ def gateway(clients: Clients, gateway_id: str) -> Any:
     return clients.ec2.describe_nat_gateways(NatGatewayIds=[gateway_id])["NatGateways"][0]
 
 
-def test_a_nat_gateway_is_late_and_has_its_address(cloud: LocalCloud, clients: Clients, network: Network) -> None:
+def test_a_nat_gateway_is_late_and_has_its_address(
+    cloud: LocalCloud, clients: Clients, network: Network, clock: Clock
+) -> None:
     """A program that does not wait would work here; each preview would want another address."""
-    cloud.lateness.change({"nat_gateways": [0.6, 0.6]})
+    cloud.lateness.change({"nat_gateways": [LATE, LATE]})
+    clock.now = clock()
     ec2 = clients.ec2
     allocated = ec2.allocate_address(Domain="vpc")
     made = nat(clients, network, allocated["AllocationId"])
     assert made["State"] == "pending"
+    assert gateway(clients, made["NatGatewayId"])["State"] == "pending"
+    clock.now += LATE
     until(lambda: gateway(clients, made["NatGatewayId"])["State"] == "available", "the gateway is available")
     found = gateway(clients, made["NatGatewayId"])
     assert (found["AvailabilityMode"], found["ConnectivityType"], found["VpcId"]) == ("zonal", "public", network.vpc)
@@ -263,6 +274,7 @@ def test_a_nat_gateway_is_late_and_has_its_address(cloud: LocalCloud, clients: C
     assert gateway(clients, made["NatGatewayId"])["State"] == "deleting"
     assert [refusal(each) for each in held] == [IN_USE] * 2
     assert refusal(release) == "InvalidIPAddress.InUse"
+    clock.now += LATE
     until(lambda: gateway(clients, made["NatGatewayId"])["State"] == "deleted", "the gateway is deleted")
     assert state_of_route() == "blackhole"
     again: Any = {**route, "DestinationCidrBlock": "10.0.0.0/8", "NatGatewayId": made["NatGatewayId"]}

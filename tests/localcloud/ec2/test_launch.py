@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import view
 from localcloud.autoscaling import scaling
+from localcloud.ec2 import launch
 from localcloud.moto_state import LOCK, backend
 from tests.localcloud.balancer.world import until
 from tests.localcloud.clients import Clients, refusal
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localcloud.server import LocalCloud
+
+
+@pytest.fixture(autouse=True)
+def _failed_launches_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launch that failed is tried again only when a test says so, however long it takes to look at it."""
+    monkeypatch.setattr(scaling, "RETRY_SECONDS", (1000.0, 1000.0))
 
 
 def running(clients: Clients) -> list[Any]:
@@ -291,15 +298,25 @@ def test_a_quota_of_spot_instances_is_one_of_its_own(cloud: LocalCloud, mixed: C
     ],
 )
 def test_an_instance_that_ends_before_it_runs_cancels_its_launch(
-    cloud: LocalCloud, clients: Clients, mixed: Callable[[], list[Any]], fault: str, reason: str
+    cloud: LocalCloud,
+    clients: Clients,
+    mixed: Callable[[], list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    reason: str,
 ) -> None:
     """A rollout would wait until its deadline for machines that never come: it would look for failed launches only."""
+    monkeypatch.setattr(launch, "DYING_SECONDS", 1000.0)
     cloud.faults.add({"fault": fault, "lifecycle": "spot", "count": 1})
     found = mixed()
     assert [activity["StatusCode"] for activity in found] == ["InProgress", "Successful"]
     described = clients.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]["Instances"]
     assert sorted(instance["LifecycleState"] for instance in described) == ["InService", "Pending"]
     instance_id = found[0]["Description"].removeprefix("Launching a new EC2 instance: ")
+    with LOCK:
+        attributes = backend("ec2").get_instance(instance_id).__dict__
+        at, *told = attributes[launch._DIES]
+        attributes[launch._DIES] = (at - launch.DYING_SECONDS, *told)
     until(lambda: activities(clients)[0]["StatusCode"] == "Cancelled", "the end of the launch")
     cancelled, _ = activities(clients)
     message = (

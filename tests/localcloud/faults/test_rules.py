@@ -221,7 +221,11 @@ def put(cloud: LocalCloud, snapshot_id: str) -> http.client.HTTPConnection:
         "x-amz-Checksum": sha256(data),
         "x-amz-Checksum-Algorithm": "SHA256",
     }
-    connection.request("PUT", f"/snapshots/{snapshot_id}/blocks/0", data, headers)
+    try:
+        connection.request("PUT", f"/snapshots/{snapshot_id}/blocks/0", data, headers)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
