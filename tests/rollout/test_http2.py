@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.exceptions import ProtocolError
 
 from fleetswap.aws.rollout.probe import HttpProber, health_checker
 from fleetswap.domain.rollout.health import Answer, ProbeProtocol
@@ -37,10 +36,6 @@ class Server(Http2Server):
     def _answer(self, http2: H2Connection, stream: int, asked: Mapping[str, str]) -> None:
         self.asked.append(asked)
         self.says(http2, stream)
-
-    def _serve(self, plain: socket.socket) -> None:
-        with contextlib.suppress(ProtocolError):  # of a connection that a test has terminated
-            super()._serve(plain)
 
     @property
     def url(self) -> str:
