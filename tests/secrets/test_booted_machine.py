@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.nix, pytest.mark.disks, pytest.mark.debian13, pytest.m
 MARKER = "hunter2-very-secret"
 FIRMWARE = Path("/usr/share/OVMF")
 SECONDS = 500
-"""A machine boots for 20 s, on an idle computer."""
+"""A machine takes half a minute, as a rule."""
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,9 @@ def test_systemd_opens_the_secret_before_the_application_and_keeps_it_nowhere_el
     said, answered = boot(machine, disk, "the search for the secret has ended", answers="/secret")
     keyed = hmac.new(MARKER.encode(), INSTANCE.encode(), hashlib.sha256).hexdigest()
     assert answered == f"{INSTANCE} {keyed}\n"
-    opened = said.index("fleetswap-secrets: opened (secrets: 1, tries: 1,")
-    assert opened < said.index("fleetswap-debian version 1: started after")
+    opened = re.search(r"fleetswap-secrets: opened \(secrets: 1, tries: \d+,", said)  # a busy computer may need two
+    assert opened is not None, said
+    assert opened.start() < said.index("fleetswap-debian version 1: started after")
     # The unit and the application have it, which shows that the search finds.
     assert re.findall(r"the secret is in (\S+)", said) == [
         "/run/credentials/web.service/demo",
