@@ -31,6 +31,16 @@ WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORT = 4611 + 10 * WORKER
 LISTENER_PORT = 8581 + WORKER
 
+
+def committed() -> dict[str, Any]:
+    """The committed settings. Some tests change what is in them, so each stack has its own."""
+    config: dict[str, Any] = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]
+    return config
+
+
+ROLLOUT = committed()["fleetswap:rollout"] | {"deadline": 600}
+"""The committed rollout, on a busy computer."""
+
 GET_USER = "iam:GetUser"
 """May be refused: the AWS provider then asks STS for the account."""
 
@@ -88,13 +98,11 @@ class LocalStack:
         self._users = Users(folder, PORT)
         self.told: list[tuple[str, str, str]] = []
         """What each verb has printed, with its version, for the test of the tutorial."""
-        committed = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())
-        self.config: dict[str, Any] = committed["config"] | {"aws:region": region}
+        self.config = committed() | {"aws:region": region}
         if not has_secrets:
             self.set(secrets=None)
         # On a busy computer a machine that boots for longer than the committed grace would be replaced for ever.
-        for name, patience in {"health": {"grace": 600}, "rollout": {"deadline": 600}}.items():
-            self.set(**{name: committed["config"][f"fleetswap:{name}"] | patience})
+        self.set(health=self.config["fleetswap:health"] | {"grace": 600}, rollout=ROLLOUT)
         # Beside a stack that a developer has up: other ports, other addresses.
         self.set(front={"port": LISTENER_PORT}, network={"cidr": f"10.{78 + WORKER}.0.0/16"}, **settings)
 

@@ -15,9 +15,6 @@ from tests.e2e.stack import ROOT, LocalStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.go, pytest.mark.timeout(2400)]
 
-ROLLOUT = {"strategy": "all-at-once", "bake": 0, "deadline": 600, "readings": 2, "interval": 0.5, "convergence": 4}
-"""Firmware that measures what it boots, emulated: a machine needs 50 s on an idle computer."""
-
 PCR4 = "kms:RecipientAttestation:NitroTPMPCR4"
 
 
@@ -27,7 +24,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     folder = tmp_path_factory.mktemp("attested")
     program = folder / "fleetswap-key-service"
     subprocess.run([ROOT / "nix/key-service/build", program], check=True, timeout=500)
-    stack = LocalStack(folder, has_users=True, has_secrets=True, capacity={"min": 1, "max": 2}, rollout=ROLLOUT)
+    stack = LocalStack(folder, has_users=True, has_secrets=True, capacity={"min": 1, "max": 2})
     image = stack.config["fleetswap:image"]
     image["nix"]["args"]["keyService"] = str(program)
     stack.set(image={**image, "ami": {"tpm_support": "v2.0"}}, secrets={"attested": True})

@@ -24,7 +24,6 @@ from tests.e2e.stack import PORT, ROOT, LocalStack
 
 pytestmark = pytest.mark.debian13
 
-PATIENT = {"strategy": "all-at-once", "bake": 0, "deadline": 600, "readings": 2, "interval": 0.5, "convergence": 4}
 
 NAME = "fleetswap/local"
 """Of the stack, with its project."""
@@ -46,13 +45,11 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     stack = LocalStack(tmp_path_factory.mktemp("machines"))
     image = stack.config["fleetswap:image"]
     image["nix"]["expression"] = "nix/debian"
-    # A machine is several processes here, which an emulator runs one after another.
     sealed = stack.folder / "sealed.yaml"
     stack.set(
         secrets={"file": str(sealed)},
         image=image,
         capacity={"min": 1, "max": 2},
-        rollout=PATIENT,
     )
     # As long as nothing is sealed, an update makes the key.
     stack.run("up", version="1")

@@ -24,15 +24,13 @@ import pytest
 import yaml
 
 from tests.e2e.load import Load
-from tests.e2e.stack import PORT, ROOT, LocalStack, Ran
+from tests.e2e.stack import PORT, ROLLOUT, ROOT, LocalStack, Ran
 from tools.local.process import environment
 from tools.local.work import Work
 
 pytestmark = [pytest.mark.e2e]
 
 SECRET = f"marker-{secrets.token_hex(12)}"
-
-ROLLOUT = {"strategy": "all-at-once", "bake": 0, "deadline": 600, "readings": 2, "interval": 0.5, "convergence": 4}
 
 IMPATIENT = {**ROLLOUT, "deadline": 120}
 """For a machine that cannot become healthy. It says why about 8 s after its launch, later on a busy computer."""
@@ -105,7 +103,7 @@ def wait_for(happens: Callable[[], object], what: str, *, seconds: float = 300) 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SealedStack]:
     """A stack with secrets and one machine a release."""
-    stack = SealedStack(tmp_path_factory.mktemp("secrets"), capacity={"min": 1, "max": 2}, rollout=ROLLOUT)
+    stack = SealedStack(tmp_path_factory.mktemp("secrets"), capacity={"min": 1, "max": 2})
     yield stack
     stack.run("down")
 

@@ -14,14 +14,13 @@ import pytest
 
 from tests.docs.commands import blocks, like
 from tests.e2e.load import Load
-from tests.e2e.stack import PORT, ROOT, LocalStack, Ran
+from tests.e2e.stack import PORT, ROLLOUT, ROOT, LocalStack, Ran
 from tests.e2e.users import PURPOSES
 from tools.local.work import Work
 
 pytestmark = [pytest.mark.e2e]
 
-QUICK = {"strategy": "all-at-once", "bake": 0, "deadline": 120, "readings": 2, "interval": 0.5, "convergence": 4}
-PATIENT = {**QUICK, "deadline": 600}
+QUICK = {**ROLLOUT, "deadline": 120}
 
 SERVICE = ("--service", "web", "--endpoint-url", f"http://127.0.0.1:{PORT}")
 """Whom a command means that is run outside of the project."""
@@ -39,7 +38,7 @@ def under_load(stack: LocalStack, verb: str, *, version: str = "") -> tuple[Ran,
 
 def test_one_command_deploys_an_image_that_answers(stack: LocalStack) -> None:
     """Nothing would work: no image, no snapshot, no AMI, no machine, or no way to it."""
-    stack.set(rollout=PATIENT)
+    stack.set(rollout=ROLLOUT)
     ran = stack.run("up")
     assert ran.status == 0
     assert re.search(rf"{stack.url[:-1]} is served by web-[0-9a-f]{{8}}\n", ran.said)
@@ -136,7 +135,7 @@ def test_a_rollback_goes_to_the_release_before(stack: LocalStack) -> None:
 def test_after_a_failure_the_next_good_version_goes_out(stack: LocalStack) -> None:
     """A failed deploy would block the stack, or leave its candidate behind for ever; or a freeze would never end."""
     assert stack.fleetswap("unfreeze", *SERVICE).status == 0
-    stack.set(rollout=PATIENT)
+    stack.set(rollout=ROLLOUT)
     ran, load = under_load(stack, "up", version="3")
     assert ran.status == 0
     assert load.failures == {}

@@ -174,16 +174,12 @@ class Machine:
             BypassPolicyLockoutSafetyCheck=True,
         )
 
-    def open(
-        self, *, tpm: Path | None = None, attested: bool = True, deadline: int = 60
-    ) -> subprocess.CompletedProcess[str]:
+    def open(self, *, tpm: Path | None = None, deadline: int = 60) -> subprocess.CompletedProcess[str]:
         """Open the sealed file. What ends well takes a second of the deadline, on an idle computer."""
         key_socket = self.memory / "key-service"
         command: list[Any] = [OPEN, "--sealed", self.folder / "sealed.yaml", "--into", self.memory, "--sops", SOPS]
-        command += ["--deadline", str(deadline)]
-        if attested:
-            command += ["--key-service", key_socket, "demo"]
-            command = [*self.service(tpm), "--", *command]
+        command += ["--deadline", str(deadline), "--key-service", key_socket, "demo"]
+        command = [*self.service(tpm), "--", *command]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
     def service(self, tpm: Path | None = None) -> list[Any]:

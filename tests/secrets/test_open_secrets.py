@@ -351,8 +351,7 @@ def test_names_of_the_metadata_are_names_of_secrets_too(machine: Machine) -> Non
 def test_twenty_machines_that_a_quota_throttles_all_get_there(machine: Machine) -> None:
     """A deploy of a large fleet would fail because its machines start together, or they would ask ever faster."""
     # On a busy computer they come too slowly for a quota alone.
-    refused = {"code": "ThrottlingException", "status": 400, "times": 20}
-    machine.plan(rate=8, faults=[refused])
+    machine.plan(rate=8, faults=[{"code": "ThrottlingException", "status": 400, "times": 20}])
     with ThreadPoolExecutor(20) as pool:
         ran = list(pool.map(lambda each: machine.open("database", into=f"run/{each}", deadline=60), range(20)))
     assert [each.status for each in ran] == [0] * 20

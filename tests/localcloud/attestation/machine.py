@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from localcloud.attestation import tpm_wire as wire
 from localcloud.attestation.message_buffers import AUTH_READ, AUTH_WRITE
 from localcloud.attestation.tpm_wire import Command, Reader, Session, sized
+from localcloud.compute.tpm import _message
 
 if TYPE_CHECKING:
     from localcloud.compute.tpm import Tpm
@@ -61,13 +62,9 @@ class Client:
     def raw(self, command: bytes) -> bytes:
         """The TPM's whole answer."""
         self._data.sendall(command)
-        answer, size = b"", wire.HEADER
-        while len(answer) < size:
-            more = self._data.recv(size - len(answer))
-            if not more:
-                raise EOFError
-            answer += more
-            size = max(size, int.from_bytes(answer[2:6], "big"))
+        answer = _message(self._data)
+        if not answer:
+            raise EOFError
         return answer
 
     def _send(self, command: bytes) -> bytes:
